@@ -1,0 +1,40 @@
+# make demo   sets up and runs the main job: audit, repair and audit again, with a page to look at
+# make test   sets up and passes the tests
+# make check  style and types
+#
+# TORCH picks the build of PyTorch: the default is the CPU's; `make setup TORCH=torch` takes what your
+# package index offers for your GPU.
+PYTHON ?= python3
+TORCH  ?= torch==2.13.0
+VENV   := .venv
+BIN    := $(VENV)/bin
+OUT    ?= demo
+
+.PHONY: demo test check format setup clean
+
+demo: setup
+	$(BIN)/faal demo --out $(OUT)
+
+test: setup
+	$(BIN)/python -m pytest -n auto
+
+check: setup
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("faal needs Python 3.11 or newer; name one with PYTHON=") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo runs

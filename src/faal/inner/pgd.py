@@ -1,0 +1,142 @@
+"""Projected gradient ascent: a loop over four small functions, start, loss, step and projection.
+
+Images are (B, channels, H, W) in [0, 1]; epsilon and step size are in the same units, a number for all samples or (B,).
+L-infinity throughout.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from faal import losses
+from faal.inner.modes import attacked
+
+Budget = float | Tensor
+"""An epsilon or a step size: one for all, or one per sample (B,)."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(logits (B, C), labels (B,)) -> (B,), what the attack maximises."""
+
+
+def per_sample(value: Budget, like: Tensor) -> Budget:
+    """A budget shaped so that it broadcasts over images."""
+    return value.to(like.dtype).view(-1, 1, 1, 1) if isinstance(value, Tensor) else value
+
+
+# --- start -----------------------------------------------------------------------------------------------------------
+
+
+def uniform_start(images: Tensor, epsilon: Budget, noise: Tensor) -> Tensor:
+    """x + U(-eps, eps) within [0, 1]. `noise` is uniform in [0, 1), of the images' shape."""
+    return (images + (2 * noise - 1) * per_sample(epsilon, images)).clamp(0, 1)
+
+
+def gaussian_start(images: Tensor, epsilon: Budget, noise: Tensor) -> Tensor:
+    """x + 0.001 N(0, 1), not clipped: TRADES' start, which only has to leave the flat spot of KL at x itself."""
+    return images + 1e-3 * noise
+
+
+def zero_start(images: Tensor, epsilon: Budget, noise: Tensor) -> Tensor:
+    """x itself (Algorithm 1 as printed)."""
+    return images.clone()
+
+
+STARTS: dict[str, Callable[[Tensor, Budget, Tensor], Tensor]] = {
+    "uniform": uniform_start,
+    "gaussian": gaussian_start,
+    "zero": zero_start,
+}
+
+# --- loss ------------------------------------------------------------------------------------------------------------
+
+
+def ce_loss(model: nn.Module, images: Tensor) -> Loss:
+    """Cross-entropy."""
+    return losses.cross_entropy
+
+
+def cw_loss(model: nn.Module, images: Tensor) -> Loss:
+    """The margin of the logits."""
+    return losses.margin
+
+
+def kl_loss(model: nn.Module, images: Tensor) -> Loss:
+    """KL(p(x) || p(x + delta)): TRADES. The clean answer is computed once and stays fixed."""
+    with torch.no_grad():
+        clean = model(images)
+    return lambda logits, labels: losses.kl_divergence(clean, logits)
+
+
+LOSSES: dict[str, Callable[[nn.Module, Tensor], Loss]] = {"ce": ce_loss, "cw": cw_loss, "kl": kl_loss}
+
+# --- step and projection -----------------------------------------------------------------------------------------------
+
+
+def sign_step(images: Tensor, gradient: Tensor, step_size: Budget) -> Tensor:
+    """One step of steepest ascent in L-infinity."""
+    return images + per_sample(step_size, images) * gradient.sign()
+
+
+def project(images: Tensor, centre: Tensor, epsilon: Budget) -> Tensor:
+    """The nearest point within epsilon of `centre` and within [0, 1]."""
+    radius = per_sample(epsilon, centre)
+    return torch.minimum(torch.maximum(images, centre - radius), centre + radius).clamp(0, 1)
+
+
+# --- loop ------------------------------------------------------------------------------------------------------------
+
+
+def pgd(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epsilon: Budget,
+    step_size: Budget,
+    steps: int,
+    loss: str = "ce",
+    start: str = "uniform",
+    noise: Tensor | None = None,
+    keep_success: bool = False,
+    training: bool = False,
+) -> Tensor:
+    """Adversarial examples by projected gradient ascent (phase 1; Algorithm 1, lines 3 to 8).
+
+    Args:
+        model: the network; held in evaluation mode with frozen weights while it is attacked, and restored exactly.
+        images: (B, channels, H, W) in [0, 1].
+        labels: (B,) int64.
+        epsilon: radius of the L-infinity ball, a number or (B,).
+        step_size: length of one step, a number or (B,).
+        steps: number of gradient steps.
+        loss: what is maximised: `ce`, `kl` or `cw`.
+        start: `uniform`, `gaussian` or `zero`.
+        noise: of the images' shape, for the start: uniform in [0, 1) or standard normal. Needed unless the start is zero.
+        keep_success: a sample that is misclassified no longer moves, so that any iterate's success counts (evaluation).
+        training: attack in training mode (see `attacked`).
+
+    Returns:
+        (B, channels, H, W) in [0, 1], within epsilon of `images`, detached.
+    """
+    images = images.detach()
+    if noise is None:
+        if start != "zero":
+            raise ValueError(f"a {start} start needs noise of the images' shape")
+        noise = images
+    with attacked(model, training=training), torch.enable_grad():
+        ascent = LOSSES[loss](model, images)
+        adversarial = STARTS[start](images, epsilon, noise)
+        for _ in range(steps):
+            # The gradient is taken at the clipped image, never through the clip: inside the graph the clip would
+            # silence every pixel at 0 and 1.
+            adversarial = adversarial.detach().requires_grad_()
+            logits = model(adversarial)
+            (gradient,) = torch.autograd.grad(ascent(logits, labels).sum(), adversarial)
+            with torch.no_grad():
+                moved = project(sign_step(adversarial, gradient, step_size), images, epsilon)
+                if keep_success:
+                    fooled = (logits.argmax(dim=1) != labels).view(-1, 1, 1, 1)
+                    moved = torch.where(fooled, adversarial, moved)
+                adversarial = moved
+    return adversarial.detach()

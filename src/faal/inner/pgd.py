@@ -70,7 +70,7 @@ def kl_loss(model: nn.Module, images: Tensor) -> Loss:
 
 LOSSES: dict[str, Callable[[nn.Module, Tensor], Loss]] = {"ce": ce_loss, "cw": cw_loss, "kl": kl_loss}
 
-# --- step and projection -----------------------------------------------------------------------------------------------
+# --- step and projection ---------------------------------------------------------------------------------------------
 
 
 def sign_step(images: Tensor, gradient: Tensor, step_size: Budget) -> Tensor:
@@ -112,7 +112,7 @@ def pgd(
         steps: number of gradient steps.
         loss: what is maximised: `ce`, `kl` or `cw`.
         start: `uniform`, `gaussian` or `zero`.
-        noise: of the images' shape, for the start: uniform in [0, 1) or standard normal. Needed unless the start is zero.
+        noise: of the images' shape, for the start: uniform in [0, 1) or standard normal. Not needed for a zero start.
         keep_success: a sample that is misclassified no longer moves, so that any iterate's success counts (evaluation).
         training: attack in training mode (see `attacked`).
 

@@ -1,0 +1,5 @@
+"""`python -m faal`, for `torchrun --nproc-per-node N -m faal ...`."""
+
+from faal.cli.app import main
+
+main()

@@ -1,0 +1,50 @@
+"""The audit: how well a classifier does on every class, clean and under attack, and how sure that is.
+
+`run.py` is the whole of it from above; `blocks.py` and `judge.py` are how it comes to a verdict.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from faal.audit.attacks import NAMES as ATTACKS
+from faal.audit.compare import Comparison, compare
+from faal.audit.intervals import Interval, clopper_pearson, mean_interval, pooled_interval, worst_class_interval
+from faal.audit.result import AttackResult, AuditResult, ClassEstimate, Estimate, WorstClass
+from faal.audit.run import audit
+from faal.audit.tables import comparison_table, table
+from faal.audit.verdicts import Verdicts
+
+__all__ = [
+    "ATTACKS",
+    "AttackResult",
+    "AuditResult",
+    "ClassEstimate",
+    "Comparison",
+    "Estimate",
+    "Interval",
+    "Verdicts",
+    "WorstClass",
+    "audit",
+    "clopper_pearson",
+    "compare",
+    "comparison_table",
+    "mean_interval",
+    "pooled_interval",
+    "table",
+    "worst_class_interval",
+]
+
+
+class _Audit(ModuleType):
+    """`faal.audit` is a package and, to its users, a function: `faal.audit(model, images, labels)`.
+
+    Python binds a package's name in its parent on import, so a function of that name would come and go with the order
+    of imports. A package that can be called is right in every order.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> AuditResult:
+        return audit(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _Audit

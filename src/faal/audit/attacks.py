@@ -1,0 +1,135 @@
+"""The table of attacks: a name -> what is run on a block of images."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from faal.audit.autoattack import StandardEnsemble
+from faal.errors import unknown
+from faal.inner.pgd import pgd
+
+CLEAN = "clean"
+"""The images as they are. Every audit begins with it: an attack starts from the samples that are correct here."""
+
+NAMES = (CLEAN, "pgd20", "cw20", "autoattack")
+"""The usual names; `pgd` and `cw` take any number of steps."""
+
+
+class Attack(Protocol):
+    """An attack on a block. It only proposes images; whether they count is decided where they are confirmed."""
+
+    @property
+    def name(self) -> str: ...
+
+    def parameters(self, *, epsilon: float, num_classes: int) -> dict[str, Any]:
+        """What it does at this epsilon and number of classes, for the record."""
+
+    def caveats(self, *, num_classes: int) -> tuple[str, ...]:
+        """Sentences that belong beside its figures."""
+
+    def run(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        standing: Tensor,
+        epsilon: float,
+        seed: int,
+        num_classes: int,
+        warn: Callable[[str], None],
+    ) -> Tensor:
+        """Adversarial images for a block.
+
+        Args:
+            model: the network, in evaluation mode.
+            images: (B, channels, H, W) float32 in [0, 1], the whole block.
+            labels: (B,) int64.
+            standing: (B,) bool, the samples to attack. The others come back as they are; they are here so that the
+                random numbers of a sample depend on its place in the block and on nothing else.
+            epsilon: radius of the L-infinity ball, in units of [0, 1].
+            seed: the block's seed; the only source of randomness.
+            num_classes: width of the model's output.
+            warn: takes sentences about signs of misuse.
+        """
+
+
+@dataclass(frozen=True)
+class GradientAttack:
+    """PGD for evaluation: one uniform random start, steps of epsilon/4, any iterate's success kept.
+
+    `loss` is `ce` (cross-entropy; PGD-20) or `cw` (the margin of the logits; CW-20).
+    """
+
+    name: str
+    loss: str
+    steps: int
+
+    def parameters(self, *, epsilon: float, num_classes: int) -> dict[str, Any]:
+        return {
+            "loss": self.loss,
+            "steps": self.steps,
+            "step_size": epsilon / 4,
+            "start": "uniform",
+            "restarts": 1,
+            "keep_success": True,
+        }
+
+    def caveats(self, *, num_classes: int) -> tuple[str, ...]:
+        return ()
+
+    def run(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        standing: Tensor,
+        epsilon: float,
+        seed: int,
+        num_classes: int,
+        warn: Callable[[str], None],
+    ) -> Tensor:
+        # Drawn on the CPU for the whole block: the same on every device, whichever samples stand.
+        noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(seed)).to(images.device)
+        adversarial = images.clone()
+        adversarial[standing] = pgd(
+            model,
+            images[standing],
+            labels[standing],
+            epsilon=epsilon,
+            step_size=epsilon / 4,
+            steps=self.steps,
+            loss=self.loss,
+            noise=noise[standing],
+            keep_success=True,
+        )
+        return adversarial
+
+
+def attack_named(name: str) -> Attack:
+    """The attack of a name: `pgd20`, `cw20`, any `pgdK` or `cwK` of K steps, or `autoattack`.
+
+    Raises:
+        InputError: there is no such attack.
+    """
+    if name == "autoattack":
+        return StandardEnsemble()
+    if match := re.fullmatch(r"(pgd|cw)([1-9]\d{0,4})", name):
+        return GradientAttack(name, loss={"pgd": "ce", "cw": "cw"}[match[1]], steps=int(match[2]))
+    raise unknown("attack", name, NAMES, see="`faal audit --help`")
+
+
+def attacks_named(names: str | Iterable[str]) -> tuple[Attack, ...]:
+    """The attacks of several names (an iterable, or one string with commas), without `clean` and without repeats.
+
+    Raises:
+        InputError: there is no such attack.
+    """
+    if isinstance(names, str):
+        names = [name.strip() for name in names.split(",")]
+    return tuple(attack_named(name) for name in dict.fromkeys(names) if name != CLEAN)

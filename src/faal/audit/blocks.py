@@ -1,0 +1,198 @@
+"""The block: the unit of an audit's randomness, of its progress on disk, and of its spreading over processes.
+
+An audit cuts its samples, in order, into blocks of a fixed size. Block k has the seed `block_seed(seed, k)` and nothing
+else to draw from. Finished blocks are kept in the run's folder under a digest of all that went into them, so that a
+killed audit goes on at the next block and never takes up one of another model.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from faal.audit.attacks import CLEAN, Attack
+from faal.audit.examples import Examples
+from faal.audit.judge import AttackVerdict, CleanVerdict, judge_attack, judge_clean
+from faal.audit.verdicts import read_arrays, write_arrays
+from faal.engine.seeds import derive_seed
+from faal.errors import InputError
+
+Progress = Callable[[str, int, int], None]
+"""Called with (attack, blocks done, blocks in all), both of this process, whenever a block is done."""
+
+
+class Source(Protocol):
+    """Anything that images come from."""
+
+    def __len__(self) -> int: ...
+
+    def fetch(self, index: Tensor) -> Tensor:
+        """(B,) int64 -> (B, channels, H, W) float32 in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is audited, and under which threat.
+
+    Attributes:
+        model: the network, in evaluation mode for the time of the audit.
+        images: where its images come from.
+        labels: (N,) int64 on the CPU, of the samples to audit.
+        index: (N,) int64 on the CPU, their places in `images`.
+        device: where the model lives.
+        epsilon: radius of the L-infinity ball.
+        seed: the audit's seed.
+        block_size: samples per block; the last block may be shorter.
+        key: digest of the model and of what its owner says about it.
+    """
+
+    model: nn.Module
+    images: Source
+    labels: Tensor
+    index: Tensor
+    device: torch.device
+    epsilon: float
+    seed: int
+    block_size: int
+    key: str
+
+    def blocks(self, rank: int = 0, world_size: int = 1) -> range:
+        """The numbers of the blocks that process `rank` of `world_size` works on: every `world_size`-th."""
+        return range(rank, -(-len(self.labels) // self.block_size), world_size)
+
+    def rows(self, block: int) -> slice:
+        """Which of the samples are in a block."""
+        return slice(block * self.block_size, (block + 1) * self.block_size)
+
+    def fetch(self, block: int) -> Tensor:
+        """The images of a block, (B, channels, H, W), on the model's device."""
+        return self.images.fetch(self.index[self.rows(block)]).to(self.device)
+
+
+def block_seed(seed: int, block: int) -> int:
+    """The seed of a block: of the random starts, and AutoAttack's."""
+    return derive_seed(seed, block)
+
+
+def clean_blocks(
+    subject: Subject,
+    num_classes: int | None = None,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: Progress | None = None,
+) -> dict[int, CleanVerdict]:
+    """Clean verdicts by block number, for this process's blocks.
+
+    They are never taken from the disk: the answers found here say whether a kept block is of this very network.
+    """
+    blocks = subject.blocks(rank, world_size)
+    found: dict[int, CleanVerdict] = {}
+    for done, block in enumerate(blocks, start=1):
+        index = subject.index[subject.rows(block)]
+        found[block] = judge_clean(subject.model, subject.fetch(block), index, num_classes)
+        if progress is not None:
+            progress(CLEAN, done, len(blocks))
+    return found
+
+
+def attack_blocks(
+    subject: Subject,
+    attack: Attack,
+    clean: Mapping[int, CleanVerdict],
+    *,
+    folder: Path | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: Progress | None = None,
+) -> dict[int, AttackVerdict]:
+    """An attack's verdicts by block number, for this process's blocks.
+
+    Args:
+        subject: model, data and threat.
+        attack: the attack.
+        clean: the clean verdicts of the same blocks.
+        folder: where finished blocks are kept, and looked for first; None keeps none.
+        rank: this process's number.
+        world_size: how many processes there are.
+        progress: told of every finished block.
+    """
+    blocks = subject.blocks(rank, world_size)
+    found: dict[int, AttackVerdict] = {}
+    for done, block in enumerate(blocks, start=1):
+        path = folder / f"{attack.name}-{block:05d}.npz" if folder else None
+        digest = _digest(subject, attack, block, clean[block])
+        verdict = _kept(path, digest) if path else None
+        if verdict is None:
+            rows = subject.rows(block)
+            verdict = judge_attack(
+                subject.model,
+                subject.fetch(block),
+                subject.labels[rows].to(subject.device),
+                subject.index[rows],
+                clean[block],
+                attack,
+                epsilon=subject.epsilon,
+                seed=block_seed(subject.seed, block),
+            )
+            if path:
+                _keep(path, digest, verdict)
+        found[block] = verdict
+        if progress is not None:
+            progress(attack.name, done, len(blocks))
+    return found
+
+
+# --- on disk ---------------------------------------------------------------------------------------------------------
+
+
+def _digest(subject: Subject, attack: Attack, block: int, clean: CleanVerdict) -> str:
+    """Everything that a verdict depends on. The clean answers are in it because a network is more than its weights."""
+    rows = subject.rows(block)
+    parts = {
+        "format": 1,
+        "model": subject.key,
+        "images": clean.digest,
+        "clean": clean.predicted.tolist(),
+        "labels": subject.labels[rows].tolist(),
+        "index": subject.index[rows].tolist(),
+        "epsilon": subject.epsilon,
+        "seed": block_seed(subject.seed, block),
+        "attack": attack.name,
+        "parameters": attack.parameters(epsilon=subject.epsilon, num_classes=clean.num_classes),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _keep(path: Path, digest: str, verdict: AttackVerdict) -> None:
+    arrays: dict[str, NDArray[Any]] = {
+        "digest": np.array(digest),
+        "predicted": verdict.predicted,
+        "seconds": np.array(verdict.seconds),
+        "warnings": np.array(verdict.warnings, dtype=np.str_),
+    }
+    write_arrays(path, arrays | {f"example_{name}": array for name, array in verdict.examples.arrays().items()})
+
+
+def _kept(path: Path, digest: str) -> AttackVerdict | None:
+    """A finished block; None where there is none, or one of another audit, or a damaged one."""
+    try:
+        arrays = read_arrays(path)
+        if str(arrays["digest"]) != digest:
+            return None
+        examples = {name.removeprefix("example_"): a for name, a in arrays.items() if name.startswith("example_")}
+        return AttackVerdict(
+            predicted=arrays["predicted"],
+            seconds=float(arrays["seconds"]),
+            warnings=tuple(arrays["warnings"].tolist()),
+            examples=Examples(**examples),
+        )
+    except (InputError, KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,151 @@
+"""What an audit refuses, and what it only remarks on.
+
+Refused: input from which no true figure can come. Remarked on, as a whole sentence in the result: signs that the
+figures may not mean what the reader takes them for.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from faal.errors import InputError, unknown
+
+ENGINES = ("reference",)
+"""How attacks are computed. `reference`: float32 throughout."""
+
+FEW = 30
+"""Samples below which a class's accuracy is hardly more than its interval."""
+
+
+def check_threat(norm: str, epsilon: float) -> None:
+    """That the threat model is one that can be audited: L-infinity, 0 < epsilon <= 1."""
+    if norm != "linf":
+        raise InputError(f"the norm {norm!r} is not available in an audit: only linf is")
+    if not math.isfinite(epsilon) or epsilon <= 0:
+        raise InputError(f"epsilon {epsilon:g} leaves nothing to attack with; give a positive one, such as 8/255")
+    if epsilon > 1:
+        raise InputError(f"epsilon {epsilon:g} is in units of [0, 1]; did you mean {epsilon:g}/255?")
+
+
+def check_settings(*, block_size: int, batch_size: int | None, limit: int | None, level: float, engine: str) -> None:
+    """That the remaining settings are in their ranges."""
+    for name, value in (("block_size", block_size), ("batch_size", batch_size), ("limit", limit)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+    if not 0 < level < 1:
+        raise InputError(f"the intervals' level is {level:g}; it is a fraction between 0 and 1, such as 0.95")
+    if engine not in ENGINES:
+        raise unknown("audit engine", engine, ENGINES, see="`faal audit --help`")
+
+
+def check_model(model: nn.Module) -> None:
+    """That the network is one, and in float32."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model is a {type(model).__name__}; an audit needs a torch.nn.Module that returns logits")
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != torch.float32:
+            kind = str(parameter.dtype).removeprefix("torch.")
+            raise InputError(f"the model's {name} is {kind}; verdicts are float32, so convert it first: model.float()")
+
+
+def check_labels(labels: Tensor, num_images: int, num_classes: int | None, index: Tensor | None = None) -> None:
+    """That there is a label per image, none negative, and none beyond the classes where their number is known.
+
+    `index` says which samples these are, where they are not all of them.
+    """
+    if len(labels) != num_images:
+        raise InputError(f"there are {num_images} images and {len(labels)} labels; there must be one label per image")
+    if num_images == 0:
+        raise InputError("there are no images to audit")
+    outside = labels < 0 if num_classes is None else (labels < 0) | (labels >= num_classes)
+    if outside.any():
+        place = int(outside.int().argmax())
+        sample = place if index is None else int(index[place])
+        numbers = (
+            "classes are numbered from 0"
+            if num_classes is None
+            else f"the {num_classes} classes are 0 to {num_classes - 1}"
+        )
+        raise InputError(f"sample {sample} has the label {int(labels[place])}, out of range: {numbers}")
+
+
+def check_images(images: Tensor, index: Tensor) -> None:
+    """That a fetched block is in [0, 1]. `index` (B,) says which samples these are."""
+    inside = (images >= 0) & (images <= 1)
+    if not inside.all():
+        bad = int((~inside.flatten(1).all(dim=1)).int().argmax())
+        low, high = (float(end) for end in images[bad].aminmax())
+        advice = "divide by 255" if low >= 0 and high > 2 else "undo any normalisation, it belongs inside the model"
+        raise InputError(f"image {int(index[bad])} runs from {low:g} to {high:g}, outside [0, 1]: {advice}")
+
+
+def check_logits(logits: Tensor, index: Tensor, num_classes: int | None) -> None:
+    """That the network answers a block of B images with finite (B, C) logits, of the width that the classes need."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(index):
+        found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise InputError(f"the model answers {len(index)} images with {found}; it must return logits (B, classes)")
+    if logits.shape[1] < 2:
+        raise InputError("the model has one output; an audit needs a logit for each of at least two classes")
+    if num_classes is not None and logits.shape[1] != num_classes:
+        raise InputError(
+            f"the model has {logits.shape[1]} outputs but there are {num_classes} classes; "
+            "audit it on the classes it was trained for"
+        )
+    finite = logits.isfinite().all(dim=1)
+    if not finite.all():
+        bad = int(index[int((~finite).int().argmax())])
+        raise InputError(f"the model's output for image {bad} is NaN or infinite; its weights are probably broken")
+
+
+def look_like_probabilities(logits: Tensor) -> bool:
+    """Whether all rows of (B, C) lie in [0, 1] and sum to 1: a softmax inside the model weakens every attack."""
+    return bool(((logits >= 0) & (logits <= 1)).all() and ((logits.sum(dim=1) - 1).abs() < 1e-4).all())
+
+
+def remarks(
+    *,
+    training: bool,
+    probabilities: bool,
+    n: NDArray[np.int64],
+    clean: float,
+    classes: Sequence[str],
+    drawn_from: int,
+    seed: int,
+) -> list[str]:
+    """The sentences about model and data.
+
+    Args:
+        training: the model was found in training mode.
+        probabilities: all of its clean outputs look like probabilities.
+        n: (C,) samples per class.
+        clean: its clean accuracy.
+        classes: the classes' names.
+        drawn_from: how many samples there were to draw from.
+        seed: the audit's seed.
+    """
+    found = []
+    if training:
+        found.append("The model was handed over in training mode; it was audited in evaluation mode and set back.")
+    if probabilities:
+        found.append(
+            "The model's outputs look like probabilities, not logits: a softmax at the end hides gradients and makes "
+            "attacks look weaker than they are; take it off and audit again."
+        )
+    few = [c for c in np.argsort(n, kind="stable") if n[c] < FEW]
+    if few:
+        named = ", ".join(f"{classes[c]} ({n[c]})" for c in few[:5]) + (", ..." if len(few) > 5 else "")
+        subject = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
+        found.append(f"{subject} fewer than {FEW} samples, so that little can be said about each: {named}.")
+    chance = 1 / len(n)
+    if clean < chance + 0.1 * (1 - chance):
+        found.append(
+            f"The clean accuracy, {clean:.1%}, is near chance ({chance:.1%}): the model may expect normalised images "
+            "or another order of the classes."
+        )
+    if n.sum() < drawn_from:
+        found.append(f"{n.sum()} of {drawn_from} samples were audited, drawn at random with seed {seed}.")
+    return found

@@ -1,0 +1,74 @@
+"""A few adversarial examples beside their originals, to look at. `examples.npz` holds them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+PER_CLASS = 3
+TOTAL = 24
+
+
+def as_bytes(images: Tensor) -> NDArray[np.uint8]:
+    """Images in [0, 1] as the nearest uint8; for the eye, since rounding moves them."""
+    return (images.detach() * 255).round().clamp(0, 255).to("cpu", torch.uint8).numpy()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Examples:
+    """K samples that an attack turned, in parallel arrays.
+
+    `index` (K,) places in the data; `original` and `adversarial` (K, channels, H, W) uint8; `label`, `clean_predicted`
+    and `adversarial_predicted` (K,) classes; `attack` (K,) names.
+    """
+
+    index: NDArray[np.int64]
+    original: NDArray[np.uint8]
+    adversarial: NDArray[np.uint8]
+    label: NDArray[np.int64]
+    clean_predicted: NDArray[np.int16]
+    adversarial_predicted: NDArray[np.int16]
+    attack: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name, as a file holds them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def take(self, rows: NDArray[np.int64]) -> "Examples":
+        return Examples(**{name: array[rows] for name, array in self.arrays().items()})
+
+
+def spread(
+    label: NDArray[np.int64], index: NDArray[np.int64], per_class: int = PER_CLASS, total: int = TOTAL
+) -> NDArray[np.int64]:
+    """Which samples to show: the first of every class, then the second of every class, and so on, `total` in all.
+
+    The choice from all samples is the choice from the choices of their parts, so processes may choose before they
+    send. `index` orders the samples and has no repeats.
+
+    Returns:
+        Positions in `label`, ordered by class, then by index.
+    """
+    order = np.lexsort((index, label))
+    starts = np.flatnonzero(np.diff(label[order], prepend=-1))
+    turn = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    order, turn = order[turn < per_class], turn[turn < per_class]
+    chosen = np.lexsort((index[order], turn))[:total]
+    return order[np.sort(chosen)]
+
+
+def gallery(parts: Sequence[Examples]) -> Examples | None:
+    """The examples to show from those of blocks or processes; of a sample turned twice, the first. None of none."""
+    if not any(len(part) for part in parts):
+        return None
+    columns = [part.arrays() for part in parts]
+    everything = Examples(**{name: np.concatenate([column[name] for column in columns]) for name in columns[0]})
+    once = everything.take(np.unique(everything.index, return_index=True)[1])
+    return once.take(spread(once.label, once.index))

@@ -1,0 +1,110 @@
+"""All blocks of an audit, over all processes: the clean pass, then attack by attack; and what was found, joined."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faal.audit.attacks import CLEAN, Attack
+from faal.audit.blocks import Progress, Subject, attack_blocks, clean_blocks
+from faal.audit.checks import check_labels
+from faal.audit.examples import Examples, gallery
+from faal.audit.judge import AttackVerdict, CleanVerdict
+from faal.engine import processes
+
+V = TypeVar("V", CleanVerdict, AttackVerdict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What an audit found.
+
+    Attributes:
+        num_classes: width of the model's output.
+        probabilities: whether all clean outputs look like probabilities.
+        predicted: attack -> (N,) int16, `clean` first.
+        seconds: attack -> seconds, summed over the processes.
+        warnings: sentences about signs of misuse that showed during the attacks.
+        examples: some successes; None where there were none.
+    """
+
+    num_classes: int
+    probabilities: bool
+    predicted: dict[str, NDArray[np.int16]]
+    seconds: dict[str, float]
+    warnings: tuple[str, ...]
+    examples: Examples | None
+
+
+def investigate(
+    subject: Subject,
+    attacks: Sequence[Attack],
+    num_classes: int | None,
+    *,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Findings:
+    """Run an audit's blocks; every process returns the findings of all.
+
+    Args:
+        subject: model, data and threat.
+        attacks: the attacks, in order.
+        num_classes: how wide the model's output has to be; None takes its width.
+        folder: where finished blocks are kept; None keeps none.
+        progress: told of every finished block.
+    """
+    share: dict[str, Any] = {"rank": processes.rank(), "world_size": processes.world_size(), "progress": progress}
+    clean = _merged(processes.gather_objects(clean_blocks(subject, num_classes, **share)))
+    width = clean[0].num_classes
+    check_labels(subject.labels, len(subject.index), width, subject.index)
+
+    parts: list[Examples] = []
+    predicted, seconds, warnings = {CLEAN: _joined(clean)}, {CLEAN: _seconds(clean)}, []
+    for attack in attacks:
+        own = attack_blocks(subject, attack, clean, folder=folder, **share)
+        parts += [verdict.examples for verdict in own.values()]
+        under = _merged(processes.gather_objects({block: verdict.bare() for block, verdict in own.items()}))
+        predicted[attack.name], seconds[attack.name] = _joined(under), _seconds(under)
+        warnings += [*attack.caveats(num_classes=width), *_said(attack.name, under)]
+    shown = [part for part in processes.gather_objects(gallery(parts)) if part is not None]
+    return Findings(
+        num_classes=width,
+        probabilities=all(verdict.probabilities for verdict in clean.values()),
+        predicted=predicted,
+        seconds=seconds,
+        warnings=tuple(warnings),
+        examples=gallery(shown),
+    )
+
+
+def _merged(shares: Sequence[Mapping[int, V]]) -> dict[int, V]:
+    """The blocks of all processes, in order."""
+    blocks = {block: verdict for share in shares for block, verdict in share.items()}
+    return dict(sorted(blocks.items(), key=lambda item: item[0]))
+
+
+def _joined(verdicts: Mapping[int, CleanVerdict] | Mapping[int, AttackVerdict]) -> NDArray[np.int16]:
+    return np.concatenate([verdict.predicted for verdict in verdicts.values()])
+
+
+def _seconds(verdicts: Mapping[int, CleanVerdict] | Mapping[int, AttackVerdict]) -> float:
+    return sum(verdict.seconds for verdict in verdicts.values())
+
+
+def _said(attack: str, verdicts: Mapping[int, AttackVerdict]) -> list[str]:
+    """The blocks' warnings, each once: those that differ in their numbers alone are the same one."""
+    first: dict[str, tuple[int, str]] = {}
+    blocks: dict[str, set[int]] = {}
+    for block, verdict in verdicts.items():
+        for sentence in verdict.warnings:
+            kind = re.sub(r"\d+(\.\d+)?", "#", sentence)
+            first.setdefault(kind, (block, sentence))
+            blocks.setdefault(kind, set()).add(block)
+    return [
+        f"{attack}, in {len(blocks[kind])} of {len(verdicts)} blocks, first in block {block}: {sentence}"
+        for kind, (block, sentence) in first.items()
+    ]

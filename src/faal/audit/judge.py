@@ -1,0 +1,157 @@
+"""The verdict on one block: what the network answers to the images as they are, and after an attack."""
+
+import hashlib
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from faal.audit.attacks import Attack
+from faal.audit.checks import check_images, check_logits, look_like_probabilities
+from faal.audit.examples import Examples, as_bytes, spread
+from faal.errors import InputError
+
+SLACK = 1e-6
+"""How far float32 arithmetic may carry an image out of its ball before it no longer counts."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CleanVerdict:
+    """The answers to a block as it is: `predicted` (B,) int16, whether they all look like probabilities, the width of
+    the model's output, and a digest of the images."""
+
+    predicted: NDArray[np.int16]
+    seconds: float
+    probabilities: bool
+    num_classes: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttackVerdict:
+    """What an attack did to a block: `predicted` (B,) int16, seconds, remarks, and some of its successes."""
+
+    predicted: NDArray[np.int16]
+    seconds: float
+    warnings: tuple[str, ...]
+    examples: Examples
+
+    def bare(self) -> "AttackVerdict":
+        """Without the examples: small enough to send to every process."""
+        return replace(self, examples=self.examples.take(np.arange(0)))
+
+
+@torch.no_grad()
+def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: int | None) -> CleanVerdict:
+    """The model's answers to clean images, and the checks of both.
+
+    Args:
+        model: the network, in evaluation mode.
+        images: (B, channels, H, W) float32, the block.
+        index: (B,) int64 on the CPU, what to call the samples where one is at fault.
+        num_classes: how wide the output has to be; None takes any width.
+
+    Raises:
+        InputError: images outside [0, 1]; an output that is no (B, classes) logits, of another width, or not finite.
+    """
+    start = time.perf_counter()
+    check_images(images, index)
+    try:
+        logits = model(images)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the model does not take images of shape {tuple(images.shape[1:])}: {reason}") from error
+    check_logits(logits, index, num_classes)
+    return CleanVerdict(
+        predicted=_int16(logits.argmax(dim=1)),
+        seconds=time.perf_counter() - start,
+        probabilities=look_like_probabilities(logits),
+        num_classes=logits.shape[1],
+        digest=hashlib.sha256(images.cpu().numpy().tobytes()).hexdigest(),
+    )
+
+
+def judge_attack(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    index: Tensor,
+    clean: CleanVerdict,
+    attack: Attack,
+    *,
+    epsilon: float,
+    seed: int,
+) -> AttackVerdict:
+    """Attack the samples of a block that are correct as they are, and confirm what the attack brings.
+
+    A success counts where the image lies within epsilon of its original and within [0, 1], and the plain float32
+    forward answers it wrongly, with finite logits. Otherwise the sample stands, with its clean answer.
+
+    Args:
+        model: the network, in evaluation mode.
+        images: (B, channels, H, W) float32 in [0, 1], the block.
+        labels: (B,) int64, beside the images.
+        index: (B,) int64 on the CPU, the samples' places in the data.
+        clean: the verdict on the clean block.
+        attack: what to attack with.
+        epsilon: radius of the L-infinity ball.
+        seed: the block's seed.
+    """
+    start = time.perf_counter()
+    before = torch.from_numpy(clean.predicted).to(labels)
+    standing = before == labels
+    warnings: list[str] = []
+    adversarial = attack.run(
+        model,
+        images,
+        labels,
+        standing=standing,
+        epsilon=epsilon,
+        seed=seed,
+        num_classes=clean.num_classes,
+        warn=warnings.append,
+    ).detach()
+    with torch.no_grad():
+        logits = model(adversarial)
+    inside = _inside(adversarial, images, epsilon)
+    finite = logits.isfinite().all(dim=1)
+    turned = standing & inside & finite & (logits.argmax(dim=1) != labels)
+    predicted = torch.where(turned, logits.argmax(dim=1), before)
+    if lost := int((standing & ~inside).sum()):
+        warnings.append(f"{lost} images came back from outside the ball or [0, 1] and did not count.")
+    if lost := int((standing & inside & ~finite).sum()):
+        warnings.append(f"{lost} images drew an output that is NaN or infinite and did not count.")
+
+    rows = turned.nonzero().squeeze(1).cpu()
+    # One of a class is enough: the next block has more.
+    rows = rows[torch.from_numpy(spread(labels.cpu()[rows].numpy(), index[rows].numpy(), per_class=1))]
+    shown = rows.to(labels.device)
+    return AttackVerdict(
+        predicted=_int16(predicted),
+        seconds=time.perf_counter() - start,
+        warnings=tuple(warnings),
+        examples=Examples(
+            index=index[rows].numpy(),
+            original=as_bytes(images[shown]),
+            adversarial=as_bytes(adversarial[shown]),
+            label=labels[shown].cpu().numpy(),
+            clean_predicted=clean.predicted[rows.numpy()],
+            adversarial_predicted=_int16(predicted[shown]),
+            attack=np.full(len(rows), attack.name),
+        ),
+    )
+
+
+def _inside(adversarial: Tensor, images: Tensor, epsilon: float) -> Tensor:
+    """(B,) bool: within epsilon of the original, and within [0, 1]. False for NaN."""
+    near = (adversarial - images).abs() <= epsilon + SLACK
+    return (near & (adversarial >= 0) & (adversarial <= 1)).flatten(1).all(dim=1)
+
+
+def _int16(classes: Tensor) -> NDArray[np.int16]:
+    return classes.to("cpu", torch.int16).numpy()

@@ -1,0 +1,197 @@
+"""The result of an audit, and its files: `audit.json`, `verdicts.npz`, `examples.npz`.
+
+All accuracies are fractions; an interval covers the chance of the test sample, at the level in the result. Robust
+accuracy is an upper bound: a stronger attack may find more.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from faal.audit.examples import Examples
+from faal.audit.verdicts import Verdicts, read_arrays, write_arrays
+from faal.checkpoint import write_whole
+from faal.errors import InputError
+
+SCHEMA = "faal-audit/1"
+
+AUDIT, VERDICTS, EXAMPLES = "audit.json", "verdicts.npz", "examples.npz"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An accuracy with its interval. `value` is None where there are no samples."""
+
+    value: float | None
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Estimate":
+        return cls(plain["value"], plain["low"], plain["high"])
+
+
+@dataclass(frozen=True)
+class ClassEstimate(Estimate):
+    """The accuracy of one class, its interval by itself, not corrected for having looked at the others."""
+
+    name: str
+    n: int
+    correct: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "n": self.n, "correct": self.correct, **super().to_json()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "ClassEstimate":
+        return cls(plain["value"], plain["low"], plain["high"], plain["name"], plain["n"], plain["correct"])
+
+
+@dataclass(frozen=True)
+class WorstClass(Estimate):
+    """The least class accuracy; `name` is the class that came out worst (the first of several).
+
+    The interval is that of the minimum itself, whichever class truly holds it.
+    """
+
+    name: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"class": self.name, **super().to_json()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "WorstClass":
+        return cls(plain["value"], plain["low"], plain["high"], plain["class"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackResult:
+    """What one attack left standing.
+
+    `average` is over samples, `balanced` over classes; `confusion[c][p]` counts the samples of class c that were
+    answered with p; `seconds` are summed over processes.
+    """
+
+    average: Estimate
+    balanced: Estimate
+    worst: WorstClass
+    classes: tuple[ClassEstimate, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    parameters: dict[str, Any]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "average": self.average.to_json(),
+            "balanced": self.balanced.to_json(),
+            "worst": self.worst.to_json(),
+            "classes": [entry.to_json() for entry in self.classes],
+            "confusion": [list(row) for row in self.confusion],
+            "parameters": self.parameters,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "AttackResult":
+        return cls(
+            average=Estimate.from_json(plain["average"]),
+            balanced=Estimate.from_json(plain["balanced"]),
+            worst=WorstClass.from_json(plain["worst"]),
+            classes=tuple(ClassEstimate.from_json(entry) for entry in plain["classes"]),
+            confusion=tuple(tuple(row) for row in plain["confusion"]),
+            parameters=plain["parameters"],
+            seconds=plain["seconds"],
+        )
+
+
+_PLAIN = ("model", "data", "threat", "seed", "engine", "block_size", "level", "interval_method", "environment")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditResult:
+    """An audit: figures per attack, and the verdicts behind them.
+
+    `threat` is {"norm", "epsilon"}; `data` {"name", "split", "n", "classes"}; `warnings` whole sentences; `attacks`
+    name -> figures, `clean` first and the pseudo-attack `all` last. `examples` is None where no attack turned a sample.
+    """
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    threat: dict[str, Any]
+    seed: int
+    engine: str
+    block_size: int
+    level: float
+    interval_method: str
+    warnings: tuple[str, ...]
+    environment: dict[str, Any]
+    attacks: dict[str, AttackResult]
+    verdicts: Verdicts
+    examples: Examples | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names."""
+        return tuple(self.data["classes"])
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `audit.json`."""
+        return {
+            "schema": SCHEMA,
+            **{name: getattr(self, name) for name in _PLAIN},
+            "warnings": list(self.warnings),
+            "attacks": {name: found.to_json() for name, found in self.attacks.items()},
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write the three files, each whole or not at all; `audit.json` last, so that it stands for all of them.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        write_arrays(folder / VERDICTS, self.verdicts.arrays())
+        if self.examples is not None:
+            write_arrays(folder / EXAMPLES, self.examples.arrays())
+        else:
+            (folder / EXAMPLES).unlink(missing_ok=True)
+        text = json.dumps(self.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
+        write_whole(folder / AUDIT, (text + "\n").encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> "AuditResult":
+        """Read an audit back.
+
+        Raises:
+            InputError: no audit there, one of another version, or one that is damaged.
+        """
+        path = folder / AUDIT
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"there is no audit in {folder} (no {AUDIT}); run `faal audit` with --out first") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} is cut off or damaged ({error}); run the audit again") from None
+        schema = plain.get("schema") if isinstance(plain, dict) else None
+        if schema != SCHEMA:
+            raise InputError(f"{path} has the schema {schema!r}, not {SCHEMA!r}; run the audit again")
+        verdicts = Verdicts.read(folder / VERDICTS)
+        examples = folder / EXAMPLES
+        try:
+            result = cls(
+                **{name: plain[name] for name in _PLAIN},
+                warnings=tuple(plain["warnings"]),
+                attacks={name: AttackResult.from_json(found) for name, found in plain["attacks"].items()},
+                verdicts=verdicts,
+                examples=Examples(**read_arrays(examples)) if examples.exists() else None,
+            )
+            whole = result.data["n"] == len(verdicts.label) and set(verdicts.predicted) == set(result.attacks)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is incomplete or damaged ({error!r}); run the audit again") from None
+        if not whole:
+            raise InputError(f"{path} and {VERDICTS} beside it are of different audits; run the audit again")
+        return result

@@ -1,0 +1,188 @@
+"""`audit`: the class-wise accuracy of a classifier, clean and under attack, with what is uncertain about it."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from faal.audit.attacks import CLEAN, attacks_named
+from faal.audit.blocks import Progress, Source, Subject
+from faal.audit.checks import check_labels, check_model, check_settings, check_threat, remarks
+from faal.audit.conditions import exact_float32, kept_generators
+from faal.audit.findings import investigate
+from faal.audit.intervals import METHOD
+from faal.audit.pieces import Pieces
+from faal.audit.result import AuditResult
+from faal.audit.summary import summarise
+from faal.audit.verdicts import ALL, Verdicts, with_all
+from faal.data.checks import as_labels
+from faal.data.images import InMemory
+from faal.engine import processes
+from faal.engine.environment import environment
+from faal.engine.seeds import generator
+from faal.errors import InputError
+from faal.inner.modes import attacked
+
+
+def audit(
+    model: nn.Module,
+    images: Tensor | ArrayLike | Source,
+    labels: Tensor | ArrayLike,
+    *,
+    classes: Sequence[str] | None = None,
+    attacks: str | Iterable[str] = ("clean", "pgd20", "cw20"),
+    epsilon: float = 8 / 255,
+    norm: str = "linf",
+    seed: int = 0,
+    block_size: int = 250,
+    batch_size: int | None = None,
+    limit: int | None = None,
+    level: float = 0.95,
+    engine: str = "reference",
+    out: Path | str | None = None,
+    model_record: Mapping[str, Any] | None = None,
+    data_record: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> AuditResult:
+    """Audit a classifier: accuracy per class, clean and under attack, with intervals.
+
+    The model is held in evaluation mode with frozen weights, in float32 with TF32 and autocast off, and comes back
+    exactly as it was; so do the global random generators. Under `torchrun` the blocks spread over the processes,
+    every process gets the whole result, and the main one writes it.
+
+    Args:
+        model: returns logits (B, C) for images (B, channels, H, W) in [0, 1]; normalisation belongs inside.
+        images: (N, channels, H, W), uint8 or floating point in [0, 1]; or anything with `len` and `fetch(index)`, such
+            as a store of `faal.data`.
+        labels: (N,) integers, 0 to C - 1.
+        classes: the C classes' names; by default their numbers.
+        attacks: `clean` (always first, asked for or not), `pgd20`, `cw20` or another number of steps, `autoattack`.
+        epsilon: radius of the ball, in units of [0, 1].
+        norm: the ball's norm; `linf`.
+        seed: the only source of randomness. Verdicts depend on it and on `block_size`, but neither on a memory limit
+            nor on the number of processes.
+        block_size: samples per block.
+        batch_size: how many images the model holds at once; by default a whole block. A limit below the block saves
+            memory and costs one forward more per step.
+        limit: audit only so many samples, drawn at random with `seed`.
+        level: nominal coverage of the intervals.
+        engine: how attacks are computed; `reference`.
+        out: the run's folder. The result is written there, and finished blocks are kept in its `blocks`, so that the
+            same call after a crash goes on where it stopped.
+        model_record: what to record about the model, such as `name` and the checkpoint's `sha256`.
+        data_record: what to record about the data: `name`, `split`.
+        progress: called with (attack, blocks done, blocks in all) whenever this process has finished a block.
+
+    Returns:
+        The result, with the verdicts sample by sample.
+
+    Raises:
+        InputError: the input is wrong; the message says what, where and what to do.
+    """
+    check_threat(norm, epsilon)
+    check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=level, engine=engine)
+    chosen = attacks_named(attacks)
+    check_model(model)
+    model = model.module if isinstance(model, DistributedDataParallel) else model
+    source = _source(images)
+    width = None if classes is None else len(classes)
+    label = as_labels(labels, "labels")
+    check_labels(label, len(source), width)
+    index = _drawn(len(source), limit, seed)
+    model_record = {"name": type(model).__name__, **(model_record or {})}
+    subject = Subject(
+        model=Pieces(model, batch_size or block_size),
+        images=source,
+        labels=label[index],
+        index=index,
+        device=next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu")),
+        epsilon=float(epsilon),
+        seed=seed,
+        block_size=block_size,
+        key=_digest(model, model_record),
+    )
+    if len(set(processes.gather_objects(subject.key))) > 1:
+        raise InputError("the processes hold different weights; give all of them the same before the audit")
+
+    training = any(module.training for module in model.modules())
+    with attacked(model), exact_float32(subject.device), kept_generators():
+        found = investigate(
+            subject, chosen, width, folder=None if out is None else Path(out) / "blocks", progress=progress
+        )
+
+    names = [str(c) for c in range(found.num_classes)] if classes is None else list(classes)
+    verdicts = Verdicts(
+        label=subject.labels.numpy(),
+        index=index.numpy(),
+        predicted=with_all(subject.labels.numpy(), found.predicted),
+    )
+    seconds = {**found.seconds, ALL: sum(found.seconds.values())}
+    parameters: dict[str, dict[str, Any]] = {CLEAN: {}, ALL: {"attacks": list(found.predicted)}}
+    for attack in chosen:
+        parameters[attack.name] = attack.parameters(epsilon=subject.epsilon, num_classes=found.num_classes)
+    figures = {
+        name: summarise(
+            verdicts.label, predicted, classes=names, level=level, parameters=parameters[name], seconds=seconds[name]
+        )
+        for name, predicted in verdicts.predicted.items()
+    }
+    result = AuditResult(
+        model=model_record,
+        data={"name": None, "split": None, **(data_record or {}), "n": len(index), "classes": names},
+        threat={"norm": norm, "epsilon": subject.epsilon},
+        seed=seed,
+        engine=engine,
+        block_size=block_size,
+        level=level,
+        interval_method=METHOD,
+        warnings=(
+            *remarks(
+                training=training,
+                probabilities=found.probabilities,
+                n=np.bincount(verdicts.label, minlength=found.num_classes),
+                clean=float(verdicts.correct(CLEAN).mean()),
+                classes=names,
+                drawn_from=len(source),
+                seed=seed,
+            ),
+            *found.warnings,
+        ),
+        environment=environment(subject.device),
+        attacks=figures,
+        verdicts=verdicts,
+        examples=found.examples,
+    )
+    if out is not None and processes.is_main():
+        result.write(Path(out))
+    return result
+
+
+def _source(images: Tensor | ArrayLike | Source) -> Source:
+    """A store as it is; an array as a store."""
+    if hasattr(images, "fetch"):
+        return cast(Source, images)
+    pixels = torch.as_tensor(images)
+    return InMemory(pixels.float() if pixels.is_floating_point() else pixels)
+
+
+def _drawn(count: int, limit: int | None, seed: int) -> Tensor:
+    """The samples to audit, in the data's order: all, or `limit` of them at random."""
+    if limit is None or limit >= count:
+        return torch.arange(count)
+    return torch.randperm(count, generator=generator("audit", seed))[:limit].sort().values
+
+
+def _digest(model: nn.Module, record: Mapping[str, Any]) -> str:
+    """Of the weights and buffers, and of what is recorded about the model."""
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode())
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

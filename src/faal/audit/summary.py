@@ -1,0 +1,56 @@
+"""From verdicts to figures: counts per class, and what they say with which certainty."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faal.audit.intervals import clopper_pearson, mean_interval, pooled_interval, worst_class_interval
+from faal.audit.result import AttackResult, ClassEstimate, Estimate, WorstClass
+
+
+def confusion_matrix(label: NDArray[np.int64], predicted: NDArray[np.int16], num_classes: int) -> NDArray[np.int64]:
+    """(C, C) counts, true class by predicted class."""
+    cells = label * num_classes + predicted
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def summarise(
+    label: NDArray[np.int64],
+    predicted: NDArray[np.int16],
+    *,
+    classes: Sequence[str],
+    level: float,
+    parameters: Mapping[str, Any],
+    seconds: float,
+) -> AttackResult:
+    """The figures of one attack.
+
+    Args:
+        label: (N,) true classes, N at least 1.
+        predicted: (N,) answers under the attack.
+        classes: the C classes' names.
+        level: nominal coverage of the intervals.
+        parameters: the attack's settings, for the record.
+        seconds: what it took.
+    """
+    confusion = confusion_matrix(label, predicted, len(classes))
+    n, correct = confusion.sum(axis=1), confusion.diagonal()
+    rates = np.divide(correct, n, out=np.full(len(n), np.nan), where=n > 0)
+    lows, highs = clopper_pearson(correct, n, level)
+    worst = int(np.nanargmin(rates))
+    return AttackResult(
+        average=Estimate(float(correct.sum() / n.sum()), *pooled_interval(correct, n, level)),
+        balanced=Estimate(float(np.nanmean(rates)), *mean_interval(correct, n, level)),
+        worst=WorstClass(float(rates[worst]), *worst_class_interval(correct, n, level), classes[worst]),
+        classes=tuple(
+            ClassEstimate(
+                float(rates[c]) if n[c] else None, float(lows[c]), float(highs[c]), name, int(n[c]), int(correct[c])
+            )
+            for c, name in enumerate(classes)
+        ),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        parameters=dict(parameters),
+        seconds=seconds,
+    )

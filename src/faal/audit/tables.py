@@ -1,0 +1,100 @@
+"""An audit, and a comparison of two, on the terminal. In percent; differences in points."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from faal.audit.compare import Comparison, Difference
+from faal.audit.result import AuditResult, Estimate
+from faal.audit.verdicts import ALL
+
+ROWS = 20
+"""Classes shown; of more, the weakest."""
+
+
+def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
+    """Average, balanced and worst-class accuracy per attack with their intervals, then classes by attacks.
+
+    Args:
+        result: the audit.
+        rows: how many classes to show; where there are more, those that are weakest under `all`.
+    """
+    title = f"Accuracy in % with {result.level:.0%} intervals, n = {result.data['n']}, {_threat(result.threat)}"
+    figures = _table(title, ["attack"], ["average", "balanced", "worst class"], ["which"])
+    for name, found in result.attacks.items():
+        estimates = [_estimate(entry) for entry in (found.average, found.balanced, found.worst)]
+        _row(figures, name, *estimates, found.worst.name)
+
+    weakness = [np.inf if entry.value is None else entry.value for entry in result.attacks[ALL].classes]
+    shown = _first(weakness, rows)
+    per_class = _table(_classes_title("Accuracy per class in %", shown, weakness), ["class"], ["n", *result.attacks])
+    for c in shown:
+        entries = [found.classes[c] for found in result.attacks.values()]
+        _row(per_class, entries[0].name, str(entries[0].n), *(_percent(entry.value) for entry in entries))
+    return Group(figures, per_class, *(Text(f"Note: {warning}") for warning in result.warnings))
+
+
+def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableType:
+    """Both sides and their difference per attack, the classes under all attacks, and the conclusion.
+
+    Args:
+        comparison: the comparison.
+        rows: how many classes to show; where there are more, those that differ most surely.
+    """
+    a, b = comparison.name_a, comparison.name_b
+    title = f"Accuracy in % with {comparison.level:.0%} intervals of the difference, {_threat(comparison.threat)}"
+    figures = _table(title, ["attack", ""], [a, b, "difference"])
+    for name, found in comparison.attacks.items():
+        for what, entry in (("average", found.average), ("balanced", found.balanced), ("worst class", found.worst)):
+            _row(figures, name, what, _percent(entry.a), _percent(entry.b), _difference(entry))
+
+    classes = comparison.attacks[ALL].classes
+    surest = [entry.p for entry in classes]
+    shown = _first(surest, rows)
+    title = _classes_title("Per class under all attacks, corrected for all classes", shown, surest)
+    per_class = _table(title, ["class"], [a, b, "difference", "p"])
+    for c in shown:
+        entry = classes[c]
+        _row(per_class, entry.name, _percent(entry.a), _percent(entry.b), _difference(entry), f"{entry.p:.2g}")
+    return Group(figures, per_class, Text(comparison.conclusion))
+
+
+def _table(title: str, left: Sequence[str], right: Sequence[str], last: Sequence[str] = ()) -> Table:
+    grid = Table(title=Text(title), title_justify="left")
+    for headings, justify in ((left, "left"), (right, "right"), (last, "left")):
+        for heading in headings:
+            grid.add_column(Text(heading), justify=justify)  # type: ignore[arg-type]
+    return grid
+
+
+def _row(grid: Table, *cells: str) -> None:
+    """A row of plain text: a class may be called `[red]`."""
+    grid.add_row(*(Text(cell) for cell in cells))
+
+
+def _first(keys: Sequence[float], rows: int) -> list[int]:
+    """The places of the `rows` least keys, in the order of the data."""
+    return sorted(int(place) for place in np.argsort(keys, kind="stable")[:rows])
+
+
+def _classes_title(title: str, shown: Sequence[int], every: Sequence[float]) -> str:
+    return title if len(shown) == len(every) else f"{title}: {len(shown)} of {len(every)}"
+
+
+def _threat(threat: dict[str, object]) -> str:
+    return f"{threat['norm']} epsilon {255 * float(str(threat['epsilon'])):.4g}/255"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _estimate(entry: Estimate) -> str:
+    return f"{_percent(entry.value)} ({_percent(entry.low)} to {_percent(entry.high)})"
+
+
+def _difference(entry: Difference) -> str:
+    return f"{100 * entry.value:+.1f} ({100 * entry.low:+.1f} to {100 * entry.high:+.1f})"

@@ -1,0 +1,90 @@
+"""Verdicts: what the network answers for every sample under every attack. `verdicts.npz` holds them."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faal.checkpoint import write_whole
+from faal.errors import InputError
+
+ALL = "all"
+"""The pseudo-attack: correct under every attack that ran, the clean images among them."""
+
+_SUFFIX = "_predicted"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verdicts:
+    """Predicted classes, sample by sample, in the data's order.
+
+    `label` (N,) int64; `index` (N,) int64, the samples' places in the data; `predicted` attack -> (N,) int16: the
+    answer to the confirmed adversarial image, and to the clean image where the attack found none.
+    """
+
+    label: NDArray[np.int64]
+    index: NDArray[np.int64]
+    predicted: Mapping[str, NDArray[np.int16]]
+
+    def correct(self, attack: str) -> NDArray[np.bool_]:
+        """Which samples stand: (N,)."""
+        return np.equal(self.predicted[attack], self.label)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name, as the file holds them."""
+        found: dict[str, NDArray[Any]] = {"label": self.label, "index": self.index}
+        for attack, predicted in self.predicted.items():
+            found[f"{attack}_correct"] = self.correct(attack)
+            found[f"{attack}{_SUFFIX}"] = predicted
+        return found
+
+    @classmethod
+    def read(cls, path: Path) -> "Verdicts":
+        """Read `verdicts.npz`.
+
+        Raises:
+            InputError: no such file, or not a whole one.
+        """
+        arrays = read_arrays(path)
+        try:
+            label, index = arrays["label"], arrays["index"]
+        except KeyError as error:
+            raise InputError(f"{path} holds no {error}: it is no file of verdicts; run the audit again") from None
+        predicted = {name.removesuffix(_SUFFIX): array for name, array in arrays.items() if name.endswith(_SUFFIX)}
+        if any(array.shape != label.shape for array in (index, *predicted.values())):
+            raise InputError(f"the arrays of {path} differ in length; run the audit again")
+        return cls(label=label, index=index, predicted=predicted)
+
+
+def with_all(label: NDArray[np.int64], predicted: Mapping[str, NDArray[np.int16]]) -> dict[str, NDArray[np.int16]]:
+    """`predicted` and the pseudo-attack `all`: the answer under the first attack that turned the sample."""
+    combined = label.astype(np.int16)
+    for answers in reversed(list(predicted.values())):
+        combined = np.where(answers != label, answers, combined)
+    return {**predicted, ALL: combined}
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """An `.npz` file, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **dict(arrays))  # type: ignore[arg-type]
+    write_whole(path, buffer.getvalue())
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an `.npz` file; nothing in it can run code.
+
+    Raises:
+        InputError: no such file, cut off, damaged, or not plain arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise InputError(f"there is no {path}; it is written by an audit") from None
+    except Exception as error:  # damage shows in the archive's, the compressor's or the array's own errors
+        raise InputError(f"{path} is cut off or damaged ({type(error).__name__}); run the audit again") from None

@@ -1,0 +1,113 @@
+"""Checkpoints: written whole or not at all, read without running code.
+
+A checkpoint is a plain dictionary of tensors, numbers, strings, lists and dictionaries:
+
+    format        "faal-checkpoint/1"
+    architecture  the fields of `models.Architecture`
+    classes       the names of the classes
+    weights       the state dict of the network as it is to be used
+    recipe        the settings it was trained with
+    training      only in last.pt: all that a resumed run needs
+"""
+
+import hashlib
+import os
+import pickle
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from faal.errors import InputError
+
+FORMAT = "faal-checkpoint/1"
+
+
+def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(beside, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except (OSError, RuntimeError) as error:
+        with suppress(OSError):
+            beside.unlink()
+        raise InputError(f"{path} cannot be written ({_short(error)}); choose another folder with --out") from None
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash, finds either the old content or the new.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    _write_whole(path, lambda file: file.write(data))
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    _write_whole(path, lambda file: torch.save({"format": FORMAT, **state}, file))
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of this program onto the CPU.
+
+    Raises:
+        InputError: no such file; cut off or damaged; not one of ours; one that would run code.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"there is no checkpoint {path}") from None
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path} holds more than tensors and plain values, which could run code, and was not loaded; "
+            "save it again as a plain state dict or as safetensors"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise InputError(f"{path} is cut off or damaged ({_short(error)}); take an earlier checkpoint") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise InputError(f"{path} is not a checkpoint of this program; for foreign weights name the network: --model")
+    return state
+
+
+def load_latest(folder: Path) -> dict[str, Any] | None:
+    """last.pt of a run's folder, or previous.pt where last.pt is damaged; None where there is neither.
+
+    Raises:
+        InputError: both are damaged.
+    """
+    last, previous = folder / "last.pt", folder / "previous.pt"
+    if last.exists():
+        try:
+            return load(last)
+        except InputError:
+            if not previous.exists():
+                raise
+    return load(previous) if previous.exists() else None
+
+
+def rotate(folder: Path) -> None:
+    """Let last.pt become previous.pt before the next last.pt is written."""
+    last = folder / "last.pt"
+    if last.exists():
+        os.replace(last, folder / "previous.pt")
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,34 @@
+"""`faal demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from faal.cli.options import Device
+
+
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="The folder that everything is written to.")] = Path("demo"),
+    seeds: Annotated[int, Parameter(help="How many training seeds.")] = 3,
+    device: Device = "cpu",
+) -> None:
+    """Train a robust classifier of digits, find its weak class, repair it, and write the page. Minutes on a laptop.
+
+    faal demo --out demo
+    """
+    from faal.engine.numerics import pick_device
+    from faal.errors import InputError
+    from faal.report import write_report
+    from faal.study.demo import demo as run
+    from faal.study.demo import story
+
+    if seeds < 1:
+        raise InputError(f"--seeds is how many training seeds to run, at least 1, not {seeds}")
+    record = run(out, seeds=range(1, seeds + 1), device=pick_device(device))
+    page = write_report([out])
+    console = Console()
+    console.print(story(record))
+    console.print(f"The page: {page}", markup=False, highlight=False, soft_wrap=True)

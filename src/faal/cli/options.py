@@ -1,0 +1,72 @@
+"""Options that several commands share."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from faal.config import Recipe, Schedule
+from faal.errors import InputError
+
+Data = Annotated[
+    str,
+    Parameter(
+        help="digits, cifar10:DIR, cifar100:DIR (the unpacked official download), folder:DIR "
+        "(DIR/train/CLASS/*.png and DIR/test/CLASS/*.png), npz:FILE, or module:function."
+    ),
+]
+Device = Annotated[str, Parameter(help="auto (a GPU where there is one), cpu or cuda.")]
+Size = Annotated[str | None, Parameter(help="H,W: resize the images of a folder to this size.")]
+Out = Annotated[Path | None, Parameter(help="The folder that everything is written to.")]
+Seed = Annotated[int, Parameter(help="The seed of everything that is random.")]
+Model = Annotated[str | None, Parameter(help="For foreign weights: prn18, rn18, wrn34-10, small, or module:function.")]
+Width = Annotated[int | None, Parameter(help="For foreign weights: the network's width.")]
+Depth = Annotated[int | None, Parameter(help="For foreign weights: the network's depth.")]
+Normalize = Annotated[
+    str | None,
+    Parameter(help="For foreign weights that expect it outside: none, cifar10, cifar100 or MEAN:STD."),
+]
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """`H,W` as two numbers."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"--size is H,W in pixels, such as 32,32, not {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def _help(item: dataclasses.Field[Any]) -> str:
+    default = item.default.plain() if isinstance(item.default, Schedule) else item.default
+    return f"{item.metadata['help']} [{default}]"
+
+
+Settings = dataclasses.make_dataclass(
+    "Settings",
+    [
+        (
+            item.name,
+            Annotated[str | None, Parameter(help=_help(item), group="Settings of the recipe", show_default=False)],
+            dataclasses.field(default=None),
+        )
+        for item in dataclasses.fields(Recipe)
+    ],
+    kw_only=True,
+    frozen=True,
+    namespace={"__module__": __name__},  # else it says `types`, and cyclopts takes it for no class of ours
+)
+"""Every field of a recipe as an option: derived, so that there is one list of them. Unset means the recipe's own."""
+
+Overrides = Annotated[Settings, Parameter(name="*")]  # type: ignore[valid-type]
+
+
+UNSET = Settings()
+
+
+def overridden(recipe: Recipe, settings: Any) -> Recipe:
+    """The recipe with the settings of the command line."""
+    given = {name: value for name, value in dataclasses.asdict(settings).items() if value is not None}
+    return recipe.replace(given, source="command line")

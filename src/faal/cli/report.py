@@ -1,0 +1,26 @@
+"""`faal report`: the page again."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+
+def report(
+    *directories: Annotated[
+        Path, Parameter(help="Folders that hold audit.json; the first is before, the last after.")
+    ],
+    out: Annotated[Path | None, Parameter(help="The page to write; report.html in the last folder if unset.")] = None,
+) -> None:
+    """Write report.html from the files of one run, or of several side by side.
+
+    faal report runs/base runs/repaired --out before-and-after.html
+    """
+    from faal.errors import InputError
+    from faal.report import write_report
+
+    if not directories:
+        raise InputError("faal report needs at least one run's folder, such as `faal report runs/base`")
+    page = write_report(directories, out=out)
+    Console().print(str(page), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,122 @@
+"""`faal train` and `faal repair`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from faal.cli.options import (
+    Data,
+    Device,
+    Out,
+    UNSET,
+    Overrides,
+    Seed,
+    Size,
+    overridden,
+    parse_size,
+)
+
+RecipeName = Annotated[str, Parameter(help="A shipped recipe (`faal recipes`) or a YAML file.")]
+
+
+def train(
+    recipe: RecipeName, /, *, data: Data, out: Out = None, seed: Seed = 1, device: Device = "auto", size: Size = None,
+    settings: Overrides = UNSET,
+) -> None:  # fmt: skip
+    """Train from scratch.
+
+    The run's folder holds everything: configuration, metrics, checkpoints. The same command again goes on where it
+    was stopped. Every setting of the recipe is an option.
+
+        faal train cifar10-prn18-faal-trades --data cifar10:DIR
+        faal train digits-small-pgd-at --data digits --epochs 20 --lr 0:0.1,1/2:0.01
+    """
+    from faal.config import load_recipe
+    from faal.data import load_data
+    from faal.engine import numerics, processes
+    from faal.models import Architecture, build_model
+    from faal.train.loop import train as run
+
+    chosen = overridden(load_recipe(recipe), settings)
+    where = numerics.pick_device(device)
+    processes.start(where)
+    dataset = load_data(data, size=parse_size(size))
+    split = dataset.train or dataset.test
+    architecture = Architecture(
+        model=chosen.model,
+        num_classes=dataset.num_classes,
+        channels=split.images.shape[0] if split else 3,
+        width=chosen.width,
+        depth=chosen.depth,
+        normalize=chosen.normalize,
+    )
+    net = build_model(architecture, seed=seed)
+    folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
+    outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=where)
+    _tell(outcome.best, outcome.epoch, outcome.note, data)
+
+
+def repair(
+    checkpoint: Annotated[
+        Path, Parameter(help="A checkpoint, a run's folder, or foreign weights (then with --model).")
+    ],
+    recipe: RecipeName,
+    /,
+    *,
+    data: Data,
+    out: Out = None,
+    seed: Seed = 1,
+    device: Device = "auto",
+    size: Size = None,
+    settings: Overrides = UNSET,
+) -> None:
+    """Fine-tune a robust but unfair classifier until its weakest class stands, in two epochs.
+
+    The network is the checkpoint's; the recipe says how it is trained. For foreign weights, --model, --width, --depth
+    and --normalize describe the network.
+
+        faal repair runs/base cifar10-prn18-faal-at-repair --data cifar10:DIR --out runs/repaired
+        faal repair model.pth cifar10-wrn34-10-faal-at-awp-repair --data cifar10:DIR --model wrn34-10
+    """
+    from faal.config import load_recipe
+    from faal.data import load_data
+    from faal.engine import numerics, processes
+    from faal.models import open_model
+    from faal.train.loop import train as run
+
+    chosen = overridden(load_recipe(recipe), settings)
+    where = numerics.pick_device(device)
+    processes.start(where)
+    dataset = load_data(data, size=parse_size(size))
+    opened = open_model(
+        checkpoint,
+        dataset,
+        model=getattr(settings, "model", None),
+        width=chosen.width if getattr(settings, "width", None) else None,
+        depth=chosen.depth if getattr(settings, "depth", None) else None,
+        normalize=getattr(settings, "normalize", None),
+    )
+    for note in opened.notes:
+        Console(stderr=True).print(note, markup=False, highlight=False)
+    same = opened.architecture
+    chosen = chosen.replace(
+        {"model": same.model, "width": same.width, "depth": same.depth, "normalize": same.normalize},
+        source="checkpoint",
+    )
+    folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
+    outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
+    _tell(outcome.best, outcome.epoch, outcome.note, data)
+
+
+def _tell(best: Path, epoch: int, note: str | None, data: str) -> None:
+    from faal.engine import processes
+
+    if not processes.is_main():
+        return
+    console = Console()
+    if note:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{best} holds the network of epoch {epoch}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"next: faal audit {best.parent} --data {data}", markup=False, highlight=False, soft_wrap=True)

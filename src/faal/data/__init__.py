@@ -1,0 +1,23 @@
+"""Data: from `--data` to batches on the device. `load_data` reads, `hold_out` withholds, `Batches` serves."""
+
+from faal.data.augment import augment
+from faal.data.batches import Batch, Batches
+from faal.data.dataset import DataSet, Split, fingerprint
+from faal.data.images import Images, InMemory, OnDisk
+from faal.data.load import load_data
+from faal.data.splits import HeldOut, hold_out
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "DataSet",
+    "HeldOut",
+    "Images",
+    "InMemory",
+    "OnDisk",
+    "Split",
+    "augment",
+    "fingerprint",
+    "hold_out",
+    "load_data",
+]

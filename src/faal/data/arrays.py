@@ -1,0 +1,73 @@
+"""Data sets from arrays: an `.npz` file, or a dict with the same keys.
+
+`x_train`, `y_train`, `x_test`, `y_test` hold both parts, or one of them; `images` and `labels` a test part alone;
+`classes` the classes' names (otherwise the classes are called by their numbers).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from faal.data.checks import as_images, as_labels
+from faal.data.dataset import DataSet, Split
+from faal.errors import InputError
+
+TRAIN = ("x_train", "y_train")
+TEST = (("x_test", "y_test"), ("images", "labels"))
+
+
+def read_npz(path: Path) -> DataSet:
+    """A data set from an `.npz` file; Python objects in it are refused, since loading them could run code."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; npz:FILE needs a file written by numpy.savez")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except Exception as error:  # a damaged file shows in the archive's, the compressor's or the array's own errors
+        if "Object arrays" in str(error):
+            raise InputError(
+                f"{path} holds Python objects, which could run code; store plain arrays instead"
+            ) from error
+        raise InputError(f"{path} is truncated or not an .npz file; write it again with numpy.savez") from error
+    return from_arrays(arrays, path.stem, str(path))
+
+
+def from_arrays(arrays: Mapping[str, object], name: str, where: str) -> DataSet:
+    """A data set from arrays by name (see above): NumPy arrays, tensors or lists. `where` begins the errors."""
+    train = _split(arrays, *TRAIN, where)
+    tests = [split for keys in TEST if (split := _split(arrays, *keys, where)) is not None]
+    if train is None and not tests:
+        raise InputError(
+            f"{where} holds {', '.join(arrays) or 'nothing'}; name the arrays x_train, y_train, x_test, y_test, "
+            "or images, labels"
+        )
+    if len(tests) > 1:
+        raise InputError(f"{where} holds both x_test and images; keep the one that is the test part")
+    test = tests[0] if tests else None
+    return DataSet(name, _classes(arrays, train, test, where), train, test)
+
+
+def _split(arrays: Mapping[str, object], x: str, y: str, where: str) -> Split | None:
+    if x not in arrays and y not in arrays:
+        return None
+    for key in (x, y):
+        if key not in arrays:
+            raise InputError(f"{where} lacks {key}; {x} and {y} belong together, and it holds {', '.join(arrays)}")
+    images, labels = as_images(arrays[x], f"{where}: {x}"), as_labels(arrays[y], f"{where}: {y}")
+    if len(images) != len(labels):
+        raise InputError(
+            f"{where} has {len(images)} images in {x} and {len(labels)} labels in {y}; there must be as many"
+        )
+    return Split(images, labels)
+
+
+def _classes(arrays: Mapping[str, object], train: Split | None, test: Split | None, where: str) -> tuple[str, ...]:
+    if "classes" in arrays:
+        names = np.asarray(arrays["classes"])
+        if names.ndim != 1 or names.dtype.kind not in "USiu":
+            raise InputError(f"{where}: classes must be a list of names, one per class")
+        return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist())
+    labels = [int(split.labels.max()) for split in (train, test) if split is not None and split.n]
+    highest = max(labels, default=-1)
+    return tuple(str(number) for number in range(highest + 1))

@@ -1,0 +1,124 @@
+"""Batches of the training set, on the device, in an order that a seed and an epoch fix."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from faal.data.augment import augment
+from faal.data.dataset import Split
+from faal.data.images import deliver
+from faal.engine.seeds import generator
+from faal.errors import InputError
+
+
+class Batch(NamedTuple):
+    """What one process computes one training step on.
+
+    Attributes:
+        images: (B, channels, H, W) float32 in [0, 1] on the device, augmented.
+        labels: (B,) int64 on the device.
+        index: (B,) int64 on the device, the samples' places in the full training set: what random numbers hang on.
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
+
+
+class Batches:
+    """One process's share of a training set's batches.
+
+    The order of an epoch depends on the seed and the epoch, never on the number of processes: every process takes its
+    contiguous slice of every global batch. The last batch of an epoch is smaller and never dropped, unless a process
+    would get fewer than two samples of it, which BatchNorm cannot normalise; then it is part of the batch before.
+
+    Args:
+        split: the full training set.
+        indices: (N,) int64, the samples in it to train on.
+        batch_size: samples per step over all processes together.
+        seed: the run's seed.
+        crop: see `augment`.
+        flip: see `augment`.
+        device: where the batches go; images and labels that fit live there from the beginning.
+        rank: this process's number.
+        world_size: the number of processes.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        indices: Tensor,
+        *,
+        batch_size: int,
+        seed: int,
+        crop: int,
+        flip: bool,
+        device: torch.device | str,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        least = 2 * world_size
+        if batch_size < least:
+            raise InputError(
+                f"a batch of {batch_size} gives a process fewer than the two samples that BatchNorm needs; "
+                f"choose a batch size of at least {least}"
+            )
+        if len(indices) < least:
+            raise InputError(f"{len(indices)} training images are too few; {least} are needed at the least")
+        self._images = split.images.to(device)
+        self._device = self._images.device
+        self._labels = split.labels.to(self._device)
+        self._indices = indices.cpu()
+        self._seed, self._crop, self._flip = seed, crop, flip
+        self._rank, self._world_size = rank, world_size
+        starts = list(range(0, len(indices), batch_size))
+        if len(starts) > 1 and len(indices) - starts[-1] < least:
+            starts.pop()
+        self._bounds = [*starts, len(indices)]
+
+    def __len__(self) -> int:
+        """Steps per epoch."""
+        return len(self._bounds) - 1
+
+    def global_size(self, step: int) -> int:
+        """Samples in the batch of a step, over all processes."""
+        return self._bounds[step + 1] - self._bounds[step]
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """This process's batches of an epoch, from step `start` on. Images that stream are read one batch ahead."""
+        order = self._indices[torch.randperm(len(self._indices), generator=generator(self._seed, "order", epoch))]
+        steps = range(start, len(self))
+        # The order travels to the device once; a resident batch then costs no copy at all.
+        placed = order.to(self._device)
+        indices = [self._slice(placed, step) for step in steps]
+        if self._images.streams:
+            fetched = self._read_ahead([self._slice(order, step) for step in steps])
+        else:
+            fetched = (self._images.fetch(index) for index in indices)
+        for index, images in zip(indices, fetched, strict=True):
+            images = augment(images, index=index, seed=self._seed, epoch=epoch, crop=self._crop, flip=self._flip)
+            yield Batch(images, self._labels[index], index)
+
+    def _slice(self, order: Tensor, step: int) -> Tensor:
+        """This process's part of a step's global batch."""
+        whole = order[self._bounds[step] : self._bounds[step + 1]]
+        return whole.tensor_split(self._world_size)[self._rank]
+
+    def _read_ahead(self, indices: list[Tensor]) -> Iterator[Tensor]:
+        """The images of each batch, the next being read while the last is computed on.
+
+        The background thread touches the host's memory alone. What happens on the device is ordered by the caller's
+        stream, which another thread would not know.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
+            pending = None
+            for index in indices:
+                coming = reader.submit(self._images.read, index)
+                if pending is not None:
+                    yield deliver(pending.result(), self._device)
+                pending = coming
+            if pending is not None:
+                yield deliver(pending.result(), self._device)

@@ -1,0 +1,137 @@
+"""What images and labels must be before anything is computed from them, and what to tell a user whose data are not so.
+
+`as_images` and `as_labels` bring one array into the form that the rest relies on; `check` looks at a whole data set,
+whichever way it came in.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from faal.data.dataset import DataSet, Split
+from faal.data.images import InMemory
+from faal.errors import InputError
+
+CHANNELS = (1, 3)
+
+MOST_CLASSES = 2**15
+"""Predictions are stored as int16; a larger label is an identifier rather than a class's number."""
+
+
+def as_tensor(values: object, where: str) -> Tensor:
+    """A tensor on the CPU from a tensor, a NumPy array of numbers or nested lists."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{where} is ragged ({error}); all its rows must have one length") from error
+    if array.dtype.kind not in "buif":
+        raise InputError(
+            f"{where} holds {array.dtype} instead of numbers; store it as an array of uint8, int64 or float32"
+        )
+    native = array.dtype.newbyteorder("=")
+    return torch.from_numpy(np.require(array.astype(native, copy=False), requirements=["C", "W"]))
+
+
+def as_images(values: object, where: str) -> InMemory:
+    """Images in memory from (N, H, W), (N, H, W, channels) or (N, channels, H, W); 1 channel or 3.
+
+    uint8 stays as it is, floating-point numbers become float32. Where both readings of a four-dimensional array are
+    possible, channels come first.
+    """
+    array = as_tensor(values, where)
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[1] not in CHANNELS and array.shape[3] in CHANNELS:
+        array = array.permute(0, 3, 1, 2)
+    elif array.ndim != 4 or array.shape[1] not in CHANNELS:
+        raise InputError(
+            f"{where} has shape {tuple(array.shape)}; images must be (N, H, W), (N, H, W, channels) or "
+            "(N, channels, H, W) with 1 or 3 channels"
+        )
+    if array.is_floating_point():
+        array = array.float()
+    elif array.dtype != torch.uint8:
+        kind = str(array.dtype).removeprefix("torch.")
+        raise InputError(f"{where} holds {kind}; store images as uint8, or as float32 in [0, 1]")
+    return InMemory(array.contiguous())
+
+
+def as_labels(values: object, where: str) -> Tensor:
+    """Labels (N,) int64 from integers of any width; a trailing dimension of 1 is dropped."""
+    array = as_tensor(values, where)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array.squeeze(1)
+    if array.ndim != 1:
+        raise InputError(f"{where} has shape {tuple(array.shape)}; labels must be (N,), one class number per image")
+    if array.is_floating_point() or array.is_complex() or array.dtype == torch.bool:
+        kind = str(array.dtype).removeprefix("torch.")
+        raise InputError(f"{where} holds {kind}; labels must be integers, the classes' numbers from 0")
+    array = array.long()
+    if len(array) and int(array.max()) >= MOST_CLASSES:
+        raise InputError(f"{where} has the label {int(array.max())}, out of range; number the classes from 0")
+    return array
+
+
+def check(data: DataSet, where: str) -> DataSet:
+    """The data set itself, if it holds together; otherwise InputError that begins with `where`."""
+    parts = [(part, split) for part, split in (("training", data.train), ("test", data.test)) if split is not None]
+    if not parts:
+        raise InputError(f"{where} holds neither training nor test images")
+    for part, split in parts:
+        if split.n == 0:
+            raise InputError(f"{where} holds no {part} images; leave the part out, or fill it")
+    if data.num_classes < 2:
+        raise InputError(
+            f"{where} has {_counted(data.num_classes, 'class', 'classes')}; a classifier needs at least two"
+        )
+    if len(set(data.classes)) < data.num_classes:
+        twice = next(name for name in data.classes if data.classes.count(name) > 1)
+        raise InputError(f"{where} names the class {twice!r} twice; give every class a name of its own")
+    for part, split in parts:
+        _check_split(split, data.num_classes, f"{where} ({part} part)")
+    return data
+
+
+def check_shapes(data: DataSet, where: str) -> None:
+    """That both parts hold images of one shape."""
+    if data.train is not None and data.test is not None and data.train.images.shape != data.test.images.shape:
+        raise InputError(
+            f"{where} has training images of {_shape(data.train)} and test images of {_shape(data.test)}; "
+            "give both the same channels, and one size with --size H,W"
+        )
+
+
+def _check_split(split: Split, num_classes: int, where: str) -> None:
+    lowest, highest = int(split.labels.min()), int(split.labels.max())
+    if lowest < 0 or highest >= num_classes:
+        wrong = lowest if lowest < 0 else highest
+        raise InputError(
+            f"{where} has the label {wrong}, out of range: {num_classes} classes are numbered 0 to {num_classes - 1}"
+        )
+    if isinstance(split.images, InMemory) and split.images.pixels.is_floating_point():
+        _check_range(split.images.pixels, where)
+
+
+def _check_range(pixels: Tensor, where: str) -> None:
+    low, high = (float(bound) for bound in pixels.aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError(
+            f"{where} has images with NaN or infinite values; find out where they come from, or leave them out"
+        )
+    if low >= 0 and high <= 1:
+        return
+    advice = "undo the normalisation (it belongs inside the model)" if low < 0 else "divide them by 255"
+    raise InputError(f"{where} has images from {low:g} to {high:g}; they must lie in [0, 1]: {advice}")
+
+
+def _shape(split: Split) -> str:
+    channels, height, width = split.images.shape
+    return f"{height}x{width} with {_counted(channels, 'channel', 'channels')}"
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

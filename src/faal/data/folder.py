@@ -1,0 +1,100 @@
+"""A folder of image files: DIR/train/CLASS/*.png, DIR/test/CLASS/*.png; JPEG, WebP and BMP as well."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from faal.data.dataset import DataSet, Split
+from faal.data.images import FORMATS, RESIDENT_LIMIT, Images, InMemory, OnDisk, threads, unreadable
+from faal.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+GRAY = ("1", "L", "LA")
+DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+Files = list[tuple[Path, int]]
+
+
+def read_folder(path: Path, size: tuple[int, int] | None) -> DataSet:
+    """A data set from class folders; a class is named by its folder, and classes are numbered in the names' order.
+
+    Args:
+        path: holds `train`, `test` or both, each with one folder per class.
+        size: (H, W) to resize to; without it all images must have one size.
+
+    Images are gray (one channel) if all files of both parts are, RGB otherwise. A part of at most `RESIDENT_LIMIT`
+    bytes is decoded at once; a larger one stays on disk and is decoded batch by batch.
+    """
+    if not path.is_dir():
+        raise InputError(f"there is no folder {path}; folder:DIR needs DIR/train/CLASS and DIR/test/CLASS")
+    folders = {part: path / part for part in ("train", "test") if (path / part).is_dir()}
+    if not folders:
+        raise InputError(f"{path} holds neither a folder train nor a folder test; put the class folders into these")
+    names = {part: _class_names(folder) for part, folder in folders.items()}
+    if len(names) == 2 and names["train"] != names["test"]:
+        odd = sorted(set(names["train"]) ^ set(names["test"]))
+        raise InputError(
+            f"the classes under {path}/train and {path}/test differ in {', '.join(odd)}; make them the same"
+        )
+    classes = next(iter(names.values()))
+    files = {part: _files(folder, classes) for part, folder in folders.items()}
+    shape = _common_shape([file for part in files.values() for file, _ in part], path, size)
+    splits = {part: Split(_store(part_files, shape), _labels(part_files)) for part, part_files in files.items()}
+    return DataSet(path.resolve().name, classes, splits.get("train"), splits.get("test"))
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+
+
+def _files(folder: Path, classes: tuple[str, ...]) -> Files:
+    """Every image file with its label, class by class in the order of the names."""
+    files: Files = []
+    for label, name in enumerate(classes):
+        entries = (folder / name).iterdir()
+        images = sorted(file for file in entries if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+        if not images:
+            raise InputError(
+                f"{folder / name} holds no {', '.join(SUFFIXES)} images; fill the class or delete its folder"
+            )
+        files += [(file, label) for file in images]
+    return files
+
+
+def _labels(files: Files) -> torch.Tensor:
+    return torch.tensor([label for _, label in files], dtype=torch.int64)
+
+
+def _store(files: Files, shape: tuple[int, int, int]) -> Images:
+    store = OnDisk([file for file, _ in files], shape)
+    if len(files) * shape[0] * shape[1] * shape[2] > RESIDENT_LIMIT:
+        return store
+    return InMemory(store.read(torch.arange(len(files))))
+
+
+def _common_shape(files: list[Path], path: Path, size: tuple[int, int] | None) -> tuple[int, int, int]:
+    """(channels, H, W) of all files, from their headers alone."""
+    headers = list(threads().map(_header, files))
+    channels = 1 if all(mode in GRAY for mode, _ in headers) else 3
+    if size is None:
+        size = headers[0][1] if headers else (0, 0)
+        for file, (_, other) in zip(files, headers, strict=True):
+            if other != size:
+                raise InputError(
+                    f"images under {path} differ in size: {files[0]} has {size[0]}x{size[1]} and {file} has "
+                    f"{other[0]}x{other[1]}; give --size H,W to resize them"
+                )
+    return channels, *size
+
+
+def _header(path: Path) -> tuple[str, tuple[int, int]]:
+    """An image file's mode and (H, W), without decoding it."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            mode, (width, height) = image.mode, image.size
+    except Exception as error:  # as many kinds as there are ways to damage a header
+        raise unreadable(path, error) from error
+    if mode in DEEP:
+        raise InputError(f"{path} has more than 8 bits per pixel, which would be cut off; convert it to 8 bits")
+    return mode, (height, width)

@@ -1,0 +1,199 @@
+"""Where images are kept until a batch asks for them.
+
+A store hands out batches as float32 in [0, 1] on its device, whatever it keeps: one uint8 tensor on the device, a
+tensor in the host's memory that the device should not hold, or files that are decoded on demand.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from faal.errors import InputError
+
+RESIDENT_LIMIT = 2 * 1024**3
+"""Bytes of decoded uint8 up to which a split is held whole: in memory, and on the device. Beyond it, images stream."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+"""The image formats that are decoded; a file that is something else inside is refused whatever its suffix says."""
+
+
+class Images(Protocol):
+    """N images of one shape (channels, H, W).
+
+    Attributes:
+        shape: (channels, H, W).
+        device: where `fetch` puts its batches.
+        streams: whether `read` works in the host's memory or on its disk, so that reading ahead pays.
+    """
+
+    shape: tuple[int, int, int]
+    device: torch.device
+    streams: bool
+
+    def __len__(self) -> int:
+        """N."""
+        ...
+
+    def read(self, index: Tensor) -> Tensor:
+        """Pixels as they are kept: (B,) int64 -> (B, channels, H, W), uint8 or float32, where they are kept."""
+        ...
+
+    def fetch(self, index: Tensor) -> Tensor:
+        """(B,) int64, on any device -> (B, channels, H, W) float32 in [0, 1] on the store's device."""
+        ...
+
+    def take(self, index: Tensor) -> "Images":
+        """The images at `index` (M,) as a store of their own."""
+        ...
+
+    def to(self, device: torch.device | str) -> "Images":
+        """The same images with their batches on `device`."""
+        ...
+
+
+def deliver(pixels: Tensor, device: torch.device) -> Tensor:
+    """Pixels as they are kept -> float32 in [0, 1] on `device`. The conversion happens there: uint8 travels lighter."""
+    pixels = pixels.to(device, non_blocking=device.type == "cuda")
+    if pixels.dtype != torch.uint8:
+        return pixels
+    # Divided by a tensor, not by the number 255: for a number, CUDA multiplies by its reciprocal, which rounds
+    # otherwise than the CPU's division.
+    return pixels.float() / torch.full((), 255.0, device=device)
+
+
+class InMemory(Images):
+    """Images in one tensor, which lives on the device where it is small enough and in the host's memory otherwise.
+
+    Args:
+        pixels: (N, channels, H, W), uint8, or float32 in [0, 1].
+        device: where batches go; the tensor's own device by default.
+    """
+
+    def __init__(self, pixels: Tensor, device: torch.device | None = None) -> None:
+        if pixels.ndim != 4 or pixels.dtype not in (torch.uint8, torch.float32):
+            raise InputError(
+                f"images are {_described(pixels)}; they must be (N, channels, H, W), uint8, or float32 in [0, 1]"
+            )
+        self.pixels = pixels
+        self.shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+        self.device = device or pixels.device
+        self.streams = self.device != pixels.device
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, index: Tensor) -> Tensor:
+        pixels = self.pixels.index_select(0, index.to(self.pixels.device))
+        return _pinned(pixels, self.device)
+
+    def fetch(self, index: Tensor) -> Tensor:
+        return deliver(self.read(index), self.device)
+
+    def take(self, index: Tensor) -> "InMemory":
+        return InMemory(self.pixels.index_select(0, index.to(self.pixels.device)), self.device)
+
+    def to(self, device: torch.device | str) -> "InMemory":
+        device = _indexed(device)
+        resident = device.type == "cpu" or self.pixels.nbytes <= RESIDENT_LIMIT
+        return InMemory(self.pixels.to(device) if resident else self.pixels, device)
+
+    def resized(self, height: int, width: int) -> "InMemory":
+        """The images at another size, bilinear with antialiasing; uint8 stays uint8."""
+        chunks = []
+        for first in range(0, len(self), 1024):
+            pixels = self.pixels[first : first + 1024]
+            chunk = F.interpolate(pixels.float(), size=(height, width), mode="bilinear", antialias=True)
+            ceiling = 255.0 if pixels.dtype == torch.uint8 else 1.0
+            chunk = chunk.clamp_(0, ceiling)
+            chunks.append(chunk.round_().to(torch.uint8) if pixels.dtype == torch.uint8 else chunk)
+        return InMemory(torch.cat(chunks), self.device)
+
+
+class OnDisk(Images):
+    """Image files, decoded by a pool of threads when they are asked for.
+
+    Colours are the file's own: transparency is dropped, a palette resolved, an orientation tag not applied.
+
+    Args:
+        paths: the N files.
+        shape: (channels, H, W) that every image is brought to: 1 channel (gray) or 3 (RGB); a file of another size is
+            resized, bilinear with antialiasing.
+        device: where batches go; the CPU by default.
+    """
+
+    def __init__(self, paths: Sequence[Path], shape: tuple[int, int, int], device: torch.device | None = None) -> None:
+        self.paths = paths
+        self.shape = shape
+        self.device = device or torch.device("cpu")
+        self.streams = True
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, index: Tensor) -> Tensor:
+        """As `Images.read`. Raises InputError with the file's name where one does not decode."""
+        pixels = torch.empty(len(index), *self.shape, dtype=torch.uint8)
+        rows = pixels.numpy()
+
+        def fill(place: int, image: int) -> None:
+            rows[place] = decoded(self.paths[image], self.shape)
+
+        list(threads().map(fill, range(len(index)), index.tolist()))
+        return _pinned(pixels, self.device)
+
+    def fetch(self, index: Tensor) -> Tensor:
+        return deliver(self.read(index), self.device)
+
+    def take(self, index: Tensor) -> "OnDisk":
+        return OnDisk([self.paths[image] for image in index.tolist()], self.shape, self.device)
+
+    def to(self, device: torch.device | str) -> "OnDisk":
+        return OnDisk(self.paths, self.shape, _indexed(device))
+
+
+@cache
+def threads() -> ThreadPoolExecutor:
+    """The pool in which image files are opened and decoded; PIL releases the interpreter's lock while it decodes."""
+    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+
+
+def decoded(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """One image file as uint8 (channels, H, W)."""
+    channels, height, width = shape
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            image = file.convert("L" if channels == 1 else "RGB")
+    except Exception as error:  # PIL's decoders raise a dozen kinds, SyntaxError and struct.error among them
+        raise unreadable(path, error) from error
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    """The error for an image file that does not open or decode."""
+    reason = "it is not a PNG, JPEG, WebP or BMP image" if "cannot identify" in str(error) else str(error)
+    return InputError(f"{path} is not a readable image ({reason}); replace or delete it")
+
+
+def _described(pixels: Tensor) -> str:
+    return f"{tuple(pixels.shape)} of {str(pixels.dtype).removeprefix('torch.')}"
+
+
+def _indexed(device: torch.device | str) -> torch.device:
+    """The device with its number, so that `cuda` and `cuda:0` are known for the same."""
+    return torch.empty(0, device=device).device
+
+
+def _pinned(pixels: Tensor, device: torch.device) -> Tensor:
+    """Page-locked where the pixels have yet to travel to a GPU: only then can the copy overlap with computation."""
+    return pixels.pin_memory() if device.type == "cuda" and pixels.device.type == "cpu" else pixels

@@ -1,0 +1,77 @@
+"""From what stands after `--data` to a data set."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from faal.data.arrays import read_npz
+from faal.data.checks import check, check_shapes
+from faal.data.cifar import read_cifar
+from faal.data.dataset import DataSet, Split
+from faal.data.digits import digits
+from faal.data.folder import read_folder
+from faal.data.images import InMemory
+from faal.data.user import importable, read_function
+from faal.errors import InputError, unknown
+
+FORMS = {
+    "digits": "digits",
+    "cifar10": "cifar10:DIR",
+    "cifar100": "cifar100:DIR",
+    "folder": "folder:DIR",
+    "npz": "npz:FILE",
+}
+"""The data sets by name, with what follows the name."""
+
+
+def load_data(spec: str, *, size: tuple[int, int] | None = None) -> DataSet:
+    """A data set by its specification.
+
+    Args:
+        spec: `digits`; `cifar10:DIR` or `cifar100:DIR`, the unpacked official download or the folder that holds it;
+            `folder:DIR` with DIR/train/CLASS/* and DIR/test/CLASS/*; `npz:FILE` with arrays `x_train`, `y_train`,
+            `x_test`, `y_test`, or `images`, `labels`; `module:function`, a function that returns a DataSet or a dict
+            of such arrays.
+        size: (H, W) to resize every image to, bilinear with antialiasing; by default they stay as they are.
+
+    Returns:
+        The data set, images in [0, 1] once fetched, checked. Raises InputError where something is wrong with it.
+    """
+    if size is not None and min(size) < 1:
+        raise InputError(f"images cannot be resized to {size[0]}x{size[1]}; give a height and a width of at least 1")
+    data = check(_read(spec, size), spec)
+    if size is not None:
+        data = _resized(data, size, spec)
+    check_shapes(data, spec)
+    return data
+
+
+def _read(spec: str, size: tuple[int, int] | None) -> DataSet:
+    name, colon, argument = spec.partition(":")
+    if name not in FORMS:
+        named = argument.isidentifier() and all(part.isidentifier() for part in name.split("."))
+        if named and (importable(name) or not get_close_matches(name, FORMS)):
+            return read_function(name, argument)
+        raise unknown("data set", name, FORMS, see="`faal train --help`")
+    if bool(argument) != (":" in FORMS[name]) or (colon and not argument):
+        raise InputError(f"{spec!r} is not a data set; write {FORMS[name]}")
+    path = Path(argument).expanduser()
+    match name:
+        case "digits":
+            return digits()
+        case "folder":
+            return read_folder(path, size)
+        case "npz":
+            return read_npz(path)
+        case _:
+            return read_cifar(name, path)
+
+
+def _resized(data: DataSet, size: tuple[int, int], spec: str) -> DataSet:
+    def at_size(split: Split | None) -> Split | None:
+        if split is None or split.images.shape[1:] == size:
+            return split
+        if not isinstance(split.images, InMemory):
+            raise InputError(f"the images of {spec} cannot be resized to {size[0]}x{size[1]}; let it return them so")
+        return Split(split.images.resized(*size), split.labels)
+
+    return DataSet(data.name, data.classes, at_size(data.train), at_size(data.test))

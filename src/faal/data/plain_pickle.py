@@ -1,0 +1,114 @@
+"""Pickles of plain data, read without running anything that they name.
+
+A pickle is a program that may call any function it can name. The official CIFAR files are pickles, but need four
+names: those that rebuild a NumPy array and a bytes object. Here these names mean our own few lines, which do nothing
+but look at bytes, and every other name ends the reading.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faal.errors import InputError
+
+DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8")
+
+
+class _RefusedError(Exception):
+    """The pickle names something that plain data do not need."""
+
+
+class _DType:
+    """What stands in for a pickled `numpy.dtype`: its code and byte order."""
+
+    def __init__(self, code: str | bytes) -> None:
+        self.code = code.decode("ascii") if isinstance(code, bytes) else code
+        self.order = "|"
+        if self.code not in DTYPES:
+            raise _RefusedError(f"an array of {self.code!r}")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        order = state[1]
+        self.order = order.decode("ascii") if isinstance(order, bytes) else order
+        if self.order not in ("<", ">", "|", "="):
+            raise _RefusedError(f"the byte order {self.order!r}")
+
+    def view(self, raw: bytes, shape: tuple[int, ...], order: Any) -> np.ndarray:
+        """The array whose memory is `raw`."""
+        return np.frombuffer(raw, np.dtype(self.order + self.code)).reshape(shape, order=order)
+
+
+class _Array:
+    """What stands in for a pickled `numpy.ndarray`."""
+
+    values: np.ndarray
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, fortran, raw = state
+        self.values = dtype.view(raw, shape, "F" if fortran else "C")
+
+
+def _blank_array(*_: object) -> _Array:
+    return _Array()
+
+
+def _array_of_buffer(raw: bytes, dtype: _DType, shape: tuple[int, ...], order: str, *_: object) -> _Array:
+    array = _Array()
+    array.values = dtype.view(raw, shape, order)
+    return array
+
+
+def _dtype(code: str | bytes, *_: object) -> _DType:
+    return _DType(code)
+
+
+def _bytes_of_text(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise _RefusedError(f"the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+MEANINGS: dict[str, object] = {
+    "numpy.core.multiarray._reconstruct": _blank_array,
+    "numpy._core.multiarray._reconstruct": _blank_array,
+    "numpy.core.numeric._frombuffer": _array_of_buffer,
+    "numpy._core.numeric._frombuffer": _array_of_buffer,
+    "numpy.ndarray": None,  # only ever handed to _reconstruct, which asks for nothing
+    "numpy.dtype": _dtype,
+    "_codecs.encode": _bytes_of_text,  # how Python 3 writes bytes into the old protocols
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return MEANINGS[f"{module}.{name}"]
+        except KeyError:
+            raise _RefusedError(f"{module}.{name}") from None
+
+
+def load_plain(path: Path) -> dict[str, Any]:
+    """The dict in a pickle of any protocol; keys as str whichever Python wrote them, arrays as NumPy arrays.
+
+    Raises InputError where the file is missing, truncated, no such pickle, or names anything but integer arrays,
+    bytes, text, numbers, lists and dicts. Nothing in it is run.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; unpack the official download (python version) again")
+    try:
+        with path.open("rb") as file:
+            content = _Unpickler(file, encoding="bytes").load()
+        return {_text(key): value.values if isinstance(value, _Array) else value for key, value in content.items()}
+    except _RefusedError as error:
+        raise InputError(
+            f"{path} is a pickle that asks for {error}, which plain data do not need and which could run code; "
+            "nothing was run: take the official download instead"
+        ) from error
+    except Exception as error:  # a damaged pickle can fail in any of its instructions
+        raise InputError(f"{path} is truncated or not a CIFAR data file; unpack the official download again") from error
+
+
+def _text(key: object) -> str:
+    return key.decode() if isinstance(key, bytes) else str(key)

@@ -1,0 +1,73 @@
+"""What is withheld from training, so that nothing is chosen on the test set."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from faal.engine.seeds import generator
+
+SHARE = 25
+"""Each part withholds one image in so many of a class: 4 %."""
+
+LEAST = 20
+"""Images that each part withholds of a class at the least."""
+
+SMALLEST_CLASS = 200
+"""A class with fewer images cannot spare any."""
+
+
+class HeldOut(NamedTuple):
+    """Disjoint parts of a training set, as sorted int64 indices into it.
+
+    Attributes:
+        train: what remains to train on.
+        select: for the choice of a checkpoint, and for nothing else; empty where there is no choice.
+        steer: for methods that look at held-out accuracy while they train (FRL, WAT, FAWA); may be empty.
+        reason: why the parts that were asked for are empty, in words; None where they are not.
+    """
+
+    train: Tensor
+    select: Tensor
+    steer: Tensor
+    reason: str | None
+
+
+def hold_out(labels: Tensor, num_classes: int, *, select: bool, steer: bool, seed: int) -> HeldOut:
+    """Split a training set, class by class.
+
+    Each part is 4 % of every class and at least 20 images of it. Where any class has fewer than 200 images both parts
+    stay empty: there is then no selection, and the last epoch counts. Which images a part takes depends on the seed
+    and the labels alone, not on whether the other part is taken.
+
+    Args:
+        labels: (N,) int64 in 0 .. num_classes - 1, on the CPU.
+        num_classes: C; a class without images counts as one with too few.
+        select: whether to withhold the part that checkpoints are chosen on.
+        steer: whether to withhold the part that some methods steer by.
+        seed: the run's seed.
+    """
+    everything, nothing = torch.arange(len(labels)), torch.empty(0, dtype=torch.int64)
+    if not (select or steer):
+        return HeldOut(everything, nothing, nothing, None)
+    counts = torch.bincount(labels, minlength=num_classes)
+    rarest = int(counts.argmin())
+    if counts[rarest] < SMALLEST_CLASS:
+        reason = (
+            f"class {rarest} has {int(counts[rarest])} training images, fewer than {SMALLEST_CLASS}: "
+            "none are held out, there is no selection, and the last epoch counts"
+        )
+        return HeldOut(everything, nothing, nothing, reason)
+
+    # A shuffle, sorted by class without losing the shuffled order within it: `rank` is a sample's place in its class.
+    shuffled = torch.randperm(len(labels), generator=generator(seed, "held out"))
+    shuffled = shuffled[torch.argsort(labels[shuffled], stable=True)]
+    of_class = labels[shuffled]
+    rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[of_class]
+    quota = (counts // SHARE).clamp(min=LEAST)[of_class]
+
+    chosen = (rank < quota) & select
+    steering = (rank >= quota) & (rank < 2 * quota) & steer
+    rest = ~(chosen | steering)
+    train, selected, steered = (shuffled[part].sort().values for part in (rest, chosen, steering))
+    return HeldOut(train, selected, steered, None)

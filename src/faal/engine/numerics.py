@@ -1,0 +1,55 @@
+"""Where and in what arithmetic a network runs: device, precision, memory format."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from faal.errors import InputError
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` (a GPU where there is one), `cpu` or `cuda`; under torchrun each process takes its own GPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch sees no GPU here; install its CUDA build or leave out --device")
+    if name not in ("cpu", "cuda"):
+        raise InputError(f"--device is auto, cpu or cuda, not {name!r}")
+    if name == "cuda":
+        import os
+
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numerics:
+    """The arithmetic of training. Verdicts do not use it: they are float32."""
+
+    device: torch.device
+    bf16: bool
+
+    @classmethod
+    def choose(cls, precision: str, device: torch.device) -> "Numerics":
+        """`float32`, `bf16`, or `auto`: bf16 on a GPU that computes in it, else float32."""
+        capable = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return cls(device=device, bf16=precision == "bf16" or (precision == "auto" and capable))
+
+    @property
+    def name(self) -> str:
+        """As recorded in the run's folder."""
+        return "bf16" if self.bf16 else "float32"
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context of a forward. Casts are not cached: AWP moves the weights between two forwards, and a cached
+        cast would not see it."""
+        if not self.bf16:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)
+
+    def place(self, net: nn.Module) -> nn.Module:
+        """The network on the device, in the memory format that convolutions like."""
+        return net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -1,0 +1,97 @@
+"""One process or many: the few things that they say to each other.
+
+Started under `torchrun`, the processes form a group (NCCL on GPUs, gloo on CPUs). Started alone, every function here
+is the identity, so that no caller asks which of the two it is.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def start(device: torch.device) -> None:
+    """Join the group that `torchrun` describes in the environment; without one, do nothing."""
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def stop() -> None:
+    """Leave the group."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes files and speaks."""
+    return rank() == 0
+
+
+def all_sum(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The sums over the processes of float tensors of any shapes, in one all-reduce."""
+    if world_size() == 1:
+        return tensors
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    dist.all_reduce(flat)
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    return tuple(part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True))
+
+
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Overwrite `tensors` with the main process's."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+
+def gather_objects(item: Any) -> list[Any]:
+    """Every process's `item`, in the order of the ranks, on every process. Small objects only."""
+    if world_size() == 1:
+        return [item]
+    items: list[Any] = [None] * world_size()
+    dist.all_gather_object(items, item)
+    return items
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+class Views(nn.Module):
+    """A network that is run on several inputs in one forward call, once per input.
+
+    DistributedDataParallel counts on one forward per backward; clean and adversarial images need two. They are not
+    concatenated: BatchNorm would then normalise both by their common statistics.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.net(images) for images in inputs)
+
+
+def parallel(net: nn.Module) -> nn.Module:
+    """`Views` of `net`, its gradients averaged over the processes where there are several."""
+    views = Views(net)
+    if world_size() == 1:
+        return views
+    device = next(net.parameters()).device
+    ids = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(views, device_ids=ids, broadcast_buffers=False)

@@ -1,0 +1,111 @@
+"""FAAL: the worst class distribution of each batch, within a KL ball around uniform (Eqs. 6 and 7)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from faal.config import Schedule
+from faal.intermediate.class_rule import ClassBudget, EpochStats, TermWeights
+from faal.intermediate.class_stats import BatchStats, Need, batch_stats
+from faal.intermediate.kldro import solve_kldro
+
+
+class FAAL:
+    """Phase 2 as a class rule, and as three lines in anybody's training loop:
+
+        rule = faal.FAAL(num_classes=10, tau=0.5)
+        loss = rule(F.cross_entropy(logits, labels, reduction="none"), logits, labels)
+        loss.backward()
+
+    where `logits` are the network's answers on the adversarial examples.
+
+    Args:
+        num_classes: C.
+        tau: radius of the KL ball; 0 gives plain adversarial training. A number, or a schedule over the run.
+        frequencies: (C,) shares or counts of the classes in the training set; None when they are equal. A sample
+            weighs w_c / pi_c, so that a rare class counts by its weight in Eq. 6 and not by its size.
+        smoothing: in [0, 1): the class statistics are a moving average over batches with this decay, an absent class
+            at its last value. 0 is the paper: each batch by itself, absent classes left out.
+        statistic: what the classes are judged by, `margin` (the paper) or `cross-entropy` (its ablation).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        tau: float | Schedule = 0.5,
+        frequencies: Tensor | None = None,
+        smoothing: float = 0.0,
+        *,
+        statistic: str = "margin",
+    ) -> None:
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing is the decay of a moving average, at least 0 and below 1, not {smoothing}")
+        self.schedule = tau if isinstance(tau, Schedule) else Schedule.constant(tau)
+        if min(self.schedule.values) < 0:
+            raise ValueError(f"tau is the radius of a ball and at least 0, not {tau}")
+        self.num_classes = num_classes
+        self.tau = self.schedule.at(0.0)
+        self.smoothing = smoothing
+        self.statistic = Need(statistic)
+        self.needs = frozenset({self.statistic})
+        sizes = torch.ones(num_classes) if frequencies is None else torch.as_tensor(frequencies)
+        if sizes.shape != (num_classes,) or not bool((sizes > 0).all()):
+            raise ValueError(f"frequencies are {num_classes} positive numbers, one per class, not {frequencies}")
+        # In units of the largest, so that equal classes are exactly 1 and every weight at tau = 0 is too.
+        self.sizes = sizes.double() / sizes.double().max()
+        self.average = torch.zeros(num_classes)
+        self.seen = torch.zeros(num_classes, dtype=torch.bool)
+
+    def begin_epoch(self, seen: EpochStats) -> None:
+        """Take this epoch's tau from the schedule."""
+        self.tau = self.schedule.at(seen.progress)
+
+    def budget(self) -> ClassBudget:
+        """FAAL leaves phase 1 alone."""
+        return ClassBudget()
+
+    def weigh(self, batch: BatchStats) -> TermWeights:
+        """C w_c on balanced classes, w_c / pi_c in general; both terms alike."""
+        means, judged = self._class_means(batch)
+        centre = judged.double() / judged.sum()
+        worst = solve_kldro(means.double(), self.tau, reference=centre)
+        sizes = self.sizes.to(worst.device) * judged
+        # A class that is not judged has weight 0 / 0; nobody uses it, and 0 keeps NaN out of the log.
+        share = sizes / sizes.sum()
+        weights = torch.where(judged, worst / share, 0.0).float()
+        return TermWeights(clean=weights, robust=weights)
+
+    def _class_means(self, batch: BatchStats) -> tuple[Tensor, Tensor]:
+        """(C,) class statistics and (C,) bool, the classes that they are known for."""
+        means, present = batch.mean(self.statistic), batch.present
+        if self.smoothing == 0:
+            return means, present
+        old, seen = self.average.to(means.device), self.seen.to(means.device)
+        moved = torch.where(seen, self.smoothing * old + (1 - self.smoothing) * means, means)
+        self.average, self.seen = torch.where(present, moved, old), seen | present
+        return self.average, self.seen
+
+    def __call__(self, per_sample_loss: Tensor, logits: Tensor, labels: Tensor, groups: Tensor | None = None) -> Tensor:
+        """The reweighted loss of one batch (Algorithm 1, lines 10 to 14).
+
+        Args:
+            per_sample_loss: (B,) what is minimised.
+            logits: (B, C) on the adversarial examples; only looked at.
+            labels: (B,) int64.
+            groups: (B,) int64 below `num_classes`, where fairness is wanted between groups other than the labels.
+
+        Returns:
+            scalar, differentiable through `per_sample_loss` alone.
+        """
+        classes = labels if groups is None else groups
+        weights = self.weigh(batch_stats(logits.detach(), labels, classes, self.num_classes, self.needs))
+        return weights.reduce(None, per_sample_loss, classes)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The moving averages."""
+        return {"average": self.average, "seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.average, self.seen = state["average"], state["seen"]

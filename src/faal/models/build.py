@@ -1,0 +1,120 @@
+"""The table of models, and a model from its description."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from faal.engine.seeds import derive_seed
+from faal.errors import InputError, unknown
+from faal.models.normalize import Normalized, parse_normalize
+from faal.models.own import own_model
+from faal.models.preact_resnet import PreActResNet
+from faal.models.resnet import ResNet
+from faal.models.small import Norm, SmallNet
+from faal.models.wide_resnet import WideResNet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """All that is needed to build a network again; checkpoints carry it as a plain dict.
+
+    Raises:
+        InputError: a number that no network can have, or a normalisation that does not fit the channels.
+    """
+
+    model: str
+    """A name of the table, a Wide ResNet as `wrn<depth>-<widen>`, or `module:function` for one's own."""
+    num_classes: int
+    """Number of logits."""
+    channels: int = 3
+    """Channels of the images: 1 for grey, 3 for colour."""
+    width: int | None = None
+    """Channels of the first stage (64; the small net's first layer 16); a Wide ResNet's widening factor (10)."""
+    depth: int | None = None
+    """Blocks per stage (2); a Wide ResNet's depth (34); the small net's convolutions (3)."""
+    normalize: str = "none"
+    """What the network expects to be done to images in [0, 1]: `none`, `cifar10`, `cifar100` or `MEAN:STD`."""
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 2:
+            raise InputError(f"a classifier needs 2 classes or more, not {self.num_classes}")
+        for name in ("channels", "width", "depth"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"a model's {name} is 1 or more, not {value}")
+        parse_normalize(self.normalize, self.channels)
+
+
+def _preact_resnet(a: Architecture) -> nn.Module:
+    return PreActResNet(a.num_classes, channels=a.channels, **_given(width=a.width, blocks=a.depth))
+
+
+def _resnet(a: Architecture) -> nn.Module:
+    return ResNet(a.num_classes, channels=a.channels, **_given(width=a.width, blocks=a.depth))
+
+
+def _wide_resnet(a: Architecture) -> nn.Module:
+    depth, widen = (int(number) for number in a.model.removeprefix("wrn").split("-"))
+    return WideResNet(a.num_classes, channels=a.channels, depth=a.depth or depth, widen=a.width or widen)
+
+
+def _small(a: Architecture, norm: Norm = "batch") -> nn.Module:
+    return SmallNet(a.num_classes, channels=a.channels, norm=norm, **_given(width=a.width, depth=a.depth))
+
+
+def _given(**options: int | None) -> dict[str, int]:
+    """Those that are set; the networks' own defaults stand for the others."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+MODELS: dict[str, Callable[[Architecture], nn.Module]] = {
+    "prn18": _preact_resnet,
+    "rn18": _resnet,
+    "wrn34-10": _wide_resnet,
+    "small": _small,
+    "small-gn": partial(_small, norm="group"),
+}
+"""Name -> how it is built. Any other `wrn<depth>-<widen>` is built like `wrn34-10`."""
+
+
+def build_model(architecture: Architecture, *, seed: int | None = None) -> nn.Module:
+    """The network that an architecture describes, on the CPU, in training mode.
+
+    Args:
+        architecture: what to build.
+        seed: the initial weights follow from it alone, and the caller's generator stays as it was; without one they
+            are drawn from the caller's generator.
+
+    Returns:
+        A module from images (B, channels, H, W) in [0, 1] to logits (B, num_classes). Where the architecture names a
+        normalisation it is a `Normalized` around the network.
+
+    Raises:
+        InputError: no such model, or one's own function cannot be imported or returns no module.
+    """
+    if seed is None:
+        net = _network(architecture)
+    else:
+        # Only the CPU's generator is forked and seeded: `torch.manual_seed` would reach the GPUs' too.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derive_seed(seed, "initial weights"))
+            net = _network(architecture)
+    statistics = parse_normalize(architecture.normalize, architecture.channels)
+    return net if statistics is None else Normalized(net, *statistics)
+
+
+def _network(architecture: Architecture) -> nn.Module:
+    name = architecture.model
+    if ":" in name:
+        if architecture.width is not None or architecture.depth is not None:
+            raise InputError(f"{name} decides its own width and depth, so leave these two options out")
+        return own_model(name, architecture.num_classes)
+    if re.fullmatch(r"wrn[1-9]\d*-[1-9]\d*", name):
+        return _wide_resnet(architecture)
+    if name not in MODELS:
+        raise unknown("model", name, MODELS, see="the help of --model")
+    return MODELS[name](architecture)

@@ -1,0 +1,174 @@
+"""Weights from other programs' checkpoints, into a model of ours: all of them or none, and every liberty said."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from faal.errors import InputError
+from faal.models.mismatch import mismatch
+from faal.models.normalize import Normalized
+from faal.models.reading import read_tensors, weight_sets
+
+COUNTER = "num_batches_tracked"
+"""BatchNorm's counter of batches, which old checkpoints lack and no forward pass reads."""
+
+UNUSED = "sub_block1"
+"""A stage that TRADES' Wide ResNet makes, saves and never calls (2.1 of its 48.3 million parameters)."""
+
+MEANS = {"mean", "new_mean", "mu"}
+DEVIATIONS = {"std", "new_std", "sigma"}
+"""What public nets call the buffers of the normalisation that they carry."""
+
+TOLERANCE = 1e-3
+"""Means and deviations that differ by less are the same ones, rounded."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A place in the file and a prefix under which names of the model are found."""
+
+    where: str
+    prefix: str
+    tensors: dict[str, Tensor]
+    """All that lies in this place, under the file's names."""
+    weights: dict[str, Tensor]
+    """What is the model's of it, under the model's names."""
+
+    @property
+    def label(self) -> str:
+        return ".".join(filter(None, (self.where, self.prefix)))
+
+    def without(self, names: Iterable[str]) -> list[str]:
+        """Those of the file's names that are not this candidate's weights."""
+        own = {self.prefix + name for name in self.weights}
+        return [name for name in names if name not in own]
+
+    def fits(self, wanted: dict[str, Tensor]) -> bool:
+        """Whether nothing is missing but counters, and every shape is the model's."""
+        return all(
+            name.endswith(COUNTER) if name not in self.weights else self.weights[name].shape == tensor.shape
+            for name, tensor in wanted.items()
+        )
+
+    def equals(self, other: "Candidate") -> bool:
+        """Whether the other holds the same weights (counters aside)."""
+        return all(
+            name in other.weights and torch.equal(tensor, other.weights[name])
+            for name, tensor in self.weights.items()
+            if not name.endswith(COUNTER)
+        )
+
+
+def load_weights(model: nn.Module, path: Path) -> list[str]:
+    """Loads a foreign checkpoint: a state_dict, plain or among other things, with or without prefixes.
+
+    Where the weights lie in the file, and what stands before their names (`module.`, `_orig_mod.`, `1.` after a layer
+    that normalises, ...), follows from the model's own names: the place and the prefix under which all of them are
+    found, with their shapes. Nothing is loaded unless everything fits; only BatchNorm's counters may be missing.
+
+    Args:
+        model: what to load into. The network within a `Normalized` gets the weights; its mean and deviation must be
+            those of a checkpoint that carries its own.
+        path: a `.pt`, `.pth` or `.safetensors` file.
+
+    Returns:
+        What was done beside copying, in sentences.
+
+    Raises:
+        InputError: the file cannot be read safely, is of another architecture, holds two sets of weights that fit and
+            differ, expects another normalisation, or has weights that are not finite. The model is as before then.
+    """
+    net = model.net if isinstance(model, Normalized) else model
+    wanted: dict[str, Tensor] = net.state_dict()
+    chosen, copies = _choose(wanted, weight_sets(read_tensors(path)), path)
+    said = []
+    if chosen.where:
+        said.append(f"Took the weights from {chosen.where!r} in the file.")
+    if chosen.prefix:
+        said.append(f"Stripped {chosen.prefix!r} from the names of {len(chosen.weights)} tensors.")
+
+    rest = chosen.without(chosen.tensors)
+    for copy in copies:
+        said.append(f"Left out a second copy of the same weights, {copy.label!r}.")
+        if copy.where == chosen.where:
+            rest = copy.without(rest)
+    unused = [name for name in rest if UNUSED in name.split(".")]
+    if unused:
+        said.append(f"Left out {len(unused)} tensors of {UNUSED!r}, which no forward pass uses.")
+    means, deviations = _normalisation(rest)
+    unexpected = [name for name in rest if name not in {*unused, *means, *deviations}]
+    if unexpected or not chosen.fits(wanted):
+        missing = [name for name in wanted if name not in chosen.weights and not name.endswith(COUNTER)]
+        raise InputError(f"{path} {mismatch(wanted, chosen.weights, missing, unexpected, chosen.tensors)}")
+    for name, tensor in chosen.weights.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{path} has values in {name!r} that are not finite: its training went astray")
+    if means:
+        carried = [[chosen.tensors[name] for name in names] for names in (means, deviations)]
+        _require_same_normalisation(model, carried, path)
+        said.append("The file carries its own normalisation, which is the model's.")
+
+    counters = {name: torch.zeros_like(tensor) for name, tensor in wanted.items() if name not in chosen.weights}
+    if counters:
+        said.append(f"Set {len(counters)} counters of BatchNorm, which the file lacks, to 0.")
+    net.load_state_dict(chosen.weights | counters, strict=True)
+    return said
+
+
+def _choose(
+    wanted: dict[str, Tensor], sets: dict[str, dict[str, Tensor]], path: Path
+) -> tuple[Candidate, list[Candidate]]:
+    """The candidate that fits, and its copies; where none fits, the one that comes nearest."""
+    candidates = [
+        candidate for where, tensors in sets.items() for candidate in _candidates(wanted, tensors, where=where)
+    ]
+    if not candidates:
+        raise InputError(f"{path} holds no weights; save them as a plain state_dict or as safetensors")
+    fitting = [candidate for candidate in candidates if candidate.fits(wanted)]
+    if not fitting:
+        return max(candidates, key=lambda candidate: (len(candidate.weights), len(candidate.tensors))), []
+    chosen, *copies = fitting
+    for copy in copies:
+        if not chosen.equals(copy):
+            raise InputError(
+                f"{path} holds two sets of weights that fit and differ, {chosen.label!r} and {copy.label!r}; save the "
+                "one that you mean in a file of its own"
+            )
+    return chosen, copies
+
+
+def _candidates(wanted: dict[str, Tensor], tensors: dict[str, Tensor], *, where: str) -> list[Candidate]:
+    """One for everything that stands before a name of the model, the shortest first; if nothing does, an empty one."""
+    prefixes = {""}
+    for name in tensors:
+        parts = name.split(".")
+        for start in range(len(parts)):
+            if ".".join(parts[start:]) in wanted:
+                prefixes.add("".join(f"{part}." for part in parts[:start]))
+    found = []
+    for prefix in sorted(prefixes, key=len):
+        weights = {name: tensors[prefix + name] for name in wanted if prefix + name in tensors}
+        found.append(Candidate(where, prefix, tensors, weights))
+    return found
+
+
+def _normalisation(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The names of means and of deviations; none unless both are there."""
+    means, deviations = ([name for name in names if name.split(".")[-1] in known] for known in (MEANS, DEVIATIONS))
+    return (means, deviations) if means and deviations else ([], [])
+
+
+def _require_same_normalisation(model: nn.Module, carried: list[list[Tensor]], path: Path) -> None:
+    own = (model.mean, model.std) if isinstance(model, Normalized) else (torch.zeros(1), torch.ones(1))
+    if not all(_same(values, built) for tensors, built in zip(carried, own, strict=True) for values in tensors):
+        mean, std = (",".join(f"{number:.6g}" for number in values[0].flatten().tolist()) for values in carried)
+        raise InputError(f"{path} carries its own normalisation; build the model with --normalize {mean}:{std}")
+
+
+def _same(carried: Tensor, built: Tensor) -> bool:
+    values = carried.float().flatten()
+    comparable = 1 in (len(values), len(built)) or len(values) == len(built)
+    return comparable and bool(((values - built.cpu()).abs() < TOLERANCE).all())

@@ -1,0 +1,87 @@
+"""Normalisation inside the model, so that images are in [0, 1] everywhere else and epsilon means the same for all."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from faal.errors import InputError
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation, one number per channel each, in units of the [0, 1] image."""
+
+KNOWN: dict[str, Statistics] = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+}
+"""Means and deviations of the training images' pixels, as public nets have them. (Some round the deviations of
+CIFAR-10 to 0.2023, 0.1994, 0.2010, a mean over images of each image's own: name those as MEAN:STD.)"""
+
+
+class Normalized(nn.Module):
+    """A network together with the normalisation that it expects: net((images - mean) / std).
+
+    Args:
+        net: eats normalised images.
+        mean: one number per channel.
+        std: one number per channel, above 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels, H, W) in [0, 1] -> logits (B, C)."""
+        logits: Tensor = self.net((images - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1))
+        return logits
+
+
+def parse_normalize(text: str, channels: int) -> Statistics | None:
+    """Reads `none`, `cifar10`, `cifar100` or `MEAN:STD`.
+
+    MEAN and STD are one number for all channels, or one per channel with commas between: `0.5:0.25`,
+    `0.49,0.48,0.45:0.25,0.24,0.26`.
+
+    Returns:
+        Mean and deviation of each channel; None for `none`.
+
+    Raises:
+        InputError: neither a known name nor numbers, as many as there are channels, that fit images in [0, 1].
+    """
+    if text == "none":
+        return None
+    mean, std = KNOWN[text] if text in KNOWN else _numbers(text)
+    for values in (mean, std):
+        if len(values) not in (1, channels):
+            raise InputError(f"normalize {text!r} has {len(values)} numbers for {_images(channels)}")
+    if not all(0 <= value <= 1 for value in mean) or not all(0 < value < math.inf for value in std):
+        raise InputError(
+            f"normalize {text!r} does not fit images in [0, 1]: every mean lies in [0, 1] and every deviation above 0, "
+            "so divide numbers that were meant for [0, 255] by 255"
+        )
+    return _each(mean, channels), _each(std, channels)
+
+
+def _numbers(text: str) -> Statistics:
+    try:
+        mean, std = (tuple(float(number) for number in part.split(",")) for part in text.split(":"))
+    except ValueError:
+        raise InputError(
+            f"normalize is none, {', '.join(KNOWN)} or MEAN:STD such as 0.5:0.25 or 0.49,0.48,0.45:0.25,0.24,0.26, "
+            f"not {text!r}"
+        ) from None
+    return mean, std
+
+
+def _each(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    return values * channels if len(values) == 1 else values
+
+
+def _images(channels: int) -> str:
+    return f"images of {channels} channel{'s' if channels > 1 else ''}"

@@ -1,0 +1,91 @@
+"""Reading a file that holds tensors, and never running what it holds."""
+
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from faal.errors import InputError
+
+
+def read_tensors(path: Path) -> object:
+    """What a `.pt`, `.pth` or `.safetensors` file holds, on the CPU. What the file is decides, not its name.
+
+    Raises:
+        InputError: the file is missing, unreadable, cut short, no file of weights at all, or a pickle that needs more
+            than tensors and plain containers. None of its code has run then.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise InputError(f"cannot read the checkpoint {path}: {error.strerror}") from None
+    if _is_safetensors(head):
+        return _read_safetensors(path)
+    if not head.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive; a pickle, PyTorch's older form
+        raise InputError(f"{path} {_what_else(head)}")
+    return _read_torch(path)
+
+
+def weight_sets(content: object, where: str = "") -> dict[str, dict[str, Tensor]]:
+    """Every mapping in `content` that holds tensors, at any depth, under its dotted place (`""` for the top)."""
+    if not isinstance(content, Mapping):
+        return {}
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    sets = {where: tensors} if tensors else {}
+    for name, value in content.items():
+        sets |= weight_sets(value, f"{where}.{name}" if where else str(name))
+    return sets
+
+
+def _is_safetensors(head: bytes) -> bool:
+    """Eight bytes, the length of the header, then the header, which is JSON."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged or cut short ({error}); fetch or write it again") from None
+
+
+def _read_torch(path: Path) -> object:
+    try:
+        with warnings.catch_warnings():  # of unusual pickles: what is wrong with the file is said below
+            warnings.simplefilter("ignore")
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        if isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error):
+            name = re.search(r"GLOBAL (\S+)", str(error))
+            raise InputError(
+                f"{path} holds objects other than tensors{f' ({name[1]})' if name else ''}, which can run code, and "
+                "was not loaded; save its weights again where it comes from, as a plain state_dict with "
+                "torch.save(model.state_dict(), ...) or as safetensors"
+            ) from None
+        raise _damaged(path) from None
+    except Exception:  # a cut file ends the parser in the middle of anything
+        raise _damaged(path) from None
+    return content
+
+
+def _damaged(path: Path) -> InputError:
+    size = path.stat().st_size
+    return InputError(f"{path} is damaged or cut short (it has {size:,} bytes); fetch or write it again")
+
+
+def _what_else(head: bytes) -> str:
+    """What a file is that holds no weights, as far as its beginning tells."""
+    if not head:
+        return "is empty; fetch or write it again"
+    if head.lstrip().startswith(b"<"):
+        return "is a web page, not a checkpoint: the download link led to a page first; fetch the file behind it"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the checkpoint itself; fetch it with git lfs pull"
+    return "is neither a PyTorch checkpoint nor a safetensors file"

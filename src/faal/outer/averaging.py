@@ -1,0 +1,72 @@
+"""Moving averages of the weights (EMA), per step or per epoch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class WeightAverage:
+    """avg <- decay avg + (1 - decay) theta, over parameters and floating-point buffers; integers are copied.
+
+    The running statistics of BatchNorm are averaged with the weights that made them. The first update copies.
+
+    Args:
+        model: the network that is averaged.
+        decay: in [0, 1).
+        warm_up: use min(decay, (t + 1) / (t + 10)) at update t, so that the start is soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float, warm_up: bool) -> None:
+        self.model = model
+        self.decay = decay
+        self.warm_up = warm_up
+        self.updates = 0
+        self.shadow: list[Tensor] = []
+
+    def _tensors(self) -> list[Tensor]:
+        return [tensor for _, tensor in sorted(self.model.state_dict().items())]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the model's present weights in."""
+        tensors = self._tensors()
+        if not self.shadow:
+            self.shadow = [tensor.detach().clone() for tensor in tensors]
+        else:
+            decay = min(self.decay, (self.updates + 1) / (self.updates + 10)) if self.warm_up else self.decay
+            pairs = list(zip(self.shadow, tensors, strict=True))
+            floats = [(old, new) for old, new in pairs if old.is_floating_point()]
+            torch._foreach_lerp_([old for old, _ in floats], [new for _, new in floats], 1 - decay)
+            for old, new in pairs:
+                if not old.is_floating_point():
+                    old.copy_(new)
+        self.updates += 1
+
+    @contextmanager
+    @torch.no_grad()
+    def applied(self) -> Iterator[nn.Module]:
+        """The model with the averaged weights, then with its own again; its own throughout before the first update."""
+        if not self.shadow:
+            yield self.model
+            return
+        tensors = self._tensors()
+        own = [tensor.clone() for tensor in tensors]
+        try:
+            for tensor, averaged in zip(tensors, self.shadow, strict=True):
+                tensor.copy_(averaged)
+            yield self.model
+        finally:
+            for tensor, before in zip(tensors, own, strict=True):
+                tensor.copy_(before)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averaged tensors, in the order of the sorted names."""
+        return {"updates": self.updates, "shadow": self.shadow}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.updates = state["updates"]
+        self.shadow = [old.to(new.device) for old, new in zip(state["shadow"], self._tensors(), strict=False)]

@@ -1,0 +1,55 @@
+"""Adversarial weight perturbation (Wu et al. 2020): the loss is taken where it is worst near the weights.
+
+In place: the weights move by gamma v, the step is taken from the gradients there, and the same v is taken off again.
+There is no second model.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from faal.engine import processes
+
+NORM_FLOOR = 1e-20
+
+
+def perturbable(model: nn.Module) -> list[Tensor]:
+    """The parameters that AWP moves: weights of two dimensions or more; no biases, no BatchNorm."""
+    return [p for name, p in model.named_parameters() if "weight" in name and p.dim() >= 2 and p.requires_grad]
+
+
+@contextmanager
+def perturbed(model: nn.Module, ascent_loss: Callable[[], Tensor], gamma: float) -> Iterator[None]:
+    """Hold `model` at its adversarially perturbed weights; with gamma = 0, do nothing.
+
+    Args:
+        model: the network, in training mode.
+        ascent_loss: the batch's mean loss at the present weights, a scalar. BatchNorm's running statistics do not
+            see this forward.
+        gamma: the length of the perturbation as a share of each layer's norm.
+    """
+    if gamma == 0:
+        yield
+        return
+    weights = perturbable(model)
+    buffers = list(model.buffers())
+    kept = [buffer.clone() for buffer in buffers]
+    gradients = processes.all_sum(*torch.autograd.grad(ascent_loss(), weights))
+    with torch.no_grad():
+        for buffer, before in zip(buffers, kept, strict=True):
+            buffer.copy_(before)
+        # The ratio of the norms makes the length of the ascent step irrelevant, and the number of processes too.
+        lengths = torch._foreach_norm(weights)
+        steepness = torch._foreach_norm(gradients)
+        moves = [
+            gradient * (gamma * length / (steep + NORM_FLOOR))
+            for gradient, length, steep in zip(gradients, lengths, steepness, strict=True)
+        ]
+        torch._foreach_add_(weights, moves)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            torch._foreach_sub_(weights, moves)  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+"""Phase 3's objectives, as per-sample clean and robust terms.
+
+An objective names the views of the batch that the network sees in training mode, clean before adversarial, once each:
+every such forward moves BatchNorm's running statistics, so their number and order are part of the method.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from faal import losses
+
+
+class Terms(NamedTuple):
+    """(B,) each; None where the objective has no such term."""
+
+    clean: Tensor | None
+    robust: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What the network sees and what is made of its answers."""
+
+    clean: bool
+    """Whether the network sees the clean images."""
+    adversarial: bool
+    """Whether it sees the adversarial images."""
+    terms: Callable[[Tensor, Tensor, Tensor, float], Terms]
+    """(clean logits, adversarial logits, labels, beta) -> Terms. Logits of a view not seen stand in for the other."""
+
+
+def _standard(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Terms:
+    return Terms(losses.cross_entropy(clean, labels), None)
+
+
+def _adversarial_training(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Terms:
+    return Terms(None, losses.cross_entropy(adversarial, labels))
+
+
+def _trades(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Terms:
+    return Terms(losses.cross_entropy(clean, labels), beta * losses.kl_divergence(clean, adversarial))
+
+
+def _mart(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Terms:
+    probabilities = F.softmax(losses.widened(adversarial), dim=1)
+    runner_up = probabilities.scatter(1, labels[:, None], 0.0).amax(dim=1)
+    boosted = losses.cross_entropy(adversarial, labels) - torch.log(1.0001 - runner_up + 1e-12)
+    own = F.softmax(losses.widened(clean), dim=1).gather(1, labels[:, None]).squeeze(1)
+    return Terms(None, boosted + beta * losses.kl_divergence(clean, adversarial) * (1.0000001 - own))
+
+
+STANDARD = Objective(clean=True, adversarial=False, terms=_standard)
+"""CE(f(x), y)."""
+
+ADVERSARIAL_TRAINING = Objective(clean=False, adversarial=True, terms=_adversarial_training)
+"""CE(f(x_adv), y): Madry et al. 2018."""
+
+TRADES = Objective(clean=True, adversarial=True, terms=_trades)
+"""CE(f(x), y) + beta KL(p(x) || p(x_adv)): Zhang et al. 2019."""
+
+MART = Objective(clean=True, adversarial=True, terms=_mart)
+"""BCE(f(x_adv), y) + beta KL(p(x) || p(x_adv)) (1 - p_y(x)): Wang et al. 2020. Gradients flow through every factor."""

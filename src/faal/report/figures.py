@@ -1,0 +1,293 @@
+"""The charts, drawn by matplotlib: as SVG in the page, as PDF or PNG for papers.
+
+Every function returns a `Figure` in the light palette. `svg` turns its colours into the page's CSS variables, so
+that one drawing serves light and dark.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from faal.errors import InputError
+
+INK, MUTED, RULE = "#1c2126", "#5c6670", "#d5dadf"
+SERIES = ("#8793a1", "#0b6fb8", "#d98200", "#0a9468", "#b8609b")
+"""First (before, base), last (after, repaired), and those between; told apart by a colour-blind eye and in grey."""
+
+VARIABLES = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    RULE: "var(--rule)",
+    **{colour: f"var(--series-{i})" for i, colour in enumerate(SERIES)},
+}
+"""What a colour of the drawing is called in the page's style sheet."""
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # For measuring only: in the page the text takes the reader's own font.
+    "font.size": 9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "faal",
+    "pdf.fonttype": 42,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.color": RULE,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+CLEAN = "without attack"
+LEGEND: dict[str, Any] = {"handlelength": 1.2, "borderpad": 0.2}
+
+WIDE, HALF, NARROW = 8.6, 4.1, 3.8
+"""Widths in inches: the page's column, half of it, and a phone's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """One model's bars: per class (C,) accuracies with their intervals, the average, and where given the clean ones."""
+
+    name: str
+    value: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    average: float
+    clean: NDArray[np.float64] | None = None
+
+
+def series_colour(position: int, count: int) -> str:
+    """The first of several is grey and the last is blue, so that before and after look alike on every page."""
+    if position == count - 1:
+        return SERIES[1]
+    return SERIES[0] if position == 0 else SERIES[2 + (position - 1) % (len(SERIES) - 2)]
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def short(name: str, length: int = 16) -> str:
+    """A name that fits beside a bar."""
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+@matplotlib.rc_context(STYLE)
+def class_bars(classes: Sequence[str], models: Sequence[Bars], *, width: float = WIDE) -> Figure:
+    """A bar with its interval per class and model, first class on top; a dashed line marks each model's average."""
+    count = len(models)
+    thickness = 0.8 / count
+    row = 0.155 * max(count, 1.5) + 0.1
+    figure, axes = _axes(width, 0.75 + row * len(classes))
+    places = np.arange(len(classes))
+    for position, model in enumerate(models):
+        colour = series_colour(position, count)
+        offset = places + (position - (count - 1) / 2) * thickness
+        value = np.nan_to_num(100 * model.value)
+        axes.barh(offset, value, height=0.86 * thickness, color=colour, label=model.name)
+        whiskers = np.clip([value - 100 * model.low, 100 * model.high - value], 0, None)
+        axes.errorbar(value, offset, xerr=whiskers, fmt="none", ecolor=INK, elinewidth=0.9, capsize=1.8, capthick=0.9)
+        axes.axvline(100 * model.average, color=colour, linewidth=1.2, linestyle=(0, (4, 3)), zorder=0.9)
+        if model.clean is not None:
+            label = CLEAN if position == count - 1 else None
+            axes.plot(100 * model.clean, offset, "|", color=INK, markersize=6, markeredgewidth=1.2, label=label)
+    axes.set_yticks(places, [short(name) for name in classes], color=INK)
+    axes.set_ylim(len(classes) - 0.45, -0.55)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("correct, percent")
+    axes.grid(axis="x")
+    axes.spines["bottom"].set_visible(False)
+    if count > 1 or models[0].clean is not None:
+        handles, labels = axes.get_legend_handles_labels()
+        strokes_last = sorted(zip(handles, labels, strict=True), key=lambda entry: entry[1] == CLEAN)
+        columns = 2 if width < HALF else count + 1
+        figure.legend(*zip(*strokes_last, strict=True), loc="outside upper left", ncols=columns, **LEGEND)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def slopes(models: Sequence[str], panels: Sequence[tuple[str, NDArray[np.float64]]], *, width: float = WIDE) -> Figure:
+    """Training seeds from model to model: a line joins the models of one seed, a stroke marks each model's mean.
+
+    Args:
+        models: their names (R,).
+        panels: (title, (S, R) fractions), drawn on one scale so that their slopes compare.
+        width: inches.
+    """
+    figure = Figure(figsize=(width, 2.9), layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True)
+    places = np.arange(len(models))
+    for axes, (title, values) in zip(every, panels, strict=True):
+        axes.set_axisbelow(True)
+        axes.plot(places, 100 * values.T, color=MUTED, linewidth=0.8, alpha=0.55, zorder=1)
+        for i in places:
+            colour = series_colour(int(i), len(models))
+            axes.plot(np.full(len(values), i), 100 * values[:, i], "o", color=colour, markersize=5, markeredgewidth=0)
+            axes.plot([i - 0.16, i + 0.16], 2 * [100 * values[:, i].mean()], color=colour, linewidth=2.4)
+        axes.set_xticks(places, models, color=INK, fontsize=8.5 if width > NARROW else 7.5)
+        axes.set_xlim(-0.45, len(models) - 0.55)
+        axes.set_title(title, loc="left", fontsize=9, color=INK)
+        axes.grid(axis="y")
+        axes.spines["left"].set_visible(False)
+    every[0].set_ylabel("correct, percent")
+    every[0].yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def frontier(names: Sequence[str], points: NDArray[np.float64], *, width: float = HALF) -> Figure:
+    """Average against worst class of many runs (R, 2), with the line of those that no other beats in both."""
+    figure, axes = _axes(width, min(0.72 * width, 3.6))
+    axes.margins(0.16)
+    axes.set_xlabel("average, percent")
+    axes.set_ylabel("weakest class, percent")
+    axes.grid()
+    points = 100 * points
+    beaten = [((points >= p).all(axis=1) & (points > p).any(axis=1)).any() for p in points]
+    best = points[~np.array(beaten)]
+    best = best[np.argsort(best[:, 0])]
+    axes.step(best[:, 0], best[:, 1], where="pre", color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.scatter(points[:, 0], points[:, 1], s=44, color=SERIES[1], linewidth=0, zorder=2)
+    for name, place in zip(names, points, strict=True):
+        axes.annotate(short(name, 20), place, xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def curves(
+    x: NDArray[np.float64], lines: Sequence[tuple[str, NDArray[np.float64]]], *, label: str, width: float = HALF
+) -> Figure:
+    """Lines over the epochs, each (T,); a nan leaves a gap."""
+    figure, axes = _axes(width, 0.62 * width)
+    for position, (name, values) in enumerate(lines):
+        colour = SERIES[1 + position % (len(SERIES) - 1)]
+        axes.plot(x, values, label=name, color=colour, linewidth=1.7, marker="o", markersize=3.2 if len(x) <= 40 else 0)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.grid(axis="y")
+    if len(lines) > 1:
+        figure.legend(loc="outside upper left", ncols=3, **LEGEND)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def weights_map(
+    classes: Sequence[str], steps: NDArray[Any], multiples: NDArray[np.float64], *, width: float = WIDE
+) -> Figure:
+    """Class weights over the batches: (C, T) multiples of an equal weight at the batches (T,), classes downwards."""
+    figure, axes = _axes(width, 0.8 + 0.19 * max(len(classes), 4))
+    edges = (float(steps[0]), float(steps[-1]) + 1)
+    image = axes.imshow(
+        multiples,
+        aspect="auto",
+        interpolation="nearest",
+        cmap="cividis",
+        vmin=0,
+        extent=(*edges, len(classes) - 0.5, -0.5),
+    )
+    axes.set_yticks(range(len(classes)), [short(name) for name in classes], color=INK)
+    axes.set_xlabel("batch")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=14 if len(classes) < 12 else 30)
+    bar.outline.set_visible(False)
+    bar.set_label("weight, 1 = equal")
+    return figure
+
+
+# --- out -------------------------------------------------------------------------------------------------------------
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure for a paper: PDF, PNG or SVG by the path's ending."""
+    ending = path.suffix.lower()
+    if ending not in {".pdf", ".png", ".svg"}:
+        raise InputError(f"{path} ends in {ending!r}; a figure is saved as .pdf, .png or .svg")
+    undated = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}[ending]
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(path, dpi=300, facecolor="white", metadata=undated)
+
+
+def svg(figure: Figure, *, name: str, title: str, description: str) -> str:
+    """A figure as an `<svg>` element for the page: named, described, in the page's colours and the reader's font.
+
+    Args:
+        figure: any figure of this module.
+        name: starts every id within, so that several drawings live in one page.
+        title: what the drawing is, read out by a screen reader.
+        description: what it shows; the figures themselves stand in the table beneath it.
+    """
+    buffer = BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    root = ElementTree.fromstring(buffer.getvalue())
+    for parent in list(root.iter()):
+        # matplotlib's own style sheet would reach the whole page, and its metadata name outside addresses.
+        for child in [c for c in parent if _local(c.tag) in {"style", "metadata"}]:
+            parent.remove(child)
+    used = set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", buffer.getvalue().decode()))
+    for element in root.iter():
+        element.tag = _local(element.tag)
+        if element.get("id") not in used:
+            element.attrib.pop("id", None)
+        element.attrib = {_local(key): _themed(_local(key), value, name) for key, value in element.attrib.items()}
+    for size in ("width", "height", "version"):
+        root.attrib.pop(size, None)
+    root.attrib.update({"role": "img", "aria-labelledby": f"{name}-title {name}-desc"})
+    for position, (tag, suffix, text) in enumerate([("title", "title", title), ("desc", "desc", description)]):
+        element = ElementTree.Element(tag, {"id": f"{name}-{suffix}"})
+        element.text = text
+        root.insert(position, element)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _local(name: str) -> str:
+    """A name without its XML namespace: inside HTML an `<svg>` needs none."""
+    return name.rpartition("}")[2]
+
+
+def _themed(key: str, value: str, name: str) -> str:
+    if key == "id":
+        return f"{name}-{value}"
+    if key == "href" and value.startswith("#"):
+        return f"#{name}-{value[1:]}"
+    value = value.replace("url(#", f"url(#{name}-")
+    if key == "style":
+        value = re.sub(r"font(-family)?:[^;]*;?", lambda m: _size_only(m.group()), value)
+        value = re.sub(r"#[0-9a-f]{6}", lambda m: VARIABLES.get(m.group(), m.group()), value)
+    return value
+
+
+def _size_only(declaration: str) -> str:
+    size = re.search(r"[\d.]+px", declaration)
+    return f"font-size: {size.group()};" if size else ""

@@ -1,0 +1,260 @@
+"""`report.html`: one file that opens offline, from a run's files alone."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from faal.errors import InputError
+from faal.report import figures, sections, story, words
+from faal.report.classes import classes_section
+from faal.report.confusion import confusion_section
+from faal.report.demo import ROLES, is_demo, read_demo
+from faal.report.read import clean_text, read_run
+from faal.report.run import Run
+from faal.report.tables import Section, Tile, drawn, measure
+from faal.report.training import training_section
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """All that the template prints."""
+
+    title: str
+    headline: str
+    lead: Sequence[str]
+    warnings: Sequence[str]
+    tiles_note: str
+    tiles: Sequence[Tile]
+    sections: Sequence[Section]
+
+
+def write_report(
+    directories: Sequence[Path],
+    *,
+    out: Path | None = None,
+    title: str | None = None,
+    names: Sequence[str] | None = None,
+) -> Path:
+    """Writes the page of a run, of several runs side by side, or of a demo.
+
+    Args:
+        directories: runs' folders, each with an `audit.json`; of several the first is `before` and the last `after`. Or
+            one demo's folder.
+        out: the file to write; `report.html` in the folder, or `comparison.html` in the last of several.
+        title: the page's title.
+        names: what the page calls the runs; their folders' names otherwise.
+
+    Returns:
+        The file written. The same files give the same bytes.
+
+    Raises:
+        InputError: files are missing, damaged or do not belong together; nothing is written then.
+    """
+    if not directories:
+        raise InputError("there is nothing to report; name the folder of a run")
+    if names is not None and len(names) != len(directories):
+        raise InputError(f"{len(names)} names were given for {len(directories)} folders; give one for each")
+    folders = [Path(directory) for directory in directories]
+    if len(folders) == 1 and is_demo(folders[0]):
+        page = demo_page(folders[0], title=title)
+    else:
+        page = runs_page(folders, title=title, names=names)
+    path = out or folders[-1] / ("report.html" if len(folders) == 1 else "comparison.html")
+    text = render(page)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); name another file") from None
+    return path
+
+
+def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str] | None) -> Page:
+    """The page of one run, or of several side by side."""
+    for folder in folders:
+        if is_demo(folder):
+            raise InputError(f"{folder} is a demo's folder; name it alone, or name runs within it")
+    runs = [read_run(folder, name=names[i] if names else None) for i, folder in enumerate(folders)]
+    runs = _named_apart(runs)
+    attacks, chosen = _attacks(runs)
+    several = len(runs) > 1
+    parts = [
+        _frontier(runs, chosen) if len(runs) > sections.MOST_MODELS else None,
+        sections.attacks_section(runs, attacks),
+        *_shared(runs, attacks, chosen),
+    ]
+    lead = [_lead(runs, chosen)]
+    if several:
+        lead.append(
+            "These are single models, not methods: trained again with another seed, each would come out otherwise."
+        )
+    return Page(
+        title=clean_text(title) if title else f"Audit of {words.listing([run.name for run in runs])}",
+        headline=_headline(runs, chosen),
+        lead=lead,
+        warnings=_warnings(runs, chosen),
+        tiles_note=f"{words.attack_name(chosen)}, with {100 * runs[0].audit.level:g}{words.NBSP}% intervals",
+        tiles=_tiles(runs, chosen),
+        sections=[part for part in parts if part is not None],
+    )
+
+
+def demo_page(folder: Path, *, title: str | None) -> Page:
+    """The demo's story: the means over seeds, then the first seed's models in full."""
+    demo = read_demo(folder)
+    runs = [demo.first[role] for role in ROLES]
+    attacks, chosen = _attacks(runs)
+    level = runs[0].audit.level
+    found = story.means(demo, level)
+    seeds = len(demo.seeds)
+    lead = [
+        f"{runs[0].audit.n:,} images of {runs[0].audit.data}; {words.threat(runs[0].audit)}.",
+        *story.paired(demo, level),
+    ]
+    first = Section(
+        heading=f"Seed {demo.seeds[0]} in full",
+        text=["From here on the page shows the three models of one seed. Its intervals cover the test sample alone."],
+    )
+    parts = [
+        story.seeds_section(demo, level),
+        first,
+        sections.attacks_section(runs, attacks),
+        *_shared(runs, attacks, chosen, made=story.duration(demo)),
+    ]
+    over = (
+        f"mean over {seeds} training seeds, with {100 * level:g}{words.NBSP}% t intervals"
+        if seeds > 1
+        else "one training seed"
+    )
+    return Page(
+        title=clean_text(title) if title else "Repairing the weakest class",
+        headline=words.demo_headline(found, seeds),
+        lead=lead,
+        warnings=_warnings(runs, chosen),
+        tiles_note=f"Correct under PGD-20 and CW-20, {over}",
+        tiles=story.tiles(demo, level),
+        sections=[part for part in parts if part is not None],
+    )
+
+
+def render(page: Page) -> str:
+    """The page as HTML. Everything that comes from files is escaped; the drawings are our own and escaped already."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    script = (HERE / "sort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("report.html").render(
+        page=page,
+        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        drawing=Markup,
+    )
+
+
+# --- what the pages share --------------------------------------------------------------------------------------------
+
+
+def _shared(
+    runs: Sequence[Run], attacks: Sequence[str], chosen: str, *, made: Sequence[str] = ()
+) -> list[Section | None]:
+    return [
+        classes_section(runs, attacks, chosen),
+        confusion_section(runs, attacks, chosen),
+        sections.examples_section(runs, chosen),
+        *(training_section(run, name=f"training-{i}", closed=i < len(runs) - 1) for i, run in enumerate(runs)),
+        sections.coverage_section(runs[0].audit.level),
+        sections.made_section(runs, made),
+    ]
+
+
+def _attacks(runs: Sequence[Run]) -> tuple[list[str], str]:
+    """The attacks that all runs share, and the one that the page speaks of."""
+    for run in runs[1:]:
+        if run.audit.classes != runs[0].audit.classes:
+            raise InputError(
+                f"{runs[0].name} and {run.name} have different classes; side by side go models of the same classes"
+            )
+    attacks = words.common_attacks([run.audit for run in runs])
+    if not attacks:
+        raise InputError(f"{words.listing([r.name for r in runs])} share no attack; audit them with the same --attacks")
+    return attacks, words.strongest(attacks)
+
+
+def _named_apart(runs: Sequence[Run]) -> list[Run]:
+    """Runs whose names are equal get a number, so that a table's columns can be told apart."""
+    names = [run.name for run in runs]
+    return [
+        replace(run, name=f"{run.name} ({i + 1})") if names.count(run.name) > 1 else run for i, run in enumerate(runs)
+    ]
+
+
+def _headline(runs: Sequence[Run], chosen: str) -> str:
+    attacks = [run.audit.attacks[chosen] for run in runs]
+    if len(runs) == 1:
+        return words.headline(attacks[0])
+    if len(runs) > sections.MOST_MODELS:
+        return words.best_headline([run.name for run in runs], attacks)
+    return words.comparison_headline(attacks[0], attacks[-1])
+
+
+def _lead(runs: Sequence[Run], chosen: str) -> str:
+    audit = runs[-1].audit
+    tried = [words.attack_name(name) for name in audit.attacks if name not in ("clean", "all")]
+    under = "both" if len(tried) == 2 else "all of them"
+    joined = f", correct under {under}" if chosen == "all" and len(tried) > 1 else ""
+    told = f"{words.listing(tried)}{joined}; {words.threat(audit)}; " if tried else ""
+    return f"{told}{audit.n:,} images of {audit.data}."
+
+
+def _warnings(runs: Sequence[Run], chosen: str) -> list[str]:
+    """The audits' own warnings, and what makes runs hard to compare."""
+    several = len(runs) > 1
+    found = [f"{run.name}: {warning}" if several else warning for run in runs for warning in run.audit.warnings]
+    if chosen == "clean":
+        found.append("No attack was run: this page says nothing about robustness.")
+    if len({words.threat(run.audit) for run in runs}) > 1:
+        threats = words.listing([f"{run.name} {words.threat(run.audit)}" for run in runs])
+        found.append(
+            f"The models were attacked under different threat models ({threats}): their figures do not compare."
+        )
+    if len({(run.audit.data, run.audit.n) for run in runs}) > 1:
+        data = words.listing([f"{run.name} {run.audit.data}, {run.audit.n:,} images" for run in runs])
+        found.append(f"The models were audited on different images ({data}): their figures do not compare.")
+    return list(dict.fromkeys(found))
+
+
+def _tiles(runs: Sequence[Run], chosen: str) -> list[Tile]:
+    tiles = []
+    for i, run in enumerate(runs):
+        attack = run.audit.attacks[chosen]
+        measures = [measure(f"Weakest class, “{attack.worst_class}”", attack.worst), measure("Average", attack.average)]
+        if chosen != "clean" and "clean" in run.audit.attacks:
+            measures.append(measure("Average without attack", run.audit.attacks["clean"].average))
+        tiles.append(
+            Tile(name=run.name, colour=figures.SERIES.index(figures.series_colour(i, len(runs))), measures=measures)
+        )
+    return tiles
+
+
+def _frontier(runs: Sequence[Run], chosen: str) -> Section:
+    """Average against weakest class over many runs; their figures stand in the table that follows."""
+    chosen_attacks = [run.audit.attacks[chosen] for run in runs]
+    points = np.array([(attack.average.value, attack.worst.value) for attack in chosen_attacks])
+    chart = drawn(
+        "Up is fairer, to the right is stronger on average. No model lies beyond the dashed line.",
+        lambda width: figures.frontier([run.name for run in runs], points, width=width),
+        name="frontier",
+        title="Average against weakest class, one mark per model",
+        description="The table that follows has the figures.",
+    )
+    return Section(heading="The models at a glance", charts=[chart])

@@ -1,0 +1,241 @@
+"""Reads a run's files. The report sees a run through this door alone; what is wrong is said in words."""
+
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faal.errors import InputError
+from faal.report.run import Attack, Audit, ClassAccuracy, Epoch, Estimate, Examples, Run, Training, Verdicts
+
+AUDIT_SCHEMA = "faal-audit/"
+
+
+def read_run(directory: Path, *, name: str | None = None) -> Run:
+    """Reads a run's folder: `audit.json`, and what there is of the other files.
+
+    Args:
+        directory: the folder.
+        name: what the page calls the run; the folder's own name otherwise.
+
+    Raises:
+        InputError: there is no audit, or a file cannot be read as what it should be.
+    """
+    if not directory.is_dir():
+        raise InputError(f"there is no folder {directory}; name the folder of a run")
+    audit = _audit(directory / "audit.json")
+    environment = directory / "environment.json"
+    config = directory / "config.yaml"
+    return Run(
+        name=clean_text(name or directory.resolve().name),
+        audit=audit,
+        verdicts=_verdicts(directory / "verdicts.npz"),
+        examples=_examples(directory / "examples.npz", len(audit.classes)),
+        training=_training(directory / "metrics.jsonl", len(audit.classes)),
+        config=clean_text(config.read_text(encoding="utf-8", errors="replace")) if config.is_file() else None,
+        environment=tuple(_flat(read_json(environment))) if environment.is_file() else (),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as JSON ({error}); it is cut short or damaged, so make it again"
+        ) from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object; it was not written by this program, so make it again")
+    return content
+
+
+def clean_text(text: str) -> str:
+    """Text that every file and every XML parser takes: control characters and lone surrogates become U+FFFD."""
+    valid = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(c if c.isprintable() or c in " \n\t\u00a0" else "\ufffd" for c in valid)
+
+
+def number(value: object) -> float:
+    """A finite number, or nan."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return math.nan
+    return float(value)
+
+
+# --- audit.json ------------------------------------------------------------------------------------------------------
+
+
+def _audit(path: Path) -> Audit:
+    if not path.is_file():
+        raise InputError(f"{path.parent} holds no audit.json; run `faal audit` into that folder first")
+    content = read_json(path)
+    schema = content.get("schema")
+    if not isinstance(schema, str) or not schema.startswith(AUDIT_SCHEMA):
+        raise InputError(f"{path} has the schema {schema!r}, not {AUDIT_SCHEMA}...; audit again with this version")
+    try:
+        return _parsed_audit(content)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} does not fit its schema {schema} ({reason}); audit again") from None
+
+
+def _parsed_audit(content: Mapping[str, Any]) -> Audit:
+    attacks = {clean_text(name): _attack(clean_text(name), fields) for name, fields in content["attacks"].items()}
+    if not attacks:
+        raise ValueError("it has no attacks")
+    classes = tuple(c.name for c in next(iter(attacks.values())).classes)
+    if any(tuple(c.name for c in attack.classes) != classes for attack in attacks.values()):
+        raise ValueError("its attacks name different classes")
+    data, threat = content["data"], content["threat"]
+    told = ("model", "data", "threat", "seed", "engine", "block_size", "level", "interval_method", "environment")
+    return Audit(
+        attacks=attacks,
+        classes=classes,
+        norm=clean_text(str(threat["norm"])),
+        epsilon=number(threat["epsilon"]),
+        data=clean_text(f"{data['name']} ({data['split']})" if data.get("split") else str(data["name"])),
+        n=int(data["n"]),
+        level=number(content.get("level", 0.95)),
+        warnings=tuple(clean_text(str(warning)) for warning in content.get("warnings", ())),
+        made_by=tuple(_flat({key: content[key] for key in told if key in content})),
+    )
+
+
+def _attack(name: str, fields: Mapping[str, Any]) -> Attack:
+    classes = tuple(
+        ClassAccuracy(name=clean_text(str(c["name"])), n=int(c["n"]), correct=int(c["correct"]), accuracy=_estimate(c))
+        for c in fields["classes"]
+    )
+    confusion = fields.get("confusion")
+    if confusion is not None:
+        confusion = np.asarray(confusion, dtype=np.float64)
+        if confusion.shape != (len(classes), len(classes)):
+            raise ValueError(f"the confusion under {name} is {confusion.shape} for {len(classes)} classes")
+    return Attack(
+        name=name,
+        average=_estimate(fields["average"]),
+        balanced=_estimate(fields["balanced"]),
+        worst=_estimate(fields["worst"]),
+        worst_class=clean_text(str(fields["worst"]["class"])),
+        classes=classes,
+        confusion=confusion,
+    )
+
+
+def _estimate(fields: Mapping[str, Any]) -> Estimate:
+    return Estimate(value=number(fields["value"]), low=number(fields["low"]), high=number(fields["high"]))
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A tree of settings as (dotted key, text) rows; lists in one row, and class names left to the tables."""
+    rows: list[tuple[str, str]] = []
+    for key, value in fields.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{path}.")
+        elif path != "data.classes" and value is not None:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append((clean_text(path), clean_text(text)))
+    return rows
+
+
+# --- arrays and lines ------------------------------------------------------------------------------------------------
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as arrays ({error}); it is damaged, so audit again") from None
+
+
+def _verdicts(path: Path) -> Verdicts | None:
+    arrays = _arrays(path)
+    if arrays is None:
+        return None
+    ending = "_correct"
+    try:
+        return Verdicts(
+            label=arrays["label"].astype(np.int64),
+            index=arrays["index"].astype(np.int64),
+            correct={k.removesuffix(ending): a.astype(np.bool_) for k, a in arrays.items() if k.endswith(ending)},
+        )
+    except KeyError as error:
+        raise InputError(f"{path} holds no array {error}; audit again") from None
+
+
+def _examples(path: Path, num_classes: int) -> Examples | None:
+    arrays = _arrays(path)
+    if arrays is None:
+        return None
+    try:
+        original, adversarial, attack = arrays["original"], arrays["adversarial"], arrays["attack"]
+        label, predicted = arrays["label"].astype(np.int64), arrays["adversarial_predicted"].astype(np.int64)
+    except KeyError as error:
+        raise InputError(f"{path} holds no array {error}; audit again") from None
+    named = np.concatenate([label, predicted])
+    if original.shape != adversarial.shape or len({len(a) for a in (original, label, predicted, attack)}) > 1:
+        raise InputError(f"{path} holds arrays that do not belong together; audit again")
+    if original.dtype != np.uint8 or adversarial.dtype != np.uint8 or original.ndim != 4:
+        raise InputError(f"{path} holds images that are not (K, channels, height, width) of uint8; audit again")
+    if original.shape[1] not in (1, 3) or ((named < 0) | (named >= num_classes)).any():
+        raise InputError(f"{path} holds images of neither one channel nor three, or labels of no class; audit again")
+    return Examples(
+        original=original,
+        adversarial=adversarial,
+        label=label,
+        predicted=predicted,
+        attack=tuple(clean_text(str(name)) for name in attack),
+    )
+
+
+def _training(path: Path, num_classes: int) -> Training | None:
+    if not path.is_file():
+        return None
+    epochs: list[Epoch] = []
+    steps: list[int] = []
+    weights: list[list[float]] = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for position, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            if position == len(lines):
+                break  # A run that was killed may leave half a line.
+            raise InputError(f"line {position} of {path} is not JSON; the file is damaged") from None
+        if not isinstance(record, dict):
+            continue
+        if record.get("event") == "epoch" and "epoch" in record:
+            epochs.append(_epoch(record))
+        elif record.get("event") == "batch" and len(record.get("weights") or ()) == num_classes:
+            steps.append(int(record["step"]))
+            weights.append([number(weight) for weight in record["weights"]])
+    if not epochs and not steps:
+        return None
+    return Training(epochs=tuple(epochs), steps=np.array(steps), weights=np.array(weights).reshape(-1, num_classes))
+
+
+def _epoch(record: Mapping[str, Any]) -> Epoch:
+    select = dict(_numbers(record.get("select") or {}))
+    loss, learning_rate = number(record.get("loss")), number(record.get("lr"))
+    return Epoch(number=int(record["epoch"]), loss=loss, learning_rate=learning_rate, select=select)
+
+
+def _numbers(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    """The numbers of a tree by their path in words; lists are left out."""
+    rows: list[tuple[str, float]] = []
+    for key, value in fields.items():
+        if isinstance(value, Mapping):
+            rows += _numbers(value, f"{prefix}{key} ")
+        elif not math.isnan(number(value)):
+            rows.append((clean_text(f"{prefix}{key}"), number(value)))
+    return rows

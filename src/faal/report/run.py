@@ -1,0 +1,112 @@
+"""What a run's files say, as plain values.
+
+Accuracies are fractions; nan stands where nothing was measured.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """An accuracy with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassAccuracy:
+    """One class under one attack: `correct` of its `n` images stand."""
+
+    name: str
+    n: int
+    correct: int
+    accuracy: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """What one attack left standing. `confusion` (C, C) counts, rows the true classes; None where not kept."""
+
+    name: str
+    average: Estimate
+    balanced: Estimate
+    worst: Estimate
+    worst_class: str
+    classes: tuple[ClassAccuracy, ...]
+    confusion: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """`audit.json`. `made_by` holds everything that says how the figures came about, as (key, text) rows."""
+
+    attacks: dict[str, Attack]
+    classes: tuple[str, ...]
+    norm: str
+    epsilon: float
+    data: str
+    n: int
+    level: float
+    warnings: tuple[str, ...]
+    made_by: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdicts:
+    """`verdicts.npz`, sample by sample: (N,) labels and indices, and per attack (N,) bool, true where it stands."""
+
+    label: NDArray[np.int64]
+    index: NDArray[np.int64]
+    correct: dict[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """`examples.npz`: K samples that an attack turned.
+
+    `original` and `adversarial` (K, channels, H, W) uint8, one channel or three; `label` and `predicted` (K,) classes,
+    what they are and what the adversarial image was taken for; `attack` (K,) names.
+    """
+
+    original: NDArray[np.uint8]
+    adversarial: NDArray[np.uint8]
+    label: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    attack: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One epoch of `metrics.jsonl`; `select` holds the accuracies on the held-out part by name."""
+
+    number: int
+    loss: float
+    learning_rate: float
+    select: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """`metrics.jsonl`: the epochs, and the class weights (T, C) at the batches (T,) where they were logged."""
+
+    epochs: tuple[Epoch, ...]
+    steps: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run's folder."""
+
+    name: str
+    audit: Audit
+    verdicts: Verdicts | None
+    examples: Examples | None
+    training: Training | None
+    config: str | None
+    environment: tuple[tuple[str, str], ...]

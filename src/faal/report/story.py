@@ -1,0 +1,123 @@
+"""The demo's own part of the page: seeds as tiles, table and scatter."""
+
+import math
+
+import numpy as np
+
+from faal.report import figures, words
+from faal.report.demo import ROLES, Demo, t_interval
+from faal.report.run import Estimate
+from faal.report.tables import (
+    Cell,
+    Section,
+    Table,
+    Tile,
+    drawn,
+    estimate_cell,
+    measure,
+    percent_cell,
+    points_cell,
+    text_cell,
+)
+
+FIELDS = (("worst", "weakest class"), ("average", "average"))
+
+
+def means(demo: Demo, level: float) -> dict[str, dict[str, Estimate]]:
+    """Means over seeds with t intervals, by role and by `worst` or `average`."""
+    return {
+        role: {field: t_interval([getattr(point, field) for point in demo.points[role]], level) for field, _ in FIELDS}
+        for role in ROLES
+    }
+
+
+def difference(demo: Demo, role: str, other: str, field: str, level: float) -> Estimate:
+    """The mean over seeds of one role minus another, paired by seed, with its t interval."""
+    pairs = zip(demo.points[role], demo.points[other], strict=True)
+    return t_interval([getattr(a, field) - getattr(b, field) for a, b in pairs], level)
+
+
+def tiles(demo: Demo, level: float) -> list[Tile]:
+    """One tile per role."""
+    found = means(demo, level)
+    return [
+        Tile(
+            name=demo.first[role].name,
+            colour=figures.SERIES.index(figures.series_colour(i, len(ROLES))),
+            measures=[measure("Weakest class", found[role]["worst"]), measure("Average", found[role]["average"])],
+        )
+        for i, role in enumerate(ROLES)
+    ]
+
+
+def paired(demo: Demo, level: float) -> list[str]:
+    """The repaired model against the base and against the control, in sentences."""
+    against = (("base", "the base"), ("control", "the control, a plain fine-tune of the same length"))
+    return [
+        words.paired_sentence(
+            told,
+            difference(demo, "repaired", other, "worst", level),
+            difference(demo, "repaired", other, "average", level),
+            level,
+        )
+        for other, told in against
+    ]
+
+
+def duration(demo: Demo) -> list[str]:
+    """How long the demo took, as a sentence, where it is known."""
+    return [] if math.isnan(demo.seconds) else [f"All seeds together took {demo.seconds:,.0f}{words.NBSP}s."]
+
+
+def seeds_section(demo: Demo, level: float) -> Section:
+    """Every seed's figures, their means, the standard ensemble on the first seed, and all of it drawn."""
+    names = {role: demo.first[role].name for role in ROLES}
+    columns = [(field, role) for field, _ in FIELDS for role in ROLES]
+    head = ["Seed", *(f"{names[role]}: {label}, %" for field, label in FIELDS for role in ROLES)]
+    rows = [
+        [
+            Cell(text=str(seed), sort=seed),
+            *(percent_cell(getattr(demo.points[role][i], field)) for field, role in columns),
+        ]
+        for i, seed in enumerate(demo.seeds)
+    ]
+    found = means(demo, level)
+    foot = [[text_cell("Mean"), *(estimate_cell(found[role][field]) for field, role in columns)]]
+    if len(demo.seeds) > 1:
+        foot.append([text_cell("Change from base"), *_changes(demo, columns, level)])
+    if demo.autoattack:
+        foot.append(
+            [
+                text_cell(f"AutoAttack, seed {demo.seeds[0]}"),
+                *(percent_cell(getattr(demo.autoattack.get(role), field, math.nan)) for field, role in columns),
+            ]
+        )
+    caption = "Correct under PGD-20 and CW-20, per training seed"
+    table = Table(
+        caption=f"{caption}; means with {100 * level:g}{words.NBSP}% t intervals", head=head, rows=rows, foot=foot
+    )
+    panels = [
+        (label, np.array([[getattr(demo.points[r][i], field) for r in ROLES] for i in range(len(demo.seeds))]))
+        for field, label in FIELDS
+    ]
+    chart = drawn(
+        "A dot is a model; a line joins the three models of one seed; a stroke marks the mean.",
+        lambda width: figures.slopes([names[role] for role in ROLES], panels, width=width),
+        name="seeds",
+        title="Weakest class and average of every seed's three models",
+        description=" ".join(paired(demo, level)),
+    )
+    return Section(heading="Seed by seed", charts=[chart], tables=[table])
+
+
+def _changes(demo: Demo, columns: list[tuple[str, str]], level: float) -> list[Cell]:
+    cells = []
+    for field, role in columns:
+        if role == "base":
+            cells.append(text_cell(""))
+            continue
+        change = difference(demo, role, "base", field, level)
+        cells.append(
+            Cell(text=words.points(change.value), note=words.points_span(change), sort=points_cell(change.value).sort)
+        )
+    return cells

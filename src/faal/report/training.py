@@ -1,0 +1,126 @@
+"""The training curves, and how the class weights moved."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faal.report import figures
+from faal.report.run import Run, Training
+from faal.report.tables import Cell, Chart, Section, Table, drawn, percent_cell, text_cell
+
+MOST_COLUMNS = 160
+"""Columns of the map of weights; batches between two of them are averaged."""
+
+
+def training_section(run: Run, *, name: str, closed: bool = False) -> Section | None:
+    """What `metrics.jsonl` tells: loss, accuracies on the held-out part, class weights; every chart with its table.
+
+    Args:
+        run: the run.
+        name: starts the ids of the drawings; different for every run of a page.
+        closed: the section opens on a click.
+    """
+    training = run.training
+    if training is None:
+        return None
+    text: list[str] = []
+    charts: list[Chart] = []
+    tables: list[Table] = []
+    if training.epochs:
+        charts += _curves(training, name)
+        tables.append(_epochs(training))
+    if len(training.steps):
+        multiples = _multiples(training.weights)
+        if np.allclose(multiples, 1, atol=1e-4):
+            text.append("Every class weighed the same throughout.")
+        else:
+            chart, table = _weights(run.audit.classes, training.steps, multiples, name)
+            charts.append(chart)
+            tables.append(table)
+    heading = f"How {run.name} was trained"
+    return Section(heading=heading, text=text, charts=charts, folded=tables, closed=closed)
+
+
+def _curves(training: Training, name: str) -> list[Chart]:
+    if len(training.epochs) < 2:
+        return []  # A point is no curve; the table has it.
+    x = np.array([epoch.number for epoch in training.epochs], dtype=np.float64)
+    loss = np.array([epoch.loss for epoch in training.epochs])
+    panels: list[tuple[str, str, str, Sequence[tuple[str, NDArray[np.float64]]]]] = []
+    if not np.isnan(loss).all():
+        panels.append(("loss", "Training loss", "loss", [("loss", loss)]))
+    kept = _kept(training)
+    if kept:
+        lines = [(key, np.array([100 * e.select.get(key, math.nan) for e in training.epochs])) for key in kept]
+        panels.append(("held-out", "Accuracy on the held-out part", "correct, percent", lines))
+    charts = []
+    for key, measured, label, drawn_lines in panels:
+        title = f"{measured}, epoch by epoch"
+        ends = "; ".join(f"{line} from {v[0]:.3g} to {v[-1]:.3g}" for line, v in drawn_lines)
+        drawing = figures.svg(
+            figures.curves(x, drawn_lines, label=label), name=f"{name}-{key}", title=title, description=f"{ends}."
+        )
+        charts.append(Chart(caption=title, wide=drawing))
+    return charts
+
+
+def _kept(training: Training) -> list[str]:
+    """The accuracies among what was measured on the held-out part."""
+    keys = dict.fromkeys(key for epoch in training.epochs for key in epoch.select)
+    return [key for key in keys if all(0 <= epoch.select.get(key, 0.0) <= 1 for epoch in training.epochs)]
+
+
+def _epochs(training: Training) -> Table:
+    kept = _kept(training)
+    rows = [
+        [
+            Cell(text=str(epoch.number), sort=epoch.number),
+            _plain(epoch.loss),
+            _plain(epoch.learning_rate),
+            *(percent_cell(epoch.select.get(key, math.nan)) for key in kept),
+        ]
+        for epoch in training.epochs
+    ]
+    head = ["Epoch", "Loss", "Learning rate", *(f"Held out: {key}, %" for key in kept)]
+    return Table(caption="The epochs", head=head, rows=rows)
+
+
+def _plain(value: float) -> Cell:
+    return text_cell("–") if math.isnan(value) else Cell(text=f"{value:.4g}", sort=value)
+
+
+def _multiples(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights (T, C) as multiples of an equal weight, whether they sum to one or have mean one."""
+    weights = np.nan_to_num(weights)
+    totals = weights.mean(axis=1, keepdims=True)
+    multiples: NDArray[np.float64] = np.divide(weights, totals, out=np.ones_like(weights), where=totals > 0)
+    return multiples
+
+
+def _weights(
+    classes: tuple[str, ...], steps: NDArray[np.int64], multiples: NDArray[np.float64], name: str
+) -> tuple[Chart, Table]:
+    parts = np.array_split(np.arange(len(multiples)), min(MOST_COLUMNS, len(multiples)))
+    binned = np.stack([multiples[part].mean(axis=0) for part in parts], axis=1)
+    mean = multiples.mean(axis=0)
+    heaviest = int(np.argmax(mean))
+    title = "Class weights, batch by batch"
+    described = f"“{classes[heaviest]}” weighs most, {mean[heaviest]:.2f} times an equal weight on average."
+    chart = drawn(
+        f"{title}, in multiples of an equal weight. {described}",
+        lambda width: figures.weights_map(classes, steps, binned, width=width),
+        name=f"{name}-weights",
+        title=title,
+        description=described,
+    )
+    rows = [
+        [text_cell(classes[i]), *(Cell(text=f"{v:.2f}", sort=float(v)) for v in (mean[i], low, high))]
+        for i, (low, high) in enumerate(zip(multiples.min(axis=0), multiples.max(axis=0), strict=True))
+    ]
+    head = ["Class", "Mean weight", "Least", "Greatest"]
+    table = Table(
+        caption=f"Class weights over {len(multiples):,} batches, multiples of an equal weight", head=head, rows=rows
+    )
+    return chart, table

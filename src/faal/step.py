@@ -1,0 +1,142 @@
+"""One training step: Algorithm 1 of the FAAL paper, for every method. Start reading here.
+
+min over weights, max over class distributions, max over perturbations:
+
+    phase 1  inner          x_adv    find adversarial examples
+    phase 2  intermediate   w        find the worst class distribution
+    phase 3  outer          theta    move the weights on the reweighted loss
+"""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from faal.config import Recipe
+from faal.data import Batch
+from faal.engine import processes, seeds
+from faal.engine.numerics import Numerics
+from faal.inner.pgd import Budget, pgd
+from faal.intermediate.class_rule import ClassRule, TermWeights
+from faal.intermediate.class_stats import batch_stats
+from faal.methods import Method
+from faal.outer import awp
+
+
+@dataclass(kw_only=True)
+class Learner:
+    """What a step works on."""
+
+    net: nn.Module
+    """The bare network; attacked and perturbed."""
+    parallel: nn.Module
+    """`engine.processes.parallel(net)`; trained."""
+    optimizer: torch.optim.Optimizer
+    rule: ClassRule
+    method: Method
+    recipe: Recipe
+    num_classes: int
+    seed: int
+    numerics: Numerics
+
+
+class Moment(NamedTuple):
+    """When a step happens."""
+
+    epoch: int
+    """From 0."""
+    progress: float
+    """The part of the run that was over when the epoch began, in [0, 1)."""
+    share: float = 1.0
+    """This process's samples as a multiple of the mean over processes; 1 but for uneven last batches."""
+
+
+class StepResult(NamedTuple):
+    """What a step leaves behind, on the device: reading it would stop the device, so that is done once in a while."""
+
+    loss: Tensor
+    """scalar, the weighted loss of this process's part of the batch."""
+    weights: Tensor
+    """(C,) weights of the robust term (of the clean term where there is no other); 0 for classes not judged."""
+    accuracy: Tensor
+    """scalar, accuracy on what phase 3 was trained on."""
+
+
+def train_step(learner: Learner, batch: Batch, moment: Moment) -> StepResult:
+    """One step on one batch; changes the network, the optimiser and the rule's state."""
+    # Phase 1, inner maximisation (lines 3 to 8).
+    adversarial = find_adversarial(learner, batch, moment)
+
+    with perturbed_weights(learner, batch, adversarial, moment):
+        clean_logits, logits = answer(learner, learner.parallel, batch.images, adversarial)
+        terms = learner.method.objective.terms(clean_logits, logits, batch.labels, learner.recipe.beta)
+
+        # Phase 2, intermediate maximisation (lines 9 to 13).
+        weights = find_worst_distribution(learner, logits.detach(), batch.labels)
+
+        # Phase 3, outer minimisation (lines 14 and 15).
+        loss = weights.reduce(terms.clean, terms.robust, batch.labels)
+        learner.optimizer.zero_grad(set_to_none=True)
+        (loss * moment.share).backward()
+        learner.optimizer.step()
+
+    accuracy = (logits.argmax(dim=1) == batch.labels).float().mean()
+    return StepResult(loss.detach(), weights.robust, accuracy)
+
+
+def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Tensor:
+    """Phase 1: x_adv, (B, channels, H, W); the images themselves for a method without an adversary."""
+    adversary, recipe = learner.method.adversary, learner.recipe
+    if adversary is None:
+        return batch.images
+    budget = learner.rule.budget()
+    draw = seeds.normal if adversary.start == "gaussian" else seeds.uniform
+    numbers = batch.images[0].numel()
+    noise = draw(batch.index, numbers, seed=learner.seed, epoch=moment.epoch, stream=seeds.Stream.START)
+    with learner.numerics.autocast():
+        return pgd(
+            learner.net,
+            batch.images,
+            batch.labels,
+            epsilon=_scaled(recipe.epsilon, budget.epsilon, batch.labels),
+            step_size=_scaled(recipe.step_size, budget.step_size, batch.labels),
+            steps=recipe.steps,
+            loss=adversary.loss,
+            start=adversary.start,
+            noise=noise.view_as(batch.images),
+        )
+
+
+def _scaled(value: float, factors: Tensor | None, labels: Tensor) -> Budget:
+    return value if factors is None else value * factors[labels]
+
+
+def find_worst_distribution(learner: Learner, logits: Tensor, labels: Tensor) -> TermWeights:
+    """Phase 2: the weights of the classes, from the network's answers on the adversarial examples."""
+    return learner.rule.weigh(batch_stats(logits, labels, labels, learner.num_classes, learner.rule.needs))
+
+
+def answer(learner: Learner, net: nn.Module, clean: Tensor, adversarial: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits on clean and adversarial images, one training-mode forward for each view the objective asks for."""
+    objective = learner.method.objective
+    views = [images for images, seen in ((clean, objective.clean), (adversarial, objective.adversarial)) if seen]
+    with learner.numerics.autocast():
+        logits = net(*views)
+    return logits[0], logits[-1]
+
+
+def perturbed_weights(
+    learner: Learner, batch: Batch, adversarial: Tensor, moment: Moment
+) -> AbstractContextManager[None]:
+    """AWP: the context in which phases 2 and 3 happen; the ascent loss is the unweighted base loss (Wu et al.)."""
+
+    def ascent_loss() -> Tensor:
+        clean_logits, logits = answer(learner, processes.Views(learner.net), batch.images, adversarial)
+        clean, robust = learner.method.objective.terms(clean_logits, logits, batch.labels, learner.recipe.beta)
+        terms = [term for term in (clean, robust) if term is not None]
+        return moment.share * torch.stack(terms).sum(dim=0).mean()
+
+    gamma = learner.recipe.awp_gamma.at(moment.progress) if learner.method.awp else 0.0
+    return awp.perturbed(learner.net, ascent_loss, gamma)

@@ -1,0 +1,47 @@
+"""A run's folder: what it says about itself, and the refusal to mix two runs in one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from faal.checkpoint import write_whole
+from faal.errors import InputError
+
+CONFIG = "config.yaml"
+
+
+def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> None:
+    """Write `config.yaml` and `environment.json`, or check that the folder holds this very run already.
+
+    Raises:
+        InputError: the folder holds a run with another configuration, or cannot be written.
+    """
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    path = out / CONFIG
+    if path.exists():
+        kept = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if kept != yaml.safe_load(text):
+            raise InputError(
+                f"{out} holds another run ({_difference(kept, config)}); choose another folder with --out, "
+                "or remove that one"
+            )
+        return
+    write_whole(path, text.encode())
+    write_whole(out / "environment.json", json.dumps(environment, indent=2).encode())
+
+
+def _difference(kept: Any, config: dict[str, Any]) -> str:
+    if not isinstance(kept, dict):
+        return f"its {CONFIG} does not read"
+    flat_kept, flat_new = _flat(kept), _flat(config)
+    names = [name for name in flat_kept | flat_new if str(flat_kept.get(name)) != str(flat_new.get(name))]
+    return ", ".join(f"{name} is {flat_kept.get(name)} there and {flat_new.get(name)} here" for name in names[:3])
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat

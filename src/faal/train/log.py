@@ -1,0 +1,138 @@
+"""What a run tells while it runs: metrics.jsonl, TensorBoard where it is installed, and the line on the terminal.
+
+Steps leave their results on the device. They are read in one transfer every so many steps, which is also where a loss
+that is no longer a number is noticed, before any checkpoint is overwritten.
+"""
+
+import json
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from faal.engine import processes
+from faal.errors import InputError
+from faal.step import StepResult
+
+
+def progress_bar(console: Console | None = None) -> Progress:
+    """The bar that all long work shows: what, how far, time spent, time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console or Console(stderr=True),
+        disable=not processes.is_main(),
+    )
+
+
+class Log:
+    """The log of one run.
+
+    Args:
+        out: the run's folder.
+        every: steps between two reads of the device.
+        title: what the bar is called.
+        steps: all steps of the run.
+        done: steps done before (a resumed run).
+        position: size of metrics.jsonl in bytes at the checkpoint that is resumed from; what came after is cut off.
+        quiet: no bar.
+    """
+
+    def __init__(self, out: Path, *, every: int, title: str, steps: int, done: int, position: int, quiet: bool) -> None:
+        self.every = every
+        self.pending: list[tuple[int, int, StepResult]] = []
+        self.bar = progress_bar()
+        self.bar.disable = quiet or not processes.is_main()
+        self.task = self.bar.add_task(title, total=steps, completed=done, note="")
+        self.file = None
+        self.board = None
+        if processes.is_main():
+            path = out / "metrics.jsonl"
+            path.touch()
+            with open(path, "r+b") as file:
+                file.truncate(position)
+            self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed in __exit__)
+            self.board = _tensorboard(out)
+
+    @property
+    def position(self) -> int:
+        """Bytes of metrics.jsonl so far."""
+        return self.file.tell() if self.file else 0
+
+    def step(self, epoch: int, step: int, result: StepResult) -> None:
+        """Take one step's result; read the device when enough have come."""
+        self.pending.append((epoch, step, result))
+        if len(self.pending) >= self.every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Read the pending steps.
+
+        Raises:
+            InputError: a loss is not finite.
+        """
+        if not self.pending:
+            return
+        losses, accuracies = (torch.stack([r[i] for _, _, r in self.pending]) for i in (0, 2))
+        weights = torch.stack([result.weights for _, _, result in self.pending])
+        losses, accuracies = processes.all_sum(losses, accuracies)
+        share = processes.world_size()
+        rows = zip(
+            self.pending, (losses / share).tolist(), (accuracies / share).tolist(), weights.tolist(), strict=True
+        )
+        for (epoch, step, _), loss, accuracy, weight in rows:
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"the loss became {loss} in epoch {epoch}, step {step}: training diverged; lower --lr, or look for "
+                    "damaged images. The checkpoint in the folder is from before"
+                )
+            weight = [round(w, 5) for w in weight]
+            self._write({"event": "batch", "epoch": epoch, "step": step, "loss": loss, "accuracy": accuracy,
+                         "weights": weight})  # fmt: skip
+        self.bar.update(self.task, advance=len(self.pending), note=f"loss {loss:.3f}")
+        self.pending.clear()
+
+    def epoch(self, epoch: int, record: dict[str, Any]) -> None:
+        """Write what an epoch came to."""
+        self._write({"event": "epoch", "epoch": epoch, **record})
+        if self.board:
+            self.board.add_scalar("lr", record["lr"], epoch)
+            for name in ("average", "worst"):
+                if record.get("select"):
+                    self.board.add_scalar(f"select/{name}", record["select"][name], epoch)
+
+    def _write(self, record: dict[str, Any]) -> None:
+        if self.file:
+            self.file.write(json.dumps(record) + "\n")
+            self.file.flush()
+        if self.board and record["event"] == "batch":
+            self.board.add_scalar("loss", record["loss"], record["step"])
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+        for sink in (self.file, self.board):
+            if sink:
+                sink.close()
+
+
+def _tensorboard(out: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(out / "tensorboard"))

@@ -1,0 +1,143 @@
+"""Data sets from arrays, and what is said about arrays that are none."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from faal.data import load_data
+from faal.errors import InputError
+
+X = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
+Y = np.array([0, 1, 2, 0, 1, 2])
+
+
+def saved(path: Path, **arrays: Any) -> str:
+    np.savez(path / "shapes.npz", **arrays)
+    return f"npz:{path / 'shapes.npz'}"
+
+
+def refused(spec: str, size: tuple[int, int] | None = None) -> str:
+    with pytest.raises(InputError) as caught:
+        load_data(spec, size=size)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_both_parts(tmp_path: Path) -> None:
+    data = load_data(saved(tmp_path, x_train=X, y_train=Y, x_test=X[:2], y_test=Y[:2]))
+    assert data.name == "shapes"
+    assert data.classes == ("0", "1", "2")
+    assert data.train is not None
+    assert data.test is not None
+    assert (data.train.n, data.test.n) == (6, 2)
+    expected = torch.from_numpy(X.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    assert torch.equal(data.train.images.fetch(torch.arange(6)), expected)
+
+
+def test_a_test_part_alone_with_names(tmp_path: Path) -> None:
+    data = load_data(saved(tmp_path, images=X, labels=Y, classes=["circle", "square", "star", "none"]))
+    assert data.train is None
+    assert data.classes == ("circle", "square", "star", "none")
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [X, X.transpose(0, 3, 1, 2), (X / 255).astype(np.float32), X / 255, np.asfortranarray(X)],
+)
+def test_layouts_and_kinds_mean_the_same(tmp_path: Path, layout: np.ndarray) -> None:
+    data = load_data(saved(tmp_path, images=layout, labels=Y[:, None].astype(np.uint8)))
+    assert data.test is not None
+    expected = torch.from_numpy(X.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    torch.testing.assert_close(data.test.images.fetch(torch.arange(6)), expected, rtol=0, atol=1e-7)
+    assert data.test.labels.tolist() == Y.tolist()
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 5), (6, 1, 4, 5), (6, 4, 5, 1)])
+def test_gray(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    data = load_data(saved(tmp_path, images=X[..., 0].reshape(shape), labels=Y))
+    assert data.test is not None
+    assert data.test.images.shape == (1, 4, 5)
+    assert torch.equal(data.test.images.fetch(torch.tensor([2]))[0, 0] * 255, torch.from_numpy(X[2, :, :, 0]).float())
+
+
+def test_big_endian_numbers(tmp_path: Path) -> None:
+    data = load_data(saved(tmp_path, images=(X / 255).astype(">f4"), labels=Y.astype(">i2")))
+    assert data.test is not None
+    assert data.test.labels.tolist() == Y.tolist()
+
+
+def test_parts_of_two_sizes_can_be_brought_to_one(tmp_path: Path) -> None:
+    spec = saved(tmp_path, x_train=X, y_train=Y, x_test=X[:, :2], y_test=Y)
+    message = refused(spec)
+    assert "training images of 4x5 with 3 channels and test images of 2x5" in message
+    data = load_data(spec, size=(2, 2))
+    assert data.train is not None
+    assert data.test is not None
+    assert data.train.images.shape == data.test.images.shape == (3, 2, 2)
+    mixed = saved(tmp_path, x_train=X, y_train=Y, x_test=X[..., 0], y_test=Y)
+    assert "with 1 channel;" in refused(mixed, size=(2, 2))
+
+
+F = (X / 255).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"images": X.astype(np.float32), "labels": Y}, "images from 0 to 25"),
+        ({"images": X.astype(np.float32), "labels": Y}, "they must lie in [0, 1]: divide them by 255"),
+        ({"images": F - 0.5, "labels": Y}, "undo the normalisation"),
+        ({"images": np.where(X[0, 0, 0, 0] == X, np.nan, F), "labels": Y}, "NaN or infinite"),
+        ({"images": np.where(X[0, 0, 0, 0] == X, np.inf, F), "labels": Y}, "NaN or infinite"),
+        ({"images": X.astype(np.int64), "labels": Y}, "images holds int64; store images as uint8"),
+        ({"images": X[0, 0], "labels": Y}, "images has shape (5, 3)"),
+        ({"images": np.zeros((6, 4, 5, 2), np.uint8), "labels": Y}, "with 1 or 3 channels"),
+        ({"images": X, "labels": Y / 2}, "labels holds float64; labels must be integers"),
+        ({"images": X, "labels": Y > 0}, "labels holds bool; labels must be integers"),
+        ({"images": X, "labels": np.eye(6, dtype=np.int64)}, "one class number per image"),
+        ({"images": X, "labels": Y[:4]}, "has 6 images in images and 4 labels in labels"),
+        ({"images": X, "labels": Y - 1}, "the label -1, out of range: 2 classes are numbered 0 to 1"),
+        ({"images": X, "labels": Y, "classes": ["a", "b"]}, "the label 2, out of range: 2 classes"),
+        ({"images": X, "labels": Y + 10**9}, "has the label 1000000002, out of range"),
+        ({"images": X, "labels": Y * 0}, "has 1 class; a classifier needs at least two"),
+        ({"images": X, "labels": Y, "classes": ["a", "b", "a"]}, "names the class 'a' twice"),
+        ({"images": X, "labels": Y, "classes": np.eye(3)}, "classes must be a list of names"),
+        ({"images": X[:0], "labels": Y[:0]}, "holds no test images"),
+        ({"images": X, "label": Y}, "lacks labels; images and labels belong together, and it holds images, label"),
+        ({"x_train": X, "y_train": Y, "y_test": Y}, "lacks x_test"),
+        ({"pictures": X, "numbers": Y}, "holds pictures, numbers; name the arrays x_train"),
+        ({"images": X, "labels": Y, "x_test": X, "y_test": Y}, "holds both x_test and images"),
+        ({"images": X.astype(str), "labels": Y}, "instead of numbers"),
+    ],
+)
+def test_what_is_said(tmp_path: Path, arrays: dict[str, Any], said: str) -> None:
+    message = refused(saved(tmp_path, **arrays))
+    assert str(tmp_path / "shapes.npz") in message
+    assert said in message
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    assert f"there is no file {tmp_path / 'gone.npz'}" in refused(f"npz:{tmp_path / 'gone.npz'}")
+
+
+def test_a_truncated_file(tmp_path: Path) -> None:
+    spec = saved(tmp_path, images=X, labels=Y)
+    path = tmp_path / "shapes.npz"
+    whole = path.read_bytes()
+    for length in (0, 3, 100, len(whole) // 2, len(whole) - 5):
+        path.write_bytes(whole[:length])
+        assert f"{path} is truncated or not an .npz file" in refused(spec)
+
+
+def test_a_single_array_is_no_npz(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", X)
+    assert "is truncated or not an .npz file" in refused(f"npz:{tmp_path / 'one.npy'}")
+
+
+def test_python_objects_are_not_loaded(tmp_path: Path) -> None:
+    message = refused(saved(tmp_path, images=X, labels=np.array([{}] * 6, dtype=object)))
+    assert "holds Python objects, which could run code" in message

@@ -1,0 +1,165 @@
+"""CIFAR from files in the official layout, small enough to write here."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from faal.data import load_data
+from faal.errors import InputError
+
+NAMES = ["airplane", "automobile", "bird"]
+
+
+def write(path: Path, content: dict[str, Any], text_keys: bool, protocol: int = 2) -> None:
+    """The official files have bytes for keys and names; some copies that Python 3 wrote have text."""
+    keyed = {key if text_keys else key.encode(): value for key, value in content.items()}
+    path.write_bytes(pickle.dumps(keyed, protocol=protocol))
+
+
+def pixels_and_labels(n: int, seed: int) -> tuple[np.ndarray, list[int]]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (n, 3072), dtype=np.uint8), rng.integers(0, 3, n).tolist()
+
+
+def write_cifar10(folder: Path, *, text_keys: bool = False) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, name in enumerate([f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]):
+        data, labels = pixels_and_labels(4, seed)
+        write(folder / name, {"data": data, "labels": labels, "batch_label": "x"}, text_keys)
+    names = NAMES if text_keys else [name.encode() for name in NAMES]
+    write(folder / "batches.meta", {"label_names": names, "num_vis": 3072}, text_keys)
+    return folder
+
+
+def write_cifar100(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for seed, name in enumerate(["train", "test"]):
+        data, fine = pixels_and_labels(6, seed)
+        write(folder / name, {"data": data, "fine_labels": fine, "coarse_labels": [0] * 6}, False)
+    meta = {"fine_label_names": [name.encode() for name in NAMES], "coarse_label_names": [b"things"]}
+    write(folder / "meta", meta, False)
+    return folder
+
+
+@pytest.mark.parametrize("text_keys", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+def test_cifar10(tmp_path: Path, text_keys: bool, inside: bool) -> None:
+    folder = write_cifar10(tmp_path / "cifar-10-batches-py", text_keys=text_keys)
+    data = load_data(f"cifar10:{folder if inside else tmp_path}")
+    assert data.name == "cifar10"
+    assert data.classes == tuple(NAMES)
+    assert data.train is not None
+    assert data.test is not None
+    assert (data.train.n, data.test.n) == (20, 4)
+    written = [pixels_and_labels(4, seed) for seed in range(6)]
+    # A row is red, then green, then blue, each line by line.
+    expected = np.concatenate([rows for rows, _ in written[:5]]).reshape(20, 3, 32, 32).astype(np.float32) / 255
+    np.testing.assert_array_equal(data.train.images.fetch(torch.arange(20)).numpy(), expected)
+    assert data.train.labels.tolist() == [label for _, labels in written[:5] for label in labels]
+    assert data.test.labels.tolist() == written[5][1]
+    red = data.test.images.fetch(torch.tensor([1]))[0, 0, 2, 5]
+    assert red == torch.tensor(written[5][0][1, 2 * 32 + 5] / 255, dtype=torch.float32)
+
+
+def test_cifar100_has_the_fine_labels(tmp_path: Path) -> None:
+    write_cifar100(tmp_path / "cifar-100-python")
+    data = load_data(f"cifar100:{tmp_path}")
+    assert data.classes == tuple(NAMES)
+    assert data.train is not None
+    assert data.test is not None
+    assert data.train.labels.tolist() == pixels_and_labels(6, 0)[1]
+    assert data.test.labels.tolist() == pixels_and_labels(6, 1)[1]
+
+
+def test_resized(tmp_path: Path) -> None:
+    data = load_data(f"cifar10:{write_cifar10(tmp_path)}", size=(8, 16))
+    assert data.train is not None
+    assert data.train.images.shape == (3, 8, 16)
+
+
+def refused(spec: str) -> str:
+    with pytest.raises(InputError) as caught:
+        load_data(spec)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    message = refused(f"cifar10:{tmp_path / 'gone'}")
+    assert f"no cifar-10-batches-py in {tmp_path / 'gone'}" in message
+
+
+def test_cifar10_is_not_cifar100(tmp_path: Path) -> None:
+    write_cifar10(tmp_path / "cifar-10-batches-py")
+    assert "no cifar-100-python in" in refused(f"cifar100:{tmp_path}")
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    folder = write_cifar10(tmp_path)
+    (folder / "data_batch_3").unlink()
+    assert f"there is no file {folder / 'data_batch_3'}" in refused(f"cifar10:{tmp_path}")
+
+
+def test_a_truncated_file(tmp_path: Path) -> None:
+    path = write_cifar10(tmp_path) / "data_batch_2"
+    path.write_bytes(path.read_bytes()[:5000])
+    assert f"{path} is truncated" in refused(f"cifar10:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"data": np.zeros((4, 3072), np.uint8), "labels": [0, 1, 2]}, "uint8 (4, 3072) for 3 labels"),
+        ({"data": np.zeros((4, 3000), np.uint8), "labels": [0, 1, 2, 0]}, "uint8 (4, 3000) for 4 labels"),
+        ({"data": np.zeros((4, 3072), np.int32), "labels": [0, 1, 2, 0]}, "int32 (4, 3072) for 4 labels"),
+        ({"data": [1, 2], "labels": [0, 1]}, "holds list for 2 labels"),
+        ({"labels": [0, 1, 2, 0]}, "lacks 'data'"),
+        ({"data": np.zeros((4, 3072), np.uint8)}, "lacks 'labels'"),
+        ({"data": np.zeros((4, 3072), np.uint8), "labels": [0, 1, 0.5, 0]}, "labels must be integers"),
+        ({"data": np.zeros((4, 3072), np.uint8), "labels": {"a": 1}}, "instead of numbers"),
+    ],
+)
+def test_a_damaged_file(tmp_path: Path, content: dict[str, Any], said: str) -> None:
+    path = write_cifar10(tmp_path) / "data_batch_4"
+    write(path, content, False)
+    message = refused(f"cifar10:{tmp_path}")
+    assert str(path) in message
+    assert said in message
+
+
+@pytest.mark.parametrize("label", [3, -1])
+def test_a_label_out_of_range(tmp_path: Path, label: int) -> None:
+    path = write_cifar10(tmp_path) / "test_batch"
+    write(path, {"data": np.zeros((2, 3072), np.uint8), "labels": [0, label]}, False)
+    message = refused(f"cifar10:{tmp_path}")
+    assert f"(test part) has the label {label}, out of range: 3 classes are numbered 0 to 2" in message
+
+
+def test_no_names(tmp_path: Path) -> None:
+    write(write_cifar10(tmp_path) / "batches.meta", {"label_names": 7}, False)
+    assert "batches.meta lacks the list label_names" in refused(f"cifar10:{tmp_path}")
+
+
+class Touches:
+    """Unpickled by an ordinary reader, it makes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return open, (str(self.marker), "w")
+
+
+@pytest.mark.parametrize("file", ["batches.meta", "data_batch_1", "test_batch"])
+def test_a_malicious_file_is_not_run(tmp_path: Path, file: str) -> None:
+    folder, marker = write_cifar10(tmp_path / "data"), tmp_path / "marker"
+    write(folder / file, {"data": Touches(marker), "labels": [], "label_names": []}, False)
+    message = refused(f"cifar10:{folder}")
+    assert "io.open" in message or "_io.open" in message
+    assert "could run code" in message
+    assert not marker.exists()

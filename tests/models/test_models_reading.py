@@ -1,0 +1,130 @@
+"""Files that hold no weights, or hold more than weights: one sentence each, and nothing runs."""
+
+import argparse
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from faal.errors import InputError
+from faal.models.reading import read_tensors, weight_sets
+
+WEIGHTS = {"a": torch.arange(1000.0), "b": torch.ones(2, 3)}
+
+
+class Trap:
+    """Unpickled by Python's own reader, it creates a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.target),)
+
+
+def refused(path: Path, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        read_tensors(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_reads_pytorch_files(tmp_path: Path, zipped: bool) -> None:
+    torch.save(WEIGHTS, tmp_path / "weights.pt", _use_new_zipfile_serialization=zipped)
+    content = read_tensors(tmp_path / "weights.pt")
+    assert all(torch.equal(content[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt"])
+def test_reads_safetensors_under_any_name(tmp_path: Path, name: str) -> None:
+    save_file(WEIGHTS, tmp_path / name)
+    content = read_tensors(tmp_path / name)
+    assert all(torch.equal(content[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
+@pytest.mark.parametrize("how", ["zip", "legacy", "plain pickle", "old plain pickle"])
+def test_a_pickle_that_would_run_code_does_not(tmp_path: Path, how: str) -> None:
+    path, target = tmp_path / "weights.pt", tmp_path / "trapped"
+    content = {"state_dict": WEIGHTS, "extra": Trap(target)}
+    if "pickle" in how:
+        path.write_bytes(pickle.dumps(content, protocol=2 if how.startswith("old") else 4))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=how == "zip")
+    refused(path, "objects other than tensors.*can run code, and was not loaded; save its weights again")
+    assert not target.exists()
+    if how == "plain pickle":  # the trap is real: Python's own reader springs it
+        pickle.loads(path.read_bytes())
+        assert target.exists()
+
+
+def test_names_the_object_that_was_in_the_way(tmp_path: Path) -> None:
+    torch.save({"args": argparse.Namespace(lr=0.1), "state_dict": WEIGHTS}, tmp_path / "weights.pt")
+    refused(tmp_path / "weights.pt", r"\(argparse.Namespace\)")
+
+
+def test_a_whole_module_is_not_loaded(tmp_path: Path) -> None:
+    torch.save(nn.Linear(2, 2), tmp_path / "model.pt")
+    refused(tmp_path / "model.pt", "torch.nn.modules.linear.Linear.*torch.save\\(model.state_dict\\(\\)")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_script_is_not_loaded(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "script.pt")
+    refused(tmp_path / "script.pt", "objects other than tensors")
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.95])
+def test_cut_short(tmp_path: Path, zipped: bool, kept: float) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save(WEIGHTS, path, _use_new_zipfile_serialization=zipped)
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    refused(path, "damaged or cut short.*fetch or write it again")
+
+
+@pytest.mark.parametrize("kept", [20, 2000])
+def test_safetensors_cut_short(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(WEIGHTS, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    refused(path, "damaged or cut short")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html><html><head>", "is a web page, not a checkpoint"),
+        (b"\n  <html>virus scan warning", "is a web page, not a checkpoint"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "pointer of Git LFS"),
+        (b"", "is empty"),
+        (b"\x93NUMPY\x01\x00", "neither a PyTorch checkpoint nor a safetensors file"),
+        (b"just a text", "neither a PyTorch checkpoint nor a safetensors file"),
+        (b"\x80", "damaged or cut short"),
+        (b"PK\x03\x04 and no archive", "damaged or cut short"),
+    ],
+)
+def test_what_else_a_file_may_be(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "weights.pt").write_bytes(content)
+    refused(tmp_path / "weights.pt", said)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    refused(tmp_path / "weights.pt", "cannot read the checkpoint.*No such file")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    refused(tmp_path, "cannot read the checkpoint.*[Dd]irectory")
+
+
+def test_weight_sets_are_found_at_any_depth() -> None:
+    content = {"epoch": 3, "best": WEIGHTS["a"], "run": {"model": WEIGHTS, "notes": ["x"]}, "state": {}}
+    assert {where: list(tensors) for where, tensors in weight_sets(content).items()} == {
+        "": ["best"],
+        "run.model": ["a", "b"],
+    }
+    assert weight_sets([1, 2]) == {}

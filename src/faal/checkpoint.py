@@ -12,7 +12,6 @@ A checkpoint is a plain dictionary of tensors, numbers, strings, lists and dicti
 
 import hashlib
 import os
-import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import IO, Any
 import torch
 
 from faal.errors import InputError
+from faal.reading import read_tensors
 
 FORMAT = "faal-checkpoint/1"
 
@@ -64,17 +64,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file; cut off or damaged; not one of ours; one that would run code.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"there is no checkpoint {path}") from None
-    except pickle.UnpicklingError:
-        raise InputError(
-            f"{path} holds more than tensors and plain values, which could run code, and was not loaded; "
-            "save it again as a plain state dict or as safetensors"
-        ) from None
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(f"{path} is cut off or damaged ({_short(error)}); take an earlier checkpoint") from None
+    state = read_tensors(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of this program; for foreign weights name the network: --model")
     return state

@@ -68,8 +68,8 @@ def test_a_data_set() -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("ownpictures:gone", "has no function gone"),
-        ("ownpictures:constant", "has no function constant"),
+        ("ownpictures:gone", "has no function 'gone'"),
+        ("ownpictures:constant", "has no function 'constant'"),
         ("ownpictures:needs", "it has to work when called without arguments"),
         ("ownpictures:fails", "ownpictures:fails failed (RuntimeError: no disk)"),
         ("ownpictures:text", "ownpictures:text returned str; return a faal.data.DataSet"),
@@ -77,7 +77,7 @@ def test_a_data_set() -> None:
         ("ownpictures:mislabelled", "(training part) has the label 2, out of range"),
         ("ownpictures:nothing", "holds neither training nor test images"),
         ("ownpictures:ragged", "images is ragged"),
-        ("brokenpictures:any", "cannot import brokenpictures"),
+        ("brokenpictures:any", "cannot import 'brokenpictures'"),
         ("modulethatisnotthere:load", "run from the folder that holds it, or install it"),
     ],
 )

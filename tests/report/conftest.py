@@ -125,13 +125,10 @@ def _write_metrics(directory: Path, rng: np.random.Generator, count: int, epochs
     for epoch in range(epochs):
         for step in range(10 * epoch, 10 * epoch + 10):
             weights = rng.dirichlet(np.linspace(1, 4, count)).tolist()
-            records.append(
-                {"event": "batch", "step": step, "epoch": epoch, "loss": 2.0 / (1 + step), "weights": weights}
-            )
+            measured = {"loss": 2.0 / (1 + step), "accuracy": 0.4 + 0.001 * step}
+            records.append({"event": "batch", "epoch": epoch, "step": step, **measured, "weights": weights})
         select = {"average": 0.5 + 0.02 * epoch, "worst": 0.2 + 0.03 * epoch, "classes": [0.5] * count}
-        records.append(
-            {"event": "epoch", "epoch": epoch, "loss": 2.0 / (1 + epoch), "lr": 0.01, "select": select, "seconds": 1.0}
-        )
+        records.append({"event": "epoch", "epoch": epoch, "lr": 0.01, "seconds": 1.0, "select": select})
     (directory / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 

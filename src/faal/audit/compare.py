@@ -219,8 +219,8 @@ def _conclusion(
 ) -> str:
     """What the reader may take away, in plain sentences."""
     said = [
-        f"Under {', '.join(attacks)} together, {name_b} is {_against(found.average, name_a)} on average over the samples, "
-        f"and {_against(found.worst, 'it')} in the worst class."
+        f"Under {', '.join(attacks)} together, {name_b} is {_against(found.average, name_a)} on average over the "
+        f"samples, and {_against(found.worst, 'it')} in the worst class."
     ]
     changed = [entry for entry in found.classes if entry.p < 1 - level]
     if changed:

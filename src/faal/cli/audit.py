@@ -10,7 +10,7 @@ from faal.cli.options import Data, Depth, Device, Model, Normalize, Out, Seed, S
 
 
 def audit(
-    checkpoint: Annotated[Path, Parameter(help="A checkpoint, a run's folder, or foreign weights (then with --model).")],
+    checkpoint: Annotated[Path, Parameter(help="A checkpoint, a run's folder, or foreign weights (with --model).")],
     /,
     *,
     data: Data,

@@ -7,10 +7,10 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from faal.cli.options import (
+    UNSET,
     Data,
     Device,
     Out,
-    UNSET,
     Overrides,
     Seed,
     Size,
@@ -60,7 +60,7 @@ def train(
 
 def repair(
     checkpoint: Annotated[
-        Path, Parameter(help="A checkpoint, a run's folder, or foreign weights (then with --model).")
+        Path, Parameter(help="A checkpoint, a run's folder, or foreign weights (with --model).")
     ],
     recipe: RecipeName,
     /,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from faal.errors import InputError
 from faal.models.mismatch import mismatch
 from faal.models.normalize import Normalized
-from faal.models.reading import read_tensors, weight_sets
+from faal.reading import read_tensors, weight_sets
 
 COUNTER = "num_batches_tracked"
 """BatchNorm's counter of batches, which old checkpoints lack and no forward pass reads."""

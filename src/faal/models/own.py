@@ -1,15 +1,13 @@
 """A user's own network, named as `module:function`."""
 
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from faal.errors import InputError
+from faal.named import import_function
 
 
 def own_model(reference: str, num_classes: int) -> nn.Module:
@@ -31,28 +29,6 @@ def own_model(reference: str, num_classes: int) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise InputError(f"{reference} returned a {type(model).__name__}, and must return a torch.nn.Module")
     return model
-
-
-def import_function(reference: str) -> Callable[..., Any]:
-    """The function that `module:function` names; the current directory is put on the path and stays there.
-
-    Raises:
-        InputError: the module cannot be imported, or lacks the function.
-    """
-    name, _, attribute = reference.partition(":")
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(name)
-    except Exception as error:  # a module that is imported may fail in any way
-        raise InputError(
-            f"cannot import {name!r} of {reference} ({type(error).__name__}: {error}); "
-            "run where the module lies, or install it"
-        ) from error
-    function: object = getattr(module, attribute, None)
-    if not callable(function):
-        raise InputError(f"{module.__file__ or name} has no function {attribute!r}, which {reference} names")
-    return function
 
 
 def _takes(function: Callable[..., Any], name: str) -> bool:

@@ -47,9 +47,9 @@ def perturbed(model: nn.Module, ascent_loss: Callable[[], Tensor], gamma: float)
             gradient * (gamma * length / (steep + NORM_FLOOR))
             for gradient, length, steep in zip(gradients, lengths, steepness, strict=True)
         ]
-        torch._foreach_add_(weights, moves)  # type: ignore[arg-type]
+        torch._foreach_add_(weights, moves)
     try:
         yield
     finally:
         with torch.no_grad():
-            torch._foreach_sub_(weights, moves)  # type: ignore[arg-type]
+            torch._foreach_sub_(weights, moves)

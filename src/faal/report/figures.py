@@ -175,8 +175,12 @@ def frontier(names: Sequence[str], points: NDArray[np.float64], *, width: float 
     beaten = [((points >= p).all(axis=1) & (points > p).any(axis=1)).any() for p in points]
     best = points[~np.array(beaten)]
     best = best[np.argsort(best[:, 0])]
-    axes.step(best[:, 0], best[:, 1], where="pre", color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.scatter(points[:, 0], points[:, 1], s=44, color=SERIES[1], linewidth=0, zorder=2)
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    line = np.concatenate([[[left, best[0, 1]]], best, [[best[-1, 0], bottom]]])
+    axes.step(line[:, 0], line[:, 1], where="pre", color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
     for name, place in zip(names, points, strict=True):
         axes.annotate(short(name, 20), place, xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
     return figure

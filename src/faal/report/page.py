@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,7 @@ def write_report(
     Args:
         directories: runs' folders, each with an `audit.json`; of several the first is `before` and the last `after`. Or
             one demo's folder.
-        out: the file to write; `report.html` in the folder, or `comparison.html` in the last of several.
+        out: the file to write; `report.html` in the last folder otherwise.
         title: the page's title.
         names: what the page calls the runs; their folders' names otherwise.
 
@@ -67,7 +67,7 @@ def write_report(
         page = demo_page(folders[0], title=title)
     else:
         page = runs_page(folders, title=title, names=names)
-    path = out or folders[-1] / ("report.html" if len(folders) == 1 else "comparison.html")
+    path = out or folders[-1] / "report.html"
     text = render(page)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,8 +82,8 @@ def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str
     for folder in folders:
         if is_demo(folder):
             raise InputError(f"{folder} is a demo's folder; name it alone, or name runs within it")
-    runs = [read_run(folder, name=names[i] if names else None) for i, folder in enumerate(folders)]
-    runs = _named_apart(runs)
+    called = names or _names(folders)
+    runs = [read_run(folder, name=name) for folder, name in zip(folders, called, strict=True)]
     attacks, chosen = _attacks(runs)
     several = len(runs) > 1
     parts = [
@@ -190,12 +190,12 @@ def _attacks(runs: Sequence[Run]) -> tuple[list[str], str]:
     return attacks, words.strongest(attacks)
 
 
-def _named_apart(runs: Sequence[Run]) -> list[Run]:
-    """Runs whose names are equal get a number, so that a table's columns can be told apart."""
-    names = [run.name for run in runs]
-    return [
-        replace(run, name=f"{run.name} ({i + 1})") if names.count(run.name) > 1 else run for i, run in enumerate(runs)
-    ]
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The folders' names, with their parents' where that tells them apart, and numbered where nothing does."""
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [f"{folder.resolve().parent.name}/{name}" for folder, name in zip(folders, names, strict=True)]
+    return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
 def _headline(runs: Sequence[Run], chosen: str) -> str:

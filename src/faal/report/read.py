@@ -3,7 +3,7 @@
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,9 +201,8 @@ def _examples(path: Path, num_classes: int) -> Examples | None:
 def _training(path: Path, num_classes: int) -> Training | None:
     if not path.is_file():
         return None
-    epochs: list[Epoch] = []
-    steps: list[int] = []
-    weights: list[list[float]] = []
+    epochs: list[Mapping[str, Any]] = []
+    batches: list[Mapping[str, Any]] = []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     for position, line in enumerate(lines, start=1):
         try:
@@ -212,30 +211,36 @@ def _training(path: Path, num_classes: int) -> Training | None:
             if position == len(lines):
                 break  # A run that was killed may leave half a line.
             raise InputError(f"line {position} of {path} is not JSON; the file is damaged") from None
-        if not isinstance(record, dict):
-            continue
-        if record.get("event") == "epoch" and "epoch" in record:
-            epochs.append(_epoch(record))
-        elif record.get("event") == "batch" and len(record.get("weights") or ()) == num_classes:
-            steps.append(int(record["step"]))
-            weights.append([number(weight) for weight in record["weights"]])
-    if not epochs and not steps:
+        event = record.get("event") if isinstance(record, dict) else None
+        if event in ("epoch", "batch"):
+            (epochs if event == "epoch" else batches).append(record)
+    weighed = [record for record in batches if len(record.get("weights") or ()) == num_classes]
+    weights = [[number(weight) for weight in record["weights"]] for record in weighed]
+    if not epochs and not weighed:
         return None
-    return Training(epochs=tuple(epochs), steps=np.array(steps), weights=np.array(weights).reshape(-1, num_classes))
+    try:
+        return Training(
+            epochs=tuple(_epoch(record, batches) for record in epochs),
+            steps=np.array([record["step"] for record in weighed], dtype=np.int64),
+            weights=np.array(weights, dtype=np.float64).reshape(-1, num_classes),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} holds records that are not a run's ({error!r}); the file is damaged") from None
 
 
-def _epoch(record: Mapping[str, Any]) -> Epoch:
-    select = dict(_numbers(record.get("select") or {}))
-    loss, learning_rate = number(record.get("loss")), number(record.get("lr"))
-    return Epoch(number=int(record["epoch"]), loss=loss, learning_rate=learning_rate, select=select)
+def _epoch(record: Mapping[str, Any], batches: Sequence[Mapping[str, Any]]) -> Epoch:
+    own = [batch for batch in batches if batch.get("epoch") == record["epoch"]]
+    select = record.get("select") or {}
+    return Epoch(
+        number=int(record["epoch"]),
+        learning_rate=number(record.get("lr")),
+        loss=number(record["loss"]) if "loss" in record else _mean(own, "loss"),
+        accuracy=_mean(own, "accuracy"),
+        average=number(select.get("average")),
+        worst=number(select.get("worst")),
+    )
 
 
-def _numbers(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    """The numbers of a tree by their path in words; lists are left out."""
-    rows: list[tuple[str, float]] = []
-    for key, value in fields.items():
-        if isinstance(value, Mapping):
-            rows += _numbers(value, f"{prefix}{key} ")
-        elif not math.isnan(number(value)):
-            rows.append((clean_text(f"{prefix}{key}"), number(value)))
-    return rows
+def _mean(records: Sequence[Mapping[str, Any]], key: str) -> float:
+    values = [number(record.get(key)) for record in records]
+    return sum(values) / len(values) if values else math.nan

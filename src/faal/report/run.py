@@ -82,12 +82,18 @@ class Examples:
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One epoch of `metrics.jsonl`; `select` holds the accuracies on the held-out part by name."""
+    """One epoch of `metrics.jsonl`.
+
+    `loss` and `accuracy` are means over its batches, the accuracy on the images as they were attacked in training;
+    `average` and `worst` are robust accuracies on the held-out part.
+    """
 
     number: int
-    loss: float
     learning_rate: float
-    select: dict[str, float]
+    loss: float
+    accuracy: float
+    average: float
+    worst: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,11 @@ from faal.report import figures
 from faal.report.run import Run, Training
 from faal.report.tables import Cell, Chart, Section, Table, drawn, percent_cell, text_cell
 
+RATE = ("learning_rate", "learning rate")
+LOSS = (("loss", "loss"),)
+ACCURACIES = (("accuracy", "training"), ("average", "held out"), ("worst", "held out, weakest class"))
+"""Fields of an epoch, and what the page calls them."""
+
 MOST_COLUMNS = 160
 """Columns of the map of weights; batches between two of them are averaged."""
 
@@ -44,47 +49,46 @@ def training_section(run: Run, *, name: str, closed: bool = False) -> Section | 
 
 
 def _curves(training: Training, name: str) -> list[Chart]:
+    """Loss and accuracies, one chart each, of those columns that were measured."""
     if len(training.epochs) < 2:
         return []  # A point is no curve; the table has it.
     x = np.array([epoch.number for epoch in training.epochs], dtype=np.float64)
-    loss = np.array([epoch.loss for epoch in training.epochs])
-    panels: list[tuple[str, str, str, Sequence[tuple[str, NDArray[np.float64]]]]] = []
-    if not np.isnan(loss).all():
-        panels.append(("loss", "Training loss", "loss", [("loss", loss)]))
-    kept = _kept(training)
-    if kept:
-        lines = [(key, np.array([100 * e.select.get(key, math.nan) for e in training.epochs])) for key in kept]
-        panels.append(("held-out", "Accuracy on the held-out part", "correct, percent", lines))
     charts = []
-    for key, measured, label, drawn_lines in panels:
-        title = f"{measured}, epoch by epoch"
-        ends = "; ".join(f"{line} from {v[0]:.3g} to {v[-1]:.3g}" for line, v in drawn_lines)
+    for key, title, axis, scale, columns in (
+        ("loss", "Training loss, epoch by epoch", "loss", 1, LOSS),
+        ("accuracy", "Accuracy under the attack of training, epoch by epoch", "correct, percent", 100, ACCURACIES),
+    ):
+        lines = [(label, scale * _column(training, field)) for field, label in _measured(training, columns)]
+        if not lines:
+            continue
+        ends = "; ".join(f"{label} from {values[0]:.3g} to {values[-1]:.3g}" for label, values in lines)
         drawing = figures.svg(
-            figures.curves(x, drawn_lines, label=label), name=f"{name}-{key}", title=title, description=f"{ends}."
+            figures.curves(x, lines, label=axis), name=f"{name}-{key}", title=title, description=f"{ends}."
         )
         charts.append(Chart(caption=title, wide=drawing))
     return charts
 
 
-def _kept(training: Training) -> list[str]:
-    """The accuracies among what was measured on the held-out part."""
-    keys = dict.fromkeys(key for epoch in training.epochs for key in epoch.select)
-    return [key for key in keys if all(0 <= epoch.select.get(key, 0.0) <= 1 for epoch in training.epochs)]
+def _column(training: Training, field: str) -> NDArray[np.float64]:
+    return np.array([getattr(epoch, field) for epoch in training.epochs], dtype=np.float64)
+
+
+def _measured(training: Training, columns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(field, label) for field, label in columns if not np.isnan(_column(training, field)).all()]
 
 
 def _epochs(training: Training) -> Table:
-    kept = _kept(training)
+    plain, accuracies = _measured(training, (RATE, *LOSS)), _measured(training, ACCURACIES)
     rows = [
         [
             Cell(text=str(epoch.number), sort=epoch.number),
-            _plain(epoch.loss),
-            _plain(epoch.learning_rate),
-            *(percent_cell(epoch.select.get(key, math.nan)) for key in kept),
+            *(_plain(getattr(epoch, field)) for field, _ in plain),
+            *(percent_cell(getattr(epoch, field)) for field, _ in accuracies),
         ]
         for epoch in training.epochs
     ]
-    head = ["Epoch", "Loss", "Learning rate", *(f"Held out: {key}, %" for key in kept)]
-    return Table(caption="The epochs", head=head, rows=rows)
+    head = ["Epoch", *(label for _, label in plain), *(f"{label}, %" for _, label in accuracies)]
+    return Table(caption="The epochs in figures", head=head, rows=rows)
 
 
 def _plain(value: float) -> Cell:

@@ -80,7 +80,7 @@ def robust(result: AuditResult) -> dict[str, float]:
     return {"average": float(correct.mean()), "worst": min(classes)}
 
 
-def _under(result: AuditResult, attack: str) -> dict[str, float]:
+def _under(result: AuditResult, attack: str) -> dict[str, float | None]:
     figures = result.attacks[attack]
     return {"average": figures.average.value, "worst": figures.worst.value}
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from faal.errors import InputError
-from faal.models.reading import read_tensors, weight_sets
+from faal.reading import read_tensors, weight_sets
 
 WEIGHTS = {"a": torch.arange(1000.0), "b": torch.ones(2, 3)}
 

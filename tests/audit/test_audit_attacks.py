@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from faal.audit.attacks import GradientAttack, attack_named, attacks_named
+from faal.audit.autoattack import StandardEnsemble
+from faal.errors import InputError
+from faal.inner.pgd import pgd
+
+
+def run(attack, problem, standing, **changes):  # type: ignore[no-untyped-def]
+    settings = {"epsilon": 0.1, "seed": 5, "num_classes": 5, "warn": pytest.fail, **changes}
+    return attack.run(problem.net, problem.images, problem.labels, standing=standing, **settings)
+
+
+def test_names_give_loss_and_steps() -> None:
+    assert attack_named("pgd20") == GradientAttack("pgd20", loss="ce", steps=20)
+    assert attack_named("cw100") == GradientAttack("cw100", loss="cw", steps=100)
+    assert attack_named("autoattack") == StandardEnsemble()
+
+
+def test_clean_and_repeats_are_left_out_and_order_is_kept() -> None:
+    assert [attack.name for attack in attacks_named(["cw20", "clean", "pgd20", "cw20"])] == ["cw20", "pgd20"]
+    assert attacks_named("cw20, pgd20,clean") == attacks_named(["cw20", "pgd20"])
+    assert attacks_named("clean") == ()
+
+
+@pytest.mark.parametrize("name", ["pdg20", "pgd", "pgd0", "cw-20", "", "all", "../pgd20", "autoatack"])
+def test_an_unknown_name_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="there is no attack") as refusal:
+        attack_named(name)
+    if name == "pdg20":
+        assert "'pgd20'" in str(refusal.value)
+
+
+def test_the_record_states_the_published_settings() -> None:
+    record = attack_named("pgd20").parameters(epsilon=8 / 255, num_classes=10)
+    assert record["step_size"] == pytest.approx(2 / 255)
+    assert (record["steps"], record["start"], record["restarts"], record["keep_success"]) == (20, "uniform", 1, True)
+
+
+@pytest.mark.parametrize(("name", "loss"), [("pgd7", "ce"), ("cw7", "cw")])
+def test_it_is_pgd_from_the_blocks_own_noise(problem, name: str, loss: str) -> None:  # type: ignore[no-untyped-def]
+    noise = torch.rand(problem.images.shape, generator=torch.Generator().manual_seed(5))
+    expected = pgd(
+        problem.net,
+        problem.images,
+        problem.labels,
+        epsilon=0.1,
+        step_size=0.025,
+        steps=7,
+        loss=loss,
+        noise=noise,
+        keep_success=True,
+    )
+    found = run(attack_named(name), problem, torch.ones(60, dtype=torch.bool))
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, problem.images)
+
+
+@pytest.mark.parametrize("name", ["pgd7", "cw7"])
+def test_a_samples_fate_does_not_depend_on_who_else_stands(problem, name: str) -> None:  # type: ignore[no-untyped-def]
+    everyone = torch.ones(60, dtype=torch.bool)
+    some = torch.arange(60) % 3 == 1
+    whole, part = (run(attack_named(name), problem, standing) for standing in (everyone, some))
+    assert torch.allclose(part[some], whole[some], atol=1e-6)
+    assert torch.equal(part[~some], problem.images[~some])
+
+
+def test_nobody_standing_is_no_work(problem) -> None:  # type: ignore[no-untyped-def]
+    nobody = torch.zeros(60, dtype=torch.bool)
+    for name in ("pgd3", "autoattack"):
+        assert torch.equal(run(attack_named(name), problem, nobody), problem.images)

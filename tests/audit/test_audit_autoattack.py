@@ -1,0 +1,122 @@
+import logging
+import random
+import sys
+
+import numpy as np
+import pyautoattack
+import pytest
+import torch
+from torch import nn
+
+from faal.audit.autoattack import StandardEnsemble
+from faal.audit.blocks import block_seed
+from faal.audit.run import audit
+
+EPSILON = 0.06
+
+
+def by_hand(problem, rows: slice, seed: int, num_classes: int):  # type: ignore[no-untyped-def]
+    """pyautoattack as its own documentation has it, on one block."""
+    images, labels = problem.images[rows], problem.labels[rows]
+    torch.manual_seed(99)
+    if num_classes >= 4:
+        attack = pyautoattack.AutoAttack(problem.net, norm="Linf", eps=EPSILON, version="standard", seed=seed)
+        attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = num_classes - 1
+    else:
+        attack = pyautoattack.AutoAttack(
+            problem.net, norm="Linf", eps=EPSILON, version="custom", attacks=["apgd-ce", "fab", "square"], seed=seed
+        )
+        attack.apgd.n_restarts = attack.fab.n_restarts = 1
+    adversarial, predicted = attack.run_standard_evaluation(images, labels, batch_size=rows.stop - rows.start)
+    return adversarial, predicted
+
+
+@pytest.mark.parametrize("num_classes", [3, 5])
+def test_verdicts_are_those_of_pyautoattack_called_by_hand_on_each_block(problem_of, num_classes: int) -> None:  # type: ignore[no-untyped-def]
+    """Two blocks of 8: some samples wrong as they are, some fall, some stand through all queries."""
+    problem = problem_of(num_classes, 16, seed=4)
+    problem.labels[[2, 11]] = (problem.labels[[2, 11]] + 1) % num_classes
+    result = audit(
+        problem.net, problem.images, problem.labels, attacks=["autoattack"], epsilon=EPSILON, seed=3, block_size=8
+    )
+    expected = torch.cat(
+        [by_hand(problem, slice(8 * k, 8 * k + 8), block_seed(3, k), num_classes)[1] for k in range(2)]
+    ).numpy()
+    assert np.array_equal(result.verdicts.predicted["autoattack"], expected)
+    clean, robust = result.verdicts.correct("clean"), result.verdicts.correct("autoattack")
+    assert not clean.all()
+    assert 2 <= robust.sum() < clean.sum()
+
+
+def test_the_record_and_the_smaller_set_below_four_classes() -> None:
+    ensemble = StandardEnsemble()
+    ten = ensemble.parameters(epsilon=0.1, num_classes=10)
+    assert ten["version"] == "standard"
+    assert ten["attacks"] == ["apgd-ce", "apgd-t", "fab-t", "square"]
+    assert ten["n_target_classes"] == 9
+    assert ensemble.parameters(epsilon=0.1, num_classes=4)["n_target_classes"] == 3
+    assert ensemble.caveats(num_classes=4) == ()
+    three = ensemble.parameters(epsilon=0.1, num_classes=3)
+    assert three["attacks"] == ["apgd-ce", "fab", "square"]
+    assert "n_target_classes" not in three
+    assert "apgd-ce, fab, square" in ensemble.caveats(num_classes=3)[0]
+
+
+def attacked(net: nn.Module, problem, epsilon: float = 0.9) -> list[str]:  # type: ignore[no-untyped-def]
+    """What the ensemble warns of; at this epsilon all samples fall at once."""
+    heard: list[str] = []
+    with torch.no_grad():
+        standing = net(problem.images).argmax(dim=1) == problem.labels
+    assert standing.any()
+    StandardEnsemble().run(
+        net, problem.images, problem.labels, standing=standing, epsilon=epsilon, seed=1, num_classes=5, warn=heard.append
+    )
+    return heard
+
+
+def test_nothing_is_warned_of_printed_or_left_behind_for_a_plain_net(problem_of, capfd) -> None:  # type: ignore[no-untyped-def]
+    problem = problem_of(5, 10)
+
+    def tracer(*_: object) -> None:
+        return None
+
+    torch.manual_seed(7)
+    np.random.seed(7)
+    random.seed(7)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # type: ignore[union-attr]
+    logger = logging.getLogger("auto-attack")
+    before = logger.level, logger.propagate, list(logger.handlers)
+    previous = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        assert attacked(problem.net, problem) == []
+        assert sys.gettrace() is tracer
+    finally:
+        sys.settrace(previous)
+    assert (logger.level, logger.propagate, list(logger.handlers)) == before
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])  # type: ignore[arg-type]
+    assert random.getstate() == states[2]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_its_checks_for_misuse_are_passed_on(problem_of) -> None:  # type: ignore[no-untyped-def]
+    problem = problem_of(5, 10)
+    heard = attacked(nn.Sequential(problem.net, nn.Softmax(dim=1)), problem)
+    assert any("probability distribution" in sentence for sentence in heard)
+    assert not any("flags_doc" in sentence for sentence in heard)
+
+
+def test_a_dynamic_net_is_noticed_and_does_not_accuse_the_next_one(problem_of) -> None:  # type: ignore[no-untyped-def]
+    problem = problem_of(5, 10)
+
+    class Purifying(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            with torch.enable_grad():
+                probe = images.detach().requires_grad_()
+                torch.autograd.grad(probe.square().sum(), probe)
+            logits: torch.Tensor = problem.net(images)
+            return logits
+
+    assert any("dynamic defense" in sentence for sentence in attacked(Purifying(), problem))
+    assert attacked(problem.net, problem) == []

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from faal.audit.intervals import (
+    clopper_pearson,
+    lower_bounds,
+    mean_interval,
+    pooled_interval,
+    upper_bounds,
+    worst_class_interval,
+)
+
+COUNTS = [(0, 1), (1, 1), (0, 10), (10, 10), (3, 10), (7, 30), (199, 200), (240, 1000)]
+
+
+def test_no_success_and_no_failure_by_hand() -> None:
+    low, high = clopper_pearson([0, 20], [20, 20], 0.95)
+    assert low[0] == 0
+    assert high[1] == 1
+    assert high[0] == pytest.approx(1 - 0.025 ** (1 / 20), abs=1e-12)
+    assert low[1] == pytest.approx(0.025 ** (1 / 20), abs=1e-12)
+
+
+@pytest.mark.parametrize(("k", "n"), COUNTS)
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_two_sided_is_scipys_exact_interval(k: int, n: int, level: float) -> None:
+    expected = binomtest(k, n).proportion_ci(level, method="exact")
+    assert np.allclose(clopper_pearson(k, n, level), (expected.low, expected.high), atol=1e-10)
+
+
+@pytest.mark.parametrize(("k", "n"), COUNTS)
+def test_one_sided_is_scipys_exact_bound(k: int, n: int) -> None:
+    low = binomtest(k, n, alternative="greater").proportion_ci(0.97, method="exact").low
+    high = binomtest(k, n, alternative="less").proportion_ci(0.97, method="exact").high
+    assert lower_bounds(k, n, 0.03) == pytest.approx(low, abs=1e-10)
+    assert upper_bounds(k, n, 0.03) == pytest.approx(high, abs=1e-10)
+
+
+def test_worst_class_is_made_of_one_sided_bounds() -> None:
+    correct, n = [50, 31, 30], [100, 60, 100]
+    bounds = [
+        (
+            binomtest(k, size, alternative="greater").proportion_ci(0.975, method="exact").low,
+            binomtest(k, size, alternative="less").proportion_ci(1 - 0.05 / 6, method="exact").high,
+        )
+        for k, size in zip(correct, n, strict=True)
+    ]
+    found = worst_class_interval(correct, n, 0.95)
+    assert found.low == pytest.approx(min(low for low, _ in bounds), abs=1e-10)
+    assert found.high == pytest.approx(min(high for _, high in bounds), abs=1e-10)
+
+
+def test_worst_of_one_class_is_its_own_interval() -> None:
+    assert np.allclose(worst_class_interval([7], [30], 0.95), clopper_pearson(7, 30, 0.95))
+
+
+def test_a_small_class_can_hold_the_low_end_and_a_large_one_the_high_end() -> None:
+    found = worst_class_interval([2, 300], [4, 1000], 0.95)
+    assert found.low == pytest.approx(float(lower_bounds(2, 4, 0.025)))
+    assert found.high == pytest.approx(float(upper_bounds(300, 1000, 0.0125)))
+
+
+def test_classes_without_samples_take_no_part() -> None:
+    assert worst_class_interval([5, 0, 8], [10, 0, 10], 0.9) == worst_class_interval([5, 8], [10, 10], 0.9)
+    assert mean_interval([5, 0, 8], [10, 0, 10], 0.9) == mean_interval([5, 8], [10, 10], 0.9)
+    assert worst_class_interval([0], [0], 0.9) == (0, 1)
+    assert mean_interval([0], [0], 0.9) == (0, 1)
+    assert tuple(end.item() for end in clopper_pearson([0], [0], 0.9)) == (0, 1)
+
+
+def test_equal_classes_have_one_interval_for_average_and_balanced() -> None:
+    correct, n = [12, 30, 29], [30, 30, 30]
+    assert np.allclose(mean_interval(correct, n, 0.95), pooled_interval(correct, n, 0.95))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=12))
+def test_every_interval_holds_its_estimate_and_widens_with_the_level(pairs: list[tuple[int, int]]) -> None:
+    correct = np.array([k for k, _ in pairs])
+    n = correct + np.array([failures + 1 for _, failures in pairs])
+    rates = correct / n
+    targets = (
+        (pooled_interval, correct.sum() / n.sum()),
+        (worst_class_interval, rates.min()),
+        (mean_interval, rates.mean()),
+    )
+    for interval, value in targets:
+        narrow, wide = interval(correct, n, 0.8), interval(correct, n, 0.99)
+        assert 0 <= wide.low <= narrow.low <= value + 1e-12
+        assert value - 1e-12 <= narrow.high <= wide.high <= 1
+
+
+def covered(interval, rates: list[float], n: list[int], target: float, draws: int) -> float:  # type: ignore[no-untyped-def]
+    samples = np.random.default_rng(1).binomial(n, rates, size=(draws, len(n)))
+    found = {tuple(row): None for row in samples.tolist()}
+    for row in found:
+        low, high = interval(row, n, 0.95)
+        found[row] = low - 1e-12 <= target <= high + 1e-12
+    return float(np.mean([found[tuple(row)] for row in samples.tolist()]))
+
+
+# The floor of 0.935 is three standard errors of 2,000 draws below 0.95.
+@pytest.mark.parametrize(
+    "rates", [[0.3] * 10, list(np.linspace(0.3, 0.8, 10)), [0.05] + [0.9] * 9], ids=["tied", "spread", "one bad"]
+)
+def test_the_worst_class_is_covered(rates: list[float]) -> None:
+    """2,000 draws of 10 classes of 50; a percentile bootstrap covers the tied case in under 1 % of the draws."""
+    assert covered(worst_class_interval, rates, [50] * 10, min(rates), 2000) >= 0.935
+
+
+@pytest.mark.parametrize(
+    ("rates", "n"),
+    [
+        ([0.98] * 10, [20] * 10),  # the square-and-add interval alone covers 92 %
+        ([0.9] + [0.999] * 9, [10, *range(30, 210, 20)]),  # the effective size alone covers 63 %
+        ([0.5, 0.97, 0.97], [5, 250, 250]),
+        ([0.3, 0.6], [40, 10]),
+    ],
+)
+def test_the_balanced_accuracy_is_covered(rates: list[float], n: list[int]) -> None:
+    assert covered(mean_interval, rates, n, float(np.mean(rates)), 2000) >= 0.935

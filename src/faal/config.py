@@ -20,7 +20,7 @@ from faal.errors import InputError, unknown
 
 
 def number(text: object) -> float:
-    """A number, or a quotient such as `8/255`. Raises ValueError."""
+    """A number, or a quotient such as `8/255`. Raises ValueError, or ZeroDivisionError for `1/0`."""
     if isinstance(text, bool):
         raise ValueError(f"{text} is no number")
     if isinstance(text, int | float):
@@ -264,7 +264,7 @@ def load_recipe(name: str) -> Recipe:
         if name not in recipe_names():
             raise unknown("recipe", name, recipe_names(), see="`faal recipes`")
         path = shipped[name]
-    return _from_file(path, seen=())
+    return _from_file(path.resolve(), seen=())
 
 
 def _from_file(path: Path, seen: tuple[Path, ...]) -> Recipe:
@@ -279,5 +279,5 @@ def _from_file(path: Path, seen: tuple[Path, ...]) -> Recipe:
     if not isinstance(settings, dict):
         raise InputError(f"the recipe {path} is a list of `setting: value` lines, and this file is none")
     base = settings.pop("base", None)
-    start = Recipe() if base is None else _from_file(path.parent / f"{base}.yaml", (*seen, path))
+    start = Recipe() if base is None else _from_file((path.parent / f"{base}.yaml").resolve(), (*seen, path))
     return start.replace(settings, source=str(path.name))

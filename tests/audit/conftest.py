@@ -46,7 +46,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def problem() -> Problem:
-    """5 classes, 60 samples: clean-correct almost everywhere, half robust at epsilon 0.1."""
+    """5 classes, 60 samples: clean-correct almost everywhere, about half robust at epsilon 0.15."""
     return make_problem(5, 60)
 
 

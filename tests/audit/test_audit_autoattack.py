@@ -10,42 +10,45 @@ from torch import nn
 
 from faal.audit.autoattack import StandardEnsemble
 from faal.audit.blocks import block_seed
+from faal.audit.examples import as_bytes
 from faal.audit.run import audit
 
-EPSILON = 0.06
 
-
-def by_hand(problem, rows: slice, seed: int, num_classes: int):  # type: ignore[no-untyped-def]
+def by_hand(problem, rows: slice, seed: int, num_classes: int, epsilon: float):  # type: ignore[no-untyped-def]
     """pyautoattack as its own documentation has it, on one block."""
     images, labels = problem.images[rows], problem.labels[rows]
     torch.manual_seed(99)
     if num_classes >= 4:
-        attack = pyautoattack.AutoAttack(problem.net, norm="Linf", eps=EPSILON, version="standard", seed=seed)
+        attack = pyautoattack.AutoAttack(problem.net, norm="Linf", eps=epsilon, version="standard", seed=seed)
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = num_classes - 1
     else:
         attack = pyautoattack.AutoAttack(
-            problem.net, norm="Linf", eps=EPSILON, version="custom", attacks=["apgd-ce", "fab", "square"], seed=seed
+            problem.net, norm="Linf", eps=epsilon, version="custom", attacks=["apgd-ce", "fab", "square"], seed=seed
         )
         attack.apgd.n_restarts = attack.fab.n_restarts = 1
     adversarial, predicted = attack.run_standard_evaluation(images, labels, batch_size=rows.stop - rows.start)
     return adversarial, predicted
 
 
-@pytest.mark.parametrize("num_classes", [3, 5])
-def test_verdicts_are_those_of_pyautoattack_called_by_hand_on_each_block(problem_of, num_classes: int) -> None:  # type: ignore[no-untyped-def]
-    """Two blocks of 8: some samples wrong as they are, some fall, some stand through all queries."""
-    problem = problem_of(num_classes, 16, seed=4)
-    problem.labels[[2, 11]] = (problem.labels[[2, 11]] + 1) % num_classes
+@pytest.mark.parametrize(("num_classes", "blocks", "epsilon"), [(3, 1, 0.13), (5, 2, 0.2)])
+def test_verdicts_are_those_of_pyautoattack_called_by_hand_on_each_block(
+    problem_of, num_classes, blocks, epsilon
+) -> None:  # type: ignore[no-untyped-def]
+    """Blocks of 8: a sample wrong as it is, some that fall, some that stand through all queries."""
+    problem = problem_of(num_classes, 8 * blocks, seed=4)
+    problem.labels[::8] = (problem.labels[::8] + 1) % num_classes
     result = audit(
-        problem.net, problem.images, problem.labels, attacks=["autoattack"], epsilon=EPSILON, seed=3, block_size=8
+        problem.net, problem.images, problem.labels, attacks=["autoattack"], epsilon=epsilon, seed=3, block_size=8
     )
-    expected = torch.cat(
-        [by_hand(problem, slice(8 * k, 8 * k + 8), block_seed(3, k), num_classes)[1] for k in range(2)]
-    ).numpy()
-    assert np.array_equal(result.verdicts.predicted["autoattack"], expected)
+    found = [by_hand(problem, slice(8 * k, 8 * k + 8), block_seed(3, k), num_classes, epsilon) for k in range(blocks)]
+    adversarial, predicted = (torch.cat(parts) for parts in zip(*found, strict=True))
+    assert np.array_equal(result.verdicts.predicted["autoattack"], predicted.numpy())
     clean, robust = result.verdicts.correct("clean"), result.verdicts.correct("autoattack")
-    assert not clean.all()
-    assert 2 <= robust.sum() < clean.sum()
+    assert clean.sum() == 7 * blocks
+    assert 1 <= robust.sum() < clean.sum()
+    examples = result.examples
+    assert examples is not None
+    assert np.array_equal(examples.adversarial, as_bytes(adversarial[torch.from_numpy(examples.index)]))
 
 
 def test_the_record_and_the_smaller_set_below_four_classes() -> None:
@@ -68,9 +71,8 @@ def attacked(net: nn.Module, problem, epsilon: float = 0.9) -> list[str]:  # typ
     with torch.no_grad():
         standing = net(problem.images).argmax(dim=1) == problem.labels
     assert standing.any()
-    StandardEnsemble().run(
-        net, problem.images, problem.labels, standing=standing, epsilon=epsilon, seed=1, num_classes=5, warn=heard.append
-    )
+    threat = {"epsilon": epsilon, "seed": 1, "num_classes": 5}
+    StandardEnsemble().run(net, problem.images, problem.labels, standing=standing, warn=heard.append, **threat)
     return heard
 
 

@@ -46,7 +46,8 @@ def test_the_mean_over_equal_classes_is_the_pooled_interval() -> None:
 def test_the_mean_over_unequal_classes_covers() -> None:
     n, rates = np.array([12, 60, 200]), np.array([[0.2, 0.1], [0.05, 0.02], [0.03, 0.06]])
     generator = np.random.default_rng(2)
-    draws = [generator.multinomial(size, [g, l_, 1 - g - l_], size=2000) for size, (g, l_) in zip(n, rates, strict=True)]
+    shares = np.column_stack([rates, 1 - rates.sum(axis=1)])
+    draws = [generator.multinomial(size, share, size=2000) for size, share in zip(n, shares, strict=True)]
     target = float((rates[:, 0] - rates[:, 1]).mean())
     hits = 0
     for row in zip(*draws, strict=True):

@@ -27,9 +27,11 @@ def test_answers_and_gradients_are_those_of_the_whole_batch(problem, limit: int)
     found, expected = pieces(images), problem.net(images)
     assert torch.allclose(found, expected, atol=1e-6)
     weights = torch.linspace(-1, 1, expected.numel()).view_as(expected)
-    gradients = [torch.autograd.grad(logits, images, weights, retain_graph=True)[0] for logits in (found, found, expected)]
-    assert torch.allclose(gradients[0], gradients[2], atol=1e-6)
-    assert torch.equal(gradients[0], gradients[1])
+    first, again, whole = (
+        torch.autograd.grad(logits, images, weights, retain_graph=True)[0] for logits in (found, found, expected)
+    )
+    assert torch.allclose(first, whole, atol=1e-6)
+    assert torch.equal(first, again)
     assert max(counting.seen) <= limit
     with torch.no_grad():
         assert torch.allclose(pieces(problem.images), expected, atol=1e-6)

@@ -155,13 +155,13 @@ def write_demo(directory: Path, *, seeds: Sequence[int] = (0, 1, 2), **options: 
     return content
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_folder() -> Callable[..., dict[str, Any]]:
     """`run_folder(directory, **options)` writes a run's folder and returns its audit."""
     return write_run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def demo_folder() -> Callable[..., dict[str, Any]]:
     """`demo_folder(directory, **options)` writes a demo's folder and returns its result."""
     return write_demo

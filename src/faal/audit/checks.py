@@ -79,7 +79,10 @@ def check_images(images: Tensor, index: Tensor) -> None:
     if not inside.all():
         bad = int((~inside.flatten(1).all(dim=1)).int().argmax())
         low, high = (float(end) for end in images[bad].aminmax())
-        advice = "divide by 255" if low >= 0 and high > 2 else "undo any normalisation, it belongs inside the model"
+        if (images < 0).any():
+            advice = "undo any normalisation, it belongs inside the model"
+        else:
+            advice = "divide by 255" if (images > 2).any() else "clamp it"
         raise InputError(f"image {int(index[bad])} runs from {low:g} to {high:g}, outside [0, 1]: {advice}")
 
 

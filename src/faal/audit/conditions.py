@@ -13,14 +13,15 @@ import torch
 def exact_float32(device: torch.device) -> Iterator[None]:
     """Autocast off, TF32 and bfloat16 products off, deterministic convolutions; then every setting as it was.
 
-    PyTorch has an old and a new set of switches for the same thing and refuses to run where the two disagree, so both
-    are moved.
+    PyTorch has an old and a new set of switches for the same thing, and refuses to read the old ones where the two
+    disagree. So both are moved, and the old ones set back to what the new ones say.
     """
     backends: Any = torch.backends  # most of these switches are missing from PyTorch's annotations
     gpu, cpu = backends.cudnn, backends.mkldnn
     precisions = (gpu.conv, gpu.rnn, backends.cuda.matmul, cpu.conv, cpu.rnn, cpu.matmul)
-    products = torch.get_float32_matmul_precision()
     kept = [operation.fp32_precision for operation in precisions]
+    products = {"bf16": "medium", "tf32": "high"}
+    legacy = products.get(cpu.matmul.fp32_precision, products.get(backends.cuda.matmul.fp32_precision, "highest"))
     cudnn = gpu.deterministic, gpu.benchmark
     try:
         torch.set_float32_matmul_precision("highest")
@@ -34,7 +35,7 @@ def exact_float32(device: torch.device) -> Iterator[None]:
             yield
     finally:
         gpu.deterministic, gpu.benchmark = cudnn
-        torch.set_float32_matmul_precision(products)
+        torch.set_float32_matmul_precision(legacy)
         gpu.allow_tf32 = kept[0] != "ieee"
         for operation, precision in zip(precisions, kept, strict=True):
             operation.fp32_precision = precision

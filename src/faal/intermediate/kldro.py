@@ -8,16 +8,17 @@ the range) the one equation left is
 
     g(s) = sum_c u_c log(exp(s) - a_c) + log sum_c u_c / (exp(s) - a_c) = tau
 
-g falls from its limit at -infinity to 0 at +infinity; a safeguarded Newton iteration of fixed length finds s in
-float64.
+g falls from its limit at -infinity to 0 at +infinity; a Newton iteration of fixed length, safeguarded by bisection,
+finds s in float64.
 No part of it looks at a value from Python: it runs on the device of the losses without a synchronisation.
 """
 
 import torch
 from torch import Tensor
 
-NEWTON_STEPS = 14
-"""g is convex in s, so Newton never passes the root from the left; at most 9 steps were needed in 18,000 problems."""
+NEWTON_STEPS = 18
+"""At most 8 were needed to meet KL = tau within 1e-9 in 12,000 ordinary problems, at most 16 in 12,000 with references
+down to 1e-40 and losses spread over twenty decades, where g has plateaus."""
 
 SMALLEST_LOG = -690.0
 """Below this exp(s) leaves float64; the answer is then its limit, equal over the classes tied at the maximum."""
@@ -27,7 +28,7 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
     """The class distribution that makes the mean loss largest within a ball around a reference (Eq. 7).
 
     Args:
-        losses: (..., C) float. A class with reference 0 gets weight 0, whatever its loss.
+        losses: (..., C) finite floats. A class with reference 0 gets weight 0, whatever its loss.
         tau: radius of the ball, at least 0; a number or a tensor that broadcasts over (...).
         reference: (..., C) distribution u at the centre; uniform when None. Rows sum to 1.
         ball: `"kl"`, KL(u || w) <= tau: this direction, so that no class loses its weight altogether.
@@ -47,20 +48,14 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
         raise ValueError(f"tau is the radius of a ball and at least 0, not {tau}")
     classes = losses.shape[-1]
     if reference is None:
-        u = torch.full_like(losses, 1.0 / classes)
+        u = torch.full_like(losses, 1.0 / classes, dtype=torch.float64)
     else:
         if reference.shape[-1] != classes:
             raise ValueError(f"the reference has {reference.shape[-1]} classes, the losses have {classes}")
-        u = reference.to(losses).expand_as(losses)
+        u = reference.to(losses.device, torch.float64).expand_as(losses)
     radius = torch.as_tensor(tau, dtype=torch.float64, device=losses.device)
-    weights = _solve_kl(losses.detach().double(), radius.expand(losses.shape[:-1])[..., None], u.double())
-    return weights.to(losses.dtype) if losses.dtype == torch.float64 else _as_given(weights, u, losses)
-
-
-def _as_given(weights: Tensor, u: Tensor, losses: Tensor) -> Tensor:
-    """Back in a lower precision, with untouched rows bit for bit the reference."""
-    lowered = weights.to(losses.dtype)
-    return torch.where((weights == u.double()).all(dim=-1, keepdim=True), u, lowered)
+    weights = _solve_kl(losses.detach().double(), radius.expand(losses.shape[:-1])[..., None], u)
+    return weights.to(losses.dtype)
 
 
 def _solve_kl(losses: Tensor, tau: Tensor, u: Tensor) -> Tensor:
@@ -91,7 +86,8 @@ def _solve_kl(losses: Tensor, tau: Tensor, u: Tensor) -> Tensor:
         value = (u * distance.log()).sum(dim=-1, keepdim=True) + first.log() - tau
         slope = s.exp() * (first - second / first)
         low, high = torch.where(value > 0, s, low), torch.where(value > 0, high, s)
-        s = (s - value / slope).clamp(low, high)
+        step = s - value / slope
+        s = torch.where((step >= low) & (step <= high), step, (low + high) / 2)
 
     inverse = torch.where(inside, u / (s.exp() + gap), 0.0)
     weights = inverse / inverse.sum(dim=-1, keepdim=True)

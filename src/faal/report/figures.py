@@ -210,6 +210,7 @@ def weights_map(
 ) -> Figure:
     """Class weights over the batches: (C, T) multiples of an equal weight at the batches (T,), classes downwards."""
     figure, axes = _axes(width, 0.8 + 0.19 * max(len(classes), 4))
+    greatest = float(np.quantile(multiples, 0.995))
     edges = (float(steps[0]), float(steps[-1]) + 1)
     image = axes.imshow(
         multiples,
@@ -217,13 +218,20 @@ def weights_map(
         interpolation="nearest",
         cmap="cividis",
         vmin=0,
+        vmax=greatest,
         extent=(*edges, len(classes) - 0.5, -0.5),
     )
     axes.set_yticks(range(len(classes)), [short(name) for name in classes], color=INK)
     axes.set_xlabel("batch")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=14 if len(classes) < 12 else 30)
+    bar = figure.colorbar(
+        image,
+        ax=axes,
+        pad=0.02,
+        extend="max" if multiples.max() > greatest else "neither",
+        aspect=14 if len(classes) < 12 else 30,
+    )
     bar.outline.set_visible(False)
     bar.set_label("weight, 1 = equal")
     return figure

@@ -133,11 +133,14 @@ def _estimate(fields: Mapping[str, Any]) -> Estimate:
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """A tree of settings as (dotted key, text) rows; lists in one row, and class names left to the tables."""
+    """A tree of settings as (dotted key, text) rows; lists and versions take one row, class names stand in the tables."""
     rows: list[tuple[str, str]] = []
     for key, value in fields.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if key == "packages" and isinstance(value, Mapping):
+            versions = [f"{name} {version}" for name, version in value.items() if version is not None]
+            rows.append((clean_text(path), clean_text(", ".join(versions))))
+        elif isinstance(value, Mapping):
             rows += _flat(value, f"{path}.")
         elif path != "data.classes" and value is not None:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -214,13 +217,16 @@ def _training(path: Path, num_classes: int) -> Training | None:
         event = record.get("event") if isinstance(record, dict) else None
         if event in ("epoch", "batch"):
             (epochs if event == "epoch" else batches).append(record)
+    by_epoch: dict[Any, list[Mapping[str, Any]]] = {}
+    for record in batches:
+        by_epoch.setdefault(record.get("epoch"), []).append(record)
     weighed = [record for record in batches if len(record.get("weights") or ()) == num_classes]
     weights = [[number(weight) for weight in record["weights"]] for record in weighed]
     if not epochs and not weighed:
         return None
     try:
         return Training(
-            epochs=tuple(_epoch(record, batches) for record in epochs),
+            epochs=tuple(_epoch(record, by_epoch.get(record["epoch"], [])) for record in epochs),
             steps=np.array([record["step"] for record in weighed], dtype=np.int64),
             weights=np.array(weights, dtype=np.float64).reshape(-1, num_classes),
         )
@@ -229,13 +235,12 @@ def _training(path: Path, num_classes: int) -> Training | None:
 
 
 def _epoch(record: Mapping[str, Any], batches: Sequence[Mapping[str, Any]]) -> Epoch:
-    own = [batch for batch in batches if batch.get("epoch") == record["epoch"]]
     select = record.get("select") or {}
     return Epoch(
         number=int(record["epoch"]),
         learning_rate=number(record.get("lr")),
-        loss=number(record["loss"]) if "loss" in record else _mean(own, "loss"),
-        accuracy=_mean(own, "accuracy"),
+        loss=number(record["loss"]) if "loss" in record else _mean(batches, "loss"),
+        accuracy=_mean(batches, "accuracy"),
         average=number(select.get("average")),
         worst=number(select.get("worst")),
     )

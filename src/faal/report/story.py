@@ -82,8 +82,11 @@ def seeds_section(demo: Demo, level: float) -> Section:
         for i, seed in enumerate(demo.seeds)
     ]
     found = means(demo, level)
-    foot = [[text_cell("Mean"), *(estimate_cell(found[role][field]) for field, role in columns)]]
+    foot: list[list[Cell]] = []
+    caption = "Correct under PGD-20 and CW-20, per training seed"
     if len(demo.seeds) > 1:
+        caption += f"; means with {100 * level:g}{words.NBSP}% t intervals"
+        foot.append([text_cell("Mean"), *(estimate_cell(found[role][field]) for field, role in columns)])
         foot.append([text_cell("Change from base"), *_changes(demo, columns, level)])
     if demo.autoattack:
         foot.append(
@@ -92,10 +95,7 @@ def seeds_section(demo: Demo, level: float) -> Section:
                 *(percent_cell(getattr(demo.autoattack.get(role), field, math.nan)) for field, role in columns),
             ]
         )
-    caption = "Correct under PGD-20 and CW-20, per training seed"
-    table = Table(
-        caption=f"{caption}; means with {100 * level:g}{words.NBSP}% t intervals", head=head, rows=rows, foot=foot
-    )
+    table = Table(caption=caption, head=head, rows=rows, foot=foot)
     panels = [
         (label, np.array([[getattr(demo.points[r][i], field) for r in ROLES] for i in range(len(demo.seeds))]))
         for field, label in FIELDS

@@ -16,10 +16,10 @@ from rich.table import Table
 
 from faal.audit import AuditResult, audit
 from faal.checkpoint import write_whole
-from faal.config import Recipe, load_recipe
-from faal.data import DataSet, load_data
+from faal.config import load_recipe
+from faal.data import load_data
 from faal.models import Architecture, build_model, open_model
-from faal.train.log import progress_bar
+from faal.study.jobs import Job, side_by_side
 from faal.train.loop import train
 
 ROLES = {
@@ -30,6 +30,9 @@ ROLES = {
 """Network -> recipe. The control and the repair both start from the base."""
 
 ATTACKS = ("clean", "pgd20", "cw20")
+
+AUTOATTACK_WEIGHT = 50.0
+"""An audit with AutoAttack takes so many times as long as one without, for the progress bar."""
 
 
 def demo(out: Path, *, seeds: Sequence[int] = (1, 2, 3), autoattack: int = 1, device: torch.device) -> dict[str, Any]:
@@ -48,20 +51,27 @@ def demo(out: Path, *, seeds: Sequence[int] = (1, 2, 3), autoattack: int = 1, de
         correct under PGD-20 and CW-20; under `autoattack` the first seed's networks under standard AutoAttack.
     """
     began = time.monotonic()
-    data = load_data("digits")
-    rows: list[dict[str, Any]] = []
-    standard: list[dict[str, Any]] = []
-    for position, seed in enumerate(seeds):
-        attacks = (*ATTACKS, "autoattack") if position < autoattack else ATTACKS
-        results = {}
-        for role, name in ROLES.items():
-            folder = out / f"seed-{seed}" / role
-            base = None if role == "base" else out / f"seed-{seed}" / "base"
-            _trained(folder, load_recipe(name), data, seed=seed, base=base, device=device)
-            results[role] = _audited(folder, data, attacks, f"audit {role}, seed {seed}", device)
-        rows.append({"seed": seed} | {role: robust(result) for role, result in results.items()})
-        if "autoattack" in attacks:
-            standard.append({role: _under(result, "autoattack") for role, result in results.items()})
+    runs = [(seed, role) for seed in seeds for role in ROLES]
+    judged = [(position < autoattack, seed, role) for position, seed in enumerate(seeds) for role in ROLES]
+    side_by_side(
+        [Job(title=f"seed {seed} trained", function=train_seed, arguments=(out, seed, device)) for seed in seeds],
+        title="train and repair",
+    )
+    results = side_by_side(
+        [
+            Job(
+                title=f"{role}, seed {seed}, judged",
+                function=audit_one,
+                arguments=(out, seed, role, (*ATTACKS, "autoattack") if standard else ATTACKS, device),
+                weight=AUTOATTACK_WEIGHT if standard else 1.0,
+            )
+            for standard, seed, role in judged
+        ],
+        title="audit",
+    )
+    audits = dict(zip(runs, results, strict=True))
+    rows = [{"seed": seed} | {role: robust(audits[seed, role]) for role in ROLES} for seed in seeds]
+    standard = [{role: _under(audits[seed, role], "autoattack") for role in ROLES} for seed in seeds[:autoattack]]
     record: dict[str, Any] = {"seeds": rows}
     if standard:
         record["autoattack"] = standard[0]
@@ -85,39 +95,38 @@ def _under(result: AuditResult, attack: str) -> dict[str, float | None]:
     return {"average": figures.average.value, "worst": figures.worst.value}
 
 
-def _trained(
-    folder: Path, recipe: Recipe, data: DataSet, *, seed: int, base: Path | None, device: torch.device
-) -> None:
-    """Train, or fine-tune `base`, into `folder`; a finished run is left as it is."""
-    if base is None:
-        channels = data.train.images.shape[0] if data.train else 1
-        architecture = Architecture(
-            model=recipe.model, num_classes=data.num_classes, channels=channels, width=recipe.width, depth=recipe.depth
-        )
-        train(build_model(architecture, seed=seed), architecture, data, recipe, out=folder, seed=seed, device=device)
-    else:
-        opened = open_model(base, data)
-        train(opened.net, opened.architecture, data, recipe, out=folder, seed=seed, device=device, origin=opened.record)
+def train_seed(out: Path, seed: int, device: torch.device) -> None:
+    """Train the base of one seed and fine-tune it in both ways; finished runs are left as they are."""
+    data = load_data("digits")
+    for role, name in ROLES.items():
+        recipe, folder = load_recipe(name), out / f"seed-{seed}" / role
+        if role == "base":
+            architecture = Architecture(
+                model=recipe.model, num_classes=data.num_classes, channels=1, width=recipe.width, depth=recipe.depth
+            )
+            net, origin = build_model(architecture, seed=seed), None
+        else:
+            opened = open_model(out / f"seed-{seed}" / "base", data)
+            net, architecture, origin = opened.net, opened.architecture, opened.record
+        train(net, architecture, data, recipe, out=folder, seed=seed, device=device, origin=origin, quiet=True)
 
 
-def _audited(folder: Path, data: DataSet, attacks: Sequence[str], title: str, device: torch.device) -> AuditResult:
-    """Audit the network of a run's folder on the test half, with a bar."""
+def audit_one(out: Path, seed: int, role: str, attacks: Sequence[str], device: torch.device) -> AuditResult:
+    """Audit one network on the test half of digits."""
+    data = load_data("digits")
     assert data.test is not None
-    opened = open_model(folder, data)
-    with progress_bar() as bar:
-        task = bar.add_task(title, total=None, note="")
-        return audit(
-            opened.net.to(device),
-            data.test.images,
-            data.test.labels,
-            classes=data.classes,
-            attacks=attacks,
-            epsilon=load_recipe(ROLES["base"]).epsilon,
-            out=folder,
-            model_record={"name": folder.name, **opened.record},
-            data_record={"name": data.name, "split": "test"},
-            progress=lambda attack, done, total: bar.update(task, total=total, completed=done, note=attack),
-        )
+    opened = open_model(out / f"seed-{seed}" / role, data)
+    return audit(
+        opened.net.to(device).eval(),
+        data.test.images,
+        data.test.labels,
+        classes=data.classes,
+        attacks=attacks,
+        epsilon=opened.epsilon,
+        out=out / f"seed-{seed}" / role,
+        model_record={"name": role, **opened.record},
+        data_record={"name": data.name, "split": "test"},
+    )
 
 
 def story(record: dict[str, Any]) -> Table:

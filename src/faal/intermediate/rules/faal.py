@@ -103,9 +103,9 @@ class FAAL:
         return weights.reduce(None, per_sample_loss, classes)
 
     def state_dict(self) -> dict[str, Any]:
-        """The moving averages."""
-        return {"average": self.average, "seen": self.seen}
+        """The moving averages, and the tau of the epoch: a run that resumes inside an epoch does not begin it again."""
+        return {"tau": self.tau, "average": self.average, "seen": self.seen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
-        self.average, self.seen = state["average"], state["seen"]
+        self.tau, self.average, self.seen = state["tau"], state["average"], state["seen"]

@@ -1,0 +1,60 @@
+"""Independent jobs side by side, one process and one thread each, behind one progress bar.
+
+Small networks gain nothing from several threads on one step; several of them at once use the machine. The number of
+workers changes nothing but the time: every job computes with one thread.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from faal.train.log import progress_bar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One piece of work: a function at a module's top level, and its arguments."""
+
+    title: str
+    """What the bar says when it is done."""
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    weight: float = 1.0
+    """Its share of the bar, as a multiple of the others'."""
+
+
+def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None) -> list[Any]:
+    """Run the jobs and return their results in the order of the jobs.
+
+    Args:
+        jobs: they may not depend on each other; the first is started first.
+        title: what the bar is called.
+        workers: processes; the machine's cores if None.
+    """
+    count = max(1, min(len(jobs), workers or os.cpu_count() or 1))
+    with (
+        progress_bar() as bar,
+        ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool,
+    ):
+        task = bar.add_task(title, total=sum(job.weight for job in jobs), note="")
+        started = {pool.submit(job.function, *job.arguments): job for job in jobs}
+        try:
+            pending = set(started)
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                    bar.update(task, advance=started[future].weight, note=started[future].title)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        return [future.result() for future in started]
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,156 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, ttest_1samp
+
+from faal.audit.compare import compare
+from faal.audit.intervals import worst_class_interval
+from faal.audit.paired import holm, paired_intervals
+from faal.audit.result import AuditResult
+from faal.audit.summary import summarise
+from faal.audit.verdicts import Verdicts, with_all
+from faal.errors import InputError
+
+CLASSES = ["ant", "bee", "cat"]
+LABEL = np.repeat([0, 1, 2], 100)
+
+
+def made(right: dict[str, list[int]], **change: Any) -> AuditResult:
+    """An audit in which, of each class's 100 samples, the first so many are right under each attack."""
+    place = np.arange(300) % 100
+    predicted = {}
+    for attack, counts in right.items():
+        wrong = place >= np.repeat(counts, 100)
+        predicted[attack] = np.where(wrong, (LABEL + 1) % 3, LABEL).astype(np.int16)
+    predicted = with_all(LABEL, predicted)
+    settings = {"classes": CLASSES, "level": 0.95, "parameters": {}, "seconds": 1.0}
+    result = AuditResult(
+        model={"name": "net"},
+        data={"name": "animals", "split": "test", "n": 300, "classes": CLASSES},
+        threat={"norm": "linf", "epsilon": 0.1},
+        seed=0,
+        engine="reference",
+        block_size=250,
+        level=0.95,
+        interval_method="",
+        warnings=(),
+        environment={},
+        attacks={name: summarise(LABEL, answers, **settings) for name, answers in predicted.items()},
+        verdicts=Verdicts(label=LABEL, index=np.arange(300), predicted=predicted),
+        examples=None,
+    )
+    return replace(result, **change)
+
+
+BASE = made({"clean": [95, 90, 85], "pgd20": [70, 60, 20]})
+REPAIRED = made({"clean": [94, 90, 85], "pgd20": [66, 60, 45]})
+
+
+def test_one_run_a_side_is_paired_by_sample() -> None:
+    found = compare("base", [BASE], "repaired", [REPAIRED])
+    assert found.runs == 1
+    assert list(found.attacks) == ["clean", "pgd20", "all"]
+    robust = found.attacks["all"]
+    assert (robust.average.a, robust.average.b) == pytest.approx((0.5, 0.57))
+    assert (robust.average.low, robust.average.high) == pytest.approx(paired_intervals(25, 4, 300, 0.95))
+    assert (
+        robust.balanced == pytest.approx_dataclass(robust.average)
+        if False
+        else robust.balanced.value == pytest.approx(0.07)
+    )
+    assert (robust.worst.a, robust.worst.b, robust.worst.value) == pytest.approx((0.2, 0.45, 0.25))
+    side_a = worst_class_interval([70, 60, 20], [100] * 3, 0.975)
+    side_b = worst_class_interval([66, 60, 45], [100] * 3, 0.975)
+    assert (robust.worst.low, robust.worst.high) == pytest.approx((side_b.low - side_a.high, side_b.high - side_a.low))
+    ant, bee, cat = robust.classes
+    assert [entry.name for entry in (ant, bee, cat)] == CLASSES
+    assert [entry.value for entry in (ant, bee, cat)] == pytest.approx([-0.04, 0, 0.25])
+    assert [entry.p for entry in (ant, bee, cat)] == pytest.approx(
+        holm([binomtest(0, 4).pvalue, 1, binomtest(0, 25).pvalue])
+    )
+    assert (cat.low, cat.high) == pytest.approx(paired_intervals(25, 0, 100, 1 - 0.05 / 3))
+
+
+def test_the_conclusion_speaks_of_the_models_only() -> None:
+    said = compare("base", [BASE], "repaired", [REPAIRED]).conclusion
+    assert said.startswith("Under clean, pgd20 together, repaired is 7.0 points above base on average")
+    assert "25.0 points above it" in said
+    assert "corrected for all 3: cat (+25.0)." in said
+    assert "these two models, not the methods" in said
+    same = compare("base", [BASE], "again", [BASE]).conclusion
+    assert "level with base" in same
+    assert "not established" in same
+    assert "No single class differs" in same
+
+
+def test_several_runs_are_paired_in_their_order() -> None:
+    before = [made({"pgd20": [70, 60, worst]}) for worst in (20, 24, 23)]
+    after = [made({"pgd20": [66, 60, worst]}) for worst in (45, 44, 40)]
+    found = compare("at", before, "faal", after)
+    worst = found.attacks["pgd20"].worst
+    expected = ttest_1samp([0.25, 0.20, 0.17], 0).confidence_interval(0.95)
+    assert (worst.low, worst.high) == pytest.approx((expected.low, expected.high))
+    assert worst.value == pytest.approx((0.25 + 0.20 + 0.17) / 3)
+    average = found.attacks["pgd20"].average
+    expected = ttest_1samp(np.array([21, 16, 13]) / 300, 0).confidence_interval(0.95)
+    assert (average.low, average.high) == pytest.approx((expected.low, expected.high))
+    cat = found.attacks["pgd20"].classes[2]
+    expected = ttest_1samp([0.25, 0.20, 0.17], 0).confidence_interval(1 - 0.05 / 3)
+    assert (cat.low, cat.high) == pytest.approx((expected.low, expected.high))
+    # All three runs lose the same 4 points of ants: p = 0, so Holm multiplies cat's by 2.
+    assert cat.p == pytest.approx(2 * ttest_1samp([0.25, 0.20, 0.17], 0).pvalue)
+    assert "from 3 pairs of runs" in found.conclusion
+    assert "not the methods" not in found.conclusion
+
+
+def test_all_is_of_the_attacks_that_both_have() -> None:
+    more = made({"clean": [95, 90, 85], "pgd20": [70, 60, 20], "autoattack": [60, 50, 5]})
+    found = compare("base", [BASE], "more", [more])
+    assert list(found.attacks) == ["clean", "pgd20", "all"]
+    assert found.attacks["all"].worst.value == 0
+
+
+def test_folders_are_read_and_the_outcome_is_plain(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    BASE.write(tmp_path / "a")
+    REPAIRED.write(tmp_path / "b")
+    found = compare("base", [tmp_path / "a"], "repaired", [str(tmp_path / "b")])
+    assert found == compare("base", [BASE], "repaired", [REPAIRED])
+    plain = json.loads(json.dumps(found.to_json()))
+    assert plain["attacks"]["all"]["classes"][2]["name"] == "cat"
+    assert plain["attacks"]["all"]["worst"]["value"] == pytest.approx(0.25)
+
+
+def other_verdicts(**change: Any) -> AuditResult:
+    return replace(BASE, verdicts=replace(BASE.verdicts, **change))
+
+
+def other_settings() -> AuditResult:
+    attacks = {**BASE.attacks, "pgd20": replace(BASE.attacks["pgd20"], parameters={"steps": 21})}
+    return replace(BASE, attacks=attacks)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (replace(BASE, threat={"norm": "linf", "epsilon": 0.2}), "base and other have other threats"),
+        (replace(BASE, data={**BASE.data, "classes": ["ant", "cat", "bee"]}), "other classes"),
+        (other_verdicts(index=np.arange(300) + 1), "other samples"),
+        (other_verdicts(label=LABEL[::-1]), "other labels"),
+        (other_settings(), "ran pgd20 with other settings"),
+    ],
+)
+def test_audits_that_cannot_be_paired_are_refused(other: AuditResult, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        compare("base", [BASE], "other", [other])
+    with pytest.raises(InputError, match=message):
+        compare("base", [BASE, BASE], "other", [BASE, other])
+
+
+def test_as_many_runs_on_either_side() -> None:
+    with pytest.raises(InputError, match="base has 2 audits and other has 1"):
+        compare("base", [BASE, BASE], "other", [BASE])
+    with pytest.raises(InputError, match="0 audits"):
+        compare("base", [], "other", [])

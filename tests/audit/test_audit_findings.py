@@ -1,0 +1,112 @@
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from faal.audit.attacks import GradientAttack
+from faal.audit.blocks import Subject
+from faal.audit.findings import investigate
+from faal.data.images import InMemory
+from faal.engine import processes
+from faal.errors import InputError
+
+
+@dataclass(frozen=True)
+class Complaining(GradientAttack):
+    """PGD that warns from some blocks, with the block's own number in the sentence."""
+
+    def caveats(self, *, num_classes: int) -> tuple[str, ...]:
+        return (f"Beside {num_classes} classes.",)
+
+    def run(self, model: nn.Module, images: Tensor, labels: Tensor, **rest: Any) -> Tensor:
+        if rest["standing"].sum() > 12:
+            rest["warn"](f"there are {int(rest['standing'].sum())} points with zero gradient!")
+        return super().run(model, images, labels, **rest)
+
+
+@pytest.fixture
+def subject(problem) -> Subject:  # type: ignore[no-untyped-def]
+    return Subject(
+        model=problem.net,
+        images=InMemory(problem.images),
+        labels=problem.labels,
+        index=torch.arange(60),
+        device=torch.device("cpu"),
+        epsilon=0.15,
+        seed=0,
+        block_size=16,
+        key="net",
+    )
+
+
+def test_blocks_are_joined_in_order(subject: Subject) -> None:
+    found = investigate(subject, [GradientAttack("pgd5", "ce", 5)], 5)
+    with torch.no_grad():
+        clean = subject.model(subject.images.fetch(subject.index)).argmax(dim=1)
+    assert list(found.predicted) == ["clean", "pgd5"]
+    assert found.predicted["clean"].tolist() == clean.tolist()
+    assert (found.predicted["pgd5"] != clean.numpy()).any()
+    assert found.num_classes == 5
+    assert set(found.seconds) == {"clean", "pgd5"}
+    assert min(found.seconds.values()) > 0
+    assert found.warnings == ()
+
+
+def test_examples_are_of_samples_that_were_turned(subject: Subject) -> None:
+    found = investigate(subject, [GradientAttack("pgd5", "ce", 5), GradientAttack("cw5", "cw", 5)], None)
+    examples = found.examples
+    assert examples is not None
+    labels = subject.labels.numpy()
+    for place, index in enumerate(examples.index):
+        attack = str(examples.attack[place])
+        assert found.predicted[attack][index] == examples.adversarial_predicted[place] != labels[index]
+        assert examples.label[place] == labels[index]
+    assert len(set(examples.index.tolist())) == len(examples)
+
+
+def test_a_warning_is_said_once_with_its_blocks(subject: Subject) -> None:
+    found = investigate(subject, [Complaining("pgd5", "ce", 5)], None)
+    caveat, warning = found.warnings
+    assert caveat == "Beside 5 classes."
+    assert warning.startswith("pgd5, in 3 of 4 blocks, first in block 0: there are ")
+
+
+def test_labels_beyond_the_outputs_are_refused_before_any_attack(subject: Subject) -> None:
+    labels = subject.labels.clone()
+    labels[17] = 5
+    with pytest.raises(InputError, match="sample 17 has the label 5, out of range: the 5 classes"):
+        investigate(replace(subject, labels=labels), [Complaining("pgd5", "ce", 5)], None)
+
+
+def test_what_processes_send_each_other_is_small_and_joins_to_the_whole(subject: Subject, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Three processes played one after another: each hears what the others had sent in an earlier round."""
+    attacks = [GradientAttack("pgd5", "ce", 5)]
+    whole = investigate(subject, attacks, None)
+    sent: dict[tuple[int, int], Any] = {}
+
+    def play(rank: int) -> Any:
+        turn = iter(range(100))
+
+        def gather(item: Any) -> list[Any]:
+            call = next(turn)
+            sent[call, rank] = item
+            return [sent.get((call, other), item) for other in range(3)]
+
+        monkeypatch.setattr(processes, "rank", lambda: rank)
+        monkeypatch.setattr(processes, "world_size", lambda: 3)
+        monkeypatch.setattr(processes, "gather_objects", gather)
+        return investigate(subject, attacks, None)
+
+    for rank in (0, 1, 2):
+        play(rank)
+    for rank in (0, 1, 2):
+        found = play(rank)
+        assert all(np.array_equal(found.predicted[name], whole.predicted[name]) for name in whole.predicted)
+        assert found.examples is not None
+        assert whole.examples is not None
+        for name, array in whole.examples.arrays().items():
+            assert np.array_equal(found.examples.arrays()[name], array)
+    assert all(len(verdict.examples) == 0 for rank in range(3) for verdict in sent[1, rank].values())

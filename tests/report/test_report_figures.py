@@ -1,0 +1,120 @@
+import re
+from html import unescape
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from faal.errors import InputError
+from faal.report import figures
+
+HOSTILE = ["<script>alert(1)</script>", 'a" onload="x', "$x^2$", "& ' <b>"]
+
+
+def bars(count: int, classes: int) -> list[figures.Bars]:
+    value = np.linspace(0.2, 0.9, classes)
+    return [
+        figures.Bars(
+            name=f"model {i}", value=value, low=value - 0.1, high=value + 0.05, average=0.6, clean=value + 0.04
+        )
+        for i in range(count)
+    ]
+
+
+def drawings() -> dict[str, Figure]:
+    rng = np.random.default_rng(0)
+    return {
+        "bars": figures.class_bars(HOSTILE, bars(2, 4)),
+        "slopes": figures.slopes(["a", "b", "c"], [("worst", rng.random((5, 3))), ("average", rng.random((5, 3)))]),
+        "frontier": figures.frontier(HOSTILE, rng.random((4, 2))),
+        "curves": figures.curves(
+            np.arange(5.0), [("x", rng.random(5)), ("y", np.array([1, np.nan, 2, 3, 4]))], label="y"
+        ),
+        "weights": figures.weights_map(HOSTILE, np.arange(30), rng.random((4, 10))),
+    }
+
+
+@pytest.mark.parametrize("kind", ["bars", "slopes", "frontier", "curves", "weights"])
+def test_svg_is_named_themed_and_deterministic(kind: str) -> None:
+    first, second = (
+        figures.svg(drawings()[kind], name="one", title="A <title>", description="What & why") for _ in range(2)
+    )
+    assert first == second
+    root = ElementTree.fromstring(first)
+    assert root.tag == "svg"
+    assert root.get("role") == "img"
+    named = {element.get("id"): element.text for element in root if element.get("id")}
+    assert [named[i] for i in (root.get("aria-labelledby") or "").split()] == ["A <title>", "What & why"]
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
+    assert all(i.startswith("one-") for i in ids)
+    assert len(set(ids)) == len(ids)
+    used = set(re.findall(r"url\(#([^)]+)\)|href=\"#([^\"]+)\"", first))
+    assert {a or b for a, b in used} <= set(ids)
+    assert "http" not in first
+    assert "<script" not in first
+    assert "<style" not in first
+    assert "font-family" not in first
+    for colour in figures.VARIABLES:
+        assert colour not in first
+    assert not any("onload" in element.attrib for element in root.iter())
+
+
+def test_names_stand_as_they_are() -> None:
+    drawing = figures.svg(figures.class_bars(HOSTILE, bars(1, 4)), name="one", title="t", description="d")
+    texts = {unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", drawing)}
+    assert {figures.short(name) for name in HOSTILE} <= texts
+
+
+def test_two_drawings_share_no_id() -> None:
+    found = [
+        set(re.findall(r'id="([^"]+)"', figures.svg(figure, name=name, title="t", description="d")))
+        for name, figure in (("one", drawings()["bars"]), ("two", drawings()["bars"]))
+    ]
+    assert found[0]
+    assert not found[0] & found[1]
+
+
+def test_bars_show_the_figures() -> None:
+    models = bars(2, 4)
+    axes = figures.class_bars(list("abcd"), models).axes[0]
+    widths = [patch.get_width() for patch in axes.patches]
+    np.testing.assert_allclose(widths, 100 * np.concatenate([model.value for model in models]))
+    whiskers = np.concatenate([c.get_segments() for c in axes.collections])[:, :, 0]
+    expected = 100 * np.concatenate([np.stack([model.low, model.high], axis=1) for model in models])
+    np.testing.assert_allclose(whiskers, expected)
+
+
+def test_frontier_is_what_no_model_beats_in_both() -> None:
+    points = np.array([[0.5, 0.4], [0.6, 0.3], [0.55, 0.2], [0.45, 0.4]])
+    axes = figures.frontier(list("abcd"), points).axes[0]
+    line = np.asarray(axes.lines[0].get_xydata())
+    np.testing.assert_allclose(line[1:-1], [[50, 40], [60, 30]])
+    assert line[0, 1] == pytest.approx(40)
+    assert line[-1, 0] == pytest.approx(60)
+
+
+def test_first_is_grey_and_last_is_blue() -> None:
+    for count in (2, 3, 5, 9):
+        colours = [figures.series_colour(i, count) for i in range(count)]
+        assert colours[0] == figures.SERIES[0]
+        assert colours[-1] == figures.SERIES[1]
+        assert figures.SERIES[1] not in colours[:-1]
+        assert all(a != b for a, b in pairwise(colours))
+    assert figures.series_colour(0, 1) == figures.SERIES[1]
+
+
+@pytest.mark.parametrize(("ending", "start"), [(".pdf", b"%PDF"), (".png", b"\x89PNG"), (".svg", b"<?xml")])
+def test_save_for_papers(tmp_path: Path, ending: str, start: bytes) -> None:
+    paths = [tmp_path / f"{name}{ending}" for name in "ab"]
+    for path in paths:
+        figures.save(drawings()["bars"], path)
+    assert paths[0].read_bytes().startswith(start)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_save_refuses_other_endings(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"ends in '\.bmp'"):
+        figures.save(drawings()["bars"], tmp_path / "a.bmp")

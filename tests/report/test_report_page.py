@@ -1,0 +1,377 @@
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import faal.report.page as page
+from faal.errors import InputError
+from faal.report import write_report
+
+Write = Callable[..., dict[str, Any]]
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Reader(HTMLParser):
+    """Checks that elements nest, and collects tables (caption -> rows of cells), tags with their attributes, text."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: list[tuple[str, list[list[str]]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in VOID:
+            return
+        self.open.append(tag)
+        if tag == "table":
+            self.tables.append(("", []))
+        elif tag == "tr":
+            self.tables[-1][1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][1][-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> does not nest, line {self.getpos()[0]}"
+
+    def handle_data(self, data: str) -> None:
+        if {"style", "script"} & set(self.open):
+            return
+        data = data.replace("\u00a0", " ")
+        self.text += data
+        if "caption" in self.open:
+            self.tables[-1] = (self.tables[-1][0] + data, self.tables[-1][1])
+        elif {"td", "th"} & set(self.open):
+            self.tables[-1][1][-1][-1] += data
+
+    def rows(self, caption: str) -> dict[str, list[str]]:
+        """The rows of the one table whose caption starts so: first cell -> the others."""
+        (found,) = [rows for name, rows in self.tables if name.startswith(caption)]
+        return {row[0]: row[1:] for row in found}
+
+
+def read(path: Path) -> Reader:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    reader = Reader()
+    reader.feed(text)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def heading(reader: Reader, path: Path) -> str:
+    (found,) = re.findall(r"<h1>(.*?)</h1>", path.read_text(encoding="utf-8"))
+    return found.replace("\u00a0", " ")
+
+
+def printed(entry: dict[str, Any]) -> str:
+    return f"{100 * entry['value']:.1f} {100 * entry['low']:.1f} to {100 * entry['high']:.1f}"
+
+
+# --- one audit -------------------------------------------------------------------------------------------------------
+
+
+def test_one_audit_prints_the_figures_of_its_file(tmp_path: Path, run_folder: Write) -> None:
+    audit = run_folder(tmp_path / "base", warnings=["class “8” has 24 images"])
+    path = write_report([tmp_path / "base"])
+    assert path == tmp_path / "base" / "report.html"
+    reader = read(path)
+
+    strongest = audit["attacks"]["all"]
+    worst = strongest["worst"]
+    numbers = [f"{100 * worst[key]:.0f}" for key in ("value", "low", "high")]
+    assert heading(reader, path) == (
+        f"Under attack the weakest class, “{worst['class']}”, stands at {numbers[0]} % ({numbers[1]} to {numbers[2]}); "
+        f"the average is {100 * strongest['average']['value']:.0f} %."
+    )
+    attacks = reader.rows("Correct in percent")
+    for name, label in (
+        ("clean", "No attack"),
+        ("pgd20", "PGD-20"),
+        ("cw20", "CW-20"),
+        ("all", "All attacks together"),
+    ):
+        weakest, average = attacks[label]
+        entry = audit["attacks"][name]
+        assert average == printed(entry["average"])
+        value, rest = printed(entry["worst"]).split(" ", 1)
+        assert weakest == f"{value} “{entry['worst']['class']}”, {rest}"
+    classes = reader.rows("The same in figures")
+    for i, entry in enumerate(strongest["classes"]):
+        clean = audit["attacks"]["clean"]["classes"][i]
+        row = classes[entry["name"]]
+        assert row[0] == str(entry["n"])
+        assert row[1] == printed(clean)
+        assert row[-1] == printed(entry)
+    assert "class “8” has 24 images" in reader.text
+    assert "Read this first" in reader.text
+    for told in ("ab12" * 16, "8/255", "digits (test)", "upper bound", "method: faal-at", "2.13.0"):
+        assert told in reader.text
+
+
+def test_confusion_is_in_percent_of_the_true_class(tmp_path: Path, run_folder: Write) -> None:
+    audit = run_folder(tmp_path / "base")
+    rows = read(write_report([tmp_path / "base"])).rows("base")
+    matrix = np.array(audit["attacks"]["all"]["confusion"])
+    shares = matrix / matrix.sum(axis=1, keepdims=True)
+    for i, name in enumerate(audit["data"]["classes"]):
+        assert rows[name] == [f"{100 * share:.0f}" if share else "" for share in shares[i]]
+
+
+def test_many_classes_list_their_largest_mistakes(tmp_path: Path, run_folder: Write) -> None:
+    audit = run_folder(tmp_path / "base", classes=[f"c{i}" for i in range(40)])
+    reader = read(write_report([tmp_path / "base"]))
+    (rows,) = [rows for caption, rows in reader.tables if caption == "base"]
+    matrix = np.array(audit["attacks"]["all"]["confusion"])
+    np.fill_diagonal(matrix, 0)
+    assert int(rows[1][3]) == matrix.max()
+    assert "24 weakest of 40 classes" in reader.text
+    assert len(reader.rows("The same in figures")) == 41
+
+
+def test_training_is_shown(tmp_path: Path, run_folder: Write) -> None:
+    run_folder(tmp_path / "base", epochs=3)
+    reader = read(write_report([tmp_path / "base"]))
+    epochs = reader.rows("The epochs in figures")
+    assert epochs["1"][-2:] == ["52.0", "23.0"]
+    assert "Class weights, batch by batch" in reader.text
+
+
+def test_equal_weights_are_told_not_drawn(tmp_path: Path, run_folder: Write) -> None:
+    run_folder(tmp_path / "base", epochs=0)
+    records = [{"event": "batch", "epoch": 0, "step": i, "loss": 1.0, "weights": [1.0] * 10} for i in range(5)]
+    (tmp_path / "base" / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    reader = read(write_report([tmp_path / "base"]))
+    assert "Every class weighed the same throughout." in reader.text
+    assert "Class weights, batch by batch" not in reader.text
+
+
+def test_the_audit_alone_makes_a_page(tmp_path: Path, run_folder: Write) -> None:
+    run_folder(tmp_path / "base")
+    for path in (tmp_path / "base").iterdir():
+        if path.name != "audit.json":
+            path.unlink()
+    reader = read(write_report([tmp_path / "base"]))
+    assert "How base was trained" not in reader.text
+    assert "What an attack looks like" not in reader.text
+
+
+def test_without_attack_it_says_that_it_says_nothing(tmp_path: Path, run_folder: Write) -> None:
+    run_folder(tmp_path / "base", attacks=("clean",))
+    reader = read(write_report([tmp_path / "base"]))
+    assert "this page says nothing about robustness" in reader.text
+
+
+def test_a_class_without_images_is_a_dash(tmp_path: Path, run_folder: Write) -> None:
+    audit = run_folder(tmp_path / "base")
+    for entry in audit["attacks"].values():
+        entry["classes"][2] |= {"n": 0, "correct": 0, "value": None, "low": 0.0, "high": 1.0}
+    (tmp_path / "base" / "audit.json").write_text(json.dumps(audit))
+    assert read(write_report([tmp_path / "base"])).rows("The same in figures")["2"][-1].startswith("–")
+
+
+# --- several ---------------------------------------------------------------------------------------------------------
+
+
+def test_before_and_after(tmp_path: Path, run_folder: Write) -> None:
+    before = run_folder(tmp_path / "base", weakest=0.3)
+    after = run_folder(tmp_path / "repaired", weakest=0.5, strongest=0.9)
+    path = write_report([tmp_path / "base", tmp_path / "repaired"], out=tmp_path / "pages" / "both.html")
+    assert path == tmp_path / "pages" / "both.html"
+    reader = read(path)
+    old, new = (audit["attacks"]["all"] for audit in (before, after))
+    assert old["worst"]["value"] < new["worst"]["value"]
+    assert f"rose from {100 * old['worst']['value']:.0f} %" in heading(reader, path)
+    with (
+        np.load(tmp_path / "base" / "verdicts.npz") as first,
+        np.load(tmp_path / "repaired" / "verdicts.npz") as second,
+    ):
+        won = ~first["all_correct"] & second["all_correct"]
+        lost = first["all_correct"] & ~second["all_correct"]
+    assert f"of 400 test images {won.sum()} that fell now stand, and {lost.sum()} that stood now fall" in reader.text
+    rows = reader.rows("The same in figures")
+    for c, (a, b) in enumerate(zip(old["classes"], new["classes"], strict=True)):
+        change = 100 * (b["value"] - a["value"])
+        row = rows[a["name"]]
+        assert row[1:3] == [printed(a), printed(b)]
+        assert float(row[3].replace("−", "-")) == pytest.approx(change, abs=0.051)
+        assert [int(cell) for cell in row[4:]] == [won[c * 40 : c * 40 + 40].sum(), lost[c * 40 : c * 40 + 40].sum()]
+    assert "single models, not methods" in reader.text
+
+
+def test_many_runs_stand_in_a_table_each(tmp_path: Path, run_folder: Write) -> None:
+    folders = [tmp_path / name for name in ("at", "trades", "mart", "faal")]
+    audits = [run_folder(folder, weakest=0.2 + 0.05 * i) for i, folder in enumerate(folders)]
+    reader = read(write_report(folders, names=["AT", "TRADES", "MART", "FAAL"]))
+    rows = reader.rows("Correct in percent")
+    for name, audit in zip(("AT", "TRADES", "MART", "FAAL"), audits, strict=True):
+        assert rows[name][1] == printed(audit["attacks"]["all"]["average"])
+    assert "No model lies beyond the dashed line" in reader.text
+
+
+def test_equal_folder_names_are_told_apart(tmp_path: Path, run_folder: Write) -> None:
+    for seed in "12":
+        run_folder(tmp_path / seed / "base")
+    reader = read(write_report([tmp_path / "1" / "base", tmp_path / "2" / "base"]))
+    assert "Audit of 1/base and 2/base" in reader.text
+
+
+def test_what_does_not_compare_is_said(tmp_path: Path, run_folder: Write) -> None:
+    run_folder(tmp_path / "a", epsilon=8 / 255)
+    run_folder(tmp_path / "b", epsilon=4 / 255, per_class=30)
+    reader = read(write_report([tmp_path / "a", tmp_path / "b"]))
+    assert "different threat models (a L∞, ε = 8/255 and b L∞, ε = 4/255)" in reader.text
+    assert "audited on different images" in reader.text
+    assert "Images won" not in reader.text
+
+
+# --- the demo --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, demo_folder: Write) -> tuple[dict[str, Any], Path]:
+    """A demo's result and its page."""
+    folder = tmp_path_factory.mktemp("demo")
+    content = demo_folder(folder)
+    return content, write_report([folder])
+
+
+def test_demo_tells_means_and_every_seed(demo: tuple[dict[str, Any], Path]) -> None:
+    content, path = demo
+    reader = read(path)
+    mean = {
+        role: {key: np.mean([entry[role][key] for entry in content["seeds"]]) for key in ("average", "worst")}
+        for role in ("base", "control", "repaired")
+    }
+    assert heading(reader, path) == (
+        f"Repaired, the weakest class under attack rose from {100 * mean['base']['worst']:.0f} % to "
+        f"{100 * mean['repaired']['worst']:.0f} %; the average fell from {100 * mean['base']['average']:.0f} % to "
+        f"{100 * mean['repaired']['average']:.0f} % (means over 3 training seeds)."
+    )
+    rows = reader.rows("Correct under PGD-20 and CW-20, per training seed")
+    order = [(role, key) for key in ("worst", "average") for role in ("base", "control", "repaired")]
+    for entry in content["seeds"]:
+        assert rows[str(entry["seed"])] == [f"{100 * entry[role][key]:.1f}" for role, key in order]
+    assert [cell.split()[0] for cell in rows["Mean"]] == [f"{100 * mean[role][key]:.1f}" for role, key in order]
+    ensemble = [f"{100 * content['autoattack'][role][key]:.1f}" for role, key in order]
+    assert rows["AutoAttack, seed 0"] == ensemble
+    for told in ("Seed 0 in full", "Against the control", "95 % t intervals", "All seeds together took 200 s"):
+        assert told in reader.text
+
+
+def test_demo_of_one_seed_has_no_interval_over_seeds(tmp_path: Path, demo_folder: Write) -> None:
+    demo_folder(tmp_path, seeds=(5,))
+    reader = read(write_report([tmp_path]))
+    assert "one training seed" in reader.text
+    assert "t interval" not in reader.text
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_fetched(demo: tuple[dict[str, Any], Path]) -> None:
+    path = demo[1]
+    text = path.read_text(encoding="utf-8")
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "@import" not in text
+    for tag, attributes in read(path).tags:
+        for key in ("src", "href", "xlink:href", "data", "srcset"):
+            value = attributes.get(key)
+            assert value is None or value.startswith(("data:", "#")), (tag, value)
+        assert not any(key.startswith("on") for key in attributes)
+    assert "default-src 'none'" in text
+
+
+def test_ids_are_unique_and_every_chart_has_words(demo: tuple[dict[str, Any], Path]) -> None:
+    tags = read(demo[1]).tags
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    drawings = [attributes for tag, attributes in tags if tag == "svg"]
+    assert drawings
+    for attributes in drawings:
+        assert attributes["role"] == "img"
+        assert set((attributes["aria-labelledby"] or "").split()) <= set(ids)
+    assert all(attributes.get("alt") for tag, attributes in tags if tag == "img")
+
+
+def test_hostile_names_stay_text(tmp_path: Path, run_folder: Write) -> None:
+    hostile = [
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(2)>',
+        "{{ 7 * 7 }}",
+        "</svg></style>\x07",
+        "a\udc80",
+    ]
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        run_folder(folder, classes=hostile, warnings=["<b>bold</b>"])
+        (folder / "config.yaml").write_text("</pre><script>alert(3)</script>")
+    path = write_report([tmp_path / "a", tmp_path / "b"], names=["<em>x</em>", "y"], title="<u>z</u>")
+    reader = read(path)
+    tags = [tag for tag, _ in reader.tags]
+    assert tags.count("script") == 1
+    assert not {"em", "u"} & set(tags)
+    assert not any("onerror" in attributes for _, attributes in reader.tags)
+    for told in ("<script>alert(1)</script>", "{{ 7 * 7 }}", "<b>bold</b>", "<em>x</em>", "<u>z</u>"):
+        assert told in reader.text
+    assert "49" not in reader.rows("The same in figures")
+
+
+def test_same_files_same_bytes(demo: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    path = demo[1]
+    assert write_report([path.parent], out=tmp_path / "again.html").read_bytes() == path.read_bytes()
+
+
+def test_the_report_imports_no_torch() -> None:
+    # An empty parent package stands in for faal's own, which offers the solver and so imports torch.
+    root = Path(page.__file__).parents[1]
+    program = (
+        "import sys, types\n"
+        f"package = types.ModuleType('faal'); package.__path__ = [{str(root)!r}]; sys.modules['faal'] = package\n"
+        "import faal.report.page\n"
+        "assert 'torch' not in sys.modules, 'torch'\n"
+        "assert 'matplotlib.pyplot' not in sys.modules, 'pyplot'\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_bad_input(tmp_path: Path, run_folder: Write, demo_folder: Write) -> None:
+    run_folder(tmp_path / "a")
+    run_folder(tmp_path / "b", classes=list("abcdefghij"))
+    run_folder(tmp_path / "c", attacks=("square",))
+    demo_folder(tmp_path / "demo")
+    (tmp_path / "file").write_text("")
+    a, b, c, demo = (tmp_path / name for name in ("a", "b", "c", "demo"))
+    cases: list[tuple[list[Path], dict[str, Any], str]] = [
+        ([], {}, "nothing to report"),
+        ([a], {"names": ["x", "y"]}, "2 names were given for 1 folders"),
+        ([a, b], {}, "different classes"),
+        ([a, c], {}, "share no attack"),
+        ([a, demo], {}, "is a demo's folder; name it alone"),
+        ([a], {"out": tmp_path / "file" / "page.html"}, "cannot be written"),
+        ([tmp_path / "nowhere"], {}, "there is no folder"),
+    ]
+    for folders, options, told in cases:
+        with pytest.raises(InputError, match=told) as caught:
+            write_report(folders, **options)
+        assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("*.html"))

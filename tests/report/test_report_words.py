@@ -1,0 +1,101 @@
+import math
+
+import pytest
+
+from faal.report import words
+from faal.report.run import Attack, Estimate
+
+
+def attack(worst: float, average: float, *, name: str = "all", worst_class: str = "8") -> Attack:
+    return Attack(
+        name=name,
+        average=Estimate(value=average, low=average - 0.02, high=average + 0.02),
+        balanced=Estimate(value=average, low=average - 0.02, high=average + 0.02),
+        worst=Estimate(value=worst, low=worst - 0.07, high=worst + 0.08),
+        worst_class=worst_class,
+        classes=(),
+        confusion=None,
+    )
+
+
+def plain(text: str) -> str:
+    return text.replace(words.NBSP, " ")
+
+
+def test_headline_of_one_audit() -> None:
+    told = plain(words.headline(attack(0.31, 0.71)))
+    assert told == "Under attack the weakest class, “8”, stands at 31 % (24 to 39); the average is 71 %."
+
+
+def test_headline_without_attack_does_not_speak_of_one() -> None:
+    assert plain(words.headline(attack(0.9, 0.97, name="clean"))).startswith("Without any attack the weakest class")
+
+
+def test_comparison_headline_names_each_weakest_class() -> None:
+    told = plain(words.comparison_headline(attack(0.31, 0.71), attack(0.43, 0.70, worst_class="3")))
+    assert told == (
+        "Under attack the weakest class rose from 31 % (24 to 39), “8”, to 43 % (36 to 51), “3”; "
+        "the average fell from 71 % to 70 %."
+    )
+
+
+def test_comparison_headline_of_one_class() -> None:
+    told = plain(words.comparison_headline(attack(0.31, 0.71), attack(0.31, 0.714)))
+    assert told == "Under attack the weakest class, “8”, stayed at 31 % (24 to 39); the average stayed at 71 %."
+
+
+def test_best_headline_breaks_ties_by_the_average() -> None:
+    told = plain(words.best_headline(["a", "b", "c"], [attack(0.31, 0.5), attack(0.31, 0.6), attack(0.2, 0.7)]))
+    assert "between 20 % and 31 %" in told
+    assert "highest in b, whose average is 60 %" in told
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(0.714, "71"), (0.004, "0.4"), (0.0, "0"), (1.0, "100"), (0.016, "2"), (math.nan, "–")]
+)
+def test_whole(value: float, told: str) -> None:
+    assert words.whole(value) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(0.113, "+11.3"), (-0.004, "−0.4"), (-0.0001, "0.0"), (0.0, "0.0"), (math.nan, "–")]
+)
+def test_points(value: float, told: str) -> None:
+    assert words.points(value) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(8 / 255, "8/255"), (4 / 255, "4/255"), (0.2, "0.2"), (0.5, "0.5"), (0.031, "0.031")]
+)
+def test_epsilon(value: float, told: str) -> None:
+    assert words.epsilon(value) == told
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["clean", "pgd20", "autoattack", "all"], "all"),
+        (["clean", "pgd20", "autoattack"], "autoattack"),
+        (["clean", "pgd20", "cw20"], "cw20"),
+        (["clean", "square"], "square"),
+        (["clean"], "clean"),
+    ],
+)
+def test_strongest(names: list[str], chosen: str) -> None:
+    assert words.strongest(names) == chosen
+
+
+def test_listing() -> None:
+    assert [words.listing(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
+
+
+def test_coverage_names_both_limits() -> None:
+    told = " ".join(words.coverage(0.95))
+    assert "test sample" in told
+    assert "do not cover the training seed" in told
+    assert "upper bound" in told

@@ -1,0 +1,216 @@
+"""The loop: what a run leaves behind, that it resumes exactly, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tests.conftest import toy_data
+
+from faal import checkpoint
+from faal.config import Recipe, Schedule
+from faal.data import DataSet
+from faal.errors import InputError
+from faal.methods import METHODS
+from faal.models import Architecture, build_model
+from faal.train import loop
+from faal.train.loop import Outcome, train
+from faal.train.selection import HeldOutAccuracy
+
+CPU = torch.device("cpu")
+
+
+def run(recipe: Recipe, data: DataSet, out: Path, *, seed: int = 1) -> Outcome:
+    architecture = Architecture(model="small", num_classes=data.num_classes, channels=1, width=recipe.width)
+    net = build_model(architecture, seed=seed)
+    return train(net, architecture, data, recipe, out=out, seed=seed, device=CPU, quiet=True)
+
+
+def records(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def same(a: object, b: object) -> bool:
+    """Bit for bit, at any depth."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def test_what_a_run_leaves(recipe: Recipe, tmp_path: Path) -> None:
+    outcome = run(recipe, toy_data([12] * 4), tmp_path)
+    assert {"config.yaml", "environment.json", "metrics.jsonl", "last.pt", "previous.pt", "best.pt"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
+    written = records(tmp_path)
+    batches = [row for row in written if row["event"] == "batch"]
+    assert [row["step"] for row in batches] == list(range(6))
+    assert all(len(row["weights"]) == 4 for row in batches)
+    assert [row["epoch"] for row in written if row["event"] == "epoch"] == [0, 1]
+    assert outcome.epoch == 1
+    assert "no selection" in str(outcome.note)
+
+
+def test_the_logged_weights_are_those_of_the_batch(recipe: Recipe, tmp_path: Path) -> None:
+    """Over the classes present, on equal classes, w_c sums to one: the logged C' w_c have mean 1."""
+    run(recipe, toy_data([12] * 4), tmp_path)
+    for row in records(tmp_path):
+        if row["event"] == "batch":
+            present = [weight for weight in row["weights"] if weight > 0]
+            assert sum(present) / len(present) == pytest.approx(1, abs=1e-4)
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("name", ["faal-at", "faal-trades-awp", "standard", "mart"])
+@pytest.mark.parametrize("kill_at", [2, 3, 5])
+def test_a_killed_run_goes_on_bit_for_bit(
+    name: str, kill_at: int, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the middle of an epoch or at its start, the resumed run equals the unbroken one: network, optimiser,
+    rule, averages and log."""
+    recipe = recipe.replace(
+        {"method": name, "smoothing": 0.5, "average": "step", "checkpoint_every": 0, "tau": "0:0.3,1/2:0.6"},
+        source="test",
+    )
+    data = toy_data([12] * 4)
+    run(recipe, data, tmp_path / "whole")
+
+    real, steps = loop.train_step, iter(range(100))
+
+    def dies(*arguments: object) -> object:
+        if next(steps) == kill_at:
+            raise KilledError
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "train_step", dies)
+    with pytest.raises(KilledError):
+        run(recipe, data, tmp_path / "broken")
+    monkeypatch.setattr(loop, "train_step", real)
+    run(recipe, data, tmp_path / "broken")
+
+    whole, broken = (checkpoint.load(tmp_path / name / "last.pt") for name in ("whole", "broken"))
+    assert same(whole["weights"], broken["weights"])
+    assert same(whole["training"]["optimizer"], broken["training"]["optimizer"])
+    assert same(whole["training"]["rule"], broken["training"]["rule"])
+    assert same(whole["training"]["average"], broken["training"]["average"])
+    rows = [[row for row in records(tmp_path / n) if row["event"] == "batch"] for n in ("whole", "broken")]
+    assert rows[0] == rows[1]
+
+
+def test_a_damaged_last_checkpoint_costs_an_epoch_not_the_run(recipe: Recipe, tmp_path: Path) -> None:
+    data = toy_data([12] * 4)
+    run(recipe, data, tmp_path / "whole")
+    run(recipe, data, tmp_path / "damaged")
+    last = tmp_path / "damaged" / "last.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    run(recipe, data, tmp_path / "damaged")
+    whole, mended = (checkpoint.load(tmp_path / name / "last.pt") for name in ("whole", "damaged"))
+    assert same(whole["weights"], mended["weights"])
+
+
+def test_a_finished_run_is_left_alone(recipe: Recipe, tmp_path: Path) -> None:
+    data = toy_data([12] * 4)
+    run(recipe, data, tmp_path)
+    before = (tmp_path / "last.pt").stat().st_mtime_ns, (tmp_path / "metrics.jsonl").read_text()
+    run(recipe, data, tmp_path)
+    assert before == ((tmp_path / "last.pt").stat().st_mtime_ns, (tmp_path / "metrics.jsonl").read_text())
+
+
+def test_another_run_is_not_overwritten(recipe: Recipe, tmp_path: Path) -> None:
+    data = toy_data([12] * 4)
+    run(recipe, data, tmp_path)
+    kept = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(InputError, match=r"holds another run \(recipe.lr is 0.05 there and 0.07 here\)"):
+        run(recipe.replace({"lr": 0.07}, source="test"), data, tmp_path)
+    assert (tmp_path / "last.pt").read_bytes() == kept
+
+
+def test_the_best_epoch_is_chosen_on_the_held_out_part(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores 0.9, 0.9, 0.2: the first is kept, ties going to the earlier epoch; its weights are those of that epoch."""
+    scores = iter([0.9, 0.9, 0.2])
+    weights = []
+
+    def judged(net: torch.nn.Module, *_: object, **__: object) -> HeldOutAccuracy:
+        weights.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
+        score = next(scores)
+        return HeldOutAccuracy(average=score, worst=score, classes=[score] * 2)
+
+    monkeypatch.setattr(loop, "held_out_accuracy", judged)
+    outcome = run(recipe.replace({"epochs": 3}, source="test"), toy_data([200, 200]), tmp_path)
+    assert outcome.epoch == 0
+    assert same(checkpoint.load(tmp_path / "best.pt")["weights"], weights[0])
+    assert not same(checkpoint.load(tmp_path / "last.pt")["weights"], weights[0])
+
+
+def test_held_out_images_are_not_trained_on(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, judged = set(), set()
+    step, accuracy = loop.train_step, loop.held_out_accuracy
+
+    def spy(learner, batch, moment):  # type: ignore[no-untyped-def]
+        trained.update(batch.index.tolist())
+        return step(learner, batch, moment)
+
+    def spy_judge(net, split, indices, **settings):  # type: ignore[no-untyped-def]
+        judged.update(indices.tolist())
+        return accuracy(net, split, indices, **settings)
+
+    monkeypatch.setattr(loop, "train_step", spy)
+    monkeypatch.setattr(loop, "held_out_accuracy", spy_judge)
+    run(recipe.replace({"epochs": 1, "batch_size": 100}, source="test"), toy_data([200, 250]), tmp_path)
+    assert len(judged) == 40
+    assert not trained & judged
+    assert len(trained | judged) == 450
+
+
+def test_averaged_weights_are_what_is_kept(recipe: Recipe, tmp_path: Path) -> None:
+    """best.pt holds the average, last.pt goes on from the raw weights."""
+    run(recipe.replace({"average": "epoch", "average_decay": 0.5}, source="test"), toy_data([12] * 4), tmp_path)
+    best, last = checkpoint.load(tmp_path / "best.pt"), checkpoint.load(tmp_path / "last.pt")
+    shadow = dict(zip(sorted(last["training"]["net"]), last["training"]["average"]["shadow"], strict=True))
+    assert same(best["weights"], {name: shadow[name] for name in best["weights"]})
+    assert not same(best["weights"], last["training"]["net"])
+
+
+def test_divergence_is_told_and_nothing_is_overwritten(recipe: Recipe, tmp_path: Path) -> None:
+    wild = recipe.replace({"lr": Schedule((0.0, 0.5), (0.05, 1e30)), "log_every": 1, "epochs": 2}, source="test")
+    with pytest.raises(InputError, match=r"the loss became .* in epoch 1, step \d: training diverged"):
+        run(wild, toy_data([12] * 4), tmp_path)
+    state = checkpoint.load(tmp_path / "last.pt")
+    assert state["training"]["position"]["epoch"] == 1
+    assert all(torch.isfinite(tensor).all() for tensor in state["weights"].values())
+
+
+def test_data_that_does_not_fit(recipe: Recipe, tmp_path: Path) -> None:
+    architecture = Architecture(model="small", num_classes=3, channels=1)
+    with pytest.raises(InputError, match="toy has 4 classes, the network 3"):
+        train(build_model(architecture), architecture, toy_data([12] * 4), recipe, out=tmp_path, seed=1, device=CPU)
+    colour = Architecture(model="small", num_classes=4, channels=3)
+    with pytest.raises(InputError, match="images of 1 channels; the network takes 3"):
+        train(build_model(colour), colour, toy_data([12] * 4), recipe, out=tmp_path, seed=1, device=CPU)
+
+
+def test_a_folder_that_cannot_be_written(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="cannot be written"):
+        run(recipe, toy_data([12] * 4), tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_and_is_deterministic(name: str, recipe: Recipe, tmp_path: Path) -> None:
+    """Two epochs at unequal classes, one of which is absent from most batches."""
+    recipe = recipe.replace({"method": name}, source="test")
+    data = toy_data([20, 16, 3])
+    for out in ("one", "two"):
+        run(recipe, data, tmp_path / out)
+    one, two = (checkpoint.load(tmp_path / out / "best.pt") for out in ("one", "two"))
+    assert same(one["weights"], two["weights"])
+    assert all(torch.isfinite(tensor).all() for tensor in one["weights"].values())

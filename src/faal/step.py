@@ -59,7 +59,7 @@ class StepResult(NamedTuple):
     loss: Tensor
     """scalar, the weighted loss of this process's part of the batch."""
     weights: Tensor
-    """(C,) weights of the robust term (of the clean term where there is no other); 0 for classes not judged."""
+    """(C,) weights of the robust term; 0 for classes not judged."""
     accuracy: Tensor
     """scalar, accuracy on what phase 3 was trained on."""
 
@@ -81,6 +81,8 @@ def train_step(learner: Learner, batch: Batch, moment: Moment) -> StepResult:
         learner.optimizer.zero_grad(set_to_none=True)
         (loss * moment.share).backward()
         learner.optimizer.step()
+    # Each process's BatchNorm saw its own samples; the next attack must find one network everywhere.
+    processes.broadcast(learner.net.buffers())
 
     accuracy = (logits.argmax(dim=1) == batch.labels).float().mean()
     return StepResult(loss.detach(), weights.robust, accuracy)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from faal.audit.autoattack import StandardEnsemble
+from faal.audit.autoattack import StandardEnsemble, ensemble
 from faal.audit.blocks import block_seed
 from faal.audit.examples import as_bytes
 from faal.audit.run import audit
@@ -52,17 +52,33 @@ def test_verdicts_are_those_of_pyautoattack_called_by_hand_on_each_block(
 
 
 def test_the_record_and_the_smaller_set_below_four_classes() -> None:
-    ensemble = StandardEnsemble()
-    ten = ensemble.parameters(epsilon=0.1, num_classes=10)
+    row = StandardEnsemble()
+    ten = row.parameters(epsilon=0.1, num_classes=10)
     assert ten["version"] == "standard"
     assert ten["attacks"] == ["apgd-ce", "apgd-t", "fab-t", "square"]
     assert ten["n_target_classes"] == 9
-    assert ensemble.parameters(epsilon=0.1, num_classes=4)["n_target_classes"] == 3
-    assert ensemble.caveats(num_classes=4) == ()
-    three = ensemble.parameters(epsilon=0.1, num_classes=3)
+    assert row.parameters(epsilon=0.1, num_classes=4)["n_target_classes"] == 3
+    assert row.caveats(num_classes=4) == ()
+    three = row.parameters(epsilon=0.1, num_classes=3)
     assert three["attacks"] == ["apgd-ce", "fab", "square"]
     assert "n_target_classes" not in three
-    assert "apgd-ce, fab, square" in ensemble.caveats(num_classes=3)[0]
+    assert "apgd-ce, fab, square" in row.caveats(num_classes=3)[0]
+
+
+def test_the_ensemble_is_set_up_as_published() -> None:
+    def made(num_classes: int) -> pyautoattack.AutoAttack:
+        return ensemble(nn.Flatten(), epsilon=0.1, seed=3, num_classes=num_classes, device=torch.device("cpu"))
+
+    for num_classes, targets in ((100, 9), (10, 9), (5, 4), (4, 3)):
+        standard = made(num_classes)
+        assert standard.attacks_to_run == ["apgd-ce", "apgd-t", "fab-t", "square"]
+        assert standard.apgd_targeted.n_target_classes == standard.fab.n_target_classes == targets
+    for num_classes in (2, 3):
+        assert made(num_classes).attacks_to_run == ["apgd-ce", "fab", "square"]
+    for auto in (made(10), made(3)):
+        assert (auto.apgd.n_restarts, auto.apgd.n_iter, auto.fab.n_restarts, auto.fab.n_iter) == (1, 100, 1, 100)
+        assert (auto.square.n_queries, auto.square.n_restarts) == (5000, 1)
+        assert (auto.epsilon, auto.norm, auto.seed) == (0.1, "Linf", 3)
 
 
 def attacked(net: nn.Module, problem, epsilon: float = 0.9) -> list[str]:  # type: ignore[no-untyped-def]

@@ -88,6 +88,12 @@ def test_a_sample_that_is_wrong_as_it_is_cannot_be_put_right_by_the_attack() -> 
     assert judged(lambda x: x + 0.05).predicted[3] == 0
 
 
+def test_a_sample_that_is_wrong_as_it_is_is_no_example() -> None:
+    verdict = judged(lambda x: x)
+    assert verdict.predicted.tolist() == [0, 0, 1, 0]
+    assert len(verdict.examples) == 0
+
+
 def test_the_digest_is_of_the_images_alone() -> None:
     first = judge_clean(Sums(), IMAGES, INDEX, 2)
     assert judge_clean(Sums(), IMAGES, INDEX + 1, None).digest == first.digest

@@ -38,6 +38,15 @@ def test_answers_and_gradients_are_those_of_the_whole_batch(problem, limit: int)
     assert max(counting.seen) <= limit
 
 
+def test_split_activations_are_dropped_and_computed_again(problem) -> None:  # type: ignore[no-untyped-def]
+    counting = Counting(problem.net)
+    images = problem.images.clone().requires_grad_()
+    logits = Pieces(counting, 25)(images)
+    assert counting.seen == [25, 25, 10]
+    logits.sum().backward()
+    assert sorted(counting.seen) == [10, 10, 25, 25, 25, 25]
+
+
 def test_a_batch_within_the_limit_is_not_computed_twice(problem) -> None:  # type: ignore[no-untyped-def]
     counting = Counting(problem.net)
     images = problem.images.clone().requires_grad_()

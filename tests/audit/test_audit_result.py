@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def result(problem) -> AuditResult:  # type: ignore[no-untyped-def]
         attacks="pgd5,cw5",
         epsilon=0.15,
         data_record={"name": "prototypes", "split": "test"},
-        model_record={"sha256": "abc"},
+        model_record={"sha256": "abc", "file": Path("base") / "last.pt"},
     )
 
 
@@ -32,7 +33,7 @@ def test_audit_json_has_exactly_the_documented_keys(result: AuditResult, tmp_pat
         *("warnings", "environment", "attacks"),
     }
     assert plain["schema"] == "faal-audit/1"
-    assert plain["model"]["sha256"] == "abc"
+    assert plain["model"] == {"name": "Sequential", "sha256": "abc", "file": "base/last.pt"}
     assert plain["data"] == {"name": "prototypes", "split": "test", "n": 60, "classes": CLASSES}
     assert plain["threat"] == {"norm": "linf", "epsilon": 0.15}
     assert list(plain["attacks"]) == ["clean", "pgd5", "cw5", "all"]

@@ -1,5 +1,7 @@
 import inspect
+import os
 import random
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,6 @@ import faal
 import faal.audit
 from faal.audit import AuditResult, audit
 from faal.audit.blocks import block_seed
-from faal.errors import InputError
 from faal.inner.pgd import pgd
 
 QUICK: dict[str, Any] = {"attacks": "pgd5,cw5", "epsilon": 0.15, "block_size": 16}
@@ -83,10 +84,10 @@ def test_bytes_arrays_and_stores_are_one_to_it(problem) -> None:  # type: ignore
 
 def test_the_seed_decides_and_nothing_else(problem) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(1)
-    first = audit(problem.net, problem.images, problem.labels, attacks="pgd1", epsilon=0.15)
+    first = audit(problem.net, problem.images, problem.labels, attacks="pgd1", epsilon=0.6)
     torch.manual_seed(2)
-    again = audit(problem.net, problem.images, problem.labels, attacks="pgd1", epsilon=0.15)
-    other = audit(problem.net, problem.images, problem.labels, attacks="pgd1", epsilon=0.15, seed=1)
+    again = audit(problem.net, problem.images, problem.labels, attacks="pgd1", epsilon=0.6)
+    other = audit(problem.net, problem.images, problem.labels, attacks="pgd1", epsilon=0.6, seed=1)
     assert same_verdicts(first, again)
     assert not same_verdicts(first, other)
 
@@ -132,9 +133,16 @@ def test_limit_draws_a_part_that_the_seed_decides(problem) -> None:  # type: ign
 # --- what it leaves alone --------------------------------------------------------------------------------------------
 
 
+class Drawing(nn.Module):
+    """Draws from every global generator, to no effect."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + 0 * (torch.rand(1) + float(np.random.rand()) + random.random())
+
+
 def test_the_model_and_the_generators_come_back_as_they_were(problem_of) -> None:  # type: ignore[no-untyped-def]
     problem = problem_of(5, 12)
-    net = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), problem.net)
+    net = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), problem.net, Drawing())
     net.train()
     net[0].eval()
     net[2][1].weight.requires_grad_(False)
@@ -227,112 +235,48 @@ def test_blocks_of_other_weights_or_of_another_description_are_not_taken(problem
 
 
 TWO_PROCESSES = """
-import os, sys
+import sys
+import torch
 sys.path.insert(0, sys.argv[2])
-import torch, faal.audit
+import faal.audit
 from conftest import make_problem
 from faal.engine import processes
+
 processes.start(torch.device("cpu"))
-assert processes.world_size() == 2
 problem = make_problem(5, 60)
-if len(sys.argv) > 3 and processes.rank() == 1:
-    problem.net[3].bias.data += 1
+given = {"attacks": "pgd5,cw5", "epsilon": 0.15, "block_size": 16}
+result = faal.audit(problem.net, problem.images, problem.labels, **given, out=sys.argv[1])
+print(result.verdicts.predicted["all"].tolist(), result.examples.index.tolist())
+problem.net[3].bias.data += processes.rank()
 try:
-    result = faal.audit(problem.net, problem.images, problem.labels, attacks="pgd5,cw5", epsilon=0.15, block_size=16,
-                        out=sys.argv[1])
-    print(result.verdicts.predicted["all"].tolist(), result.examples.index.tolist())
+    faal.audit(problem.net, problem.images, problem.labels, **given)
 except faal.InputError as error:
     print(error)
 processes.stop()
 """
 
 
-def two_processes(out: Path, *more: str) -> list[str]:
-    import os
-    import socket
-
+def test_two_processes_find_what_one_finds_and_must_hold_the_same_weights(problem, tmp_path) -> None:  # type: ignore[no-untyped-def]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    common["OMP_NUM_THREADS"] = "1"
-    arguments = [sys.executable, "-c", TWO_PROCESSES, str(out), str(Path(__file__).parent), *more]
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", TWO_PROCESSES, str(tmp_path), str(Path(__file__).parent)]
     started = [
-        subprocess.Popen(arguments, env={**common, "RANK": str(rank)}, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(command, env={**os.environ, **group, "RANK": str(rank)}, stdout=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
-    return [process.communicate(timeout=120)[0].strip() for process in started]
+    said = [process.communicate(timeout=240)[0].splitlines() for process in started]
 
-
-def test_two_processes_find_what_one_finds(problem, tmp_path) -> None:  # type: ignore[no-untyped-def]
     whole = audit(problem.net, problem.images, problem.labels, **QUICK)
     assert whole.examples is not None
     expected = f"{whole.verdicts.predicted['all'].tolist()} {whole.examples.index.tolist()}"
-    assert two_processes(tmp_path) == [expected, expected]
+    assert [lines[0] for lines in said] == [expected, expected]
     written = AuditResult.read(tmp_path)
     assert same_verdicts(written, whole)
     assert written.environment["processes"] == 2
     assert len(list((tmp_path / "blocks").iterdir())) == 8
-
-
-def test_processes_with_different_weights_are_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    assert all("different weights" in said for said in two_processes(tmp_path, "differ"))
-
-
-# --- what it refuses and remarks on ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"epsilon": 8}, r"did you mean 8/255\?"),
-        ({"norm": "l2"}, "only linf"),
-        ({"attacks": "pgd20,autoatack"}, "did you mean 'autoattack'"),
-        ({"engine": "fast"}, "no audit engine 'fast'"),
-        ({"limit": 0}, "limit is 0"),
-        ({"classes": ["a", "b", "c", "d"]}, r"sample 4 has the label 4, out of range: the 4 classes are 0 to 3"),
-        ({"classes": ["a", "b", "c", "d", "e", "f"]}, "5 outputs but there are 6 classes"),
-    ],
-)
-def test_wrong_settings_are_refused(problem, change: dict[str, Any], message: str) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(InputError, match=message):
-        audit(problem.net, problem.images, problem.labels, **{**QUICK, **change})
-
-
-def test_wrong_data_are_refused_and_nothing_is_written(problem, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    net, images, labels = problem.net, problem.images, problem.labels
-
-    def refused(message: str, net: nn.Module, images: Any, labels: Any) -> None:
-        with pytest.raises(InputError, match=message):
-            audit(net, images, labels, **QUICK, out=tmp_path / "run")
-        assert not (tmp_path / "run").exists()
-
-    refused("image 20 runs from", net, images + (torch.arange(60) == 20).view(60, 1, 1, 1), labels)
-    refused("divide by 255", net, images * 255, labels)
-    refused("60 images and 59 labels", net, images, labels[:-1])
-    refused("label 7, out of range", net, images, torch.where(torch.arange(60) == 50, 7, labels))
-    refused("must be integers", net, images, labels.float())
-    refused(r"\(N, channels, H, W\)", net, images[:, 0], labels)
-    refused("does not take images of shape", net, images[:, :, :3], labels)
-    broken = nn.Sequential(nn.Flatten(), nn.Linear(16, 5))
-    nn.init.constant_(broken[1].weight, torch.nan)  # type: ignore[arg-type]
-    refused("NaN or infinite", broken, images, labels)
-
-
-def test_signs_of_misuse_are_remarked_on(problem) -> None:  # type: ignore[no-untyped-def]
-    soft = nn.Sequential(problem.net, nn.Softmax(dim=1)).eval()
-    warnings = audit(soft, problem.images, problem.labels, attacks="clean").warnings
-    assert [warning[:20] for warning in warnings] == ["The model's outputs ", "5 classes have fewer"]
-    strange = nn.Sequential(nn.Flatten(), nn.Linear(16, 5)).eval()
-    nn.init.zeros_(strange[1].weight)  # type: ignore[arg-type]
-    assert any("near chance" in warning for warning in audit(strange, problem.images, problem.labels).warnings)
-
-
-def test_below_four_classes_the_smaller_ensemble_is_named(problem_of) -> None:  # type: ignore[no-untyped-def]
-    problem = problem_of(2, 8)
-    result = audit(problem.net, problem.images, problem.labels, attacks="autoattack", epsilon=0.9)
-    assert any("apgd-ce, fab, square" in warning for warning in result.warnings)
-    assert result.attacks["autoattack"].average.value == 0
+    assert all("different weights" in lines[1] for lines in said)
 
 
 # --- the name --------------------------------------------------------------------------------------------------------

@@ -122,6 +122,10 @@ def test_one_audit_prints_the_figures_of_its_file(tmp_path: Path, run_folder: Wr
     assert "Read this first" in reader.text
     for told in ("ab12" * 16, "8/255", "digits (test)", "upper bound", "method: faal-at", "2.13.0"):
         assert told in reader.text
+    settings = reader.rows("Model, data, threat model")
+    assert settings["environment packages"] == ["faal 0.1.0, torch 2.13.0"]
+    assert settings["training device"] == ["cpu"]
+    assert "training python" not in settings, "training and audit ran alike: once is enough"
 
 
 def test_confusion_is_in_percent_of_the_true_class(tmp_path: Path, run_folder: Write) -> None:

@@ -20,7 +20,7 @@ from faal.audit.findings import investigate
 from faal.audit.intervals import METHOD
 from faal.audit.pieces import Pieces
 from faal.audit.result import AuditResult
-from faal.audit.summary import summarise
+from faal.audit.summary import figures
 from faal.audit.verdicts import ALL, Verdicts, with_all
 from faal.data.checks import as_labels
 from faal.data.images import InMemory
@@ -96,7 +96,7 @@ def audit(
     label = as_labels(labels, "labels")
     check_labels(label, len(source), width)
     index = _drawn(len(source), limit, seed)
-    model_record = {"name": type(model).__name__, **(model_record or {})}
+    told = {"name": type(model).__name__, **_plain(model_record)}
     subject = Subject(
         model=Pieces(model, batch_size or block_size),
         images=source,
@@ -106,7 +106,7 @@ def audit(
         epsilon=float(epsilon),
         seed=seed,
         block_size=block_size,
-        key=_digest(model, model_record),
+        key=_digest(model, told),
     )
     if len(set(processes.gather_objects(subject.key))) > 1:
         raise InputError("the processes hold different weights; give all of them the same before the audit")
@@ -123,19 +123,12 @@ def audit(
         index=index.numpy(),
         predicted=with_all(subject.labels.numpy(), found.predicted),
     )
-    seconds = {**found.seconds, ALL: sum(found.seconds.values())}
     parameters: dict[str, dict[str, Any]] = {CLEAN: {}, ALL: {"attacks": list(found.predicted)}}
     for attack in chosen:
         parameters[attack.name] = attack.parameters(epsilon=subject.epsilon, num_classes=found.num_classes)
-    figures = {
-        name: summarise(
-            verdicts.label, predicted, classes=names, level=level, parameters=parameters[name], seconds=seconds[name]
-        )
-        for name, predicted in verdicts.predicted.items()
-    }
     result = AuditResult(
-        model=model_record,
-        data={"name": None, "split": None, **(data_record or {}), "n": len(index), "classes": names},
+        model=told,
+        data={"name": None, "split": None, **_plain(data_record), "n": len(index), "classes": names},
         threat={"norm": norm, "epsilon": subject.epsilon},
         seed=seed,
         engine=engine,
@@ -155,7 +148,7 @@ def audit(
             *found.warnings,
         ),
         environment=environment(subject.device),
-        attacks=figures,
+        attacks=figures(verdicts, parameters, found.seconds, classes=names, level=level),
         verdicts=verdicts,
         examples=found.examples,
     )
@@ -172,6 +165,12 @@ def _source(images: Tensor | ArrayLike | Source) -> Source:
     return InMemory(pixels.float() if pixels.is_floating_point() else pixels)
 
 
+def _plain(record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A caller's record as JSON has it; what JSON does not know, such as a path, as text."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(record or {}), default=str))
+    return plain
+
+
 def _drawn(count: int, limit: int | None, seed: int) -> Tensor:
     """The samples to audit, in the data's order: all, or `limit` of them at random."""
     if limit is None or limit >= count:
@@ -181,7 +180,7 @@ def _drawn(count: int, limit: int | None, seed: int) -> Tensor:
 
 def _digest(model: nn.Module, record: Mapping[str, Any]) -> str:
     """Of the weights and buffers, and of what is recorded about the model."""
-    digest = hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -8,12 +8,31 @@ from numpy.typing import NDArray
 
 from faal.audit.intervals import clopper_pearson, mean_interval, pooled_interval, worst_class_interval
 from faal.audit.result import AttackResult, ClassEstimate, Estimate, WorstClass
+from faal.audit.verdicts import ALL, Verdicts
 
 
 def confusion_matrix(label: NDArray[np.int64], predicted: NDArray[np.int16], num_classes: int) -> NDArray[np.int64]:
     """(C, C) counts, true class by predicted class."""
     cells = label * num_classes + predicted
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def figures(
+    verdicts: Verdicts,
+    parameters: Mapping[str, Mapping[str, Any]],
+    seconds: Mapping[str, float],
+    *,
+    classes: Sequence[str],
+    level: float,
+) -> dict[str, AttackResult]:
+    """`summarise` for every attack of `verdicts`. `seconds` lacks `all`, which took their sum."""
+    took = {**seconds, ALL: sum(seconds.values())}
+    return {
+        name: summarise(
+            verdicts.label, predicted, classes=classes, level=level, parameters=parameters[name], seconds=took[name]
+        )
+        for name, predicted in verdicts.predicted.items()
+    }
 
 
 def summarise(

@@ -6,7 +6,6 @@ from cyclopts import App
 from rich.console import Console
 
 from faal.cli import audit, compare, demo, listing, report, train
-from faal.engine import processes
 from faal.errors import InputError
 
 app = App(
@@ -46,5 +45,6 @@ def main() -> None:
             raise
         status = 2  # cyclopts has said what is wrong
     finally:
-        processes.stop()
+        if "faal.engine.processes" in sys.modules:  # a command that computes; the help does not wait for torch
+            sys.modules["faal.engine.processes"].stop()
     sys.exit(status)

@@ -11,9 +11,9 @@ def report(
     *directories: Annotated[
         Path, Parameter(help="Folders that hold audit.json; the first is before, the last after.")
     ],
-    out: Annotated[Path | None, Parameter(help="The page to write; report.html in the last folder if unset.")] = None,
+    out: Annotated[Path | None, Parameter(help="The page; report.html in the folder, comparison.html in the last of several.")] = None,
 ) -> None:
-    """Write report.html from the files of one run, or of several side by side.
+    """Write the page again, from the files of one run or of several side by side.
 
     faal report runs/base runs/repaired --out before-and-after.html
     """

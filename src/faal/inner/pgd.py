@@ -117,7 +117,8 @@ def pgd(
         training: attack in training mode (see `attacked`).
 
     Returns:
-        (B, channels, H, W) in [0, 1], within epsilon of `images`, detached.
+        (B, channels, H, W) in [0, 1], within epsilon of `images`, detached. With `steps` = 0 it is the start itself,
+        which for `gaussian` is not clipped.
     """
     images = images.detach()
     if noise is None:

@@ -16,12 +16,12 @@ No part of it looks at a value from Python: it runs on the device of the losses 
 import torch
 from torch import Tensor
 
-NEWTON_STEPS = 18
-"""At most 8 were needed to meet KL = tau within 1e-9 in 12,000 ordinary problems, at most 16 in 12,000 with references
+NEWTON_STEPS = 20
+"""KL meets tau within 1e-9 after 7 steps in all of 32,000 ordinary problems, and after these in as many with references
 down to 1e-40 and losses spread over twenty decades, where g has plateaus."""
 
 SMALLEST_LOG = -690.0
-"""Below this exp(s) leaves float64; the answer is then its limit, equal over the classes tied at the maximum."""
+"""Below this exp(s) leaves float64; the answer is then its limit, the reference on the classes tied at the maximum."""
 
 
 def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = None, ball: str = "kl") -> Tensor:
@@ -67,11 +67,20 @@ def _solve_kl(losses: Tensor, tau: Tensor, u: Tensor) -> Tensor:
     gap = torch.where(inside, (top - losses) / torch.where(flat, 1.0, spread), 1.0)  # -a, in [0, 1]
     tied = (u * (gap == 0)).sum(dim=-1, keepdim=True)
 
+    def at(s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """At s: the weights, by how much their divergence exceeds tau, and the slope of that."""
+        distance = s.exp() + gap
+        inverse = u / distance
+        total = inverse.sum(dim=-1, keepdim=True)
+        weights = inverse / total
+        excess = (u * distance.log()).sum(dim=-1, keepdim=True) + total.log() - tau
+        return weights, excess, ((weights - u) * gap / distance).sum(dim=-1, keepdim=True)
+
     # For s -> -inf, g(s) tends to -s (1 - tied) + sum_{a<0} u log(-a) + log(tied): it bounds the root below.
     rest = (u * torch.where(gap > 0, gap, 1.0).log()).sum(dim=-1, keepdim=True)
     low = (torch.log(tied) + rest - tau) / (1 - tied).clamp_min(1e-300) - 1.0
     low = low.clamp(SMALLEST_LOG, 0.0)
-    # For s -> +inf, g(s) is about Var_u(a) exp(-2 s) / 2 <= exp(-2 s) / 8: the parabola that bounds it above.
+    # For all s, g(s) <= exp(-2 s) / 8 (Hoeffding's lemma): it bounds the root above.
     high = (-0.5 * torch.log(8 * tau.clamp_min(1e-300))).clamp_min(0.0) + 2.0
 
     # Between the two, where the ball is small, g is about Var_u(a) exp(-2 s) / 2: the first guess.
@@ -79,18 +88,12 @@ def _solve_kl(losses: Tensor, tau: Tensor, u: Tensor) -> Tensor:
     variance = (u * (gap - mean).square()).sum(dim=-1, keepdim=True)
     s = (0.5 * torch.log(variance / (2 * tau).clamp_min(1e-300))).clamp(low, high)
     for _ in range(NEWTON_STEPS):
-        distance = s.exp() + gap
-        inverse = u / distance
-        first = inverse.sum(dim=-1, keepdim=True)
-        second = (inverse / distance).sum(dim=-1, keepdim=True)
-        value = (u * distance.log()).sum(dim=-1, keepdim=True) + first.log() - tau
-        slope = s.exp() * (first - second / first)
-        low, high = torch.where(value > 0, s, low), torch.where(value > 0, high, s)
-        step = s - value / slope
+        _, excess, slope = at(s)
+        low, high = torch.where(excess > 0, s, low), torch.where(excess > 0, high, s)
+        step = s - excess / slope
         s = torch.where((step >= low) & (step <= high), step, (low + high) / 2)
 
-    inverse = torch.where(inside, u / (s.exp() + gap), 0.0)
-    weights = inverse / inverse.sum(dim=-1, keepdim=True)
+    _, excess, _ = at(torch.full_like(s, SMALLEST_LOG))
     limit = u * (gap == 0) / tied
-    weights = torch.where(s <= SMALLEST_LOG + 1e-6, limit, weights)
+    weights = torch.where(excess <= 0, limit, at(s)[0])
     return torch.where(flat, u, weights)

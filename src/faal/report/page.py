@@ -48,7 +48,7 @@ def write_report(
     Args:
         directories: runs' folders, each with an `audit.json`; of several the first is `before` and the last `after`. Or
             one demo's folder.
-        out: the file to write; `report.html` in the last folder otherwise.
+        out: the file to write; otherwise `report.html` in the folder, or `comparison.html` in the last of several.
         title: the page's title.
         names: what the page calls the runs; their folders' names otherwise.
 
@@ -67,7 +67,7 @@ def write_report(
         page = demo_page(folders[0], title=title)
     else:
         page = runs_page(folders, title=title, names=names)
-    path = out or folders[-1] / "report.html"
+    path = out or folders[-1] / ("report.html" if len(folders) == 1 else "comparison.html")
     text = render(page)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

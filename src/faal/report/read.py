@@ -133,7 +133,7 @@ def _estimate(fields: Mapping[str, Any]) -> Estimate:
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """A tree of settings as (dotted key, text) rows; lists and versions take one row, class names stand in the tables."""
+    """A tree of settings as (dotted key, text) rows; lists and versions take one row, class names are in the tables."""
     rows: list[tuple[str, str]] = []
     for key, value in fields.items():
         path = f"{prefix}{key}"

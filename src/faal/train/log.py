@@ -102,8 +102,16 @@ class Log:
         self.pending.clear()
 
     def epoch(self, epoch: int, record: dict[str, Any]) -> None:
-        """Write what an epoch came to."""
+        """Write what an epoch came to; where the bar cannot be seen (a log file), say it in a line."""
         self._write({"event": "epoch", "epoch": epoch, **record})
+        if not self.bar.disable and not self.bar.console.is_terminal:
+            left = self.bar.tasks[self.task].time_remaining
+            judged = record.get("select")
+            told = f", held out {judged['average']:.1%} (worst class {judged['worst']:.1%})" if judged else ""
+            note, spent = self.bar.tasks[self.task].fields["note"], record["seconds"]
+            self.bar.console.print(
+                f"epoch {epoch}: {note}{told}, {spent:.1f} s, {left or 0:.0f} s left", markup=False, highlight=False
+            )
         if self.board:
             self.board.add_scalar("lr", record["lr"], epoch)
             for name in ("average", "worst"):

@@ -1,0 +1,65 @@
+"""What an audit refuses and remarks on, from the caller's side."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from faal.audit.run import audit
+from faal.errors import InputError
+
+QUICK: dict[str, Any] = {"attacks": "pgd5,cw5", "epsilon": 0.15, "block_size": 16}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epsilon": 8}, r"did you mean 8/255\?"),
+        ({"norm": "l2"}, "only linf"),
+        ({"attacks": "pgd20,autoatack"}, "did you mean 'autoattack'"),
+        ({"engine": "fast"}, "no audit engine 'fast'"),
+        ({"limit": 0}, "limit is 0"),
+        ({"classes": ["a", "b", "c", "d"]}, r"sample 4 has the label 4, out of range: the 4 classes are 0 to 3"),
+        ({"classes": ["a", "b", "c", "d", "e", "f"]}, "5 outputs but there are 6 classes"),
+    ],
+)
+def test_wrong_settings_are_refused(problem, change: dict[str, Any], message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match=message):
+        audit(problem.net, problem.images, problem.labels, **{**QUICK, **change})
+
+
+def test_wrong_data_are_refused_and_nothing_is_written(problem, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    net, images, labels = problem.net, problem.images, problem.labels
+
+    def refused(message: str, net: nn.Module, images: Any, labels: Any) -> None:
+        with pytest.raises(InputError, match=message):
+            audit(net, images, labels, **QUICK, out=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+    refused("image 20 runs from", net, images + (torch.arange(60) == 20).view(60, 1, 1, 1), labels)
+    refused("divide by 255", net, images * 255, labels)
+    refused("60 images and 59 labels", net, images, labels[:-1])
+    refused("label 7, out of range", net, images, torch.where(torch.arange(60) == 50, 7, labels))
+    refused("must be integers", net, images, labels.float())
+    refused(r"\(N, channels, H, W\)", net, images[:, 0], labels)
+    refused("does not take images of shape", net, images[:, :, :3], labels)
+    broken = nn.Sequential(nn.Flatten(), nn.Linear(16, 5))
+    nn.init.constant_(broken[1].weight, torch.nan)  # type: ignore[arg-type]
+    refused("NaN or infinite", broken, images, labels)
+
+
+def test_signs_of_misuse_are_remarked_on(problem) -> None:  # type: ignore[no-untyped-def]
+    soft = nn.Sequential(problem.net, nn.Softmax(dim=1)).eval()
+    warnings = audit(soft, problem.images, problem.labels, attacks="clean").warnings
+    assert [warning[:20] for warning in warnings] == ["The model's outputs ", "5 classes have fewer"]
+    strange = nn.Sequential(nn.Flatten(), nn.Linear(16, 5)).eval()
+    nn.init.zeros_(strange[1].weight)  # type: ignore[arg-type]
+    assert any("near chance" in warning for warning in audit(strange, problem.images, problem.labels).warnings)
+
+
+def test_below_four_classes_the_smaller_ensemble_is_named(problem_of) -> None:  # type: ignore[no-untyped-def]
+    problem = problem_of(2, 8)
+    result = audit(problem.net, problem.images, problem.labels, attacks="autoattack", epsilon=0.9)
+    assert any("apgd-ce, fab, square" in warning for warning in result.warnings)
+    assert result.attacks["autoattack"].average.value == 0

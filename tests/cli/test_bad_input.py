@@ -1,0 +1,124 @@
+"""Whatever is wrong with the input: one sentence (what, where, what to do), status 2, nothing overwritten."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from faal import checkpoint
+from faal.models import Architecture, build_model
+
+
+def faal(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command as a user runs it."""
+    command = [sys.executable, "-m", "faal", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": "400"}
+    )
+
+
+def arrays(folder: Path, **changed: object) -> Path:
+    """A data set of three classes in an npz file, with some of its arrays replaced."""
+    rng = np.random.default_rng(0)
+    parts = {
+        "x_train": rng.random((30, 8, 8), dtype=np.float32),
+        "y_train": np.arange(30) % 3,
+        "x_test": rng.random((9, 8, 8), dtype=np.float32),
+        "y_test": np.arange(9) % 3,
+    }
+    np.savez(folder / "data.npz", **(parts | changed))
+    return folder / "data.npz"
+
+
+def network(folder: Path, classes: int = 10) -> Path:
+    """A checkpoint of ours, untrained."""
+    architecture = Architecture(model="small", num_classes=classes, channels=1, width=4)
+    state = {
+        "architecture": {"model": "small", "num_classes": classes, "channels": 1, "width": 4},
+        "classes": [str(c) for c in range(classes)],
+        "weights": build_model(architecture, seed=1).state_dict(),
+        "recipe": {"epsilon": 0.1},
+    }
+    checkpoint.save(folder / "net.pt", state)
+    return folder / "net.pt"
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch pwned",)
+
+
+def truncated_cifar(folder: Path) -> None:
+    base = folder / "cifar-10-batches-py"
+    base.mkdir()
+    content = pickle.dumps({b"data": np.zeros((10, 3072), np.uint8), b"labels": [0] * 10}, protocol=2)
+    for name in [f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]:
+        (base / name).write_bytes(content[:200])
+    (base / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"a"] * 10}, protocol=2))
+
+
+CASES = {
+    "no data": (["train", "debug", "--data", "cifar10:nowhere"], "nowhere"),
+    "truncated data": (["train", "debug", "--data", "cifar10:."], "data_batch_1"),
+    "labels out of range": (["train", "debug", "--data", "npz:labels.npz"], "label"),
+    "images outside [0, 1]": (["train", "debug", "--data", "npz:range.npz"], "255"),
+    "wrong number of classes": (["audit", "net.pt", "--data", "npz:data.npz"], "10 classes"),
+    "unknown data": (["train", "debug", "--data", "digit"], "did you mean 'digits'?"),
+    "unknown recipe": (["train", "digits-small-fal-at", "--data", "digits"], "did you mean 'digits-small-faal-at'?"),
+    "unknown method": (["train", "debug", "--data", "digits", "--method", "trade"], "did you mean 'trades'?"),
+    "unknown model": (["train", "debug", "--data", "digits", "--model", "prn-18"], "did you mean 'prn18'?"),
+    "unknown key on the command line": (["train", "debug", "--data", "digits", "--epoch", "2"], "--epochs"),
+    "unknown key in a recipe": (["train", "mine.yaml", "--data", "digits"], "did you mean 'epsilon'?"),
+    "a number that is none": (["train", "debug", "--data", "digits", "--lr", "fast"], "lr is a number"),
+    "epsilon in pixel levels": (["train", "debug", "--data", "digits", "--epsilon", "8"], "8/255"),
+    "epsilon in pixel levels, audit": (["audit", "net.pt", "--data", "digits", "--epsilon", "8"], "8/255"),
+    "unknown attack": (["audit", "net.pt", "--data", "digits", "--attacks", "autoatack"], "did you mean 'autoattack'?"),
+    "unknown norm": (["audit", "net.pt", "--data", "digits", "--norm", "l7"], "linf"),
+    "no checkpoint": (["audit", "gone.pt", "--data", "digits"], "gone.pt"),
+    "another architecture": (["audit", "weights.pt", "--data", "digits", "--model", "prn18"], "weights.pt"),
+    "foreign weights, no network named": (["audit", "weights.pt", "--data", "digits"], "--model"),
+    "a checkpoint that would run code": (["audit", "evil.pt", "--data", "digits"], "run code"),
+    "a cut checkpoint": (["audit", "cut.pt", "--data", "digits"], "cut"),
+    "a folder that cannot be written": (["train", "debug", "--data", "digits", "--out", "file/run"], "--out"),
+    "a NaN loss": (["train", "debug", "--data", "digits", "--lr", "1e30", "--log-every", "1"], "diverged"),
+    "no such device": (["train", "debug", "--data", "digits", "--device", "tpu"], "auto, cpu or cuda"),
+    "a size that is none": (["train", "debug", "--data", "digits", "--size", "big"], "H,W"),
+    "nothing to report": (["report"], "at least one"),
+    "an unaudited folder": (["report", "."], "audit"),
+    "a comparison without names": (["compare", "a", "b"], "NAME=DIR"),
+    "an unknown command": (["adit"], "audit"),
+}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A folder with everything that the cases refer to."""
+    arrays(tmp_path)
+    (tmp_path / "labels.npz").write_bytes(arrays(tmp_path, y_train=np.arange(30) - 1).read_bytes())
+    (tmp_path / "range.npz").write_bytes(arrays(tmp_path, x_train=np.full((30, 8, 8), 200.0)).read_bytes())
+    arrays(tmp_path)
+    net = network(tmp_path)
+    torch.save(checkpoint.load(net)["weights"], tmp_path / "weights.pt")
+    torch.save({"weights": Evil()}, tmp_path / "evil.pt")
+    (tmp_path / "cut.pt").write_bytes(net.read_bytes()[:500])
+    (tmp_path / "mine.yaml").write_text("epsilom: 8/255\n")
+    (tmp_path / "file").write_text("in the way")
+    truncated_cifar(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_sentence_and_status_2(case: str, desk: Path) -> None:
+    arguments, told = CASES[case]
+    before = {path: path.read_bytes() for path in desk.rglob("*") if path.is_file()}
+    done = faal(*arguments, cwd=desk)
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (desk / "pwned").exists()
+    assert all(path.read_bytes() == content for path, content in before.items())

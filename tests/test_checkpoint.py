@@ -1,0 +1,220 @@
+"""Checkpoints: written whole or not at all, read without running code, the last good one found again."""
+
+import hashlib
+import os
+import pickle
+import random
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import torch
+from torch import nn
+
+from faal import checkpoint
+from faal.errors import InputError
+
+STATE: dict[str, Any] = {
+    "classes": ["cat", "dog"],
+    "weights": {"w": torch.arange(6.0).view(2, 3), "n": torch.tensor(7)},
+    "recipe": {"beta": 6.0, "width": None, "flip": True, "lr": {"0": 0.1}},
+    "training": {"generator": torch.get_rng_state(), "seen": (1, 2.5, "x")},
+}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "run" / "last.pt"
+    checkpoint.save(path, STATE)
+    return path
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_back_as_it_was(saved: Path) -> None:
+    state = checkpoint.load(saved)
+    assert state.pop("format") == checkpoint.FORMAT
+    assert state.keys() == STATE.keys()
+    assert all(torch.equal(state["weights"][name], tensor) for name, tensor in STATE["weights"].items())
+    assert torch.equal(state["training"].pop("generator"), STATE["training"]["generator"])
+    assert state["training"] == {"seen": (1, 2.5, "x")}
+    assert (state["classes"], state["recipe"]) == (STATE["classes"], STATE["recipe"])
+    assert files(saved.parent) == ["last.pt"]
+
+
+def test_networks_and_optimisers_fit_in(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    net(torch.randn(4, 3)).sum().backward()
+    optimizer.step()
+    checkpoint.save(tmp_path / "a.pt", {"net": net.state_dict(), "optimizer": optimizer.state_dict()})
+    state = checkpoint.load(tmp_path / "a.pt")
+    net.load_state_dict(state["net"])
+    optimizer.load_state_dict(state["optimizer"])
+
+
+class TestWriting:
+    @pytest.mark.parametrize("error", [OSError("disk full"), RuntimeError("write failed"), KeyboardInterrupt()])
+    def test_a_crash_in_between_leaves_the_old_file(
+        self, saved: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    ) -> None:
+        before = saved.read_bytes()
+
+        def half(state: object, file: IO[bytes]) -> None:
+            file.write(b"half of a checkpoint")
+            raise error
+
+        monkeypatch.setattr(torch, "save", half)
+        with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else InputError):
+            checkpoint.save(saved, {"weights": {}})
+        assert saved.read_bytes() == before
+
+    def test_a_failed_write_leaves_no_rubbish(self, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(file: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(InputError, match=r"last\.pt cannot be written \(.*No space left.*\); choose another"):
+            checkpoint.save(saved, STATE)
+        assert files(saved.parent) == ["last.pt"]
+        assert checkpoint.load(saved)["classes"] == ["cat", "dog"]
+
+    def test_the_old_file_stands_until_the_new_one_is_on_the_disk(
+        self, saved: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        order: list[str] = []
+        sync, put = os.fsync, os.replace
+        monkeypatch.setattr(os, "fsync", lambda file: (order.append("on disk"), sync(file)))
+        monkeypatch.setattr(os, "replace", lambda a, b: (order.append("in place"), put(a, b)))
+        checkpoint.save(saved, STATE)
+        checkpoint.write_whole(saved.parent / "a.json", b"{}")
+        assert order == ["on disk", "in place"] * 2
+        assert (saved.parent / "a.json").read_bytes() == b"{}"
+
+    @pytest.mark.parametrize(
+        "write", [lambda path: checkpoint.save(path, STATE), lambda path: checkpoint.write_whole(path, b"x")]
+    )
+    def test_an_unwritable_folder(self, tmp_path: Path, write: Callable[[Path], None]) -> None:
+        """Below a regular file nobody can write, not even root."""
+        (tmp_path / "file").write_text("I was here")
+        with pytest.raises(InputError, match=r"cannot be written \(.*\); choose another folder with --out") as caught:
+            write(tmp_path / "file" / "run" / "last.pt")
+        assert "\n" not in str(caught.value)
+        assert (tmp_path / "file").read_text() == "I was here"
+
+
+class TestLatest:
+    def test_of_an_empty_folder(self, tmp_path: Path) -> None:
+        assert checkpoint.load_latest(tmp_path) is None
+        checkpoint.rotate(tmp_path)
+        assert files(tmp_path) == []
+
+    def numbered(self, folder: Path, number: int) -> None:
+        checkpoint.rotate(folder)
+        checkpoint.save(folder / "last.pt", {"number": number})
+
+    def latest(self, folder: Path) -> int:
+        state = checkpoint.load_latest(folder)
+        assert state is not None
+        return int(state["number"])
+
+    def test_two_are_kept(self, tmp_path: Path) -> None:
+        for number in range(4):
+            self.numbered(tmp_path, number)
+            assert self.latest(tmp_path) == number
+        assert files(tmp_path) == ["last.pt", "previous.pt"]
+        assert checkpoint.load(tmp_path / "previous.pt")["number"] == 2
+
+    @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
+    def test_where_the_last_was_cut_off_the_previous_counts(self, tmp_path: Path, share: float) -> None:
+        for number in range(2):
+            self.numbered(tmp_path, number)
+        last = tmp_path / "last.pt"
+        last.write_bytes(last.read_bytes()[: int(share * last.stat().st_size)])
+        assert self.latest(tmp_path) == 0
+
+    def test_a_crash_between_two_checkpoints_loses_none(self, tmp_path: Path) -> None:
+        self.numbered(tmp_path, 5)
+        checkpoint.rotate(tmp_path)
+        assert self.latest(tmp_path) == 5
+
+    def test_both_damaged(self, tmp_path: Path) -> None:
+        self.numbered(tmp_path, 0)
+        last = tmp_path / "last.pt"
+        last.write_bytes(last.read_bytes()[:200])
+        with pytest.raises(InputError, match=r"last\.pt is damaged"):
+            checkpoint.load_latest(tmp_path)
+        (tmp_path / "previous.pt").write_bytes(b"")
+        with pytest.raises(InputError, match=r"previous\.pt is empty"):
+            checkpoint.load_latest(tmp_path)
+
+
+class _Burglar:
+    """Runs a command while it is unpickled."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (self.command,)
+
+
+class TestReading:
+    @pytest.mark.parametrize("write", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state))])
+    @pytest.mark.parametrize("latest", [False, True])
+    def test_code_is_refused_and_does_not_run(
+        self, tmp_path: Path, write: Callable[[object, Path], object], latest: bool
+    ) -> None:
+        state = {"format": checkpoint.FORMAT, "weights": _Burglar(f"touch {tmp_path / 'burgled'}")}
+        path = tmp_path / "last.pt"
+        write(state, path)
+        with pytest.raises(InputError, match="was not loaded") as caught:
+            checkpoint.load_latest(tmp_path) if latest else checkpoint.load(path)
+        assert "\n" not in str(caught.value)
+        assert files(tmp_path) == ["last.pt"]
+        # The bait is real: an unsafe reader falls for it.
+        pickle.loads(pickle.dumps(state))
+        assert files(tmp_path) == ["burgled", "last.pt"]
+
+    def test_a_missing_file(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"none\.pt"):
+            checkpoint.load(tmp_path / "none.pt")
+        with pytest.raises(InputError, match=r"checkpoint"):
+            checkpoint.load(tmp_path)
+
+    @pytest.mark.parametrize("content", [{"w": torch.ones(2)}, [torch.ones(2)], torch.ones(2), {"format": "other/1"}])
+    def test_what_is_not_ours(self, tmp_path: Path, content: object) -> None:
+        torch.save(content, tmp_path / "foreign.pt")
+        with pytest.raises(InputError, match=r"not a checkpoint of this program; .*--model"):
+            checkpoint.load(tmp_path / "foreign.pt")
+
+    def test_damage_anywhere_is_a_sentence(self, saved: Path) -> None:
+        """Cut at a hundred places and with bytes changed at random: it loads, or one sentence says that it does not."""
+        whole, rng = saved.read_bytes(), random.Random(0)
+        damaged = [whole[: len(whole) * k // 100] for k in range(100)]
+        for _ in range(200):
+            changed = bytearray(whole)
+            for _ in range(rng.randint(1, 4)):
+                changed[rng.randrange(len(changed))] = rng.randrange(256)
+            damaged.append(bytes(changed))
+        refused = 0
+        for content in damaged:
+            saved.write_bytes(content)
+            try:
+                assert checkpoint.load(saved)["format"] == checkpoint.FORMAT
+            except InputError as error:
+                assert "\n" not in str(error)
+                assert str(saved) in str(error)
+                refused += 1
+        assert refused >= 100
+
+    def test_it_is_a_zip_archive_of_plain_parts(self, saved: Path) -> None:
+        assert zipfile.is_zipfile(saved)
+
+
+def test_digest(saved: Path) -> None:
+    assert checkpoint.digest(saved) == hashlib.sha256(saved.read_bytes()).hexdigest()

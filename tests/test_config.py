@@ -1,0 +1,317 @@
+"""Recipes: numbers and schedules as they are written, what is refused and in what words, chains of files, the shipped."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from faal.config import Recipe, Schedule, check_epsilon, load_recipe, number, parse_epsilon, recipe_names
+from faal.errors import InputError
+from faal.methods import METHODS
+from faal.models import MODELS
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("8/255", 8 / 255), ("0.031", 0.031), (2, 2.0), (0.5, 0.5), ("1e-3", 1e-3), (" 3 / 4 ", 0.75), ("-1/2", -0.5)],
+)
+def test_numbers(text: object, value: float) -> None:
+    assert number(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "x", "8/255/2", "8//255", True, None, "nan", "inf", "1e999", [1], "1 2"])
+def test_no_numbers(text: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        number(text)
+
+
+def test_a_division_by_zero_is_no_number() -> None:
+    with pytest.raises(InputError, match="epsilon"):
+        parse_epsilon("8/0")
+    with pytest.raises(InputError, match="beta is a number"):
+        Recipe().replace({"beta": "1/0"}, source="test")
+
+
+class TestSchedule:
+    def test_holds_each_value_from_its_start(self) -> None:
+        schedule = Schedule((0.0, 0.5, 0.75), (0.1, 0.01, 0.001))
+        at = [schedule.at(epoch / 200) for epoch in (0, 99, 100, 149, 150, 199)]
+        assert at == [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
+
+    @pytest.mark.parametrize("epochs", [2, 3, 7, 40, 110, 200])
+    def test_milestones_meet_their_epochs_whatever_the_rounding(self, epochs: int) -> None:
+        for milestone in range(1, epochs):
+            schedule = Schedule((0.0, milestone / epochs), (1.0, 2.0))
+            assert [schedule.at(e / epochs) for e in (milestone - 1, milestone)] == [1.0, 2.0]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            {0: 0.1, "1/2": "1/100", 0.75: 0.001},
+            {"3/4": 0.001, "1/2": 0.01, "0": 0.1},
+            "0:0.1,1/2:0.01,3/4:0.001",
+            Schedule((0.0, 0.5, 0.75), (0.1, 0.01, 0.001)),
+        ],
+    )
+    def test_parses(self, text: object) -> None:
+        assert Schedule.parse(text) == Schedule((0.0, 0.5, 0.75), (0.1, 0.01, 0.001))
+
+    def test_a_number_is_constant(self) -> None:
+        assert Schedule.parse("1/4") == Schedule.parse(0.25) == Schedule.constant(0.25)
+        assert Schedule.constant(0.25).at(0.0) == Schedule.constant(0.25).at(0.999) == 0.25
+
+    @pytest.mark.parametrize(
+        "schedule",
+        [Schedule.constant(0.3), Schedule((0.0, 1 / 3, 2 / 3), (0.1, 0.2, 0.0)), Schedule((0.0, 0.05), (0.0, 0.005))],
+    )
+    def test_plain_and_back(self, schedule: Schedule) -> None:
+        through_yaml = yaml.safe_load(yaml.safe_dump(schedule.plain()))
+        assert Schedule.parse(through_yaml) == schedule
+
+    @pytest.mark.parametrize(
+        "text",
+        [{0.5: 1}, {}, "0.1:1", {0: 1, 1: 2}, {0: 1, "2/2": 1}, {0: 1, "1/2": 1, 0.5: 2}, {0: None}, "0:1,", "0:"],
+    )
+    def test_refuses(self, text: object) -> None:
+        with pytest.raises(ValueError, match=r"."):
+            Schedule.parse(text)
+
+    def test_refuses_unequal_lengths(self) -> None:
+        with pytest.raises(ValueError, match="one value per start"):
+            Schedule((0.0, 0.5), (1.0,))
+
+
+class TestEpsilon:
+    def test_reads_fractions(self) -> None:
+        assert parse_epsilon("8/255") == 8 / 255
+
+    def test_pixel_levels_are_noticed(self) -> None:
+        with pytest.raises(InputError, match=r"epsilon 8 is larger than .*did you mean 8/255\?"):
+            parse_epsilon("8")
+        with pytest.raises(InputError, match=r"test: epsilon 8 is larger than .*did you mean 8/255\?"):
+            Recipe().replace({"epsilon": 8}, source="test")
+
+    @pytest.mark.parametrize("text", ["0", "-1/255", "eight", "nan", ""])
+    def test_refuses(self, text: str) -> None:
+        with pytest.raises(InputError, match="epsilon"):
+            parse_epsilon(text)
+
+    def test_the_whole_range_is_allowed(self) -> None:
+        check_epsilon(1.0)
+
+
+class TestSettings:
+    def test_reads_every_type(self) -> None:
+        recipe = Recipe().replace(
+            {
+                "method": "trades",
+                "width": "16",
+                "depth": None,
+                "batch-size": 64.0,
+                "nesterov": "yes",
+                "flip": False,
+                "epsilon": "4/255",
+                "lr": "0:0.2,9/10:0.02",
+                "weight_decay": "2e-4",
+            },
+            source="test",
+        )
+        assert (recipe.method, recipe.width, recipe.depth, recipe.batch_size) == ("trades", 16, None, 64)
+        assert (recipe.nesterov, recipe.flip, recipe.epsilon, recipe.weight_decay) == (True, False, 4 / 255, 2e-4)
+        assert recipe.lr == Schedule((0.0, 0.9), (0.2, 0.02))
+        assert isinstance(recipe.batch_size, int)
+        assert recipe.replace({"width": "none"}, source="test").width is None
+
+    def test_leaves_the_original_alone(self) -> None:
+        recipe = Recipe()
+        recipe.replace({"beta": 1}, source="test")
+        assert recipe.beta == 6.0
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            recipe.beta = 1.0  # type: ignore[misc]
+        with pytest.raises(TypeError):
+            Recipe("trades")  # type: ignore[misc]
+
+    @pytest.mark.parametrize(("key", "nearest"), [("epsilo", "epsilon"), ("step-sise", "step_size"), ("Lr", "lr")])
+    def test_names_the_nearest_key(self, key: str, nearest: str) -> None:
+        with pytest.raises(InputError, match=rf"no setting \(mine.yaml\) '{key}'; did you mean '{nearest}'\?"):
+            Recipe().replace({key: 1}, source="mine.yaml")
+
+    def test_an_unknown_key_far_from_all(self) -> None:
+        with pytest.raises(InputError, match="'qqqq'; .*lists them all"):
+            Recipe().replace({"qqqq": 1}, source="mine.yaml")
+
+    @pytest.mark.parametrize(
+        ("name", "value", "said"),
+        [
+            ("epochs", "many", "a whole number"),
+            ("epochs", 2.5, "a whole number"),
+            ("epochs", None, "a whole number"),
+            ("width", "wide", "a whole number"),
+            ("flip", "perhaps", "true or false"),
+            ("flip", None, "true or false"),
+            ("beta", "six", "a number such as"),
+            ("beta", [6], "a number such as"),
+            ("beta", True, "a number such as"),
+            ("beta", float("nan"), "a number such as"),
+            ("lr", "fast", "a number or a schedule"),
+            ("lr", {"1/2": 0.1}, "a number or a schedule"),
+            ("lr", None, "a number or a schedule"),
+            ("tau", {0: 0.1, 2: 0.5}, "a number or a schedule"),
+        ],
+    )
+    def test_a_value_that_does_not_read(self, name: str, value: object, said: str) -> None:
+        with pytest.raises(InputError, match=rf"^mine\.yaml: {name} is {said}.*, not {re.escape(repr(value))}$"):
+            Recipe().replace({name: value}, source="mine.yaml")
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("epochs", 0),
+            ("batch_size", 1),
+            ("momentum", 1.5),
+            ("weight_decay", -1e-4),
+            ("crop", -1),
+            ("step_size", 2),
+            ("steps", -1),
+            ("beta", -6),
+            ("smoothing", 1),
+            ("smoothing", -0.1),
+            ("average_decay", 1.1),
+            ("average_from", 2),
+            ("log_every", 0),
+            ("checkpoint_every", -1),
+            ("lr", -0.1),
+            ("lr", "0:0.1,1/2:-0.1"),
+            ("tau", -0.5),
+            ("awp_gamma", -0.01),
+            ("average", "weekly"),
+            ("hold_out", "test"),
+            ("select", "best"),
+            ("precision", "float8"),
+            ("statistic", "accuracy"),
+        ],
+    )
+    def test_a_value_out_of_range(self, name: str, value: object) -> None:
+        with pytest.raises(InputError, match=rf"^mine\.yaml: {name} (lies between|is one of|is never negative)"):
+            Recipe().replace({name: value}, source="mine.yaml")
+
+    def test_every_field_has_its_sentence(self) -> None:
+        for item in dataclasses.fields(Recipe):
+            assert re.fullmatch(r"[A-Z].*\.", item.metadata["help"]), item.name
+
+
+class TestFiles:
+    def write(self, path: Path, text: str) -> str:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return str(path)
+
+    def test_a_chain_of_bases(self, tmp_path: Path) -> None:
+        self.write(tmp_path / "deep" / "ground.yaml", "epochs: 7\nbeta: 3\nlr: {0: 0.1, 1/2: 0.01}\n")
+        self.write(tmp_path / "middle.yaml", "base: deep/ground\nbeta: 4\nwidth: 8\n")
+        top = self.write(tmp_path / "top.yaml", "base: middle\nwidth: 16\nepsilon: 4/255\n")
+        recipe = load_recipe(top)
+        assert (recipe.epochs, recipe.beta, recipe.width, recipe.epsilon) == (7, 4.0, 16, 4 / 255)
+        assert recipe.lr == Schedule((0.0, 0.5), (0.1, 0.01))
+        assert recipe.momentum == Recipe().momentum
+
+    def test_a_base_of_its_own(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path / "a.yaml", "base: a\n")
+        with pytest.raises(InputError, match="is its own base"):
+            load_recipe(path)
+
+    def test_a_circle_of_bases_through_folders(self, tmp_path: Path) -> None:
+        self.write(tmp_path / "x" / "a.yaml", "base: ../y/b\n")
+        path = self.write(tmp_path / "y" / "b.yaml", "base: ../x/a\n")
+        with pytest.raises(InputError, match=r"is its own base; remove one `base:` of .*a\.yaml"):
+            load_recipe(path)
+
+    def test_a_missing_base(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path / "a.yaml", "base: nowhere\n")
+        with pytest.raises(InputError, match=r"no recipe file .*nowhere\.yaml; `faal recipes`"):
+            load_recipe(path)
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("- 1\n- 2\n", "`setting: value` lines"),
+            ("", "`setting: value` lines"),
+            ("beta: [1\n", "does not read as YAML"),
+            ("beta: 6\nbetta: 7\n", r"\(odd.yaml\) 'betta'; did you mean 'beta'"),
+            ("beta: much\n", r"^odd.yaml: beta is a number"),
+            ("method: !!python/object/apply:os.system ['true']\n", "does not read as YAML"),
+        ],
+    )
+    def test_a_file_that_is_no_recipe(self, tmp_path: Path, text: str, said: str) -> None:
+        with pytest.raises(InputError, match=said) as caught:
+            load_recipe(self.write(tmp_path / "odd.yaml", text))
+        assert "\n" not in str(caught.value)
+
+    def test_what_is_no_file_at_all(self, tmp_path: Path) -> None:
+        (tmp_path / "folder.yaml").mkdir()
+        (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00\x81")
+        for name in ("folder.yaml", "bytes.yaml"):
+            with pytest.raises(InputError, match="does not read as YAML"):
+                load_recipe(str(tmp_path / name))
+
+    def test_an_unknown_name(self) -> None:
+        with pytest.raises(InputError, match=r"no recipe 'cifar10-prn18-faal-tradse'; did you mean '.*faal-trades'\?"):
+            load_recipe("cifar10-prn18-faal-tradse")
+
+    def test_the_files_others_start_from_are_no_recipes(self) -> None:
+        assert not [name for name in recipe_names() if "_" in name]
+        with pytest.raises(InputError, match="no recipe 'cifar10-prn18-_scratch'"):
+            load_recipe("cifar10-prn18-_scratch")
+
+
+STUDIES = ("cifar10-prn18", "cifar10-wrn34-10", "cifar100-rn18", "digits-small")
+OF_THE_PAPER = (
+    "pgd-at trades mart at-awp trades-awp faal-at faal-trades faal-mart faal-at-awp faal-trades-awp".split()  # noqa: SIM905
+)
+
+
+class TestShipped:
+    @pytest.mark.parametrize("name", recipe_names())
+    def test_parses_and_names_what_exists(self, name: str) -> None:
+        recipe = load_recipe(name)
+        assert recipe.method in METHODS
+        assert recipe.model in MODELS
+        method = name.removesuffix("-repair").removeprefix(next((s for s in STUDIES if name.startswith(s)), "") + "-")
+        assert recipe.method == ("faal-at" if name == "debug" else method)
+        assert recipe.epochs == (2 if name.endswith("-repair") or name == "debug" else recipe.epochs)
+        assert Recipe().replace(recipe.plain(), source="plain") == recipe
+        assert Recipe().replace(yaml.safe_load(yaml.safe_dump(recipe.plain())), source="YAML") == recipe
+
+    def test_every_row_has_both(self) -> None:
+        wanted = {f"{study}-{method}" for study in STUDIES for method in (*OF_THE_PAPER, "standard")}
+        wanted |= {f"{study}-{method}-repair" for study in STUDIES for method in OF_THE_PAPER}
+        assert wanted | {"debug"} <= set(recipe_names())
+
+    @pytest.mark.parametrize("study", ["cifar10-prn18", "cifar10-wrn34-10"])
+    def test_the_papers_constants_on_cifar10(self, study: str) -> None:
+        scratch, repair = load_recipe(f"{study}-faal-trades"), load_recipe(f"{study}-faal-trades-repair")
+        for recipe in (scratch, repair):
+            assert (recipe.epsilon, recipe.step_size, recipe.steps, recipe.beta) == (8 / 255, 2 / 255, 10, 6)
+            assert (recipe.batch_size, recipe.momentum, recipe.weight_decay) == (128, 0.9, 5e-4)
+            assert (recipe.crop, recipe.flip, recipe.smoothing, recipe.statistic) == (4, True, 0, "margin")
+        assert [repair.lr.at(e / 2) for e in range(2)] == [0.01, 0.001]
+        assert repair.tau == Schedule.constant(0.5)
+        epochs = (0, 99, 100, 149, 150, 199)
+        assert scratch.epochs == 200
+        assert [scratch.lr.at(e / 200) for e in epochs] == [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
+        assert [scratch.tau.at(e / 200) for e in epochs] == [0, 0, 0.25, 0.25, 0.5, 0.5]
+        assert (scratch.average, scratch.average_from) == ("epoch", 0.5)
+
+    def test_the_papers_constants_on_cifar100(self) -> None:
+        scratch, repair = load_recipe("cifar100-rn18-faal-at"), load_recipe("cifar100-rn18-faal-at-repair")
+        assert scratch.epochs == 100
+        assert [scratch.lr.at(e / 100) for e in (0, 74, 75, 89, 90, 99)] == [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
+        assert scratch.tau.at(0.99) == repair.tau.at(0.0) == 0.05
+
+    def test_awp_as_published(self) -> None:
+        assert load_recipe("cifar10-wrn34-10-at-awp").awp_gamma == Schedule.constant(0.01)
+        trades = load_recipe("cifar10-wrn34-10-trades-awp").awp_gamma
+        assert [trades.at(e / 200) for e in (0, 9, 10, 199)] == [0, 0, 0.005, 0.005]  # a warm-up of 10 epochs
+        assert load_recipe("cifar10-wrn34-10-faal-at-awp-repair").awp_gamma == Schedule.constant(0.005)

@@ -1,4 +1,4 @@
-"""Recipes: numbers and schedules as they are written, what is refused and in what words, chains of files, the shipped."""
+"""Recipes: numbers and schedules as they are written, what is refused and how, chains of files, the shipped ones."""
 
 import dataclasses
 import re
@@ -139,7 +139,7 @@ class TestSettings:
             Recipe().replace({key: 1}, source="mine.yaml")
 
     def test_an_unknown_key_far_from_all(self) -> None:
-        with pytest.raises(InputError, match="'qqqq'; .*lists them all"):
+        with pytest.raises(InputError, match=r"'qqqq'; .*lists them all"):
             Recipe().replace({"qqqq": 1}, source="mine.yaml")
 
     @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def test_a_thousand_problems_are_solved_exactly(classes: int) -> None:
     assert bool((w > 0).all())
     assert float((w.sum(dim=-1) - 1).abs().max()) <= 1e-12
     assert float((kl(u, w) - tau).abs().max()) <= 1e-9
-    for l, radius, centre, weights in zip(losses.numpy(), tau.tolist(), u.numpy(), w.numpy(), strict=True):
-        gap = (oracles.kldro_dual(l, radius, centre) - weights @ l) / np.ptp(l)
+    for values, radius, centre, weights in zip(losses.numpy(), tau.tolist(), u.numpy(), w.numpy(), strict=True):
+        gap = (oracles.kldro_dual(values, radius, centre) - weights @ values) / np.ptp(values)
         assert -1e-12 <= gap <= 1e-10
 
 
@@ -55,8 +55,8 @@ def test_a_thousand_problems_are_solved_exactly(classes: int) -> None:
 def test_a_root_finder_gives_the_same_weights(classes: int) -> None:
     losses, tau, u = problems(classes, 10, seed=2)
     w = solve_kldro(losses, tau, reference=u)
-    for l, radius, centre, weights in zip(losses.numpy(), tau.tolist(), u.numpy(), w.numpy(), strict=True):
-        np.testing.assert_allclose(weights, oracles.kldro(l, radius, centre), rtol=2e-6, atol=1e-12)
+    for values, radius, centre, weights in zip(losses.numpy(), tau.tolist(), u.numpy(), w.numpy(), strict=True):
+        np.testing.assert_allclose(weights, oracles.kldro(values, radius, centre), rtol=2e-6, atol=1e-12)
 
 
 def test_a_convex_solver_agrees() -> None:
@@ -69,11 +69,11 @@ def test_a_convex_solver_agrees() -> None:
         losses, tau, u = problems(classes, 15, seed=3)
         losses = losses / (losses.amax(dim=-1, keepdim=True) - losses.amin(dim=-1, keepdim=True))
         w = solve_kldro(losses, tau, reference=u)
-        for l, radius, centre, weights in zip(losses.numpy(), tau.tolist(), u.numpy(), w.numpy(), strict=True):
+        for values, radius, centre, weights in zip(losses.numpy(), tau.tolist(), u.numpy(), w.numpy(), strict=True):
             point = cvxpy.Variable(classes, nonneg=True)
             ball = cvxpy.sum(cvxpy.kl_div(centre, point)) <= radius
-            cvxpy.Problem(cvxpy.Maximize(l @ point), [cvxpy.sum(point) == 1, ball]).solve(solver=cvxpy.CLARABEL)
-            assert abs(l @ point.value - l @ weights) <= 2e-6
+            cvxpy.Problem(cvxpy.Maximize(values @ point), [cvxpy.sum(point) == 1, ball]).solve(solver=cvxpy.CLARABEL)
+            assert abs(values @ point.value - values @ weights) <= 2e-6
             excesses.append(oracles.divergence(centre, point.value) - radius)
     assert len(excesses) == 60
     assert max(excesses) <= 3e-5
@@ -85,22 +85,22 @@ def test_a_general_solver_finds_nothing_better() -> None:
     losses = losses / (losses.amax(dim=-1, keepdim=True) - losses.amin(dim=-1, keepdim=True))
     tau = tau.clamp(max=1.0)
     w = solve_kldro(losses, tau, reference=u)
-    for l, radius, centre, weights in zip(losses.numpy(), tau.tolist(), u.numpy(), w.numpy(), strict=True):
+    for values, radius, centre, weights in zip(losses.numpy(), tau.tolist(), u.numpy(), w.numpy(), strict=True):
         ball = {
             "type": "ineq",
             "fun": lambda x, c=centre, r=radius: r - np.sum(c * np.log(c / x)),
             "jac": lambda x, c=centre: c / x,
         }
         found = minimize(
-            lambda x, l=l: -l @ x,
+            lambda x, v=values: -v @ x,
             centre,
-            jac=lambda x, l=l: -l,
+            jac=lambda x, v=values: -v,
             bounds=[(1e-6, 1)] * 6,
             constraints=[{"type": "eq", "fun": lambda x: x.sum() - 1, "jac": np.ones_like}, ball],
             method="SLSQP",
             options={"ftol": 1e-12, "maxiter": 500},
         )
-        assert -found.fun == pytest.approx(l @ weights, abs=1e-7)
+        assert -found.fun == pytest.approx(values @ weights, abs=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -252,8 +252,8 @@ def test_a_batch_is_its_problems_one_by_one() -> None:
     losses, tau, u = problems(17, 12, seed=7)
     w = solve_kldro(losses.view(3, 4, 17), tau.view(3, 4), reference=u.view(3, 4, 17))
     assert w.shape == (3, 4, 17)
-    for row, l, radius, centre in zip(w.view(12, 17), losses, tau, u, strict=True):
-        torch.testing.assert_close(row, solve_kldro(l, float(radius), reference=centre), rtol=1e-13, atol=0)
+    for row, values, radius, centre in zip(w.view(12, 17), losses, tau, u, strict=True):
+        torch.testing.assert_close(row, solve_kldro(values, float(radius), reference=centre), rtol=1e-13, atol=0)
     shared = solve_kldro(losses, 0.3, reference=u[1])
     torch.testing.assert_close(shared[5], solve_kldro(losses[5], 0.3, reference=u[1]), rtol=1e-13, atol=0)
 

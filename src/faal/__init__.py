@@ -1,8 +1,8 @@
 """FAAL: robust fairness in image classification. Audit a classifier class by class, repair it, train without the flaw.
 
-    faal.solve_kldro(losses, tau)          the worst class distribution within a ball, exactly
-    faal.FAAL(num_classes, tau)            phase 2 as three lines in anybody's training loop
-    faal.audit(model, images, labels)      class-wise robust accuracy with intervals
+faal.solve_kldro(losses, tau)          the worst class distribution within a ball, exactly
+faal.FAAL(num_classes, tau)            phase 2 as three lines in anybody's training loop
+faal.audit(model, images, labels)      class-wise robust accuracy with intervals
 """
 
 from importlib import import_module

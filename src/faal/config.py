@@ -88,9 +88,7 @@ class Recipe:
 
     method: str = _setting("pgd-at", "What is trained, a row of `faal methods`.")
     model: str = _setting("prn18", "The network: prn18, rn18, wrn34-10, small, or your own as module:function.")
-    width: int | None = _setting(
-        None, "Channels of the first stage (wrn: widening factor); the model's own if unset."
-    )
+    width: int | None = _setting(None, "Channels of the first stage (wrn: widening factor); the model's own if unset.")
     depth: int | None = _setting(None, "Depth of the network; the model's own if unset.")
     normalize: str = _setting("none", "Normalisation inside the network: none, cifar10, cifar100, or MEAN:STD.")
 
@@ -124,9 +122,7 @@ class Recipe:
 
     precision: str = _setting("auto", "Arithmetic of training: float32, bf16, or auto (bf16 on GPUs that have it).")
     log_every: int = _setting(20, "Steps between two writes of metrics.jsonl; each step is logged.")
-    checkpoint_every: float = _setting(
-        300.0, "Seconds between checkpoints inside an epoch; each epoch ends with one."
-    )
+    checkpoint_every: float = _setting(300.0, "Seconds between checkpoints inside an epoch; each epoch ends with one.")
 
     def __post_init__(self) -> None:
         choices = {

@@ -11,7 +11,7 @@ from faal.audit.attacks import NAMES as ATTACKS
 from faal.audit.compare import Comparison, compare
 from faal.audit.intervals import Interval, clopper_pearson, mean_interval, pooled_interval, worst_class_interval
 from faal.audit.result import AttackResult, AuditResult, ClassEstimate, Estimate, WorstClass
-from faal.audit.run import audit
+from faal.audit.run import audit, audit_share
 from faal.audit.tables import comparison_table, table
 from faal.audit.verdicts import Verdicts
 
@@ -26,6 +26,7 @@ __all__ = [
     "Verdicts",
     "WorstClass",
     "audit",
+    "audit_share",
     "clopper_pearson",
     "compare",
     "comparison_table",

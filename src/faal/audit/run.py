@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from faal.audit.attacks import CLEAN, attacks_named
-from faal.audit.blocks import Progress, Source, Subject
+from faal.audit.blocks import Progress, Source, Subject, attack_blocks, clean_blocks
 from faal.audit.checks import check_labels, check_model, check_settings, check_threat, remarks
 from faal.audit.conditions import exact_float32, kept_generators
 from faal.audit.findings import investigate
@@ -93,21 +93,9 @@ def audit(
     model = model.module if isinstance(model, DistributedDataParallel) else model
     source = _source(images)
     width = None if classes is None else len(classes)
-    label = as_labels(labels, "labels")
-    check_labels(label, len(source), width)
-    index = _drawn(len(source), limit, seed)
     told = {"name": type(model).__name__, **_plain(model_record)}
-    subject = Subject(
-        model=Pieces(model, batch_size or block_size),
-        images=source,
-        labels=label[index],
-        index=index,
-        device=next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu")),
-        epsilon=float(epsilon),
-        seed=seed,
-        block_size=block_size,
-        key=_digest(model, told),
-    )
+    subject = _subject(model, source, labels, width, epsilon, seed, block_size, batch_size, limit, told)
+    index = subject.index
     if len(set(processes.gather_objects(subject.key))) > 1:
         raise InputError("the processes hold different weights; give all of them the same before the audit")
 
@@ -155,6 +143,67 @@ def audit(
     if out is not None and processes.is_main():
         result.write(Path(out))
     return result
+
+
+def audit_share(
+    model: nn.Module,
+    images: Tensor | ArrayLike | Source,
+    labels: Tensor | ArrayLike,
+    *,
+    rank: int,
+    world_size: int,
+    out: Path | str,
+    attacks: str | Iterable[str] = ("clean", "pgd20", "cw20"),
+    epsilon: float = 8 / 255,
+    seed: int = 0,
+    block_size: int = 250,
+    batch_size: int | None = None,
+    limit: int | None = None,
+    model_record: Mapping[str, Any] | None = None,
+) -> None:
+    """Work off the share `rank` of `world_size` of an audit's blocks and keep them in `out`.
+
+    For processes or machines that share a folder and nothing else. Once all shares are done, `audit` with the same
+    arguments and the same `out` finds every block finished and only counts. The arguments are those of `audit`.
+    """
+    check_threat("linf", epsilon)
+    check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=0.95, engine="reference")
+    check_model(model)
+    told = {"name": type(model).__name__, **_plain(model_record)}
+    subject = _subject(model, _source(images), labels, None, epsilon, seed, block_size, batch_size, limit, told)
+    with attacked(model), exact_float32(subject.device), kept_generators():
+        clean = clean_blocks(subject, rank=rank, world_size=world_size)
+        for attack in attacks_named(attacks):
+            attack_blocks(subject, attack, clean, folder=Path(out) / "blocks", rank=rank, world_size=world_size)
+
+
+def _subject(
+    model: nn.Module,
+    source: Source,
+    labels: Tensor | ArrayLike,
+    width: int | None,
+    epsilon: float,
+    seed: int,
+    block_size: int,
+    batch_size: int | None,
+    limit: int | None,
+    told: Mapping[str, Any],
+) -> Subject:
+    """What is audited, checked."""
+    label = as_labels(labels, "labels")
+    check_labels(label, len(source), width)
+    index = _drawn(len(source), limit, seed)
+    return Subject(
+        model=Pieces(model, batch_size or block_size),
+        images=source,
+        labels=label[index],
+        index=index,
+        device=next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu")),
+        epsilon=float(epsilon),
+        seed=seed,
+        block_size=block_size,
+        key=_digest(model, told),
+    )
 
 
 def _source(images: Tensor | ArrayLike | Source) -> Source:

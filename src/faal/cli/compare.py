@@ -14,8 +14,8 @@ def compare(
 ) -> None:
     """Compare two networks, or two methods over several seeds: paired by sample within a seed, by seed across.
 
-        faal compare base=runs/base repaired=runs/repaired
-        faal compare at=runs/at-1,runs/at-2,runs/at-3 faal=runs/faal-1,runs/faal-2,runs/faal-3
+    faal compare base=runs/base repaired=runs/repaired
+    faal compare at=runs/at-1,runs/at-2,runs/at-3 faal=runs/faal-1,runs/faal-2,runs/faal-3
     """
     from faal.audit import compare as run
     from faal.audit import comparison_table

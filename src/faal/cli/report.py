@@ -8,10 +8,10 @@ from rich.console import Console
 
 
 def report(
-    *directories: Annotated[
-        Path, Parameter(help="Folders that hold audit.json; the first is before, the last after.")
-    ],
-    out: Annotated[Path | None, Parameter(help="The page; report.html in the folder, comparison.html in the last of several.")] = None,
+    *directories: Annotated[Path, Parameter(help="Folders that hold audit.json; the first is before, the last after.")],
+    out: Annotated[
+        Path | None, Parameter(help="The page; report.html in the folder, comparison.html in the last of several.")
+    ] = None,
 ) -> None:
     """Write the page again, from the files of one run or of several side by side.
 

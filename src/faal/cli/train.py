@@ -59,9 +59,7 @@ def train(
 
 
 def repair(
-    checkpoint: Annotated[
-        Path, Parameter(help="A checkpoint, a run's folder, or foreign weights (with --model).")
-    ],
+    checkpoint: Annotated[Path, Parameter(help="A checkpoint, a run's folder, or foreign weights (with --model).")],
     recipe: RecipeName,
     /,
     *,

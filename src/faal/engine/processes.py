@@ -5,6 +5,7 @@ is the identity, so that no caller asks which of the two it is.
 """
 
 import os
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -94,4 +95,6 @@ def parallel(net: nn.Module) -> nn.Module:
         return views
     device = next(net.parameters()).device
     ids = [device.index] if device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(views, device_ids=ids, broadcast_buffers=False)
+    with warnings.catch_warnings():  # of the argument's name, which newer versions of PyTorch change
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.parallel.DistributedDataParallel(views, device_ids=ids, broadcast_buffers=False)

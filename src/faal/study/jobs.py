@@ -24,8 +24,6 @@ class Job:
     """What the bar says when it is done."""
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
-    weight: float = 1.0
-    """Its share of the bar, as a multiple of the others'."""
 
 
 def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None) -> list[Any]:
@@ -41,7 +39,7 @@ def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None)
         progress_bar() as bar,
         ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool,
     ):
-        task = bar.add_task(title, total=sum(job.weight for job in jobs), note="")
+        task = bar.add_task(title, total=len(jobs), note="")
         started = {pool.submit(job.function, *job.arguments): job for job in jobs}
         try:
             pending = set(started)
@@ -49,7 +47,7 @@ def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None)
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()
-                    bar.update(task, advance=started[future].weight, note=started[future].title)
+                    bar.update(task, advance=1, note=started[future].title)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

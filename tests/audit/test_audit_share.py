@@ -1,0 +1,37 @@
+"""An audit shared out over processes that have a folder in common and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from faal.audit import audit, audit_share
+from faal.audit import blocks as audit_blocks
+
+QUICK: dict[str, Any] = {"attacks": "pgd5,cw5", "epsilon": 0.15, "block_size": 16, "seed": 3}
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_shares_put_together_are_the_audit(
+    world_size: int, problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = audit(problem.net, problem.images, problem.labels, **QUICK)
+    for rank in range(world_size):
+        audit_share(problem.net, problem.images, problem.labels, rank=rank, world_size=world_size, out=tmp_path, **QUICK)
+
+    def judged_again(*_: object, **__: object) -> None:
+        raise AssertionError("a finished block was attacked again")
+
+    monkeypatch.setattr(audit_blocks, "judge_attack", judged_again)
+    together = audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
+    assert alone.attacks.keys() == together.attacks.keys()
+    for name in alone.attacks:
+        assert np.array_equal(alone.verdicts.predicted[name], together.verdicts.predicted[name])
+
+
+def test_a_share_works_on_its_blocks_alone(problem: Any, tmp_path: Path) -> None:
+    audit_share(problem.net, problem.images, problem.labels, rank=1, world_size=2, out=tmp_path, **QUICK)
+    assert sorted(path.name for path in (tmp_path / "blocks").iterdir()) == [
+        "cw5-00001.npz", "cw5-00003.npz", "pgd5-00001.npz", "pgd5-00003.npz",
+    ]  # fmt: skip

@@ -1,0 +1,45 @@
+"""What a result says about its making."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+import faal
+from faal.engine.environment import environment
+
+CPU = torch.device("cpu")
+
+
+def test_it_says_what_it_was_made_with() -> None:
+    made = environment(CPU)
+    assert made["packages"]["torch"] == torch.__version__
+    assert made["packages"]["faal"] == faal.__version__
+    assert None not in made["packages"].values()
+    assert (made["device"], made["processes"]) == ("cpu", 1)
+    assert made["threads"] == torch.get_num_threads()
+    assert json.loads(json.dumps(made)) == made
+
+
+def test_the_command_carries_no_path_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/somewhere/bin/faal", "train", "debug", "--seed", "1"])
+    assert environment(CPU)["command"] == "faal train debug --seed 1"
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("git"), subprocess.CalledProcessError(128, "git")])
+def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    assert environment(CPU)["commit"] is None
+
+
+def test_without_procfs_it_still_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    assert isinstance(environment(CPU)["processor"], str)

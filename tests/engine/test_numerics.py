@@ -1,0 +1,77 @@
+"""Device, precision and memory format."""
+
+import pytest
+import torch
+from torch import nn
+
+from faal.engine.numerics import Numerics, pick_device
+from faal.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+class TestDevice:
+    def test_cpu(self) -> None:
+        assert pick_device("cpu") == CPU
+
+    def test_auto_without_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        assert pick_device("auto") == CPU
+
+    def test_cuda_without_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(InputError, match="--device cuda: PyTorch sees no GPU"):
+            pick_device("cuda")
+
+    def test_each_process_takes_its_own_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        chosen: list[int] = []
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: chosen[-1])
+        monkeypatch.setenv("LOCAL_RANK", "3")
+        assert pick_device("auto") == torch.device("cuda", 3)
+        monkeypatch.delenv("LOCAL_RANK")
+        assert pick_device("cuda") == torch.device("cuda", 0)
+
+    @pytest.mark.parametrize("name", ["gpu", "cuda:7", ""])
+    def test_no_such_device(self, name: str) -> None:
+        with pytest.raises(InputError, match="--device is auto, cpu or cuda"):
+            pick_device(name)
+
+
+class TestPrecision:
+    @pytest.mark.parametrize(("precision", "bf16"), [("float32", False), ("bf16", True), ("auto", False)])
+    def test_on_a_cpu(self, precision: str, bf16: bool) -> None:
+        numerics = Numerics.choose(precision, CPU)
+        assert numerics.bf16 is bf16
+        assert numerics.name == ("bf16" if bf16 else "float32")
+
+    @pytest.mark.parametrize("capable", [False, True])
+    def test_auto_on_a_gpu(self, monkeypatch: pytest.MonkeyPatch, capable: bool) -> None:
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: capable)
+        assert Numerics.choose("auto", torch.device("cuda", 0)).bf16 is capable
+        assert not Numerics.choose("float32", torch.device("cuda", 0)).bf16
+
+    def test_the_context_of_a_forward(self) -> None:
+        net, x = nn.Linear(3, 2), torch.ones(1, 3)
+        with Numerics(device=CPU, bf16=False).autocast():
+            assert net(x).dtype == torch.float32
+        with Numerics(device=CPU, bf16=True).autocast():
+            assert net(x).dtype == torch.bfloat16
+        assert net(x).dtype == torch.float32
+
+    def test_moved_weights_are_seen_within_one_context(self) -> None:
+        """A cached cast would answer with the weights from before AWP moved them."""
+        net, x = nn.Linear(3, 2, bias=False), torch.ones(1, 3)
+        with Numerics(device=CPU, bf16=True).autocast():
+            before = net(x)
+            with torch.no_grad():
+                net.weight.add_(1.0)
+            torch.testing.assert_close(net(x), before + 3, rtol=0.02, atol=0)
+
+
+def test_the_network_lies_as_convolutions_like() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    placed = Numerics(device=CPU, bf16=False).place(net)
+    assert placed is net
+    assert net[0].weight.is_contiguous(memory_format=torch.channels_last)

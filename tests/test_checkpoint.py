@@ -71,8 +71,9 @@ class TestWriting:
         with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else InputError):
             checkpoint.save(saved, {"weights": {}})
         assert saved.read_bytes() == before
+        assert files(saved.parent) == ["last.pt"]
 
-    def test_a_failed_write_leaves_no_rubbish(self, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_full_disk(self, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(file: int) -> None:
             raise OSError(28, "No space left on device")
 

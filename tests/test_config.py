@@ -46,6 +46,9 @@ class TestSchedule:
             schedule = Schedule((0.0, milestone / epochs), (1.0, 2.0))
             assert [schedule.at(e / epochs) for e in (milestone - 1, milestone)] == [1.0, 2.0]
 
+    def test_a_rounded_start_still_meets_its_epoch(self) -> None:
+        assert Schedule.parse("0:1,0.6666666667:2").at(2 / 3) == 2
+
     @pytest.mark.parametrize(
         "text",
         [

@@ -76,6 +76,19 @@ def test_algorithm_1_by_hand(recipe: Recipe) -> None:
         torch.testing.assert_close(moved, before - 0.05 * gradient, rtol=1e-4, atol=1e-6)
 
 
+def test_trades_by_hand(recipe: Recipe) -> None:
+    """CE(clean) + beta KL(clean || adversarial), two forwards in training mode."""
+    settings = replace(recipe, method="trades", beta=5.0)
+    learner = make_learner(settings, toy_split([10] * 4), 4)
+    batch = first_batch(settings, [10] * 4)
+    adversarial = find_adversarial(learner, batch, START)
+    net = copy.deepcopy(learner.net)
+    p, q = net(batch.images).double().softmax(dim=1), net(adversarial).double().softmax(dim=1)
+    own = p.gather(1, batch.labels[:, None]).squeeze(1)
+    expected = (-own.log() + 5 * (p * (p / q).log()).sum(dim=1)).mean()
+    assert float(train_step(learner, batch, START).loss) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.9])
 @pytest.mark.parametrize("name", BASES)
 def test_with_tau_zero_it_is_bit_for_bit_its_base(recipe: Recipe, name: str, smoothing: float) -> None:

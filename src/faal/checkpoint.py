@@ -35,9 +35,10 @@ def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            beside.unlink()
         raise InputError(f"{path} cannot be written ({_short(error)}); choose another folder with --out") from None
+    finally:
+        with suppress(OSError):  # what an error or an interrupt left; after a success there is nothing
+            beside.unlink()
 
 
 def write_whole(path: Path, data: bytes) -> None:

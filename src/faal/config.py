@@ -72,10 +72,13 @@ class Schedule:
         """As YAML writes it."""
         if len(self.values) == 1:
             return self.values[0]
-        return {
-            str(Fraction(start).limit_denominator(1000)): value
-            for start, value in zip(self.starts, self.values, strict=True)
-        }
+        return {_as_written(start): value for start, value in zip(self.starts, self.values, strict=True)}
+
+
+def _as_written(start: float) -> str:
+    """A start as a short fraction where it is one, so that 1/3 does not become 0.3333333333333333."""
+    fraction = Fraction(start).limit_denominator(1000)
+    return str(fraction) if float(fraction) == start else repr(start)
 
 
 def _setting(default: Any, text: str) -> Any:

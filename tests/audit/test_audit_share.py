@@ -18,7 +18,9 @@ def test_shares_put_together_are_the_audit(
 ) -> None:
     alone = audit(problem.net, problem.images, problem.labels, **QUICK)
     for rank in range(world_size):
-        audit_share(problem.net, problem.images, problem.labels, rank=rank, world_size=world_size, out=tmp_path, **QUICK)
+        audit_share(
+            problem.net, problem.images, problem.labels, rank=rank, world_size=world_size, out=tmp_path, **QUICK
+        )
 
     def judged_again(*_: object, **__: object) -> None:
         raise AssertionError("a finished block was attacked again")

@@ -1,5 +1,6 @@
 """Projected gradient ascent: every step against NumPy on a linear softmax model, the box, the ball, the traps."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -31,21 +32,21 @@ class Linear(nn.Module):
 @pytest.fixture
 def model() -> Linear:
     generator = torch.Generator().manual_seed(1)
-    weight, bias = (torch.randn(shape, dtype=torch.float64, generator=generator) for shape in ((4, 6), (4,)))
+    weight, bias = (torch.randn(shape, dtype=torch.float64, generator=generator) for shape in ((6, 20), (6,)))
     return Linear(weight, bias)
 
 
 @pytest.fixture
 def images() -> Tensor:
-    """Of 1 x 2 x 3 pixels, a few of them at 0 and 1."""
-    images = torch.rand(9, 1, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    """Of 1 x 4 x 5 pixels, a few of them at 0 and 1."""
+    images = torch.rand(9, 1, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     images[0], images[1] = 0.0, 1.0
     return images
 
 
 # Without KL from the image itself, where it is flat: the first gradient is rounding noise.
 PAIRS = [(loss, start) for loss in LOSSES for start in STARTS if (loss, start) != ("kl", "zero")]
-LABELS = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 0])
+LABELS = torch.arange(9) % 6
 
 
 def noise_for(start: str, images: Tensor) -> Tensor:
@@ -113,6 +114,15 @@ def test_steps_by_hand(model: Linear, images: Tensor, loss: str, start: str, ste
         step=np.broadcast_to(np.asarray(step_size), 9)[:, None],
     )
     np.testing.assert_allclose(found.flatten(1).numpy(), expected, rtol=0, atol=1e-12)
+
+
+def test_three_losses_are_three_attacks(model: Linear, images: Tensor) -> None:
+    noise = noise_for("uniform", images)
+    found = [
+        pgd(model, images, LABELS, epsilon=EPSILON, step_size=STEP, steps=7, loss=loss, noise=noise) for loss in LOSSES
+    ]
+    for one, other in itertools.combinations(found, 2):
+        assert int((one != other).sum()) > 5
 
 
 @pytest.mark.parametrize("start", list(STARTS))

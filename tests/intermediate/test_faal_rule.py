@@ -63,7 +63,11 @@ class TestBalanced:
     @pytest.mark.parametrize("frequencies", [None, "counts", "shares"])
     def test_tau_zero_is_exactly_one(self, classes: int, frequencies: str | None) -> None:
         """Bit for bit, whichever classes are present: the base method."""
-        equal = {None: None, "counts": torch.full((classes,), 480), "shares": torch.full((classes,), 1 / classes)}
+        equal = {
+            None: None,
+            "counts": torch.full((classes,), 480),
+            "shares": torch.full((classes,), 1 / classes, dtype=torch.float64),
+        }
         rule = FAAL(classes, tau=0.0, frequencies=equal[frequencies])
         generator = torch.Generator().manual_seed(classes)
         for absent in range(classes):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.conftest import toy_data
 
 from faal import checkpoint
 from faal.config import Recipe, Schedule
@@ -16,6 +15,7 @@ from faal.models import Architecture, build_model
 from faal.train import loop
 from faal.train.loop import Outcome, train
 from faal.train.selection import HeldOutAccuracy
+from tests.conftest import toy_data
 
 CPU = torch.device("cpu")
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from tests.conftest import toy_split
 
 from faal.engine.numerics import Numerics
 from faal.errors import InputError
 from faal.models import Architecture, build_model
 from faal.train.selection import RULES, HeldOutAccuracy, held_out_accuracy
+from tests.conftest import toy_split
 
 CPU = Numerics.choose("float32", torch.device("cpu"))
 

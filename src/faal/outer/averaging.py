@@ -69,4 +69,8 @@ class WeightAverage:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self.updates = state["updates"]
-        self.shadow = [old.to(new.device) for old, new in zip(state["shadow"], self._tensors(), strict=False)]
+        shadow, tensors = state["shadow"], self._tensors()
+        if not shadow:  # nothing was averaged yet
+            self.shadow = []
+        else:
+            self.shadow = [old.to(new.device) for old, new in zip(shadow, tensors, strict=True)]

@@ -70,3 +70,19 @@ def test_nobody_standing_is_no_work(problem) -> None:  # type: ignore[no-untyped
     nobody = torch.zeros(60, dtype=torch.bool)
     for name in ("pgd3", "autoattack"):
         assert torch.equal(run(attack_named(name), problem, nobody), problem.images)
+
+
+def test_several_starts_only_add_successes_and_the_first_is_that_of_one(problem) -> None:  # type: ignore[no-untyped-def]
+    standing = torch.ones(len(problem.labels), dtype=torch.bool)
+    found = {}
+    for name in ("cw2", "cw2x1", "cw2x4"):
+        images = attack_named(name).run(
+            problem.net, problem.images, problem.labels, standing=standing, epsilon=0.1, seed=5, num_classes=5, warn=print
+        )
+        with torch.no_grad():
+            found[name] = problem.net(images).argmax(dim=1) != problem.labels
+        assert (images - problem.images).abs().max() <= 0.1 + 1e-6
+    assert torch.equal(found["cw2"], found["cw2x1"])
+    assert (found["cw2x4"] | ~found["cw2"]).all()
+    assert found["cw2x4"].sum() > found["cw2"].sum()
+    assert attack_named("cw2x4").parameters(epsilon=0.1, num_classes=5)["restarts"] == 4

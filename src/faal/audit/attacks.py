@@ -16,7 +16,7 @@ CLEAN = "clean"
 """The images as they are. Every audit begins with it: an attack starts from the samples that are correct here."""
 
 NAMES = (CLEAN, "pgd20", "cw20", "autoattack")
-"""The usual names; `pgd` and `cw` take any number of steps."""
+"""The usual names; `pgd` and `cw` take any number of steps, and `x5` behind it for five random starts."""
 
 
 class Attack(Protocol):
@@ -60,14 +60,16 @@ class Attack(Protocol):
 
 @dataclass(frozen=True)
 class GradientAttack:
-    """PGD for evaluation: one uniform random start, steps of epsilon/4, any iterate's success kept.
+    """PGD for evaluation: uniform random starts, steps of epsilon/4, any iterate's success kept.
 
-    `loss` is `ce` (cross-entropy; PGD-20) or `cw` (the margin of the logits; CW-20).
+    `loss` is `ce` (cross-entropy; PGD-20) or `cw` (the margin of the logits; CW-20). The first of several starts is
+    that of the attack with one.
     """
 
     name: str
     loss: str
     steps: int
+    restarts: int = 1
 
     def parameters(self, *, epsilon: float, num_classes: int) -> dict[str, Any]:
         return {
@@ -75,7 +77,7 @@ class GradientAttack:
             "steps": self.steps,
             "step_size": epsilon / 4,
             "start": "uniform",
-            "restarts": 1,
+            "restarts": self.restarts,
             "keep_success": True,
         }
 
@@ -94,33 +96,39 @@ class GradientAttack:
         num_classes: int,
         warn: Callable[[str], None],
     ) -> Tensor:
-        # Drawn on the CPU for the whole block: the same on every device, whichever samples stand.
-        noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(seed)).to(images.device)
+        generator = torch.Generator().manual_seed(seed)
         adversarial = images.clone()
-        adversarial[standing] = pgd(
-            model,
-            images[standing],
-            labels[standing],
-            epsilon=epsilon,
-            step_size=epsilon / 4,
-            steps=self.steps,
-            loss=self.loss,
-            noise=noise[standing],
-            keep_success=True,
-        )
+        for start in range(self.restarts):
+            # Drawn on the CPU for the whole block: the same on every device, whichever samples stand.
+            noise = torch.rand(images.shape, generator=generator).to(images.device)
+            if start > 0:
+                with torch.no_grad():
+                    standing = standing & (model(adversarial).argmax(dim=1) == labels)
+            adversarial[standing] = pgd(
+                model,
+                images[standing],
+                labels[standing],
+                epsilon=epsilon,
+                step_size=epsilon / 4,
+                steps=self.steps,
+                loss=self.loss,
+                noise=noise[standing],
+                keep_success=True,
+            )
         return adversarial
 
 
 def attack_named(name: str) -> Attack:
-    """The attack of a name: `pgd20`, `cw20`, any `pgdK` or `cwK` of K steps, or `autoattack`.
+    """The attack of a name: `pgd20`, `cw20`, any `pgdK` or `cwK` of K steps, `pgdKxR` with R starts, or `autoattack`.
 
     Raises:
         InputError: there is no such attack.
     """
     if name == "autoattack":
         return StandardEnsemble()
-    if match := re.fullmatch(r"(pgd|cw)([1-9]\d{0,4})", name):
-        return GradientAttack(name, loss={"pgd": "ce", "cw": "cw"}[match[1]], steps=int(match[2]))
+    if match := re.fullmatch(r"(pgd|cw)([1-9]\d{0,4})(?:x([1-9]\d{0,2}))?", name):
+        loss, steps, restarts = {"pgd": "ce", "cw": "cw"}[match[1]], int(match[2]), int(match[3] or 1)
+        return GradientAttack(name, loss=loss, steps=steps, restarts=restarts)
     raise unknown("attack", name, NAMES, see="`faal audit --help`")
 
 

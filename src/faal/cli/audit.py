@@ -15,7 +15,8 @@ def audit(
     *,
     data: Data,
     attacks: Annotated[
-        str, Parameter(help="Commas between: clean, pgd20, cw20 (any number of steps), autoattack.")
+        str,
+        Parameter(help="Commas between: clean, pgd20, cw20 (any number of steps; x5: five starts), autoattack."),
     ] = "clean,pgd20,cw20",
     epsilon: Annotated[
         str | None, Parameter(help="Radius of the ball, such as 8/255; what the network was trained at if unset.")

@@ -15,7 +15,7 @@ from faal.models.foreign import load_weights
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A network with its weights, and what is to be recorded about it."""
+    """A network with its weights, in evaluation mode, and what is to be recorded about it."""
 
     net: nn.Module
     architecture: Architecture
@@ -86,4 +86,4 @@ def open_model(
         notes = load_weights(net, path)
         epsilon = 8 / 255
     record = {"path": path.name, "sha256": checkpoint.digest(path), "architecture": architecture.model}
-    return Opened(net=net, architecture=architecture, record=record, epsilon=epsilon, notes=notes)
+    return Opened(net=net.eval(), architecture=architecture, record=record, epsilon=epsilon, notes=notes)

@@ -1,6 +1,6 @@
 """Writes `docs/results.md` from `benchmarks/results/*.json`, so that no figure in it is typed by hand.
 
-    python benchmarks/tables.py
+python benchmarks/tables.py
 """
 
 import json
@@ -44,11 +44,13 @@ def digits(result: dict[str, Any]) -> list[str]:
         origin(result),
         "",
     ]
-    for attack in ("PGD-20 and CW-20", "AutoAttack"):
+    for attack, title in (("PGD-20 and CW-20", "PGD-20 and CW-20, five starts each"), ("AutoAttack", "AutoAttack")):
         found = result[attack]
-        lines += [f"| {attack} | average | worst class |", "| --- | --- | --- |"]
+        lines += [f"| {title} | average | worst class |", "| --- | --- | --- |"]
         for role, name in ROLES.items():
-            lines.append(f"| {name} | {percent(found['mean'][role]['average'])} | {percent(found['mean'][role]['worst'])} |")
+            lines.append(
+                f"| {name} | {percent(found['mean'][role]['average'])} | {percent(found['mean'][role]['worst'])} |"
+            )
         for pair in ("repaired - base", "repaired - control", "control - base"):
             cells = " | ".join(difference(found[pair][key]) for key in ("average", "worst"))
             lines.append(f"| {pair} | {cells} |")
@@ -61,6 +63,33 @@ def digits(result: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def starts(result: dict[str, Any]) -> list[str]:
+    """How far the gradient attacks stay from AutoAttack, as a section."""
+    networks = result["networks"]
+    lines = [
+        "## Digits: how many random starts",
+        "",
+        f"Average robust accuracy of the {len(networks)} networks above, minus that under AutoAttack, in points: the "
+        "mean over the networks, and the range.",
+        "",
+        origin(result),
+        "",
+        "| PGD-20 and CW-20 from | mean | least | most |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name in ("one start", "five starts"):
+        gaps = [100 * (row[name] - row["AutoAttack"]) for row in networks]
+        lines.append(f"| {name} each | {sum(gaps) / len(gaps):.1f} | {min(gaps):.1f} | {max(gaps):.1f} |")
+    return [
+        *lines,
+        "",
+        "At this epsilon (0.2 of the whole range, images of 64 pixels) one start of 20 steps ends in local maxima; four "
+        "more starts close most of the gap, which AutoAttack's nine targeted runs close on their own. The demo therefore "
+        "judges from five.",
+        "",
+    ]
+
+
 def page() -> str:
     """The whole of `docs/results.md`."""
     lines = [
@@ -69,10 +98,15 @@ def page() -> str:
         "Made by `python benchmarks/tables.py` from `benchmarks/results/*.json`; `tests/test_results.py` holds the two "
         "together. Robust accuracy is an upper bound: a stronger attack may find more.",
         "",
-        *digits(json.loads((HERE / "results" / "digits.json").read_text(encoding="utf-8"))),
+        *digits(read("digits")),
+        *starts(read("starts")),
     ]
-    notes = (HERE / "results" / "notes.md").read_text(encoding="utf-8")
-    return "\n".join(lines) + "\n" + notes
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def read(name: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return result
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
         if value is None or (isinstance(value, str) and value.lower() == "none" and "None" in kind):
             if "None" in kind:
                 return None
-            if kind != "str":
+            if value is None:
                 raise ValueError("a value is missing")
         if kind == "bool":
             known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -212,7 +212,7 @@ def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
         return str(value)
     except (ValueError, KeyError, ZeroDivisionError, TypeError):
         wanted = {"Schedule": "a number or a schedule such as 0:0.1,1/2:0.01", "bool": "true or false"}
-        wanted |= {"float": "a number such as 0.5 or 8/255"}
+        wanted |= {"float": "a number such as 0.5 or 8/255", "str": "a word"}
         raise InputError(f"{source}: {item.name} is {wanted.get(kind, 'a whole number')}, not {value!r}") from None
 
 

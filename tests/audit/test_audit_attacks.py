@@ -77,7 +77,14 @@ def test_several_starts_only_add_successes_and_the_first_is_that_of_one(problem)
     found = {}
     for name in ("cw2", "cw2x1", "cw2x4"):
         images = attack_named(name).run(
-            problem.net, problem.images, problem.labels, standing=standing, epsilon=0.1, seed=5, num_classes=5, warn=print
+            problem.net,
+            problem.images,
+            problem.labels,
+            standing=standing,
+            epsilon=0.1,
+            seed=5,
+            num_classes=5,
+            warn=print,
         )
         with torch.no_grad():
             found[name] = problem.net(images).argmax(dim=1) != problem.labels

@@ -267,7 +267,7 @@ def test_demo_tells_means_and_every_seed(demo: tuple[dict[str, Any], Path]) -> N
         f"{100 * mean['repaired']['worst']:.0f} %; the average fell from {100 * mean['base']['average']:.0f} % to "
         f"{100 * mean['repaired']['average']:.0f} % (means over 3 training seeds)."
     )
-    rows = reader.rows("Correct under PGD-20 and CW-20, per training seed")
+    rows = reader.rows("Correct under PGD-20 and CW-20 from five random starts each, per training seed")
     order = [(role, key) for key in ("worst", "average") for role in ("base", "control", "repaired")]
     for entry in content["seeds"]:
         assert rows[str(entry["seed"])] == [f"{100 * entry[role][key]:.1f}" for role, key in order]

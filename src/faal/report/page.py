@@ -139,7 +139,7 @@ def demo_page(folder: Path, *, title: str | None) -> Page:
         headline=words.demo_headline(found, seeds),
         lead=lead,
         warnings=_warnings(runs, chosen),
-        tiles_note=f"Correct under PGD-20 and CW-20, {over}",
+        tiles_note=f"Correct under PGD-20 and CW-20 from five random starts each, {over}",
         tiles=story.tiles(demo, level),
         sections=[part for part in parts if part is not None],
     )

@@ -83,7 +83,7 @@ def seeds_section(demo: Demo, level: float) -> Section:
     ]
     found = means(demo, level)
     foot: list[list[Cell]] = []
-    caption = "Correct under PGD-20 and CW-20, per training seed"
+    caption = "Correct under PGD-20 and CW-20 from five random starts each, per training seed"
     if len(demo.seeds) > 1:
         caption += f"; means with {100 * level:g}{words.NBSP}% t intervals"
         foot.append([text_cell("Mean"), *(estimate_cell(found[role][field]) for field, role in columns)])

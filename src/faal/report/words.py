@@ -1,6 +1,7 @@
 """How the page says things: numbers, names of attacks, and sentences made from the figures."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 from faal.report.run import Attack, Audit, Estimate
@@ -9,14 +10,15 @@ NBSP = "\u00a0"
 
 ATTACK_NAMES = {
     "clean": "No attack",
-    "pgd20": "PGD-20",
-    "cw20": "CW-20",
     "autoattack": "AutoAttack",
     "all": "All attacks together",
 }
 
 STRENGTH = ("all", "autoattack", "cw20", "pgd20")
 """Which attack a page speaks of: the first of these that ran."""
+
+GRADIENT_ATTACK = re.compile(r"(pgd|cw)(\d+)(?:x(\d+))?")
+"""`pgd20`, or `pgd20x5` from five random starts."""
 
 NORMS = {"linf": "L∞", "l2": "L2"}
 
@@ -73,6 +75,9 @@ def threat(audit: Audit) -> str:
 
 def attack_name(name: str) -> str:
     """An attack's name in print."""
+    if found := GRADIENT_ATTACK.fullmatch(name):
+        kind, steps, starts = found.groups()
+        return f"{kind.upper()}-{steps}" + (f", {starts} starts" if starts else "")
     return ATTACK_NAMES.get(name, name)
 
 

@@ -68,11 +68,13 @@ class Log:
         """Bytes of metrics.jsonl so far."""
         return self.file.tell() if self.file else 0
 
-    def step(self, epoch: int, step: int, result: StepResult) -> None:
-        """Take one step's result; read the device when enough have come."""
+    def step(self, epoch: int, step: int, result: StepResult) -> bool:
+        """Take one step's result; read the device when enough have come, and say whether that was now."""
         self.pending.append((epoch, step, result))
-        if len(self.pending) >= self.every:
+        full = len(self.pending) >= self.every
+        if full:
             self.flush()
+        return full
 
     def flush(self) -> None:
         """Read the pending steps.

@@ -187,9 +187,9 @@ class _Run:
             result = train_step(learner, batch, Moment(position.epoch, progress, share))
             if averaging and recipe.average == "step":
                 self.average.update()
-            log.step(position.epoch, position.epoch * len(self.batches) + position.step, result)
+            read = log.step(position.epoch, position.epoch * len(self.batches) + position.step, result)
             position.step += 1
-            if time.monotonic() - self.saved_at > recipe.checkpoint_every and position.step < len(self.batches):
+            if read and position.step < len(self.batches) and self.due():
                 self.save(log)
         if averaging and recipe.average == "epoch":
             self.average.update()
@@ -232,6 +232,12 @@ class _Run:
             "seed": self.seed,
             "epoch": self.position.epoch,
         }
+
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint: by the main process's clock, so that all processes agree."""
+        late = processes.is_main() and time.monotonic() - self.saved_at > self.recipe.checkpoint_every
+        (told,) = processes.all_sum(torch.tensor([float(late)], device=self.learner.numerics.device))
+        return bool(told > 0)
 
     def save(self, log: Log) -> None:
         """Write last.pt; the one before it becomes previous.pt. Steps that are not logged are read first."""

@@ -1,0 +1,32 @@
+"""The docs' figures are the benchmarks' files, and the benchmarks' arithmetic is right."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from scipy import stats
+
+ROOT = Path(__file__).parents[1]
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_results_page_is_made_from_the_files() -> None:
+    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == script("tables").page()
+
+
+def test_paired_interval_is_students() -> None:
+    before, after = [0.2, 0.3, 0.25, 0.4], [0.3, 0.35, 0.4, 0.45]
+    found = script("digits").paired(before, after)
+    theirs = stats.ttest_rel(after, before).confidence_interval(0.95)
+    assert found["mean"] == pytest.approx(np.mean(np.subtract(after, before)))
+    assert (found["low"], found["high"]) == pytest.approx((theirs.low, theirs.high))

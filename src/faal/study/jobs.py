@@ -48,6 +48,9 @@ def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None)
                 for future in done:
                     future.result()
                     bar.update(task, advance=1, note=started[future].title)
+                    if not bar.console.is_terminal:  # a log file shows no bar
+                        so_far = f"{int(bar.tasks[task].completed)} of {len(jobs)}"
+                        bar.console.print(f"{title}: {so_far}, {started[future].title}", markup=False, highlight=False)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

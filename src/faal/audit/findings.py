@@ -18,6 +18,13 @@ from faal.engine import processes
 
 V = TypeVar("V", CleanVerdict, AttackVerdict)
 
+SQUARE = re.compile(r"Square Attack has decreased the robust accuracy of (\d+\.\d+)%")
+"""How pyautoattack says, of one block, that its last member still turned samples."""
+
+SQUARE_SHARE = 0.002
+"""The share of samples above which pyautoattack takes that for a sign; meant for a whole test set, not for a block,
+where one sample of 250 is twice as much."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
@@ -69,7 +76,11 @@ def investigate(
         parts += [verdict.examples for verdict in own.values()]
         under = _merged(processes.gather_objects({block: verdict.bare() for block, verdict in own.items()}))
         predicted[attack.name], seconds[attack.name] = _joined(under), _seconds(under)
-        warnings += [*attack.caveats(num_classes=width), *_said(attack.name, under)]
+        standing = {
+            block: int((verdict.predicted == subject.labels[subject.rows(block)].numpy()).sum())
+            for block, verdict in clean.items()
+        }
+        warnings += [*attack.caveats(num_classes=width), *_said(attack.name, under), *_square(under, standing)]
     shown = [part for part in processes.gather_objects(gallery(parts)) if part is not None]
     return Findings(
         num_classes=width,
@@ -101,10 +112,33 @@ def _said(attack: str, verdicts: Mapping[int, AttackVerdict]) -> list[str]:
     blocks: dict[str, set[int]] = {}
     for block, verdict in verdicts.items():
         for sentence in verdict.warnings:
+            if SQUARE.match(sentence):
+                continue
             kind = re.sub(r"\d+(\.\d+)?", "#", sentence)
             first.setdefault(kind, (block, sentence))
             blocks.setdefault(kind, set()).add(block)
     return [
         f"{attack}, in {len(blocks[kind])} of {len(verdicts)} blocks, first in block {block}: {sentence}"
         for kind, (block, sentence) in first.items()
+    ]
+
+
+def _square(verdicts: Mapping[int, AttackVerdict], standing: Mapping[int, int]) -> list[str]:
+    """AutoAttack's own sign of masked gradients, judged over all blocks together.
+
+    Args:
+        verdicts: the ensemble's, by block.
+        standing: how many samples each block's attack began with.
+    """
+    turned = 0
+    for block, verdict in verdicts.items():
+        for sentence in verdict.warnings:
+            if said := SQUARE.match(sentence):
+                turned += round(float(said[1]) / 100 * standing[block])
+    total = sum(standing.values())
+    if turned <= SQUARE_SHARE * total:
+        return []
+    return [
+        f"The gradient-free Square attack turned {turned} of {total} samples ({turned / total:.1%}) that AutoAttack's "
+        "gradient attacks had left standing: gradients may be masked, and a stronger or adaptive attack may find more."
     ]

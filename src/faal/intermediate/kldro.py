@@ -53,7 +53,12 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
         if reference.shape[-1] != classes:
             raise ValueError(f"the reference has {reference.shape[-1]} classes, the losses have {classes}")
         u = reference.to(losses.device, torch.float64).expand_as(losses)
-    radius = torch.as_tensor(tau, dtype=torch.float64, device=losses.device)
+    # A number becomes a tensor by a fill on the device; `as_tensor` would copy it there and wait.
+    radius = (
+        tau.to(losses.device, torch.float64)
+        if isinstance(tau, Tensor)
+        else torch.full((), tau, dtype=torch.float64, device=losses.device)
+    )
     weights = _solve_kl(losses.detach().double(), radius.expand(losses.shape[:-1])[..., None], u)
     return weights.to(losses.dtype)
 

@@ -70,7 +70,8 @@ class FAAL:
         means, judged = self._class_means(batch)
         centre = judged.double() / judged.sum()
         worst = solve_kldro(means.double(), self.tau, reference=centre)
-        sizes = self.sizes.to(worst.device) * judged
+        self.sizes = self.sizes.to(worst.device)  # once; from then on there is nothing to copy
+        sizes = self.sizes * judged
         # A class that is not judged has weight 0 / 0; nobody uses it, and 0 keeps NaN out of the log.
         share = sizes / sizes.sum()
         weights = torch.where(judged, worst / share, 0.0).float()

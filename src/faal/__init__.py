@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from faal.errors import InputError
 
 if TYPE_CHECKING:
+    from faal.audit.run import audit
     from faal.intermediate.kldro import solve_kldro
     from faal.intermediate.rules.faal import FAAL
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
@@ -35,16 +36,22 @@ def number(text: object) -> float:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A value that changes at fractions of the run: `values[k]` holds from `starts[k]` on."""
+    """A value that changes at fractions of the run: `values[k]` holds from `starts[k]` on.
+
+    Raises:
+        InputError: starts that do not rise from 0 to below 1, or not one value for each.
+    """
 
     starts: tuple[float, ...]
     values: tuple[float, ...]
 
     def __post_init__(self) -> None:
         if not self.starts or len(self.starts) != len(self.values) or self.starts[0] != 0:
-            raise ValueError("a schedule begins at 0 and has one value per start")
-        if list(self.starts) != sorted(set(self.starts)) or self.starts[-1] >= 1:
-            raise ValueError("a schedule's starts rise from 0 and stay below 1: they are fractions of the run")
+            raise InputError("a schedule begins at 0 and has one value per start")
+        if self.starts[-1] >= 1:
+            raise InputError("starts are fractions of the run, below 1")
+        if list(self.starts) != sorted(set(self.starts)):
+            raise InputError("each start is larger than the one before it")
 
     @classmethod
     def constant(cls, value: float) -> Schedule:
@@ -143,7 +150,7 @@ class Recipe:
             "batch_size": (2, math.inf),
             "momentum": (0, 1),
             "weight_decay": (0, math.inf),
-            "crop": (0, math.inf),
+            "crop": (0, 64),
             "step_size": (0, 1),
             "steps": (0, math.inf),
             "beta": (0, math.inf),
@@ -155,7 +162,12 @@ class Recipe:
         }
         for name, (low, high) in ranges.items():
             if not low <= getattr(self, name) <= high:
-                raise InputError(f"{name} lies between {low:g} and {high:g}, not at {getattr(self, name):g}")
+                allowed_range = f"is at least {low:g}" if high == math.inf else f"lies between {low:g} and {high:g}"
+                raise InputError(f"{name} {allowed_range}, not {getattr(self, name):g}")
+        if self.nesterov and self.momentum == 0:
+            raise InputError("nesterov needs a momentum above 0; set one, or nesterov to false")
+        if not re.fullmatch(r"(pgd|cw)[1-9]\d{0,4}", self.select_attack):
+            raise InputError(f"select_attack is pgdK or cwK, of K steps, such as cw10, not {self.select_attack!r}")
         check_epsilon(self.epsilon)
         for name in ("lr", "tau", "awp_gamma"):
             if min(getattr(self, name).values) < 0:
@@ -210,10 +222,11 @@ def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
         if kind == "float":
             return number(value)
         return str(value)
-    except (ValueError, KeyError, ZeroDivisionError, TypeError):
+    except (ValueError, KeyError, ZeroDivisionError, TypeError) as error:
+        why = f" ({error})" if isinstance(error, InputError) else ""  # a schedule says what is wrong with it
         wanted = {"Schedule": "a number or a schedule such as 0:0.1,1/2:0.01", "bool": "true or false"}
         wanted |= {"float": "a number such as 0.5 or 8/255", "str": "a word"}
-        raise InputError(f"{source}: {item.name} is {wanted.get(kind, 'a whole number')}, not {value!r}") from None
+        raise InputError(f"{source}: {item.name} is {wanted.get(kind, 'a whole number')}{why}, not {value!r}") from None
 
 
 def parse_epsilon(text: str) -> float:
@@ -237,31 +250,37 @@ def check_epsilon(epsilon: float) -> None:
 
 
 RECIPES = Path(__file__).parent / "recipes"
+ENDINGS = (".yaml", ".yml")
+
+
+def _shipped() -> dict[str, Path]:
+    """Name -> file of the shipped recipes; files whose names begin with `_` are there for others to start from."""
+    return {
+        f"{path.parent.name}-{path.stem}" if path.parent != RECIPES else path.stem: path
+        for path in RECIPES.rglob("*.yaml")
+        if not path.stem.startswith("_")
+    }
 
 
 def recipe_names() -> list[str]:
     """The names of the shipped recipes, DATA-MODEL-METHOD and DATA-MODEL-METHOD-repair."""
-    return sorted(
-        f"{path.parent.name}-{path.stem}" if path.parent != RECIPES else path.stem
-        for path in RECIPES.rglob("*.yaml")
-        if not path.stem.startswith("_")
-    )
+    return sorted(_shipped())
 
 
 def load_recipe(name: str) -> Recipe:
-    """A shipped recipe by its name, or a YAML file by its path. `base:` in a file names one beside it to start from.
+    """A shipped recipe by its name, or a YAML file by its path.
+
+    `base:` in a file names what it starts from: a file beside it, or else a shipped recipe. A run's config.yaml is a
+    recipe too, the run's.
 
     Raises:
         InputError: no such recipe (names the nearest), a file that does not read, an unknown key in it.
     """
     path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        shipped = {
-            f"{file.parent.name}-{file.stem}" if file.parent != RECIPES else file.stem: file
-            for file in RECIPES.rglob("*.yaml")
-        }
-        if name not in recipe_names():
-            raise unknown("recipe", name, recipe_names(), see="`faal recipes`")
+    if path.suffix not in ENDINGS:
+        shipped = _shipped()
+        if name not in shipped:
+            raise unknown("recipe", name, shipped, see="`faal recipes`")
         path = shipped[name]
     return _from_file(path.resolve(), seen=())
 
@@ -276,7 +295,16 @@ def _from_file(path: Path, seen: tuple[Path, ...]) -> Recipe:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"the recipe {path} does not read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(settings, dict):
-        raise InputError(f"the recipe {path} is a list of `setting: value` lines, and this file is none")
+        found = "a list" if isinstance(settings, list) else "nothing" if settings is None else "a single value"
+        raise InputError(f"a recipe consists of `setting: value` lines, but {path} holds {found}")
+    if isinstance(settings.get("recipe"), dict):
+        settings = settings["recipe"]
     base = settings.pop("base", None)
-    start = Recipe() if base is None else _from_file((path.parent / f"{base}.yaml").resolve(), (*seen, path))
+    start = Recipe() if base is None else _from_file(_base(str(base), path), (*seen, path))
     return start.replace(settings, source=str(path.name))
+
+
+def _base(name: str, path: Path) -> Path:
+    """The file that `base: name` means in the recipe at `path`."""
+    beside = path.parent / (name if name.endswith(ENDINGS) else f"{name}.yaml")
+    return (beside if beside.exists() else _shipped().get(name, beside)).resolve()

@@ -57,7 +57,7 @@ class StepResult(NamedTuple):
     """What a step leaves behind, on the device: reading it would stop the device, so that is done once in a while."""
 
     loss: Tensor
-    """scalar, the weighted loss of this process's part of the batch."""
+    """scalar, the weighted loss of this process's part of the batch; its mean over the processes is the batch's."""
     weights: Tensor
     """(C,) weights of the robust term; 0 for classes not judged."""
     accuracy: Tensor
@@ -85,7 +85,7 @@ def train_step(learner: Learner, batch: Batch, moment: Moment) -> StepResult:
     processes.broadcast(learner.net.buffers())
 
     accuracy = (logits.argmax(dim=1) == batch.labels).float().mean()
-    return StepResult(loss.detach(), weights.robust, accuracy)
+    return StepResult(loss.detach() * moment.share, weights.robust, accuracy * moment.share)
 
 
 def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from faal.audit.attacks import GradientAttack
 from faal.audit.blocks import Subject, block_seed
-from faal.audit.findings import _square, investigate
+from faal.audit.findings import _square, fingerprint, investigate, survey
 from faal.audit.judge import AttackVerdict
 from faal.data.images import InMemory
 from faal.engine import processes
@@ -44,7 +44,7 @@ def subject(problem) -> Subject:  # type: ignore[no-untyped-def]
 
 
 def test_blocks_are_joined_in_order(subject: Subject) -> None:
-    found = investigate(subject, [GradientAttack("pgd5", "ce", 5)], 5)
+    found = investigate(subject, [GradientAttack("pgd5", "ce", 5)], survey(subject, 5))
     with torch.no_grad():
         clean = subject.model(subject.images.fetch(subject.index)).argmax(dim=1)
     assert list(found.predicted) == ["clean", "pgd5"]
@@ -57,7 +57,7 @@ def test_blocks_are_joined_in_order(subject: Subject) -> None:
 
 
 def test_examples_are_of_samples_that_were_turned(subject: Subject) -> None:
-    found = investigate(subject, [GradientAttack("pgd5", "ce", 5), GradientAttack("cw5", "cw", 5)], None)
+    found = investigate(subject, [GradientAttack("pgd5", "ce", 5), GradientAttack("cw5", "cw", 5)], survey(subject, None))
     examples = found.examples
     assert examples is not None
     labels = subject.labels.numpy()
@@ -69,7 +69,7 @@ def test_examples_are_of_samples_that_were_turned(subject: Subject) -> None:
 
 
 def test_a_warning_is_said_once_with_its_blocks(subject: Subject) -> None:
-    found = investigate(subject, [Complaining("pgd5", "ce", 5)], None)
+    found = investigate(subject, [Complaining("pgd5", "ce", 5)], survey(subject, None))
     caveat, warning = found.warnings
     assert caveat == "Beside 5 classes."
     assert warning.startswith("pgd5, in 3 of 4 blocks, first in block 0: there are ")
@@ -79,13 +79,13 @@ def test_labels_beyond_the_outputs_are_refused_before_any_attack(subject: Subjec
     labels = subject.labels.clone()
     labels[17] = 5
     with pytest.raises(InputError, match="sample 17 has the label 5, out of range: the 5 classes"):
-        investigate(replace(subject, labels=labels), [Complaining("pgd5", "ce", 5)], None)
+        investigate(replace(subject, labels=labels), [Complaining("pgd5", "ce", 5)], survey(replace(subject, None))
 
 
 def test_what_processes_send_each_other_is_small_and_joins_to_the_whole(subject: Subject, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """Three processes played one after another: each hears what the others had sent in an earlier round."""
     attacks = [GradientAttack("pgd5", "ce", 5)]
-    whole = investigate(subject, attacks, None)
+    whole = investigate(subject, attacks, survey(subject, None))
     sent: dict[tuple[int, int], Any] = {}
 
     def play(rank: int) -> Any:
@@ -99,7 +99,7 @@ def test_what_processes_send_each_other_is_small_and_joins_to_the_whole(subject:
         monkeypatch.setattr(processes, "rank", lambda: rank)
         monkeypatch.setattr(processes, "world_size", lambda: 3)
         monkeypatch.setattr(processes, "gather_objects", gather)
-        return investigate(subject, attacks, None)
+        return investigate(subject, attacks, survey(subject, None))
 
     for rank in (0, 1, 2):
         play(rank)
@@ -128,7 +128,7 @@ class Squaring(GradientAttack):
 
 @pytest.mark.parametrize(("turned", "warned"), [(0, False), (3, True)])
 def test_the_sign_of_masked_gradients_is_judged_over_all_blocks(subject: Subject, turned: int, warned: bool) -> None:
-    found = investigate(subject, [Squaring("pgd5", "ce", 5, turned=turned)], None)
+    found = investigate(subject, [Squaring("pgd5", "ce", 5, turned=turned)], survey(subject, None))
     with torch.no_grad():
         standing = int((subject.model(subject.images.fetch(subject.index)).argmax(dim=1) == subject.labels).sum())
     assert len(found.warnings) == warned

@@ -262,3 +262,10 @@ def test_no_value_is_looked_at_from_python() -> None:
 def test_what_makes_no_sense_is_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         FAAL(3, **options)  # type: ignore[arg-type]
+
+
+def test_a_reduced_loss_is_refused() -> None:
+    """It would broadcast, and train plainly without a word."""
+    logits, labels = torch.randn(6, 3), torch.arange(6) % 3
+    with pytest.raises(ValueError, match='reduction="none"'):
+        FAAL(3)(torch.tensor(1.0), logits, labels)

@@ -41,6 +41,7 @@ def test_demo_leaves_figures_that_are_the_verdicts(tmp_path: Path) -> None:
             kept = AuditResult.read(tmp_path / f"seed-{row['seed']}" / role)
             verdicts = kept.verdicts
             right = verdicts.correct("pgd20x5") & verdicts.correct("cw20x5") & verdicts.correct("clean")
+            assert not (right & ~(verdicts.correct("pgd20") & verdicts.correct("cw20"))).any()
             assert row[role]["average"] == pytest.approx(right.mean())
             assert row[role]["worst"] == pytest.approx(min(right[verdicts.label == c].mean() for c in range(10)))
     assert write_report([tmp_path]).stat().st_size > 10_000

@@ -30,9 +30,7 @@ def test_accuracy_of_a_network_whose_margin_is_known() -> None:
 
     means = torch.tensor([0.1, 0.45, 0.3, 0.55, 0.9, 0.62])
     split = Split(InMemory(means[:, None, None, None].expand(-1, 1, 8, 8).clone()), torch.tensor([0, 0, 0, 1, 1, 1]))
-    found = held_out_accuracy(
-        Brightness(), split, torch.arange(6), num_classes=2, attack="cw10", epsilon=0.1, seed=1, numerics=CPU
-    )
+    found = held_out_accuracy(Brightness(), split, num_classes=2, attack="cw10", epsilon=0.1, seed=1, numerics=CPU)
     assert found.classes == pytest.approx([2 / 3, 2 / 3])
     assert (found.average, found.worst) == pytest.approx((2 / 3, 2 / 3))
 
@@ -44,7 +42,6 @@ def test_independent_of_the_batch_and_restores_the_mode() -> None:
         held_out_accuracy(
             net,
             split,
-            torch.arange(60),
             num_classes=3,
             attack="pgd5",
             epsilon=0.1,
@@ -61,6 +58,6 @@ def test_independent_of_the_batch_and_restores_the_mode() -> None:
 def test_an_ensemble_is_no_choice_for_every_epoch() -> None:
     with pytest.raises(InputError, match="select_attack is pgdK or cwK"):
         held_out_accuracy(
-            Brightness(), toy_split([2, 2]), torch.arange(4), num_classes=2, attack="autoattack", epsilon=0.1, seed=1,
+            Brightness(), toy_split([2, 2]), num_classes=2, attack="autoattack", epsilon=0.1, seed=1,
             numerics=CPU,
         )  # fmt: skip

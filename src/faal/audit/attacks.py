@@ -104,6 +104,8 @@ class GradientAttack:
             if start > 0:
                 with torch.no_grad():
                     standing = standing & (model(adversarial).argmax(dim=1) == labels)
+            if not standing.any():  # not every network takes an empty batch
+                break
             adversarial[standing] = pgd(
                 model,
                 images[standing],

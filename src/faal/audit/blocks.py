@@ -127,8 +127,8 @@ def attack_blocks(
     blocks = subject.blocks(rank, world_size)
     found: dict[int, AttackVerdict] = {}
     for done, block in enumerate(blocks, start=1):
-        path = folder / f"{attack.name}-{block:05d}.npz" if folder else None
         digest = _digest(subject, attack, block, clean[block])
+        path = _path(folder, attack, block, digest) if folder else None
         verdict = _kept(path, digest) if path else None
         if verdict is None:
             rows = subject.rows(block)
@@ -150,7 +150,18 @@ def attack_blocks(
     return found
 
 
+def holds(folder: Path, subject: Subject, attack: Attack, clean: Mapping[int, CleanVerdict]) -> bool:
+    """Whether all of an attack's blocks are kept in `folder`, so that to have it again costs nothing."""
+    digests = {block: _digest(subject, attack, block, verdict) for block, verdict in clean.items()}
+    return all(_kept(_path(folder, attack, block, digest), digest) is not None for block, digest in digests.items())
+
+
 # --- on disk ---------------------------------------------------------------------------------------------------------
+
+
+def _path(folder: Path, attack: Attack, block: int, digest: str) -> Path:
+    """With a part of the digest in the name, so that blocks of two audits do not take each other's place."""
+    return folder / f"{attack.name}-{block:05d}-{digest[:8]}.npz"
 
 
 def _digest(subject: Subject, attack: Attack, block: int, clean: CleanVerdict) -> str:

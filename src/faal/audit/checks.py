@@ -4,7 +4,6 @@ Refused: input from which no true figure can come. Remarked on, as a whole sente
 figures may not mean what the reader takes them for.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from faal.config import check_epsilon
 from faal.errors import InputError, unknown
 
 ENGINES = ("reference",)
@@ -25,10 +25,7 @@ def check_threat(norm: str, epsilon: float) -> None:
     """That the threat model is one that can be audited: L-infinity, 0 < epsilon <= 1."""
     if norm != "linf":
         raise InputError(f"the norm {norm!r} is not available in an audit: only linf is")
-    if not math.isfinite(epsilon) or epsilon <= 0:
-        raise InputError(f"epsilon {epsilon:g} leaves nothing to attack with; give a positive one, such as 8/255")
-    if epsilon > 1:
-        raise InputError(f"epsilon {epsilon:g} is in units of [0, 1]; did you mean {epsilon:g}/255?")
+    check_epsilon(epsilon)
 
 
 def check_settings(*, block_size: int, batch_size: int | None, limit: int | None, level: float, engine: str) -> None:

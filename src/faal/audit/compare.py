@@ -103,7 +103,7 @@ def compare(
         level: nominal coverage of the intervals.
 
     Raises:
-        InputError: other numbers of audits; audits of other samples, labels, classes, threats or attack settings.
+        InputError: other numbers of audits; audits of other samples, labels, images, data, classes, threats or attack settings.
     """
     if len(results_a) != len(results_b) or not results_a:
         raise InputError(
@@ -140,6 +140,8 @@ def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[s
             ("classes", run.classes == first.classes),
             ("samples", np.array_equal(run.verdicts.index, first.verdicts.index)),
             ("labels", np.array_equal(run.verdicts.label, first.verdicts.label)),
+            ("data", _agree(run.data.get("name"), first.data.get("name"))),
+            ("images", _agree(run.data.get("fingerprint"), first.data.get("fingerprint"))),
         ]
         for what, same in apart:
             if not same:
@@ -159,6 +161,11 @@ def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[s
         with_all(run.verdicts.label, {attack: run.verdicts.predicted[attack] for attack in common}) for run in runs
     ]
     return {attack: [answers[attack] for answers in every] for attack in (*common, ALL)}
+
+
+def _agree(one: str | None, other: str | None) -> bool:
+    """Whether two records say the same, as far as both say something."""
+    return one is None or other is None or one == other
 
 
 def _difference(

@@ -1,5 +1,6 @@
 """All blocks of an audit, over all processes: the clean pass, then attack by attack; and what was found, joined."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from faal.audit.attacks import CLEAN, Attack
 from faal.audit.blocks import Progress, Subject, attack_blocks, clean_blocks
@@ -47,27 +49,52 @@ class Findings:
     examples: Examples | None
 
 
+def survey(subject: Subject, num_classes: int | None, *, progress: Progress | None = None) -> dict[int, CleanVerdict]:
+    """The clean pass; every process returns the verdicts of all blocks.
+
+    Args:
+        subject: model, data and threat.
+        num_classes: how wide the model's output has to be; None takes its width.
+        progress: told of every finished block.
+
+    Raises:
+        InputError: images, labels or outputs from which no true figure can come.
+    """
+    own = clean_blocks(
+        subject, num_classes, rank=processes.rank(), world_size=processes.world_size(), progress=progress
+    )
+    clean = _merged(processes.gather_objects(own))
+    check_labels(subject.labels, len(subject.index), clean[0].num_classes, subject.index)
+    return clean
+
+
+def fingerprint(labels: Tensor, clean: Mapping[int, CleanVerdict]) -> str:
+    """SHA-256 over the labels (N,) and every image that was judged, in order, however they were cut into blocks."""
+    digest = hashlib.sha256(labels.numpy().astype("<i8").tobytes())
+    for verdict in clean.values():
+        digest.update(verdict.images)
+    return digest.hexdigest()
+
+
 def investigate(
     subject: Subject,
     attacks: Sequence[Attack],
-    num_classes: int | None,
+    clean: Mapping[int, CleanVerdict],
     *,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Findings:
-    """Run an audit's blocks; every process returns the findings of all.
+    """Run an audit's attacks; every process returns the findings of all.
 
     Args:
         subject: model, data and threat.
         attacks: the attacks, in order.
-        num_classes: how wide the model's output has to be; None takes its width.
+        clean: what `survey` found.
         folder: where finished blocks are kept; None keeps none.
         progress: told of every finished block.
     """
     share: dict[str, Any] = {"rank": processes.rank(), "world_size": processes.world_size(), "progress": progress}
-    clean = _merged(processes.gather_objects(clean_blocks(subject, num_classes, **share)))
     width = clean[0].num_classes
-    check_labels(subject.labels, len(subject.index), width, subject.index)
 
     parts: list[Examples] = []
     predicted, seconds, warnings = {CLEAN: _joined(clean)}, {CLEAN: _seconds(clean)}, []

@@ -21,13 +21,18 @@ SLACK = 1e-6
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CleanVerdict:
     """The answers to a block as it is: `predicted` (B,) int16, whether they all look like probabilities, the width of
-    the model's output, and a digest of the images."""
+    the model's output, and the SHA-256 of every image, 32 bytes each."""
 
     predicted: NDArray[np.int16]
     seconds: float
     probabilities: bool
     num_classes: int
-    digest: str
+    images: bytes
+
+    @property
+    def digest(self) -> str:
+        """Of all images of the block."""
+        return hashlib.sha256(self.images).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +77,7 @@ def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: in
         seconds=time.perf_counter() - start,
         probabilities=look_like_probabilities(logits),
         num_classes=logits.shape[1],
-        digest=hashlib.sha256(images.cpu().numpy().tobytes()).hexdigest(),
+        images=b"".join(_sha256(image) for image in images.cpu().numpy()),
     )
 
 
@@ -151,6 +156,10 @@ def _inside(adversarial: Tensor, images: Tensor, epsilon: float) -> Tensor:
     """(B,) bool: within epsilon of the original, and within [0, 1]. False for NaN."""
     near = (adversarial - images).abs() <= epsilon + SLACK
     return (near & (adversarial >= 0) & (adversarial <= 1)).flatten(1).all(dim=1)
+
+
+def _sha256(image: NDArray[np.float32]) -> bytes:
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
 
 
 def _int16(classes: Tensor) -> NDArray[np.int16]:

@@ -16,7 +16,8 @@ from faal.audit.attacks import CLEAN, attacks_named
 from faal.audit.blocks import Progress, Source, Subject, attack_blocks, clean_blocks
 from faal.audit.checks import check_labels, check_model, check_settings, check_threat, remarks
 from faal.audit.conditions import exact_float32, kept_generators
-from faal.audit.findings import investigate
+from faal.audit.findings import fingerprint, investigate, survey
+from faal.audit.folder import blocks_of, claim, earlier_attacks, refuse_another
 from faal.audit.intervals import METHOD
 from faal.audit.pieces import Pieces
 from faal.audit.result import AuditResult
@@ -75,7 +76,8 @@ def audit(
         level: nominal coverage of the intervals.
         engine: how attacks are computed; `reference`.
         out: the run's folder. The result is written there, and finished blocks are kept in its `blocks`, so that the
-            same call after a crash goes on where it stopped.
+            same call after a crash goes on where it stopped. A folder holds the audit of one subject: another is
+            refused, and attacks of an earlier call whose blocks are all kept stay in the result.
         model_record: what to record about the model, such as `name` and the checkpoint's `sha256`.
         data_record: what to record about the data: `name`, `split`.
         progress: called with (attack, blocks done, blocks in all) whenever this process has finished a block.
@@ -95,32 +97,37 @@ def audit(
     width = None if classes is None else len(classes)
     told = {"name": type(model).__name__, **_plain(model_record)}
     subject = _subject(model, source, labels, width, epsilon, seed, block_size, batch_size, limit, told)
-    index = subject.index
+    record = _record(subject, told, norm, data_record)
     if len(set(processes.gather_objects(subject.key))) > 1:
         raise InputError("the processes hold different weights; give all of them the same before the audit")
 
     training = any(module.training for module in model.modules())
     with attacked(model), exact_float32(subject.device), kept_generators():
-        found = investigate(
-            subject, chosen, width, folder=None if out is None else Path(out) / "blocks", progress=progress
-        )
+        if out is not None:
+            refuse_another(Path(out), record)
+        clean = survey(subject, width, progress=progress)
+        record["data"]["fingerprint"] = fingerprint(subject.labels, clean)
+        lost: list[str] = []
+        if out is not None:
+            refuse_another(Path(out), record)
+            claim(out)
+            # The main process's answer: the folder may reach the others later.
+            kept, lost = processes.gather_objects(earlier_attacks(Path(out), subject, clean, chosen))[0]
+            chosen = (*chosen, *attacks_named(kept))
+        found = investigate(subject, chosen, clean, folder=None if out is None else blocks_of(out), progress=progress)
 
     names = [str(c) for c in range(found.num_classes)] if classes is None else list(classes)
     verdicts = Verdicts(
         label=subject.labels.numpy(),
-        index=index.numpy(),
+        index=subject.index.numpy(),
         predicted=with_all(subject.labels.numpy(), found.predicted),
     )
     parameters: dict[str, dict[str, Any]] = {CLEAN: {}, ALL: {"attacks": list(found.predicted)}}
     for attack in chosen:
         parameters[attack.name] = attack.parameters(epsilon=subject.epsilon, num_classes=found.num_classes)
     result = AuditResult(
-        model=told,
-        data={"name": None, "split": None, **_plain(data_record), "n": len(index), "classes": names},
-        threat={"norm": norm, "epsilon": subject.epsilon},
-        seed=seed,
+        **{**record, "data": {**record["data"], "classes": names}},
         engine=engine,
-        block_size=block_size,
         level=level,
         interval_method=METHOD,
         warnings=(
@@ -134,6 +141,7 @@ def audit(
                 seed=seed,
             ),
             *found.warnings,
+            *(f"The audit that was here before also ran {name}; its blocks are gone, and so is it." for name in lost),
         ),
         environment=environment(subject.device),
         attacks=figures(verdicts, parameters, found.seconds, classes=names, level=level),
@@ -168,13 +176,16 @@ def audit_share(
     """
     check_threat("linf", epsilon)
     check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=0.95, engine="reference")
+    chosen = attacks_named(attacks)
     check_model(model)
     told = {"name": type(model).__name__, **_plain(model_record)}
     subject = _subject(model, _source(images), labels, None, epsilon, seed, block_size, batch_size, limit, told)
+    refuse_another(Path(out), _record(subject, told, "linf", None))
     with attacked(model), exact_float32(subject.device), kept_generators():
         clean = clean_blocks(subject, rank=rank, world_size=world_size)
-        for attack in attacks_named(attacks):
-            attack_blocks(subject, attack, clean, folder=Path(out) / "blocks", rank=rank, world_size=world_size)
+        claim(out)
+        for attack in chosen:
+            attack_blocks(subject, attack, clean, folder=blocks_of(out), rank=rank, world_size=world_size)
 
 
 def _subject(
@@ -204,6 +215,17 @@ def _subject(
         block_size=block_size,
         key=_digest(model, told),
     )
+
+
+def _record(subject: Subject, told: Mapping[str, Any], norm: str, data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Who and what is audited, as `audit.json` has it; the classes and the fingerprint are not known yet."""
+    return {
+        "model": {**told, "digest": subject.key},
+        "data": {"name": None, "split": None, **_plain(data), "n": len(subject.index)},
+        "threat": {"norm": norm, "epsilon": subject.epsilon},
+        "seed": subject.seed,
+        "block_size": subject.block_size,
+    }
 
 
 def _source(images: Tensor | ArrayLike | Source) -> Source:

@@ -60,9 +60,11 @@ def audit(
         raise InputError(f"{data} has no test images; an audit needs some")
     opened = open_model(checkpoint, dataset, model=model, width=width, depth=depth, normalize=normalize)
     errors = Console(stderr=True)
-    for note in opened.notes:
+    for note in opened.notes if processes.is_main() else ():
         errors.print(note, markup=False, highlight=False)
-    folder = out or (checkpoint if checkpoint.is_dir() else Path("runs") / f"audit-{checkpoint.stem}")
+    folder = out or (
+        checkpoint if checkpoint.is_dir() else Path("runs") / f"audit-{checkpoint.stem}-{opened.record['sha256'][:8]}"
+    )
     with progress_bar(errors) as bar:
         task = bar.add_task("audit", total=None, note="")
         result = run(

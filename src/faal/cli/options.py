@@ -66,7 +66,14 @@ Overrides = Annotated[Settings, Parameter(name="*")]  # type: ignore[valid-type]
 UNSET = Settings()
 
 
+def given(settings: Any) -> dict[str, str]:
+    """The settings that stand on the command line, as they are written there."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if value is not None}
+
+
 def overridden(recipe: Recipe, settings: Any) -> Recipe:
     """The recipe with the settings of the command line."""
-    given = {name: value for name, value in dataclasses.asdict(settings).items() if value is not None}
-    return recipe.replace(given, source="command line")
+    changes: dict[str, Any] = given(settings)
+    if ":" in changes.get("model", ""):  # one's own function decides its size; the recipe's is another network's
+        changes = {"width": None, "depth": None} | changes
+    return recipe.replace(changes, source="command line")

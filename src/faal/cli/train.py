@@ -14,6 +14,7 @@ from faal.cli.options import (
     Overrides,
     Seed,
     Size,
+    given,
     overridden,
     parse_size,
 )
@@ -88,16 +89,14 @@ def repair(
     where = numerics.pick_device(device)
     processes.start(where)
     dataset = load_data(data, size=parse_size(size))
-    opened = open_model(
-        checkpoint,
-        dataset,
-        model=getattr(settings, "model", None),
-        width=chosen.width if getattr(settings, "width", None) else None,
-        depth=chosen.depth if getattr(settings, "depth", None) else None,
-        normalize=getattr(settings, "normalize", None),
-    )
-    for note in opened.notes:
-        Console(stderr=True).print(note, markup=False, highlight=False)
+    # Only what the command line says of the network counts: the recipe's own words are about another one.
+    network = {
+        name: chosen.plain()[name] for name in ("model", "width", "depth", "normalize") if name in given(settings)
+    }
+    opened = open_model(checkpoint, dataset, **network)
+    if processes.is_main():
+        for note in opened.notes:
+            Console(stderr=True).print(note, markup=False, highlight=False)
     same = opened.architecture
     chosen = chosen.replace(
         {"model": same.model, "width": same.width, "depth": same.depth, "normalize": same.normalize},

@@ -52,10 +52,18 @@ def all_sum(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
-    """Overwrite `tensors` with the main process's."""
-    if world_size() > 1:
-        for tensor in tensors:
-            dist.broadcast(tensor, src=0)
+    """Overwrite `tensors` with the main process's, in one message per type of number."""
+    if world_size() == 1:
+        return
+    kinds: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        kinds.setdefault(tensor.dtype, []).append(tensor)
+    for group in kinds.values():
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in group])
+        dist.broadcast(flat, src=0)
+        for tensor, part in zip(group, flat.split([tensor.numel() for tensor in group]), strict=True):
+            with torch.no_grad():
+                tensor.copy_(part.view_as(tensor))
 
 
 def gather_objects(item: Any) -> list[Any]:

@@ -29,7 +29,8 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
 
     Args:
         losses: (..., C) finite floats. A class with reference 0 gets weight 0, whatever its loss.
-        tau: radius of the ball, at least 0; a number or a tensor that broadcasts over (...).
+        tau: radius of the ball, at least 0; a number or a tensor that broadcasts over (...). A negative
+            number is an error; a negative element of a tensor, whose value is not looked at, counts as 0.
         reference: (..., C) distribution u at the centre; uniform when None. Rows sum to 1.
         ball: `"kl"`, KL(u || w) <= tau: this direction, so that no class loses its weight altogether.
 
@@ -50,10 +51,13 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
     if reference is None:
         u = torch.full_like(losses, 1.0 / classes, dtype=torch.float64)
     else:
-        if reference.shape[-1] != classes:
-            raise ValueError(f"the reference has {reference.shape[-1]} classes, the losses have {classes}")
+        if reference.shape[-1:] != losses.shape[-1:]:
+            raise ValueError(f"the reference is of shape {tuple(reference.shape)}, the losses have {classes} classes")
+        _require_broadcast("the reference", reference, losses.shape)
         u = reference.to(losses.device, torch.float64).expand_as(losses)
     # A number becomes a tensor by a fill on the device; `as_tensor` would copy it there and wait.
+    if isinstance(tau, Tensor):
+        _require_broadcast("tau", tau, losses.shape[:-1])
     radius = (
         tau.to(losses.device, torch.float64)
         if isinstance(tau, Tensor)
@@ -61,6 +65,12 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
     )
     weights = _solve_kl(losses.detach().double(), radius.expand(losses.shape[:-1])[..., None], u)
     return weights.to(losses.dtype)
+
+
+def _require_broadcast(name: str, tensor: Tensor, shape: torch.Size) -> None:
+    sizes = zip(reversed(tensor.shape), reversed(shape), strict=False)
+    if tensor.dim() > len(shape) or any(own not in (1, wanted) for own, wanted in sizes):
+        raise ValueError(f"{name} is of shape {tuple(tensor.shape)}, which does not broadcast to {tuple(shape)}")
 
 
 def _solve_kl(losses: Tensor, tau: Tensor, u: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """From a path on the command line to a network: our own checkpoints, run folders, other people's weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from torch import nn
 
@@ -11,6 +12,10 @@ from faal.data import DataSet
 from faal.errors import InputError
 from faal.models.build import Architecture, build_model
 from faal.models.foreign import load_weights
+from faal.reading import read_tensors
+
+FOREIGN_EPSILON = 8 / 255
+"""What foreign weights are taken to be trained at: nearly all public robust networks on small images are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +29,7 @@ class Opened:
     epsilon: float
     """What it was trained at; 8/255 for foreign weights."""
     notes: list[str]
-    """What was done to make it load, in sentences."""
+    """What was done to make it load, what was assumed, and what is odd about it, in sentences."""
 
 
 def open_model(
@@ -40,7 +45,7 @@ def open_model(
 
     Args:
         path: a checkpoint of this program, a run's folder (its best.pt), or foreign weights.
-        data: what it will see; the number of classes and channels must fit.
+        data: what it will see; the number of classes and channels must fit, and the order of classes of the same names.
         model: for foreign weights, the network: a name or `module:function`. None for our own checkpoints.
         width: for foreign weights.
         depth: for foreign weights.
@@ -50,30 +55,18 @@ def open_model(
         InputError: in one sentence, whatever does not fit.
     """
     if path.is_dir():
-        path = path / "best.pt"
+        folder, path = path, path / "best.pt"
+        if not path.exists():
+            raise InputError(f"{folder} holds no best.pt: train there first, or name a checkpoint such as last.pt")
+    options = {"--model": model, "--width": width, "--depth": depth, "--normalize": normalize}
+    said = ", ".join(name for name, value in options.items() if value not in (None, "none"))
     split = data.test or data.train
     channels = split.images.shape[0] if split else 3
-    if model is None:
-        given = {"--width": width, "--depth": depth, "--normalize": normalize}
-        extra = [name for name, value in given.items() if value not in (None, "none")]
-        if extra:
-            raise InputError(
-                f"{', '.join(extra)} describes foreign weights; say which network they are for with --model"
-            )
-        state = checkpoint.load(path)
-        architecture = Architecture(**state["architecture"])
-        if architecture.num_classes != data.num_classes:
-            raise InputError(
-                f"{path} tells {architecture.num_classes} classes apart, {data.name} has {data.num_classes}; "
-                "name the data that it was trained for with --data"
-            )
-        if architecture.channels != channels:
-            raise InputError(f"{path} takes images of {architecture.channels} channels, {data.name} has {channels}")
-        net = build_model(architecture)
-        net.load_state_dict(state["weights"])
-        notes: list[str] = []
-        epsilon = float(state["recipe"]["epsilon"])
-    else:
+    if said:
+        content = read_tensors(path)
+        if isinstance(content, Mapping) and content.get("format") == checkpoint.FORMAT:
+            raise InputError(f"{path}: this checkpoint knows its own network; leave out {said}")
+    if model is not None:
         architecture = Architecture(
             model=model,
             num_classes=data.num_classes,
@@ -84,6 +77,72 @@ def open_model(
         )
         net = build_model(architecture, seed=0)
         notes = load_weights(net, path)
-        epsilon = 8 / 255
+        epsilon = FOREIGN_EPSILON
+        notes.append(
+            "Foreign weights do not tell the epsilon that they were trained at; 8/255 is assumed where neither "
+            "--epsilon nor a recipe says otherwise."
+        )
+    elif said:
+        raise InputError(f"{said} describes foreign weights; say which network they are for with --model")
+    else:
+        state = checkpoint.load(path)
+        architecture, epsilon = _described(state, path)
+        if architecture.num_classes != data.num_classes:
+            raise InputError(
+                f"{path} tells {architecture.num_classes} classes apart, {data.name} has {data.num_classes}; "
+                "name the data that it was trained for with --data"
+            )
+        if architecture.channels != channels:
+            raise InputError(f"{path} takes images of {architecture.channels} channels, {data.name} has {channels}")
+        net = build_model(architecture)
+        try:
+            net.load_state_dict(state["weights"])
+        except (KeyError, TypeError, AttributeError, RuntimeError):
+            raise InputError(
+                f"{path} does not hold the weights of the {architecture.model} that it describes: it was changed or "
+                "damaged, so take another checkpoint, or train again"
+            ) from None
+        notes = _compared(state.get("classes"), data, path)
     record = {"path": path.name, "sha256": checkpoint.digest(path), "architecture": architecture.model}
     return Opened(net=net.eval(), architecture=architecture, record=record, epsilon=epsilon, notes=notes)
+
+
+def _described(state: Mapping[str, Any], path: Path) -> tuple[Architecture, float]:
+    """The architecture in a checkpoint of ours, and the radius that it was trained at."""
+    kinds = get_type_hints(Architecture)
+    try:
+        told = dict(state["architecture"])
+        odd = [name for name, value in told.items() if name not in kinds or not isinstance(value, kinds[name])]
+        if odd:
+            raise ValueError(f"it has {odd[0]} {told[odd[0]]!r}")
+        return Architecture(**told), float(state["recipe"]["epsilon"])
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise InputError(
+            f"{path} does not describe a network that this version can build ({reason}); take the version that wrote "
+            "it, or another checkpoint"
+        ) from None
+
+
+def _compared(classes: object, data: DataSet, path: Path) -> list[str]:
+    """What is odd about the classes that a network was trained on, in sentences.
+
+    Raises:
+        InputError: they are the data's in another order, so that every label would mean another class.
+    """
+    if not isinstance(classes, list | tuple):
+        return []
+    trained, seen = [str(name) for name in classes], [str(name) for name in data.classes]
+    if trained == seen:
+        return []
+    if sorted(trained) == sorted(seen):
+        place = next(place for place, pair in enumerate(zip(trained, seen, strict=True)) if pair[0] != pair[1])
+        raise InputError(
+            f"{path} was trained on the classes of {data.name} in another order (class {place} was "
+            f"{trained[place]!r} and is {seen[place]!r}); put the data's classes in the order of the training"
+        )
+    return [f"The network was trained on the classes {_listed(trained)}; the data has {_listed(seen)}."]
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -34,7 +34,9 @@ def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None)
         title: what the bar is called.
         workers: processes; the machine's cores if None.
     """
-    count = max(1, min(len(jobs), workers or os.cpu_count() or 1))
+    if not jobs:
+        return []
+    count = min(len(jobs), workers or os.cpu_count() or 1)
     with (
         progress_bar() as bar,
         ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool,

@@ -11,6 +11,8 @@ from faal.errors import InputError
 
 CONFIG = "config.yaml"
 
+WRITING = ("recipe.log_every", "recipe.checkpoint_every")
+
 
 def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> None:
     """Write `config.yaml` and `environment.json`, or check that the folder holds this very run already.
@@ -21,15 +23,28 @@ def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> 
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     path = out / CONFIG
     if path.exists():
-        kept = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if kept != yaml.safe_load(text):
+        try:
+            kept = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            kept = None
+        started = any((out / name).exists() for name in ("last.pt", "previous.pt"))
+        if started and not _same(kept, yaml.safe_load(text)):
             raise InputError(
                 f"{out} holds another run ({_difference(kept, config)}); choose another folder with --out, "
                 "or remove that one"
             )
-        return
+        if started:
+            return
     write_whole(path, text.encode())
     write_whole(out / "environment.json", json.dumps(environment, indent=2).encode())
+
+
+def _same(kept: Any, config: dict[str, Any]) -> bool:
+    """Whether two configurations make the same network: how often a run writes makes no difference."""
+    if not isinstance(kept, dict):
+        return False
+    ours, theirs = ({k: v for k, v in _flat(c).items() if k not in WRITING} for c in (config, kept))
+    return ours == theirs
 
 
 def _difference(kept: Any, config: dict[str, Any]) -> str:

@@ -58,10 +58,11 @@ class Log:
         if processes.is_main():
             path = out / "metrics.jsonl"
             path.touch()
-            with open(path, "r+b") as file:
-                file.truncate(position)
+            if path.stat().st_size > position:
+                with open(path, "r+b") as file:
+                    file.truncate(position)
             self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed in __exit__)
-            self.board = _tensorboard(out)
+            self.board = _tensorboard(out, done)
 
     @property
     def position(self) -> int:
@@ -95,7 +96,7 @@ class Log:
             if not math.isfinite(loss):
                 raise InputError(
                     f"the loss became {loss} in epoch {epoch}, step {step}: training diverged; lower --lr, or look for "
-                    "damaged images. The checkpoint in the folder is from before"
+                    "damaged images, and train into another folder (--out). The checkpoint in this one is from before"
                 )
             weight = [round(w, 5) for w in weight]
             self._write({"event": "batch", "epoch": epoch, "step": step, "loss": loss, "accuracy": accuracy,
@@ -125,7 +126,9 @@ class Log:
             self.file.write(json.dumps(record) + "\n")
             self.file.flush()
         if self.board and record["event"] == "batch":
-            self.board.add_scalar("loss", record["loss"], record["step"])
+            for name, value in (("loss", record["loss"]), ("accuracy", record["accuracy"])):
+                self.board.add_scalar(name, value, record["step"])
+            self.board.add_scalar("largest class weight", max(record["weights"]), record["step"])
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -140,9 +143,9 @@ class Log:
                 sink.close()
 
 
-def _tensorboard(out: Path) -> Any:
+def _tensorboard(out: Path, done: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(out / "tensorboard"))
+    return SummaryWriter(str(out / "tensorboard"), purge_step=done)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from faal import checkpoint
 from faal.config import Recipe
@@ -15,6 +15,7 @@ from faal.engine import processes
 from faal.engine.environment import environment
 from faal.engine.numerics import Numerics
 from faal.errors import InputError
+from faal.inner.modes import attacked
 from faal.intermediate.class_rule import EpochStats
 from faal.methods import method
 from faal.models import Architecture
@@ -23,7 +24,11 @@ from faal.step import Learner, Moment, train_step
 from faal.train import folder
 from faal.train.log import Log
 from faal.train.selection import RULES, held_out_accuracy
-from faal.train.state import Position, capture, restore
+from faal.train.state import Position, capture, generator_state, restore
+
+HELD_OUT_SEED = 0
+"""Which images are withheld depends on the data alone, never on a run's seed: a repair must not choose its epoch on
+images that its base was trained on, and methods are compared on one split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +72,14 @@ def train(
         InputError: the data does not fit the network, the folder holds another run, or training diverged.
     """
     split = _training_part(data, architecture)
-    held = hold_out(split.labels, data.num_classes, select=recipe.hold_out == "select", steer=False, seed=seed)
+    select = recipe.hold_out == "select" and recipe.select != "last"
+    held = hold_out(split.labels, data.num_classes, select=select, steer=False, seed=HELD_OUT_SEED)
     numerics = Numerics.choose(recipe.precision, device)
+    run = _Run(net, architecture, data, split, held, recipe, out, seed, numerics)
     config = {
         "recipe": recipe.plain(),
         "architecture": asdict(architecture),
-        "data": {"name": data.name, "fingerprint": fingerprint(split), "held_out": len(held.select)},
+        "data": {"name": data.name, "fingerprint": run.fingerprint, "held_out": len(held.select)},
         "seed": seed,
         "precision": numerics.name,
         "origin": origin,
@@ -80,7 +87,6 @@ def train(
     if processes.is_main():
         folder.describe(out, config, environment(device))
     processes.barrier()
-    run = _Run(net, architecture, data, split, held, recipe, out, seed, numerics)
     run.resume()
     with Log(
         out,
@@ -93,7 +99,8 @@ def train(
     ) as log:
         while run.position.epoch < recipe.epochs:
             run.epoch(log)
-    return Outcome(best=out / "best.pt", epoch=run.position.best_epoch, note=held.reason)
+    note = held.reason if select else "Nothing was held out: there is no selection, and the last epoch counts"
+    return Outcome(best=out / "best.pt", epoch=run.position.best_epoch, note=note)
 
 
 def _training_part(data: DataSet, architecture: Architecture) -> Split:
@@ -107,6 +114,24 @@ def _training_part(data: DataSet, architecture: Architecture) -> Split:
             f"the network takes {architecture.channels}"
         )
     return data.train
+
+
+@torch.no_grad()
+def _probe(net: nn.Module, split: Split, num_classes: int, numerics: Numerics) -> None:
+    """Show the network two images, so that what does not fit is said before anything is written."""
+    images = split.images.fetch(torch.arange(2)).to(numerics.device)
+    try:
+        with attacked(net):
+            logits = net(images)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the network does not take images of shape {tuple(images.shape[1:])}: {reason}") from error
+    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(
+            f"the network answers two images with {found}; it must return logits of shape (2, {num_classes}), "
+            "one for each class of the data"
+        )
 
 
 class _Run:
@@ -124,7 +149,8 @@ class _Run:
         seed: int,
         numerics: Numerics,
     ) -> None:
-        self.recipe, self.split, self.held, self.out, self.seed = recipe, split, held, out, seed
+        self.recipe, self.held, self.out, self.seed = recipe, held, out, seed
+        self.fingerprint = fingerprint(split)
         self.architecture, self.classes = architecture, data.classes
         row = method(recipe.method)
         counts = torch.bincount(split.labels[held.train], minlength=data.num_classes)
@@ -132,7 +158,11 @@ class _Run:
             empty = data.classes[int(counts.argmin())]
             raise InputError(f"{data.name} has no training image of class {empty!r}; remove the class or add images")
         net = numerics.place(net)
+        _probe(net, split, data.num_classes, numerics)
         processes.broadcast(net.state_dict().values())
+        # The held-out part lives on the device by itself: it is judged after every epoch.
+        judged = split.take(held.select)
+        self.judged = Split(judged.images.to(numerics.device), judged.labels)
         self.batches = Batches(
             split,
             held.train,
@@ -204,11 +234,10 @@ class _Run:
     def choose(self) -> dict[str, Any] | None:
         """Judge the present weights on the held-out part and keep them if none before were better."""
         score, record = float("inf"), None
-        if len(self.held.select) > 0 and self.recipe.select != "last":
+        if self.judged.n > 0:
             accuracy = held_out_accuracy(
                 self.learner.net,
-                self.split,
-                self.held.select,
+                self.judged,
                 num_classes=len(self.classes),
                 attack=self.recipe.select_attack,
                 epsilon=self.recipe.epsilon,
@@ -227,10 +256,14 @@ class _Run:
         return {
             "architecture": asdict(self.architecture),
             "classes": list(self.classes),
-            "weights": {name: tensor.contiguous() for name, tensor in self.learner.net.state_dict().items()},
+            "weights": {
+                name: tensor.detach().clone(memory_format=torch.contiguous_format)
+                for name, tensor in self.learner.net.state_dict().items()
+            },
             "recipe": self.recipe.plain(),
             "seed": self.seed,
             "epoch": self.position.epoch,
+            "held_out": {"data": self.fingerprint, "select": self.held.select},
         }
 
     def due(self) -> bool:
@@ -243,8 +276,11 @@ class _Run:
         """Write last.pt; the one before it becomes previous.pt. Steps that are not logged are read first."""
         log.flush()
         self.position.log_bytes = log.position
+        generators = processes.gather_objects(generator_state(self.learner.numerics.device))
         if processes.is_main():
+            with self.average.applied():
+                described = self.described()
             checkpoint.rotate(self.out)
-            training = capture(self.position, self.learner, self.average)
-            checkpoint.save(self.out / "last.pt", self.described() | {"training": training})
+            training = capture(self.position, self.learner, self.average, generators)
+            checkpoint.save(self.out / "last.pt", described | {"training": training})
         self.saved_at = time.monotonic()

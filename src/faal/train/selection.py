@@ -11,6 +11,7 @@ from faal.data import Split
 from faal.engine import processes, seeds
 from faal.engine.numerics import Numerics
 from faal.errors import InputError
+from faal.inner.modes import attacked
 from faal.inner.pgd import pgd
 from faal.intermediate.class_stats import class_sums
 
@@ -35,7 +36,6 @@ RULES: dict[str, Callable[[HeldOutAccuracy], float]] = {
 def held_out_accuracy(
     net: nn.Module,
     split: Split,
-    indices: Tensor,
     *,
     num_classes: int,
     attack: str,
@@ -44,12 +44,11 @@ def held_out_accuracy(
     numerics: Numerics,
     batch_size: int = 250,
 ) -> HeldOutAccuracy:
-    """Robust accuracy per class on `indices` of `split`; each sample's random start is the same at every epoch.
+    """Robust accuracy per class on the held-out part; each sample's random start is the same at every epoch.
 
     Args:
         net: the network; restored exactly.
-        split: the training set.
-        indices: (N,) int64, the held-out part.
+        split: the held-out part, on the device.
         num_classes: C.
         attack: `pgdK` or `cwK`, K steps of epsilon / 4.
         epsilon: radius of the L-infinity ball.
@@ -62,11 +61,10 @@ def held_out_accuracy(
         raise InputError(f"select_attack is pgdK or cwK, such as cw10, not {attack!r}: it runs after every epoch")
     hits = torch.zeros(num_classes, device=numerics.device)
     counts = torch.zeros(num_classes, device=numerics.device)
-    images_on_device = split.images.to(numerics.device)
-    for index in indices.tensor_split(processes.world_size())[processes.rank()].split(batch_size):
-        index = index.to(numerics.device)
-        images = images_on_device.fetch(index)
-        labels = split.labels.to(numerics.device)[index]
+    all_labels = split.labels.to(numerics.device)
+    own = torch.arange(split.n, device=numerics.device).tensor_split(processes.world_size())[processes.rank()]
+    for index in own.split(batch_size) if len(own) else ():
+        images, labels = split.images.fetch(index), all_labels[index]
         noise = seeds.uniform(index, images[0].numel(), seed=seed, epoch=0, stream=seeds.Stream.RESTART)
         with numerics.autocast():
             adversarial = pgd(
@@ -90,8 +88,6 @@ def held_out_accuracy(
 
 @torch.no_grad()
 def _correct(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    training = net.training
-    net.eval()
-    answer: Tensor = net(images).argmax(dim=1) == labels
-    net.train(training)
+    with attacked(net):
+        answer: Tensor = net(images).argmax(dim=1) == labels
     return answer

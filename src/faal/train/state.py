@@ -4,7 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from faal.engine import processes
 from faal.outer.averaging import WeightAverage
 from faal.step import Learner
 
@@ -25,15 +27,23 @@ class Position:
     """Size of metrics.jsonl."""
 
 
-def capture(position: Position, learner: Learner, average: WeightAverage) -> dict[str, Any]:
-    """Everything that changes in a run, as tensors and plain values. Generator states are tensors too."""
+def generator_state(device: torch.device) -> dict[str, Tensor]:
+    """The state of this process's global generators, as tensors; a user's network may draw from them (dropout)."""
+    state = {"cpu": torch.get_rng_state()}
+    return state | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def capture(
+    position: Position, learner: Learner, average: WeightAverage, generators: list[dict[str, Tensor]]
+) -> dict[str, Any]:
+    """Everything that changes in a run, as tensors and plain values; `generators` of every process, by rank."""
     return {
         "position": asdict(position),
         "net": learner.net.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
         "rule": learner.rule.state_dict(),
         "average": average.state_dict(),
-        "generator": torch.get_rng_state(),
+        "generators": generators,
     }
 
 
@@ -43,5 +53,9 @@ def restore(state: dict[str, Any], learner: Learner, average: WeightAverage) -> 
     learner.optimizer.load_state_dict(state["optimizer"])
     learner.rule.load_state_dict(state["rule"])
     average.load_state_dict(state["average"])
-    torch.set_rng_state(state["generator"])
+    if processes.rank() < len(state["generators"]):
+        own = state["generators"][processes.rank()]
+        torch.set_rng_state(own["cpu"])
+        if "cuda" in own and learner.numerics.device.type == "cuda":
+            torch.cuda.set_rng_state(own["cuda"], learner.numerics.device)
     return Position(**state["position"])

@@ -98,7 +98,15 @@ class FAAL:
 
         Returns:
             scalar, differentiable through `per_sample_loss` alone.
+
+        Raises:
+            ValueError: the loss is reduced already.
         """
+        if per_sample_loss.shape != labels.shape:
+            raise ValueError(
+                f"one loss per sample is wanted, of shape {tuple(labels.shape)}, not {tuple(per_sample_loss.shape)}: "
+                'compute it with reduction="none"'
+            )
         classes = labels if groups is None else groups
         weights = self.weigh(batch_stats(logits.detach(), labels, classes, self.num_classes, self.needs))
         return weights.reduce(None, per_sample_loss, classes)

@@ -1,0 +1,132 @@
+"""The folder of an audit: whose it is, what it holds already, and whether it can be written.
+
+A folder is for one subject: one model, data, threat, seed and block size. Attacks may be added to it; another subject
+would silently take the place of the first and is refused.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from faal.audit.attacks import CLEAN, Attack, attack_named
+from faal.audit.blocks import Subject, holds
+from faal.audit.judge import CleanVerdict
+from faal.audit.result import AUDIT, SCHEMA
+from faal.audit.verdicts import ALL
+from faal.errors import InputError
+
+
+def blocks_of(out: Path | str) -> Path:
+    """Where an audit keeps its finished blocks."""
+    return Path(out) / "blocks"
+
+
+def refuse_another(folder: Path, record: Mapping[str, Any]) -> None:
+    """That `folder` holds no audit, or one of the same subject.
+
+    Args:
+        folder: the run's folder.
+        record: model, data, threat, seed and block_size as `audit.json` has them. What is not known on both sides, such
+            as the fingerprint before the images have been seen, is not compared.
+
+    Raises:
+        InputError: it holds the audit of another subject; the message says what differs.
+    """
+    earlier = _earlier(folder)
+    if earlier is None:
+        return
+    there, here = _identity(earlier), _identity(record)
+    differ = [
+        f"{name} {_short(there[name])} there, {_short(here[name])} here"
+        for name in here
+        if None not in (there[name], here[name]) and there[name] != here[name]
+    ]
+    if differ:
+        raise InputError(
+            f"{folder} holds the audit of another subject ({'; '.join(differ)}); choose another folder with --out"
+        )
+
+
+def claim(out: Path | str) -> None:
+    """Make the folder of the blocks and try to write into it: better now than after an hour of the first attack.
+
+    Raises:
+        InputError: it cannot be made or written.
+    """
+    folder = blocks_of(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror or error}); choose another folder with --out"
+        ) from None
+
+
+def earlier_attacks(
+    folder: Path, subject: Subject, clean: Mapping[int, CleanVerdict], chosen: Sequence[Attack]
+) -> tuple[list[str], list[str]]:
+    """The attacks of the folder's audit that are not among the chosen.
+
+    Args:
+        folder: the run's folder, of the same subject.
+        subject: what is audited.
+        clean: the clean verdicts of all blocks.
+        chosen: the attacks that are asked for.
+
+    Returns:
+        The names of those whose blocks are all kept, which the new audit has at no cost, and of the others.
+    """
+    earlier = _earlier(folder)
+    names = [] if earlier is None else [*earlier.get("attacks", ())]
+    kept, lost = [], []
+    for name in names:
+        if name not in {CLEAN, ALL, *(attack.name for attack in chosen)}:
+            (kept if _finished(name, folder, subject, clean) else lost).append(name)
+    return kept, lost
+
+
+def _finished(name: str, folder: Path, subject: Subject, clean: Mapping[int, CleanVerdict]) -> bool:
+    try:
+        attack = attack_named(name)
+    except InputError:  # of another version of the program
+        return False
+    return holds(blocks_of(folder), subject, attack, clean)
+
+
+def _earlier(folder: Path) -> dict[str, Any] | None:
+    """What `audit.json` holds; None where there is none, or none that could be read again."""
+    try:
+        plain = json.loads((folder / AUDIT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return plain if isinstance(plain, dict) and plain.get("schema") == SCHEMA else None
+
+
+def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes the subject of an audit, under the names that a reader knows it by; None where it is not told."""
+    model, data, threat = (
+        part if isinstance(part := record.get(name), Mapping) else {} for name in ("model", "data", "threat")
+    )
+    return {
+        "model": model.get("digest"),
+        "data": data.get("name"),
+        "split": data.get("split"),
+        "samples": data.get("n"),
+        "images and labels": data.get("fingerprint"),
+        "norm": threat.get("norm"),
+        "epsilon": threat.get("epsilon"),
+        "seed": record.get("seed"),
+        "block_size": record.get("block_size"),
+    }
+
+
+def _short(value: Any) -> str:
+    """A number as people write it; of a digest enough to see that it differs."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    return text[:8] if len(text) == 64 else text

@@ -2,13 +2,15 @@
 # make test   sets up and passes the tests
 # make check  style and types
 #
-# TORCH picks the build of PyTorch: the default is the CPU's; `make setup TORCH=torch` takes what your
-# package index offers for your GPU.
+# TORCH is what pip is asked for: `make demo TORCH=torch` takes what your package index offers for your GPU,
+# `make demo TORCH='torch==2.11.*'` a version that suits your driver.
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= demo
+# One stamp per choice of PyTorch, so that another choice is installed and not passed over.
+STAMP  := $(VENV)/.installed-$(shell printf '%s' '$(TORCH)' | tr -c 'A-Za-z0-9.' '-')
 
 .PHONY: demo test check format setup clean
 
@@ -27,13 +29,14 @@ format: setup
 	$(BIN)/ruff check --fix src tests benchmarks
 	$(BIN)/ruff format src tests benchmarks
 
-setup: $(VENV)/.installed
+setup: $(STAMP)
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("faal needs Python 3.11 or newer; name one with PYTHON=") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	rm -f $(VENV)/.installed-*
 	touch $@
 
 clean:

@@ -75,11 +75,35 @@ class TestSchedule:
 
     @pytest.mark.parametrize(
         "text",
-        [{0.5: 1}, {}, "0.1:1", {0: 1, 1: 2}, {0: 1, "2/2": 1}, {0: 1, "1/2": 1, 0.5: 2}, {0: None}, "0:1,", "0:"],
+        [
+            {0.5: 1},
+            {},
+            "0.1:1",
+            "0:1,1/2:1,0.5:2",
+            {0: 1, 1: 2},
+            {0: 1, "2/2": 1},
+            {0: 1, "1/2": 1, 0.5: 2},
+            {0: None},
+            "0:1,",
+            "0:",
+        ],
     )
     def test_refuses(self, text: object) -> None:
         with pytest.raises(ValueError, match=r"."):
             Schedule.parse(text)
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("0:1,1:2", "starts are fractions of the run, below 1"),
+            ("0:1,100:2", "starts are fractions of the run, below 1"),
+            ("1/2:1", "begins at 0"),
+            ({"1/2": 1, 0: 0, 0.5: 2}, "larger than the one before"),
+        ],
+    )
+    def test_says_why_it_refuses(self, text: object, said: str) -> None:
+        with pytest.raises(InputError, match=rf"^mine\.yaml: lr is a number or a schedule.*{said}.*, not "):
+            Recipe().replace({"lr": text}, source="mine.yaml")
 
     def test_refuses_unequal_lengths(self) -> None:
         with pytest.raises(ValueError, match="one value per start"):
@@ -176,6 +200,12 @@ class TestSettings:
             ("momentum", 1.5),
             ("weight_decay", -1e-4),
             ("crop", -1),
+            ("crop", 65),
+            ("select_attack", "autoattack"),
+            ("select_attack", "cw10x5"),
+            ("select_attack", "pgd0"),
+            ("select_attack", "pgd"),
+            ("select_attack", "fgsm10"),
             ("step_size", 2),
             ("steps", -1),
             ("beta", -6),
@@ -197,8 +227,21 @@ class TestSettings:
         ],
     )
     def test_a_value_out_of_range(self, name: str, value: object) -> None:
-        with pytest.raises(InputError, match=rf"^mine\.yaml: {name} (lies between|is one of|is never negative)"):
+        with pytest.raises(InputError, match=rf"^mine\.yaml: {name} (lies|is (at least|one of|never|pgdK))"):
             Recipe().replace({name: value}, source="mine.yaml")
+
+    def test_a_bound_without_an_end_is_told_as_one(self) -> None:
+        with pytest.raises(InputError, match=r"^test: epochs is at least 1, not 0$"):
+            Recipe().replace({"epochs": 0}, source="test")
+        with pytest.raises(InputError, match=r"^test: crop lies between 0 and 64, not 65$"):
+            Recipe().replace({"crop": 65}, source="test")
+        assert Recipe(crop=64, select_attack="pgd100").crop == 64
+
+    def test_nesterov_without_momentum(self) -> None:
+        with pytest.raises(InputError, match=r"^test: nesterov needs a momentum above 0"):
+            Recipe().replace({"nesterov": "true", "momentum": "0"}, source="test")
+        assert Recipe(nesterov=True).nesterov
+        assert Recipe(momentum=0).momentum == 0
 
     def test_every_field_has_its_sentence(self) -> None:
         for item in dataclasses.fields(Recipe):
@@ -236,11 +279,26 @@ class TestFiles:
         with pytest.raises(InputError, match=r"no recipe file .*nowhere\.yaml; `faal recipes`"):
             load_recipe(path)
 
+    def test_a_shipped_recipe_as_base(self, tmp_path: Path) -> None:
+        mine = self.write(tmp_path / "mine.yaml", "base: cifar10-wrn34-10-faal-trades\nbeta: 5\n")
+        assert load_recipe(mine) == dataclasses.replace(load_recipe("cifar10-wrn34-10-faal-trades"), beta=5.0)
+
+    def test_a_file_beside_it_comes_before_a_shipped_recipe(self, tmp_path: Path) -> None:
+        self.write(tmp_path / "debug.yaml", "epochs: 77\n")
+        assert load_recipe(self.write(tmp_path / "a.yaml", "base: debug\n")).epochs == 77
+        assert load_recipe(self.write(tmp_path / "b.yaml", "base: debug.yaml\n")).epochs == 77
+
+    def test_a_runs_configuration_is_its_recipe(self, tmp_path: Path) -> None:
+        recipe = load_recipe("cifar10-prn18-faal-trades-repair")
+        run = {"recipe": recipe.plain(), "seed": 3, "data": {"name": "digits"}}
+        assert load_recipe(self.write(tmp_path / "config.yaml", yaml.safe_dump(run))) == recipe
+
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("- 1\n- 2\n", "`setting: value` lines"),
-            ("", "`setting: value` lines"),
+            ("- 1\n- 2\n", r"`setting: value` lines, but .*odd\.yaml holds a list"),
+            ("", r"`setting: value` lines, but .*odd\.yaml holds nothing"),
+            ("faal", r"`setting: value` lines, but .*odd\.yaml holds a single value"),
             ("beta: [1\n", "does not read as YAML"),
             ("beta: 6\nbetta: 7\n", r"\(odd.yaml\) 'betta'; did you mean 'beta'"),
             ("beta: much\n", r"^odd.yaml: beta is a number"),

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import Tensor, nn
 
 from faal.audit.attacks import GradientAttack, attack_named, attacks_named
 from faal.audit.autoattack import StandardEnsemble
@@ -93,3 +96,27 @@ def test_several_starts_only_add_successes_and_the_first_is_that_of_one(problem)
     assert (found["cw2x4"] | ~found["cw2"]).all()
     assert found["cw2x4"].sum() > found["cw2"].sum()
     assert attack_named("cw2x4").parameters(epsilon=0.1, num_classes=5)["restarts"] == 4
+
+
+class Viewing(nn.Module):
+    """Flattens as many networks do, which fails for an empty batch."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.net(images.view(images.size(0), -1).view(-1, 1, 4, 4))
+        return logits
+
+
+def test_no_network_is_shown_an_empty_batch(problem) -> None:  # type: ignore[no-untyped-def]
+    viewing = replace(problem, net=Viewing(problem.net))
+    with pytest.raises(RuntimeError, match="ambiguous"):
+        viewing.net(problem.images[:0])
+    nobody = torch.zeros(60, dtype=torch.bool)
+    assert torch.equal(run(attack_named("pgd3"), viewing, nobody), problem.images)
+    # An epsilon that turns every sample on the first of the three starts.
+    found = run(attack_named("cw20x3"), viewing, ~nobody, epsilon=0.9)
+    assert (problem.net(found).argmax(dim=1) != problem.labels).all()
+    assert torch.equal(found, run(attack_named("cw20"), viewing, ~nobody, epsilon=0.9))

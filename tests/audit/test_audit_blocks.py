@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from faal.audit.attacks import GradientAttack
-from faal.audit.blocks import Subject, attack_blocks, block_seed, clean_blocks
+from faal.audit.blocks import Subject, attack_blocks, block_seed, clean_blocks, holds
 from faal.data.images import InMemory
 
 
@@ -100,7 +100,7 @@ def test_a_killed_audit_goes_on_at_the_next_block(subject: Subject, attack: Note
 
     with pytest.raises(KilledError):
         attack_blocks(subject, attack, clean, folder=tmp_path, progress=kill)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pgd5-00000.npz", "pgd5-00001.npz"]
+    assert [path.name[:11] for path in sorted(tmp_path.iterdir())] == ["pgd5-00000-", "pgd5-00001-"]
     found = attack_blocks(subject, attack, clean, folder=tmp_path)
     assert attack.seeds == [block_seed(7, block) for block in range(4)]
     assert answers(found) == answers(whole)
@@ -139,6 +139,9 @@ def test_a_block_of_another_audit_is_not_taken(subject: Subject, attack: Noted, 
     found = attack_blocks(other, attack, clean, folder=tmp_path)
     assert len(attack.seeds) == 4
     assert answers(found) == answers(attack_blocks(other, attack, clean))
+    attack.seeds.clear()
+    attack_blocks(subject, attack, clean_blocks(subject), folder=tmp_path)
+    assert attack.seeds == []  # nor has it taken the place of the first
 
 
 @pytest.mark.parametrize("other", ["images", "net"])
@@ -169,8 +172,10 @@ class Shifted(nn.Module):
 def test_a_damaged_block_is_made_again(subject: Subject, attack: Noted, tmp_path, damage: bytes | None) -> None:  # type: ignore[no-untyped-def]
     clean = clean_blocks(subject)
     whole = attack_blocks(subject, attack, clean, folder=tmp_path)
-    path = tmp_path / "pgd5-00002.npz"
+    (path,) = tmp_path.glob("pgd5-00002-*.npz")
+    assert holds(tmp_path, subject, attack, clean)
     path.write_bytes(path.read_bytes()[:-200] if damage is None else damage)
+    assert not holds(tmp_path, subject, attack, clean)
     attack.seeds.clear()
     assert answers(attack_blocks(subject, attack, clean, folder=tmp_path)) == answers(whole)
     assert attack.seeds == [block_seed(7, 2)]

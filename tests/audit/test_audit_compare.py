@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_1samp
+from torch import Tensor
 
 from faal.audit.compare import compare
 from faal.audit.intervals import worst_class_interval
 from faal.audit.paired import holm, paired_intervals
 from faal.audit.result import AuditResult
+from faal.audit.run import audit
 from faal.audit.summary import summarise
 from faal.audit.verdicts import Verdicts, with_all
 from faal.errors import InputError
@@ -136,6 +138,7 @@ def other_settings() -> AuditResult:
         (replace(BASE, data={**BASE.data, "classes": ["ant", "cat", "bee"]}), "other classes"),
         (other_verdicts(index=np.arange(300) + 1), "other samples"),
         (other_verdicts(label=LABEL[::-1]), "other labels"),
+        (replace(BASE, data={**BASE.data, "name": "plants"}), "other data"),
         (other_settings(), "ran pgd20 with other settings"),
     ],
 )
@@ -144,6 +147,19 @@ def test_audits_that_cannot_be_paired_are_refused(other: AuditResult, message: s
         compare("base", [BASE], "other", [other])
     with pytest.raises(InputError, match=message):
         compare("base", [BASE, BASE], "other", [BASE, other])
+
+
+def test_audits_of_other_images_under_equal_labels_are_refused(problem) -> None:  # type: ignore[no-untyped-def]
+    def of(images: Tensor, block_size: int) -> AuditResult:
+        return audit(problem.net, images, problem.labels, attacks="clean", block_size=block_size)
+
+    one, again, other = of(problem.images, 16), of(problem.images, 25), of(problem.images.roll(5, 0), 16)
+    assert len(one.data["fingerprint"]) == 64
+    assert compare("one", [one], "again", [again]).attacks["all"].average.value == 0
+    with pytest.raises(InputError, match="one and other have other images"):
+        compare("one", [one], "other", [other])
+    unknown = replace(other, data={key: value for key, value in other.data.items() if key != "fingerprint"})
+    assert compare("one", [one], "older", [unknown]).runs == 1
 
 
 def test_as_many_runs_on_either_side() -> None:

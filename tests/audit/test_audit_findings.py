@@ -57,7 +57,9 @@ def test_blocks_are_joined_in_order(subject: Subject) -> None:
 
 
 def test_examples_are_of_samples_that_were_turned(subject: Subject) -> None:
-    found = investigate(subject, [GradientAttack("pgd5", "ce", 5), GradientAttack("cw5", "cw", 5)], survey(subject, None))
+    found = investigate(
+        subject, [GradientAttack("pgd5", "ce", 5), GradientAttack("cw5", "cw", 5)], survey(subject, None)
+    )
     examples = found.examples
     assert examples is not None
     labels = subject.labels.numpy()
@@ -79,7 +81,19 @@ def test_labels_beyond_the_outputs_are_refused_before_any_attack(subject: Subjec
     labels = subject.labels.clone()
     labels[17] = 5
     with pytest.raises(InputError, match="sample 17 has the label 5, out of range: the 5 classes"):
-        investigate(replace(subject, labels=labels), [Complaining("pgd5", "ce", 5)], survey(replace(subject, None))
+        survey(replace(subject, labels=labels), None)
+
+
+def test_the_fingerprint_is_of_labels_and_images_and_not_of_the_blocks(subject: Subject) -> None:
+    def of(**change: Any) -> str:
+        changed = replace(subject, **change)
+        return fingerprint(changed.labels, survey(changed, None))
+
+    assert of() == of(block_size=7) == of(epsilon=0.3)
+    assert isinstance(subject.images, InMemory)
+    brighter = subject.images.pixels.clone()
+    brighter[59, 0, 3, 3] = 1 - brighter[59, 0, 3, 3]
+    assert len({of(), of(images=InMemory(brighter)), of(labels=subject.labels.roll(1))}) == 3
 
 
 def test_what_processes_send_each_other_is_small_and_joins_to_the_whole(subject: Subject, monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -214,26 +214,6 @@ def test_a_killed_audit_goes_on_and_ends_as_if_nothing_had_been(problem, tmp_pat
     assert list(more.attacks) == ["clean", "pgd5", "cw5", "pgd3", "all"]
 
 
-def test_blocks_of_other_weights_or_of_another_description_are_not_taken(problem, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    told: dict[str, Any] = {**QUICK, "attacks": "pgd1", "out": tmp_path}
-    audit(problem.net, problem.images, problem.labels, **told)
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "blocks").iterdir()}
-    assert len(kept) == 4
-
-    def made_again() -> int:
-        return sum(path.stat().st_mtime_ns != kept[path] for path in kept)
-
-    audit(problem.net, problem.images, problem.labels, **told)
-    assert made_again() == 0
-    with torch.no_grad():
-        problem.net[3].bias += 1e-6
-    audit(problem.net, problem.images, problem.labels, **told)
-    assert made_again() == 4
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "blocks").iterdir()}
-    audit(problem.net, problem.images, problem.labels, **told, model_record={"normalize": "cifar10"})
-    assert made_again() == 4
-
-
 TWO_PROCESSES = """
 import sys
 import torch

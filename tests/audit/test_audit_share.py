@@ -8,6 +8,7 @@ import pytest
 
 from faal.audit import audit, audit_share
 from faal.audit import blocks as audit_blocks
+from faal.errors import InputError
 
 QUICK: dict[str, Any] = {"attacks": "pgd5,cw5", "epsilon": 0.15, "block_size": 16, "seed": 3}
 
@@ -34,6 +35,12 @@ def test_shares_put_together_are_the_audit(
 
 def test_a_share_works_on_its_blocks_alone(problem: Any, tmp_path: Path) -> None:
     audit_share(problem.net, problem.images, problem.labels, rank=1, world_size=2, out=tmp_path, **QUICK)
-    assert sorted(path.name for path in (tmp_path / "blocks").iterdir()) == [
-        "cw5-00001.npz", "cw5-00003.npz", "pgd5-00001.npz", "pgd5-00003.npz",
-    ]  # fmt: skip
+    kept = [path.name.rsplit("-", 1)[0] for path in sorted((tmp_path / "blocks").iterdir())]
+    assert kept == ["cw5-00001", "cw5-00003", "pgd5-00001", "pgd5-00003"]
+
+
+def test_a_share_of_another_audit_is_refused(problem: Any, tmp_path: Path) -> None:
+    audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
+    other = {**QUICK, "epsilon": 0.2}
+    with pytest.raises(InputError, match=r"epsilon 0\.15 there, 0\.2 here"):
+        audit_share(problem.net, problem.images, problem.labels, rank=0, world_size=2, out=tmp_path, **other)

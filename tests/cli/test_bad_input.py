@@ -53,6 +53,13 @@ class Evil:
         return os.system, ("touch pwned",)
 
 
+OWN = """
+from torch import nn
+def linear(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+"""
+
+
 def truncated_cifar(folder: Path) -> None:
     base = folder / "cifar-10-batches-py"
     base.mkdir()
@@ -70,6 +77,22 @@ CASES = {
     "wrong number of classes": (["audit", "net.pt", "--data", "npz:data.npz"], "10 classes"),
     "unknown data": (["train", "debug", "--data", "digit"], "did you mean 'digits'?"),
     "unknown recipe": (["train", "digits-small-fal-at", "--data", "digits"], "did you mean 'digits-small-faal-at'?"),
+    "nesterov without momentum": (
+        ["train", "debug", "--data", "digits", "--nesterov", "true", "--momentum", "0"],
+        "momentum above 0",
+    ),
+    "a schedule in epochs": (["train", "debug", "--data", "digits", "--lr", "0:0.1,5:0.01"], "fractions of the run"),
+    "no attack to select under": (
+        ["train", "debug", "--data", "digits", "--select-attack", "autoattack"],
+        "pgdK or cwK",
+    ),
+    "a recipe that is a list": (["train", "list.yaml", "--data", "digits"], "holds a list"),
+    "our own checkpoint as foreign": (["audit", "net.pt", "--data", "digits", "--model", "small"], "leave out --model"),
+    "a run that has not trained": (["audit", "empty", "--data", "digits"], "train there first"),
+    "one's own network with a width": (
+        ["train", "debug", "--data", "digits", "--model", "mynet:linear", "--width", "8"],
+        "leave these two options out",
+    ),
     "unknown method": (["train", "debug", "--data", "digits", "--method", "trade"], "did you mean 'trades'?"),
     "unknown model": (["train", "debug", "--data", "digits", "--model", "prn-18"], "did you mean 'prn18'?"),
     "unknown key on the command line": (["train", "debug", "--data", "digits", "--epoch", "2"], "--epochs"),
@@ -107,6 +130,9 @@ def desk(tmp_path: Path) -> Path:
     torch.save({"weights": Evil()}, tmp_path / "evil.pt")
     (tmp_path / "cut.pt").write_bytes(net.read_bytes()[:500])
     (tmp_path / "mine.yaml").write_text("epsilom: 8/255\n")
+    (tmp_path / "list.yaml").write_text("- epochs\n")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "mynet.py").write_text(OWN)
     (tmp_path / "file").write_text("in the way")
     truncated_cifar(tmp_path)
     return tmp_path
@@ -122,3 +148,19 @@ def test_one_sentence_and_status_2(case: str, desk: Path) -> None:
     assert "Traceback" not in done.stderr
     assert not (desk / "pwned").exists()
     assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_ones_own_network_drops_the_size_in_the_recipe(desk: Path) -> None:
+    """The recipe's width is the small net's; a function decides its own."""
+    done = faal(
+        "train", "debug", "--data", "digits", "--model", "mynet:linear", "--epochs", "1", "--out", "o", cwd=desk
+    )
+    assert done.returncode == 0, done.stderr
+    assert checkpoint.load(desk / "o" / "best.pt")["architecture"]["width"] is None
+
+
+def test_foreign_weights_say_the_epsilon_that_is_assumed(desk: Path) -> None:
+    arguments = ("--data", "digits", "--model", "small", "--width", "4", "--attacks", "clean", "--limit", "20")
+    done = faal("audit", "weights.pt", *arguments, cwd=desk)
+    assert done.returncode == 0, done.stderr
+    assert "8/255 is assumed" in done.stderr

@@ -1,6 +1,7 @@
 """What a result says about its making."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 import faal
+from faal.engine import environment as module
 from faal.engine.environment import environment
 
 CPU = torch.device("cpu")
@@ -35,6 +37,25 @@ def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, error: 
 
     monkeypatch.setattr(subprocess, "run", fail)
     assert environment(CPU)["commit"] is None
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_commit_of_another_project_is_not_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(["git", "-C", tmp_path, *who, *arguments], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    installed = tmp_path / ".venv" / "environment.py"
+    installed.parent.mkdir()
+    installed.write_text("")
+    git("init")
+    git("commit", "--allow-empty", "--message", "theirs")
+    monkeypatch.setattr(module, "__file__", str(installed))
+    assert environment(CPU)["commit"] is None
+    git("add", ".venv")
+    git("commit", "--message", "ours")
+    assert environment(CPU)["commit"] == git("rev-parse", "--short=12", "HEAD")
 
 
 def test_without_procfs_it_still_speaks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,13 @@ def test_a_ball_of_radius_zero_holds_the_reference_alone(classes: int, dtype: to
     assert torch.equal(solve_kldro(torch.full_like(losses, 7.0), 2.0, reference=u), u)
 
 
+def test_a_negative_element_of_tau_counts_as_zero() -> None:
+    losses = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
+    w = solve_kldro(losses, torch.tensor([-0.5, 0.5]))
+    assert torch.equal(w[0], torch.full((3,), 1 / 3))
+    assert torch.equal(w[1], solve_kldro(losses[1], 0.5))
+
+
 def test_rows_that_stay_and_rows_that_move_share_a_batch() -> None:
     losses = torch.tensor([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0], [1.0, 2.0, 3.0]])
     w = solve_kldro(losses, torch.tensor([0.0, 0.5, 0.5]))
@@ -307,7 +314,11 @@ def test_no_value_is_looked_at_from_python() -> None:
         (lambda: solve_kldro(torch.zeros(3), math.nan), "at least 0"),
         (lambda: solve_kldro(torch.tensor(1.0), 0.5), "shape"),
         (lambda: solve_kldro(torch.zeros(3, dtype=torch.int64), 0.5), "float"),
-        (lambda: solve_kldro(torch.zeros(3), 0.5, reference=torch.full((4,), 0.25)), "4 classes"),
+        (lambda: solve_kldro(torch.zeros(3), 0.5, reference=torch.full((4,), 0.25)), r"\(4,\), the losses have 3"),
+        (lambda: solve_kldro(torch.zeros(3), 0.5, reference=torch.tensor(1.0)), r"\(\), the losses have 3"),
+        (lambda: solve_kldro(torch.zeros(2, 3), 0.5, reference=torch.ones(5, 3) / 3), r"broadcast to \(2, 3\)"),
+        (lambda: solve_kldro(torch.zeros(3), 0.5, reference=torch.ones(1, 3) / 3), r"broadcast to \(3,\)"),
+        (lambda: solve_kldro(torch.zeros(2, 3), torch.ones(5)), r"tau is of shape \(5,\).* to \(2,\)"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call: object, said: str) -> None:

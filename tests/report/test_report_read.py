@@ -98,6 +98,32 @@ def _pickled_verdicts(folder: Path) -> None:
     np.savez(folder / "verdicts.npz", label=np.array([{}], dtype=object), index=np.arange(1))
 
 
+def _damaged_stream(folder: Path) -> None:
+    """A compressed array with bytes of its stream overwritten, which zlib notices before any checksum."""
+    path = folder / "verdicts.npz"
+    np.savez_compressed(path, label=np.arange(5000) % 7, index=np.arange(5000))
+    content = bytearray(path.read_bytes())
+    start = content.index(b"label.npy") + 60
+    content[start : start + 40] = b"\xff" * 40
+    path.write_bytes(content)
+
+
+def _locked(folder: Path) -> None:
+    """The flag of encryption set in each header of the archive."""
+    path = folder / "verdicts.npz"
+    content = bytearray(path.read_bytes())
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = -1
+        while (place := content.find(magic, place + 1)) >= 0:
+            content[place + offset] |= 1
+    path.write_bytes(content)
+
+
+def _array_alone(folder: Path) -> None:
+    with (folder / "verdicts.npz").open("wb") as file:
+        np.save(file, np.arange(3))
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -112,6 +138,9 @@ def _pickled_verdicts(folder: Path) -> None:
         (_damage_audit(lambda a: a["attacks"]["all"]["classes"].pop()), "different classes|confusion"),
         (_cut("verdicts.npz"), "verdicts.npz cannot be read"),
         (_cut("examples.npz"), "examples.npz cannot be read"),
+        (_damaged_stream, "verdicts.npz cannot be read"),
+        (_locked, "verdicts.npz cannot be read"),
+        (_array_alone, "verdicts.npz cannot be read"),
         (_other_examples, "labels of no class"),
         (_pickled_verdicts, "verdicts.npz cannot be read"),
         (lambda folder: (folder / "metrics.jsonl").write_text("{\n{}\n"), "line 1 of .*metrics.jsonl is not JSON"),

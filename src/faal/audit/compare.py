@@ -103,7 +103,8 @@ def compare(
         level: nominal coverage of the intervals.
 
     Raises:
-        InputError: other numbers of audits; audits of other samples, labels, images, data, classes, threats or attack settings.
+        InputError: other numbers of audits; audits of other data, samples, labels, images, classes, threats
+            or attack settings.
     """
     if len(results_a) != len(results_b) or not results_a:
         raise InputError(

@@ -82,7 +82,8 @@ def earlier_attacks(
     """
     earlier = _earlier(folder)
     names = [] if earlier is None else [*earlier.get("attacks", ())]
-    kept, lost = [], []
+    kept: list[str] = []
+    lost: list[str] = []
     for name in names:
         if name not in {CLEAN, ALL, *(attack.name for attack in chosen)}:
             (kept if _finished(name, folder, subject, clean) else lost).append(name)

@@ -116,8 +116,9 @@ _PLAIN = ("model", "data", "threat", "seed", "engine", "block_size", "level", "i
 class AuditResult:
     """An audit: figures per attack, and the verdicts behind them.
 
-    `threat` is {"norm", "epsilon"}; `data` {"name", "split", "n", "fingerprint", "classes"}; `model` {"name", "digest"} and
-    what the caller told; `warnings` whole sentences; `attacks` name -> figures, `clean` first and the pseudo-attack `all` last. `examples` is None where no attack turned a sample.
+    `model` is {"name", "digest"} and what the caller told; `threat` {"norm", "epsilon"}; `data` {"name", "split", "n",
+    "fingerprint", "classes"}; `warnings` whole sentences; `attacks` name -> figures, `clean` first and the
+    pseudo-attack `all` last. `examples` is None where no attack turned a sample.
     """
 
     model: dict[str, Any]

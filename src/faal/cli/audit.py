@@ -47,10 +47,10 @@ def audit(
     from faal.config import parse_epsilon
     from faal.data import load_data
     from faal.engine import numerics, processes
+    from faal.engine.progress import progress_bar
     from faal.errors import InputError
     from faal.models import open_model
     from faal.report import write_report
-    from faal.train.log import progress_bar
 
     radius = None if epsilon is None else parse_epsilon(epsilon)
     where = numerics.pick_device(device)

@@ -141,7 +141,8 @@ def _compared(classes: object, data: DataSet, path: Path) -> list[str]:
             f"{path} was trained on the classes of {data.name} in another order (class {place} was "
             f"{trained[place]!r} and is {seen[place]!r}); put the data's classes in the order of the training"
         )
-    return [f"The network was trained on the classes {_listed(trained)}; the data has {_listed(seen)}."]
+    gone, new = [name for name in trained if name not in seen], [name for name in seen if name not in trained]
+    return [f"The network was trained on the classes {_listed(gone)}, the data has {_listed(new)} in their place."]
 
 
 def _listed(names: list[str], most: int = 5) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from faal.train.log import progress_bar
+from faal.engine.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,27 +11,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from faal.engine import processes
+from faal.engine.progress import progress_bar
 from faal.errors import InputError
 from faal.step import StepResult
-
-
-def progress_bar(console: Console | None = None) -> Progress:
-    """The bar that all long work shows: what, how far, time spent, time left."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console or Console(stderr=True),
-        disable=not processes.is_main(),
-    )
 
 
 class Log:

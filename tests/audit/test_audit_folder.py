@@ -1,0 +1,109 @@
+"""A folder is for one subject; attacks may be added to it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from faal.audit import AuditResult, audit
+from faal.audit import blocks as audit_blocks
+from faal.errors import InputError
+
+QUICK: dict[str, Any] = {"attacks": "pgd2", "epsilon": 0.15, "block_size": 16}
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The attacks of the blocks that were judged, not taken up."""
+    names: list[str] = []
+    judge = audit_blocks.judge_attack
+
+    def note(*given: Any, **rest: Any) -> Any:
+        names.append(given[5].name)
+        return judge(*given, **rest)
+
+    monkeypatch.setattr(audit_blocks, "judge_attack", note)
+    return names
+
+
+def stamps(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epsilon": 0.2}, r"\(epsilon 0\.15 there, 0\.2 here\); choose another folder with --out"),
+        ({"seed": 1}, r"seed 0 there, 1 here"),
+        ({"block_size": 20}, "block_size 16 there, 20 here"),
+        ({"limit": 30}, "samples 60 there, 30 here"),
+        ({"data_record": {"name": "plants"}}, "data animals there, plants here"),
+        ({"model_record": {"normalize": "cifar10"}}, r"model [0-9a-f]{8} there, [0-9a-f]{8} here"),
+    ],
+)
+def test_another_subject_is_refused_before_any_work(  # type: ignore[no-untyped-def]
+    problem, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    given = {**QUICK, "data_record": {"name": "animals"}, "out": tmp_path}
+    audit(problem.net, problem.images, problem.labels, **given)
+    before = stamps(tmp_path)
+    forwards: list[object] = []
+    problem.net.register_forward_hook(lambda *_: forwards.append(1))
+    with pytest.raises(InputError, match=message) as refusal:
+        audit(problem.net, problem.images, problem.labels, **{**given, **change})
+    assert str(tmp_path) in str(refusal.value)
+    assert not forwards
+    assert stamps(tmp_path) == before
+
+
+def test_so_are_other_weights_and_other_images(problem, tmp_path: Path, judged: list[str]) -> None:  # type: ignore[no-untyped-def]
+    audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
+    before = stamps(tmp_path)
+    judged.clear()
+    with pytest.raises(InputError, match="images and labels"):
+        audit(problem.net, problem.images.roll(5, 0), problem.labels, **QUICK, out=tmp_path)
+    with torch.no_grad():
+        problem.net[3].bias += 1e-6
+    with pytest.raises(InputError, match="model"):
+        audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
+    assert judged == []
+    assert stamps(tmp_path) == before
+
+
+def test_attacks_of_earlier_calls_stay_at_no_cost(problem, tmp_path: Path, judged: list[str]) -> None:  # type: ignore[no-untyped-def]
+    audit(problem.net, problem.images, problem.labels, **{**QUICK, "attacks": "pgd2,cw2"}, out=tmp_path)
+    first = AuditResult.read(tmp_path)
+    judged.clear()
+    result = audit(problem.net, problem.images, problem.labels, **{**QUICK, "attacks": "pgd3"}, out=tmp_path)
+    assert judged == ["pgd3"] * 4
+    assert list(result.attacks) == ["clean", "pgd3", "pgd2", "cw2", "all"]
+    for name in ("pgd2", "cw2"):
+        assert np.array_equal(result.verdicts.predicted[name], first.verdicts.predicted[name])
+    assert list(AuditResult.read(tmp_path).attacks) == list(result.attacks)
+
+
+def test_an_attack_whose_blocks_are_gone_is_named(problem, tmp_path: Path, judged: list[str]) -> None:  # type: ignore[no-untyped-def]
+    audit(problem.net, problem.images, problem.labels, **{**QUICK, "attacks": "pgd2,cw2"}, out=tmp_path)
+    next((tmp_path / "blocks").glob("cw2-00003-*.npz")).unlink()
+    judged.clear()
+    result = audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
+    assert judged == []
+    assert list(result.attacks) == ["clean", "pgd2", "all"]
+    assert any("also ran cw2" in warning for warning in result.warnings)
+
+
+def test_an_audit_that_cannot_be_read_is_replaced(problem, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "audit.json").write_text("cut off")
+    audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
+    assert list(AuditResult.read(tmp_path).attacks) == ["clean", "pgd2", "all"]
+
+
+@pytest.mark.parametrize("way", ["run", "run/blocks"])
+def test_a_file_in_the_way_shows_before_the_first_attack(problem, tmp_path: Path, judged: list[str], way: str) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / way).parent.mkdir(exist_ok=True)
+    (tmp_path / way).write_text("a file")
+    with pytest.raises(InputError, match=r"run/blocks cannot be written .*--out"):
+        audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path / "run")
+    assert judged == []

@@ -1,0 +1,159 @@
+"""From a path to a network: what is ours, what is foreign, and what is said when either does not fit."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from faal import checkpoint
+from faal.data import DataSet, Split
+from faal.data.images import InMemory
+from faal.errors import InputError
+from faal.models import Architecture, build_model, open_model
+
+SMALL = Architecture(model="small", num_classes=3, channels=1, width=4)
+CLASSES = ("cat", "dog", "elk")
+
+
+def data(classes: tuple[str, ...] = CLASSES) -> DataSet:
+    images = InMemory(torch.zeros(len(classes), 1, 8, 8))
+    return DataSet("pets", classes, train=None, test=Split(images, torch.arange(len(classes))))
+
+
+def ours(folder: Path, **changed: Any) -> Path:
+    """A checkpoint of ours, some of its entries replaced, those of value None left out."""
+    state = {
+        "architecture": asdict(SMALL),
+        "classes": list(CLASSES),
+        "weights": build_model(SMALL, seed=1).state_dict(),
+        "recipe": {"epsilon": 0.1},
+    }
+    kept = {name: value for name, value in (state | changed).items() if value is not None}
+    checkpoint.save(folder / "best.pt", kept)
+    return folder / "best.pt"
+
+
+def foreign(folder: Path) -> Path:
+    torch.save(build_model(SMALL, seed=1).state_dict(), folder / "weights.pt")
+    return folder / "weights.pt"
+
+
+@pytest.mark.parametrize("by_folder", [True, False])
+def test_our_own(tmp_path: Path, by_folder: bool) -> None:
+    path = ours(tmp_path)
+    opened = open_model(tmp_path if by_folder else path, data())
+    assert (opened.architecture, opened.epsilon, opened.notes) == (SMALL, 0.1, [])
+    assert opened.record == {"path": "best.pt", "sha256": checkpoint.digest(path), "architecture": "small"}
+    assert not opened.net.training
+    images = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(opened.net(images), build_model(SMALL, seed=1).eval()(images))
+
+
+def test_foreign_weights_and_what_is_assumed_of_them(tmp_path: Path) -> None:
+    opened = open_model(foreign(tmp_path), data(), model="small", width=4)
+    assert opened.epsilon == 8 / 255
+    assert [note for note in opened.notes if "8/255 is assumed" in note]
+    assert torch.equal(
+        torch.cat([p.flatten() for p in opened.net.parameters()]),
+        torch.cat([p.flatten() for p in build_model(SMALL, seed=1).parameters()]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"model": "small"}, "--model"),
+        ({"model": "small", "width": 4, "normalize": "none"}, "--model, --width"),
+        ({"width": 4}, "--width"),
+        ({"depth": 3}, "--depth"),
+        ({"normalize": "0.5:0.5"}, "--normalize"),
+    ],
+)
+def test_our_own_needs_no_description(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=f"this checkpoint knows its own network; leave out {said}$"):
+        open_model(ours(tmp_path), data(), **options)
+
+
+def test_foreign_weights_need_the_network_too(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--width, --depth describes foreign weights; say which network"):
+        open_model(foreign(tmp_path), data(), width=4, depth=3)
+    with pytest.raises(InputError, match=r"is not a checkpoint of this program; .*--model"):
+        open_model(foreign(tmp_path), data())
+
+
+def test_classes_in_another_order(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"in another order .class 1 was 'dog' and is 'elk'"):
+        open_model(ours(tmp_path), data(("cat", "elk", "dog")))
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (("cat", "dog", "yak"), "trained on the classes elk, the data has yak in their place"),
+        (("a", "b", "c"), "trained on the classes cat, dog, elk, the data has a, b, c in their place"),
+    ],
+)
+def test_classes_of_other_names(tmp_path: Path, classes: tuple[str, ...], said: str) -> None:
+    (note,) = open_model(ours(tmp_path), data(classes)).notes
+    assert said in note
+
+
+def test_a_long_list_of_other_classes_is_cut(tmp_path: Path) -> None:
+    many = Architecture(model="small", num_classes=9, channels=1, width=4)
+    weights = build_model(many, seed=1).state_dict()
+    path = ours(tmp_path, architecture=asdict(many), weights=weights, classes=list("abcdefghi"))
+    (note,) = open_model(path, data(tuple("ABCDEFGHI"))).notes
+    assert "the data has A, B, C, D, E and 4 more" in note
+
+
+def test_a_checkpoint_that_names_no_classes(tmp_path: Path) -> None:
+    assert open_model(ours(tmp_path, classes=None), data()).notes == []
+
+
+def test_data_that_does_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="tells 3 classes apart, pets has 4"):
+        open_model(ours(tmp_path), data(("a", "b", "c", "d")))
+    colour = DataSet("pets", CLASSES, None, Split(InMemory(torch.zeros(3, 3, 8, 8)), torch.arange(3)))
+    with pytest.raises(InputError, match="takes images of 1 channels, pets has 3"):
+        open_model(ours(tmp_path), colour)
+
+
+@pytest.mark.parametrize("name", [None, "last.pt"])
+def test_a_folder_without_a_network(tmp_path: Path, name: str | None) -> None:
+    if name:
+        ours(tmp_path).rename(tmp_path / name)
+    with pytest.raises(
+        InputError, match=r"holds no best\.pt: train there first, or name a checkpoint such as last\.pt$"
+    ):
+        open_model(tmp_path, data())
+    if name:
+        assert open_model(tmp_path / name, data()).epsilon == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"architecture": None}, "it lacks 'architecture'"),
+        ({"architecture": 7}, "does not describe a network"),
+        ({"architecture": asdict(SMALL) | {"heads": 8}}, "it has heads 8"),
+        ({"architecture": asdict(SMALL) | {"width": "wide"}}, "it has width 'wide'"),
+        ({"architecture": {"model": "small"}}, "num_classes"),
+        ({"architecture": asdict(SMALL) | {"width": -1}}, "width is 1 or more"),
+        ({"recipe": None}, "it lacks 'recipe'"),
+        ({"recipe": {"epsilon": "far"}}, "does not describe a network"),
+        ({"weights": None}, "does not hold the weights of the small"),
+        ({"weights": 3}, "does not hold the weights of the small"),
+        ({"weights": {}}, "does not hold the weights of the small"),
+        (
+            {"weights": {name: tensor[:1] for name, tensor in build_model(SMALL).state_dict().items() if tensor.dim()}},
+            "does not hold the weights of the small",
+        ),
+    ],
+)
+def test_a_checkpoint_of_ours_that_was_changed(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        open_model(ours(tmp_path, **changed), data())
+    assert "\n" not in str(caught.value)
+    assert "best.pt" in str(caught.value)

@@ -83,9 +83,9 @@ def starts(result: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        "At this epsilon (0.2 of the whole range, images of 64 pixels) one start of 20 steps ends in local maxima; four "
-        "more starts close most of the gap, which AutoAttack's nine targeted runs close on their own. The demo therefore "
-        "judges from five.",
+        "At this epsilon (0.2 of the whole range, images of 64 pixels) one start of 20 steps ends in local maxima; "
+        "four more starts close most of the gap, which AutoAttack's nine targeted runs close on their own. The demo "
+        "therefore judges from five.",
         "",
     ]
 

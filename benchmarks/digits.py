@@ -50,7 +50,7 @@ def main() -> None:
     record = demo(arguments.out, seeds=range(1, arguments.seeds + 1), autoattack=arguments.seeds, device=device)
     result = {
         "command": f"python benchmarks/digits.py --seeds {arguments.seeds}",
-        "environment": environment(device),
+        "environment": {k: v for k, v in environment(device).items() if k != "command"},
         "seeds": record["seeds"],
         "autoattack_seeds": record["autoattack_seeds"],
         "PGD-20 and CW-20": summary(record["seeds"]),

@@ -50,7 +50,7 @@ def main() -> None:
         )
     result = {
         "command": "python benchmarks/starts.py",
-        "environment": environment(torch.device("cpu")),
+        "environment": {k: v for k, v in environment(torch.device("cpu")).items() if k != "command"},
         "networks": rows,
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

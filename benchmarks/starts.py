@@ -17,7 +17,7 @@ from faal.audit import AuditResult, audit
 from faal.data import load_data
 from faal.engine.environment import environment
 from faal.models import open_model
-from faal.study.demo import ATTACKS, ROLES
+from faal.study.demo import ROLES
 
 RESULTS = Path(__file__).parent / "results" / "starts.json"
 
@@ -44,7 +44,7 @@ def main() -> None:
                 "seed": int(folder.parent.name[5:]),
                 "network": folder.name,
                 "one start": standing(one, ("clean", "pgd20", "cw20")),
-                "five starts": standing(kept, ATTACKS),
+                "five starts": standing(kept, ("clean", "pgd20x5", "cw20x5")),
                 "AutoAttack": standing(kept, ("autoattack",)),
             }
         )

@@ -30,7 +30,7 @@ ROLES = {
 """Network -> recipe. The control and the repair both start from the base."""
 
 ATTACKS = ("clean", "pgd20", "cw20", "pgd20x5", "cw20x5")
-"""PGD-20 and CW-20 from one random start and from five: on digits at this epsilon one start leaves 2 to 4 points
+"""PGD-20 and CW-20 from one random start and from five: on digits at this epsilon one start leaves 3 to 5 points
 standing that AutoAttack does not (`docs/decisions.md`)."""
 
 SHARES = 4

@@ -85,8 +85,9 @@ def starts(result: dict[str, Any]) -> list[str]:
         "",
         "At this epsilon (0.2 of the whole range, images of 64 pixels) one start of 20 steps ends in local maxima; "
         "four more starts close most of the gap, which AutoAttack's nine targeted runs close on their own. The demo "
-        "therefore judges from five. That one start is too few showed first in the demo's own figures for the test half; "
-        "it was then looked into on held-out training images. Nothing else was decided after a look at the test half.",
+        "therefore judges from five. That one start is too few showed first in the demo's own figures for the test "
+        "half; it was then looked into on held-out training images. Nothing else was decided after a look at the test "
+        "half.",
         "",
     ]
 

@@ -98,8 +98,8 @@ def tuning(result: dict[str, Any]) -> list[str]:
         "## Digits: what the recipes were fixed on",
         "",
         f"Seeds {result['seeds'][0]} to {result['seeds'][-1]}, trained on 70 % of the training half and judged on the "
-        "other 30 % by PGD-20 and CW-20 from one start; per cent, means over the seeds. A class has 26 images there: the "
-        "worst class of a seed is noisy, so the last column averages each class over the seeds first.",
+        "other 30 % by PGD-20 and CW-20 from one start; per cent, means over the seeds. A class has 26 images there: "
+        "the worst class of a seed is noisy, so the last column averages each class over the seeds first.",
         "",
         "The recipe (lr 0.007, tau 0.35) came out best in an earlier pass of this protocol, made while the code was "
         "being written. In this pass tau 0.25 does: between neighbours the choice is within the noise. It was not "

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 NEWTON_STEPS = 20
-"""KL meets tau within 1e-9 after 7 steps in all of 32,000 ordinary problems, and after these in as many with references
-down to 1e-40 and losses spread over twenty decades, where g has plateaus."""
+"""About 7 suffice on ordinary problems; very skewed references and contrasts take bisections in between."""
 
 SMALLEST_LOG = -690.0
 """Below this exp(s) leaves float64; the answer is then its limit, the reference on the classes tied at the maximum."""

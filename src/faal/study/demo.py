@@ -1,7 +1,7 @@
 """The whole story on digits, in minutes on a CPU: train a robust base, audit it, repair it, audit again.
 
 Three networks per seed: the base (plain PGD-AT), the control (the same fine-tune as the repair, without phase 2) and
-the repaired one (FAAL). All are judged on the test half of digits, which nothing was chosen on.
+the repaired one (FAAL). All are judged on the test half of digits, which no setting was chosen on.
 """
 
 import json

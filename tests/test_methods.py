@@ -11,7 +11,7 @@ from faal.intermediate.class_stats import Need
 from faal.intermediate.rules.faal import FAAL
 from faal.intermediate.rules.uniform import Uniform
 from faal.methods import METHODS, Adversary, method
-from faal.outer.objectives import ADVERSARIAL_TRAINING, MART, STANDARD, TRADES, Objective
+from faal.outer.objectives import ADVERSARIAL_TRAINING, CONFUSIONAL, FRIENDLY, MART, STANDARD, TRADES, Objective
 
 CE_UNIFORM = Adversary(loss="ce", start="uniform")
 CE_GAUSSIAN = Adversary(loss="ce", start="gaussian")
@@ -40,21 +40,23 @@ def test_the_bases_are_as_published(name: str) -> None:
     adversary, objective, awp = PUBLISHED[name]
     row = METHODS[name]
     assert (row.adversary, row.objective, row.awp) == (adversary, objective, awp)
-    assert isinstance(row.rule(Recipe(), COUNTS), Uniform)
+    assert isinstance(row.make_rule(Recipe(), COUNTS), Uniform)
 
 
 @pytest.mark.parametrize("name", FAAL_ON)
 def test_faal_changes_the_rule_alone(name: str) -> None:
     row, base = METHODS[name], METHODS[FAAL_ON[name]]
-    same = {"adversary", "objective", "awp"}
+    same = {"adversary", "objective", "awp", "rule", "fixed", "adversary_free"}
     assert all(getattr(row, field) == getattr(base, field) for field in same)
-    assert {f.name for f in dataclasses.fields(row)} - same == {"rule", "summary", "reference"}
+    told = {"summary", "reference", "published", "plain"}
+    assert {f.name for f in dataclasses.fields(row)} - same - told == {"faal"}
+    assert (row.faal, row.plain) == (True, FAAL_ON[name])
 
 
 @pytest.mark.parametrize("name", FAAL_ON)
 def test_the_rule_is_made_from_the_recipe_and_the_counts(name: str) -> None:
     tau = Schedule((0.0, 0.5), (0.0, 0.25))
-    rule = METHODS[name].rule(Recipe(tau=tau, smoothing=0.9, statistic="cross-entropy"), COUNTS)
+    rule = METHODS[name].make_rule(Recipe(tau=tau, smoothing=0.9, statistic="cross-entropy"), COUNTS)
     assert isinstance(rule, FAAL)
     assert (rule.num_classes, rule.schedule, rule.tau, rule.smoothing) == (2, tau, 0.0, 0.9)
     assert rule.needs == {Need.CROSS_ENTROPY}
@@ -62,7 +64,7 @@ def test_the_rule_is_made_from_the_recipe_and_the_counts(name: str) -> None:
 
 
 def test_no_two_rules_share_a_state() -> None:
-    make = METHODS["faal-at"].rule
+    make = METHODS["faal-at"].make_rule
     recipe = Recipe(smoothing=0.5)
     assert make(recipe, COUNTS) is not make(recipe, COUNTS)
 
@@ -72,8 +74,9 @@ def test_every_row_says_what_it_is(name: str) -> None:
     row = METHODS[name]
     assert row.summary
     assert "\n" not in row.summary + row.reference
-    objectives: list[Objective] = [STANDARD, ADVERSARIAL_TRAINING, TRADES, MART]
+    objectives: list[Objective] = [STANDARD, ADVERSARIAL_TRAINING, TRADES, MART, FRIENDLY, CONFUSIONAL]
     assert row.objective in objectives
+    assert row.level in ("fixed", "epoch", "batch")
     assert (row.adversary is None) is not row.objective.adversarial
     assert method(name) is row
 

@@ -81,7 +81,7 @@ def test_trades_by_hand(recipe: Recipe) -> None:
     settings = replace(recipe, method="trades", beta=5.0)
     learner = make_learner(settings, toy_split([10] * 4), 4)
     batch = first_batch(settings, [10] * 4)
-    adversarial = find_adversarial(learner, batch, START)
+    adversarial = find_adversarial(learner, batch, START).adversarial
     net = copy.deepcopy(learner.net)
     p, q = net(batch.images).double().softmax(dim=1), net(adversarial).double().softmax(dim=1)
     own = p.gather(1, batch.labels[:, None]).squeeze(1)
@@ -170,7 +170,7 @@ def test_clean_before_adversarial(recipe: Recipe) -> None:
     settings = replace(recipe, method="trades")
     learner = make_learner(settings, toy_split([10] * 4), 4)
     batch = first_batch(settings, [10] * 4)
-    adversarial = find_adversarial(learner, batch, START)
+    adversarial = find_adversarial(learner, batch, START).adversarial
     seen: list[Tensor] = []
     learner.net.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0]) if net.training else None)
     train_step(learner, batch, START)
@@ -184,7 +184,8 @@ class TestAdversary:
         batch = first_batch(recipe, [10] * 4)
         calls: list[bool] = []
         learner.net.register_forward_pre_hook(lambda net, inputs: calls.append(net.training))
-        assert find_adversarial(learner, batch, START) is batch.images
+        found = find_adversarial(learner, batch, START)
+        assert found.clean is found.adversarial is batch.images
         train_step(learner, batch, START)
         assert calls == [True]
 
@@ -200,17 +201,17 @@ class TestAdversary:
             learner.net, batch.images, batch.labels, epsilon=0.1, step_size=0.05, steps=2, loss=loss, start=start,
             noise=noise,
         )  # fmt: skip
-        found = find_adversarial(learner, batch, Moment(epoch=5, progress=0.0))
+        found = find_adversarial(learner, batch, Moment(epoch=5, progress=0.0)).adversarial
         assert torch.equal(found, expected)
-        other = find_adversarial(learner, batch, Moment(epoch=6, progress=0.0))
+        other = find_adversarial(learner, batch, Moment(epoch=6, progress=0.0)).adversarial
         assert not torch.equal(found, other)
 
     def test_a_samples_attack_does_not_depend_on_its_batch(self, recipe: Recipe) -> None:
         learner = make_learner(recipe, toy_split([10] * 4), 4)
         batch = first_batch(recipe, [10] * 4)
         part = Batch(*(tensor[3:7] for tensor in batch))
-        whole = find_adversarial(learner, batch, START)
-        torch.testing.assert_close(find_adversarial(learner, part, START), whole[3:7])
+        whole = find_adversarial(learner, batch, START).adversarial
+        torch.testing.assert_close(find_adversarial(learner, part, START).adversarial, whole[3:7])
 
 
 class _Halves(Uniform):
@@ -232,9 +233,9 @@ class TestRules:
         recipe = replace(recipe, steps=8)
         learner = make_learner(recipe, toy_split([12] * 3), 3)
         batch = first_batch(recipe, [12] * 3)
-        usual = find_adversarial(learner, batch, START)
-        learner.rule = _Halves()
-        found = find_adversarial(learner, batch, START)
+        usual = find_adversarial(learner, batch, START).adversarial
+        learner.rule = _Halves(torch.ones(3))
+        found = find_adversarial(learner, batch, START).adversarial
         moved = (found - batch.images).abs().flatten(1).amax(dim=1)
         torch.testing.assert_close(moved, torch.tensor([0.0, 0.05, 0.1])[batch.labels])
         assert torch.equal(found[batch.labels == 2], usual[batch.labels == 2])
@@ -250,7 +251,7 @@ class TestRules:
     def test_weights_reach_their_terms(self, recipe: Recipe) -> None:
         settings = replace(recipe, method="trades")
         learner = make_learner(settings, toy_split([12] * 3), 3)
-        learner.rule = _CleanOnly()
+        learner.rule = _CleanOnly(torch.ones(3))
         batch = first_batch(settings, [12] * 3)
         net = copy.deepcopy(learner.net)
         result = train_step(learner, batch, START)

@@ -18,6 +18,7 @@ from faal.config import Recipe
 from faal.data import Batch
 from faal.engine import processes, seeds
 from faal.engine.numerics import Numerics
+from faal.inner.boundary import Crossing, crossing
 from faal.inner.pgd import Budget, pgd
 from faal.intermediate.class_rule import ClassRule, TermWeights
 from faal.intermediate.class_stats import batch_stats
@@ -67,17 +68,21 @@ class StepResult(NamedTuple):
 def train_step(learner: Learner, batch: Batch, moment: Moment) -> StepResult:
     """One step on one batch; changes the network, the optimiser and the rule's state."""
     # Phase 1, inner maximisation (lines 3 to 8).
-    adversarial = find_adversarial(learner, batch, moment)
+    examples = find_adversarial(learner, batch, moment)
 
-    with perturbed_weights(learner, batch, adversarial, moment):
-        clean_logits, logits = answer(learner, learner.parallel, batch.images, adversarial)
+    with perturbed_weights(learner, batch, examples, moment):
+        clean_logits, logits = answer(learner, learner.parallel, examples)
         terms = learner.method.objective.terms(clean_logits, logits, batch.labels, learner.recipe.beta)
 
         # Phase 2, intermediate maximisation (lines 9 to 13).
         weights = find_worst_distribution(learner, logits.detach(), batch.labels)
 
         # Phase 3, outer minimisation (lines 14 and 15).
-        loss = weights.reduce(terms.clean, terms.robust, batch.labels)
+        loss = weights.reduce(
+            terms.clean, terms.robust, batch.labels, penalty=terms.penalty, predicted=logits.argmax(dim=1)
+        )
+        if learner.recipe.extra_clean_forward:
+            see_clean(learner, batch.images)
         learner.optimizer.zero_grad(set_to_none=True)
         (loss * moment.share).backward()
         learner.optimizer.step()
@@ -88,27 +93,40 @@ def train_step(learner: Learner, batch: Batch, moment: Moment) -> StepResult:
     return StepResult(loss.detach() * moment.share, weights.robust, accuracy * moment.share)
 
 
-def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Tensor:
-    """Phase 1: x_adv, (B, channels, H, W); the images themselves for a method without an adversary."""
+class Examples(NamedTuple):
+    """What phases 2 and 3 see of a batch, (B, channels, H, W) each."""
+
+    clean: Tensor
+    """The images; for BAT the last points that are still classified right."""
+    adversarial: Tensor
+    """x_adv; the images themselves for a method without an adversary."""
+
+
+def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples:
+    """Phase 1: x_adv."""
     adversary, recipe = learner.method.adversary, learner.recipe
     if adversary is None:
-        return batch.images
+        return Examples(batch.images, batch.images)
+    loss = adversary.loss if recipe.attack_loss == "own" else recipe.attack_loss
+    start = adversary.start if recipe.attack_start == "own" else recipe.attack_start
     budget = learner.rule.budget()
-    draw = seeds.normal if adversary.start == "gaussian" else seeds.uniform
+    draw = seeds.normal if start == "gaussian" else seeds.uniform
     numbers = batch.images[0].numel()
     noise = draw(batch.index, numbers, seed=learner.seed, epoch=moment.epoch, stream=seeds.Stream.START)
     with learner.numerics.autocast():
-        return pgd(
+        found = (crossing if adversary.friendly else pgd)(
             learner.net,
             batch.images,
             batch.labels,
             epsilon=_scaled(recipe.epsilon, budget.epsilon, batch.labels),
             step_size=_scaled(recipe.step_size, budget.step_size, batch.labels),
             steps=recipe.steps,
-            loss=adversary.loss,
-            start=adversary.start,
+            loss=loss,
+            start=start,
             noise=noise.view_as(batch.images),
+            training=recipe.attack_mode == "train",
         )
+    return Examples(*found) if isinstance(found, Crossing) else Examples(batch.images, found)
 
 
 def _scaled(value: float, factors: Tensor | None, labels: Tensor) -> Budget:
@@ -120,24 +138,31 @@ def find_worst_distribution(learner: Learner, logits: Tensor, labels: Tensor) ->
     return learner.rule.weigh(batch_stats(logits, labels, labels, learner.num_classes, learner.rule.needs))
 
 
-def answer(learner: Learner, net: nn.Module, clean: Tensor, adversarial: Tensor) -> tuple[Tensor, Tensor]:
+def answer(learner: Learner, net: nn.Module, examples: Examples) -> tuple[Tensor, Tensor]:
     """The logits on clean and adversarial images, one training-mode forward for each view the objective asks for."""
     objective = learner.method.objective
-    views = [images for images, seen in ((clean, objective.clean), (adversarial, objective.adversarial)) if seen]
+    seen = [images for images, asked in zip(examples, (objective.clean, objective.adversarial), strict=True) if asked]
     with learner.numerics.autocast():
-        logits = net(*views)
+        logits = net(*seen)
     return logits[0], logits[-1]
 
 
+@torch.no_grad()
+def see_clean(learner: Learner, images: Tensor) -> None:
+    """One forward that moves BatchNorm's running statistics towards the clean images, and nothing else."""
+    with learner.numerics.autocast():
+        learner.net(images)
+
+
 def perturbed_weights(
-    learner: Learner, batch: Batch, adversarial: Tensor, moment: Moment
+    learner: Learner, batch: Batch, examples: Examples, moment: Moment
 ) -> AbstractContextManager[None]:
     """AWP: the context in which phases 2 and 3 happen; the ascent loss is the unweighted base loss (Wu et al.)."""
 
     def ascent_loss() -> Tensor:
-        clean_logits, logits = answer(learner, processes.Views(learner.net), batch.images, adversarial)
-        clean, robust = learner.method.objective.terms(clean_logits, logits, batch.labels, learner.recipe.beta)
-        terms = [term for term in (clean, robust) if term is not None]
+        clean_logits, logits = answer(learner, processes.Views(learner.net), examples)
+        found = learner.method.objective.terms(clean_logits, logits, batch.labels, learner.recipe.beta)
+        terms = [term for term in found if term is not None]
         return moment.share * torch.stack(terms).sum(dim=0).mean()
 
     gamma = learner.recipe.awp_gamma.at(moment.progress) if learner.method.awp else 0.0

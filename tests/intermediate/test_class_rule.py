@@ -31,7 +31,7 @@ def test_progress() -> None:
     assert [EpochStats(epoch=epoch, epochs=4).progress for epoch in range(4)] == [0, 0.25, 0.5, 0.75]
 
 
-@pytest.mark.parametrize("rule", [Uniform(), FAAL(3)])
+@pytest.mark.parametrize("rule", [Uniform(torch.ones(3)), FAAL(3)])
 def test_rules_keep_the_protocol(rule: ClassRule) -> None:
     assert isinstance(rule.needs, frozenset)
     rule.begin_epoch(EpochStats(epoch=0, epochs=2))
@@ -41,8 +41,8 @@ def test_rules_keep_the_protocol(rule: ClassRule) -> None:
 
 def test_uniform() -> None:
     batch = BatchStats(counts=torch.tensor([3.0, 0.0, 1.0]), sums={})
-    weights = Uniform().weigh(batch)
+    weights = Uniform(torch.ones(3)).weigh(batch)
     assert torch.equal(weights.clean, torch.ones(3))
     assert torch.equal(weights.robust, torch.ones(3))
-    assert Uniform().needs == frozenset()
-    assert Uniform().state_dict() == {}
+    assert Uniform(torch.ones(3)).needs == frozenset()
+    assert Uniform(torch.ones(3)).state_dict() == {}

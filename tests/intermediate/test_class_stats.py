@@ -29,8 +29,12 @@ def loop(values: Tensor, classes: Tensor, count: int) -> tuple[list[float], list
 def test_means_over_the_labels(dtype: torch.dtype) -> None:
     logits, labels = batch(dtype)
     stats = batch_stats(logits, labels, labels, 6, list(Need))
-    per_sample = {Need.MARGIN: losses.probability_margin, Need.CROSS_ENTROPY: losses.cross_entropy}
-    for need in Need:
+    per_sample = {
+        Need.MARGIN: losses.probability_margin,
+        Need.CROSS_ENTROPY: losses.cross_entropy,
+        Need.CORRECT: lambda logits, labels: (logits.argmax(dim=1) == labels).float(),
+    }
+    for need in per_sample:
         sums, counts = loop(per_sample[need](logits, labels), labels, 6)
         assert stats.counts.tolist() == counts
         torch.testing.assert_close(stats.sums[need], torch.tensor(sums))
@@ -38,6 +42,16 @@ def test_means_over_the_labels(dtype: torch.dtype) -> None:
         torch.testing.assert_close(stats.mean(need), torch.tensor(means))
     assert stats.present.tolist() == [True, False, True, True, False, True]
     assert stats.counts.dtype == stats.sums[Need.MARGIN].dtype == torch.float32
+
+
+def test_probabilities_are_rows_per_class() -> None:
+    """Row c is the mean softmax over the samples of class c: it sums to 1, or to 0 for an absent class."""
+    logits, labels = batch()
+    stats = batch_stats(logits, labels, labels, 6, [Need.PROBABILITIES])
+    rows = stats.mean(Need.PROBABILITIES)
+    for c in range(6):
+        own = logits[labels == c].softmax(dim=1)
+        torch.testing.assert_close(rows[c], own.mean(dim=0) if len(own) else torch.zeros(6))
 
 
 def test_means_over_other_groups() -> None:

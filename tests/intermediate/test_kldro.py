@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from faal import solve_kldro
-from faal.intermediate.kldro import SMALLEST_LOG
+from faal.intermediate.balls.kl import SMALLEST_LOG
 
 SIZES = [2, 3, 4, 5, 7, 10, 14, 20, 30, 43, 60, 85, 100, 150, 210, 300, 420, 590, 830, 1000]
 PER_SIZE = 50

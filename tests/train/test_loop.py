@@ -10,11 +10,11 @@ from faal import checkpoint
 from faal.config import Recipe, Schedule
 from faal.data import DataSet
 from faal.errors import InputError
+from faal.intermediate.class_stats import Sight
 from faal.methods import METHODS
 from faal.models import Architecture, build_model
 from faal.train import loop
 from faal.train.loop import Outcome, train
-from faal.train.selection import HeldOutAccuracy
 from tests.conftest import toy_data
 
 CPU = torch.device("cpu")
@@ -139,12 +139,19 @@ def test_the_best_epoch_is_chosen_on_the_held_out_part(
     scores = iter([0.9, 0.9, 0.2])
     weights = []
 
-    def judged(net: torch.nn.Module, *_: object, **__: object) -> HeldOutAccuracy:
+    def judged(net: torch.nn.Module, *_: object, **__: object) -> Sight:
         weights.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
-        score = next(scores)
-        return HeldOutAccuracy(average=score, worst=score, classes=[score] * 2)
+        error, nothing = torch.full((2,), 1 - next(scores)), torch.zeros(2)
+        return Sight(
+            counts=torch.ones(2),
+            clean_error=nothing,
+            robust_error=error,
+            cross_entropy=nothing,
+            kl_divergence=nothing,
+            confusion=torch.zeros(2, 2),
+        )
 
-    monkeypatch.setattr(loop, "held_out_accuracy", judged)
+    monkeypatch.setattr(loop, "see", judged)
     outcome = run(recipe.replace({"epochs": 3}, source="test"), toy_data([200, 200]), tmp_path)
     assert outcome.epoch == 0
     assert same(checkpoint.load(tmp_path / "best.pt")["weights"], weights[0])

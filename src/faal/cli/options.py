@@ -40,7 +40,8 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def _help(item: dataclasses.Field[Any]) -> str:
-    default = item.default.plain() if isinstance(item.default, Schedule) else item.default
+    default = item.default if item.default is not dataclasses.MISSING else "none"
+    default = default.plain() if isinstance(default, Schedule) else default
     return f"{item.metadata['help']} [{default}]"
 
 

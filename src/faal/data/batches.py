@@ -1,6 +1,6 @@
 """Batches of the training set, on the device, in an order that a seed and an epoch fix."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from faal.data.augment import augment
 from faal.data.dataset import Split
 from faal.data.images import deliver
+from faal.engine import seeds
 from faal.engine.seeds import generator
 from faal.errors import InputError
 
@@ -87,6 +88,28 @@ class Batches:
         """Samples in the batch of a step, over all processes."""
         return self._bounds[step + 1] - self._bounds[step]
 
+    def drawn(self, epoch: int, probabilities: Callable[[], Tensor], start: int = 0) -> Iterator[Batch]:
+        """This process's batches of an epoch in which every sample's class is drawn, and then an image of that class.
+
+        Args:
+            epoch: the epoch.
+            probabilities: asked before every batch for the classes' probabilities (C,), on the device.
+            start: the first step.
+        """
+        by_class = torch.argsort(self._labels[self._indices.to(self._device)], stable=True)
+        by_class = self._indices.to(self._device)[by_class]
+        counts = torch.bincount(self._labels[by_class])
+        first = counts.cumsum(0) - counts
+        for step in range(start, len(self)):
+            places = torch.arange(self._bounds[step], self._bounds[step + 1], device=self._device)
+            places = places.tensor_split(self._world_size)[self._rank]
+            which, where = seeds.uniform(places, 2, seed=self._seed, epoch=epoch, stream=seeds.Stream.DRAW).unbind(1)
+            edges = probabilities().cumsum(0)
+            classes = torch.searchsorted(edges, which * edges[-1], right=True).clamp_max(len(edges) - 1)
+            index = by_class[first[classes] + (where * counts[classes]).long()]
+            images = self._images.fetch(index)
+            yield self._batch(images, index, epoch)
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """This process's batches of an epoch, from step `start` on. Images that stream are read one batch ahead."""
         order = self._indices[torch.randperm(len(self._indices), generator=generator(self._seed, "order", epoch))]
@@ -99,8 +122,11 @@ class Batches:
         else:
             fetched = (self._images.fetch(index) for index in indices)
         for index, images in zip(indices, fetched, strict=True):
-            images = augment(images, index=index, seed=self._seed, epoch=epoch, crop=self._crop, flip=self._flip)
-            yield Batch(images, self._labels[index], index)
+            yield self._batch(images, index, epoch)
+
+    def _batch(self, images: Tensor, index: Tensor, epoch: int) -> Batch:
+        images = augment(images, index=index, seed=self._seed, epoch=epoch, crop=self._crop, flip=self._flip)
+        return Batch(images, self._labels[index], index)
 
     def _slice(self, order: Tensor, step: int) -> Tensor:
         """This process's part of a step's global batch."""

@@ -21,6 +21,7 @@ class Stream(IntEnum):
     CROP = 2
     FLIP = 3
     RESTART = 4
+    DRAW = 5
 
 
 def derive_seed(*parts: int | str) -> int:

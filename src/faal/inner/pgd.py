@@ -84,6 +84,21 @@ def project(images: Tensor, centre: Tensor, epsilon: Budget) -> Tensor:
     return torch.minimum(torch.maximum(images, centre - radius), centre + radius).clamp(0, 1)
 
 
+def climb(
+    model: nn.Module, ascent: Loss, here: Tensor, images: Tensor, labels: Tensor, epsilon: Budget, step_size: Budget
+) -> tuple[Tensor, Tensor]:
+    """One step up from `here`: the next point within epsilon of `images`, and the logits (B, C) at this one.
+
+    The gradient is taken at the clipped image, never through the clip: inside the graph the clip would silence every
+    pixel at 0 and 1.
+    """
+    here = here.detach().requires_grad_()
+    logits = model(here)
+    (gradient,) = torch.autograd.grad(ascent(logits, labels).sum(), here)
+    with torch.no_grad():
+        return project(sign_step(here, gradient, step_size), images, epsilon), logits.detach()
+
+
 # --- loop ------------------------------------------------------------------------------------------------------------
 
 
@@ -129,15 +144,9 @@ def pgd(
         ascent = LOSSES[loss](model, images)
         adversarial = STARTS[start](images, epsilon, noise)
         for _ in range(steps):
-            # The gradient is taken at the clipped image, never through the clip: inside the graph the clip would
-            # silence every pixel at 0 and 1.
-            adversarial = adversarial.detach().requires_grad_()
-            logits = model(adversarial)
-            (gradient,) = torch.autograd.grad(ascent(logits, labels).sum(), adversarial)
-            with torch.no_grad():
-                moved = project(sign_step(adversarial, gradient, step_size), images, epsilon)
-                if keep_success:
-                    fooled = (logits.argmax(dim=1) != labels).view(-1, 1, 1, 1)
-                    moved = torch.where(fooled, adversarial, moved)
-                adversarial = moved
+            moved, logits = climb(model, ascent, adversarial, images, labels, epsilon, step_size)
+            if keep_success:
+                fooled = (logits.argmax(dim=1) != labels).view(-1, 1, 1, 1)
+                moved = torch.where(fooled, adversarial, moved)
+            adversarial = moved
     return adversarial.detach()

@@ -1,11 +1,32 @@
 """The one abstraction: a class rule moves vectors over the classes, before phase 1 and in phase 2."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
 
+import torch
 from torch import Tensor
 
-from faal.intermediate.class_stats import BatchStats, Need
+from faal.config import Recipe, Schedule, number
+from faal.errors import InputError, unknown
+from faal.intermediate.class_stats import BatchStats, Need, Sight
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a rule wants to see before an epoch: class-wise figures of the network on a fixed set of images."""
+
+    part: Literal["steer", "train"]
+    """The withheld part that methods may steer by, or the training images."""
+    loss: str = "ce"
+    """What the attack maximises: `ce`, `kl` or `cw`."""
+    start: str = "uniform"
+    """Where it starts."""
+    steps: int = 20
+    """Its steps, of epsilon / 4 each."""
+    shrink: float = 0.0
+    """The share of the true class's logit that is taken off before the answer is read (CSR's margin)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +37,8 @@ class EpochStats:
     """The epoch that begins, from 0."""
     epochs: int
     """The length of the run."""
+    sight: Sight | None = None
+    """What the rule asked to look at."""
 
     @property
     def progress(self) -> float:
@@ -35,20 +58,32 @@ class ClassBudget:
 
 @dataclass(frozen=True, kw_only=True)
 class TermWeights:
-    """Per-class weights of the two terms of an objective."""
+    """Weights of the terms of an objective."""
 
     clean: Tensor
     """(C,) weights of the term on clean images."""
     robust: Tensor
     """(C,) weights of the term on adversarial images."""
+    penalty: Tensor | None = None
+    """(C, C) weights of the penalty, by the class that was answered and the true one; None is 1 throughout."""
 
-    def reduce(self, clean: Tensor | None, robust: Tensor | None, classes: Tensor) -> Tensor:
+    def reduce(
+        self,
+        clean: Tensor | None,
+        robust: Tensor | None,
+        classes: Tensor,
+        *,
+        penalty: Tensor | None = None,
+        predicted: Tensor | None = None,
+    ) -> Tensor:
         """The weighted mean over the batch (Algorithm 1, line 14): the one place where losses are weighed and reduced.
 
         Args:
             clean: (B,) clean terms, or None where the objective has none.
             robust: (B,) robust terms, or None.
             classes: (B,) int64, each sample's class (or group).
+            penalty: (B,) penalties, or None.
+            predicted: (B,) int64, the answers on the adversarial images; the penalty's weights look at them.
 
         Returns:
             scalar.
@@ -58,26 +93,112 @@ class TermWeights:
             for weights, term in ((self.clean, clean), (self.robust, robust))
             if term is not None
         ]
+        if penalty is not None:
+            terms.append(penalty if self.penalty is None else self.penalty.detach()[predicted, classes] * penalty)
         return sum(terms[1:], start=terms[0]).mean()
 
 
-class ClassRule(Protocol):
-    """Most robust-fairness methods, seen from here."""
+class ClassRule:
+    """Most robust-fairness methods, seen from here. This one treats all classes alike; the others say what differs.
 
-    needs: frozenset[Need]
-    """The statistics it wants of every batch."""
+    A rule's constants are the keyword arguments of its constructor. Those that carry the name of a recipe's setting
+    (`beta`, `tau`) come from there, the others from the recipe's `constants`.
+    """
+
+    level: Literal["fixed", "epoch", "batch"] = "fixed"
+    """How often its vectors move."""
+    steers = False
+    """Whether it looks at the withheld steering part."""
+    samples = False
+    """Whether it draws the batches (see `sampling`)."""
+    needs: frozenset[Need] = frozenset()
+    """The statistics it wants of every batch. It may change from epoch to epoch."""
+    STATE: tuple[str, ...] = ()
+    """The attributes that change in a run, tensors and plain numbers: what a checkpoint holds."""
+
+    def __init__(self, counts: Tensor) -> None:
+        """`counts`: (C,) images of each class in the training set."""
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, counts: Tensor, **fixed: Any) -> Self:
+        """The rule of a recipe, for a training set with `counts` (C,) images of each class."""
+        return cls(counts, **fixed, **settings_of(cls, recipe, fixed))
+
+    def first_epoch(self, epochs: int) -> int:
+        """The first epoch of a run in which it does, or notes, anything; `epochs` if never."""
+        return 0
+
+    def look(self, epoch: int) -> Look | None:
+        """What it wants to see before `epoch`."""
+        return None
 
     def begin_epoch(self, seen: EpochStats) -> None:
         """Called before every epoch."""
 
     def budget(self) -> ClassBudget:
         """The factors on epsilon and step size for phase 1."""
+        return ClassBudget()
+
+    def sampling(self) -> Tensor:
+        """(C,) the probabilities by which the next batch's classes are drawn; asked for only if it `samples`."""
+        raise NotImplementedError
 
     def weigh(self, batch: BatchStats) -> TermWeights:
         """The weights of this batch's classes, on the batch's device, without a host synchronisation."""
+        ones = torch.ones_like(batch.counts)
+        return TermWeights(clean=ones, robust=ones)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs, tensors and plain numbers."""
+        return {name: getattr(self, name) for name in self.STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Go on from `state`, on the device where the rule is."""
+        for name in self.STATE:
+            old, new = getattr(self, name), state[name]
+            setattr(self, name, new.to(old.device) if isinstance(old, Tensor) else new)
+
+    def to(self, device: torch.device) -> Self:
+        """This rule with its vectors on the device, so that no step has to carry them there."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(device))
+        return self
+
+
+def constants_of(rule: type[ClassRule]) -> dict[str, Any]:
+    """A rule's own constants and their defaults: what `constants` of a recipe may set."""
+    parameters = inspect.signature(rule).parameters.values()
+    shared = {item.name for item in fields(Recipe)}
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in shared}
+
+
+def settings_of(rule: type[ClassRule], recipe: Recipe, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of a rule, from a recipe.
+
+    Raises:
+        InputError: `constants` names none of the rule's (names the nearest), or a value does not read.
+    """
+    own = {name: default for name, default in constants_of(rule).items() if name not in fixed}
+    shared = set(inspect.signature(rule).parameters) & {item.name for item in fields(Recipe)} - set(fixed)
+    found: dict[str, Any] = {name: getattr(recipe, name) for name in shared}
+    for name, value in recipe.constants.items():
+        if name not in own:
+            raise unknown(f"constant of {recipe.method}", name, own, see=f"`faal methods {recipe.method}`")
+        try:
+            found[name] = _like(own[name], value)
+        except (ValueError, ZeroDivisionError):
+            raise InputError(f"the constant {name} of {recipe.method} is a number, not {value!r}") from None
+    return found
+
+
+def _like(default: Any, value: Any) -> Any:
+    """A constant in the type of its default."""
+    if isinstance(default, Schedule):
+        return Schedule.parse(value)
+    if isinstance(default, str):
+        return str(value)
+    read = number(int(value) if isinstance(value, bool) else value)
+    if type(default)(read) != read:
+        raise ValueError(f"{value} is no {type(default).__name__}")
+    return type(default)(read)

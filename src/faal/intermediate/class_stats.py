@@ -1,10 +1,11 @@
-"""What phase 2 looks at: class-wise means over one batch, over all processes."""
+"""What a class rule is shown: class-wise means over one batch, over all processes, and figures on fixed images."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from faal import losses
@@ -18,11 +19,25 @@ class Need(StrEnum):
     """Softmax margin on the adversarial examples, class means over the batch (Eq. 10)."""
     CROSS_ENTROPY = "cross-entropy"
     """Cross-entropy on the adversarial examples, class means over the batch."""
+    CORRECT = "correct"
+    """1 where the adversarial example is answered right."""
+    PROBABILITIES = "probabilities"
+    """The softmax on the adversarial examples: per true class a row of C class means."""
+
+
+def _correct(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logits.argmax(dim=1) == labels).float()
+
+
+def _probabilities(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.softmax(losses.widened(logits), dim=1)
 
 
 PER_SAMPLE: dict[Need, Callable[[Tensor, Tensor], Tensor]] = {
     Need.MARGIN: losses.probability_margin,
     Need.CROSS_ENTROPY: losses.cross_entropy,
+    Need.CORRECT: _correct,
+    Need.PROBABILITIES: _probabilities,
 }
 
 
@@ -33,7 +48,7 @@ class BatchStats:
     counts: Tensor
     """(C,) float32, how many samples of each class."""
     sums: Mapping[Need, Tensor]
-    """Per statistic (C,) float32."""
+    """Per statistic (C,) float32; for the probabilities (C, C), a row per true class."""
 
     @property
     def present(self) -> Tensor:
@@ -41,13 +56,37 @@ class BatchStats:
         return self.counts > 0
 
     def mean(self, need: Need) -> Tensor:
-        """(C,) class means; 0 for an absent class."""
-        return self.sums[need] / self.counts.clamp_min(1)
+        """Class means, of the sums' shape; 0 for an absent class."""
+        sums = self.sums[need]
+        return sums / self.counts.clamp_min(1).view(-1, *[1] * (sums.dim() - 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """A network's class-wise figures on a fixed set of images, clean and under one attack; on the device."""
+
+    counts: Tensor
+    """(C,) images of each class."""
+    clean_error: Tensor
+    """(C,) share answered wrong, clean."""
+    robust_error: Tensor
+    """(C,) share answered wrong, clean or under the attack."""
+    cross_entropy: Tensor
+    """(C,) mean cross-entropy, clean."""
+    kl_divergence: Tensor
+    """(C,) mean KL(p(x) || p(x_adv))."""
+    confusion: Tensor
+    """(C, C) counts under the attack, by the class that was answered and the true one."""
+
+    def overall(self, figures: Tensor) -> Tensor:
+        """The mean over the images of class-wise `figures` (C,): a scalar."""
+        return (figures * self.counts).sum() / self.counts.sum()
 
 
 def class_sums(values: Tensor, classes: Tensor, num_classes: int) -> Tensor:
-    """Sums of `values` (B,) by `classes` (B,) int64: (num_classes,) float32."""
-    return torch.zeros(num_classes, device=values.device).index_add_(0, classes, values.float())
+    """Sums of `values` (B, ...) by `classes` (B,) int64: (num_classes, ...) float32."""
+    sums = torch.zeros(num_classes, *values.shape[1:], device=values.device)
+    return sums.index_add_(0, classes, values.float())
 
 
 @torch.no_grad()

@@ -74,3 +74,36 @@ class WeightAverage:
             self.shadow = []
         else:
             self.shadow = [old.to(new.device) for old, new in zip(shadow, tensors, strict=True)]
+
+
+class GatedAverage(WeightAverage):
+    """FAWA, fairness-aware weight averaging (Wei et al., CVPR 2023): unfair epochs are left out.
+
+    An epoch counts if its worst class, on images withheld for this, is accurate enough. By default that is as accurate
+    as the first epoch that is judged; with an absolute threshold, as published, no epoch may ever be.
+
+    Args:
+        model: the network that is averaged.
+        decay: in [0, 1).
+        threshold: the worst-class accuracy needed; None for the first judged epoch's.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float, threshold: float | None) -> None:
+        super().__init__(model, decay=decay, warm_up=False)
+        self.threshold = threshold
+
+    def judge(self, worst: float) -> None:
+        """Take the model's present weights in if its worst class is accurate enough."""
+        if self.threshold is None:
+            self.threshold = worst
+        if worst >= self.threshold:
+            self.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """As the ungated one's, and the threshold."""
+        return super().state_dict() | {"threshold": self.threshold}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        super().load_state_dict(state)
+        self.threshold = state["threshold"]

@@ -4,6 +4,7 @@ An objective names the views of the batch that the network sees in training mode
 every such forward moves BatchNorm's running statistics, so their number and order are part of the method.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,6 +21,7 @@ class Terms(NamedTuple):
 
     clean: Tensor | None
     robust: Tensor | None
+    penalty: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,22 @@ def _mart(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Te
     return Terms(None, boosted + beta * losses.kl_divergence(clean, adversarial) * (1.0000001 - own))
 
 
+def _friendly(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Terms:
+    fit, robust = losses.cross_entropy(clean, labels), beta * losses.kl_divergence(clean, adversarial)
+    return Terms(fit + _from_uniform(clean), robust + _from_uniform(adversarial))
+
+
+def _from_uniform(logits: Tensor) -> Tensor:
+    """KL(p || U) = log C - H(p)."""
+    log_p = F.log_softmax(losses.widened(logits), dim=1)
+    return math.log(logits.shape[1]) + (log_p.exp() * log_p).sum(dim=1)
+
+
+def _confusional(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Terms:
+    fit, robust = losses.cross_entropy(clean, labels), beta * losses.kl_divergence(clean, adversarial)
+    return Terms(0.7 * fit, robust, 0.3 * losses.cross_entropy(adversarial, labels))
+
+
 STANDARD = Objective(clean=True, adversarial=False, terms=_standard)
 """CE(f(x), y)."""
 
@@ -65,3 +83,9 @@ TRADES = Objective(clean=True, adversarial=True, terms=_trades)
 
 MART = Objective(clean=True, adversarial=True, terms=_mart)
 """BCE(f(x_adv), y) + beta KL(p(x) || p(x_adv)) (1 - p_y(x)): Wang et al. 2020. Gradients flow through every factor."""
+
+FRIENDLY = Objective(clean=True, adversarial=True, terms=_friendly)
+"""TRADES on two points of the attack's path, plus KL(p || U) at both: BAT, Sun et al. 2022."""
+
+CONFUSIONAL = Objective(clean=True, adversarial=True, terms=_confusional)
+"""0.7 CE(f(x), y) + beta KL(p(x) || p(x_adv)) + penalty 0.3 CE(f(x_adv), y), which CSR weighs by confusion."""

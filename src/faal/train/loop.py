@@ -1,6 +1,7 @@
 """The training loop: epochs of steps, a choice on held-out data, checkpoints from which a run goes on exactly."""
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,25 +11,28 @@ from torch import Tensor, nn
 
 from faal import checkpoint
 from faal.config import Recipe
-from faal.data import Batches, DataSet, HeldOut, Split, fingerprint, hold_out
+from faal.data import Batch, Batches, DataSet, Split, fingerprint
 from faal.engine import processes
 from faal.engine.environment import environment
 from faal.engine.numerics import Numerics
 from faal.errors import InputError
 from faal.inner.modes import attacked
-from faal.intermediate.class_rule import EpochStats
+from faal.intermediate.class_rule import EpochStats, Look
+from faal.intermediate.class_stats import Sight
 from faal.methods import method
 from faal.models import Architecture
-from faal.outer.averaging import WeightAverage
+from faal.outer.averaging import GatedAverage, WeightAverage
 from faal.step import Learner, Moment, train_step
 from faal.train import folder
+from faal.train.forks import begin_from, fork_file, keep_fork
 from faal.train.log import Log
-from faal.train.selection import RULES, held_out_accuracy
+from faal.train.looking import see
+from faal.train.parts import Parts, parts_of
+from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
 from faal.train.state import Position, capture, generator_state, restore
 
-HELD_OUT_SEED = 0
-"""Which images are withheld depends on the data alone, never on a run's seed: a repair must not choose its epoch on
-images that its base was trained on, and methods are compared on one split."""
+GATE = Look(part="steer", loss="ce", steps=10)
+"""What a gated average judges an epoch by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,7 @@ class Outcome:
     epoch: int
     """The epoch that was chosen, from 0."""
     note: str | None
-    """Why there was no choice, in words."""
+    """What a reader of the results has to know about how the run went, in words."""
 
 
 def train(
@@ -54,6 +58,8 @@ def train(
     device: torch.device,
     origin: dict[str, Any] | None = None,
     quiet: bool = False,
+    keep: Iterable[int] = (),
+    fork: Path | None = None,
 ) -> Outcome:
     """Train `net` by `recipe`, or go on where an earlier call in the same folder stopped.
 
@@ -67,19 +73,22 @@ def train(
         device: where to train.
         origin: the checkpoint that a fine-tune starts from, for the record.
         quiet: show no progress bar.
+        keep: epochs at whose beginning the whole state is kept as fork-EPOCH.pt, for other runs to begin from.
+        fork: such a file, of a run that this one does not differ from before that epoch: it begins there.
 
     Raises:
-        InputError: the data does not fit the network, the folder holds another run, or training diverged.
+        InputError: the data does not fit the network, the folder holds another run, the fork is of a run that differs,
+            or training diverged.
     """
-    split = _training_part(data, architecture)
-    select = recipe.hold_out == "select" and recipe.select != "last"
-    held = hold_out(split.labels, data.num_classes, select=select, steer=False, seed=HELD_OUT_SEED)
+    _check(data, architecture)
     numerics = Numerics.choose(recipe.precision, device)
-    run = _Run(net, architecture, data, split, held, recipe, out, seed, numerics)
+    steers = method(recipe.method).rule.steers or recipe.average == "gated"
+    parts = parts_of(data, recipe, steers=steers, device=numerics.device)
+    run = _Run(net, architecture, data, parts, recipe, out, seed, numerics, frozenset(keep))
     config = {
         "recipe": recipe.plain(),
         "architecture": asdict(architecture),
-        "data": {"name": data.name, "fingerprint": run.fingerprint, "held_out": len(held.select)},
+        "data": {"name": data.name, "fingerprint": run.fingerprint, "held_out": len(parts.select_index)},
         "seed": seed,
         "precision": numerics.name,
         "origin": origin,
@@ -87,7 +96,7 @@ def train(
     if processes.is_main():
         folder.describe(out, config, environment(device))
     processes.barrier()
-    run.resume()
+    run.resume(fork)
     with Log(
         out,
         every=recipe.log_every,
@@ -99,11 +108,13 @@ def train(
     ) as log:
         while run.position.epoch < recipe.epochs:
             run.epoch(log)
-    note = held.reason if select else "Nothing was held out: there is no selection, and the last epoch counts"
-    return Outcome(best=out / "best.pt", epoch=run.position.best_epoch, note=note)
+    notes = list(parts.notes)
+    if recipe.average == "gated" and not run.average.updates:
+        notes.append("No epoch passed the gate of the weight average: the network is the plain one")
+    return Outcome(best=out / "best.pt", epoch=run.position.best_epoch, note=". ".join(notes) or None)
 
 
-def _training_part(data: DataSet, architecture: Architecture) -> Split:
+def _check(data: DataSet, architecture: Architecture) -> None:
     if data.train is None:
         raise InputError(f"{data.name} has no training images; training needs some")
     if data.num_classes != architecture.num_classes:
@@ -113,7 +124,6 @@ def _training_part(data: DataSet, architecture: Architecture) -> Split:
             f"{data.name} has images of {data.train.images.shape[0]} channels; "
             f"the network takes {architecture.channels}"
         )
-    return data.train
 
 
 @torch.no_grad()
@@ -142,30 +152,24 @@ class _Run:
         net: nn.Module,
         architecture: Architecture,
         data: DataSet,
-        split: Split,
-        held: HeldOut,
+        parts: Parts,
         recipe: Recipe,
         out: Path,
         seed: int,
         numerics: Numerics,
+        keep: frozenset[int],
     ) -> None:
-        self.recipe, self.held, self.out, self.seed = recipe, held, out, seed
-        self.fingerprint = fingerprint(split)
+        self.recipe, self.parts, self.out, self.seed, self.keep = recipe, parts, out, seed, keep
+        self.fingerprint = fingerprint(parts.whole)
         self.architecture, self.classes = architecture, data.classes
         row = method(recipe.method)
-        counts = torch.bincount(split.labels[held.train], minlength=data.num_classes)
-        if int(counts.min()) == 0:
-            empty = data.classes[int(counts.argmin())]
-            raise InputError(f"{data.name} has no training image of class {empty!r}; remove the class or add images")
+        counts = torch.bincount(parts.whole.labels[parts.train], minlength=data.num_classes)
         net = numerics.place(net)
-        _probe(net, split, data.num_classes, numerics)
+        _probe(net, parts.whole, data.num_classes, numerics)
         processes.broadcast(net.state_dict().values())
-        # The held-out part lives on the device by itself: it is judged after every epoch.
-        judged = split.take(held.select)
-        self.judged = Split(judged.images.to(numerics.device), judged.labels)
         self.batches = Batches(
-            split,
-            held.train,
+            parts.whole,
+            parts.train,
             batch_size=recipe.batch_size,
             seed=seed,
             crop=recipe.crop,
@@ -185,34 +189,64 @@ class _Run:
                 nesterov=recipe.nesterov,
                 fused=True,
             ),
-            rule=row.rule(recipe, counts),
+            rule=row.make_rule(recipe, counts).to(numerics.device),
             method=row,
             recipe=recipe,
             num_classes=data.num_classes,
             seed=seed,
             numerics=numerics,
         )
-        self.average = WeightAverage(net, decay=recipe.average_decay, warm_up=recipe.average == "step")
+        self.average = (
+            GatedAverage(net, decay=recipe.average_decay, threshold=recipe.average_gate)
+            if recipe.average == "gated"
+            else WeightAverage(net, decay=recipe.average_decay, warm_up=recipe.average == "step")
+        )
         self.position = Position()
         self.saved_at = time.monotonic()
 
-    def resume(self) -> None:
-        """Go on from last.pt, or from previous.pt where that was cut off."""
+    def resume(self, fork: Path | None) -> None:
+        """Go on from last.pt, or from previous.pt where that was cut off; a new run may begin from a fork."""
         state = checkpoint.load_latest(self.out)
         if state is not None:
             self.position = restore(state["training"], self.learner, self.average)
+        elif fork is not None:
+            training = begin_from(fork, self.out, recipe=self.recipe.plain(), seed=self.seed, data=self.fingerprint)
+            # The rule and the average have not acted yet: theirs are new.
+            own = {"rule": self.learner.rule.state_dict(), "average": self.average.state_dict()}
+            self.position = restore(training | own, self.learner, self.average)
+
+    def look(self, look: Look) -> Sight:
+        """What a look at the present weights sees, on one of the run's parts."""
+        part = self.parts.steer if look.part == "steer" else self.parts.whole.take(self.parts.train)
+        return self.see(part, look)
+
+    def see(self, split: Split, look: Look) -> Sight:
+        """What a look at the present weights sees."""
+        return see(
+            self.learner.net,
+            split,
+            look,
+            num_classes=len(self.classes),
+            epsilon=self.recipe.epsilon,
+            seed=self.seed,
+            numerics=self.learner.numerics,
+        )
 
     def epoch(self, log: Log) -> None:
         """The rest of the epoch that `position` stands in, then the choice."""
         recipe, learner, position = self.recipe, self.learner, self.position
         began, progress = time.monotonic(), position.epoch / recipe.epochs
-        averaging = recipe.average != "none" and progress >= recipe.average_from - 1e-9
+        averaging = recipe.average != "none" and progress >= recipe.averaging_starts - 1e-9
         learner.net.train()
         for group in learner.optimizer.param_groups:
             group["lr"] = recipe.lr.at(progress)
         if position.step == 0:
-            learner.rule.begin_epoch(EpochStats(epoch=position.epoch, epochs=recipe.epochs))
-        for batch in self.batches.epoch(position.epoch, start=position.step):
+            if position.epoch in self.keep:
+                self.keep_fork(log)
+            wanted = learner.rule.look(position.epoch)
+            sight = self.look(wanted) if wanted else None
+            learner.rule.begin_epoch(EpochStats(epoch=position.epoch, epochs=recipe.epochs, sight=sight))
+        for batch in self.coming():
             share = processes.world_size() * len(batch.labels) / self.batches.global_size(position.step)
             result = train_step(learner, batch, Moment(position.epoch, progress, share))
             if averaging and recipe.average == "step":
@@ -221,7 +255,9 @@ class _Run:
             position.step += 1
             if read and position.step < len(self.batches) and self.due():
                 self.save(log)
-        if averaging and recipe.average == "epoch":
+        if averaging and isinstance(self.average, GatedAverage):
+            self.average.judge(1 - float(self.look(GATE).robust_error.max()))
+        elif averaging and recipe.average == "epoch":
             self.average.update()
         log.flush()
         record: dict[str, Any] = {"lr": recipe.lr.at(progress), "seconds": round(time.monotonic() - began, 3)}
@@ -231,19 +267,18 @@ class _Run:
         position.epoch, position.step = position.epoch + 1, 0
         self.save(log)
 
+    def coming(self) -> Iterator[Batch]:
+        """The rest of the epoch's batches."""
+        position, rule = self.position, self.learner.rule
+        if rule.samples:
+            return self.batches.drawn(position.epoch, rule.sampling, start=position.step)
+        return self.batches.epoch(position.epoch, start=position.step)
+
     def choose(self) -> dict[str, Any] | None:
         """Judge the present weights on the held-out part and keep them if none before were better."""
         score, record = float("inf"), None
-        if self.judged.n > 0:
-            accuracy = held_out_accuracy(
-                self.learner.net,
-                self.judged,
-                num_classes=len(self.classes),
-                attack=self.recipe.select_attack,
-                epsilon=self.recipe.epsilon,
-                seed=self.seed,
-                numerics=self.learner.numerics,
-            )
+        if self.parts.select.n > 0:
+            accuracy = HeldOutAccuracy.of(self.see(self.parts.select, choosing_look(self.recipe.select_attack)))
             score, record = RULES[self.recipe.select](accuracy), asdict(accuracy)
         if score > self.position.best_score or score == float("inf"):
             self.position.best_score, self.position.best_epoch = score, self.position.epoch
@@ -263,7 +298,7 @@ class _Run:
             "recipe": self.recipe.plain(),
             "seed": self.seed,
             "epoch": self.position.epoch,
-            "held_out": {"data": self.fingerprint, "select": self.held.select},
+            "held_out": {"data": self.fingerprint, "select": self.parts.select_index},
         }
 
     def due(self) -> bool:
@@ -274,13 +309,23 @@ class _Run:
 
     def save(self, log: Log) -> None:
         """Write last.pt; the one before it becomes previous.pt. Steps that are not logged are read first."""
+        state = self.whole(log)
+        if processes.is_main():
+            checkpoint.rotate(self.out)
+            checkpoint.save(self.out / "last.pt", state)
+        self.saved_at = time.monotonic()
+
+    def keep_fork(self, log: Log) -> None:
+        """Write fork-EPOCH.pt."""
+        state = self.whole(log)
+        if processes.is_main() and not fork_file(self.out, self.position.epoch).exists():
+            keep_fork(self.out, self.position.epoch, state)
+
+    def whole(self, log: Log) -> dict[str, Any]:
+        """All that there is to know: the network as it is to be used, and what a run needs to go on from here."""
         log.flush()
         self.position.log_bytes = log.position
         generators = processes.gather_objects(generator_state(self.learner.numerics.device))
-        if processes.is_main():
-            with self.average.applied():
-                described = self.described()
-            checkpoint.rotate(self.out)
-            training = capture(self.position, self.learner, self.average, generators)
-            checkpoint.save(self.out / "last.pt", described | {"training": training})
-        self.saved_at = time.monotonic()
+        with self.average.applied():
+            described = self.described()
+        return described | {"training": capture(self.position, self.learner, self.average, generators)}

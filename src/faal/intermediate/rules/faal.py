@@ -1,17 +1,17 @@
 """FAAL: the worst class distribution of each batch, within a KL ball around uniform (Eqs. 6 and 7)."""
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from faal.config import Schedule
-from faal.intermediate.class_rule import ClassBudget, EpochStats, TermWeights
+from faal.config import Recipe, Schedule, epoch_of
+from faal.intermediate.class_rule import ClassRule, EpochStats, TermWeights, settings_of
 from faal.intermediate.class_stats import BatchStats, Need, batch_stats
 from faal.intermediate.kldro import solve_kldro
 
 
-class FAAL:
+class FAAL(ClassRule):
     """Phase 2 as a class rule, and as three lines in anybody's training loop:
 
         rule = faal.FAAL(num_classes=10, tau=0.5)
@@ -28,7 +28,13 @@ class FAAL:
         smoothing: in [0, 1): the class statistics are a moving average over batches with this decay, an absent class
             at its last value. 0 is the paper: each batch by itself, absent classes left out.
         statistic: what the classes are judged by, `margin` (the paper) or `cross-entropy` (its ablation).
+        counted: as the published code has it: a class's statistic counts times its samples in the batch, so that an
+            absent class is judged, at 0; a sample weighs C w_c.
+        ball: the ball's divergence (see `solve_kldro`); `kl` is the paper's.
     """
+
+    level = "batch"
+    STATE = ("tau", "average", "seen")
 
     def __init__(
         self,
@@ -38,6 +44,8 @@ class FAAL:
         smoothing: float = 0.0,
         *,
         statistic: str = "margin",
+        counted: bool = False,
+        ball: str = "kl",
     ) -> None:
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing is the decay of a moving average, at least 0 and below 1, not {smoothing}")
@@ -47,6 +55,7 @@ class FAAL:
         self.num_classes = num_classes
         self.tau = self.schedule.at(0.0)
         self.smoothing = smoothing
+        self.counted, self.ball = counted, ball
         self.statistic = Need(statistic)
         self.needs = frozenset({self.statistic})
         sizes = torch.ones(num_classes) if frequencies is None else torch.as_tensor(frequencies)
@@ -57,19 +66,32 @@ class FAAL:
         self.average = torch.zeros(num_classes)
         self.seen = torch.zeros(num_classes, dtype=torch.bool)
 
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, counts: Tensor, **fixed: Any) -> Self:
+        """The rule of a recipe; `counts` (C,) are the class sizes of the training set."""
+        return cls(len(counts), frequencies=counts, **fixed, **settings_of(cls, recipe, fixed))
+
+    def first_epoch(self, epochs: int) -> int:
+        """The first epoch with a tau above 0; the first of all where it weighs unequal classes or keeps averages."""
+        if self.smoothing > 0 or not bool((self.sizes == 1).all()):
+            return 0
+        pairs = zip(self.schedule.starts, self.schedule.values, strict=True)
+        acting = [epoch_of(start, epochs) for start, tau in pairs if tau > 0]
+        return min(acting, default=epochs)
+
     def begin_epoch(self, seen: EpochStats) -> None:
         """Take this epoch's tau from the schedule."""
         self.tau = self.schedule.at(seen.progress)
 
-    def budget(self) -> ClassBudget:
-        """FAAL leaves phase 1 alone."""
-        return ClassBudget()
-
     def weigh(self, batch: BatchStats) -> TermWeights:
         """C w_c on balanced classes, w_c / pi_c in general; both terms alike."""
+        if self.counted:
+            worst = solve_kldro((batch.mean(self.statistic) * batch.counts).double(), self.tau, ball=self.ball)
+            weights = (self.num_classes * worst).float()
+            return TermWeights(clean=weights, robust=weights)
         means, judged = self._class_means(batch)
         centre = judged.double() / judged.sum()
-        worst = solve_kldro(means.double(), self.tau, reference=centre)
+        worst = solve_kldro(means.double(), self.tau, reference=centre, ball=self.ball)
         self.sizes = self.sizes.to(worst.device)  # once; from then on there is nothing to copy
         sizes = self.sizes * judged
         # A class that is not judged has weight 0 / 0; nobody uses it, and 0 keeps NaN out of the log.
@@ -110,11 +132,3 @@ class FAAL:
         classes = labels if groups is None else groups
         weights = self.weigh(batch_stats(logits.detach(), labels, classes, self.num_classes, self.needs))
         return weights.reduce(None, per_sample_loss, classes)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The moving averages, and the tau of the epoch: a run that resumes inside an epoch does not begin it again."""
-        return {"tau": self.tau, "average": self.average, "seen": self.seen}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-        self.tau, self.average, self.seen = state["tau"], state["average"], state["seen"]

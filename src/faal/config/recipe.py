@@ -1,0 +1,199 @@
+"""A recipe: everything that decides how a network is trained, as one frozen dataclass, in and out of YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from faal.config.schedule import Schedule, check_epsilon, number
+from faal.errors import InputError, unknown
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained. Every field can be set in a YAML file and on the command line."""
+
+    method: str = _setting("pgd-at", "What is trained, a row of `faal methods`.")
+    model: str = _setting("prn18", "The network: prn18, rn18, wrn34-10, small, or your own as module:function.")
+    width: int | None = _setting(None, "Channels of the first stage (wrn: widening factor); the model's own if unset.")
+    depth: int | None = _setting(None, "Depth of the network; the model's own if unset.")
+    normalize: str = _setting("none", "Normalisation inside the network: none, cifar10, cifar100, or MEAN:STD.")
+
+    epochs: int = _setting(200, "Passes over the training set.")
+    batch_size: int = _setting(128, "Images per step, over all processes.")
+    lr: Schedule = _setting(Schedule((0.0, 0.5, 0.75), (0.1, 0.01, 0.001)), "Learning rate of SGD over the run.")
+    momentum: float = _setting(0.9, "Momentum of SGD.")
+    nesterov: bool = _setting(False, "Nesterov momentum.")
+    weight_decay: float = _setting(5e-4, "L2 penalty in SGD.")
+
+    crop: int = _setting(4, "Random crop: pixels of zero padding on each side; 0 for none.")
+    flip: bool = _setting(True, "Random horizontal flip.")
+
+    epsilon: float = _setting(8 / 255, "Radius of the L-infinity ball, in units of images in [0, 1]; reads 8/255.")
+    step_size: float = _setting(2 / 255, "Length of one attack step, in the same units.")
+    steps: int = _setting(10, "Attack steps in training.")
+
+    beta: float = _setting(6.0, "Weight of the robust term of TRADES, MART and what builds on them.")
+    tau: Schedule = _setting(Schedule.constant(0.5), "FAAL: radius of the ball around uniform, over the run.")
+    smoothing: float = _setting(0.0, "FAAL: decay of a moving average of the class statistics; 0 is the paper.")
+    statistic: str = _setting("margin", "FAAL: what classes are judged by, margin or cross-entropy.")
+    constants: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata={"help": "The method's own constants (`faal methods NAME`), such as 'lambda1=0.5 lambda2=0.4'."},
+    )
+    awp_gamma: Schedule = _setting(Schedule.constant(0.005), "AWP: size of the perturbation over the run.")
+
+    average: str = _setting("none", "Moving average of the weights: none, step, epoch, or gated (fair epochs only).")
+    average_decay: float = _setting(0.999, "Its decay.")
+    average_from: float = _setting(0.0, "The fraction of the run after which averaging begins.")
+    average_gate: float | None = _setting(None, "Worst-class accuracy that `gated` asks of an epoch; unset: its first one's.")
+
+    hold_out: str = _setting(
+        "select",
+        "Training images withheld: select (4 % to choose the epoch on; 4 % more if the method steers by some), "
+        "both (always both parts) or none.",
+    )
+    select: str = _setting("sum", "The epoch that is kept: sum (average + worst), average, worst (class), or last.")
+    select_attack: str = _setting("cw10", "The attack that it is chosen under, on the withheld part.")
+
+    attack_loss: str = _setting("own", "What phase 1 maximises: the method's own, or ce, kl or cw.")
+    attack_start: str = _setting("own", "Where phase 1 starts: the method's own, or uniform, gaussian or zero.")
+    attack_mode: str = _setting("eval", "The network under attack in phase 1: eval, or train (some published code).")
+    counted: bool = _setting(False, "FAAL as published: classes weigh by their count in the batch, absent ones as 0.")
+    extra_clean_forward: bool = _setting(
+        False, "As published: a clean forward more, which moves BatchNorm's statistics."
+    )
+    select_on: str = _setting("held-out", "Where the epoch is chosen: held-out, or test (as published; peeks).")
+
+    precision: str = _setting("auto", "Arithmetic of training: float32, bf16, or auto (bf16 on GPUs that have it).")
+    log_every: int = _setting(20, "Steps between two writes of metrics.jsonl; each step is logged.")
+    checkpoint_every: float = _setting(300.0, "Seconds between checkpoints inside an epoch; each epoch ends with one.")
+
+    def __post_init__(self) -> None:
+        choices = {
+            "average": ("none", "step", "epoch", "gated"),
+            "hold_out": ("select", "both", "none"),
+            "select_on": ("held-out", "test"),
+            "attack_loss": ("own", "ce", "kl", "cw"),
+            "attack_start": ("own", "uniform", "gaussian", "zero"),
+            "attack_mode": ("eval", "train"),
+            "select": ("sum", "average", "worst", "last"),
+            "precision": ("auto", "float32", "bf16"),
+            "statistic": ("margin", "cross-entropy"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        ranges = {
+            "epochs": (1, math.inf),
+            "batch_size": (2, math.inf),
+            "momentum": (0, 1),
+            "weight_decay": (0, math.inf),
+            "crop": (0, 64),
+            "step_size": (0, 1),
+            "steps": (0, math.inf),
+            "beta": (0, math.inf),
+            "smoothing": (0, 0.999999),
+            "average_decay": (0, 1),
+            "average_from": (0, 1),
+            "log_every": (1, math.inf),
+            "checkpoint_every": (0, math.inf),
+        }
+        for name, (low, high) in ranges.items():
+            if not low <= getattr(self, name) <= high:
+                allowed_range = f"is at least {low:g}" if high == math.inf else f"lies between {low:g} and {high:g}"
+                raise InputError(f"{name} {allowed_range}, not {getattr(self, name):g}")
+        if self.nesterov and self.momentum == 0:
+            raise InputError("nesterov needs a momentum above 0; set one, or nesterov to false")
+        if not re.fullmatch(r"(pgd|cw)[1-9]\d{0,4}", self.select_attack):
+            raise InputError(f"select_attack is pgdK or cwK, of K steps, such as cw10, not {self.select_attack!r}")
+        check_epsilon(self.epsilon)
+        for name in ("lr", "tau", "awp_gamma"):
+            if min(getattr(self, name).values) < 0:
+                raise InputError(f"{name} is never negative, but the recipe has {getattr(self, name).plain()}")
+
+    @property
+    def averaging_starts(self) -> float:
+        """The fraction of the run after which weights are averaged: with a relative gate, after lr's first decay."""
+        if self.average != "gated" or self.average_gate is not None:
+            return self.average_from
+        decays = [s for s, lr in zip(self.lr.starts, self.lr.values, strict=True) if lr < self.lr.values[0]]
+        return max(self.average_from, min(decays, default=1.0))
+
+    def plain(self) -> dict[str, Any]:
+        """As plain numbers and strings, for YAML and checkpoints."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value.plain() if isinstance(value, Schedule) else value for name, value in values.items()}
+
+    def replace(self, settings: Mapping[str, Any], *, source: str) -> Recipe:
+        """This recipe with other settings, read from text where they are text.
+
+        Args:
+            settings: field names (dashes count as underscores) to values.
+            source: where they come from, for the error.
+
+        Raises:
+            InputError: an unknown field (names the nearest), or a value that does not read.
+        """
+        known = {f.name: f for f in fields(self)}
+        values = {}
+        for key, value in settings.items():
+            name = str(key).replace("-", "_")
+            if name not in known:
+                raise unknown(f"setting ({source})", str(key), known, see="`faal recipes --settings`")
+            values[name] = _read(known[name], value, source)
+        try:
+            return dataclasses.replace(self, **values)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
+
+
+def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
+    """A setting's value in the type of its field."""
+    kind = str(item.type)
+    try:
+        if kind == "Schedule":
+            return Schedule.parse(value)
+        if kind.startswith("Mapping"):
+            return _pairs(value)
+        if value is None or (isinstance(value, str) and value.lower() == "none" and "None" in kind):
+            if "None" in kind:
+                return None
+            if value is None:
+                raise ValueError("a value is missing")
+        if kind == "bool":
+            known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+            return known[str(value).lower()]
+        if kind.startswith("int"):
+            if number(value) != int(number(value)):
+                raise ValueError("a whole number is wanted")
+            return int(number(value))
+        if kind.startswith("float"):
+            return number(value)
+        return str(value)
+    except (ValueError, KeyError, ZeroDivisionError, TypeError) as error:
+        why = f" ({error})" if isinstance(error, InputError) else ""  # a schedule says what is wrong with it
+        wanted = {"Schedule": "a number or a schedule such as 0:0.1,1/2:0.01", "bool": "true or false"}
+        wanted |= {"float": "a number such as 0.5 or 8/255", "str": "a word"}
+        wanted |= {
+            "float | None": wanted["float"],
+            "Mapping[str, Any]": "a list of pairs such as 'lambda1=0.5 rate=0.1'",
+        }
+        raise InputError(f"{source}: {item.name} is {wanted.get(kind, 'a whole number')}{why}, not {value!r}") from None
+
+
+def _pairs(value: Any) -> dict[str, Any]:
+    """`name=value name=value` or a mapping, as a mapping."""
+    if isinstance(value, str):
+        value = dict(pair.split("=", 1) for pair in value.split())
+    if not isinstance(value, Mapping):
+        raise ValueError("pairs are wanted")
+    return {str(name).replace("-", "_"): each for name, each in value.items()}

@@ -1,0 +1,107 @@
+"""Numbers as the field writes them, and values that change over a run.
+
+Numbers written as fractions (`8/255`) are read as such. Whatever changes over a run is a `Schedule` over the fraction
+of the run that is over, so that every constant scales with the number of epochs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from faal.errors import InputError
+
+
+def number(text: object) -> float:
+    """A number, or a quotient such as `8/255`. Raises ValueError, or ZeroDivisionError for `1/0`."""
+    if isinstance(text, bool):
+        raise ValueError(f"{text} is no number")
+    if isinstance(text, int | float):
+        value = float(text)
+    else:
+        above, _, below = str(text).partition("/")
+        value = float(above) / (float(below) if below else 1.0)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A value that changes at fractions of the run: `values[k]` holds from `starts[k]` on.
+
+    Raises:
+        InputError: starts that do not rise from 0 to below 1, or not one value for each.
+    """
+
+    starts: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.starts or len(self.starts) != len(self.values) or self.starts[0] != 0:
+            raise InputError("a schedule begins at 0 and has one value per start")
+        if self.starts[-1] >= 1:
+            raise InputError("starts are fractions of the run, below 1")
+        if list(self.starts) != sorted(set(self.starts)):
+            raise InputError("each start is larger than the one before it")
+
+    @classmethod
+    def constant(cls, value: float) -> Schedule:
+        """The same value throughout."""
+        return cls((0.0,), (float(value),))
+
+    @classmethod
+    def parse(cls, text: object) -> Schedule:
+        """From a number, a mapping `{0: 0.1, 1/2: 0.01}` or its form on the command line, `0:0.1,1/2:0.01`."""
+        if isinstance(text, Schedule):
+            return text
+        if isinstance(text, str) and ":" in text:
+            text = dict(part.split(":", 1) for part in text.split(","))
+        if isinstance(text, Mapping):
+            pairs = sorted((number(start), number(value)) for start, value in text.items())
+            return cls(tuple(start for start, _ in pairs), tuple(value for _, value in pairs))
+        return cls.constant(number(text))
+
+    def at(self, progress: float) -> float:
+        """The value when the fraction `progress` of the run is over."""
+        reached = [value for start, value in zip(self.starts, self.values, strict=True) if start <= progress + 1e-9]
+        return reached[-1]
+
+    def plain(self) -> float | dict[str, float]:
+        """As YAML writes it."""
+        if len(self.values) == 1:
+            return self.values[0]
+        return {_as_written(start): value for start, value in zip(self.starts, self.values, strict=True)}
+
+
+def epoch_of(start: float, epochs: int) -> int:
+    """The first epoch that begins when the fraction `start` of a run of `epochs` is over."""
+    return math.ceil(start * epochs - 1e-9)
+
+
+def _as_written(start: float) -> str:
+    """A start as a short fraction where it is one, so that 1/3 does not become 0.3333333333333333."""
+    fraction = Fraction(start).limit_denominator(1000)
+    return str(fraction) if float(fraction) == start else repr(start)
+
+
+def parse_epsilon(text: str) -> float:
+    """A radius as it is written on the command line, such as `8/255`. Raises InputError."""
+    try:
+        epsilon = number(text)
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f"--epsilon is a number in units of images in [0, 1], such as 8/255, not {text!r}") from None
+    check_epsilon(epsilon)
+    return epsilon
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Refuse a radius that is none, or that is written in pixel levels."""
+    if epsilon > 1:
+        raise InputError(
+            f"epsilon {epsilon:g} is larger than the whole range of images in [0, 1]; did you mean {epsilon:g}/255?"
+        )
+    if not epsilon > 0:
+        raise InputError(f"epsilon is the radius of a ball and larger than 0, not {epsilon:g}")

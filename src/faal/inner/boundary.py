@@ -1,0 +1,51 @@
+"""The two points where the attack's path crosses the decision boundary (BAT; Sun et al. 2022, after friendly AT)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from faal.inner.modes import attacked
+from faal.inner.pgd import LOSSES, STARTS, Budget, climb
+
+
+class Crossing(NamedTuple):
+    """Detached, (B, channels, H, W) each."""
+
+    last_clean: Tensor
+    """The last point before the first misclassified one; the start where that is misclassified already."""
+    first_adversarial: Tensor
+    """One step beyond the first misclassified point; the end of the path where none is."""
+
+
+def crossing(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epsilon: Budget,
+    step_size: Budget,
+    steps: int,
+    loss: str,
+    start: str,
+    noise: Tensor,
+    training: bool = False,
+) -> Crossing:
+    """Follow projected gradient ascent and stop each sample soon after it is misclassified. Arguments as for `pgd`."""
+    images = images.detach()
+    with attacked(model, training=training), torch.enable_grad():
+        ascent = LOSSES[loss](model, images)
+        here = before = STARTS[start](images, epsilon, noise)
+        beyond = torch.zeros_like(labels, dtype=torch.bool)
+        for _ in range(steps):
+            moved, logits = climb(model, ascent, here, images, labels, epsilon, step_size)
+            right = logits.argmax(dim=1) == labels
+            # A sample that was found misclassified has had its one step more and stays.
+            before = torch.where(_wide(right & ~beyond), here, before)
+            here = torch.where(_wide(beyond), here, moved)
+            beyond = beyond | ~right
+    return Crossing(before.detach(), here.detach())
+
+
+def _wide(mask: Tensor) -> Tensor:
+    return mask.view(-1, 1, 1, 1)

@@ -1,0 +1,75 @@
+"""CFA: class-wise margins and regularisation from the last epoch's robust accuracy (Wei et al., CVPR 2023)."""
+
+import torch
+from torch import Tensor
+
+from faal.config import epoch_of
+from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, TermWeights
+from faal.intermediate.class_stats import BatchStats, Need
+
+
+class CFA(ClassRule):
+    """Class margins (CCM) and, with `regularised`, class regularisation of TRADES (CCR).
+
+    With A_c the robust accuracy of class c while the last epoch was trained,
+
+        epsilon_c = (lambda1 + A_c) epsilon
+        beta_c = (lambda2 + A_c) beta,   loss = (1 + beta) (CE + beta_c KL) / (1 + beta_c)
+
+    so that a class with beta_c = beta has the loss of TRADES.
+
+    Args:
+        counts: (C,) images of each class in the training set.
+        regularised: whether beta moves too.
+        beta: TRADES' beta.
+        lambda1: of the margins.
+        lambda2: of the regularisation.
+        start: the fraction of the run after which both begin (epoch 10 of 200).
+        divided: leave the factor 1 + beta out, as published: TRADES' loss divided by 7.
+    """
+
+    level = "epoch"
+    needs = frozenset({Need.CORRECT})
+    STATE = ("correct", "counts", "accuracy", "acting")
+
+    def __init__(
+        self,
+        counts: Tensor,
+        *,
+        regularised: bool = False,
+        beta: float = 6.0,
+        lambda1: float = 0.5,
+        lambda2: float = 0.5,
+        start: float = 1 / 20,
+        divided: bool = False,
+    ) -> None:
+        self.regularised, self.beta, self.divided = regularised, beta, divided
+        self.lambda1, self.lambda2, self.start = lambda1, lambda2, start
+        self.correct, self.counts = torch.zeros(len(counts)), torch.zeros(len(counts))
+        self.accuracy = torch.zeros(len(counts))
+        self.acting = False
+
+    def first_epoch(self, epochs: int) -> int:
+        """The epoch before the start, whose accuracy it counts."""
+        return 0 if self.divided else max(0, epoch_of(self.start, epochs) - 1)
+
+    def begin_epoch(self, seen: EpochStats) -> None:
+        """Take the accuracy of the epoch that is over and count anew."""
+        self.acting = seen.epoch > 0 and seen.progress >= self.start - 1e-9
+        self.accuracy = self.correct / self.counts.clamp_min(1)
+        self.correct, self.counts = torch.zeros_like(self.correct), torch.zeros_like(self.counts)
+
+    def budget(self) -> ClassBudget:
+        """CCM; the step size stays."""
+        return ClassBudget(epsilon=self.lambda1 + self.accuracy) if self.acting else ClassBudget()
+
+    def weigh(self, batch: BatchStats) -> TermWeights:
+        """CCR, and the count of what the attack left standing."""
+        self.correct = self.correct + batch.sums[Need.CORRECT]
+        self.counts = self.counts + batch.counts
+        ones = torch.ones_like(batch.counts)
+        relative = self.lambda2 + self.accuracy if self.acting and self.regularised else ones
+        if not (self.regularised or self.divided):
+            return TermWeights(clean=ones, robust=ones)
+        clean = (1.0 if self.divided else 1 + self.beta) / (1 + relative * self.beta)
+        return TermWeights(clean=clean, robust=clean * relative)

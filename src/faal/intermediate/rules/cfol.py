@@ -1,0 +1,39 @@
+"""CFOL: classes are drawn more often the more of their adversarial examples succeed (Pethick et al., TMLR 2023)."""
+
+import torch
+from torch import Tensor
+
+from faal.intermediate.class_rule import ClassRule, TermWeights
+from faal.intermediate.class_stats import BatchStats, Need
+
+
+class CFOL(ClassRule):
+    """EXP3 over the classes: p = gamma U + (1 - gamma) softmax(v), and v_c gains eta / p_c for every error.
+
+    Args:
+        counts: (C,) images of each class in the training set.
+        gamma: the uniform part of p.
+        eta: step of v per misclassified sample.
+        sampled: draw the batches' classes by p; else weigh the classes of ordinary batches by p_c / pi_c, which has
+            the same mean.
+    """
+
+    level = "batch"
+    needs = frozenset({Need.CORRECT})
+    STATE = ("v",)
+
+    def __init__(self, counts: Tensor, *, gamma: float = 0.5, eta: float = 5e-6, sampled: bool = True) -> None:
+        self.gamma, self.eta, self.samples = gamma, eta, sampled
+        self.v = torch.zeros(len(counts))
+        self.share = counts.float() / counts.sum()
+
+    def sampling(self) -> Tensor:
+        """p."""
+        return self.gamma / len(self.v) + (1 - self.gamma) * torch.softmax(self.v, dim=0)
+
+    def weigh(self, batch: BatchStats) -> TermWeights:
+        """Ones where the batch was drawn by p; note the errors either way."""
+        p = self.sampling()
+        weights = torch.ones_like(p) if self.samples else p / self.share
+        self.v = self.v + self.eta * (batch.counts - batch.sums[Need.CORRECT]) / p
+        return TermWeights(clean=weights, robust=weights)

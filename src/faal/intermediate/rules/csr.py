@@ -1,0 +1,46 @@
+"""CSR: confusions weighed by the leading singular vectors of the error matrix (confusional spectral regularisation,
+ICLR 2025)."""
+
+import torch
+from torch import Tensor
+
+from faal.intermediate.class_rule import ClassRule, EpochStats, Look, TermWeights
+from faal.intermediate.class_stats import BatchStats
+
+
+class CSR(ClassRule):
+    """Before every epoch the training images are attacked; M[answer, truth] counts the confusions, diagonal 0.
+
+    With M = U S V', G = u1 v1' scaled to [0.01, 2.01] weighs the penalty CE(adv) of a sample by its answer and class.
+
+    Args:
+        counts: (C,) images of each class in the training set.
+        shrink: the share of the true logit that is taken off before the answer is read.
+    """
+
+    level = "epoch"
+    STATE = ("penalty",)
+
+    def __init__(self, counts: Tensor, *, shrink: float = 0.1) -> None:
+        self.shrink = shrink
+        self.penalty = torch.ones(len(counts), len(counts))
+
+    def look(self, epoch: int) -> Look:
+        """PGD-10 on the training images."""
+        return Look(part="train", loss="ce", steps=10, shrink=self.shrink)
+
+    def begin_epoch(self, seen: EpochStats) -> None:
+        """Decompose the confusions of the network as it is."""
+        assert seen.sight is not None
+        errors = seen.sight.confusion.double().fill_diagonal_(0)
+        left, _, right = torch.linalg.svd(errors)
+        leading = torch.outer(left[:, 0], right[0])
+        low, high = leading.min(), leading.max()
+        # Two classes that are never confused, or none at all, leave nothing to scale by.
+        scaled = 0.01 + 2 * (leading - low) / (high - low).clamp_min(1e-12)
+        self.penalty = torch.where(errors.sum() > 0, scaled, torch.ones_like(scaled)).float()
+
+    def weigh(self, batch: BatchStats) -> TermWeights:
+        """Classes alike, confusions not."""
+        ones = torch.ones_like(batch.counts)
+        return TermWeights(clean=ones, robust=ones, penalty=self.penalty)

@@ -1,0 +1,37 @@
+"""FAT: the variance of the class losses as a penalty (Ma, Wang and Liu, NeurIPS 2022)."""
+
+import torch
+from torch import Tensor
+
+from faal.intermediate.class_rule import ClassRule, TermWeights
+from faal.intermediate.class_stats import BatchStats, Need
+
+
+class FAT(ClassRule):
+    """L = mean CE(adv) + strength Var_c(l_c), l_c the class means of CE(adv) over the batch.
+
+    The gradient of the variance is that of the class losses under detached weights 2 strength (l_c - mean l) / (C' - 1)
+    over the C' classes present, so that a sample weighs 1 + (B / n_c) times that. It may be negative.
+
+    Args:
+        counts: (C,) images of each class in the training set.
+        strength: a.
+        padded: take the variance over a vector of so many entries, the classes beyond the batch's as losses of 0: the
+            published code has 100 whatever the data set; 0 counts the classes present alone.
+    """
+
+    level = "batch"
+    needs = frozenset({Need.CROSS_ENTROPY})
+
+    def __init__(self, counts: Tensor, *, strength: float = 0.1, padded: int = 0) -> None:
+        self.strength, self.padded = strength, padded
+
+    def weigh(self, batch: BatchStats) -> TermWeights:
+        """1, and what the variance adds."""
+        means, present = batch.mean(Need.CROSS_ENTROPY), batch.present
+        entries = torch.full_like(means[0], self.padded) if self.padded else present.sum()
+        spread = (means - means.sum() / entries) / (entries - 1).clamp_min(1)
+        share = batch.counts.sum() / batch.counts.clamp_min(1)
+        # With fewer than two classes present the mean is the only loss, and the spread 0.
+        weights = torch.where(present, 1 + 2 * self.strength * share * spread, 0.0)
+        return TermWeights(clean=weights, robust=weights)

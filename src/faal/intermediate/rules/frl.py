@@ -1,0 +1,86 @@
+"""FRL: Lagrange multipliers of fairness constraints on held-out errors (Xu et al., ICML 2021)."""
+
+import torch
+from torch import Tensor
+
+from faal.config import Schedule
+from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, Look, TermWeights
+from faal.intermediate.class_stats import BatchStats
+
+RATE = Schedule((0.0, 0.5), (0.05, 0.025))
+"""It halves after half of the run (40 of 80 epochs)."""
+
+
+class FRL(ClassRule):
+    """Reweight (RW), and with `margins` remargin too (RWRM).
+
+    The constraints: no class errs on clean images by more than `tolerance` above the whole, nor loses more than that
+    above the whole to the attack. Every epoch the multipliers climb by how far they are broken:
+
+        lambda0 <- [lambda0 + rate g0]+     g0_c = clean error_c - clean error - tolerance
+        lambda1 <- [lambda1 + 2 rate g1]+   g1_c = boundary error_c - boundary error - tolerance
+        w_c = 1/C + lambda_c - mean lambda
+
+    each lambda scaled back to `limit` where it sums to more, and epsilon_c = epsilon exp(2 lambda2_c), clipped, with
+    lambda2 <- lambda2 + margin_rate g1.
+
+    Args:
+        counts: (C,) images of each class in the training set.
+        margins: whether epsilon moves.
+        tolerance: by how much a class may be worse than the whole; the same for both constraints.
+        rate: step of the multipliers over the run.
+        margin_rate: step of the margins' multipliers.
+        limit: the most that the multipliers of one constraint may sum to.
+    """
+
+    level = "epoch"
+    steers = True
+    STATE = ("clean", "boundary", "margin")
+
+    def __init__(
+        self,
+        counts: Tensor,
+        *,
+        margins: bool = False,
+        tolerance: float = 0.05,
+        rate: Schedule = RATE,
+        margin_rate: float = 0.2,
+        limit: float = 0.5,
+    ) -> None:
+        self.margins, self.tolerance, self.limit = margins, tolerance, limit
+        self.rate, self.margin_rate = rate, margin_rate
+        self.clean, self.boundary, self.margin = (torch.zeros(len(counts)) for _ in range(3))
+
+    def look(self, epoch: int) -> Look:
+        """Clean and PGD-20 errors on the steering part, before every epoch."""
+        return Look(part="steer", loss="ce", steps=20)
+
+    def begin_epoch(self, seen: EpochStats) -> None:
+        """One step of the multipliers."""
+        assert seen.sight is not None
+        boundary_error = seen.sight.robust_error - seen.sight.clean_error
+        clean = seen.sight.clean_error - seen.sight.overall(seen.sight.clean_error) - self.tolerance
+        boundary = boundary_error - seen.sight.overall(boundary_error) - self.tolerance
+        rate = self.rate.at(seen.progress)
+        self.clean = self._limited(self.clean + rate * clean)
+        self.boundary = self._limited(self.boundary + 2 * rate * boundary)
+        self.margin = self.margin + self.margin_rate * boundary
+
+    def _limited(self, multipliers: Tensor) -> Tensor:
+        multipliers = multipliers.clamp_min(0)
+        return multipliers * (self.limit / multipliers.sum().clamp_min(1e-12)).clamp_max(1)
+
+    def budget(self) -> ClassBudget:
+        """Epsilon by the margins' multipliers; the step is the largest epsilon's for all classes."""
+        if not self.margins:
+            return ClassBudget()
+        epsilon = torch.exp(2 * self.margin).clamp(0.98, 3.0)
+        return ClassBudget(epsilon=epsilon, step_size=epsilon.max().expand_as(epsilon))
+
+    def weigh(self, batch: BatchStats) -> TermWeights:
+        """Both terms as weighted means, each over the weights of the batch's own samples."""
+        return TermWeights(clean=self._normalised(self.clean, batch), robust=self._normalised(self.boundary, batch))
+
+    def _normalised(self, multipliers: Tensor, batch: BatchStats) -> Tensor:
+        weights = 1 / len(multipliers) + multipliers - multipliers.mean()
+        return weights * batch.counts.sum() / (weights * batch.counts).sum()

@@ -1,0 +1,70 @@
+"""Two rules at once: their factors and weights multiply."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, Look, TermWeights
+from faal.intermediate.class_stats import BatchStats, Need
+
+
+class Product(ClassRule):
+    """FAAL's weights on another method, such as CFA's margins.
+
+    Args:
+        first: the rule that may look, sample and set budgets.
+        second: the other; it moves per batch and looks at nothing but the batch.
+    """
+
+    level: Literal["fixed", "epoch", "batch"] = "batch"
+
+    def __init__(self, first: ClassRule, second: ClassRule) -> None:
+        self.first, self.second = first, second
+        self.steers, self.samples = first.steers, first.samples
+
+    @property
+    def needs(self) -> frozenset[Need]:  # type: ignore[override]
+        """What either wants."""
+        return self.first.needs | self.second.needs
+
+    def first_epoch(self, epochs: int) -> int:
+        """The earlier one's."""
+        return min(self.first.first_epoch(epochs), self.second.first_epoch(epochs))
+
+    def look(self, epoch: int) -> Look | None:
+        """The first's."""
+        return self.first.look(epoch)
+
+    def begin_epoch(self, seen: EpochStats) -> None:
+        """Tell both."""
+        self.first.begin_epoch(seen)
+        self.second.begin_epoch(seen)
+
+    def budget(self) -> ClassBudget:
+        """The first's."""
+        return self.first.budget()
+
+    def sampling(self) -> Tensor:
+        """The first's."""
+        return self.first.sampling()
+
+    def weigh(self, batch: BatchStats) -> TermWeights:
+        """The product of both, term by term."""
+        one, other = self.first.weigh(batch), self.second.weigh(batch)
+        return TermWeights(clean=one.clean * other.clean, robust=one.robust * other.robust, penalty=one.penalty)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both."""
+        return {"first": self.first.state_dict(), "second": self.second.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.first.load_state_dict(state["first"])
+        self.second.load_state_dict(state["second"])
+
+    def to(self, device: torch.device) -> "Product":
+        """Both on the device."""
+        self.first.to(device)
+        self.second.to(device)
+        return self

@@ -1,0 +1,30 @@
+"""The methods: a table of rows, and what is asked of it by name."""
+
+from torch import Tensor
+
+from faal.config import Recipe, epoch_of
+from faal.errors import unknown
+from faal.methods.row import Adversary, Method
+from faal.methods.table import METHODS
+
+__all__ = ["METHODS", "Adversary", "Method", "first_epoch", "method"]
+
+
+def method(name: str) -> Method:
+    """The row called `name`. Raises InputError with the nearest name where there is none."""
+    if name not in METHODS:
+        raise unknown("method", name, METHODS, see="`faal methods`")
+    return METHODS[name]
+
+
+def first_epoch(recipe: Recipe, counts: Tensor) -> int:
+    """The first epoch of a run in which its method differs from the `plain` one, or notes what that would not.
+
+    Args:
+        recipe: the run's.
+        counts: (C,) images of each class in its training set.
+    """
+    first = method(recipe.method).make_rule(recipe, counts).first_epoch(recipe.epochs)
+    if recipe.average == "none":
+        return first
+    return min(first, epoch_of(recipe.averaging_starts, recipe.epochs))

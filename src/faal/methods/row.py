@@ -1,0 +1,85 @@
+"""A row of the table of methods."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from faal.config import Recipe
+from faal.intermediate.class_rule import ClassRule, constants_of
+from faal.intermediate.rules.faal import FAAL
+from faal.intermediate.rules.product import Product
+from faal.intermediate.rules.uniform import Uniform
+from faal.outer.objectives import Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adversary:
+    """How phase 1 searches; how far is the threat model's business."""
+
+    loss: str
+    """What it maximises: `ce`, `kl` or `cw`."""
+    start: str
+    """Where it starts: `uniform`, `gaussian` or `zero`."""
+    friendly: bool = False
+    """Whether it stops soon after the decision boundary, and trains on the point before it too (BAT)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One row of the table."""
+
+    summary: str
+    """One line for `faal methods`."""
+    reference: str
+    """Where it comes from."""
+    adversary: Adversary | None
+    """Phase 1; None trains on clean images alone."""
+    objective: Objective
+    """Phase 3."""
+    rule: type[ClassRule] = Uniform
+    """Phase 2."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """What this row fixes of the rule's constants."""
+    faal: bool = False
+    """Whether FAAL's weights come on top of the rule's."""
+    awp: bool = False
+    """Whether phases 2 and 3 happen at adversarially perturbed weights."""
+    gated: bool = False
+    """Whether it averages its weights over the epochs that are fair enough: its recipes say `average: gated`."""
+    plain: str | None = None
+    """The method that it equals until its rule begins to act."""
+    adversary_free: bool = True
+    """Whether it was proposed for any adversary (the paper's Table 4), not for TRADES' alone."""
+    published: dict[str, Any] = field(default_factory=dict)
+    """The settings of a recipe by which its authors' code departs from the common protocol."""
+
+    def make_rule(self, recipe: Recipe, counts: Tensor) -> ClassRule:
+        """The rule for a training set with `counts` (C,) images of each class.
+
+        Raises:
+            InputError: the recipe's `constants` are not the rule's.
+        """
+        if not self.faal:
+            return self.rule.from_recipe(recipe, counts, **self.fixed)
+        if self.rule is Uniform:
+            return FAAL.from_recipe(recipe, counts, **self.fixed)
+        own = self.rule.from_recipe(recipe, counts, **self.fixed)
+        return Product(own, FAAL.from_recipe(recipe.replace({"constants": {}}, source="FAAL"), counts))
+
+    @property
+    def level(self) -> str:
+        """How often the class weights move: `fixed`, `epoch` or `batch`."""
+        return FAAL.level if self.faal else self.rule.level
+
+    @property
+    def steers(self) -> bool:
+        """Whether it needs images that are withheld for it to look at (the paper's Table 4: a validation set)."""
+        return self.rule.steers or self.gated
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """The constants that a recipe may set, and their defaults."""
+        kind = FAAL if self.faal and self.rule is Uniform else self.rule
+        return {name: default for name, default in constants_of(kind).items() if name not in self.fixed}

@@ -1,0 +1,102 @@
+"""A network's class-wise figures on fixed images: for the choice of the epoch, for rules that look, for the gate."""
+
+import torch
+from torch import Tensor, nn
+
+from faal import losses
+from faal.data import Split
+from faal.engine import processes, seeds
+from faal.engine.numerics import Numerics
+from faal.inner.modes import attacked
+from faal.inner.pgd import pgd
+from faal.intermediate.class_rule import Look
+from faal.intermediate.class_stats import Sight, class_sums
+
+BATCH = 250
+
+
+def see(
+    net: nn.Module,
+    split: Split,
+    look: Look,
+    *,
+    num_classes: int,
+    epsilon: float,
+    seed: int,
+    numerics: Numerics,
+    batch_size: int = BATCH,
+) -> Sight:
+    """Look at a network, which comes back as it was. A sample's random start is the same at every look.
+
+    Args:
+        net: the network.
+        split: the images, on the device or streaming to it.
+        look: the attack.
+        num_classes: C.
+        epsilon: radius of the L-infinity ball.
+        seed: the run's seed.
+        numerics: the arithmetic of training: this is no verdict.
+        batch_size: images per forward.
+
+    Returns:
+        The figures over all processes, each of which sees its part.
+    """
+    draw = seeds.normal if look.start == "gaussian" else seeds.uniform
+    sums = torch.zeros(num_classes, 5 + num_classes, device=numerics.device)
+    all_labels = split.labels.to(numerics.device)
+    own = torch.arange(split.n).tensor_split(processes.world_size())[processes.rank()]
+    for index in own.split(batch_size) if len(own) else ():
+        images, places = split.images.fetch(index), index.to(numerics.device)
+        labels = all_labels[places]
+        noise = draw(places, images[0].numel(), seed=seed, epoch=0, stream=seeds.Stream.RESTART)
+        with numerics.autocast():
+            adversarial = pgd(
+                net,
+                images,
+                labels,
+                epsilon=epsilon,
+                step_size=epsilon / 4,
+                steps=look.steps,
+                loss=look.loss,
+                start=look.start,
+                noise=noise.view_as(images),
+                # An attack on the answer stops at its first success; one on the divergence goes to the end.
+                keep_success=look.loss != "kl",
+            )
+            clean, robust = _logits(net, images), _logits(net, adversarial)
+        wrong = clean.argmax(dim=1) != labels
+        answer = _shrunk(robust, labels, look.shrink).argmax(dim=1)
+        figures = [
+            torch.ones_like(wrong),
+            wrong,
+            wrong | (robust.argmax(dim=1) != labels),
+            losses.cross_entropy(clean, labels),
+            losses.kl_divergence(clean, robust),
+        ]
+        answers = nn.functional.one_hot(answer, num_classes)
+        rows = torch.cat([torch.stack([figure.float() for figure in figures], dim=1), answers], dim=1)
+        sums += class_sums(rows, labels, num_classes)
+    (sums,) = processes.all_sum(sums)
+    counts = sums[:, 0]
+    _, clean_error, robust_error, cross_entropy, divergence = (sums[:, :5] / counts.clamp_min(1)[:, None]).unbind(1)
+    return Sight(
+        counts=counts,
+        clean_error=clean_error,
+        robust_error=robust_error,
+        cross_entropy=cross_entropy,
+        kl_divergence=divergence,
+        confusion=sums[:, 5:].T,
+    )
+
+
+@torch.no_grad()
+def _logits(net: nn.Module, images: Tensor) -> Tensor:
+    with attacked(net):
+        logits: Tensor = net(images)
+    return losses.widened(logits)
+
+
+def _shrunk(logits: Tensor, labels: Tensor, share: float) -> Tensor:
+    """The logits with a share of the true class's taken off."""
+    own = logits.gather(1, labels[:, None])
+    return logits.scatter(1, labels[:, None], own - share * own.abs())

@@ -1,0 +1,97 @@
+"""What a run does with the images of a data set: train on these, choose the epoch on those, steer by others."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from faal.config import Recipe
+from faal.data import DataSet, Split, hold_out
+from faal.errors import InputError
+
+HELD_OUT_SEED = 0
+"""Which images are withheld depends on the data alone, never on a run's seed: a repair must not choose its epoch on
+images that its base was trained on, and methods are compared on one split."""
+
+TEST_IMAGES = 2560
+"""As many test images, from the first, choose the epoch with `select_on: test`."""
+
+STEER_MOST = 200
+"""Where no steering part can be withheld, a method steers by so many training images of a class at the most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The parts of a run's data."""
+
+    whole: Split
+    """All training images; indices point into it."""
+    train: Tensor
+    """(N,) int64, those that are trained on."""
+    select_index: Tensor
+    """(M,) int64, those that are withheld for the choice of the epoch."""
+    select: Split
+    """What the epoch is chosen on; empty where there is no choice."""
+    steer: Split
+    """What a method may look at while it trains."""
+    notes: tuple[str, ...]
+    """What a reader of the results has to know."""
+
+
+def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.device) -> Parts:
+    """Divide a data set as a recipe wants it.
+
+    Args:
+        data: has a training part.
+        recipe: the run's; its `hold_out` says what is withheld.
+        steers: whether the method looks at a steering part.
+        device: where images that fit are kept.
+
+    Raises:
+        InputError: a class without training images; `select_on: test` without test images.
+    """
+    assert data.train is not None
+    whole = Split(data.train.images.to(device), data.train.labels)
+    choice = recipe.select != "last"
+    held = hold_out(
+        whole.labels,
+        data.num_classes,
+        select=recipe.hold_out == "both" or (recipe.hold_out == "select" and choice and recipe.select_on != "test"),
+        steer=recipe.hold_out == "both" or (recipe.hold_out == "select" and steers),
+        seed=HELD_OUT_SEED,
+    )
+    counts = torch.bincount(whole.labels[held.train], minlength=data.num_classes)
+    if int(counts.min()) == 0:
+        empty = data.classes[int(counts.argmin())]
+        raise InputError(f"{data.name} has no training image of class {empty!r}; remove the class or add images")
+
+    notes, select = [], whole.take(held.select if choice else held.select[:0])
+    if not choice or recipe.hold_out == "none":
+        notes.append("Nothing was held out: there is no selection, and the last epoch counts")
+    elif held.reason:
+        notes.append(held.reason)
+    if choice and recipe.select_on == "test":
+        if data.test is None:
+            raise InputError(f"{data.name} has no test images to choose the epoch on; leave select_on at held-out")
+        select = data.test.take(torch.arange(min(TEST_IMAGES, data.test.n)))
+        notes = [f"The epoch was chosen on {select.n} test images: the audit's figures are too good"]
+    steer = held.steer
+    if steers and len(steer) == 0:
+        steer = held.train[_first(whole.labels[held.train], STEER_MOST)]
+        notes.append("No image could be withheld to steer by: the method looked at training images instead")
+    return Parts(
+        whole=whole,
+        train=held.train,
+        select_index=held.select,
+        select=Split(select.images.to(device), select.labels),
+        steer=whole.take(steer),
+        notes=tuple(notes),
+    )
+
+
+def _first(labels: Tensor, most: int) -> Tensor:
+    """(M,) places of the first `most` samples of every class."""
+    order = torch.argsort(labels, stable=True)
+    counts = torch.bincount(labels)
+    rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[order]]
+    return order[rank < most].sort().values

@@ -5,7 +5,7 @@ import sys
 from cyclopts import App
 from rich.console import Console
 
-from faal.cli import audit, compare, demo, listing, report, train
+from faal.cli import audit, compare, demo, listing, report, reproduce, train
 from faal.errors import InputError
 
 app = App(
@@ -20,6 +20,7 @@ for command in (
     train.repair,
     audit.audit,
     compare.compare,
+    reproduce.reproduce,
     report.report,
     listing.methods,
     listing.recipes,

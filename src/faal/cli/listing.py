@@ -1,21 +1,161 @@
 """`faal methods` and `faal recipes`: what there is."""
 
-from typing import Annotated
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
+from faal.config import Schedule
 
-def methods() -> None:
-    """List the methods, one row each."""
+if TYPE_CHECKING:  # the help waits for no PyTorch
+    from faal.methods import Method
+
+
+def methods(name: Annotated[str | None, Parameter(help="Show this method whole.")] = None, /) -> None:
+    """List the methods, one row each, or show one with its constants and the recipes that use it.
+
+    In the list: how often the class weights move, and whether images are withheld for the method to steer by.
+
+        faal methods
+        faal methods cfa-trades
+    """
+    from faal.methods import METHODS, method
+
+    console = Console(highlight=False, markup=False)
+    if name is not None:
+        row = method(name)
+        console.print(name, style="bold")
+        console.print(row.summary, end="\n\n")
+        facts = Table.grid(padding=(0, 2))
+        for fact, told in _facts(name, row):
+            facts.add_row(fact, told)
+        console.print(facts)
+        return
+    table = Table("method", "weights", "steers", "what it does", box=None, pad_edge=False)
+    for each, row in METHODS.items():
+        told = f"FAAL's weights on {_without_faal(row)}" if row.faal else row.summary
+        table.add_row(each, row.level, "yes" if row.steers else "", told)
+    console.print(table)
+    console.print("\n`faal methods NAME` shows one whole.")
+
+
+def _facts(name: str, row: Method) -> Iterator[tuple[str, str]]:
+    """What there is to know of a method, in the order in which it is shown."""
+    from faal.config import load_recipe, recipe_names
+
+    yield "reference", row.reference
+    if row.plain is not None:
+        yield "built on", row.plain
+    yield "adversary", _adversary(row)
+    yield "objective", _objective(row)
+    yield "weights", "fixed" if row.level == "fixed" else f"move every {row.level}"
+    yield "looks at", "\n".join(_looks(name, row)) or "nothing"
+    yield "constants", _pairs(row.constants) or "none"
+    if row.fixed:
+        yield "fixed", _pairs(row.fixed)
+    yield "settings", ", ".join(_settings(row)) or "none of its own"
+    yield "published", _options(row.published) or "no departure noted"
+    yield "recipes", "\n".join(each for each in recipe_names() if load_recipe(each).method == name) or "none"
+
+
+def _without_faal(row: Method) -> str:
+    """The method that a row of FAAL's puts its weights on."""
     from faal.methods import METHODS
 
-    table = Table("method", "adversary", "weights", "what it does", "reference", box=None)
-    for name, row in METHODS.items():
-        adversary = f"{row.adversary.loss} from {row.adversary.start}" if row.adversary else "none"
-        table.add_row(name, adversary, "AWP" if row.awp else "", row.summary, row.reference)
-    Console().print(table)
+    def made_of(other: Method) -> tuple[object, ...]:
+        return other.adversary, other.objective, other.rule, other.fixed, other.awp
+
+    return next(name for name, other in METHODS.items() if not other.faal and made_of(other) == made_of(row))
+
+
+def _adversary(row: Method) -> str:
+    if row.adversary is None:
+        return "none"
+    stops = "; stops just beyond the decision boundary" if row.adversary.friendly else ""
+    return f"maximises {row.adversary.loss} from a {row.adversary.start} start{stops}"
+
+
+def _objective(row: Method) -> str:
+    from faal.outer import objectives
+
+    named = {id(value): name for name, value in vars(objectives).items() if name.isupper()}
+    awp = ", at adversarially perturbed weights" if row.awp else ""
+    return named[id(row.objective)].replace("_", " ").lower() + awp
+
+
+def _looks(name: str, row: Method) -> Iterator[str]:
+    """What the method is shown while it trains, asked of its rule in the first epoch in which that acts."""
+    import torch
+
+    from faal.config import Recipe
+    from faal.intermediate.class_rule import EpochStats, Look
+
+    def told(look: Look) -> str:
+        images = "images withheld to steer by" if look.part == "steer" else "the training images"
+        return f"PGD-{look.steps} on {look.loss}, {images}"
+
+    recipe = Recipe(method=name)
+    rule = row.make_rule(recipe, torch.ones(2))
+    epoch = max(1, rule.first_epoch(recipe.epochs))
+    look = rule.look(epoch)
+    if look is None:
+        rule.begin_epoch(EpochStats(epoch=epoch, epochs=recipe.epochs))
+    else:
+        yield f"before an epoch: {told(look)}"
+    if rule.needs:
+        yield f"batches: {', '.join(sorted(rule.needs))}"
+    if row.gated:
+        from faal.train.loop import GATE
+
+        yield f"after an epoch, for the gate: {told(GATE)}"
+
+
+def _settings(row: Method) -> list[str]:
+    """The settings of a recipe that mean something to this method and not to all."""
+    from faal.config import Recipe
+    from faal.intermediate.rules.faal import FAAL
+
+    read = set(inspect.signature(row.rule).parameters) - set(row.fixed)
+    read |= set(inspect.signature(FAAL).parameters) if row.faal else set()
+    read |= {"beta"} if row.objective.clean and row.objective.adversarial else set()  # every loss of two views
+    read |= {"awp_gamma"} if row.awp else set()
+    return [item.name for item in dataclasses.fields(Recipe) if item.name in read]
+
+
+def _options(settings: Mapping[str, Any]) -> str:
+    """Settings of a recipe as they stand on the command line."""
+    written = {
+        name: f"'{_pairs(value)}'" if isinstance(value, Mapping) else _written(value)
+        for name, value in settings.items()
+    }
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in written.items())
+
+
+def _pairs(constants: Mapping[str, Any]) -> str:
+    """Constants as they stand behind `--constants`, where what is on or off is 1 or 0."""
+    return " ".join(
+        f"{name}={_written(int(value) if isinstance(value, bool) else value)}" for name, value in constants.items()
+    )
+
+
+def _written(value: Any) -> str:
+    """A value as it may be given back; a float that is a short fraction and no short decimal as that fraction."""
+    if isinstance(value, Schedule):
+        value = value.plain()
+        return ",".join(f"{s}:{v}" for s, v in value.items()) if isinstance(value, Mapping) else _written(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and len(repr(value)) > 8:
+        fraction = Fraction(value).limit_denominator(1000)
+        return str(fraction) if float(fraction) == value else repr(value)
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
 def recipes(
@@ -25,8 +165,6 @@ def recipes(
     settings: Annotated[bool, Parameter(help="List every setting of a recipe with its meaning.", negative=())] = False,
 ) -> None:
     """List the shipped recipes, or show one."""
-    import dataclasses
-
     import yaml
 
     from faal.config import Recipe, load_recipe, recipe_names

@@ -53,8 +53,13 @@ class Recipe:
 
     average: str = _setting("none", "Moving average of the weights: none, step, epoch, or gated (fair epochs only).")
     average_decay: float = _setting(0.999, "Its decay.")
+    average_span: float | None = _setting(
+        None, "In place of the decay of epoch and gated: the fraction of the run that the average looks back over."
+    )
     average_from: float = _setting(0.0, "The fraction of the run after which averaging begins.")
-    average_gate: float | None = _setting(None, "Worst-class accuracy that `gated` asks of an epoch; unset: its first one's.")
+    average_gate: float | None = _setting(
+        None, "Worst-class accuracy that `gated` asks of an epoch; unset: its first one's."
+    )
 
     hold_out: str = _setting(
         "select",
@@ -104,11 +109,12 @@ class Recipe:
             "smoothing": (0, 0.999999),
             "average_decay": (0, 1),
             "average_from": (0, 1),
+            "average_span": (0, 1),
             "log_every": (1, math.inf),
             "checkpoint_every": (0, math.inf),
         }
         for name, (low, high) in ranges.items():
-            if not low <= getattr(self, name) <= high:
+            if getattr(self, name) is not None and not low <= getattr(self, name) <= high:
                 allowed_range = f"is at least {low:g}" if high == math.inf else f"lies between {low:g} and {high:g}"
                 raise InputError(f"{name} {allowed_range}, not {getattr(self, name):g}")
         if self.nesterov and self.momentum == 0:
@@ -127,6 +133,13 @@ class Recipe:
             return self.average_from
         decays = [s for s, lr in zip(self.lr.starts, self.lr.values, strict=True) if lr < self.lr.values[0]]
         return max(self.average_from, min(decays, default=1.0))
+
+    @property
+    def averaging_decay(self) -> float:
+        """The decay of the average, per step or per epoch: 1 - 1 / (epochs looked back over) where that is given."""
+        if self.average_span is None or self.average == "step":
+            return self.average_decay
+        return 1 - 1 / max(1.0, self.average_span * self.epochs)
 
     def plain(self) -> dict[str, Any]:
         """As plain numbers and strings, for YAML and checkpoints."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from faal.inner.modes import attacked
-from faal.inner.pgd import LOSSES, STARTS, Budget, climb
+from faal.inner.pgd import LOSSES, STARTS, Budget, climb, full_precision
 
 
 class Crossing(NamedTuple):
@@ -37,8 +37,9 @@ def crossing(
         ascent = LOSSES[loss](model, images)
         here = before = STARTS[start](images, epsilon, noise)
         beyond = torch.zeros_like(labels, dtype=torch.bool)
-        for _ in range(steps):
-            moved, logits = climb(model, ascent, here, images, labels, epsilon, step_size)
+        for step in range(steps):
+            with full_precision(images, wanted=step == 0 and loss == "kl"):
+                moved, logits = climb(model, ascent, here, images, labels, epsilon, step_size)
             right = logits.argmax(dim=1) == labels
             # A sample that was found misclassified has had its one step more and stays.
             before = torch.where(_wide(right & ~beyond), here, before)

@@ -9,7 +9,7 @@ from faal.errors import InputError
 
 MAY_DIFFER = frozenset(
     {"method", "tau", "smoothing", "statistic", "counted", "constants", "average", "average_decay", "average_from"}
-    | {"average_gate", "log_every", "checkpoint_every"}
+    | {"average_span", "average_gate", "log_every", "checkpoint_every"}
 )
 """The settings in which a fork may differ from the run that it begins from: those that act from the fork on."""
 

@@ -197,9 +197,9 @@ class _Run:
             numerics=numerics,
         )
         self.average = (
-            GatedAverage(net, decay=recipe.average_decay, threshold=recipe.average_gate)
+            GatedAverage(net, decay=recipe.averaging_decay, threshold=recipe.average_gate)
             if recipe.average == "gated"
-            else WeightAverage(net, decay=recipe.average_decay, warm_up=recipe.average == "step")
+            else WeightAverage(net, decay=recipe.averaging_decay, warm_up=recipe.average == "step")
         )
         self.position = Position()
         self.saved_at = time.monotonic()

@@ -30,7 +30,8 @@ def chi2(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
     kept = torch.where(gap <= corner, u, 0.0)
     total = kept.sum(dim=-1, keepdim=True)
     room = 2 * tau * total - torch.where(gap <= corner, 0.0, u).sum(dim=-1, keepdim=True)  # (1 + 2 tau) P - 1
+    # The quadratic P d^2 + 2 M1 d = excess, solved without a difference.
     excess = (m2 - (1 + 2 * tau) * m1.square()).clamp_min(0.0) / room.clamp_min(1e-300)
     beyond = excess / (m1 + (m1.square() + total * excess).sqrt())
-    weights = torch.where(corner > 0, kept * (corner - gap).clamp_min(0.0).add(beyond), kept)
+    weights = torch.where(corner > 0, kept * ((corner - gap).clamp_min(0.0) + beyond), kept)
     return weights / weights.sum(dim=-1, keepdim=True)

@@ -12,7 +12,8 @@ SLACK = 1e-12
 def newton(
     probe: Callable[[Tensor], tuple[Tensor, Tensor]], guess: Tensor, low: Tensor, high: Tensor, *, steps: int
 ) -> Tensor:
-    """The root of one equation per problem; a step that leaves the bracket is replaced by a bisection.
+    """The root of one equation per problem. A step that leaves the bracket, or crosses more than half of it, becomes a
+    bisection: without the second condition steps can swing between the two ends and hardly move either.
 
     Args:
         probe: from a point, (bool) whether the root lies above it, and where Newton's step from it ends. The latter may

@@ -1,0 +1,72 @@
+"""`faal reproduce`."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from faal.cli.options import Device, Out
+
+
+def reproduce(
+    what: Annotated[
+        str,
+        Parameter(
+            help="table1 to table4, figure1 to figure3, theorem1; a row as TABLE/ROW, or by its name or method alone."
+        ),
+    ],
+    /,
+    *,
+    data: Annotated[
+        str | None, Parameter(help="cifar10:DIR or cifar100:DIR, the unpacked official download; tiny needs none.")
+    ] = None,
+    scale: Annotated[
+        str,
+        Parameter(help="paper; small (CIFAR, networks of width 16, 6 epochs, for a CPU); tiny (digits, minutes)."),
+    ] = "tiny",
+    seeds: Annotated[int, Parameter(help="How many training seeds.")] = 1,
+    protocol: Annotated[
+        str, Parameter(help="honest (one protocol for all) or published (each method's published quirks).")
+    ] = "honest",
+    workers: Annotated[
+        int | None, Parameter(help="Processes side by side here; one for each core, or each GPU, if unset.")
+    ] = None,
+    base: Annotated[
+        list[str] | None,
+        Parameter(
+            help="NAME=FILE[:NORMALIZE]: a published checkpoint in the place of the base NAME, and the normalisation "
+            "that it expects; again for the next.",
+            negative=(),
+        ),
+    ] = None,
+    out: Out = None,
+    device: Device = "auto",
+) -> int:
+    """Fill a table or draw a figure of the paper, every row under one protocol, or go on where it was stopped.
+
+    Results come row by row, into reproduce/SCALE-PROTOCOL unless --out says otherwise: the table as Markdown, CSV,
+    LaTeX and HTML. The same command on another machine that shares the folder takes a part of the work.
+
+        faal reproduce table2 --seeds 3
+        faal reproduce table2 --scale small --data cifar10:DIR
+        faal reproduce table2/faal-at --scale paper --data cifar10:DIR
+        faal reproduce table1 --scale paper --data cifar10:DIR --base trades=model_cifar_wrn.pt:none
+    """
+    from faal.engine.numerics import pick_device
+    from faal.study.reproduce.run import reproduce as run
+
+    outcome = run(
+        what,
+        data=data,
+        scale=scale,
+        protocol=protocol,
+        seeds=seeds,
+        workers=workers,
+        out=out,
+        device=pick_device(device),
+        bases=base or (),
+    )
+    for name, why in outcome.failed.items():
+        Console(stderr=True).print(f"{name} failed: {why}", markup=False, highlight=False, soft_wrap=True)
+    Console().print(f"The table: {outcome.page}", markup=False, highlight=False, soft_wrap=True)
+    return 1 if outcome.failed else 0

@@ -1,0 +1,92 @@
+"""What `faal reproduce` is about: the rows of the paper's tables, and what is known of each once it is done."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a table: how a network is made, and what the paper found."""
+
+    name: str
+    """Fit for a file's name and unique in its table: `faal-at`, or base--method for a fine-tune."""
+    label: str
+    """As the paper prints it."""
+    method: str
+    """A row of `faal.methods.METHODS`."""
+    start: str | None = None
+    """The row of the same table whose network is fine-tuned; None from scratch."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the row sets on top of its recipe."""
+    paper: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """The paper's figures: attack -> (average, worst class) in per cent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows that are judged alike; also the set of networks that a figure of the paper shows."""
+
+    name: str
+    """`table1`, `figure1`, ..."""
+    title: str
+    data: str
+    """`cifar10` or `cifar100`."""
+    model: str
+    """The network, as the recipes' names have it: `prn18`, `wrn34-10` or `rn18`."""
+    attacks: tuple[str, ...]
+    """What the paper judges by, `clean` first."""
+    rows: tuple[Row, ...]
+
+    def row(self, name: str) -> Row:
+        """The row called `name`; KeyError where there is none."""
+        return {row.name: row for row in self.rows}[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One finished row of one seed, `results/TABLE/ROW-seedN.json` in the folder of the reproduction."""
+
+    what: str
+    """The table."""
+    row: str
+    """Its row."""
+    seed: int
+    scale: str
+    """`paper`, `small` or `tiny`."""
+    protocol: str
+    """`honest` or `published`."""
+    method: str
+    epochs: int
+    """Passes over the training set; of a fine-tune its own. 0 for a checkpoint that was only judged."""
+    seconds_per_epoch: float | None
+    """Mean over the epochs that were trained in this run; None where none was."""
+    workers: int
+    """How many trained side by side on the machine: seconds of a shared machine are no measure of a method."""
+    attacks: Mapping[str, Mapping[str, Any]]
+    """Attack -> {"average", "worst", "worst_class", "classes": [...]}; accuracies as fractions. With the pseudo-attack
+    `all`, correct under every attack that ran."""
+    n: int
+    """Test images judged."""
+    note: Sequence[str]
+    """What a reader of the figures has to know, in sentences."""
+    commit: str | None
+    environment: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """One line of table 4: what a method costs and what it needs."""
+
+    label: str
+    method: str
+    minutes: Mapping[str, float]
+    """Setting (`cifar10-prn18`) -> minutes per epoch, measured here; empty before the measurement."""
+    paper: Mapping[str, float]
+    """The same as printed, on one NVIDIA 3090Ti."""
+    level: str
+    """How often the class weights move: `fixed`, `epoch` or `batch`."""
+    adversary_free: bool
+    """Whether it goes with any adversary."""
+    steers: bool
+    """Whether it looks at held-out data while it trains."""

@@ -1,0 +1,155 @@
+"""The tables and figures of the paper as rows, and which of them a name on the command line means."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from faal.errors import unknown
+from faal.study.reproduce import paper
+from faal.study.reproduce.rows import Row, Table
+
+WAYS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "frl-rwrm-0.05": ("FRL-RWRM 0.05", {"constants": {"tolerance": 0.05}}),
+    "frl-rwrm-0.07": ("FRL-RWRM 0.07", {"constants": {"tolerance": 0.07}}),
+    "faal-at": ("FAAL_AT", {}),
+    "faal-at-awp": ("FAAL_AT-AWP", {}),
+    "faal-trades": ("FAAL_TRADES", {}),
+    "faal-trades-awp": ("FAAL_TRADES-AWP", {}),
+}
+"""Ways to fine-tune: label and settings. A name is its method's, with the constant that is set behind it."""
+
+
+def _scratch(labels: Mapping[str, str], printed: Mapping[str, paper.Figures]) -> tuple[Row, ...]:
+    """Rows from scratch, named after their methods."""
+    return tuple(
+        Row(name=method, label=label, method=method, paper=printed.get(method, {})) for method, label in labels.items()
+    )
+
+
+def _fine_tunes(base: str, ways: Sequence[str], printed: Mapping[str, paper.Figures]) -> tuple[Row, ...]:
+    """The fine-tunes of a base."""
+    return tuple(
+        Row(
+            name=f"{base}--{way}",
+            label=f"+ Fine-tune with {WAYS[way][0]}",
+            method=way.partition("-0.")[0],
+            start=base,
+            settings=WAYS[way][1],
+            paper=printed[f"{base}--{way}"],
+        )
+        for way in ways
+    )
+
+
+_BASES = {"pgd-at": "PGD-AT", "trades": "TRADES", "mart": "MART", "trades-awp": "TRADES-AWP"}
+_WAYS1 = ("frl-rwrm-0.05", "frl-rwrm-0.07", "faal-at", "faal-at-awp")
+_WAYS3 = ("frl-rwrm-0.05", "faal-at", "faal-at-awp", "faal-trades", "faal-trades-awp")
+
+TABLE1 = Table(
+    name="table1",
+    title="Fine-tuning of adversarially trained WRN-34-10 networks on CIFAR-10",
+    data="cifar10",
+    model="wrn34-10",
+    attacks=("clean", "pgd20", "cw20", "autoattack"),
+    rows=tuple(
+        row for base in _scratch(_BASES, paper.TABLE1) for row in (base, *_fine_tunes(base.name, _WAYS1, paper.TABLE1))
+    ),
+)
+
+TABLE2 = Table(
+    name="table2",
+    title="PreActResNet-18 from scratch on CIFAR-10",
+    data="cifar10",
+    model="prn18",
+    attacks=("clean", "autoattack"),
+    rows=_scratch(
+        {
+            "pgd-at": "PGD-AT",
+            "trades": "TRADES",
+            "cfa-at": "CFA_AT",
+            "cfa-trades": "CFA_TRADES",
+            "wat": "WAT_TRADES",
+            "faal-at": "FAAL_AT",
+            "faal-trades": "FAAL_TRADES",
+        },
+        paper.TABLE2,
+    ),
+)
+
+TABLE3 = Table(
+    name="table3",
+    title="ResNet-18 on CIFAR-100",
+    data="cifar100",
+    model="rn18",
+    attacks=("clean", "autoattack"),
+    rows=(
+        *_scratch({"trades": "TRADES"}, paper.TABLE3),
+        *_fine_tunes("trades", _WAYS3, paper.TABLE3),
+        *_scratch(
+            {"cfa-trades": "CFA_TRADES", "wat": "WAT_TRADES", "faal-at": "FAAL_AT", "faal-trades": "FAAL_TRADES"},
+            paper.TABLE3,
+        ),
+    ),
+)
+
+FIGURE1 = Table(
+    name="figure1",
+    title="Accuracy per class of a standard and an adversarially trained WRN-34-10 on CIFAR-10",
+    data="cifar10",
+    model="wrn34-10",
+    attacks=("clean", "autoattack"),
+    rows=_scratch({"standard": "Standard training", "pgd-at": "PGD-AT"}, {}),
+)
+
+FIGURE2 = Table(
+    name="figure2",
+    title="Robust accuracy per class after fine-tuning the PGD-AT WRN-34-10",
+    data="cifar10",
+    model="wrn34-10",
+    attacks=("clean", "autoattack"),
+    rows=tuple(row for row in TABLE1.rows if "pgd-at" in (row.name, row.start)),
+)
+
+FIGURE3 = Table(
+    name="figure3",
+    title="Robust accuracy per class of PreActResNet-18 trained from scratch on the TRADES loss",
+    data="cifar10",
+    model="prn18",
+    attacks=("clean", "autoattack"),
+    rows=tuple(row for row in TABLE2.rows if row.method in ("trades", "cfa-trades", "wat", "faal-trades")),
+)
+
+TABLES = {table.name: table for table in (TABLE1, TABLE2, TABLE3, FIGURE1, FIGURE2, FIGURE3)}
+"""What is made of trained networks. A row of one name in two tables of one network is one run."""
+
+OTHERS = ("table4", "theorem1")
+"""What is not: a measurement of time, and a simulation."""
+
+
+def find(what: str) -> tuple[Table, tuple[Row, ...]]:
+    """The table that a name on the command line means, and the rows of it that are wanted.
+
+    Args:
+        what: a table or figure; TABLE/ROW; or a row's name, else its method, which picks it from the first table that
+            has it.
+
+    Raises:
+        InputError: there is no such thing; names the nearest.
+    """
+    if what in TABLES:
+        return TABLES[what], TABLES[what].rows
+    name, slash, wanted = what.partition("/")
+    if slash:
+        if name not in TABLES:
+            raise unknown("table", name, TABLES, see="`faal reproduce --help`")
+        table = TABLES[name]
+        names = [row.name for row in table.rows]
+        if wanted not in names:
+            raise unknown(f"row of {name}", wanted, names, see=f"`faal reproduce {name}`")
+        return table, (table.row(wanted),)
+    for attribute in ("name", "method"):
+        for table in TABLES.values():
+            for row in table.rows:
+                if getattr(row, attribute) == what:
+                    return table, (row,)
+    rows = [row.name for table in TABLES.values() for row in table.rows]
+    raise unknown("table, figure or row", what, [*TABLES, *OTHERS, *rows], see="`faal reproduce --help`")

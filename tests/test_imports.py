@@ -90,7 +90,7 @@ def test_the_report_reads_files_only() -> None:
 def test_the_step_alone_joins_the_phases() -> None:
     """Nobody below the training loop knows two of them, but the table of methods and the step itself."""
     joining = {unit for unit, units in GRAPH.items() if len(units & PHASES) > 1}
-    assert joining <= {"step", "methods", "train"}
+    assert joining <= {"step", "methods", "train", "study"}
     assert GRAPH["step"] >= {"inner", "intermediate", "outer"}
 
 

@@ -71,8 +71,9 @@ def train_step(learner: Learner, batch: Batch, moment: Moment) -> StepResult:
     examples = find_adversarial(learner, batch, moment)
 
     with perturbed_weights(learner, batch, examples, moment):
-        clean_logits, logits = answer(learner, learner.parallel, examples)
-        terms = learner.method.objective.terms(clean_logits, logits, batch.labels, learner.recipe.beta)
+        answers = answer(learner, learner.parallel, examples)
+        terms = learner.method.objective.terms(answers, batch.labels, learner.recipe.beta)
+        logits = answers[-1]  # on x_adv, or on the images where there is no adversary
 
         # Phase 2, intermediate maximisation (lines 9 to 13).
         weights = find_worst_distribution(learner, logits.detach(), batch.labels)
@@ -97,7 +98,9 @@ class Examples(NamedTuple):
     """What phases 2 and 3 see of a batch, (B, channels, H, W) each."""
 
     clean: Tensor
-    """The images; for BAT the last points that are still classified right."""
+    """The images."""
+    friendly: Tensor
+    """For BAT the last points that are still classified right, else the images themselves."""
     adversarial: Tensor
     """x_adv; the images themselves for a method without an adversary."""
 
@@ -106,7 +109,7 @@ def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples
     """Phase 1: x_adv."""
     adversary, recipe = learner.method.adversary, learner.recipe
     if adversary is None:
-        return Examples(batch.images, batch.images)
+        return Examples(batch.images, batch.images, batch.images)
     loss = adversary.loss if recipe.attack_loss == "own" else recipe.attack_loss
     start = adversary.start if recipe.attack_start == "own" else recipe.attack_start
     budget = learner.rule.budget()
@@ -126,7 +129,8 @@ def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples
             noise=noise.view_as(batch.images),
             training=recipe.attack_mode == "train",
         )
-    return Examples(*found) if isinstance(found, Crossing) else Examples(batch.images, found)
+    friendly, adversarial = found if isinstance(found, Crossing) else (batch.images, found)
+    return Examples(batch.images, friendly, adversarial)
 
 
 def _scaled(value: float, factors: Tensor | None, labels: Tensor) -> Budget:
@@ -138,13 +142,13 @@ def find_worst_distribution(learner: Learner, logits: Tensor, labels: Tensor) ->
     return learner.rule.weigh(batch_stats(logits, labels, labels, learner.num_classes, learner.rule.needs))
 
 
-def answer(learner: Learner, net: nn.Module, examples: Examples) -> tuple[Tensor, Tensor]:
-    """The logits on clean and adversarial images, one training-mode forward for each view the objective asks for."""
+def answer(learner: Learner, net: nn.Module, examples: Examples) -> tuple[Tensor, ...]:
+    """The logits on the views that the objective asks for, one training-mode forward for each."""
     objective = learner.method.objective
-    seen = [images for images, asked in zip(examples, (objective.clean, objective.adversarial), strict=True) if asked]
+    asked = (objective.clean, objective.friendly, objective.adversarial)
     with learner.numerics.autocast():
-        logits = net(*seen)
-    return logits[0], logits[-1]
+        logits: tuple[Tensor, ...] = net(*(images for images, wanted in zip(examples, asked, strict=True) if wanted))
+    return logits
 
 
 @torch.no_grad()
@@ -160,8 +164,8 @@ def perturbed_weights(
     """AWP: the context in which phases 2 and 3 happen; the ascent loss is the unweighted base loss (Wu et al.)."""
 
     def ascent_loss() -> Tensor:
-        clean_logits, logits = answer(learner, processes.Views(learner.net), examples)
-        found = learner.method.objective.terms(clean_logits, logits, batch.labels, learner.recipe.beta)
+        answers = answer(learner, processes.Views(learner.net), examples)
+        found = learner.method.objective.terms(answers, batch.labels, learner.recipe.beta)
         terms = [term for term in found if term is not None]
         return moment.share * torch.stack(terms).sum(dim=0).mean()
 

@@ -1,7 +1,8 @@
 """The README's commands and code run as they stand there, in its order, in an empty folder.
 
-What takes a GPU is shortened: where the README trains a network on CIFAR-10, the test adds options that make it one
-epoch of a narrow one, on a small data set in the official layout.
+What takes a GPU or hours is shortened: where the README trains a network on CIFAR-10, the test adds options that make
+it one epoch of a narrow one, on a small data set in the official layout; where it reproduces a table, the scales are
+shrunk, with all rows.
 """
 
 import os
@@ -18,6 +19,18 @@ from PIL import Image
 
 README = Path(__file__).parents[2] / "README.md"
 SHORT = ["--epochs", "1", "--width", "4", "--steps", "1", "--batch-size", "40"]
+
+SHRUNK = """
+from dataclasses import replace
+
+from faal.cli.app import main
+from faal.study.reproduce.scales import SCALES
+
+less = {"epochs": 1, "width": 4, "steps": 1, "batch_size": 300, "select_attack": "pgd1"}
+for name, scale in SCALES.items():
+    SCALES[name] = replace(scale, attacks=("clean", "pgd1"), limit=40, scratch={**scale.scratch, **less})
+main()
+"""
 
 MYMODELS = """
 from torch import nn
@@ -55,25 +68,43 @@ def desk(folder: Path) -> None:
     torch.save({"1.weight": torch.randn(3, 432) / 20, "1.bias": torch.zeros(3)}, folder / "model.pth")
 
 
+def run(command: list[str], folder: Path) -> None:
+    """As a user runs it, but for what is shortened."""
+    python = ["-m", *command]
+    if command[1] == "train" and "cifar10:DIR" in command:
+        python += SHORT
+    if command[1] == "reproduce":
+        python = ["-c", SHRUNK, *command[1:], "--workers", "1"]  # the shrunk scales are this process's
+    done = subprocess.run(
+        [sys.executable, *python],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"COLUMNS": "120"},
+    )
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+
+
 def test_commands(tmp_path: Path) -> None:
     desk(tmp_path)
-    found = commands()
+    found = [command for command in commands() if command[1] != "reproduce"]
     assert len(found) >= 10
     for command in found:
-        shortened = SHORT if command[1] == "train" and "cifar10:DIR" in command else []
-        done = subprocess.run(
-            [sys.executable, "-m", *command, *shortened],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            env=os.environ | {"COLUMNS": "120"},
-        )
-        assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+        run(command, tmp_path)
     assert (tmp_path / "before-and-after.html").stat().st_size > 10_000
-    for run in ("base", "repaired", "prn18-repaired", "mine"):
-        assert (tmp_path / "runs" / run / "audit.json").exists()
-        assert (tmp_path / "runs" / run / "report.html").exists()
+    for folder in ("base", "repaired", "prn18-repaired", "mine"):
+        assert (tmp_path / "runs" / folder / "audit.json").exists()
+        assert (tmp_path / "runs" / folder / "report.html").exists()
+
+
+def test_reproductions(tmp_path: Path) -> None:
+    desk(tmp_path)
+    for command in (command for command in commands() if command[1] == "reproduce"):
+        run(command, tmp_path)
+    for made, rows in (("tiny-honest", 7), ("small-honest", 1)):
+        page = (tmp_path / "reproduce" / made / "table2.md").read_text(encoding="utf-8")
+        assert f"{rows} of 7 rows have all their seeds" in page
 
 
 def test_code() -> None:

@@ -1,4 +1,4 @@
-"""Moving averages of the weights against a loop by hand."""
+"""Moving averages of the weights against a loop by hand, and the gate before them."""
 
 import copy
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from faal.outer.averaging import WeightAverage
+from faal.outer.averaging import GatedAverage, WeightAverage
 
 
 @pytest.fixture
@@ -128,3 +128,65 @@ def test_state_round_trip(net: nn.Sequential, updates: int) -> None:
     other.load_state_dict(copy.deepcopy(average.state_dict()))
     here, there = along(average, walk[updates:]), along(other, walk[updates:])
     assert all(torch.equal(here[name], there[name]) for name in here)
+
+
+class TestGate:
+    """FAWA: avg <- decay avg + (1 - decay) theta, in the epochs whose worst class is accurate enough."""
+
+    def judged(self, average: GatedAverage, walk: list[dict[str, Tensor]], worst: list[float]) -> list[int]:
+        """How many epochs the average had taken in after each."""
+        taken = []
+        for state, accuracy in zip(walk, worst, strict=True):
+            average.model.load_state_dict(state)
+            average.judge(accuracy)
+            taken.append(average.updates)
+        return taken
+
+    def test_an_absolute_gate(self, net: nn.Sequential) -> None:
+        """At least 0.2: the second and the fourth epoch. The first that passes is copied."""
+        walk, average = states(net, 5), GatedAverage(net, decay=0.88, threshold=0.2)
+        assert self.judged(average, walk, [0.19, 0.2, 0.1, 0.3, 0.199]) == [0, 1, 1, 2, 2]
+        expected = by_hand([walk[1], walk[3]], [0.88])
+        with average.applied() as model:
+            found = copy.deepcopy(model.state_dict())
+        for name, tensor in found.items():
+            if tensor.is_floating_point():
+                torch.testing.assert_close(tensor.double(), expected[name], rtol=1e-5, atol=1e-6)
+        assert int(found["1.num_batches_tracked"]) == int(walk[3]["1.num_batches_tracked"])
+
+    def test_until_it_opens_the_weights_are_the_plain_ones(self, net: nn.Sequential) -> None:
+        walk, average = states(net, 3), GatedAverage(net, decay=0.88, threshold=0.5)
+        assert self.judged(average, walk, [0.1, 0.2, 0.3]) == [0, 0, 0]
+        with average.applied() as model:
+            assert all(torch.equal(tensor, walk[2][name]) for name, tensor in model.state_dict().items())
+
+    def test_a_relative_gate(self, net: nn.Sequential) -> None:
+        """As fair as the first epoch that was judged, which it takes in."""
+        walk, average = states(net, 5), GatedAverage(net, decay=0.5, threshold=None)
+        assert self.judged(average, walk, [0.15, 0.14, 0.15, 0.0, 0.9]) == [1, 1, 2, 2, 3]
+        expected = by_hand([walk[0], walk[2], walk[4]], [0.5, 0.5])
+        with average.applied() as model:
+            found = model.state_dict()["0.weight"].double()
+        torch.testing.assert_close(found, expected["0.weight"], rtol=1e-5, atol=1e-6)
+
+    def test_nothing_is_fair_enough_for_a_gate_of_zero_to_shut(self, net: nn.Sequential) -> None:
+        """A worst class at 0 passes a threshold of 0, which is not the same as none."""
+        walk, average = states(net, 2), GatedAverage(net, decay=0.5, threshold=0.0)
+        assert self.judged(average, walk, [0.4, 0.0]) == [1, 2]
+
+    @pytest.mark.parametrize("threshold", [0.2, None])
+    @pytest.mark.parametrize("judged", [0, 1, 3])
+    def test_state_round_trip(self, net: nn.Sequential, threshold: float | None, judged: int) -> None:
+        walk, worst = states(net, 6), [0.1, 0.25, 0.2, 0.05, 0.15, 0.3]
+        average = GatedAverage(net, decay=0.9, threshold=threshold)
+        self.judged(average, walk[:judged], worst[:judged])
+        other = GatedAverage(copy.deepcopy(net), decay=0.9, threshold=threshold)
+        other.load_state_dict(copy.deepcopy(average.state_dict()))
+        ends = []
+        for each in (average, other):
+            self.judged(each, walk[judged:], worst[judged:])
+            with each.applied() as model:
+                ends.append(copy.deepcopy(model.state_dict()))
+        assert average.updates == other.updates
+        assert average.threshold == other.threshold == (0.1 if threshold is None else threshold)
+        assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])

@@ -9,9 +9,17 @@ from typing import Any
 
 from faal.audit.attacks import NAMES as ATTACKS
 from faal.audit.compare import Comparison, compare
-from faal.audit.intervals import Interval, clopper_pearson, mean_interval, pooled_interval, worst_class_interval
-from faal.audit.result import AttackResult, AuditResult, ClassEstimate, Estimate, WorstClass
+from faal.audit.intervals import (
+    Interval,
+    clopper_pearson,
+    lowest_mean_interval,
+    mean_interval,
+    pooled_interval,
+    worst_class_interval,
+)
+from faal.audit.result import AttackResult, AuditResult, ClassEstimate, Estimate, Gap, WorstClass, WorstTenth
 from faal.audit.run import audit, audit_share
+from faal.audit.spread import deviation_interval, gap_interval
 from faal.audit.tables import comparison_table, table
 from faal.audit.verdicts import Verdicts
 
@@ -22,14 +30,19 @@ __all__ = [
     "ClassEstimate",
     "Comparison",
     "Estimate",
+    "Gap",
     "Interval",
     "Verdicts",
     "WorstClass",
+    "WorstTenth",
     "audit",
     "audit_share",
     "clopper_pearson",
     "compare",
     "comparison_table",
+    "deviation_interval",
+    "gap_interval",
+    "lowest_mean_interval",
     "mean_interval",
     "pooled_interval",
     "table",

@@ -69,17 +69,57 @@ class WorstClass(Estimate):
         return cls(plain["value"], plain["low"], plain["high"], plain["class"])
 
 
+@dataclass(frozen=True)
+class WorstTenth(Estimate):
+    """The mean accuracy of the lowest tenth of the classes, rounded up; `names` are those that came out lowest.
+
+    The interval is that of the classes that are truly lowest.
+    """
+
+    names: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"classes": list(self.names), **super().to_json()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "WorstTenth":
+        return cls(plain["value"], plain["low"], plain["high"], tuple(plain["classes"]))
+
+
+@dataclass(frozen=True)
+class Gap(Estimate):
+    """The best class's accuracy minus the worst one's; `best` and `worst` are those that came out so.
+
+    The interval is that of the gap itself, whichever classes truly make it.
+    """
+
+    best: str
+    worst: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"best": self.best, "worst": self.worst, **super().to_json()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Gap":
+        return cls(plain["value"], plain["low"], plain["high"], plain["best"], plain["worst"])
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttackResult:
     """What one attack left standing.
 
-    `average` is over samples, `balanced` over classes; `confusion[c][p]` counts the samples of class c that were
-    answered with p; `seconds` are summed over processes.
+    `average` is over samples, `balanced` over classes; `deviation` is the standard deviation over the classes;
+    `worst_tenth` is None with fewer than 20 classes; `confusion[c][p]` counts the samples of class c that were answered
+    with p; `seconds` are summed over processes. An audit of an earlier version comes back without `worst_tenth`, `gap`
+    and `deviation`.
     """
 
     average: Estimate
     balanced: Estimate
     worst: WorstClass
+    worst_tenth: WorstTenth | None = None
+    gap: Gap | None = None
+    deviation: Estimate | None = None
     classes: tuple[ClassEstimate, ...]
     confusion: tuple[tuple[int, ...], ...]
     parameters: dict[str, Any]
@@ -90,6 +130,9 @@ class AttackResult:
             "average": self.average.to_json(),
             "balanced": self.balanced.to_json(),
             "worst": self.worst.to_json(),
+            "worst_tenth": self.worst_tenth and self.worst_tenth.to_json(),
+            "gap": self.gap and self.gap.to_json(),
+            "deviation": self.deviation and self.deviation.to_json(),
             "classes": [entry.to_json() for entry in self.classes],
             "confusion": [list(row) for row in self.confusion],
             "parameters": self.parameters,
@@ -98,10 +141,14 @@ class AttackResult:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "AttackResult":
+        tenth, gap, deviation = (plain.get(key) for key in ("worst_tenth", "gap", "deviation"))
         return cls(
             average=Estimate.from_json(plain["average"]),
             balanced=Estimate.from_json(plain["balanced"]),
             worst=WorstClass.from_json(plain["worst"]),
+            worst_tenth=tenth and WorstTenth.from_json(tenth),
+            gap=gap and Gap.from_json(gap),
+            deviation=deviation and Estimate.from_json(deviation),
             classes=tuple(ClassEstimate.from_json(entry) for entry in plain["classes"]),
             confusion=tuple(tuple(row) for row in plain["confusion"]),
             parameters=plain["parameters"],

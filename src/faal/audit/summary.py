@@ -6,9 +6,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faal.audit.intervals import clopper_pearson, mean_interval, pooled_interval, worst_class_interval
-from faal.audit.result import AttackResult, ClassEstimate, Estimate, WorstClass
+from faal.audit.intervals import (
+    Interval,
+    clopper_pearson,
+    lowest_mean_interval,
+    mean_interval,
+    pooled_interval,
+    worst_class_interval,
+)
+from faal.audit.result import AttackResult, ClassEstimate, Estimate, Gap, WorstClass, WorstTenth
+from faal.audit.spread import deviation_interval, gap_interval
 from faal.audit.verdicts import ALL, Verdicts
+
+MANY_CLASSES = 20
+"""From how many classes on the worst tenth is a figure of its own: two classes or more, and a tenth of them."""
 
 
 def confusion_matrix(label: NDArray[np.int64], predicted: NDArray[np.int16], num_classes: int) -> NDArray[np.int64]:
@@ -58,11 +69,24 @@ def summarise(
     n, correct = confusion.sum(axis=1), confusion.diagonal()
     rates = np.divide(correct, n, out=np.full(len(n), np.nan), where=n > 0)
     lows, highs = clopper_pearson(correct, n, level)
-    worst = int(np.nanargmin(rates))
+    order = [int(c) for c in np.argsort(rates, kind="stable") if n[c]]
+    worst, best = order[0], int(np.nanargmax(rates))
+    lowest = order[: -(-len(order) // 10)]
+    tenth = WorstTenth(
+        *_figures(rates[lowest].mean(), lowest_mean_interval(correct, n, len(lowest), level)),
+        names=tuple(classes[c] for c in lowest),
+    )
     return AttackResult(
-        average=Estimate(float(correct.sum() / n.sum()), *pooled_interval(correct, n, level)),
-        balanced=Estimate(float(np.nanmean(rates)), *mean_interval(correct, n, level)),
-        worst=WorstClass(float(rates[worst]), *worst_class_interval(correct, n, level), classes[worst]),
+        average=Estimate(*_figures(correct.sum() / n.sum(), pooled_interval(correct, n, level))),
+        balanced=Estimate(*_figures(np.nanmean(rates), mean_interval(correct, n, level))),
+        worst=WorstClass(*_figures(rates[worst], worst_class_interval(correct, n, level)), classes[worst]),
+        worst_tenth=tenth if len(order) >= MANY_CLASSES else None,
+        gap=Gap(
+            *_figures(rates[best] - rates[worst], gap_interval(correct, n, level)),
+            best=classes[best],
+            worst=classes[worst],
+        ),
+        deviation=Estimate(*_figures(np.nanstd(rates), deviation_interval(correct, n, level))),
         classes=tuple(
             ClassEstimate(
                 float(rates[c]) if n[c] else None, float(lows[c]), float(highs[c]), name, int(n[c]), int(correct[c])
@@ -73,3 +97,8 @@ def summarise(
         parameters=dict(parameters),
         seconds=seconds,
     )
+
+
+def _figures(value: float | np.floating[Any], interval: Interval) -> tuple[float, float, float]:
+    """Value, low and high as plain numbers."""
+    return float(value), float(interval.low), float(interval.high)

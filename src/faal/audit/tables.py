@@ -7,8 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from faal.audit.compare import Comparison, Difference
-from faal.audit.result import AuditResult, Estimate
+from faal.audit.compare import Comparison
+from faal.audit.difference import Difference
+from faal.audit.result import AttackResult, AuditResult, Estimate
 from faal.audit.verdicts import ALL
 
 ROWS = 20
@@ -16,7 +17,8 @@ ROWS = 20
 
 
 def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
-    """Average, balanced and worst-class accuracy per attack with their intervals, then classes by attacks.
+    """Average, balanced and worst-class accuracy per attack with their intervals; how unequal the classes are; then
+    classes by attacks.
 
     Args:
         result: the audit.
@@ -34,7 +36,28 @@ def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
     for c in shown:
         entries = [found.classes[c] for found in result.attacks.values()]
         _row(per_class, entries[0].name, str(entries[0].n), *(_percent(entry.value) for entry in entries))
-    return Group(figures, per_class, *(Text(f"Note: {warning}") for warning in result.warnings))
+    return Group(figures, _spread(result), per_class, *(Text(f"Note: {warning}") for warning in result.warnings))
+
+
+def _spread(result: AuditResult) -> Table:
+    """Gap, standard deviation and, with many classes, the worst tenth; a dash where an earlier version had none."""
+    found = list(result.attacks.values())
+    many = [entry.worst_tenth for entry in found if entry.worst_tenth is not None]
+    tenth = [f"worst {len(many[0].names)} classes, mean"] if many else []
+    grid = _table(
+        f"How unequal the classes are, in % with {result.level:.0%} intervals",
+        ["attack"],
+        ["best - worst", "standard deviation", *tenth],
+        ["best, worst"],
+    )
+    for name, entry in result.attacks.items():
+        estimates = (entry.gap, entry.deviation, *([entry.worst_tenth] if many else []))
+        _row(grid, name, *("-" if estimate is None else _estimate(estimate) for estimate in estimates), _ends(entry))
+    return grid
+
+
+def _ends(entry: AttackResult) -> str:
+    return "-" if entry.gap is None else f"{entry.gap.best}, {entry.gap.worst}"
 
 
 def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableType:

@@ -40,8 +40,7 @@ def methods(name: Annotated[str | None, Parameter(help="Show this method whole."
         return
     table = Table("method", "weights", "steers", "what it does", box=None, pad_edge=False)
     for each, row in METHODS.items():
-        told = f"FAAL's weights on {_without_faal(row)}" if row.faal else row.summary
-        table.add_row(each, row.level, "yes" if row.steers else "", told)
+        table.add_row(each, row.level, "yes" if row.steers else "", _in_short(row))
     console.print(table)
     console.print("\n`faal methods NAME` shows one whole.")
 
@@ -65,14 +64,15 @@ def _facts(name: str, row: Method) -> Iterator[tuple[str, str]]:
     yield "recipes", "\n".join(each for each in recipe_names() if load_recipe(each).method == name) or "none"
 
 
-def _without_faal(row: Method) -> str:
-    """The method that a row of FAAL's puts its weights on."""
+def _in_short(row: Method) -> str:
+    """The summary, but that of a row with FAAL's weights repeats another's: it names that one."""
     from faal.methods import METHODS
 
     def made_of(other: Method) -> tuple[object, ...]:
         return other.adversary, other.objective, other.rule, other.fixed, other.awp
 
-    return next(name for name, other in METHODS.items() if not other.faal and made_of(other) == made_of(row))
+    bases = [name for name, other in METHODS.items() if not other.faal and made_of(other) == made_of(row)]
+    return f"FAAL's weights on {bases[0]}" if row.faal and bases else row.summary
 
 
 def _adversary(row: Method) -> str:
@@ -83,9 +83,7 @@ def _adversary(row: Method) -> str:
 
 
 def _objective(row: Method) -> str:
-    from faal.outer import objectives
-
-    named = {id(value): name for name, value in vars(objectives).items() if name.isupper()}
+    named = {id(value): name for name, value in vars(inspect.getmodule(type(row.objective))).items() if name.isupper()}
     awp = ", at adversarially perturbed weights" if row.awp else ""
     return named[id(row.objective)].replace("_", " ").lower() + awp
 
@@ -139,10 +137,8 @@ def _options(settings: Mapping[str, Any]) -> str:
 
 
 def _pairs(constants: Mapping[str, Any]) -> str:
-    """Constants as they stand behind `--constants`, where what is on or off is 1 or 0."""
-    return " ".join(
-        f"{name}={_written(int(value) if isinstance(value, bool) else value)}" for name, value in constants.items()
-    )
+    """Constants as they stand behind `--constants`."""
+    return " ".join(f"{name}={_written(value)}" for name, value in constants.items())
 
 
 def _written(value: Any) -> str:

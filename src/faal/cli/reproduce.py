@@ -12,7 +12,8 @@ def reproduce(
     what: Annotated[
         str,
         Parameter(
-            help="table1 to table4, figure1 to figure3, theorem1; a row as TABLE/ROW, or by its name or method alone."
+            help="table1 to table4, figure1 to figure3, theorem1; methods, a table of all; or a row, as TABLE/ROW or "
+            "by its name or method alone."
         ),
     ],
     /,

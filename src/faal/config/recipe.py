@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from faal.config.schedule import Schedule, check_epsilon, number
+from faal.config.schedule import Schedule, check_epsilon, number, truth
 from faal.errors import InputError, unknown
 
 
@@ -183,8 +183,7 @@ def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
             if value is None:
                 raise ValueError("a value is missing")
         if kind == "bool":
-            known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-            return known[str(value).lower()]
+            return truth(value)
         if kind.startswith("int"):
             if number(value) != int(number(value)):
                 raise ValueError("a whole number is wanted")
@@ -192,7 +191,7 @@ def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
         if kind.startswith("float"):
             return number(value)
         return str(value)
-    except (ValueError, KeyError, ZeroDivisionError, TypeError) as error:
+    except (ValueError, ZeroDivisionError, TypeError) as error:
         why = f" ({error})" if isinstance(error, InputError) else ""  # a schedule says what is wrong with it
         wanted = {"Schedule": "a number or a schedule such as 0:0.1,1/2:0.01", "bool": "true or false"}
         wanted |= {"float": "a number such as 0.5 or 8/255", "str": "a word"}

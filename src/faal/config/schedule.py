@@ -28,6 +28,14 @@ def number(text: object) -> float:
     return value
 
 
+def truth(text: object) -> bool:
+    """True or false, in one of the ways of writing it. Raises ValueError."""
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if str(text).lower() not in known:
+        raise ValueError(f"{text} is neither true nor false")
+    return known[str(text).lower()]
+
+
 @dataclass(frozen=True)
 class Schedule:
     """A value that changes at fractions of the run: `values[k]` holds from `starts[k]` on.

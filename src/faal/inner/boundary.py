@@ -13,9 +13,10 @@ class Crossing(NamedTuple):
     """Detached, (B, channels, H, W) each."""
 
     last_clean: Tensor
-    """The last point before the first misclassified one; the start where that is misclassified already."""
+    """The last point before the first misclassified one: the start where that is misclassified already, the end of the
+    path where no point is."""
     first_adversarial: Tensor
-    """One step beyond the first misclassified point; the end of the path where none is."""
+    """One step beyond the first misclassified point; the end of the path where there is no such point or step."""
 
 
 def crossing(
@@ -45,6 +46,9 @@ def crossing(
             before = torch.where(_wide(right & ~beyond), here, before)
             here = torch.where(_wide(beyond), here, moved)
             beyond = beyond | ~right
+        with torch.no_grad():
+            right = model(here).argmax(dim=1) == labels  # a path that ends still right ends at its last clean point
+        before = torch.where(_wide(right & ~beyond), here, before)
     return Crossing(before.detach(), here.detach())
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from faal.config import Recipe, Schedule, number
+from faal.config import Recipe, Schedule, number, truth
 from faal.errors import InputError, unknown
 from faal.intermediate.class_stats import BatchStats, Need, Sight
 
@@ -188,8 +188,18 @@ def settings_of(rule: type[ClassRule], recipe: Recipe, fixed: Mapping[str, Any])
         try:
             found[name] = _like(own[name], value)
         except (ValueError, ZeroDivisionError):
-            raise InputError(f"the constant {name} of {recipe.method} is a number, not {value!r}") from None
+            kind = KINDS[type(own[name])]
+            raise InputError(f"the constant {name} of {recipe.method} is {kind}, not {value!r}") from None
     return found
+
+
+KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    Schedule: "a number or a schedule such as 0:0.05,1/2:0.025",
+}
 
 
 def _like(default: Any, value: Any) -> Any:
@@ -198,7 +208,9 @@ def _like(default: Any, value: Any) -> Any:
         return Schedule.parse(value)
     if isinstance(default, str):
         return str(value)
-    read = number(int(value) if isinstance(value, bool) else value)
+    if isinstance(default, bool):
+        return truth(value)
+    read = number(value)
     if type(default)(read) != read:
         raise ValueError(f"{value} is no {type(default).__name__}")
     return type(default)(read)

@@ -7,7 +7,7 @@ from faal.errors import unknown
 from faal.methods.row import Adversary, Method
 from faal.methods.table import METHODS
 
-__all__ = ["METHODS", "Adversary", "Method", "first_epoch", "method"]
+__all__ = ["METHODS", "Adversary", "Method", "first_epoch", "method", "steers"]
 
 
 def method(name: str) -> Method:
@@ -28,3 +28,8 @@ def first_epoch(recipe: Recipe, counts: Tensor) -> int:
     if recipe.average == "none":
         return first
     return min(first, epoch_of(recipe.averaging_starts, recipe.epochs))
+
+
+def steers(recipe: Recipe) -> bool:
+    """Whether a run looks at images withheld to steer by: its rule does, or the gate of its average."""
+    return method(recipe.method).rule.steers or recipe.average == "gated"

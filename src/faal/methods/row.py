@@ -47,7 +47,7 @@ class Method:
     awp: bool = False
     """Whether phases 2 and 3 happen at adversarially perturbed weights."""
     gated: bool = False
-    """Whether it averages its weights over the epochs that are fair enough: its recipes say `average: gated`."""
+    """Whether it averages the weights of fair epochs alone: its recipes from scratch say `average: gated`."""
     plain: str | None = None
     """The method that it equals until its rule begins to act."""
     adversary_free: bool = True

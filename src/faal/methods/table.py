@@ -26,7 +26,9 @@ KL_FROM_GAUSSIAN = Adversary(loss="kl", start="gaussian")
 
 ON_TEST: dict[str, Any] = {"select_on": "test", "hold_out": "none"}
 """The checkpoint chosen on test images, nothing withheld: most published code."""
-PUBLISHED_FAAL = ON_TEST | {"select": "worst", "counted": True, "extra_clean_forward": True}
+STEERED_ON_TEST = ON_TEST | {"hold_out": "both"}
+"""Likewise, but with images withheld to steer by."""
+PUBLISHED_FAAL = ON_TEST | {"select": "worst", "counted": True}
 
 BASES = {
     "standard": Method(
@@ -74,32 +76,33 @@ PLAIN = BASES | {"at-awp": _with_awp(BASES["pgd-at"]), "trades-awp": _with_awp(B
 
 def _on(base: str, rule: type[ClassRule], summary: str, reference: str, **other: Any) -> Method:
     """A class rule on a plain method."""
-    return replace(PLAIN[base], rule=rule, summary=summary, reference=reference, **({"plain": base} | other))
+    return replace(
+        PLAIN[base], rule=rule, summary=summary, reference=reference, **({"plain": base, "published": {}} | other)
+    )
 
 
 RULES = {
     "frl-rw": _on(
         "trades", FRL, "TRADES; classes weigh by multipliers of fairness constraints", "Xu et al., ICML 2021",
-        fixed={"margins": False}, adversary_free=False, published=ON_TEST,
+        fixed={"margins": False}, adversary_free=False, published=STEERED_ON_TEST,
     ),
     "frl-rwrm": _on(
         "trades", FRL, "FRL with larger margins for classes that break the constraint", "Xu et al., ICML 2021",
-        fixed={"margins": True}, adversary_free=False, published=ON_TEST,
+        fixed={"margins": True}, adversary_free=False, published=STEERED_ON_TEST,
     ),
     "cfa-at": _on(
-        "pgd-at", CFA, "margins by each class's last robust accuracy", "Wei et al., CVPR 2023",
-        gated=True,
-        published=ON_TEST | {"hold_out": "both", "attack_mode": "train", "extra_clean_forward": True,
-                             "average_gate": 0.2},
+        "pgd-at", CFA, "PGD-AT; margins by each class's last robust accuracy", "Wei et al., CVPR 2023",
+        fixed={"regularised": False, "lambda2": 0.5, "divided": False}, gated=True,
+        published=STEERED_ON_TEST | {"attack_mode": "train", "extra_clean_forward": True, "average_gate": 0.2},
     ),
     "cfa-trades": _on(
         "trades", CFA, "TRADES; margins and beta by each class's last robust accuracy", "Wei et al., CVPR 2023",
         fixed={"regularised": True}, gated=True, adversary_free=True,
-        published=ON_TEST | {"hold_out": "both", "average_gate": 0.2, "constants": {"divided": True}},
+        published=STEERED_ON_TEST | {"average_gate": 0.24, "constants": {"divided": True}},
     ),
     "wat": _on(
         "trades", WAT, "TRADES; Hedge over the held-out class losses and their average", "Li and Liu, AAAI 2023",
-        adversary_free=False, published=ON_TEST | {"hold_out": "both"},
+        adversary_free=False, published=STEERED_ON_TEST,
     ),
     "bat": Method(
         summary="TRADES between the last clean and the first adversarial point, and even answers at both",
@@ -120,11 +123,11 @@ RULES = {
     ),
     "cfol": _on(
         "pgd-at", CFOL, "PGD-AT; classes drawn by their adversarial errors (EXP3)", "Pethick et al., TMLR 2023",
-        published=ON_TEST,
     ),
     "csr": _on(
-        "trades", CSR, "TRADES; confusions weighed by their leading spectrum", "ICLR 2025",
-        objective=objectives.CONFUSIONAL, plain=None, adversary_free=False, published=ON_TEST,
+        "trades", CSR, "TRADES; confusions weighed by their leading spectrum", "Jin et al., ICLR 2025",
+        objective=objectives.CONFUSIONAL, plain=None, adversary_free=False,
+        published={"select": "last", "hold_out": "none"},
     ),
     "group-dro": _on(
         "pgd-at", GroupDRO, "PGD-AT; exponentiated gradient on the class weights", "Sagawa et al., ICLR 2020",
@@ -138,14 +141,17 @@ RULES = {
 
 
 def _with_faal(name: str, base: Method) -> Method:
+    # FAAL's code has one clean forward whatever the loss: where the loss sees the clean images it is that one.
+    own = {setting: value for setting, value in base.published.items() if setting != "extra_clean_forward"}
+    extra = {} if base.objective.clean else {"extra_clean_forward": True}
     return replace(
         base,
         faal=True,
-        adversary_free=True,
+        adversary_free=name in PLAIN or base.adversary_free,
         plain=base.plain or name,
         summary=f"{base.summary}; classes weighed by the worst distribution of the batch",
         reference=f"Zhang et al., CVPR 2024, on {base.reference}",
-        published=base.published | PUBLISHED_FAAL,
+        published=own | PUBLISHED_FAAL | extra | ({"hold_out": "both"} if base.steers else {}),
     )
 
 

@@ -5,7 +5,7 @@ every such forward moves BatchNorm's running statistics, so their number and ord
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,25 +30,31 @@ class Objective:
 
     clean: bool
     """Whether the network sees the clean images."""
+    friendly: bool = False
+    """Whether it sees the last points of the attack's path that are still classified right."""
     adversarial: bool
     """Whether it sees the adversarial images."""
-    terms: Callable[[Tensor, Tensor, Tensor, float], Terms]
-    """(clean logits, adversarial logits, labels, beta) -> Terms. Logits of a view not seen stand in for the other."""
+    terms: Callable[[Sequence[Tensor], Tensor, float], Terms]
+    """(logits of the views that it sees, in this order; labels; beta) -> Terms."""
 
 
-def _standard(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Terms:
+def _standard(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
+    (clean,) = seen
     return Terms(losses.cross_entropy(clean, labels), None)
 
 
-def _adversarial_training(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Terms:
+def _adversarial_training(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
+    (adversarial,) = seen
     return Terms(None, losses.cross_entropy(adversarial, labels))
 
 
-def _trades(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Terms:
+def _trades(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
+    clean, adversarial = seen
     return Terms(losses.cross_entropy(clean, labels), beta * losses.kl_divergence(clean, adversarial))
 
 
-def _mart(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Terms:
+def _mart(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
+    clean, adversarial = seen
     probabilities = F.softmax(losses.widened(adversarial), dim=1)
     runner_up = probabilities.scatter(1, labels[:, None], 0.0).amax(dim=1)
     boosted = losses.cross_entropy(adversarial, labels) - torch.log(1.0001 - runner_up + 1e-12)
@@ -56,9 +62,10 @@ def _mart(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Te
     return Terms(None, boosted + beta * losses.kl_divergence(clean, adversarial) * (1.0000001 - own))
 
 
-def _friendly(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Terms:
-    fit, robust = losses.cross_entropy(clean, labels), beta * losses.kl_divergence(clean, adversarial)
-    return Terms(fit + _from_uniform(clean), robust + _from_uniform(adversarial))
+def _friendly(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
+    clean, friendly, adversarial = seen
+    fit, robust = losses.cross_entropy(friendly, labels), beta * losses.kl_divergence(clean, adversarial)
+    return Terms(fit + _from_uniform(friendly), robust + _from_uniform(adversarial))
 
 
 def _from_uniform(logits: Tensor) -> Tensor:
@@ -67,7 +74,8 @@ def _from_uniform(logits: Tensor) -> Tensor:
     return math.log(logits.shape[1]) + (log_p.exp() * log_p).sum(dim=1)
 
 
-def _confusional(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Terms:
+def _confusional(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
+    clean, adversarial = seen
     fit, robust = losses.cross_entropy(clean, labels), beta * losses.kl_divergence(clean, adversarial)
     return Terms(0.7 * fit, robust, 0.3 * losses.cross_entropy(adversarial, labels))
 
@@ -84,8 +92,9 @@ TRADES = Objective(clean=True, adversarial=True, terms=_trades)
 MART = Objective(clean=True, adversarial=True, terms=_mart)
 """BCE(f(x_adv), y) + beta KL(p(x) || p(x_adv)) (1 - p_y(x)): Wang et al. 2020. Gradients flow through every factor."""
 
-FRIENDLY = Objective(clean=True, adversarial=True, terms=_friendly)
-"""TRADES on two points of the attack's path, plus KL(p || U) at both: BAT, Sun et al. 2022."""
+FRIENDLY = Objective(clean=True, friendly=True, adversarial=True, terms=_friendly)
+"""CE(f(x_in), y) + beta KL(p(x) || p(x_out)) + KL(p(x_in) || U) + KL(p(x_out) || U), where x_in is the last point of
+the attack's path that is classified right and x_out lies beyond the boundary: BAT, Sun et al. 2022."""
 
 CONFUSIONAL = Objective(clean=True, adversarial=True, terms=_confusional)
 """0.7 CE(f(x), y) + beta KL(p(x) || p(x_adv)) + penalty 0.3 CE(f(x_adv), y), which CSR weighs by confusion."""

@@ -19,7 +19,7 @@ from faal.errors import InputError
 from faal.inner.modes import attacked
 from faal.intermediate.class_rule import EpochStats, Look
 from faal.intermediate.class_stats import Sight
-from faal.methods import method
+from faal.methods import method, steers
 from faal.models import Architecture
 from faal.outer.averaging import GatedAverage, WeightAverage
 from faal.step import Learner, Moment, train_step
@@ -82,8 +82,7 @@ def train(
     """
     _check(data, architecture)
     numerics = Numerics.choose(recipe.precision, device)
-    steers = method(recipe.method).rule.steers or recipe.average == "gated"
-    parts = parts_of(data, recipe, steers=steers, device=numerics.device)
+    parts = parts_of(data, recipe, steers=steers(recipe), device=numerics.device)
     run = _Run(net, architecture, data, parts, recipe, out, seed, numerics, frozenset(keep))
     config = {
         "recipe": recipe.plain(),
@@ -163,7 +162,7 @@ class _Run:
         self.fingerprint = fingerprint(parts.whole)
         self.architecture, self.classes = architecture, data.classes
         row = method(recipe.method)
-        counts = torch.bincount(parts.whole.labels[parts.train], minlength=data.num_classes)
+        self.counts = torch.bincount(parts.whole.labels[parts.train], minlength=data.num_classes)
         net = numerics.place(net)
         _probe(net, parts.whole, data.num_classes, numerics)
         processes.broadcast(net.state_dict().values())
@@ -189,7 +188,7 @@ class _Run:
                 nesterov=recipe.nesterov,
                 fused=True,
             ),
-            rule=row.make_rule(recipe, counts).to(numerics.device),
+            rule=row.make_rule(recipe, self.counts).to(numerics.device),
             method=row,
             recipe=recipe,
             num_classes=data.num_classes,
@@ -210,7 +209,9 @@ class _Run:
         if state is not None:
             self.position = restore(state["training"], self.learner, self.average)
         elif fork is not None:
-            training = begin_from(fork, self.out, recipe=self.recipe.plain(), seed=self.seed, data=self.fingerprint)
+            training = begin_from(
+                fork, self.out, recipe=self.recipe, seed=self.seed, data=self.fingerprint, counts=self.counts
+            )
             # The rule and the average have not acted yet: theirs are new.
             own = {"rule": self.learner.rule.state_dict(), "average": self.average.state_dict()}
             self.position = restore(training | own, self.learner, self.average)

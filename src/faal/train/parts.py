@@ -66,7 +66,9 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
         raise InputError(f"{data.name} has no training image of class {empty!r}; remove the class or add images")
 
     notes, select = [], whole.take(held.select if choice else held.select[:0])
-    if not choice or recipe.hold_out == "none":
+    if not choice and len(held.train) < whole.n:
+        notes.append("There is no selection, and the last epoch counts")
+    elif not choice or recipe.hold_out == "none":
         notes.append("Nothing was held out: there is no selection, and the last epoch counts")
     elif held.reason:
         notes.append(held.reason)

@@ -68,8 +68,11 @@ class CFA(ClassRule):
         self.correct = self.correct + batch.sums[Need.CORRECT]
         self.counts = self.counts + batch.counts
         ones = torch.ones_like(batch.counts)
-        relative = self.lambda2 + self.accuracy if self.acting and self.regularised else ones
-        if not (self.regularised or self.divided):
+        regularises = self.acting and self.regularised
+        if not regularises and not (
+            self.regularised and self.divided
+        ):  # ones exactly: (1 + beta) / (1 + beta) may round
             return TermWeights(clean=ones, robust=ones)
+        relative = self.lambda2 + self.accuracy if regularises else ones
         clean = (1.0 if self.divided else 1 + self.beta) / (1 + relative * self.beta)
         return TermWeights(clean=clean, robust=clean * relative)

@@ -15,7 +15,7 @@ class CFOL(ClassRule):
         gamma: the uniform part of p.
         eta: step of v per misclassified sample.
         sampled: draw the batches' classes by p; else weigh the classes of ordinary batches by p_c / pi_c, which has
-            the same mean.
+            the same mean, as has a gain of eta / pi_c.
     """
 
     level = "batch"
@@ -35,5 +35,7 @@ class CFOL(ClassRule):
         """Ones where the batch was drawn by p; note the errors either way."""
         p = self.sampling()
         weights = torch.ones_like(p) if self.samples else p / self.share
-        self.v = self.v + self.eta * (batch.counts - batch.sums[Need.CORRECT]) / p
+        # EXP3 divides by the probability that a class came up with, so that v climbs by its error rate alone.
+        drawn = p if self.samples else self.share
+        self.v = self.v + self.eta * (batch.counts - batch.sums[Need.CORRECT]) / drawn
         return TermWeights(clean=weights, robust=weights)

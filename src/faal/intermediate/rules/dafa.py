@@ -1,4 +1,4 @@
-"""DAFA: similar classes trade margin and weight, from the harder to the easier (Lee et al., ICLR 2024)."""
+"""DAFA: similar classes trade margin and weight, from the easier to the harder (Lee et al., ICLR 2024)."""
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ class DAFA(ClassRule):
         counts: (C,) images of each class in the training set.
         strength: lambda; 1 on CIFAR-10, 1.5 on CIFAR-100.
         start: the fraction of the run after which W acts (epoch 70 of 110).
-        clamped: keep W within [0.1, 2] with mean 1; without, as published, a class that attracts the others may get a
-            negative weight.
+        clamped: clamp W to [0.1, 2] and scale it back to a mean of 1; without, as published, a class that attracts the
+            others may get a negative weight.
     """
 
     level = "fixed"

@@ -7,11 +7,11 @@ Of several that try, one can. Nothing is renamed or removed that another process
 process can take away a claim younger than the one it judged.
 """
 
-import _thread
 import json
 import multiprocessing
 import os
 import platform
+import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -57,8 +57,15 @@ class Claim:
             self.lost = _overtaken(self.path) or not _touched(self.path)
             if self.lost or (parent is not None and not parent.is_alive()):
                 if not self._over.is_set():
-                    _thread.interrupt_main()
+                    _interrupt()
                 return
+
+
+def _interrupt() -> None:
+    """KeyboardInterrupt in the main thread, also where it waits."""
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGINT)
 
 
 def claim(folder: Path, name: str) -> Claim | None:
@@ -163,10 +170,15 @@ def _machine() -> str:
 
 
 def _runs(process: int) -> bool:
+    """Whether a process of this machine lives; one that is over and waits for its parent to notice does not."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except OSError:  # somebody else's
         pass
-    return True
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2]
+    except OSError:
+        return True
+    return not state.startswith("Z")

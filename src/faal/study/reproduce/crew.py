@@ -5,11 +5,11 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 
 import torch
 
@@ -44,6 +44,7 @@ def work_together(study: Study, items: Sequence[Item], *, look: Callable[[], Non
     for item in items:
         failure_path(study.out, item.name).unlink(missing_ok=True)
     if study.workers == 1:
+        _hear()
         with _one_thread(study.device):
             work_off(study, items, look=look)
     else:
@@ -61,7 +62,7 @@ def _side_by_side(study: Study, items: Sequence[Item], look: Callable[[], None])
     for process in crew:
         process.start()
     try:
-        while any(process.is_alive() for process in crew):
+        while [process for process in crew if process.is_alive()]:  # each is asked: one that is over must not linger
             look()
             time.sleep(POLL)
     finally:
@@ -80,7 +81,8 @@ def _side_by_side(study: Study, items: Sequence[Item], look: Callable[[], None])
 
 def _worker(study: Study, items: Sequence[Item], place: int) -> None:
     """One process of several."""
-    signal.signal(signal.SIGTERM, _stop)
+    _hear()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if study.device.type == "cuda":
             study = dataclasses.replace(study, device=torch.device("cuda", place % torch.cuda.device_count()))
@@ -91,8 +93,10 @@ def _worker(study: Study, items: Sequence[Item], place: int) -> None:
         os._exit(130)  # quietly: the process that began this one says what there is to say
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _hear() -> None:
+    """Let SIGINT, by which a claim tells that it is lost, be KeyboardInterrupt; a shell's background jobs ignore it."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

@@ -28,18 +28,19 @@ def draw(out: Path, table: Table, records: Sequence[Record], classes: Sequence[s
     if not table.name.startswith("figure") or not records:
         return []
     attack = robust_attack(records[0])
+    size = "" if records[0].scale == "paper" else f", at scale {records[0].scale}"
     rows = [row for row in table.rows if any(record.row == row.name for record in records)]
     if table.name == "figure1":
         panels = {
             f"figure1-{row.name}": (
                 {ATTACKS[name]: _classes(records, row, name) for name in ("clean", attack)},
-                f"{row.label}: accuracy per class",
+                f"{row.label}: accuracy per class{size}",
             )
             for row in rows
         }
     else:
         series = {_short(row): _classes(records, row, attack) for row in rows}
-        panels = {table.name: (series, f"{table.title} ({ATTACKS[attack]})")}
+        panels = {table.name: (series, f"{table.title}{size} ({ATTACKS[attack]})")}
     return [
         path
         for stem, (series, title) in panels.items()

@@ -8,7 +8,7 @@ claims/         who is at work on what
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,6 @@ def settle(out: Path, subject: str, facts: Mapping[str, Any]) -> None:
     except (OSError, ValueError):
         raise InputError(f"{path} does not read; choose another folder with --out, or remove this one") from None
     if kept != facts:
-        differ = _listed(f"{name} {kept.get(name)!r} there, {value!r} here" for name, value in facts.items()
-                         if kept.get(name) != value)  # fmt: skip
-        raise InputError(f"{out} holds another reproduction ({differ}); choose another folder with --out")
-
-
-def _listed(parts: Iterable[str]) -> str:
-    return "; ".join(parts)
+        names = [name for name in {**kept, **facts} if kept.get(name) != facts.get(name)]
+        differ = "; ".join(f"{name} {kept.get(name)!r} there, {facts.get(name)!r} here" for name in names[:3])
+        raise InputError(f"{out} holds another reproduction ({subject}: {differ}); choose another folder with --out")

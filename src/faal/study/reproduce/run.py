@@ -1,5 +1,6 @@
 """`faal reproduce`: all of it, from what is asked for to the tables."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from faal.data import DataSet, fingerprint
 from faal.errors import InputError, unknown
 from faal.study.reproduce.costs import write_costs
 from faal.study.reproduce.crew import default_workers, work_together
-from faal.study.reproduce.plan import Given, plan
+from faal.study.reproduce.plan import Given, Run, plan
 from faal.study.reproduce.results import settle
 from faal.study.reproduce.rows import Row, Table
 from faal.study.reproduce.scales import Scale, check_protocol, data_wanted, scale_named, setting_of
@@ -21,6 +22,9 @@ from faal.study.reproduce.theorem import theorem1
 from faal.study.reproduce.timing import measure
 from faal.study.reproduce.watch import Watch
 from faal.study.reproduce.work import Study, data_of, open_given
+
+WRITING = ("log_every", "checkpoint_every")
+"""How often a run writes makes no other network of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +93,7 @@ def reproduce(
         seeds=seeds, counts=dataset.train.counts(dataset.num_classes), given=given,
     )  # fmt: skip
     for item in items:
+        _settle_recipe(folder, item.run)
         if item.run.given is not None and not item.run.trained.exists():
             open_given(item.run.given, item.run.recipe, dataset)  # what is wrong with it is said at once
     study = Study(
@@ -146,6 +151,12 @@ def _settle_bases(folder: Path, table: Table, rows: Sequence[Row], scale: Scale,
             continue
         facts = {f"the base {name}": given[name].sha256 if name in given else "trained here"}
         settle(folder, f"base-{setting_of(table, scale)}-{name}", facts)
+
+
+def _settle_recipe(folder: Path, run: Run) -> None:
+    """A row is of one recipe, whatever a later version of the program ships."""
+    facts = {name: value for name, value in run.recipe.plain().items() if name not in WRITING}
+    settle(folder, f"recipes/{run.folder.parent.parent.name}/{run.row.name}", json.loads(json.dumps(facts)))
 
 
 def _starts(rows: Sequence[Row]) -> list[str]:

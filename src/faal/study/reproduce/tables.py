@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from faal.errors import unknown
+from faal.methods import METHODS
 from faal.study.reproduce import paper
 from faal.study.reproduce.rows import Row, Table
 
@@ -118,8 +119,24 @@ FIGURE3 = Table(
     rows=tuple(row for row in TABLE2.rows if row.method in ("trades", "cfa-trades", "wat", "faal-trades")),
 )
 
-TABLES = {table.name: table for table in (TABLE1, TABLE2, TABLE3, FIGURE1, FIGURE2, FIGURE3)}
-"""What is made of trained networks. A row of one name in two tables of one network is one run."""
+FINE_TUNES = ("frl-rw", "frl-rwrm", "csr")
+"""Methods that were proposed for fine-tuning alone."""
+
+EVERY = Table(
+    name="methods",
+    title="Every method on PreActResNet-18 and CIFAR-10",
+    data="cifar10",
+    model="prn18",
+    attacks=("clean", "autoattack"),
+    rows=(
+        *_scratch({name: name for name in METHODS if name not in FINE_TUNES}, {}),
+        *(Row(name=f"trades--{name}", label=f"TRADES + {name}", method=name, start="trades") for name in FINE_TUNES),
+    ),
+)
+
+TABLES = {table.name: table for table in (TABLE1, TABLE2, TABLE3, FIGURE1, FIGURE2, FIGURE3, EVERY)}
+"""What is made of trained networks: the paper's, and one of all methods. A row of one name in two tables of one network
+is one run."""
 
 OTHERS = ("table4", "theorem1")
 """What is not: a measurement of time, and a simulation."""

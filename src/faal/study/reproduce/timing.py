@@ -1,9 +1,9 @@
 """`table4`: the time that an epoch of each method takes, and the properties that the method table knows.
 
 All methods are timed in one process and in turns, a step of each again and again, so that whatever else the
-machine does at a moment falls on all of them. An epoch is its steps at the median time of one, and the look at
-withheld images that some methods take before it. The images are noise of the data's shape: no time depends on what
-they show.
+machine does at a moment falls on all of them. An epoch is its steps at the median time of one, and the looks at
+withheld images that some methods take in it. The images are noise of the data's shape: no time depends on what they
+show.
 """
 
 import statistics
@@ -20,7 +20,7 @@ from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
 from faal.intermediate.class_rule import EpochStats, Look
 from faal.intermediate.class_stats import Sight
-from faal.methods import METHODS, method
+from faal.methods import METHODS, method, steers
 from faal.models import Architecture, build_model
 from faal.step import Learner, Moment, train_step
 from faal.study.reproduce import paper
@@ -28,6 +28,7 @@ from faal.study.reproduce.rows import Cost, Row, Table
 from faal.study.reproduce.scales import Scale, recipe_of, setting_of
 from faal.study.reproduce.tables import TABLE2, TABLE3
 from faal.train.looking import see
+from faal.train.loop import GATE
 from faal.train.parts import parts_of
 
 ROWS = tuple(
@@ -93,11 +94,11 @@ def measure(scale: Scale, protocol: str, device: torch.device) -> tuple[list[Cos
 
 def _notes(device: torch.device) -> list[str]:
     told = environment(device)
-    machine = told["device"] if device.type == "cuda" else f"{told['processor']}, {told['threads']} threads"
+    machine = told["device"] if device.type == "cuda" else f"{told['processor']}, with {told['threads']} at work"
     return [
         f"Ours: the median of {TURNS} steps of each method, all methods in turns in one process, times the "
-        "steps of an epoch, and the look at withheld images that a method takes before it; the choice of the epoch "
-        "on withheld images, the same for all, is left out.",
+        "steps of an epoch, and the looks that a method takes at withheld images; the choice of the epoch on withheld "
+        "images, the same for all, is left out.",
         "The images were noise of the data's shape and number.",
         f"Measured on {machine}, at commit {told['commit'] or 'unknown'}.",
     ]
@@ -111,8 +112,9 @@ class _Timed:
     batches: Sequence[Batch]
     steps_per_epoch: int
     moment: Moment
-    look: Look | None
-    steered: Split
+    looks: Sequence[Look]
+    """At withheld images, in every epoch: the rule's, and that of the gate of a weight average."""
+    withheld: Split
     seconds: list[float]
 
     @classmethod
@@ -121,7 +123,7 @@ class _Timed:
         data = noise(scale.data or table.data)
         kind = method(recipe.method)
         numerics = Numerics.choose(recipe.precision, device)
-        parts = parts_of(data, recipe, steers=kind.steers, device=device)
+        parts = parts_of(data, recipe, steers=steers(recipe), device=device)
         architecture = Architecture(
             model=recipe.model,
             num_classes=data.num_classes,
@@ -151,25 +153,25 @@ class _Timed:
             device=device,
         )  # fmt: skip
         epoch = recipe.epochs - 1
+        own, gate = learner.rule.look(epoch), GATE if recipe.average == "gated" else None
         timed = cls(
             learner=learner,
             batches=[batch for _, batch in zip(range(BATCHES), batches.epoch(epoch), strict=False)],
             steps_per_epoch=len(batches),
             moment=Moment(epoch, epoch / recipe.epochs),
-            look=learner.rule.look(epoch),
-            steered=parts.steer if kind.steers else parts.whole,
+            looks=[look for look in (own, gate) if look is not None],
+            withheld=parts.steer,
             seconds=[],
         )
-        sight = None if timed.look is None else timed.see()
+        sight = None if own is None else timed.see(own)
         learner.rule.begin_epoch(EpochStats(epoch=epoch, epochs=recipe.epochs, sight=sight))
         return timed
 
-    def see(self) -> Sight:
-        """The rule's look."""
-        assert self.look is not None
+    def see(self, look: Look) -> Sight:
+        """A look at the network."""
         learner = self.learner
         return see(
-            learner.net, self.steered, self.look, num_classes=learner.num_classes, epsilon=learner.recipe.epsilon,
+            learner.net, self.withheld, look, num_classes=learner.num_classes, epsilon=learner.recipe.epsilon,
             seed=0, numerics=learner.numerics,
         )  # fmt: skip
 
@@ -182,12 +184,10 @@ class _Timed:
 
     def epoch(self) -> float:
         """Seconds of an epoch."""
-        looking = 0.0
-        if self.look is not None:
-            began = self.clock()
-            self.see()
-            looking = self.clock() - began
-        return self.steps_per_epoch * statistics.median(self.seconds) + looking
+        began = self.clock()
+        for look in self.looks:
+            self.see(look)
+        return self.steps_per_epoch * statistics.median(self.seconds) + self.clock() - began
 
     def clock(self) -> float:
         """The time when all that was asked of the device is done."""

@@ -86,7 +86,7 @@ def _train(run: Run, study: Study) -> dict[str, Any]:
     )  # fmt: skip
     notes = [outcome.note] if outcome.note else []
     if fork is not None:
-        notes.append(f"The first {fork[1]} epochs are those of the plain method's run of the same seed, done once")
+        notes.append(f"Up to epoch {fork[1]} it is the plain method's run of the same seed, trained once")
     return {"epochs": recipe.epochs, "from": fork[1] if fork else 0, "note": notes}
 
 

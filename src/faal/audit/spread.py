@@ -1,0 +1,104 @@
+"""How far the classes lie apart: intervals of the gap between best and worst, and of the standard deviation.
+
+Both are 0 where all classes are alike, and both are overestimated by what a sample shows: chance alone drives the
+classes apart. Arguments are those of `intervals.py`.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import chi2
+
+from faal.audit.intervals import Array, Interval, distances, present, unknown
+
+
+def gap_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
+    """The interval of max_c p_c - min_c p_c, whichever the classes are.
+
+    The gap is the difference p_i - p_j of one fixed pair, and at least that of any other pair. So high is the greatest
+    over all pairs of upper bounds at alpha/2, uncorrected: high < gap needs the bound of that pair to fail. low is the
+    greatest of lower bounds at alpha / (2 C (C - 1)): low > gap needs one of C (C - 1) to fail. A pair's bounds are its
+    classes' `distances`, squared and added.
+
+    Args:
+        correct: (..., C) correct samples per class.
+        n: (C,) samples per class.
+        level: nominal coverage, such as 0.95.
+    """
+    correct, n = present(correct, n)
+    if len(n) < 2:
+        return unknown(correct) if len(n) == 0 else Interval(*np.zeros((2, *correct.shape[:-1])))
+    one_side = (1 - level) / 2
+    differences = (correct / n)[..., :, None] - (correct / n)[..., None, :]
+    below, above = distances(correct, n, one_side)
+    high = (differences + np.hypot(above[..., :, None], below[..., None, :])).max(axis=(-2, -1))
+    below, above = distances(correct, n, one_side / (len(n) * (len(n) - 1)))
+    low = (differences - np.hypot(below[..., :, None], above[..., None, :])).max(axis=(-2, -1))
+    return Interval(np.maximum(low, 0.0)[()], np.minimum(high, 1.0)[()])
+
+
+def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
+    """The interval of sigma = ((1/C) sum_c (p_c - mean)^2)^(1/2), the standard deviation over these C classes.
+
+    D, the sum of the squared deviations d_c of the observed rates, exceeds C sigma^2 by the samples' noise, whose
+    expectation H = (1 - 1/C) sum_c v_c has the unbiased estimate with v_c = p(1 - p)/(n - 1). D - H strays from
+    x = C sigma^2 in two ways: the square of the noise, nearly a scaled chi-squared with as many degrees of freedom as
+    H and its variance imply (Satterthwaite, 1946), and its product with the deviations, of size 2 (b x)^(1/2), where
+    b is the mean of the classes' squared `distances` weighted by their shares of D. Squared and added,
+    |D - H - x| = (4 b x + q^2)^(1/2), which is solved for x. For the low end the distances point to the mean; for the
+    high end they are the larger ones and count in the shares: a class that is seen at the mean may lie off it.
+
+    The interval is extended to the observed standard deviation, which contains the noise and may lie above it. Rests on
+    simulation (classes of 5 samples and more), not on a bound.
+
+    Args:
+        correct: (..., C) correct samples per class.
+        n: (C,) samples per class.
+        level: nominal coverage, such as 0.95.
+    """
+    correct, n = present(correct, n)
+    classes = len(n)
+    if classes < 2:
+        return unknown(correct) if classes == 0 else Interval(*np.zeros((2, *correct.shape[:-1])))
+    one_side = (1 - level) / 2
+    rates = correct / n
+    offset = rates - rates.mean(axis=-1, keepdims=True)
+    total = (offset**2).sum(axis=-1)
+    noise = (1 - 1 / classes) * (rates * (1 - rates) / np.maximum(n - 1, 1)).sum(axis=-1)
+    excess = np.maximum(total - noise, 0.0)
+
+    below, above = distances(correct, n, one_side)
+    inward, either = np.where(offset < 0, above, below), np.maximum(below, above)
+    b_low = _weighted_mean(inward**2, offset**2)
+    b_high = _weighted_mean(either**2, (np.abs(offset) + either) ** 2)
+    more, less = _square_noise(correct, n, one_side)
+    low = excess + 2 * b_low - np.sqrt(4 * b_low * (b_low + excess) + more**2)
+    high = excess + 2 * b_high + np.sqrt(4 * b_high * (b_high + excess) + less**2)
+    return Interval(
+        np.sqrt(np.maximum(low, 0.0) / classes)[()], np.minimum(np.sqrt(np.maximum(high, total) / classes), 0.5)[()]
+    )
+
+
+def _square_noise(correct: Array, n: Array, alpha: float) -> tuple[Array, Array]:
+    """How far the squared noise may rise above its expectation, and fall below it, each with probability `alpha`.
+
+    The rates' variances come from counts with one success and one failure added, so that none is 0; their squares'
+    from the binomial's fourth moment.
+    """
+    classes = len(n)
+    shrunk = (correct + 1) / (n + 2)
+    v = shrunk * (1 - shrunk) / n
+    expected = (1 - 1 / classes) * v.sum(axis=-1)
+    heavy_tails = v**2 * np.maximum(1 / (n**2 * v) - 6 / n, 0.0)
+    variance = 2 * ((1 - 2 / classes) * (v**2).sum(axis=-1) + (v.sum(axis=-1) / classes) ** 2)
+    variance += (1 - 1 / classes) ** 2 * heavy_tails.sum(axis=-1)
+    freedom = 2 * expected**2 / variance
+    more = expected * (chi2.isf(alpha, freedom) / freedom - 1)
+    less = expected * (1 - chi2.ppf(alpha, freedom) / freedom)
+    return more, less
+
+
+def _weighted_mean(values: Array, weights: Array) -> Array:
+    """Over the classes; 0 where all weights are."""
+    total = weights.sum(axis=-1)
+    mean: Array = (values * weights).sum(axis=-1) / np.where(total > 0, total, 1.0)
+    return mean

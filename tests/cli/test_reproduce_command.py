@@ -1,0 +1,90 @@
+"""`faal reproduce` as a user types it: its help, its one sentence for what is wrong, its exit status."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from faal.cli.app import main
+from faal.study.reproduce import run
+
+pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")  # the words are in sys.argv
+
+
+def faal(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit status of a command."""
+    monkeypatch.setattr(sys, "argv", ["faal", *arguments])
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+CASES = {
+    "an unknown table": (["tabel2"], "did you mean 'table2'?"),
+    "an unknown row": (["table2/fal-at"], "did you mean 'faal-at'?"),
+    "no data": (["table2", "--scale", "small"], "add --data cifar10:DIR"),
+    "no data, for 100 classes": (["table3", "--scale", "paper"], "add --data cifar100:DIR"),
+    "other data": (["table2", "--scale", "paper", "--data", "cifar100:x"], "is on cifar10, not on 'cifar100:x'"),
+    "data that is not there": (["table2", "--scale", "paper", "--data", "cifar10:nowhere"], "nowhere"),
+    "an unknown scale": (["table2", "--scale", "smal"], "did you mean 'small'?"),
+    "an unknown protocol": (["table2", "--protocol", "honnest"], "did you mean 'honest'?"),
+    "no seeds": (["table2", "--seeds", "0"], "--seeds is at least 1, not 0"),
+    "no workers": (["table2", "--workers", "0"], "--workers is at least 1, not 0"),
+    "a base without a file": (["table1", "--base", "trades"], "NAME=FILE"),
+    "a base that is none": (["table1", "--base", "trade=x.pt"], "did you mean 'trades'?"),
+    "a base that is not there": (["table1", "--base", "trades=x.pt:none"], "there is no file x.pt"),
+    "a base where nothing is fine-tuned": (["table2", "--base", "trades=x.pt"], "leave out --base"),
+    "another protocol in the folder": (["table2", "--out", "made", "--protocol", "published"], "'honest' there"),
+    "a folder that cannot be written": (["table2/wat", "--out", "file/run"], "--out"),
+    "nothing": ([], "WHAT"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_sentence_and_status_2(
+    case: str, work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (work / "file").write_text("in the way")
+    (work / "made" / "about").mkdir(parents=True)
+    (work / "made" / "about" / "reproduction.json").write_text('{"scale": "tiny", "protocol": "honest"}')
+    arguments, told = CASES[case]
+    assert faal(monkeypatch, "reproduce", *arguments) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "Traceback" not in error
+
+
+def test_help_teaches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert faal(monkeypatch, "reproduce", "--help") == 0
+    out = capsys.readouterr().out
+    assert "faal reproduce table2 --scale small --data cifar10:DIR" in out
+    assert all(option in out for option in ("--scale", "--seeds", "--protocol", "--workers", "--base", "--out"))
+
+
+@pytest.mark.parametrize(("failed", "status"), [({}, 0), ({"train-x": "training diverged"}, 1)])
+def test_what_failed_is_told_and_the_table_named(
+    failed: dict[str, str], status: int, work: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    asked = {}
+
+    def reproduce(what: str, **options: object) -> run.Reproduced:
+        asked.update(options, what=what)
+        return run.Reproduced(page=Path("here/table2.md"), failed=failed)
+
+    monkeypatch.setattr(run, "reproduce", reproduce)
+    arguments = ("--seeds", "3", "--base", "a=b", "--base", "c=d", "--device", "cpu")
+    assert faal(monkeypatch, "reproduce", "table2", *arguments) == status
+    told = capsys.readouterr()
+    assert "here/table2.md" in told.out
+    assert ("train-x failed: training diverged" in told.err) == bool(failed)
+    assert (asked["what"], asked["seeds"], asked["scale"], asked["protocol"]) == ("table2", 3, "tiny", "honest")
+    assert list(asked["bases"]) == ["a=b", "c=d"]
+
+
+def test_theorem_1_needs_no_data(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(run, "theorem1", lambda out, *, seeds: seen.append((out, list(seeds))) or [out / "theorem1.md"])
+    assert faal(monkeypatch, "reproduce", "theorem1", "--seeds", "2", "--device", "cpu") == 0
+    assert seen == [(Path("reproduce/tiny-honest"), [1, 2])]

@@ -6,9 +6,9 @@ from faal.config import Recipe
 from faal.data import Batches, Split
 from faal.engine import processes
 from faal.engine.numerics import Numerics
-from faal.methods import method
 from faal.models import Architecture, build_model
 from faal.step import Learner, Moment, StepResult, train_step
+from faal.train.learner import learner_for
 
 CPU = torch.device("cpu")
 
@@ -19,21 +19,8 @@ def make_learner(recipe: Recipe, split: Split, classes: int, *, seed: int = 0) -
         model=recipe.model, num_classes=classes, channels=split.images.shape[0], width=recipe.width, depth=recipe.depth
     )
     net = build_model(architecture, seed=seed)
-    row = method(recipe.method)
-    optimizer = torch.optim.SGD(
-        net.parameters(), lr=recipe.lr.at(0.0), momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
-    return Learner(
-        net=net,
-        parallel=processes.parallel(net),
-        optimizer=optimizer,
-        rule=row.make_rule(recipe, split.counts(classes)),
-        method=row,
-        recipe=recipe,
-        num_classes=classes,
-        seed=seed,
-        numerics=Numerics.choose(recipe.precision, CPU),
-    )
+    numerics = Numerics.choose(recipe.precision, CPU)
+    return learner_for(net, recipe, split.counts(classes), seed=seed, numerics=numerics)
 
 
 def make_batches(recipe: Recipe, split: Split, *, seed: int = 0) -> Batches:

@@ -110,7 +110,7 @@ def _looks(name: str, row: Method) -> Iterator[str]:
     if rule.needs:
         yield f"batches: {', '.join(sorted(rule.needs))}"
     if row.gated:
-        from faal.train.loop import GATE
+        from faal.train.looking import GATE
 
         yield f"after an epoch, for the gate: {told(GATE)}"
 

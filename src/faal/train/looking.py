@@ -14,6 +14,9 @@ from faal.intermediate.class_stats import Sight, class_sums
 
 BATCH = 250
 
+GATE = Look(part="steer", loss="ce", steps=10)
+"""What a gated average judges an epoch by."""
+
 
 def see(
     net: nn.Module,

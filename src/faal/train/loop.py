@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from faal import checkpoint
 from faal.config import Recipe
@@ -15,24 +15,21 @@ from faal.data import Batch, Batches, DataSet, Split, fingerprint
 from faal.engine import processes
 from faal.engine.environment import environment
 from faal.engine.numerics import Numerics
-from faal.errors import InputError
-from faal.inner.modes import attacked
 from faal.intermediate.class_rule import EpochStats, Look
 from faal.intermediate.class_stats import Sight
-from faal.methods import method, steers
+from faal.methods import steers
 from faal.models import Architecture
 from faal.outer.averaging import GatedAverage, WeightAverage
-from faal.step import Learner, Moment, train_step
+from faal.step import Moment, train_step
 from faal.train import folder
+from faal.train.checks import check_data, check_net
 from faal.train.forks import begin_from, fork_file, keep_fork
+from faal.train.learner import learner_for
 from faal.train.log import Log
-from faal.train.looking import see
+from faal.train.looking import GATE, see
 from faal.train.parts import Parts, parts_of
 from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
 from faal.train.state import Position, capture, generator_state, restore
-
-GATE = Look(part="steer", loss="ce", steps=10)
-"""What a gated average judges an epoch by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +77,7 @@ def train(
         InputError: the data does not fit the network, the folder holds another run, the fork is of a run that differs,
             or training diverged.
     """
-    _check(data, architecture)
+    check_data(data, architecture)
     numerics = Numerics.choose(recipe.precision, device)
     parts = parts_of(data, recipe, steers=steers(recipe), device=numerics.device)
     run = _Run(net, architecture, data, parts, recipe, out, seed, numerics, frozenset(keep))
@@ -113,36 +110,6 @@ def train(
     return Outcome(best=out / "best.pt", epoch=run.position.best_epoch, note=". ".join(notes) or None)
 
 
-def _check(data: DataSet, architecture: Architecture) -> None:
-    if data.train is None:
-        raise InputError(f"{data.name} has no training images; training needs some")
-    if data.num_classes != architecture.num_classes:
-        raise InputError(f"{data.name} has {data.num_classes} classes, the network {architecture.num_classes}")
-    if data.train.images.shape[0] != architecture.channels:
-        raise InputError(
-            f"{data.name} has images of {data.train.images.shape[0]} channels; "
-            f"the network takes {architecture.channels}"
-        )
-
-
-@torch.no_grad()
-def _probe(net: nn.Module, split: Split, num_classes: int, numerics: Numerics) -> None:
-    """Show the network two images, so that what does not fit is said before anything is written."""
-    images = split.images.fetch(torch.arange(2)).to(numerics.device)
-    try:
-        with attacked(net):
-            logits = net(images)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"the network does not take images of shape {tuple(images.shape[1:])}: {reason}") from error
-    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise InputError(
-            f"the network answers two images with {found}; it must return logits of shape (2, {num_classes}), "
-            "one for each class of the data"
-        )
-
-
 class _Run:
     """A run between two steps."""
 
@@ -161,10 +128,9 @@ class _Run:
         self.recipe, self.parts, self.out, self.seed, self.keep = recipe, parts, out, seed, keep
         self.fingerprint = fingerprint(parts.whole)
         self.architecture, self.classes = architecture, data.classes
-        row = method(recipe.method)
         self.counts = torch.bincount(parts.whole.labels[parts.train], minlength=data.num_classes)
         net = numerics.place(net)
-        _probe(net, parts.whole, data.num_classes, numerics)
+        check_net(net, parts.whole, data.num_classes, numerics)
         processes.broadcast(net.state_dict().values())
         self.batches = Batches(
             parts.whole,
@@ -177,24 +143,7 @@ class _Run:
             rank=processes.rank(),
             world_size=processes.world_size(),
         )
-        self.learner = Learner(
-            net=net,
-            parallel=processes.parallel(net),
-            optimizer=torch.optim.SGD(
-                net.parameters(),
-                lr=recipe.lr.at(0.0),
-                momentum=recipe.momentum,
-                weight_decay=recipe.weight_decay,
-                nesterov=recipe.nesterov,
-                fused=True,
-            ),
-            rule=row.make_rule(recipe, self.counts).to(numerics.device),
-            method=row,
-            recipe=recipe,
-            num_classes=data.num_classes,
-            seed=seed,
-            numerics=numerics,
-        )
+        self.learner = learner_for(net, recipe, self.counts, seed=seed, numerics=numerics)
         self.average = (
             GatedAverage(net, decay=recipe.averaging_decay, threshold=recipe.average_gate)
             if recipe.average == "gated"

@@ -14,21 +14,20 @@ from dataclasses import dataclass
 import torch
 
 from faal.data import Batch, Batches, DataSet, InMemory, Split
-from faal.engine import processes
 from faal.engine.environment import environment
 from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
 from faal.intermediate.class_rule import EpochStats, Look
 from faal.intermediate.class_stats import Sight
-from faal.methods import METHODS, method, steers
+from faal.methods import METHODS, steers
 from faal.models import Architecture, build_model
 from faal.step import Learner, Moment, train_step
 from faal.study.reproduce import paper
 from faal.study.reproduce.rows import Cost, Row, Table
 from faal.study.reproduce.scales import Scale, recipe_of, setting_of
 from faal.study.reproduce.tables import TABLE2, TABLE3
-from faal.train.looking import see
-from faal.train.loop import GATE
+from faal.train.learner import learner_for
+from faal.train.looking import GATE, see
 from faal.train.parts import parts_of
 
 ROWS = tuple(
@@ -121,7 +120,6 @@ class _Timed:
     def of(cls, table: Table, row: Row, scale: Scale, protocol: str, device: torch.device) -> "_Timed":
         recipe = recipe_of(table, row, scale, protocol)
         data = noise(scale.data or table.data)
-        kind = method(recipe.method)
         numerics = Numerics.choose(recipe.precision, device)
         parts = parts_of(data, recipe, steers=steers(recipe), device=device)
         architecture = Architecture(
@@ -134,20 +132,9 @@ class _Timed:
         )
         net = numerics.place(build_model(architecture, seed=0)).train()
         counts = torch.bincount(parts.whole.labels[parts.train], minlength=data.num_classes)
-        learner = Learner(
-            net=net,
-            parallel=processes.parallel(net),
-            # So slow that the weights stay those of a network, whatever the noise teaches it.
-            optimizer=torch.optim.SGD(
-                net.parameters(), lr=1e-6, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-            ),
-            rule=kind.make_rule(recipe, counts).to(device),
-            method=kind,
-            recipe=recipe,
-            num_classes=data.num_classes,
-            seed=0,
-            numerics=numerics,
-        )
+        learner = learner_for(net, recipe, counts, seed=0, numerics=numerics)
+        # So slow that the weights stay those of a network, whatever the noise teaches it.
+        learner.optimizer.param_groups[0]["lr"] = 1e-6
         batches = Batches(
             parts.whole, parts.train, batch_size=recipe.batch_size, seed=0, crop=recipe.crop, flip=recipe.flip,
             device=device,

@@ -1,0 +1,41 @@
+"""That a network and its data fit, said before anything is written."""
+
+import torch
+from torch import Tensor, nn
+
+from faal.data import DataSet, Split
+from faal.engine.numerics import Numerics
+from faal.errors import InputError
+from faal.inner.modes import attacked
+from faal.models import Architecture
+
+
+def check_data(data: DataSet, architecture: Architecture) -> None:
+    """That there is something to train on, of the network's channels and classes. Raises InputError."""
+    if data.train is None:
+        raise InputError(f"{data.name} has no training images; training needs some")
+    if data.num_classes != architecture.num_classes:
+        raise InputError(f"{data.name} has {data.num_classes} classes, the network {architecture.num_classes}")
+    if data.train.images.shape[0] != architecture.channels:
+        raise InputError(
+            f"{data.name} has images of {data.train.images.shape[0]} channels; "
+            f"the network takes {architecture.channels}"
+        )
+
+
+@torch.no_grad()
+def check_net(net: nn.Module, split: Split, num_classes: int, numerics: Numerics) -> None:
+    """That the network answers images with logits for the classes: it is shown two. Raises InputError."""
+    images = split.images.fetch(torch.arange(2)).to(numerics.device)
+    try:
+        with attacked(net):
+            logits = net(images)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the network does not take images of shape {tuple(images.shape[1:])}: {reason}") from error
+    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(
+            f"the network answers two images with {found}; it must return logits of shape (2, {num_classes}), "
+            "one for each class of the data"
+        )

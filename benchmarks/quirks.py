@@ -116,7 +116,7 @@ def base_of(out: Path, spec: str) -> Path:
     folder, data = out / "base", data_of(spec, 0)
     settings = {"epochs": 20, "epsilon": 0.05, "step_size": 0.0125, "batch_size": 128, "hold_out": "none"}
     recipe = load_recipe("digits-small-pgd-at").replace(settings, source="quirks")
-    architecture = Architecture(model="small", num_classes=data.num_classes, channels=1, width=recipe.width)
+    architecture = Architecture.of(recipe, data)
     net = build_model(architecture, seed=1)
     train(net, architecture, data, recipe, out=folder, seed=1, device=CPU, quiet=True)
     return folder

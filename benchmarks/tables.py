@@ -5,6 +5,7 @@ python benchmarks/tables.py
 
 import json
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -113,6 +114,44 @@ def tuning(result: dict[str, Any]) -> list[str]:
     for name, row in result["rows"].items():
         lines.append(f"| {name} | " + " | ".join(percent(row[key]) for key in row) + " |")
     return [*lines, ""]
+
+
+ATTACKS = {
+    "clean": "no attack",
+    "pgd20": "PGD-20",
+    "cw20": "CW-20",
+    "pgd20x5": "PGD-20, 5 starts",
+    "cw20x5": "CW-20, 5 starts",
+    "autoattack": "AutoAttack",
+    "all": "all attacks together",
+}
+
+
+def reproduced(result: dict[str, Any], title: str, told: str) -> list[str]:
+    """A table that `faal reproduce` filled, as a section: means over the seeds, and their standard deviations."""
+    records = result["records"]
+    attacks = [name for name in ATTACKS if name in records[0]["attacks"]]
+    seeds = sorted({record["seed"] for record in records})
+    named = "one training seed" if len(seeds) == 1 else f"{len(seeds)} training seeds"
+    lines = [f"## {title}", "", told.format(seeds=named, n=records[0]["n"]), "", origin(result), ""]
+    lines.append("| method | " + " | ".join(ATTACKS[name] for name in attacks) + " |")
+    lines.append("| --- |" + " --- |" * len(attacks))
+    for row, label in result["labels"].items():
+        own = [record for record in records if record["row"] == row]
+        if own:
+            cells = [spread([record["attacks"][name] for record in own]) for name in attacks]
+            lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
+
+
+def spread(found: list[dict[str, float]]) -> str:
+    """Average (worst class) in per cent; with several seeds mean and standard deviation of each."""
+    told = []
+    for key in ("average", "worst"):
+        values = [100 * each[key] for each in found]
+        several = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+        told.append(f"{sum(values) / len(values):.1f}{several}")
+    return f"{told[0]} ({told[1]})"
 
 
 def page() -> str:

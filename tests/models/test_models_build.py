@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import toy_data
 from torch import Tensor, nn
 
+from faal.config import Recipe
 from faal.errors import InputError
 from faal.models import MODELS, Architecture, Normalized, build_model
 
@@ -194,3 +196,10 @@ def test_own_function_that_will_not_do(own: str, reference: str, said: str) -> N
 def test_own_function_takes_no_width(own: str) -> None:
     with pytest.raises(InputError, match="decides its own width and depth"):
         build_model(Architecture(model=f"{own}:Net", num_classes=5, width=8))
+
+
+def test_the_network_of_a_recipe_and_a_data_set() -> None:
+    recipe = Recipe(model="small", width=4, depth=2, normalize="0.5:0.25")
+    assert Architecture.of(recipe, toy_data([3, 3, 3])) == Architecture(
+        model="small", num_classes=3, channels=1, width=4, depth=2, normalize="0.5:0.25"
+    )

@@ -44,15 +44,7 @@ def train(
     where = numerics.pick_device(device)
     processes.start(where)
     dataset = load_data(data, size=parse_size(size))
-    split = dataset.train or dataset.test
-    architecture = Architecture(
-        model=chosen.model,
-        num_classes=dataset.num_classes,
-        channels=split.images.shape[0] if split else 3,
-        width=chosen.width,
-        depth=chosen.depth,
-        normalize=chosen.normalize,
-    )
+    architecture = Architecture.of(chosen, dataset)
     net = build_model(architecture, seed=seed)
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
     outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=where)

@@ -4,10 +4,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import torch
 from torch import nn
 
+from faal.config import Recipe
+from faal.data import DataSet
 from faal.engine.seeds import derive_seed
 from faal.errors import InputError, unknown
 from faal.models.normalize import Normalized, parse_normalize
@@ -38,6 +41,19 @@ class Architecture:
     """Blocks per stage (2); a Wide ResNet's depth (34); the small net's convolutions (3)."""
     normalize: str = "none"
     """What the network expects to be done to images in [0, 1]: `none`, `cifar10`, `cifar100` or `MEAN:STD`."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, data: DataSet) -> Self:
+        """The network that a recipe names, for a data set's classes and channels."""
+        split = data.train or data.test
+        return cls(
+            model=recipe.model,
+            num_classes=data.num_classes,
+            channels=split.images.shape[0] if split else 3,
+            width=recipe.width,
+            depth=recipe.depth,
+            normalize=recipe.normalize,
+        )
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:

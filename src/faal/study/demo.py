@@ -120,9 +120,7 @@ def train_seed(out: Path, seed: int, device: torch.device) -> None:
     for role, name in ROLES.items():
         recipe, folder = load_recipe(name), out / f"seed-{seed}" / role
         if role == "base":
-            architecture = Architecture(
-                model=recipe.model, num_classes=data.num_classes, channels=1, width=recipe.width, depth=recipe.depth
-            )
+            architecture = Architecture.of(recipe, data)
             net, origin = build_model(architecture, seed=seed), None
         else:
             opened = open_model(out / f"seed-{seed}" / "base", data)

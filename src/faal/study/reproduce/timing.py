@@ -122,14 +122,7 @@ class _Timed:
         data = noise(scale.data or table.data)
         numerics = Numerics.choose(recipe.precision, device)
         parts = parts_of(data, recipe, steers=steers(recipe), device=device)
-        architecture = Architecture(
-            model=recipe.model,
-            num_classes=data.num_classes,
-            channels=parts.whole.images.shape[0],
-            width=recipe.width,
-            depth=recipe.depth,
-            normalize=recipe.normalize,
-        )
+        architecture = Architecture.of(recipe, data)
         net = numerics.place(build_model(architecture, seed=0)).train()
         counts = torch.bincount(parts.whole.labels[parts.train], minlength=data.num_classes)
         learner = learner_for(net, recipe, counts, seed=0, numerics=numerics)

@@ -65,15 +65,7 @@ def _train(run: Run, study: Study) -> dict[str, Any]:
     data, recipe = data_of(study.data), run.recipe
     fork = run.fork if run.fork is not None and run.fork[0].exists() else None
     if run.start is None:
-        assert data.train is not None
-        architecture = Architecture(
-            model=recipe.model,
-            num_classes=data.num_classes,
-            channels=data.train.images.shape[0],
-            width=recipe.width,
-            depth=recipe.depth,
-            normalize=recipe.normalize,
-        )
+        architecture = Architecture.of(recipe, data)
         net, origin = build_model(architecture, seed=run.seed), None
     else:
         opened = open_model(run.start, data)

@@ -105,10 +105,7 @@ def recipe_of(arm: Arm, spec: str) -> Recipe:
         common |= {"steps": 5, "precision": "bf16"}
     if arm.method.startswith("cfa"):
         common["constants"] = {"start": 0}
-    settings = dict(arm.settings)
-    if "constants" in settings:
-        settings["constants"] = common.get("constants", {}) | settings["constants"]
-    return recipe.replace(common | settings, source="quirks")
+    return recipe.replace(common, source="quirks").replace(arm.settings, source="quirks")
 
 
 def base_of(out: Path, spec: str) -> Path:

@@ -82,7 +82,7 @@ class TestKinds:
             ("flag=perhaps", "flag of mine is true or false, not 'perhaps'"),
             ({"flag": 2}, "flag of mine is true or false, not 2"),
             ({"flag": None}, "flag of mine is true or false, not None"),
-            ("number=2.5", "number of mine is a whole number, not '2.5'"),
+            ("number=2.5", "number of mine is a whole number, not 2.5"),
             ("number=many", "number of mine is a whole number, not 'many'"),
             ({"number": True}, "number of mine is a whole number, not True"),
             ("share=half", "share of mine is a number, not 'half'"),
@@ -128,6 +128,13 @@ class TestNames:
             InputError, match=r"^test: constants is a list of pairs such as 'lambda1=0.5 rate=0.1'.*not "
         ):
             read(constants)
+
+    def test_they_add_to_those_there_are(self) -> None:
+        """As on the command line, over a recipe's own; written there or in YAML they are the same run."""
+        recipe = Recipe().replace({"constants": {"a": 1.5, "b": 2}}, source="test")
+        added = recipe.replace({"constants": "b=3 c=0:0.1,1/2:0.2 d=1/4 e=true"}, source="test")
+        assert added.constants == {"a": 1.5, "b": 3, "c": "0:0.1,1/2:0.2", "d": 0.25, "e": True}
+        assert recipe.constants == {"a": 1.5, "b": 2}
 
     @pytest.mark.parametrize("constants", ["", {}])
     def test_none(self, constants: object) -> None:

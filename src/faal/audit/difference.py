@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from faal.audit.intervals import Array, Interval
 from faal.audit.paired import (
@@ -16,6 +17,8 @@ from faal.audit.paired import (
     t_test,
     worst_difference_interval,
 )
+
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -77,72 +80,80 @@ def difference(
     n = np.bincount(label, minlength=len(names))
     there = np.flatnonzero(n)
 
-    def per_class(which: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def per_class(which: NDArray[np.bool_]) -> Counts:
         return np.stack([np.bincount(label[row], minlength=len(names)) for row in which])[:, there]
 
     n, right_a, right_b = n[there], per_class(a), per_class(b)
     if len(a) == 1:
         gained, lost = per_class(b & ~a)[0], per_class(a & ~b)[0]
-        intervals = _between_models(right_a[0], right_b[0], gained, lost, n, level, seed)
-        lows, highs = paired_intervals(gained, lost, n, _corrected(level, n))
+        intervals = between_models(right_a[0], right_b[0], gained, lost, n, level, seed)
         p = holm(mcnemar(gained, lost))
     else:
-        intervals = _over_runs(right_a, right_b, n, level)
-        changes = (right_b - right_a) / n
-        lows, highs = t_intervals(changes, _corrected(level, n), step=1 / n)
-        p = holm(t_test(changes, step=1 / n))
+        intervals = between_runs(right_a, right_b, n, level)
+        p = holm(t_test((right_b - right_a) / n, step=1 / n))
     rates_a, rates_b = right_a / n, right_b / n
     average, balanced, worst = (
         Difference(*_figures(of_a, of_b, interval))
         for of_a, of_b, interval in zip(
             (a.mean(), rates_a.mean(), rates_a.min(axis=1).mean()),
             (b.mean(), rates_b.mean(), rates_b.min(axis=1).mean()),
-            intervals,
+            intervals[:3],
             strict=True,
         )
     )
     classes = tuple(
         ClassDifference(*_figures(of_a, of_b, Interval(low, high)), names[c], float(corrected_p))
         for c, of_a, of_b, low, high, corrected_p in zip(
-            there, rates_a.mean(axis=0), rates_b.mean(axis=0), lows, highs, p, strict=True
+            there, rates_a.mean(axis=0), rates_b.mean(axis=0), *intervals.classes, p, strict=True
         )
     )
     return AttackComparison(average=average, balanced=balanced, worst=worst, classes=classes)
 
 
-def _between_models(
-    right_a: NDArray[np.int64],
-    right_b: NDArray[np.int64],
-    gained: NDArray[np.int64],
-    lost: NDArray[np.int64],
-    n: NDArray[np.int64],
-    level: float,
-    seed: int,
-) -> tuple[Interval, Interval, Interval]:
-    """Average, balanced and worst class, from (C,) counts. Equal classes are one group: average and balanced agree."""
+class Intervals(NamedTuple):
+    """Of the differences in the average over samples, over classes, of the worst classes, and of each class."""
+
+    average: Interval
+    balanced: Interval
+    worst: Interval
+    classes: Interval
+
+
+def between_models(
+    right_a: Counts, right_b: Counts, gained: Counts, lost: Counts, n: Counts, level: float, seed: int
+) -> Intervals:
+    """Of two models, from (C,) counts as in `paired`. Equal classes are one group: average and balanced agree."""
     average = paired_bootstrap([gained.sum()], [lost.sum()], [n.sum()], level, seed=seed)
     alike = (n == n[0]).all()
-    balanced = average if alike else paired_bootstrap(gained, lost, n, level, seed=seed)
-    return average, balanced, worst_difference_interval(right_a, right_b, gained, lost, n, level)
-
-
-def _over_runs(
-    right_a: NDArray[np.int64], right_b: NDArray[np.int64], n: NDArray[np.int64], level: float
-) -> tuple[Interval, Interval, Interval]:
-    """Average, balanced and worst class, from (K, C) counts. A step of the worst class is that of the largest of the
-    steps of the classes that came out worst."""
-    rates_a, rates_b = right_a / n, right_b / n
-    shown = np.concatenate([rates_a.argmin(axis=1), rates_b.argmin(axis=1)])
-    changes: tuple[tuple[Array, float], ...] = (
-        ((right_b - right_a).sum(axis=1) / n.sum(), 1 / n.sum()),
-        ((rates_b - rates_a).mean(axis=1), 1 / (n.max() * len(n))),
-        (rates_b.min(axis=1) - rates_a.min(axis=1), 1 / n[shown].min()),
+    return Intervals(
+        average=average,
+        balanced=average if alike else paired_bootstrap(gained, lost, n, level, seed=seed),
+        worst=worst_difference_interval(right_a, right_b, gained, lost, n, level),
+        classes=Interval(*paired_intervals(gained, lost, n, _corrected(level, n))),
     )
-    average, balanced, worst = (Interval(*t_intervals(change, level, step=step)) for change, step in changes)
-    return average, balanced, worst
 
 
-def _corrected(level: float, n: NDArray[np.int64]) -> float:
+def between_runs(right_a: Counts, right_b: Counts, n: Counts, level: float) -> Intervals:
+    """Of two methods, from (K, ..., C) counts, K runs a side, and (C,) samples.
+
+    One sample's worth, below which no accuracy can show a change: of the average one in all samples, of a class one of
+    its own, of the worst class one of the smallest class that came out worst in any run.
+    """
+    rates_a, rates_b = right_a / n, right_b / n
+    shown = np.concatenate([rates_a.argmin(axis=-1), rates_b.argmin(axis=-1)])
+
+    def over_runs(changes: Array, step: ArrayLike, at: float = level) -> Interval:
+        return Interval(*t_intervals(changes, at, step=step))
+
+    return Intervals(
+        average=over_runs((right_b - right_a).sum(axis=-1) / n.sum(), 1 / n.sum()),
+        balanced=over_runs((rates_b - rates_a).mean(axis=-1), 1 / (n.max() * len(n))),
+        worst=over_runs(rates_b.min(axis=-1) - rates_a.min(axis=-1), 1 / n[shown].min(axis=0)),
+        classes=over_runs(rates_b - rates_a, 1 / n, _corrected(level, n)),
+    )
+
+
+def _corrected(level: float, n: Counts) -> float:
     """Bonferroni: the level at which the intervals of all classes hold together."""
     return 1 - (1 - level) / len(n)
 

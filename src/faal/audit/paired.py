@@ -10,7 +10,8 @@ from scipy.stats import binom, t
 
 from faal.audit.intervals import Array, Interval, distances
 
-RESAMPLES = 10_000
+RESAMPLES = 9999
+"""So that the ends of a 95 % interval are resamples: the 250th and the 250th from above."""
 
 
 def mcnemar(gained: ArrayLike, lost: ArrayLike) -> Array:
@@ -26,7 +27,7 @@ def mcnemar(gained: ArrayLike, lost: ArrayLike) -> Array:
 
 
 def holm(p: ArrayLike) -> Array:
-    """Holm's (1979) correction of (..., C) p-values: that of any true null is below alpha with probability at most alpha."""
+    """Holm's (1979) correction of (..., C) p-values: any true null falls below alpha with at most that probability."""
     p = np.asarray(p, dtype=np.float64)
     order = np.argsort(p, axis=-1, kind="stable")
     steps = np.take_along_axis(p, order, axis=-1) * np.arange(p.shape[-1], 0, -1)
@@ -42,7 +43,7 @@ def paired_intervals(gained: ArrayLike, lost: ArrayLike, n: ArrayLike, level: fl
     squared and added, with the correlation -r that two cells of one table have (Zou and Donner, 2008):
     low = g - l - (d_g^2 + d_l^2 + 2 r d_g d_l)^(1/2) with d_g below g and d_l above l, high likewise, and
     r^2 = g l / ((1 - g)(1 - l)). Intervals from a standard error (Wald, Bonett and Price) hold singly but not in the
-    tails that a correction for many classes asks for: where b only gains, one in ten was simulated to fail.
+    tails that a correction for many classes asks for: where b only gains, more than one draw in ten misses a class.
     """
     g, l_, size = (np.asarray(count, dtype=np.float64) for count in (gained, lost, n))
     rate_g, rate_l = g / size, l_ / size

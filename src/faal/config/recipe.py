@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -150,7 +151,7 @@ class Recipe:
         """This recipe with other settings, read from text where they are text.
 
         Args:
-            settings: field names (dashes count as underscores) to values.
+            settings: field names (dashes count as underscores) to values. `constants` are added to those there are.
             source: where they come from, for the error.
 
         Raises:
@@ -163,6 +164,8 @@ class Recipe:
             if name not in known:
                 raise unknown(f"setting ({source})", str(key), known, see="`faal recipes --settings`")
             values[name] = _read(known[name], value, source)
+        if "constants" in values:
+            values["constants"] = {**self.constants, **values["constants"]}
         try:
             return dataclasses.replace(self, **values)
         except InputError as error:
@@ -208,4 +211,15 @@ def _pairs(value: Any) -> dict[str, Any]:
         value = dict(pair.split("=", 1) for pair in value.split())
     if not isinstance(value, Mapping):
         raise ValueError("pairs are wanted")
-    return {str(name).replace("-", "_"): each for name, each in value.items()}
+    return {str(name).replace("-", "_"): _plain(each) for name, each in value.items()}
+
+
+def _plain(value: Any) -> Any:
+    """As YAML would have read it, so that the command line and a file mean the same run."""
+    if str(value).lower() in ("true", "false"):
+        return truth(value)
+    with suppress(ValueError, TypeError):
+        return int(value) if isinstance(value, str) else value
+    with suppress(ValueError, ZeroDivisionError):
+        return number(value)
+    return value

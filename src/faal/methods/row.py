@@ -1,7 +1,7 @@
 """A row of the table of methods."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -66,7 +66,7 @@ class Method:
         if self.rule is Uniform:
             return FAAL.from_recipe(recipe, counts, **self.fixed)
         own = self.rule.from_recipe(recipe, counts, **self.fixed)
-        return Product(own, FAAL.from_recipe(recipe.replace({"constants": {}}, source="FAAL"), counts))
+        return Product(own, FAAL.from_recipe(replace(recipe, constants={}), counts))
 
     @property
     def level(self) -> str:

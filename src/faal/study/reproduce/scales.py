@@ -106,14 +106,8 @@ def recipe_of(table: Table, row: Row, scale: Scale, protocol: str) -> Recipe:
         (row.settings, f"{table.name}/{row.name}"),
         (published, f"{row.method} as published"),
     ):
-        recipe = recipe.replace(_with_constants(recipe, settings), source=source)
+        recipe = recipe.replace(settings, source=source)
     return recipe
-
-
-def _with_constants(recipe: Recipe, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings, with those of the recipe's constants that they leave alone."""
-    constants = {"constants": {**recipe.constants, **settings["constants"]}} if "constants" in settings else {}
-    return {**settings, **constants}
 
 
 def attacks_of(table: Table, scale: Scale) -> tuple[str, ...]:

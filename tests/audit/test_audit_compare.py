@@ -1,15 +1,15 @@
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, ttest_1samp
+from scipy.stats import binomtest, t, ttest_1samp
 from torch import Tensor
 
 from faal.audit.compare import compare
-from faal.audit.intervals import worst_class_interval
-from faal.audit.paired import holm, paired_intervals
+from faal.audit.paired import holm, paired_bootstrap, paired_intervals, worst_difference_interval
 from faal.audit.result import AuditResult
 from faal.audit.run import audit
 from faal.audit.summary import summarise
@@ -57,13 +57,12 @@ def test_one_run_a_side_is_paired_by_sample() -> None:
     assert list(found.attacks) == ["clean", "pgd20", "all"]
     robust = found.attacks["all"]
     assert (robust.average.a, robust.average.b) == pytest.approx((0.5, 0.57))
-    assert (robust.average.low, robust.average.high) == pytest.approx(paired_intervals(25, 4, 300, 0.95))
+    assert (robust.average.low, robust.average.high) == paired_bootstrap([25], [4], [300], 0.95, seed=0)
     assert robust.balanced.value == pytest.approx(robust.average.value)
     assert (robust.balanced.low, robust.balanced.high) == (robust.average.low, robust.average.high)  # equal classes
     assert (robust.worst.a, robust.worst.b, robust.worst.value) == pytest.approx((0.2, 0.45, 0.25))
-    side_a = worst_class_interval([70, 60, 20], [100] * 3, 0.975)
-    side_b = worst_class_interval([66, 60, 45], [100] * 3, 0.975)
-    assert (robust.worst.low, robust.worst.high) == pytest.approx((side_b.low - side_a.high, side_b.high - side_a.low))
+    counts = ([70, 60, 20], [66, 60, 45], [0, 0, 25], [4, 0, 0], [100] * 3)
+    assert (robust.worst.low, robust.worst.high) == pytest.approx(worst_difference_interval(*counts, 0.95))
     ant, bee, cat = robust.classes
     assert [entry.name for entry in (ant, bee, cat)] == CLASSES
     assert [entry.value for entry in (ant, bee, cat)] == pytest.approx([-0.04, 0, 0.25])
@@ -75,14 +74,46 @@ def test_one_run_a_side_is_paired_by_sample() -> None:
 
 def test_the_conclusion_speaks_of_the_models_only() -> None:
     said = compare("base", [BASE], "repaired", [REPAIRED]).conclusion
-    assert said.startswith("Under clean, pgd20 together, repaired is 7.0 points above base (+3.4 to +10.5) on average")
+    average = r"Under clean, pgd20 together, repaired is 7\.0 points above base \(\+3\.\d to \+10\.\d\) on average"
+    assert re.match(average, said)
     assert "25.0 points above it" in said
     assert "corrected for all 3: cat (+25.0)." in said
+    assert "What follows: repaired is better than base on average and in the worst class." in said
     assert "these two models, not the methods" in said
+
+
+def test_nothing_follows_from_no_difference() -> None:
     same = compare("base", [BASE], "again", [BASE]).conclusion
     assert "level with base" in same
     assert "not established" in same
     assert "No single class differs" in same
+    assert "What follows: on average and in the worst class neither is shown to be better." in same
+
+
+def test_better_and_worse_are_told_apart() -> None:
+    traded = made({"pgd20": [20, 20, 60]})
+    said = compare("base", [made({"pgd20": [90, 80, 5]})], "traded", [traded]).conclusion
+    assert "What follows: traded is better than base in the worst class; traded is worse than base on average." in said
+
+
+def test_the_bootstrap_has_a_seed() -> None:
+    first, again, other = (compare("base", [BASE], "repaired", [REPAIRED], seed=seed) for seed in (5, 5, 6))
+    assert first == again
+    assert first.seed == 5
+    assert first.attacks["all"].average != other.attacks["all"].average
+
+
+def test_unequal_classes_are_resampled_each_by_itself() -> None:
+    few = np.r_[0:100, 100:150, 200:300]
+
+    def fewer(full: AuditResult) -> AuditResult:
+        predicted = {name: answers[few] for name, answers in full.verdicts.predicted.items()}
+        return replace(full, verdicts=Verdicts(label=LABEL[few], index=few, predicted=predicted))
+
+    found = compare("base", [fewer(BASE)], "repaired", [fewer(REPAIRED)]).attacks["all"]
+    expected = paired_bootstrap([0, 0, 25], [4, 0, 0], [100, 50, 100], 0.95, seed=0)
+    assert (found.balanced.low, found.balanced.high) == pytest.approx(expected)
+    assert found.balanced.low != found.average.low
 
 
 def test_several_runs_are_paired_in_their_order() -> None:
@@ -99,9 +130,12 @@ def test_several_runs_are_paired_in_their_order() -> None:
     cat = found.attacks["pgd20"].classes[2]
     expected = ttest_1samp([0.25, 0.20, 0.17], 0).confidence_interval(1 - 0.05 / 3)
     assert (cat.low, cat.high) == pytest.approx((expected.low, expected.high))
-    # All three runs lose the same 4 points of ants: p = 0, so Holm multiplies cat's by 2.
+    # All three runs lose the same 4 points of ants, with a spread of half a sample: Holm multiplies cat's p by 2.
     assert cat.p == pytest.approx(2 * ttest_1samp([0.25, 0.20, 0.17], 0).pvalue)
+    ant = found.attacks["pgd20"].classes[0]
+    assert ant.p == pytest.approx(3 * 2 * t.sf(0.04 / (0.005 / np.sqrt(3)), 2))
     assert "from 3 pairs of runs" in found.conclusion
+    assert "This holds for the two methods" in found.conclusion
     assert "not the methods" not in found.conclusion
 
 
@@ -167,3 +201,10 @@ def test_as_many_runs_on_either_side() -> None:
         compare("base", [BASE, BASE], "other", [BASE])
     with pytest.raises(InputError, match="0 audits"):
         compare("base", [], "other", [])
+
+
+def test_one_network_is_not_several_runs() -> None:
+    one, other = (replace(BASE, model={"name": "net", "digest": digest}) for digest in ("abc", "def"))
+    with pytest.raises(InputError, match="two of the audits of base are of the same network"):
+        compare("base", [one, one], "other", [other, BASE])
+    assert compare("base", [one, other], "again", [one, other]).runs == 2

@@ -6,7 +6,9 @@ from scipy.stats import binomtest
 
 from faal.audit.intervals import (
     clopper_pearson,
+    distances,
     lower_bounds,
+    lowest_mean_interval,
     mean_interval,
     pooled_interval,
     upper_bounds,
@@ -53,6 +55,59 @@ def test_worst_class_is_made_of_one_sided_bounds() -> None:
     assert found.high == pytest.approx(min(high for _, high in bounds), abs=1e-10)
 
 
+def test_counts_need_not_be_whole() -> None:
+    """Below half a success too: the bounds rise with the count from that of none."""
+    counts = [0, 0.2, 0.4, 0.6, 1]
+    assert (np.diff(lower_bounds(counts, 10, 0.1)) > 0).all()
+    assert (np.diff(upper_bounds([10 - k for k in counts], 10, 0.1)) < 0).all()
+
+
+def test_distances_lead_from_the_rate_to_its_bounds() -> None:
+    below, above = distances([0, 7, 30], 30, 0.05)
+    assert np.allclose(np.array([0, 7, 30]) / 30 - below, lower_bounds([0, 7, 30], 30, 0.05))
+    assert np.allclose(np.array([0, 7, 30]) / 30 + above, upper_bounds([0, 7, 30], 30, 0.05))
+
+
+def test_the_lowest_classes_of_equal_size_are_pooled() -> None:
+    # 12 of 150 in the three lowest of five; binom(5, 3) = 10 sets.
+    low = binomtest(12, 150, alternative="greater").proportion_ci(0.975, method="exact").low
+    high = binomtest(12, 150, alternative="less").proportion_ci(1 - 0.025 / 10, method="exact").high
+    assert np.allclose(lowest_mean_interval([30, 5, 4, 3, 20], [50] * 5, 3, 0.95), (low, high))
+
+
+def test_the_lowest_classes_are_added_where_one_is_tiny() -> None:
+    """4 and 400 samples: pooling would take all for 4. By hand: the mean of the two least bounds, whichever classes."""
+    correct, n = [2, 200, 100, 300], [4, 400, 400, 400]
+    found = lowest_mean_interval(correct, n, 2, 0.95)
+    assert found.low == pytest.approx(np.sort(lower_bounds(correct, n, 0.025))[:2].mean())
+    assert found.high == pytest.approx(np.sort(upper_bounds(correct, n, 0.025 / 4))[:2].mean())
+
+
+def test_the_mean_of_all_classes_needs_no_correction() -> None:
+    assert np.allclose(lowest_mean_interval([3, 9, 6], [20] * 3, 3, 0.9), mean_interval([3, 9, 6], [20] * 3, 0.9))
+
+
+def test_thousands_of_classes_have_more_sets_than_a_float_can_count() -> None:
+    low, high = lowest_mean_interval(np.full(3000, 25), np.full(3000, 50), 300, 0.95)
+    assert 0.45 < low < 0.5 < high < 1
+
+
+@pytest.mark.parametrize("n", [[30, 30, 30, 30], [10, 30, 50, 90]])
+def test_many_draws_at_once_are_as_one_by_one(n: list[int]) -> None:
+    correct = np.random.default_rng(4).binomial(n, 0.4, size=(2, 3, 4))
+    for interval in (
+        pooled_interval,
+        mean_interval,
+        worst_class_interval,
+        lambda *of: lowest_mean_interval(*of[:2], 2, 0.95),
+    ):
+        together = interval(correct, n, 0.95)
+        assert together.low.shape == together.high.shape == (2, 3)
+        for place in np.ndindex(2, 3):
+            alone = interval(correct[place], n, 0.95)
+            assert (together.low[place], together.high[place]) == pytest.approx((alone.low, alone.high))
+
+
 def test_worst_of_one_class_is_its_own_interval() -> None:
     assert np.allclose(worst_class_interval([7], [30], 0.95), clopper_pearson(7, 30, 0.95))
 
@@ -86,6 +141,10 @@ def test_every_interval_holds_its_estimate_and_widens_with_the_level(pairs: list
         (pooled_interval, correct.sum() / n.sum()),
         (worst_class_interval, rates.min()),
         (mean_interval, rates.mean()),
+        (
+            lambda k, n, level: lowest_mean_interval(k, n, -(-len(n) // 3), level),
+            np.sort(rates)[: -(-len(n) // 3)].mean(),
+        ),
     )
     for interval, value in targets:
         narrow, wide = interval(correct, n, 0.8), interval(correct, n, 0.99)
@@ -94,12 +153,8 @@ def test_every_interval_holds_its_estimate_and_widens_with_the_level(pairs: list
 
 
 def covered(interval, rates: list[float], n: list[int], target: float, draws: int) -> float:  # type: ignore[no-untyped-def]
-    samples = np.random.default_rng(1).binomial(n, rates, size=(draws, len(n)))
-    found = {tuple(row): None for row in samples.tolist()}
-    for row in found:
-        low, high = interval(row, n, 0.95)
-        found[row] = low - 1e-12 <= target <= high + 1e-12
-    return float(np.mean([found[tuple(row)] for row in samples.tolist()]))
+    low, high = interval(np.random.default_rng(1).binomial(n, rates, size=(draws, len(n))), n, 0.95)
+    return float(np.mean((low <= target + 1e-12) & (high >= target - 1e-12)))
 
 
 # The floor of 0.935 is three standard errors of 2,000 draws below 0.95.
@@ -122,3 +177,17 @@ def test_the_worst_class_is_covered(rates: list[float]) -> None:
 )
 def test_the_balanced_accuracy_is_covered(rates: list[float], n: list[int]) -> None:
     assert covered(mean_interval, rates, n, float(np.mean(rates)), 2000) >= 0.935
+
+
+@pytest.mark.parametrize(
+    ("rates", "n"),
+    [
+        ([0.3] * 20, [40] * 20),
+        ([0.2] * 5 + [0.9] * 15, [5] * 5 + [100] * 15),
+        (list(np.linspace(0.01, 0.03, 20)), [50] * 20),
+        ([0.0] + [0.1] * 19, [100] * 20),
+    ],
+)
+def test_the_lowest_classes_are_covered(rates: list[float], n: list[int]) -> None:
+    target = float(np.sort(rates)[:3].mean())
+    assert covered(lambda k, size, level: lowest_mean_interval(k, size, 3, level), rates, n, target, 2000) >= 0.935

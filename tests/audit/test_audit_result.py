@@ -39,8 +39,13 @@ def test_audit_json_has_exactly_the_documented_keys(result: AuditResult, tmp_pat
     assert plain["threat"] == {"norm": "linf", "epsilon": 0.15}
     assert list(plain["attacks"]) == ["clean", "pgd5", "cw5", "all"]
     for attack in plain["attacks"].values():
-        assert set(attack) == {"average", "balanced", "worst", "classes", "confusion", "parameters", "seconds"}
-        assert set(attack["average"]) == set(attack["balanced"]) == {"value", "low", "high"}
+        assert set(attack) == {
+            *("average", "balanced", "worst", "classes", "confusion", "parameters", "seconds"),
+            *("worst_tenth", "gap", "deviation"),
+        }
+        assert set(attack["average"]) == set(attack["balanced"]) == set(attack["deviation"]) == {"value", "low", "high"}
+        assert set(attack["gap"]) == {"best", "worst", "value", "low", "high"}
+        assert attack["worst_tenth"] is None  # of 5 classes
         assert set(attack["worst"]) == {"class", "value", "low", "high"}
         assert {tuple(entry) for entry in attack["classes"]} == {("name", "n", "correct", "value", "low", "high")}
         assert [sum(row) for row in attack["confusion"]] == [12] * 5
@@ -58,6 +63,27 @@ def test_it_comes_back_from_its_files(result: AuditResult, tmp_path) -> None:  #
     for name, array in result.examples.arrays().items():
         assert np.array_equal(back.examples.arrays()[name], array)
     assert back.classes == tuple(CLASSES)
+
+
+def test_the_worst_tenth_of_many_classes_comes_back(problem_of, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    problem = problem_of(21, 63)
+    found = audit(problem.net, problem.images, problem.labels, attacks="clean", out=tmp_path)
+    plain = json.loads((tmp_path / "audit.json").read_text())["attacks"]["clean"]["worst_tenth"]
+    assert set(plain) == {"classes", "value", "low", "high"}
+    assert len(plain["classes"]) == 3
+    assert AuditResult.read(tmp_path).attacks == found.attacks
+
+
+def test_an_audit_of_an_earlier_version_is_read(result: AuditResult, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    result.write(tmp_path)
+    plain = json.loads((tmp_path / "audit.json").read_text())
+    for attack in plain["attacks"].values():
+        for key in ("worst_tenth", "gap", "deviation"):
+            del attack[key]
+    (tmp_path / "audit.json").write_text(json.dumps(plain))
+    back = AuditResult.read(tmp_path)
+    assert back.attacks["all"].gap is None
+    assert back.attacks["all"].worst == result.attacks["all"].worst
 
 
 def test_examples_of_an_earlier_audit_do_not_stay(result: AuditResult, tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -21,9 +21,10 @@ def conclusion(
     named = [f"{entry.name} ({100 * entry.value:+.1f})" for entry in found.classes if entry.p < 1 - level]
     changed = f"Classes that differ by more than chance, corrected for all {len(found.classes)}: {', '.join(named)}."
     unchanged = f"No single class differs by more than chance, corrected for all {len(found.classes)}."
+    under = ", ".join(attacks) + (" together" if len(attacks) > 1 else "")
     return " ".join(
         (
-            f"Under {', '.join(attacks)} together, {name_b} is {_against(found.average, name_a)} on average over the "
+            f"Under {under}, {name_b} is {_against(found.average, name_a)} on average over the "
             f"samples, and {_against(found.worst, 'it')} in the worst class.",
             changed if named else unchanged,
             f"What follows: {_follows(name_a, name_b, found)}.",

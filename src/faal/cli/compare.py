@@ -16,6 +16,12 @@ def compare(
 
     faal compare base=runs/base repaired=runs/repaired
     faal compare at=runs/at-1,runs/at-2,runs/at-3 faal=runs/faal-1,runs/faal-2,runs/faal-3
+
+    One run a side compares two models: a paired bootstrap for the averages, an
+    interval for the difference of the worst classes (the same class or not), and
+    McNemar's exact test per class, corrected for all classes. Several runs a side
+    compare the methods: Student's intervals over the seeds. The last sentences say
+    what follows, and for which of the two.
     """
     from faal.audit import compare as run
     from faal.audit import comparison_table

@@ -135,7 +135,8 @@ def test_it_is_touched_while_it_is_held(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 LOSE = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would this
 from pathlib import Path
 from faal.study.reproduce import claims
 claims.BEAT = 0.05

@@ -94,6 +94,12 @@ def test_the_bootstrap_keeps_groups_apart() -> None:
     assert found == pytest.approx((0.06 - half, 0.06 + half), abs=0.05 * half)
 
 
+def test_what_is_added_to_many_groups_does_not_draw_them_to_0() -> None:
+    low, high = paired_bootstrap([25] * 100, [0] * 100, [50] * 100, 0.95)
+    assert (low + high) / 2 == pytest.approx(0.5, abs=0.001)
+    assert high - low < 0.04
+
+
 def test_models_that_agree_everywhere_are_not_known_to_be_equal() -> None:
     low, high = paired_bootstrap([0], [0], [200], 0.95)
     assert -0.03 < low < 0 < high < 0.03

@@ -65,8 +65,9 @@ def paired_bootstrap(
     """The interval of the mean over S groups of the difference, by resampling each group's samples, pairs kept.
 
     The percentile interval (Efron, 1979) with one gained and one lost sample added to each group (after Bonett and
-    Price, 2012): two models that never disagreed on a sample are not known to be equal. A pair is gained, lost or
-    neither, so that a resample is a draw of three counts.
+    Price, 2012): two models that never disagreed on a sample are not known to be equal. The added ones draw each group
+    towards 0, which would add up over a hundred groups, so the resamples are shifted back: their mean is the observed
+    difference. A pair is gained, lost or neither, so that a resample is a draw of three counts.
 
     Args:
         gained: (S,) samples that only b has right, per group; one group gives the difference over all samples.
@@ -84,7 +85,8 @@ def paired_bootstrap(
         part = means[start : start + 1000]
         drawn = generator.multinomial(size.astype(np.int64), cells, size=(len(part), len(size)))
         part[:] = ((drawn[..., 0] - drawn[..., 1]) / size).mean(axis=-1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], method="weibull")
+    means += ((g - l_) / size - (cells[:, 0] - cells[:, 1])).mean()
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], method="weibull").clip(-1, 1)
     return Interval(low, high)
 
 

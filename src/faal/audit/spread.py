@@ -39,16 +39,21 @@ def gap_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
 def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
     """The interval of sigma = ((1/C) sum_c (p_c - mean)^2)^(1/2), the standard deviation over these C classes.
 
-    D, the sum of the squared deviations d_c of the observed rates, exceeds C sigma^2 by the samples' noise, whose
-    expectation H = (1 - 1/C) sum_c v_c has the unbiased estimate with v_c = p(1 - p)/(n - 1). D - H strays from
-    x = C sigma^2 in two ways: the square of the noise, nearly a scaled chi-squared with as many degrees of freedom as
-    H and its variance imply (Satterthwaite, 1946), and its product with the deviations, of size 2 (b x)^(1/2), where
-    b is the mean of the classes' squared `distances` weighted by their shares of D. Squared and added,
-    |D - H - x| = (4 b x + q^2)^(1/2), which is solved for x. For the low end the distances point to the mean; for the
-    high end they are the larger ones and count in the shares: a class that is seen at the mean may lie off it.
+    D, the sum of the squared deviations d_c of the observed rates, exceeds x = C sigma^2 by the samples' noise, whose
+    expectation H = (1 - 1/C) sum_c v_c has the unbiased estimate with v_c = p(1 - p)/(n - 1). With y = D - H,
 
-    The interval is extended to the observed standard deviation, which contains the noise and may lie above it. Rests on
-    simulation (classes of 5 samples and more), not on a bound.
+    - the noise times the deviations moves y by up to 2 (b x)^(1/2), b the mean of the classes' squared `distances`
+      weighted by their shares of D;
+    - the noise squared moves it by q, a quantile of the scaled chi-squared with as many degrees of freedom as H and its
+      variance imply (Satterthwaite, 1946). The part of it that belongs to the same class as the product goes with it:
+      upwards it adds b at most, downwards it takes nothing away.
+
+    Squared and added, high solves y = x - (4 b x + q^2)^(1/2), and low solves y = x + b + (4 b x + q^2)^(1/2). For low
+    the distances point to the mean. For high they are the larger ones, and b is not less than if every class lay off
+    the mean by its distance: one that was seen at the mean may.
+
+    The interval is extended to the observed standard deviation, which contains the noise and may lie above it. It rests
+    on simulation (2 to 1,000 classes of 5 samples and more, one or a few of them far off), not on a bound.
 
     Args:
         correct: (..., C) correct samples per class.
@@ -64,29 +69,34 @@ def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interv
     offset = rates - rates.mean(axis=-1, keepdims=True)
     total = (offset**2).sum(axis=-1)
     noise = (1 - 1 / classes) * (rates * (1 - rates) / np.maximum(n - 1, 1)).sum(axis=-1)
-    excess = np.maximum(total - noise, 0.0)
+    y = np.maximum(total - noise, 0.0)
 
+    v = _variances(correct, n)
     below, above = distances(correct, n, one_side)
-    inward, either = np.where(offset < 0, above, below), np.maximum(below, above)
-    b_low = _weighted_mean(inward**2, offset**2)
-    b_high = _weighted_mean(either**2, (np.abs(offset) + either) ** 2)
-    more, less = _square_noise(correct, n, one_side)
-    low = excess + 2 * b_low - np.sqrt(4 * b_low * (b_low + excess) + more**2)
-    high = excess + 2 * b_high + np.sqrt(4 * b_high * (b_high + excess) + less**2)
+    inward, larger = np.where(offset < 0, above, below), np.maximum(below, above)
+    # Many classes that lie off the mean by noise alone would dilute the share of one that lies far off.
+    beyond_noise = np.maximum(offset**2 - 4 * v, 0.0)
+    shares = np.where(beyond_noise.sum(axis=-1, keepdims=True) > 0, beyond_noise, offset**2)
+    b = _weighted_mean(inward**2, shares)
+    more, less = _square_noise(v, n, one_side)
+    low = np.where(y > b + more, y + b - np.sqrt(4 * b * y + more**2), 0.0)
+    b = np.maximum(_weighted_mean(larger**2, shares), _weighted_mean(larger**2, (np.abs(offset) + larger) ** 2))
+    high = y + 2 * b + np.sqrt(4 * b * (b + y) + less**2)
     return Interval(
         np.sqrt(np.maximum(low, 0.0) / classes)[()], np.minimum(np.sqrt(np.maximum(high, total) / classes), 0.5)[()]
     )
 
 
-def _square_noise(correct: Array, n: Array, alpha: float) -> tuple[Array, Array]:
-    """How far the squared noise may rise above its expectation, and fall below it, each with probability `alpha`.
-
-    The rates' variances come from counts with one success and one failure added, so that none is 0; their squares'
-    from the binomial's fourth moment.
-    """
-    classes = len(n)
+def _variances(correct: Array, n: Array) -> Array:
+    """Of the rates, with one success and one failure added, so that none is 0."""
     shrunk = (correct + 1) / (n + 2)
-    v = shrunk * (1 - shrunk) / n
+    return shrunk * (1 - shrunk) / n
+
+
+def _square_noise(v: Array, n: Array, alpha: float) -> tuple[Array, Array]:
+    """How far the squared noise of rates with variances `v` may rise above its expectation, and fall below it, each
+    with probability `alpha`. The variance of the squares is from the binomial's fourth moment."""
+    classes = len(n)
     expected = (1 - 1 / classes) * v.sum(axis=-1)
     heavy_tails = v**2 * np.maximum(1 / (n**2 * v) - 6 / n, 0.0)
     variance = 2 * ((1 - 2 / classes) * (v**2).sum(axis=-1) + (v.sum(axis=-1) / classes) ** 2)

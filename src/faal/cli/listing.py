@@ -83,9 +83,7 @@ def _adversary(row: Method) -> str:
 
 
 def _objective(row: Method) -> str:
-    named = {id(value): name for name, value in vars(inspect.getmodule(type(row.objective))).items() if name.isupper()}
-    awp = ", at adversarially perturbed weights" if row.awp else ""
-    return named[id(row.objective)].replace("_", " ").lower() + awp
+    return row.objective.name + (", at adversarially perturbed weights" if row.awp else "")
 
 
 def _looks(name: str, row: Method) -> Iterator[str]:

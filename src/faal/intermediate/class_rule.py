@@ -1,7 +1,7 @@
 """The one abstraction: a class rule moves vectors over the classes, before phase 1 and in phase 2."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
@@ -109,8 +109,8 @@ class ClassRule:
     """How often its vectors move."""
     steers = False
     """Whether it looks at the withheld steering part."""
-    samples = False
-    """Whether it draws the batches (see `sampling`)."""
+    sampling: Callable[[], Tensor] | None = None
+    """For a rule that draws the batches: () -> (C,), the probabilities of the next batch's classes."""
     needs: frozenset[Need] = frozenset()
     """The statistics it wants of every batch. It may change from epoch to epoch."""
     STATE: tuple[str, ...] = ()
@@ -138,10 +138,6 @@ class ClassRule:
     def budget(self) -> ClassBudget:
         """The factors on epsilon and step size for phase 1."""
         return ClassBudget()
-
-    def sampling(self) -> Tensor:
-        """(C,) the probabilities by which the next batch's classes are drawn; asked for only if it `samples`."""
-        raise NotImplementedError
 
     def weigh(self, batch: BatchStats) -> TermWeights:
         """The weights of this batch's classes, on the batch's device, without a host synchronisation."""

@@ -28,6 +28,8 @@ class Terms(NamedTuple):
 class Objective:
     """What the network sees and what is made of its answers."""
 
+    name: str
+    """As `faal methods` says it."""
     clean: bool
     """Whether the network sees the clean images."""
     friendly: bool = False
@@ -80,21 +82,23 @@ def _confusional(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
     return Terms(0.7 * fit, robust, 0.3 * losses.cross_entropy(adversarial, labels))
 
 
-STANDARD = Objective(clean=True, adversarial=False, terms=_standard)
+STANDARD = Objective(name="standard", clean=True, adversarial=False, terms=_standard)
 """CE(f(x), y)."""
 
-ADVERSARIAL_TRAINING = Objective(clean=False, adversarial=True, terms=_adversarial_training)
+ADVERSARIAL_TRAINING = Objective(
+    name="adversarial training", clean=False, adversarial=True, terms=_adversarial_training
+)
 """CE(f(x_adv), y): Madry et al. 2018."""
 
-TRADES = Objective(clean=True, adversarial=True, terms=_trades)
+TRADES = Objective(name="trades", clean=True, adversarial=True, terms=_trades)
 """CE(f(x), y) + beta KL(p(x) || p(x_adv)): Zhang et al. 2019."""
 
-MART = Objective(clean=True, adversarial=True, terms=_mart)
+MART = Objective(name="mart", clean=True, adversarial=True, terms=_mart)
 """BCE(f(x_adv), y) + beta KL(p(x) || p(x_adv)) (1 - p_y(x)): Wang et al. 2020. Gradients flow through every factor."""
 
-FRIENDLY = Objective(clean=True, friendly=True, adversarial=True, terms=_friendly)
+FRIENDLY = Objective(name="friendly", clean=True, friendly=True, adversarial=True, terms=_friendly)
 """CE(f(x_in), y) + beta KL(p(x) || p(x_out)) + KL(p(x_in) || U) + KL(p(x_out) || U), where x_in is the last point of
 the attack's path that is classified right and x_out lies beyond the boundary: BAT, Sun et al. 2022."""
 
-CONFUSIONAL = Objective(clean=True, adversarial=True, terms=_confusional)
+CONFUSIONAL = Objective(name="confusional", clean=True, adversarial=True, terms=_confusional)
 """0.7 CE(f(x), y) + beta KL(p(x) || p(x_adv)) + penalty 0.3 CE(f(x_adv), y), which CSR weighs by confusion."""

@@ -220,7 +220,7 @@ class _Run:
     def coming(self) -> Iterator[Batch]:
         """The rest of the epoch's batches."""
         position, rule = self.position, self.learner.rule
-        if rule.samples:
+        if rule.sampling is not None:
             return self.batches.drawn(position.epoch, rule.sampling, start=position.step)
         return self.batches.epoch(position.epoch, start=position.step)
 

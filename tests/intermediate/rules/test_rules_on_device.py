@@ -52,7 +52,7 @@ def test_a_step_waits_for_nothing(name: str, options: dict[str, object]) -> None
         assert weights.clean.shape == weights.robust.shape == (CLASSES,)
         terms, answers = torch.empty(8), logits.argmax(dim=1)
         assert weights.reduce(terms, terms, labels, penalty=terms, predicted=answers).shape == ()
-        if rule.samples:
+        if rule.sampling is not None:
             assert rule.sampling().shape == (CLASSES,)
 
 

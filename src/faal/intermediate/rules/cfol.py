@@ -23,19 +23,20 @@ class CFOL(ClassRule):
     STATE = ("v",)
 
     def __init__(self, counts: Tensor, *, gamma: float = 0.5, eta: float = 5e-6, sampled: bool = True) -> None:
-        self.gamma, self.eta, self.samples = gamma, eta, sampled
+        self.gamma, self.eta = gamma, eta
+        self.sampling = self.probabilities if sampled else None
         self.v = torch.zeros(len(counts))
         self.share = counts.float() / counts.sum()
 
-    def sampling(self) -> Tensor:
+    def probabilities(self) -> Tensor:
         """p."""
         return self.gamma / len(self.v) + (1 - self.gamma) * torch.softmax(self.v, dim=0)
 
     def weigh(self, batch: BatchStats) -> TermWeights:
         """Ones where the batch was drawn by p; note the errors either way."""
-        p = self.sampling()
-        weights = torch.ones_like(p) if self.samples else p / self.share
+        p = self.probabilities()
+        weights = p / self.share if self.sampling is None else torch.ones_like(p)
         # EXP3 divides by the probability that a class came up with, so that v climbs by its error rate alone.
-        drawn = p if self.samples else self.share
+        drawn = self.share if self.sampling is None else p
         self.v = self.v + self.eta * (batch.counts - batch.sums[Need.CORRECT]) / drawn
         return TermWeights(clean=weights, robust=weights)

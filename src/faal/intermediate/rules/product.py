@@ -3,7 +3,6 @@
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, Look, TermWeights
 from faal.intermediate.class_stats import BatchStats, Need
@@ -21,7 +20,7 @@ class Product(ClassRule):
 
     def __init__(self, first: ClassRule, second: ClassRule) -> None:
         self.first, self.second = first, second
-        self.steers, self.samples = first.steers, first.samples
+        self.steers, self.sampling = first.steers, first.sampling
 
     @property
     def needs(self) -> frozenset[Need]:  # type: ignore[override]
@@ -44,10 +43,6 @@ class Product(ClassRule):
     def budget(self) -> ClassBudget:
         """The first's."""
         return self.first.budget()
-
-    def sampling(self) -> Tensor:
-        """The first's."""
-        return self.first.sampling()
 
     def weigh(self, batch: BatchStats) -> TermWeights:
         """The product of both, term by term."""

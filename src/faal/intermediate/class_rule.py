@@ -109,8 +109,6 @@ class ClassRule:
     """How often its vectors move."""
     steers = False
     """Whether it looks at the withheld steering part."""
-    sampling: Callable[[], Tensor] | None = None
-    """For a rule that draws the batches: () -> (C,), the probabilities of the next batch's classes."""
     needs: frozenset[Need] = frozenset()
     """The statistics it wants of every batch. It may change from epoch to epoch."""
     STATE: tuple[str, ...] = ()
@@ -123,6 +121,11 @@ class ClassRule:
     def from_recipe(cls, recipe: Recipe, counts: Tensor, **fixed: Any) -> Self:
         """The rule of a recipe, for a training set with `counts` (C,) images of each class."""
         return cls(counts, **fixed, **settings_of(cls, recipe, fixed))
+
+    @property
+    def sampling(self) -> Callable[[], Tensor] | None:
+        """For a rule that draws the batches: () -> (C,), the probabilities of the next batch's classes."""
+        return None
 
     def first_epoch(self, epochs: int) -> int:
         """The first epoch of a run in which it does, or notes, anything; `epochs` if never."""

@@ -1,5 +1,7 @@
 """CFOL: classes are drawn more often the more of their adversarial examples succeed (Pethick et al., TMLR 2023)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -24,9 +26,14 @@ class CFOL(ClassRule):
 
     def __init__(self, counts: Tensor, *, gamma: float = 0.5, eta: float = 5e-6, sampled: bool = True) -> None:
         self.gamma, self.eta = gamma, eta
-        self.sampling = self.probabilities if sampled else None
+        self.sampled = sampled
         self.v = torch.zeros(len(counts))
         self.share = counts.float() / counts.sum()
+
+    @property
+    def sampling(self) -> Callable[[], Tensor] | None:
+        """p, where it draws the batches."""
+        return self.probabilities if self.sampled else None
 
     def probabilities(self) -> Tensor:
         """p."""
@@ -35,8 +42,8 @@ class CFOL(ClassRule):
     def weigh(self, batch: BatchStats) -> TermWeights:
         """Ones where the batch was drawn by p; note the errors either way."""
         p = self.probabilities()
-        weights = p / self.share if self.sampling is None else torch.ones_like(p)
+        weights = torch.ones_like(p) if self.sampled else p / self.share
         # EXP3 divides by the probability that a class came up with, so that v climbs by its error rate alone.
-        drawn = self.share if self.sampling is None else p
+        drawn = p if self.sampled else self.share
         self.v = self.v + self.eta * (batch.counts - batch.sums[Need.CORRECT]) / drawn
         return TermWeights(clean=weights, robust=weights)

@@ -1,8 +1,10 @@
 """Two rules at once: their factors and weights multiply."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, Look, TermWeights
 from faal.intermediate.class_stats import BatchStats, Need
@@ -20,7 +22,7 @@ class Product(ClassRule):
 
     def __init__(self, first: ClassRule, second: ClassRule) -> None:
         self.first, self.second = first, second
-        self.steers, self.sampling = first.steers, first.sampling
+        self.steers = first.steers
 
     @property
     def needs(self) -> frozenset[Need]:  # type: ignore[override]
@@ -43,6 +45,11 @@ class Product(ClassRule):
     def budget(self) -> ClassBudget:
         """The first's."""
         return self.first.budget()
+
+    @property
+    def sampling(self) -> Callable[[], Tensor] | None:
+        """The first's."""
+        return self.first.sampling
 
     def weigh(self, batch: BatchStats) -> TermWeights:
         """The product of both, term by term."""

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from faal.config import Recipe, Schedule, check_epsilon, number, parse_epsilon
+from faal.config import Recipe, Schedule, number
 from faal.errors import InputError
 
 
@@ -22,8 +22,6 @@ def test_no_numbers(text: object) -> None:
 
 
 def test_a_division_by_zero_is_no_number() -> None:
-    with pytest.raises(InputError, match="epsilon"):
-        parse_epsilon("8/0")
     with pytest.raises(InputError, match="beta is a number"):
         Recipe().replace({"beta": "1/0"}, source="test")
 
@@ -102,22 +100,3 @@ class TestSchedule:
     def test_refuses_unequal_lengths(self) -> None:
         with pytest.raises(ValueError, match="one value per start"):
             Schedule((0.0, 0.5), (1.0,))
-
-
-class TestEpsilon:
-    def test_reads_fractions(self) -> None:
-        assert parse_epsilon("8/255") == 8 / 255
-
-    def test_pixel_levels_are_noticed(self) -> None:
-        with pytest.raises(InputError, match=r"epsilon 8 is larger than .*did you mean 8/255\?"):
-            parse_epsilon("8")
-        with pytest.raises(InputError, match=r"test: epsilon 8 is larger than .*did you mean 8/255\?"):
-            Recipe().replace({"epsilon": 8}, source="test")
-
-    @pytest.mark.parametrize("text", ["0", "-1/255", "eight", "nan", ""])
-    def test_refuses(self, text: str) -> None:
-        with pytest.raises(InputError, match="epsilon"):
-            parse_epsilon(text)
-
-    def test_the_whole_range_is_allowed(self) -> None:
-        check_epsilon(1.0)

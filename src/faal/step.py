@@ -19,7 +19,8 @@ from faal.data import Batch
 from faal.engine import processes, seeds
 from faal.engine.numerics import Numerics
 from faal.inner.boundary import Crossing, crossing
-from faal.inner.pgd import Budget, pgd
+from faal.inner.norms import Budget
+from faal.inner.pgd import pgd
 from faal.intermediate.class_rule import ClassRule, TermWeights
 from faal.intermediate.class_stats import batch_stats
 from faal.methods import Method
@@ -126,6 +127,7 @@ def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples
             steps=recipe.steps,
             loss=loss,
             start=start,
+            norm=recipe.norm,
             noise=noise.view_as(batch.images),
             training=recipe.attack_mode == "train",
         )

@@ -16,12 +16,12 @@ class Problem:
     labels: Tensor
 
 
-def make_problem(num_classes: int, count: int, seed: int = 0) -> Problem:
+def make_problem(num_classes: int, count: int, seed: int = 0, size: int = 4) -> Problem:
     draw = torch.Generator().manual_seed(seed)
-    prototypes = torch.where(torch.rand(num_classes, 1, 4, 4, generator=draw) < 0.5, 0.25, 0.75)
+    prototypes = torch.where(torch.rand(num_classes, 1, size, size, generator=draw) < 0.5, 0.25, 0.75)
     labels = torch.arange(count) % num_classes
-    images = (prototypes[labels] + 0.2 * torch.randn(count, 1, 4, 4, generator=draw)).clamp(0, 1)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 24), nn.ReLU(), nn.Linear(24, num_classes))
+    images = (prototypes[labels] + 0.2 * torch.randn(count, 1, size, size, generator=draw)).clamp(0, 1)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(size**2, 24), nn.ReLU(), nn.Linear(24, num_classes))
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.copy_(0.3 * torch.randn(parameter.shape, generator=draw))

@@ -6,12 +6,13 @@ from torch import Tensor, nn
 
 from faal.audit.attacks import GradientAttack, attack_named, attacks_named
 from faal.audit.autoattack import StandardEnsemble
+from faal.config import Threat
 from faal.errors import InputError
 from faal.inner.pgd import pgd
 
 
 def run(attack, problem, standing, **changes):  # type: ignore[no-untyped-def]
-    settings = {"epsilon": 0.1, "seed": 5, "num_classes": 5, "warn": pytest.fail, **changes}
+    settings = {"threat": Threat(epsilon=0.1), "seed": 5, "num_classes": 5, "warn": pytest.fail, **changes}
     return attack.run(problem.net, problem.images, problem.labels, standing=standing, **settings)
 
 
@@ -36,7 +37,7 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 
 
 def test_the_record_states_the_published_settings() -> None:
-    record = attack_named("pgd20").parameters(epsilon=8 / 255, num_classes=10)
+    record = attack_named("pgd20").parameters(threat=Threat(epsilon=8 / 255), num_classes=10)
     assert record["step_size"] == pytest.approx(2 / 255)
     assert (record["steps"], record["start"], record["restarts"], record["keep_success"]) == (20, "uniform", 1, True)
 
@@ -84,7 +85,7 @@ def test_several_starts_only_add_successes_and_the_first_is_that_of_one(problem)
             problem.images,
             problem.labels,
             standing=standing,
-            epsilon=0.1,
+            threat=Threat(epsilon=0.1),
             seed=5,
             num_classes=5,
             warn=print,
@@ -95,7 +96,7 @@ def test_several_starts_only_add_successes_and_the_first_is_that_of_one(problem)
     assert torch.equal(found["cw2"], found["cw2x1"])
     assert (found["cw2x4"] | ~found["cw2"]).all()
     assert found["cw2x4"].sum() > found["cw2"].sum()
-    assert attack_named("cw2x4").parameters(epsilon=0.1, num_classes=5)["restarts"] == 4
+    assert attack_named("cw2x4").parameters(threat=Threat(epsilon=0.1), num_classes=5)["restarts"] == 4
 
 
 class Viewing(nn.Module):
@@ -117,6 +118,6 @@ def test_no_network_is_shown_an_empty_batch(problem) -> None:  # type: ignore[no
     nobody = torch.zeros(60, dtype=torch.bool)
     assert torch.equal(run(attack_named("pgd3"), viewing, nobody), problem.images)
     # An epsilon that turns every sample on the first of the three starts.
-    found = run(attack_named("cw20x3"), viewing, ~nobody, epsilon=0.9)
+    found = run(attack_named("cw20x3"), viewing, ~nobody, threat=Threat(epsilon=0.9))
     assert (problem.net(found).argmax(dim=1) != problem.labels).all()
-    assert torch.equal(found, run(attack_named("cw20"), viewing, ~nobody, epsilon=0.9))
+    assert torch.equal(found, run(attack_named("cw20"), viewing, ~nobody, threat=Threat(epsilon=0.9)))

@@ -12,35 +12,40 @@ from faal.audit.autoattack import StandardEnsemble, ensemble
 from faal.audit.blocks import block_seed
 from faal.audit.examples import as_bytes
 from faal.audit.run import audit
+from faal.config import Threat
+from faal.errors import InputError
 
 
-def by_hand(problem, rows: slice, seed: int, num_classes: int, epsilon: float):  # type: ignore[no-untyped-def]
+def by_hand(problem, rows: slice, seed: int, num_classes: int, threat: Threat):  # type: ignore[no-untyped-def]
     """pyautoattack as its own documentation has it, on one block."""
     images, labels = problem.images[rows], problem.labels[rows]
+    common = {"norm": {"linf": "Linf", "l2": "L2"}[threat.norm], "eps": threat.epsilon, "seed": seed}
     torch.manual_seed(99)
     if num_classes >= 4:
-        attack = pyautoattack.AutoAttack(problem.net, norm="Linf", eps=epsilon, version="standard", seed=seed)
+        attack = pyautoattack.AutoAttack(problem.net, version="standard", **common)
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = num_classes - 1
     else:
-        attack = pyautoattack.AutoAttack(
-            problem.net, norm="Linf", eps=epsilon, version="custom", attacks=["apgd-ce", "fab", "square"], seed=seed
-        )
+        attack = pyautoattack.AutoAttack(problem.net, version="custom", attacks=["apgd-ce", "fab", "square"], **common)
         attack.apgd.n_restarts = attack.fab.n_restarts = 1
     adversarial, predicted = attack.run_standard_evaluation(images, labels, batch_size=rows.stop - rows.start)
     return adversarial, predicted
 
 
-@pytest.mark.parametrize(("num_classes", "blocks", "epsilon"), [(3, 1, 0.13), (5, 2, 0.2)])
+@pytest.mark.parametrize(
+    ("num_classes", "blocks", "threat"),
+    [(3, 1, Threat(epsilon=0.13)), (5, 2, Threat(epsilon=0.2)), (5, 1, Threat("l2", 1.0))],
+)
 def test_verdicts_are_those_of_pyautoattack_called_by_hand_on_each_block(
-    problem_of, num_classes, blocks, epsilon
+    problem_of, num_classes, blocks, threat
 ) -> None:  # type: ignore[no-untyped-def]
     """Blocks of 8: a sample wrong as it is, some that fall, some that stand through all queries."""
-    problem = problem_of(num_classes, 8 * blocks, seed=4)
+    problem = problem_of(num_classes, 8 * blocks, seed=4, size=4 if threat.norm == "linf" else 6)
     problem.labels[::8] = (problem.labels[::8] + 1) % num_classes
     result = audit(
-        problem.net, problem.images, problem.labels, attacks=["autoattack"], epsilon=epsilon, seed=3, block_size=8
-    )
-    found = [by_hand(problem, slice(8 * k, 8 * k + 8), block_seed(3, k), num_classes, epsilon) for k in range(blocks)]
+        problem.net, problem.images, problem.labels, attacks=["autoattack"], seed=3, block_size=8,
+        epsilon=threat.epsilon, norm=threat.norm,
+    )  # fmt: skip
+    found = [by_hand(problem, slice(8 * k, 8 * k + 8), block_seed(3, k), num_classes, threat) for k in range(blocks)]
     adversarial, predicted = (torch.cat(parts) for parts in zip(*found, strict=True))
     assert np.array_equal(result.verdicts.predicted["autoattack"], predicted.numpy())
     clean, robust = result.verdicts.correct("clean"), result.verdicts.correct("autoattack")
@@ -51,15 +56,21 @@ def test_verdicts_are_those_of_pyautoattack_called_by_hand_on_each_block(
     assert np.array_equal(examples.adversarial, as_bytes(adversarial[torch.from_numpy(examples.index)]))
 
 
+def test_images_too_small_for_square_in_l2(problem_of) -> None:  # type: ignore[no-untyped-def]
+    problem = problem_of(5, 8)
+    with pytest.raises(InputError, match=r"at least 5 pixels a side, not \(4, 4\)"):
+        audit(problem.net, problem.images, problem.labels, attacks="autoattack", epsilon=0.5, norm="l2")
+
+
 def test_the_record_and_the_smaller_set_below_four_classes() -> None:
     row = StandardEnsemble()
-    ten = row.parameters(epsilon=0.1, num_classes=10)
+    ten = row.parameters(threat=Threat(epsilon=0.1), num_classes=10)
     assert ten["version"] == "standard"
     assert ten["attacks"] == ["apgd-ce", "apgd-t", "fab-t", "square"]
     assert ten["n_target_classes"] == 9
-    assert row.parameters(epsilon=0.1, num_classes=4)["n_target_classes"] == 3
+    assert row.parameters(threat=Threat(epsilon=0.1), num_classes=4)["n_target_classes"] == 3
     assert row.caveats(num_classes=4) == ()
-    three = row.parameters(epsilon=0.1, num_classes=3)
+    three = row.parameters(threat=Threat(epsilon=0.1), num_classes=3)
     assert three["attacks"] == ["apgd-ce", "fab", "square"]
     assert "n_target_classes" not in three
     assert "apgd-ce, fab, square" in row.caveats(num_classes=3)[0]
@@ -67,7 +78,9 @@ def test_the_record_and_the_smaller_set_below_four_classes() -> None:
 
 def test_the_ensemble_is_set_up_as_published() -> None:
     def made(num_classes: int) -> pyautoattack.AutoAttack:
-        return ensemble(nn.Flatten(), epsilon=0.1, seed=3, num_classes=num_classes, device=torch.device("cpu"))
+        return ensemble(
+            nn.Flatten(), threat=Threat(epsilon=0.1), seed=3, num_classes=num_classes, device=torch.device("cpu")
+        )
 
     for num_classes, targets in ((100, 9), (10, 9), (5, 4), (4, 3)):
         standard = made(num_classes)
@@ -87,7 +100,7 @@ def attacked(net: nn.Module, problem, epsilon: float = 0.9) -> list[str]:  # typ
     with torch.no_grad():
         standing = net(problem.images).argmax(dim=1) == problem.labels
     assert standing.any()
-    threat = {"epsilon": epsilon, "seed": 1, "num_classes": 5}
+    threat = {"threat": Threat(epsilon=epsilon), "seed": 1, "num_classes": 5}
     StandardEnsemble().run(net, problem.images, problem.labels, standing=standing, warn=heard.append, **threat)
     return heard
 

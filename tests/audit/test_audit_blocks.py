@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from faal.audit.attacks import GradientAttack
 from faal.audit.blocks import Subject, attack_blocks, block_seed, clean_blocks, holds
+from faal.config import Threat
 from faal.data.images import InMemory
 
 
@@ -39,7 +40,7 @@ def subject(problem) -> Subject:  # type: ignore[no-untyped-def]
         labels=problem.labels,
         index=torch.arange(60),
         device=torch.device("cpu"),
-        epsilon=0.15,
+        threat=Threat(epsilon=0.15),
         seed=7,
         block_size=16,
         key="net",
@@ -123,7 +124,8 @@ def test_blocks_of_several_processes_are_taken_up_by_one(subject: Subject, attac
 
 CHANGES = {
     "other weights": {"key": "other net"},
-    "epsilon": {"epsilon": 0.16},
+    "epsilon": {"threat": Threat(epsilon=0.16)},
+    "norm": {"threat": Threat("l2", 0.15)},
     "seed": {"seed": 8},
     "order of the samples": {"index": torch.arange(60).flip(0), "labels": (torch.arange(60) % 5).flip(0)},
     "labels": {"labels": (torch.arange(60) + 1) % 5},

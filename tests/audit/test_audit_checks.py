@@ -10,33 +10,12 @@ from faal.audit.checks import (
     check_labels,
     check_model,
     check_settings,
-    check_threat,
     look_like_probabilities,
     remarks,
 )
 from faal.errors import InputError
 
 GOOD: dict[str, Any] = {"block_size": 250, "batch_size": None, "limit": None, "level": 0.95, "engine": "reference"}
-
-
-@pytest.mark.parametrize(
-    ("norm", "epsilon", "message"),
-    [
-        ("l2", 0.5, "'l2' is not available.*only linf"),
-        ("linf", 8, r"epsilon 8 is larger .* \[0, 1\]; did you mean 8/255\?"),
-        ("linf", 0.0, "larger than 0, not 0"),
-        ("linf", -0.1, "larger than 0, not -0.1"),
-        ("linf", float("nan"), "not nan"),
-    ],
-)
-def test_threats_that_cannot_be_audited(norm: str, epsilon: float, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        check_threat(norm, epsilon)
-
-
-def test_threats_that_can() -> None:
-    check_threat("linf", 8 / 255)
-    check_threat("linf", 1.0)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from faal.audit.attacks import GradientAttack
 from faal.audit.blocks import Subject, block_seed
 from faal.audit.findings import _square, fingerprint, investigate, survey
 from faal.audit.judge import AttackVerdict
+from faal.config import Threat
 from faal.data.images import InMemory
 from faal.engine import processes
 from faal.errors import InputError
@@ -36,7 +37,7 @@ def subject(problem) -> Subject:  # type: ignore[no-untyped-def]
         labels=problem.labels,
         index=torch.arange(60),
         device=torch.device("cpu"),
-        epsilon=0.15,
+        threat=Threat(epsilon=0.15),
         seed=0,
         block_size=16,
         key="net",
@@ -89,7 +90,7 @@ def test_the_fingerprint_is_of_labels_and_images_and_not_of_the_blocks(subject: 
         changed = replace(subject, **change)
         return fingerprint(changed.labels, survey(changed, None))
 
-    assert of() == of(block_size=7) == of(epsilon=0.3)
+    assert of() == of(block_size=7) == of(threat=Threat(epsilon=0.3))
     assert isinstance(subject.images, InMemory)
     brighter = subject.images.pixels.clone()
     brighter[59, 0, 3, 3] = 1 - brighter[59, 0, 3, 3]

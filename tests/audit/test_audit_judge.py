@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from faal.audit.judge import AttackVerdict, judge_attack, judge_clean
+from faal.config import Threat
 from faal.errors import InputError
 
 
@@ -45,7 +46,7 @@ INDEX = torch.tensor([10, 11, 12, 13])
 def judged(change: Callable[[Tensor], Tensor], epsilon: float = 0.1) -> AttackVerdict:
     clean = judge_clean(Sums(), IMAGES, INDEX, 2)
     assert clean.predicted.tolist() == [0, 0, 1, 0]
-    return judge_attack(Sums(), IMAGES, LABELS, INDEX, clean, Scripted(change), epsilon=epsilon, seed=0)
+    return judge_attack(Sums(), IMAGES, LABELS, INDEX, clean, Scripted(change), threat=Threat(epsilon=epsilon), seed=0)
 
 
 def test_a_success_counts_and_is_kept_to_look_at() -> None:

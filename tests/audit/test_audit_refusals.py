@@ -16,7 +16,7 @@ QUICK: dict[str, Any] = {"attacks": "pgd5,cw5", "epsilon": 0.15, "block_size": 1
     ("change", "message"),
     [
         ({"epsilon": 8}, r"did you mean 8/255\?"),
-        ({"norm": "l2"}, "only linf"),
+        ({"norm": "l1"}, "no norm .l1."),
         ({"attacks": "pgd20,autoatack"}, "did you mean 'autoattack'"),
         ({"engine": "fast"}, "no audit engine 'fast'"),
         ({"limit": 0}, "limit is 0"),

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from faal import losses
+from faal.config import Threat
 from faal.data import InMemory, Split
 from faal.engine.numerics import Numerics
 from faal.intermediate.class_rule import Look
@@ -28,7 +29,7 @@ SPLIT = Split(InMemory(MEANS[:, None, None, None].expand(-1, 1, 8, 8).clone()), 
 
 
 def look(look: Look, **other: object) -> object:
-    arguments = {"num_classes": 2, "epsilon": 0.099, "seed": 1, "numerics": CPU} | other
+    arguments = {"num_classes": 2, "threat": Threat(epsilon=0.099), "seed": 1, "numerics": CPU} | other
     return see(Brightness(), SPLIT, look, **arguments)
 
 
@@ -59,8 +60,8 @@ def test_shrinking_the_true_logit_turns_close_answers() -> None:
     """With the logits z and -z, taking thrice its size off the true one leaves nobody right."""
     nothing = Look(part="train", loss="ce", steps=0)
     plain, shrunk = (
-        look(nothing, epsilon=1e-6),
-        look(Look(part="train", loss="ce", steps=0, shrink=3.0), epsilon=1e-6),
+        look(nothing, threat=Threat(epsilon=1e-6)),
+        look(Look(part="train", loss="ce", steps=0, shrink=3.0), threat=Threat(epsilon=1e-6)),
     )
     assert plain.confusion.tolist() == [[3, 1], [0, 3]]
     assert shrunk.confusion.tolist() == [[0, 4], [3, 0]]
@@ -68,7 +69,7 @@ def test_shrinking_the_true_logit_turns_close_answers() -> None:
 
 def test_independent_of_the_batch_and_restores_the_mode() -> None:
     net = build_model(Architecture(model="small", num_classes=3, channels=1, width=4), seed=1).train()
-    arguments = {"num_classes": 3, "epsilon": 0.1, "seed": 1, "numerics": CPU}
+    arguments = {"num_classes": 3, "threat": Threat(epsilon=0.1), "seed": 1, "numerics": CPU}
     found = [see(net, toy_split([20, 20, 20]), CW, batch_size=size, **arguments) for size in (60, 7)]
     assert torch.equal(found[0].robust_error, found[1].robust_error)
     torch.testing.assert_close(found[0].cross_entropy, found[1].cross_entropy)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from faal.audit.autoattack import StandardEnsemble
+from faal.config import Threat
 from faal.errors import unknown
 from faal.inner.pgd import pgd
 
@@ -25,8 +26,8 @@ class Attack(Protocol):
     @property
     def name(self) -> str: ...
 
-    def parameters(self, *, epsilon: float, num_classes: int) -> dict[str, Any]:
-        """What it does at this epsilon and number of classes, for the record."""
+    def parameters(self, *, threat: Threat, num_classes: int) -> dict[str, Any]:
+        """What it does in this ball and number of classes, for the record."""
 
     def caveats(self, *, num_classes: int) -> tuple[str, ...]:
         """Sentences that belong beside its figures."""
@@ -38,7 +39,7 @@ class Attack(Protocol):
         labels: Tensor,
         *,
         standing: Tensor,
-        epsilon: float,
+        threat: Threat,
         seed: int,
         num_classes: int,
         warn: Callable[[str], None],
@@ -51,7 +52,7 @@ class Attack(Protocol):
             labels: (B,) int64.
             standing: (B,) bool, the samples to attack. The others come back as they are; they are here so that the
                 random numbers of a sample depend on its place in the block and on nothing else.
-            epsilon: radius of the L-infinity ball, in units of [0, 1].
+            threat: the ball to stay in.
             seed: the block's seed; the only source of randomness.
             num_classes: width of the model's output.
             warn: takes sentences about signs of misuse.
@@ -71,11 +72,11 @@ class GradientAttack:
     steps: int
     restarts: int = 1
 
-    def parameters(self, *, epsilon: float, num_classes: int) -> dict[str, Any]:
+    def parameters(self, *, threat: Threat, num_classes: int) -> dict[str, Any]:
         return {
             "loss": self.loss,
             "steps": self.steps,
-            "step_size": epsilon / 4,
+            "step_size": threat.epsilon / 4,
             "start": "uniform",
             "restarts": self.restarts,
             "keep_success": True,
@@ -91,7 +92,7 @@ class GradientAttack:
         labels: Tensor,
         *,
         standing: Tensor,
-        epsilon: float,
+        threat: Threat,
         seed: int,
         num_classes: int,
         warn: Callable[[str], None],
@@ -110,8 +111,9 @@ class GradientAttack:
                 model,
                 images[standing],
                 labels[standing],
-                epsilon=epsilon,
-                step_size=epsilon / 4,
+                epsilon=threat.epsilon,
+                step_size=threat.epsilon / 4,
+                norm=threat.norm,
                 steps=self.steps,
                 loss=self.loss,
                 noise=noise[standing],

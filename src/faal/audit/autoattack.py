@@ -13,6 +13,11 @@ from pyautoattack import checks
 from torch import Tensor, nn
 
 from faal.audit.conditions import kept_generators
+from faal.config import Threat
+from faal.errors import InputError
+
+NORMS = {"linf": "Linf", "l2": "L2"}
+"""As pyautoattack spells them."""
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
 UNTARGETED = ("apgd-ce", "fab", "square")
@@ -25,14 +30,14 @@ def members(num_classes: int) -> tuple[str, ...]:
 
 
 def ensemble(
-    model: nn.Module, *, epsilon: float, seed: int, num_classes: int, device: torch.device
+    model: nn.Module, *, threat: Threat, seed: int, num_classes: int, device: torch.device
 ) -> pyautoattack.AutoAttack:
     """pyautoattack's object for one block, as anybody would set it up by hand.
 
     From 4 classes up version `standard` with min(9, C - 1) target classes; below, its untargeted members with the
     standard's number of restarts.
     """
-    common = {"eps": epsilon, "norm": "Linf", "seed": seed, "device": device}
+    common = {"eps": threat.epsilon, "norm": NORMS[threat.norm], "seed": seed, "device": device}
     if num_classes >= 4:
         auto = pyautoattack.AutoAttack(model, version="standard", **common)
         auto.apgd_targeted.n_target_classes = auto.fab.n_target_classes = min(9, num_classes - 1)
@@ -42,13 +47,17 @@ def ensemble(
     return auto
 
 
+SMALLEST = 5
+"""Square's start in L2 cuts each side into five."""
+
+
 @dataclass(frozen=True)
 class StandardEnsemble:
     """AutoAttack's standard ensemble. The batch is the block: its members draw their numbers batch by batch."""
 
     name: str = "autoattack"
 
-    def parameters(self, *, epsilon: float, num_classes: int) -> dict[str, Any]:
+    def parameters(self, *, threat: Threat, num_classes: int) -> dict[str, Any]:
         found: dict[str, Any] = {
             "version": "standard" if num_classes >= 4 else "untargeted",
             "attacks": list(members(num_classes)),
@@ -72,16 +81,21 @@ class StandardEnsemble:
         labels: Tensor,
         *,
         standing: Tensor,
-        epsilon: float,
+        threat: Threat,
         seed: int,
         num_classes: int,
         warn: Callable[[str], None],
     ) -> Tensor:
+        if threat.norm == "l2" and min(images.shape[2:]) < SMALLEST:
+            raise InputError(
+                f"AutoAttack in L2 needs images of at least {SMALLEST} pixels a side, not {tuple(images.shape[2:])}; "
+                "leave it out, or audit in L-infinity"
+            )
         adversarial = images.clone()
         if not standing.any():
             return adversarial
         with _heard(warn), kept_generators():
-            auto = ensemble(model, epsilon=epsilon, seed=seed, num_classes=num_classes, device=images.device)
+            auto = ensemble(model, threat=threat, seed=seed, num_classes=num_classes, device=images.device)
             adversarial[standing], _ = auto.run_standard_evaluation(
                 images[standing], labels[standing], batch_size=len(images)
             )

@@ -8,7 +8,7 @@ killed audit goes on at the next block and never takes up one of another model.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from faal.audit.attacks import CLEAN, Attack
 from faal.audit.examples import Examples
 from faal.audit.judge import AttackVerdict, CleanVerdict, judge_attack, judge_clean
 from faal.audit.verdicts import read_arrays, write_arrays
+from faal.config import Threat
 from faal.engine.seeds import derive_seed
 from faal.errors import InputError
 
@@ -47,7 +48,7 @@ class Subject:
         labels: (N,) int64 on the CPU, of the samples to audit.
         index: (N,) int64 on the CPU, their places in `images`.
         device: where the model lives.
-        epsilon: radius of the L-infinity ball.
+        threat: the ball that attacks stay in.
         seed: the audit's seed.
         block_size: samples per block; the last block may be shorter.
         key: digest of the model and of what its owner says about it.
@@ -58,7 +59,7 @@ class Subject:
     labels: Tensor
     index: Tensor
     device: torch.device
-    epsilon: float
+    threat: Threat
     seed: int
     block_size: int
     key: str
@@ -139,7 +140,7 @@ def attack_blocks(
                 subject.index[rows],
                 clean[block],
                 attack,
-                epsilon=subject.epsilon,
+                threat=subject.threat,
                 seed=block_seed(subject.seed, block),
             )
             if path:
@@ -174,10 +175,10 @@ def _digest(subject: Subject, attack: Attack, block: int, clean: CleanVerdict) -
         "clean": clean.predicted.tolist(),
         "labels": subject.labels[rows].tolist(),
         "index": subject.index[rows].tolist(),
-        "epsilon": subject.epsilon,
+        **asdict(subject.threat),
         "seed": block_seed(subject.seed, block),
         "attack": attack.name,
-        "parameters": attack.parameters(epsilon=subject.epsilon, num_classes=clean.num_classes),
+        "parameters": attack.parameters(threat=subject.threat, num_classes=clean.num_classes),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

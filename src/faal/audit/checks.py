@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from faal.config import check_epsilon
 from faal.errors import InputError, unknown
 
 ENGINES = ("reference",)
@@ -19,13 +18,6 @@ ENGINES = ("reference",)
 
 FEW = 30
 """Samples below which a class's accuracy is hardly more than its interval."""
-
-
-def check_threat(norm: str, epsilon: float) -> None:
-    """That the threat model is one that can be audited: L-infinity, 0 < epsilon <= 1."""
-    if norm != "linf":
-        raise InputError(f"the norm {norm!r} is not available in an audit: only linf is")
-    check_epsilon(epsilon)
 
 
 def check_settings(*, block_size: int, batch_size: int | None, limit: int | None, level: float, engine: str) -> None:

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from faal.audit.attacks import Attack
 from faal.audit.checks import check_images, check_logits, look_like_probabilities
 from faal.audit.examples import Examples, as_bytes, spread
+from faal.config import Threat
 from faal.errors import InputError
+from faal.inner.norms import NORMS
 
 SLACK = 1e-6
-"""How far float32 arithmetic may carry an image out of its ball before it no longer counts."""
+"""How far float32 arithmetic may carry each pixel out of the ball before the image no longer counts."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,7 +91,7 @@ def judge_attack(
     clean: CleanVerdict,
     attack: Attack,
     *,
-    epsilon: float,
+    threat: Threat,
     seed: int,
 ) -> AttackVerdict:
     """Attack the samples of a block that are correct as they are, and confirm what the attack brings.
@@ -104,7 +106,7 @@ def judge_attack(
         index: (B,) int64 on the CPU, the samples' places in the data.
         clean: the verdict on the clean block.
         attack: what to attack with.
-        epsilon: radius of the L-infinity ball.
+        threat: the ball that it stays in.
         seed: the block's seed.
     """
     start = time.perf_counter()
@@ -116,14 +118,14 @@ def judge_attack(
         images,
         labels,
         standing=standing,
-        epsilon=epsilon,
+        threat=threat,
         seed=seed,
         num_classes=clean.num_classes,
         warn=warnings.append,
     ).detach()
     with torch.no_grad():
         logits = model(adversarial)
-    inside = _inside(adversarial, images, epsilon)
+    inside = _inside(adversarial, images, threat)
     finite = logits.isfinite().all(dim=1)
     turned = standing & inside & finite & (logits.argmax(dim=1) != labels)
     predicted = torch.where(turned, logits.argmax(dim=1), before)
@@ -152,10 +154,11 @@ def judge_attack(
     )
 
 
-def _inside(adversarial: Tensor, images: Tensor, epsilon: float) -> Tensor:
+def _inside(adversarial: Tensor, images: Tensor, threat: Threat) -> Tensor:
     """(B,) bool: within epsilon of the original, and within [0, 1]. False for NaN."""
-    near = (adversarial - images).abs() <= epsilon + SLACK
-    return (near & (adversarial >= 0) & (adversarial <= 1)).flatten(1).all(dim=1)
+    distance = NORMS[threat.norm].distance
+    near = distance(adversarial, images) <= threat.epsilon + distance(images + SLACK, images)
+    return near & ((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(dim=1)
 
 
 def _sha256(image: NDArray[np.float32]) -> bytes:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from faal.audit.attacks import CLEAN, attacks_named
 from faal.audit.blocks import Progress, Source, Subject, attack_blocks, clean_blocks
-from faal.audit.checks import check_labels, check_model, check_settings, check_threat, remarks
+from faal.audit.checks import check_labels, check_model, check_settings, remarks
 from faal.audit.conditions import exact_float32, kept_generators
 from faal.audit.findings import fingerprint, investigate, survey
 from faal.audit.folder import blocks_of, claim, earlier_attacks, refuse_another
@@ -23,6 +24,7 @@ from faal.audit.pieces import Pieces
 from faal.audit.result import AuditResult
 from faal.audit.summary import figures
 from faal.audit.verdicts import ALL, Verdicts, with_all
+from faal.config import Threat
 from faal.data.checks import as_labels
 from faal.data.images import InMemory
 from faal.engine import processes
@@ -66,7 +68,7 @@ def audit(
         classes: the C classes' names; by default their numbers.
         attacks: `clean` (always first, asked for or not), `pgd20`, `cw20` or another number of steps, `autoattack`.
         epsilon: radius of the ball, in units of [0, 1].
-        norm: the ball's norm; `linf`.
+        norm: the ball's norm, `linf` or `l2`.
         seed: the only source of randomness. Verdicts depend on it and on `block_size`, but neither on a memory limit
             nor on the number of processes.
         block_size: samples per block.
@@ -88,7 +90,7 @@ def audit(
     Raises:
         InputError: the input is wrong; the message says what, where and what to do.
     """
-    check_threat(norm, epsilon)
+    threat = Threat(norm, epsilon)
     check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=level, engine=engine)
     chosen = attacks_named(attacks)
     check_model(model)
@@ -96,8 +98,8 @@ def audit(
     source = _source(images)
     width = None if classes is None else len(classes)
     told = {"name": type(model).__name__, **_plain(model_record)}
-    subject = _subject(model, source, labels, width, epsilon, seed, block_size, batch_size, limit, told)
-    record = _record(subject, told, norm, data_record)
+    subject = _subject(model, source, labels, width, threat, seed, block_size, batch_size, limit, told)
+    record = _record(subject, told, data_record)
     if len(set(processes.gather_objects(subject.key))) > 1:
         raise InputError("the processes hold different weights; give all of them the same before the audit")
 
@@ -124,7 +126,7 @@ def audit(
     )
     parameters: dict[str, dict[str, Any]] = {CLEAN: {}, ALL: {"attacks": list(found.predicted)}}
     for attack in chosen:
-        parameters[attack.name] = attack.parameters(epsilon=subject.epsilon, num_classes=found.num_classes)
+        parameters[attack.name] = attack.parameters(threat=subject.threat, num_classes=found.num_classes)
     result = AuditResult(
         **{**record, "data": {**record["data"], "classes": names}},
         engine=engine,
@@ -163,6 +165,7 @@ def audit_share(
     out: Path | str,
     attacks: str | Iterable[str] = ("clean", "pgd20", "cw20"),
     epsilon: float = 8 / 255,
+    norm: str = "linf",
     seed: int = 0,
     block_size: int = 250,
     batch_size: int | None = None,
@@ -174,13 +177,13 @@ def audit_share(
     For processes or machines that share a folder and nothing else. Once all shares are done, `audit` with the same
     arguments and the same `out` finds every block finished and only counts. The arguments are those of `audit`.
     """
-    check_threat("linf", epsilon)
+    threat = Threat(norm, epsilon)
     check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=0.95, engine="reference")
     chosen = attacks_named(attacks)
     check_model(model)
     told = {"name": type(model).__name__, **_plain(model_record)}
-    subject = _subject(model, _source(images), labels, None, epsilon, seed, block_size, batch_size, limit, told)
-    refuse_another(Path(out), _record(subject, told, "linf", None))
+    subject = _subject(model, _source(images), labels, None, threat, seed, block_size, batch_size, limit, told)
+    refuse_another(Path(out), _record(subject, told, None))
     with attacked(model), exact_float32(subject.device), kept_generators():
         clean = clean_blocks(subject, rank=rank, world_size=world_size)
         claim(out)
@@ -193,7 +196,7 @@ def _subject(
     source: Source,
     labels: Tensor | ArrayLike,
     width: int | None,
-    epsilon: float,
+    threat: Threat,
     seed: int,
     block_size: int,
     batch_size: int | None,
@@ -210,19 +213,19 @@ def _subject(
         labels=label[index],
         index=index,
         device=next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu")),
-        epsilon=float(epsilon),
+        threat=threat,
         seed=seed,
         block_size=block_size,
         key=_digest(model, told),
     )
 
 
-def _record(subject: Subject, told: Mapping[str, Any], norm: str, data: Mapping[str, Any] | None) -> dict[str, Any]:
+def _record(subject: Subject, told: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:
     """Who and what is audited, as `audit.json` has it; the classes and the fingerprint are not known yet."""
     return {
         "model": {**told, "digest": subject.key},
         "data": {"name": None, "split": None, **_plain(data), "n": len(subject.index)},
-        "threat": {"norm": norm, "epsilon": subject.epsilon},
+        "threat": asdict(subject.threat),
         "seed": subject.seed,
         "block_size": subject.block_size,
     }

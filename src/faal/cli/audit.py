@@ -21,7 +21,7 @@ def audit(
     epsilon: Annotated[
         str | None, Parameter(help="Radius of the ball, such as 8/255; what the network was trained at if unset.")
     ] = None,
-    norm: Annotated[str, Parameter(help="The norm of the ball: linf.")] = "linf",
+    norm: Annotated[str, Parameter(help="The norm of the ball: linf or l2.")] = "linf",
     limit: Annotated[int | None, Parameter(help="Audit so many test images only, drawn with the seed.")] = None,
     seed: Seed = 0,
     engine: Annotated[str, Parameter(help="How attacks are computed: reference (float32 throughout).")] = "reference",

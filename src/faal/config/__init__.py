@@ -1,13 +1,14 @@
 """What decides how a network is trained: recipes, schedules, the files that hold them."""
 
 from faal.config.recipe import Recipe
-from faal.config.schedule import Schedule, check_epsilon, epoch_of, number, parse_epsilon, truth
+from faal.config.schedule import Schedule, epoch_of, number, truth
 from faal.config.shipped import load_recipe, recipe_names
+from faal.config.threat import Threat, parse_epsilon
 
 __all__ = [
     "Recipe",
     "Schedule",
-    "check_epsilon",
+    "Threat",
     "epoch_of",
     "load_recipe",
     "number",

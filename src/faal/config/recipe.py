@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from faal.config.schedule import Schedule, check_epsilon, number, truth
+from faal.config.schedule import Schedule, number, truth
+from faal.config.threat import LARGEST, Threat
 from faal.errors import InputError, unknown
 
 
@@ -38,7 +39,8 @@ class Recipe:
     crop: int = _setting(4, "Random crop: pixels of zero padding on each side; 0 for none.")
     flip: bool = _setting(True, "Random horizontal flip.")
 
-    epsilon: float = _setting(8 / 255, "Radius of the L-infinity ball, in units of images in [0, 1]; reads 8/255.")
+    norm: str = _setting("linf", "The norm of the ball that attacks stay in: linf or l2.")
+    epsilon: float = _setting(8 / 255, "Radius of the ball, in units of images in [0, 1]; reads 8/255.")
     step_size: float = _setting(2 / 255, "Length of one attack step, in the same units.")
     steps: int = _setting(10, "Attack steps in training.")
 
@@ -104,7 +106,7 @@ class Recipe:
             "momentum": (0, 1),
             "weight_decay": (0, math.inf),
             "crop": (0, 64),
-            "step_size": (0, 1),
+            "step_size": (0, LARGEST[self.threat.norm]),
             "steps": (0, math.inf),
             "beta": (0, math.inf),
             "smoothing": (0, 0.999999),
@@ -122,10 +124,14 @@ class Recipe:
             raise InputError("nesterov needs a momentum above 0; set one, or nesterov to false")
         if not re.fullmatch(r"(pgd|cw)[1-9]\d{0,4}", self.select_attack):
             raise InputError(f"select_attack is pgdK or cwK, of K steps, such as cw10, not {self.select_attack!r}")
-        check_epsilon(self.epsilon)
         for name in ("lr", "tau", "awp_gamma"):
             if min(getattr(self, name).values) < 0:
                 raise InputError(f"{name} is never negative, but the recipe has {getattr(self, name).plain()}")
+
+    @property
+    def threat(self) -> Threat:
+        """What attacks in training may do."""
+        return Threat(self.norm, self.epsilon)
 
     @property
     def averaging_starts(self) -> float:

@@ -93,23 +93,3 @@ def _as_written(start: float) -> str:
     """A start as a short fraction where it is one, so that 1/3 does not become 0.3333333333333333."""
     fraction = Fraction(start).limit_denominator(1000)
     return str(fraction) if float(fraction) == start else repr(start)
-
-
-def parse_epsilon(text: str) -> float:
-    """A radius as it is written on the command line, such as `8/255`. Raises InputError."""
-    try:
-        epsilon = number(text)
-    except (ValueError, ZeroDivisionError):
-        raise InputError(f"--epsilon is a number in units of images in [0, 1], such as 8/255, not {text!r}") from None
-    check_epsilon(epsilon)
-    return epsilon
-
-
-def check_epsilon(epsilon: float) -> None:
-    """Refuse a radius that is none, or that is written in pixel levels."""
-    if epsilon > 1:
-        raise InputError(
-            f"epsilon {epsilon:g} is larger than the whole range of images in [0, 1]; did you mean {epsilon:g}/255?"
-        )
-    if not epsilon > 0:
-        raise InputError(f"epsilon is the radius of a ball and larger than 0, not {epsilon:g}")

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from faal.inner.modes import attacked
-from faal.inner.pgd import LOSSES, STARTS, Budget, climb, full_precision
+from faal.inner.norms import NORMS, Budget
+from faal.inner.pgd import LOSSES, STARTS, climb, full_precision
 
 
 class Crossing(NamedTuple):
@@ -29,18 +30,19 @@ def crossing(
     steps: int,
     loss: str,
     start: str,
+    norm: str = "linf",
     noise: Tensor,
     training: bool = False,
 ) -> Crossing:
     """Follow projected gradient ascent and stop each sample soon after it is misclassified. Arguments as for `pgd`."""
-    images = images.detach()
+    images, ball = images.detach(), NORMS[norm]
     with attacked(model, training=training), torch.enable_grad():
         ascent = LOSSES[loss](model, images)
-        here = before = STARTS[start](images, epsilon, noise)
+        here = before = STARTS[start](images, epsilon, noise, ball)
         beyond = torch.zeros_like(labels, dtype=torch.bool)
         for step in range(steps):
             with full_precision(images, wanted=step == 0 and loss == "kl"):
-                moved, logits = climb(model, ascent, here, images, labels, epsilon, step_size)
+                moved, logits = climb(model, ascent, here, images, labels, epsilon, step_size, ball)
             right = logits.argmax(dim=1) == labels
             # A sample that was found misclassified has had its one step more and stays.
             before = torch.where(_wide(right & ~beyond), here, before)

@@ -1,7 +1,7 @@
-"""Projected gradient ascent: a loop over four small functions, start, loss, step and projection.
+"""Projected gradient ascent: a loop over a start, a loss and a step.
 
 Images are (B, channels, H, W) in [0, 1]; epsilon and step size are in the same units, a number for all samples or (B,).
-L-infinity throughout.
+The norms with their steps and projections are in `norms.py`.
 """
 
 from collections.abc import Callable
@@ -12,38 +12,30 @@ from torch import Tensor, nn
 
 from faal import losses
 from faal.inner.modes import attacked
-
-Budget = float | Tensor
-"""An epsilon or a step size: one for all, or one per sample (B,)."""
+from faal.inner.norms import NORMS, Budget, Norm
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits (B, C), labels (B,)) -> (B,), what the attack maximises."""
 
-
-def per_sample(value: Budget, like: Tensor) -> Budget:
-    """A budget shaped so that it broadcasts over images."""
-    return value.to(like.dtype).view(-1, 1, 1, 1) if isinstance(value, Tensor) else value
-
-
 # --- start -----------------------------------------------------------------------------------------------------------
 
 
-def uniform_start(images: Tensor, epsilon: Budget, noise: Tensor) -> Tensor:
-    """x + U(-eps, eps) within [0, 1]. `noise` is uniform in [0, 1), of the images' shape."""
-    return (images + (2 * noise - 1) * per_sample(epsilon, images)).clamp(0, 1)
+def uniform_start(images: Tensor, epsilon: Budget, noise: Tensor, ball: Norm) -> Tensor:
+    """A random point of the ball, within [0, 1]. `noise` is uniform in [0, 1), of the images' shape."""
+    return ball.start(images, epsilon, noise)
 
 
-def gaussian_start(images: Tensor, epsilon: Budget, noise: Tensor) -> Tensor:
+def gaussian_start(images: Tensor, epsilon: Budget, noise: Tensor, ball: Norm) -> Tensor:
     """x + 0.001 N(0, 1), not clipped: TRADES' start, which only has to leave the flat spot of KL at x itself."""
     return images + 1e-3 * noise
 
 
-def zero_start(images: Tensor, epsilon: Budget, noise: Tensor) -> Tensor:
+def zero_start(images: Tensor, epsilon: Budget, noise: Tensor, ball: Norm) -> Tensor:
     """x itself (Algorithm 1 as printed)."""
     return images.clone()
 
 
-STARTS: dict[str, Callable[[Tensor, Budget, Tensor], Tensor]] = {
+STARTS: dict[str, Callable[[Tensor, Budget, Tensor, Norm], Tensor]] = {
     "uniform": uniform_start,
     "gaussian": gaussian_start,
     "zero": zero_start,
@@ -77,22 +69,18 @@ def full_precision(images: Tensor, wanted: bool = True) -> AbstractContextManage
 
 LOSSES: dict[str, Callable[[nn.Module, Tensor], Loss]] = {"ce": ce_loss, "cw": cw_loss, "kl": kl_loss}
 
-# --- step and projection ---------------------------------------------------------------------------------------------
-
-
-def sign_step(images: Tensor, gradient: Tensor, step_size: Budget) -> Tensor:
-    """One step of steepest ascent in L-infinity."""
-    return images + per_sample(step_size, images) * gradient.sign()
-
-
-def project(images: Tensor, centre: Tensor, epsilon: Budget) -> Tensor:
-    """The nearest point within epsilon of `centre` and within [0, 1]."""
-    radius = per_sample(epsilon, centre)
-    return torch.minimum(torch.maximum(images, centre - radius), centre + radius).clamp(0, 1)
+# --- step ------------------------------------------------------------------------------------------------------------
 
 
 def climb(
-    model: nn.Module, ascent: Loss, here: Tensor, images: Tensor, labels: Tensor, epsilon: Budget, step_size: Budget
+    model: nn.Module,
+    ascent: Loss,
+    here: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: Budget,
+    step_size: Budget,
+    ball: Norm,
 ) -> tuple[Tensor, Tensor]:
     """One step up from `here`: the next point within epsilon of `images`, and the logits (B, C) at this one.
 
@@ -103,7 +91,8 @@ def climb(
     logits = model(here)
     (gradient,) = torch.autograd.grad(ascent(logits, labels).sum(), here)
     with torch.no_grad():
-        return project(sign_step(here, gradient, step_size), images, epsilon), logits.detach()
+        moved = ball.step(here, gradient, step_size)
+        return ball.project(moved, images, epsilon), logits.detach()
 
 
 # --- loop ------------------------------------------------------------------------------------------------------------
@@ -119,6 +108,7 @@ def pgd(
     steps: int,
     loss: str = "ce",
     start: str = "uniform",
+    norm: str = "linf",
     noise: Tensor | None = None,
     keep_success: bool = False,
     training: bool = False,
@@ -129,11 +119,12 @@ def pgd(
         model: the network; held in evaluation mode with frozen weights while it is attacked, and restored exactly.
         images: (B, channels, H, W) in [0, 1].
         labels: (B,) int64.
-        epsilon: radius of the L-infinity ball, a number or (B,).
+        epsilon: radius of the ball, a number or (B,).
         step_size: length of one step, a number or (B,).
         steps: number of gradient steps.
         loss: what is maximised: `ce`, `kl` or `cw`.
         start: `uniform`, `gaussian` or `zero`.
+        norm: of the ball, `linf` or `l2`.
         noise: of the images' shape, for the start: uniform in [0, 1) or standard normal. Not needed for a zero start.
         keep_success: a sample that is misclassified no longer moves, so that any iterate's success counts (evaluation).
         training: attack in training mode (see `attacked`).
@@ -142,17 +133,17 @@ def pgd(
         (B, channels, H, W) in [0, 1], within epsilon of `images`, detached. With `steps` = 0 it is the start itself,
         which for `gaussian` is not clipped.
     """
-    images = images.detach()
+    images, ball = images.detach(), NORMS[norm]
     if noise is None:
         if start != "zero":
             raise ValueError(f"a {start} start needs noise of the images' shape")
         noise = images
     with attacked(model, training=training), torch.enable_grad():
         ascent = LOSSES[loss](model, images)
-        adversarial = STARTS[start](images, epsilon, noise)
+        adversarial = STARTS[start](images, epsilon, noise, ball)
         for step in range(steps):
             with full_precision(images, wanted=step == 0 and loss == "kl"):
-                moved, logits = climb(model, ascent, adversarial, images, labels, epsilon, step_size)
+                moved, logits = climb(model, ascent, adversarial, images, labels, epsilon, step_size, ball)
             if keep_success:
                 fooled = (logits.argmax(dim=1) != labels).view(-1, 1, 1, 1)
                 moved = torch.where(fooled, adversarial, moved)

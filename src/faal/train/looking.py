@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from faal import losses
+from faal.config import Threat
 from faal.data import Split
 from faal.engine import processes, seeds
 from faal.engine.numerics import Numerics
@@ -24,7 +25,7 @@ def see(
     look: Look,
     *,
     num_classes: int,
-    epsilon: float,
+    threat: Threat,
     seed: int,
     numerics: Numerics,
     batch_size: int = BATCH,
@@ -36,7 +37,7 @@ def see(
         split: the images, on the device or streaming to it.
         look: the attack.
         num_classes: C.
-        epsilon: radius of the L-infinity ball.
+        threat: what the attack may do.
         seed: the run's seed.
         numerics: the arithmetic of training: this is no verdict.
         batch_size: images per forward.
@@ -57,11 +58,12 @@ def see(
                 net,
                 images,
                 labels,
-                epsilon=epsilon,
-                step_size=epsilon / 4,
+                epsilon=threat.epsilon,
+                step_size=threat.epsilon / 4,
                 steps=look.steps,
                 loss=look.loss,
                 start=look.start,
+                norm=threat.norm,
                 noise=noise.view_as(images),
                 # An attack on the answer stops at its first success; one on the divergence goes to the end.
                 keep_success=look.loss != "kl",

@@ -177,7 +177,7 @@ class _Run:
             split,
             look,
             num_classes=len(self.classes),
-            epsilon=self.recipe.epsilon,
+            threat=self.recipe.threat,
             seed=self.seed,
             numerics=self.learner.numerics,
         )

@@ -151,8 +151,8 @@ class _Timed:
         """A look at the network."""
         learner = self.learner
         return see(
-            learner.net, self.withheld, look, num_classes=learner.num_classes, epsilon=learner.recipe.epsilon,
-            seed=0, numerics=learner.numerics,
+            learner.net, self.withheld, look, num_classes=learner.num_classes, threat=learner.recipe.threat, seed=0,
+            numerics=learner.numerics,
         )  # fmt: skip
 
     def step(self, *, counts: bool) -> None:

@@ -1,0 +1,41 @@
+"""The threat model: the ball around an image from which the attacker picks."""
+
+from dataclasses import dataclass
+
+from faal.config.schedule import number
+from faal.errors import InputError, unknown
+
+LARGEST = {"linf": 1.0, "l2": 16.0}
+"""For each norm the largest radius that can be meant in units of images in [0, 1]; beyond it stand pixel levels."""
+
+
+@dataclass(frozen=True)
+class Threat:
+    """A ball: its norm, `linf` or `l2`, and its radius epsilon in units of images in [0, 1].
+
+    Raises:
+        InputError: there is no such norm, or the radius is none or written in pixel levels.
+    """
+
+    norm: str = "linf"
+    epsilon: float = 8 / 255
+
+    def __post_init__(self) -> None:
+        if self.norm not in LARGEST:
+            raise unknown("norm", self.norm, LARGEST, see="`faal audit --help`")
+        if self.epsilon > LARGEST[self.norm]:
+            large = "the whole range" if self.norm == "linf" else "any change that is worth an attack"
+            raise InputError(
+                f"epsilon {self.epsilon:g} is larger than {large} of images in [0, 1]; "
+                f"did you mean {self.epsilon:g}/255?"
+            )
+        if not self.epsilon > 0:
+            raise InputError(f"epsilon is the radius of a ball and larger than 0, not {self.epsilon:g}")
+
+
+def parse_epsilon(text: str) -> float:
+    """A radius as it is written on the command line, such as `8/255`. Raises InputError."""
+    try:
+        return number(text)
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f"--epsilon is a number in units of images in [0, 1], such as 8/255, not {text!r}") from None

@@ -1,0 +1,99 @@
+"""The balls that an attack stays in: for each norm a random start, the steepest step, the projection and the distance.
+
+Images are (B, channels, H, W) in [0, 1]. Epsilon and step size are in the same units, a number for all samples or (B,).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Budget = float | Tensor
+"""An epsilon or a step size: one for all, or one per sample (B,)."""
+
+TINY = 1e-12
+"""Below this a gradient has no direction: the sample stays where it is."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A norm, and what follows from it."""
+
+    start: Callable[[Tensor, Budget, Tensor], Tensor]
+    """(images, epsilon, noise) -> a random point of the ball, within [0, 1]; `noise` is uniform in [0, 1), of the
+    images' shape."""
+    step: Callable[[Tensor, Tensor, Budget], Tensor]
+    """(images, gradient, step size) -> one step of steepest ascent."""
+    project: Callable[[Tensor, Tensor, Budget], Tensor]
+    """(images, centre, epsilon) -> a point within epsilon of `centre`, itself in [0, 1], and within [0, 1]."""
+    distance: Callable[[Tensor, Tensor], Tensor]
+    """(images, centre) -> (B,)."""
+
+
+def per_sample(value: Budget, like: Tensor) -> Budget:
+    """A budget shaped so that it broadcasts over images."""
+    return value.to(like.dtype).view(-1, 1, 1, 1) if isinstance(value, Tensor) else value
+
+
+# --- L-infinity ------------------------------------------------------------------------------------------------------
+
+
+def uniform_start(images: Tensor, epsilon: Budget, noise: Tensor) -> Tensor:
+    """x + U(-eps, eps)."""
+    return (images + (2 * noise - 1) * per_sample(epsilon, images)).clamp(0, 1)
+
+
+def sign_step(images: Tensor, gradient: Tensor, step_size: Budget) -> Tensor:
+    """Every pixel moves by the whole step."""
+    return images + per_sample(step_size, images) * gradient.sign()
+
+
+def project(images: Tensor, centre: Tensor, epsilon: Budget) -> Tensor:
+    """The nearest point within epsilon of `centre` and within [0, 1]."""
+    radius = per_sample(epsilon, centre)
+    return torch.minimum(torch.maximum(images, centre - radius), centre + radius).clamp(0, 1)
+
+
+def largest_change(images: Tensor, centre: Tensor) -> Tensor:
+    """The pixel that moved furthest."""
+    return (images - centre).abs().flatten(1).amax(dim=1)
+
+
+# --- L2 --------------------------------------------------------------------------------------------------------------
+
+
+def length(values: Tensor) -> Tensor:
+    """(B, 1, 1, 1), the Euclidean length of each sample."""
+    lengths: Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1)
+    return lengths.view(-1, 1, 1, 1)
+
+
+def sphere_start(images: Tensor, epsilon: Budget, noise: Tensor) -> Tensor:
+    """x + eps times a uniform direction: in as many dimensions as an image has, a ball's volume lies at its surface."""
+    # The inverse error function makes uniform numbers normal ones, whose direction is uniform; at -1 it is infinite.
+    direction = torch.erfinv(2 * noise.clamp_min(2**-25) - 1)
+    return (images + per_sample(epsilon, images) * direction / length(direction).clamp_min(TINY)).clamp(0, 1)
+
+
+def gradient_step(images: Tensor, gradient: Tensor, step_size: Budget) -> Tensor:
+    """Along the gradient, by the whole step."""
+    return images + per_sample(step_size, images) * gradient / length(gradient).clamp_min(TINY)
+
+
+def shrink(images: Tensor, centre: Tensor, epsilon: Budget) -> Tensor:
+    """Back along the ray to the ball, then to [0, 1], which leads no further away from a centre that lies in it."""
+    change = images - centre
+    factor = (per_sample(epsilon, centre) / length(change).clamp_min(TINY)).clamp(max=1)
+    return (centre + factor * change).clamp(0, 1)
+
+
+def euclidean(images: Tensor, centre: Tensor) -> Tensor:
+    """The length of the change."""
+    return length(images - centre).flatten()
+
+
+NORMS = {
+    "linf": Norm(start=uniform_start, step=sign_step, project=project, distance=largest_change),
+    "l2": Norm(start=sphere_start, step=gradient_step, project=shrink, distance=euclidean),
+}

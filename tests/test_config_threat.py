@@ -1,0 +1,51 @@
+"""The threat model, and how its radius is read."""
+
+import pytest
+
+from faal.config import Recipe, Threat, number, parse_epsilon
+from faal.errors import InputError
+
+
+def test_reads_fractions() -> None:
+    assert parse_epsilon("8/255") == 8 / 255
+
+
+@pytest.mark.parametrize("text", ["eight", "", "8/0"])
+def test_refuses_what_is_no_number(text: str) -> None:
+    with pytest.raises(InputError, match="epsilon"):
+        parse_epsilon(text)
+
+
+def test_pixel_levels_are_noticed() -> None:
+    with pytest.raises(InputError, match=r"epsilon 8 is larger than .*did you mean 8/255\?"):
+        Threat("linf", 8)
+    with pytest.raises(InputError, match=r"epsilon 128 is larger than .*did you mean 128/255\?"):
+        Threat("l2", 128)
+    with pytest.raises(InputError, match=r"test: epsilon 8 is larger than .*did you mean 8/255\?"):
+        Recipe().replace({"epsilon": 8}, source="test")
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1 / 255, float("nan")])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_refuses_what_is_no_radius(norm: str, epsilon: float) -> None:
+    with pytest.raises(InputError, match="larger than 0"):
+        Threat(norm, epsilon)
+
+
+def test_the_whole_range_is_allowed() -> None:
+    assert Threat("linf", 1.0).epsilon == 1.0
+    assert Threat("l2", 3.0).epsilon == 3.0
+
+
+def test_a_norm_that_is_not_there() -> None:
+    with pytest.raises(InputError, match="norm 'l1'"):
+        Threat("l1", 0.1)
+    with pytest.raises(InputError, match=r"test: .*norm 'L3'"):
+        Recipe().replace({"norm": "L3"}, source="test")
+
+
+def test_a_recipe_has_one() -> None:
+    recipe = Recipe().replace({"norm": "l2", "epsilon": "128/255", "step_size": 2.0}, source="test")
+    assert recipe.threat == Threat("l2", number("128/255"))
+    with pytest.raises(InputError, match="step_size lies between 0 and 1"):
+        Recipe().replace({"step_size": 2.0}, source="test")

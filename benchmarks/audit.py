@@ -1,0 +1,226 @@
+"""What the fast engine of an audit gains, and whether it says the same as the reference.
+
+    python benchmarks/audit.py --data cifar10:DIR --speed RUN --parity RUN RUN --work DIR
+
+writes `benchmarks/results/audit.json`. RUN is a run's folder or a checkpoint; the samples are test images, drawn once.
+
+Speed: pyautoattack as its own documentation has it (float32, contiguous, the block as its batch) against the audit's
+fast engine, block by block in one process, in turns. Seconds are the processor's: they do not count what other
+processes took.
+
+Parity: AutoAttack's verdicts, sample by sample, of the reference, of the reference with another seed, and of the fast
+engine. `weaker` are the samples that the reference turns and the fast engine does not; `bound` is its one-sided 95 %
+bound. Finished blocks stay in the work folder, so that a killed measurement goes on, and the result is written after
+every block.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from faal.audit.attacks import attack_named
+from faal.audit.autoattack import ensemble
+from faal.audit.blocks import Subject, attack_blocks, block_seed, clean_blocks
+from faal.audit.conditions import exact_float32, kept_generators
+from faal.audit.engines import engine_for
+from faal.audit.intervals import clopper_pearson
+from faal.audit.judge import judge_attack, judge_clean
+from faal.audit.pieces import Pieces
+from faal.checkpoint import write_whole
+from faal.config import Threat
+from faal.data import DataSet, load_data
+from faal.data.images import InMemory
+from faal.engine.environment import environment
+from faal.inner.modes import attacked
+from faal.models import open_model
+
+RESULTS = Path(__file__).parent / "results" / "audit.json"
+CPU = torch.device("cpu")
+AUTOATTACK = attack_named("autoattack")
+SEEDS = {"reference": 1, "other seed": 2, "fast": 1}
+"""The seeds of the three audits that parity compares."""
+BEYOND_SELF, WEAKER = 0.001, 0.003
+"""What is allowed: of disagreement beyond the reference's with itself, and of the bound on `weaker`."""
+
+
+def drawn(data: DataSet, count: int) -> tuple[Tensor, Tensor]:
+    """`count` test images (N, channels, H, W) and their labels, the same in every measurement."""
+    assert data.test is not None
+    index = torch.randperm(len(data.test.labels), generator=torch.Generator().manual_seed(0))[:count]
+    return data.test.images.fetch(index), data.test.labels[index]
+
+
+def subject_of(run: Path, data: DataSet, images: Tensor, labels: Tensor, block_size: int) -> Subject:
+    """A run's network and the samples to attack, as an audit has them."""
+    opened = open_model(run, data)
+    return Subject(
+        model=Pieces(opened.net.eval(), block_size),
+        images=InMemory(images),
+        labels=labels,
+        index=torch.arange(len(labels)),
+        device=CPU,
+        threat=Threat(epsilon=opened.epsilon),
+        seed=SEEDS["reference"],
+        block_size=block_size,
+        key=str(opened.record["sha256"]),
+    )
+
+
+# --- speed -----------------------------------------------------------------------------------------------------------
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """The processor's seconds, over all threads of this process."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def by_hand(net: nn.Module, images: Tensor, labels: Tensor, threat: Threat, seed: int) -> None:
+    """pyautoattack as anybody would call it: the weights are as they came, and nothing is frozen."""
+    classes = net(images[:1]).shape[1]
+    auto = ensemble(net, threat=threat, seed=seed, num_classes=classes, device=CPU)
+    auto.run_standard_evaluation(images, labels, batch_size=len(images))
+
+
+def audited(subject: Subject, block: int) -> None:
+    """The same block by the audit: the choice of the engine, the clean pass, the attack and its confirmation."""
+    rows, images, seed = subject.rows(block), subject.fetch(block), block_seed(subject.seed, block)
+    with attacked(subject.model), exact_float32(CPU), kept_generators():
+        engine = engine_for("fast", subject.model, images)
+        clean = judge_clean(subject.model, images, subject.index[rows], None)
+        judge_attack(
+            subject.model,
+            images,
+            subject.labels[rows],
+            subject.index[rows],
+            clean,
+            AUTOATTACK,
+            threat=subject.threat,
+            seed=seed,
+            fast=engine.fast,
+        )
+
+
+def measured_speed(subject: Subject, done: list[dict[str, float]], told: Callable[[], None]) -> None:
+    """One pair of times per block, appended to `done`."""
+    net = subject.model.model
+    assert isinstance(net, nn.Module)
+    for block in subject.blocks()[len(done) :]:
+        images, labels, seed = (
+            subject.fetch(block),
+            subject.labels[subject.rows(block)],
+            block_seed(subject.seed, block),
+        )
+        ways: dict[str, Callable[[], None]] = {
+            "plain": lambda: by_hand(net, images, labels, subject.threat, seed),  # noqa: B023
+            "fast": lambda: audited(subject, block),  # noqa: B023
+        }
+        order = sorted(ways, reverse=block % 2 == 0)
+        done.append({name: seconds(ways[name]) for name in order})
+        told()
+
+
+def speed_record(times: list[dict[str, float]]) -> dict[str, Any]:
+    ratios = [pair["plain"] / pair["fast"] for pair in times]
+    total = {name: sum(pair[name] for pair in times) for name in ("plain", "fast")}
+    return {"blocks": times, "ratio": total["plain"] / total["fast"], "least": min(ratios), "most": max(ratios)}
+
+
+# --- parity ----------------------------------------------------------------------------------------------------------
+
+
+def standing(subject: Subject, block: int, name: str, folder: Path) -> NDArray[np.bool_]:
+    """(B,) which samples of a block one of the three audits leaves standing."""
+    subject = replace(subject, seed=SEEDS[name])
+    with attacked(subject.model), exact_float32(CPU), kept_generators():
+        if name == "fast":
+            subject = replace(subject, engine=engine_for("fast", subject.model, subject.fetch(0)))
+        share = {"rank": block, "world_size": len(subject.labels)}
+        clean = clean_blocks(subject, **share)
+        verdict = attack_blocks(subject, AUTOATTACK, clean, folder=folder, **share)[block]
+    return np.equal(verdict.predicted, subject.labels[subject.rows(block)].numpy())
+
+
+def parity_record(stands: dict[str, list[NDArray[np.bool_]]]) -> dict[str, Any]:
+    """From what stood, block by block, under the three audits."""
+    reference, other, fast = (np.concatenate(stands[name]) for name in SEEDS)
+    n, weaker = len(reference), int((~reference & fast).sum())
+    found = {
+        "samples": n,
+        "robust": {name: float(np.concatenate(parts).mean()) for name, parts in stands.items()},
+        "disagreement": float((reference != fast).mean()),
+        "disagreement with itself": float((reference != other).mean()),
+        "weaker": weaker,
+        "bound": clopper_pearson(weaker, n, 0.90).high,
+        "stronger": int((reference & ~fast).sum()),
+    }
+    within = found["disagreement"] <= found["disagreement with itself"] + BEYOND_SELF
+    return {**found, "holds": bool(within and found["bound"] < WEAKER)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="as in `faal audit`")
+    parser.add_argument("--speed", type=Path, help="the run to measure the speed on")
+    parser.add_argument("--parity", type=Path, nargs="*", default=[], help="the runs to compare verdicts on")
+    parser.add_argument("--work", type=Path, required=True, help="a folder for finished blocks")
+    parser.add_argument("--speed-samples", type=int, default=400)
+    parser.add_argument("--speed-block", type=int, default=100, help="samples per block, and pyautoattack's batch")
+    parser.add_argument("--samples", type=int, default=2000, help="of each model, for parity")
+    parser.add_argument("--block", type=int, default=250, help="samples per block, for parity")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    data = load_data(arguments.data)
+    result: dict[str, Any] = {
+        "command": "python benchmarks/audit.py --data ... --speed ... --parity ... --work ...",
+        "environment": {k: v for k, v in environment(CPU).items() if k != "command"},
+    }
+
+    def tell() -> None:
+        write_whole(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
+
+    subjects = [
+        subject_of(run, data, *drawn(data, arguments.samples), block_size=arguments.block) for run in arguments.parity
+    ]
+    stands: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in SEEDS}
+    each = [{name: list[NDArray[np.bool_]]() for name in SEEDS} for _ in subjects]
+    for block in subjects[0].blocks() if subjects else ():
+        for run, subject, own in zip(arguments.parity, subjects, each, strict=True):
+            for name in SEEDS:
+                own[name].append(standing(subject, block, name, arguments.work / "blocks"))
+                stands[name].append(own[name][-1])
+            result["parity"] = {
+                "together": parity_record(stands),
+                "each": [parity_record(parts) for parts in each if parts["fast"]],
+            }
+            tell()
+            print(run, block, result["parity"]["together"], flush=True)
+
+    if arguments.speed:
+        images, labels = drawn(data, arguments.speed_samples)
+        kept = arguments.work / "speed.json"
+        times = json.loads(kept.read_text()) if kept.exists() else []
+
+        def timed() -> None:
+            write_whole(kept, json.dumps(times).encode())
+            result["speed"] = speed_record(times)
+            tell()
+            print(result["speed"], flush=True)
+
+        measured_speed(subject_of(arguments.speed, data, images, labels, arguments.speed_block), times, timed)
+
+
+if __name__ == "__main__":
+    main()

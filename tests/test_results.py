@@ -30,3 +30,16 @@ def test_paired_interval_is_students() -> None:
     theirs = stats.ttest_rel(after, before).confidence_interval(0.95)
     assert found["mean"] == pytest.approx(np.mean(np.subtract(after, before)))
     assert (found["low"], found["high"]) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_the_smallest_difference_is_found_four_times_in_five() -> None:
+    """Against the power of a paired t test from the noncentral t distribution, at the spread that was seen."""
+    rng, n = np.random.default_rng(0), 5
+    before, after = rng.normal(0.2, 0.02, n), rng.normal(0.25, 0.02, n)
+    rows = [[{"attacks": {"all": {"worst": value}}} for value in values] for values in (before, after)]
+    found = script("quirks").compared(*rows, "all", "worst")
+    theirs = stats.ttest_rel(after, before).confidence_interval(0.95)
+    assert (found["low"], found["high"]) == pytest.approx((theirs.low, theirs.high))
+    error = (after - before).std(ddof=1) / np.sqrt(n)
+    power = stats.nct.sf(stats.t.isf(0.025, n - 1), n - 1, found["detectable"] / error)
+    assert power == pytest.approx(0.8, abs=0.03)

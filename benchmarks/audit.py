@@ -32,7 +32,7 @@ from faal.audit.autoattack import ensemble
 from faal.audit.blocks import Subject, attack_blocks, block_seed, clean_blocks
 from faal.audit.conditions import exact_float32, kept_generators
 from faal.audit.engines import engine_for
-from faal.audit.intervals import clopper_pearson
+from faal.audit.intervals import upper_bounds
 from faal.audit.judge import judge_attack, judge_clean
 from faal.audit.pieces import Pieces
 from faal.checkpoint import write_whole
@@ -68,7 +68,7 @@ def subject_of(run: Path, data: DataSet, images: Tensor, labels: Tensor, block_s
         labels=labels,
         index=torch.arange(len(labels)),
         device=CPU,
-        threat=Threat(epsilon=opened.epsilon),
+        threat=opened.threat,
         seed=SEEDS["reference"],
         block_size=block_size,
         key=str(opened.record["sha256"]),
@@ -161,7 +161,7 @@ def parity_record(stands: dict[str, list[NDArray[np.bool_]]]) -> dict[str, Any]:
         "disagreement": float((reference != fast).mean()),
         "disagreement with itself": float((reference != other).mean()),
         "weaker": weaker,
-        "bound": clopper_pearson(weaker, n, 0.90).high,
+        "bound": float(upper_bounds(weaker, n, 0.05)),
         "stronger": int((reference & ~fast).sum()),
     }
     within = found["disagreement"] <= found["disagreement with itself"] + BEYOND_SELF

@@ -13,3 +13,8 @@ def unknown(kind: str, name: str, known: Iterable[str], *, see: str) -> InputErr
     close = get_close_matches(name, list(known), n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
     return InputError(f"there is no {kind} {name!r}{hint} {see} lists them all")
+
+
+def first_line(error: BaseException) -> str:
+    """As much of another library's error as fits into a sentence; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

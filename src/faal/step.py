@@ -39,7 +39,8 @@ class Learner:
     rule: ClassRule
     method: Method
     recipe: Recipe
-    num_classes: int
+    num_groups: int
+    """What class rules tell apart: the classes, unless the data has a grouping."""
     seed: int
     numerics: Numerics
 
@@ -77,11 +78,11 @@ def train_step(learner: Learner, batch: Batch, moment: Moment) -> StepResult:
         logits = answers[-1]  # on x_adv, or on the images where there is no adversary
 
         # Phase 2, intermediate maximisation (lines 9 to 13).
-        weights = find_worst_distribution(learner, logits.detach(), batch.labels)
+        weights = find_worst_distribution(learner, logits.detach(), batch)
 
         # Phase 3, outer minimisation (lines 14 and 15).
         loss = weights.reduce(
-            terms.clean, terms.robust, batch.labels, penalty=terms.penalty, predicted=logits.argmax(dim=1)
+            terms.clean, terms.robust, batch.groups, penalty=terms.penalty, predicted=logits.argmax(dim=1)
         )
         if learner.recipe.extra_clean_forward:
             see_clean(learner, batch.images)
@@ -122,8 +123,8 @@ def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples
             learner.net,
             batch.images,
             batch.labels,
-            epsilon=_scaled(recipe.epsilon, budget.epsilon, batch.labels),
-            step_size=_scaled(recipe.step_size, budget.step_size, batch.labels),
+            epsilon=_scaled(recipe.epsilon, budget.epsilon, batch.groups),
+            step_size=_scaled(recipe.step_size, budget.step_size, batch.groups),
             steps=recipe.steps,
             loss=loss,
             start=start,
@@ -135,13 +136,13 @@ def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples
     return Examples(batch.images, friendly, adversarial)
 
 
-def _scaled(value: float, factors: Tensor | None, labels: Tensor) -> Budget:
-    return value if factors is None else value * factors[labels]
+def _scaled(value: float, factors: Tensor | None, groups: Tensor) -> Budget:
+    return value if factors is None else value * factors[groups]
 
 
-def find_worst_distribution(learner: Learner, logits: Tensor, labels: Tensor) -> TermWeights:
-    """Phase 2: the weights of the classes, from the network's answers on the adversarial examples."""
-    return learner.rule.weigh(batch_stats(logits, labels, labels, learner.num_classes, learner.rule.needs))
+def find_worst_distribution(learner: Learner, logits: Tensor, batch: Batch) -> TermWeights:
+    """Phase 2: the weights of the classes (or groups), from the network's answers on the adversarial examples."""
+    return learner.rule.weigh(batch_stats(logits, batch.labels, batch.groups, learner.num_groups, learner.rule.needs))
 
 
 def answer(learner: Learner, net: nn.Module, examples: Examples) -> tuple[Tensor, ...]:

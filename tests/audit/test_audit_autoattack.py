@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from faal.audit.autoattack import StandardEnsemble, ensemble
+from faal.audit.autoattack import StandardEnsemble, ensemble, square_fits
 from faal.audit.blocks import block_seed
 from faal.audit.examples import as_bytes
 from faal.audit.run import audit
@@ -56,9 +56,26 @@ def test_verdicts_are_those_of_pyautoattack_called_by_hand_on_each_block(
     assert np.array_equal(examples.adversarial, as_bytes(adversarial[torch.from_numpy(examples.index)]))
 
 
-def test_images_too_small_for_square_in_l2(problem_of) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("height", [4, 5, 8, 14, 19, 48])
+@pytest.mark.parametrize("width", [5, 12, 14, 19, 40, 64])
+def test_the_sizes_that_square_can_start_on(height: int, width: int, norm: str) -> None:
+    threat, images = Threat(norm, 0.5), torch.full((2, 1, height, width), 0.5)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(height * width, 3))
+    square = ensemble(net, threat=threat, seed=0, num_classes=3, device=images.device).square
+    square.n_queries = 1
+    try:
+        with torch.no_grad():
+            square.perturb(images, net(images).argmax(dim=1))
+        runs = True
+    except (RuntimeError, ZeroDivisionError):
+        runs = False
+    assert square_fits(images.shape, threat) == runs
+
+
+def test_images_that_square_cannot_tile(problem_of) -> None:  # type: ignore[no-untyped-def]
     problem = problem_of(5, 8)
-    with pytest.raises(InputError, match=r"at least 5 pixels a side, not \(4, 4\)"):
+    with pytest.raises(InputError, match="cannot run on images of 4 x 4 pixels"):
         audit(problem.net, problem.images, problem.labels, attacks="autoattack", epsilon=0.5, norm="l2")
 
 

@@ -1,18 +1,10 @@
-import re
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from faal.audit.checks import (
-    check_labels,
-    check_model,
-    check_settings,
-    look_like_probabilities,
-    remarks,
-)
+from faal.audit.checks import check_gradient, check_labels, check_model, check_settings, look_like_probabilities
 from faal.errors import InputError
 
 GOOD: dict[str, Any] = {"block_size": 250, "batch_size": None, "limit": None, "level": 0.95, "engine": "reference"}
@@ -66,41 +58,15 @@ def test_probabilities_are_told_from_logits() -> None:
     assert not look_like_probabilities(logits.log_softmax(dim=1))
 
 
-def said(**change: Any) -> list[str]:
-    """Of 4 classes of 100 at 60 % clean accuracy, nothing is to be said."""
-    given: dict[str, Any] = {
-        "training": False,
-        "probabilities": False,
-        "n": np.full(4, 100),
-        "clean": 0.6,
-        "classes": ["ant", "bee", "cat", "dog"],
-        "drawn_from": 400,
-        "seed": 3,
-    }
-    return remarks(**given | change)
+def test_an_output_cut_off_from_the_images_has_no_gradient() -> None:
+    images = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).requires_grad_(False)
+    check_gradient(net, images)
 
+    class Cut(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = net(images.detach())
+            return logits
 
-def test_nothing_to_remark_on() -> None:
-    assert said() == []
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"training": True}, "in training mode"),
-        ({"probabilities": True}, "look like probabilities"),
-        ({"clean": 0.3}, r"30\.0%, is near chance \(25\.0%\).*normalised"),
-        ({"drawn_from": 1000}, "400 of 1000 samples were audited, drawn at random with seed 3"),
-        ({"n": np.array([29, 100, 171, 100])}, r"^1 class has fewer than 30 samples.*: ant \(29\)\.$"),
-        ({"n": np.array([29, 200, 0, 171])}, r"^2 classes have .*: cat \(0\), ant \(29\)\.$"),
-    ],
-)
-def test_each_remark(change: dict[str, Any], sentence: str) -> None:
-    (found,) = said(**change)
-    assert re.search(sentence, found)
-
-
-def test_of_many_small_classes_five_are_named() -> None:
-    (found,) = said(n=np.full(50, 10), classes=[f"c{c}" for c in range(50)], drawn_from=500)
-    assert found.startswith("50 classes have fewer than 30")
-    assert found.endswith("c4 (10), ....")
+    with pytest.raises(InputError, match=r"no gradient to its images.*detach.*attack clean alone"):
+        check_gradient(Cut(), images)

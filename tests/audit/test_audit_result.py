@@ -30,7 +30,7 @@ def test_audit_json_has_exactly_the_documented_keys(result: AuditResult, tmp_pat
     plain = json.loads((tmp_path / "audit.json").read_text())
     assert set(plain) == {
         *("schema", "model", "data", "threat", "seed", "engine", "block_size", "level", "interval_method"),
-        *("warnings", "environment", "attacks"),
+        *("warnings", "environment", "attacks", "groups", "probes"),
     }
     assert plain["schema"] == "faal-audit/1"
     assert len(plain["model"].pop("digest")) == len(plain["data"].pop("fingerprint")) == 64

@@ -38,6 +38,18 @@ def test_both_parts(tmp_path: Path) -> None:
     assert torch.equal(data.train.images.fetch(torch.arange(6)), expected)
 
 
+def test_the_parts_under_their_other_names(tmp_path: Path) -> None:
+    """As published collections of small images have them, with a validation part that is left alone."""
+    parts = {"train_images": X, "val_images": X[:1], "test_images": X[:2]}
+    labels = {"train_labels": Y[:, None], "val_labels": Y[:1, None], "test_labels": Y[:2, None]}
+    data = load_data(saved(tmp_path, **parts, **labels))
+    assert data.train is not None
+    assert data.test is not None
+    assert data.train.labels.tolist() == Y.tolist()
+    assert data.test.labels.tolist() == Y[:2].tolist()
+    assert data.test.images.shape == (3, 4, 5)
+
+
 def test_a_test_part_alone_with_names(tmp_path: Path) -> None:
     data = load_data(saved(tmp_path, images=X, labels=Y, classes=["circle", "square", "star", "none"]))
     assert data.train is None
@@ -111,6 +123,7 @@ F = (X / 255).astype(np.float32)
         ({"x_train": X, "y_train": Y, "y_test": Y}, "lacks x_test"),
         ({"pictures": X, "numbers": Y}, "holds pictures, numbers; name the arrays x_train"),
         ({"images": X, "labels": Y, "x_test": X, "y_test": Y}, "holds both x_test and images"),
+        ({"train_images": X, "train_labels": Y, "x_train": X, "y_train": Y}, "both x_train and train_images; keep the"),
         ({"images": X.astype(str), "labels": Y}, "instead of numbers"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from faal.data import load_data
+from faal.data import fingerprint, load_data
 from faal.errors import InputError
 
 NAMES = ["airplane", "automobile", "bird"]
@@ -43,6 +43,54 @@ def write_cifar100(folder: Path) -> Path:
     meta = {"fine_label_names": [name.encode() for name in NAMES], "coarse_label_names": [b"things"]}
     write(folder / "meta", meta, False)
     return folder
+
+
+def write_binary(folder: Path, name: str) -> Path:
+    """The same images and labels as records: a coarse label first in CIFAR-100, then the label, then the pixels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {"cifar10": [f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"], "cifar100": ["train", "test"]}[name]
+    for seed, file in enumerate(files):
+        rows, labels = pixels_and_labels(4 if name == "cifar10" else 6, seed)
+        before = [np.full((len(labels), 1), 77, np.uint8)] if name == "cifar100" else []
+        records = np.concatenate([*before, np.array(labels, np.uint8)[:, None], rows], axis=1)
+        (folder / f"{file}.bin").write_bytes(records.tobytes())
+    meta = {"cifar10": "batches.meta.txt", "cifar100": "fine_label_names.txt"}[name]
+    (folder / meta).write_text("\n".join(NAMES) + "\n\n")
+    return folder
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    ("name", "pickled", "binary"),
+    [
+        ("cifar10", "cifar-10-batches-py", "cifar-10-batches-bin"),
+        ("cifar100", "cifar-100-python", "cifar-100-binary"),
+    ],
+)
+def test_the_binary_version_is_the_same_data(
+    tmp_path: Path, name: str, pickled: str, binary: str, inside: bool
+) -> None:
+    (write_cifar10 if name == "cifar10" else write_cifar100)(tmp_path / "py" / pickled)
+    folder = write_binary(tmp_path / "bin" / binary, name)
+    one, two = load_data(f"{name}:{tmp_path / 'py'}"), load_data(f"{name}:{folder if inside else folder.parent}")
+    assert one.classes == two.classes
+    for first, second in ((one.train, two.train), (one.test, two.test)):
+        assert first is not None
+        assert second is not None
+        assert fingerprint(first) == fingerprint(second)
+
+
+@pytest.mark.parametrize("size", [0, 3073 * 4 - 1])
+def test_a_truncated_binary_file(tmp_path: Path, size: int) -> None:
+    path = write_binary(tmp_path, "cifar10") / "data_batch_2.bin"
+    path.write_bytes(path.read_bytes()[:size])
+    message = refused(f"cifar10:{tmp_path}")
+    assert f"{path} has {size:,} bytes, which are no whole number of records of 3,073" in message
+
+
+def test_a_missing_binary_file(tmp_path: Path) -> None:
+    (write_binary(tmp_path, "cifar100") / "test.bin").unlink()
+    assert f"there is no file {tmp_path / 'test.bin'}" in refused(f"cifar100:{tmp_path}")
 
 
 @pytest.mark.parametrize("text_keys", [False, True])
@@ -91,12 +139,12 @@ def refused(spec: str) -> str:
 
 def test_no_such_folder(tmp_path: Path) -> None:
     message = refused(f"cifar10:{tmp_path / 'gone'}")
-    assert f"no cifar-10-batches-py in {tmp_path / 'gone'}" in message
+    assert f"no cifar-10-batches-py and no cifar-10-batches-bin in {tmp_path / 'gone'}" in message
 
 
 def test_cifar10_is_not_cifar100(tmp_path: Path) -> None:
     write_cifar10(tmp_path / "cifar-10-batches-py")
-    assert "no cifar-100-python in" in refused(f"cifar100:{tmp_path}")
+    assert "no cifar-100-python and no cifar-100-binary in" in refused(f"cifar100:{tmp_path}")
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

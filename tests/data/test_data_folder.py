@@ -77,11 +77,19 @@ def test_gray_where_all_are_gray(tmp_path: Path) -> None:
     data = load_data(f"folder:{tmp_path}")
     assert data.train is not None
     assert data.train.images.shape == (1, 4, 6)
+    assert data.notes == ()
+
+
+@pytest.mark.parametrize("size", [None, (8, 8)])
+def test_gray_among_colour_becomes_rgb_and_is_said(tmp_path: Path, size: tuple[int, int] | None) -> None:
+    fill(tmp_path, mode="L")
     save(tmp_path / "test" / "dog" / "colour.png", mode="RGB")
-    data = load_data(f"folder:{tmp_path}")
+    data = load_data(f"folder:{tmp_path}", size=size)
     assert data.train is not None
-    assert data.train.images.shape == (3, 4, 6)
+    assert data.train.images.shape == (3, *(size or (4, 6)))
     assert data.train.images.fetch(torch.tensor([3])).unique().tolist() == pytest.approx([100 / 255])
+    (note,) = data.notes
+    assert note.startswith(f"7 of 8 images under {tmp_path} are gray")
 
 
 def test_a_palette_and_transparency_become_rgb(tmp_path: Path) -> None:

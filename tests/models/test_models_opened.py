@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from faal import checkpoint
+from faal.config import Threat
 from faal.data import DataSet, Split
 from faal.data.images import InMemory
 from faal.errors import InputError
@@ -44,7 +45,7 @@ def foreign(folder: Path) -> Path:
 def test_our_own(tmp_path: Path, by_folder: bool) -> None:
     path = ours(tmp_path)
     opened = open_model(tmp_path if by_folder else path, data())
-    assert (opened.architecture, opened.epsilon, opened.notes) == (SMALL, 0.1, [])
+    assert (opened.architecture, opened.threat, opened.notes) == (SMALL, Threat("linf", 0.1), [])
     assert opened.record == {"path": "best.pt", "sha256": checkpoint.digest(path), "architecture": "small"}
     assert not opened.net.training
     images = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -53,7 +54,7 @@ def test_our_own(tmp_path: Path, by_folder: bool) -> None:
 
 def test_foreign_weights_and_what_is_assumed_of_them(tmp_path: Path) -> None:
     opened = open_model(foreign(tmp_path), data(), model="small", width=4)
-    assert opened.epsilon == 8 / 255
+    assert opened.threat == Threat("linf", 8 / 255)
     assert [note for note in opened.notes if "8/255 is assumed" in note]
     assert torch.equal(
         torch.cat([p.flatten() for p in opened.net.parameters()]),
@@ -129,7 +130,7 @@ def test_a_folder_without_a_network(tmp_path: Path, name: str | None) -> None:
     ):
         open_model(tmp_path, data())
     if name:
-        assert open_model(tmp_path / name, data()).epsilon == 0.1
+        assert open_model(tmp_path / name, data()).threat.epsilon == 0.1
 
 
 @pytest.mark.parametrize(

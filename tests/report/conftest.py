@@ -34,10 +34,17 @@ def attack_entry(
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(confusion, (label, predicted), 1)
     average = interval(int(correct.sum()), len(correct))
+    best = max(rows, key=lambda row: row["value"])
+    gap, deviation = best["value"] - worst["value"], float(np.std([row["value"] for row in rows]))
+    lowest = sorted(rows, key=lambda row: row["value"])[: -(-len(rows) // 10)]
+    tenth = {"classes": [row["name"] for row in lowest], "value": float(np.mean([row["value"] for row in lowest]))}
     return {
         "average": average,
         "balanced": average | {"value": float(np.mean([row["value"] for row in rows]))},
         "worst": {"class": worst["name"], **{key: worst[key] for key in ("value", "low", "high")}},
+        "worst_tenth": tenth | {"low": worst["low"], "high": best["high"]} if len(rows) >= 20 else None,
+        "gap": {"best": best["name"], "worst": worst["name"], "value": gap, "low": 0.8 * gap, "high": 1.1 * gap},
+        "deviation": {"value": deviation, "low": 0.9 * deviation, "high": 1.2 * deviation},
         "classes": rows,
         "confusion": confusion.tolist(),
         "parameters": {"steps": 20},
@@ -132,6 +139,40 @@ def _write_metrics(directory: Path, rng: np.random.Generator, count: int, epochs
     (directory / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
+def write_curve(
+    directory: Path,
+    *,
+    epsilons: Sequence[float] = (0.0, 2 / 255, 4 / 255, 8 / 255),
+    classes: Sequence[str] = DIGITS,
+    norm: str = "linf",
+    warnings: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Writes a curve's `curve.json` into a folder and returns its content."""
+    directory.mkdir(parents=True, exist_ok=True)
+    label = np.repeat(np.arange(len(classes)), 40)
+    withstands = np.random.default_rng(5).random(len(label)) * (0.4 + 0.6 * label / len(classes))
+    points = []
+    for i, epsilon in enumerate(epsilons):
+        correct = withstands > 0.08 * i
+        entry = attack_entry(label, np.where(correct, label, (label + 1) % len(classes)), correct, classes)
+        points.append({"epsilon": epsilon, "stood_again": 0} | entry)
+    content = {
+        "schema": "faal-curve/1",
+        "model": {"name": "small"},
+        "data": {"name": "digits", "split": "test", "n": len(label), "classes": list(classes)},
+        "norm": norm,
+        "seed": 0,
+        "engine": "reference",
+        "level": 0.95,
+        "attacks": ["pgd20"],
+        "warnings": list(warnings),
+        "environment": {},
+        "points": points,
+    }
+    (directory / "curve.json").write_text(json.dumps(content))
+    return content
+
+
 def write_demo(directory: Path, *, seeds: Sequence[int] = (0, 1, 2), **options: Any) -> dict[str, Any]:
     """Writes a demo's folder and returns the content of its `demo.json`."""
     strengths = {"base": (0.31, 0.93), "control": (0.35, 0.92), "repaired": (0.44, 0.88)}
@@ -165,3 +206,9 @@ def run_folder() -> Callable[..., dict[str, Any]]:
 def demo_folder() -> Callable[..., dict[str, Any]]:
     """`demo_folder(directory, **options)` writes a demo's folder and returns its result."""
     return write_demo
+
+
+@pytest.fixture(scope="session")
+def curve_folder() -> Callable[..., dict[str, Any]]:
+    """`curve_folder(directory, **options)` writes a curve's file and returns its content."""
+    return write_curve

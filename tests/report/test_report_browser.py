@@ -3,9 +3,11 @@
 Skipped where there is no Chromium; FAAL_REQUIRE_BROWSER=1 makes that a failure.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,30 @@ def demo_page(tmp_path_factory: pytest.TempPathFactory, demo_folder: Write) -> P
     return write_report([folder])
 
 
+@pytest.fixture(scope="module")
+def pages(
+    tmp_path_factory: pytest.TempPathFactory, demo_page: Path, run_folder: Write, curve_folder: Write
+) -> dict[str, Path]:
+    """One page of every kind."""
+    folder = tmp_path_factory.mktemp("runs")
+    for i in range(14):
+        run_folder(folder / "many" / f"a-method-of-long-name-{i}" / "seed-1", seed=i, weakest=0.1 + 0.02 * i, epochs=0)
+    for name in ("base", "repaired"):
+        run_folder(folder / name, warnings=["class “8” has 24 images"])
+    run_folder(folder / "hundred", classes=[f"a class called {i}" for i in range(100)], per_class=12)
+    curve_folder(folder / "base" / "curve-linf")
+    return {
+        "demo": demo_page,
+        "one": write_report([folder / "base"]),
+        "both": write_report([folder / "base", folder / "repaired"]),
+        "many": write_report([folder / "many"]),
+        "hundred": write_report([folder / "hundred"]),
+    }
+
+
+KINDS = ["demo", "one", "both", "many", "hundred"]
+
+
 def test_quiet_and_offline(opened: Callable[..., Any], demo_page: Path) -> None:
     tab = opened(demo_page, offline=True)
     assert tab.locator("h1").inner_text().startswith("Repaired, the weakest class under attack")
@@ -78,7 +104,7 @@ def test_quiet_and_offline(opened: Callable[..., Any], demo_page: Path) -> None:
 def test_sorting(opened: Callable[..., Any], tmp_path: Path, run_folder: Write) -> None:
     audit = run_folder(tmp_path / "base")
     tab = opened(write_report([tmp_path / "base"]))
-    table = tab.locator("table.sortable").nth(1)
+    table = tab.locator("table.sortable").nth(2)
     head = table.locator("thead th").last
     names = table.locator("tbody th")
     accuracies = {entry["name"]: entry["value"] for entry in audit["attacks"]["all"]["classes"]}
@@ -95,12 +121,97 @@ def test_sorting(opened: Callable[..., Any], tmp_path: Path, run_folder: Write) 
     assert head.get_attribute("aria-sort") is None
 
 
-@pytest.mark.parametrize("width", [320, 390, 700, 1280])
-def test_the_page_never_scrolls_sideways(opened: Callable[..., Any], demo_page: Path, width: int) -> None:
-    tab = opened(demo_page, viewport={"width": width, "height": 800})
+def test_every_column_sorts_by_keyboard(opened: Callable[..., Any], pages: dict[str, Path]) -> None:
+    tab = opened(pages["many"])
+    table = tab.locator("table.sortable").first
+    buttons = table.locator("thead button")
+    assert buttons.count() == len(table.locator("thead th").all()) == 8
+    for column in range(buttons.count()):
+        for key, order in (("Enter", "ascending"), ("Space", "descending")):
+            buttons.nth(column).focus()
+            tab.keyboard.press(key)
+            assert table.locator("thead th").nth(column).get_attribute("aria-sort") == order
+            assert table.locator("[aria-sort]").count() == 1
+            cells = tab.evaluate(COLUMN, column)
+            rising = sorted(cells, key=lambda cell: cell if isinstance(cell, float | int) else int(cell.split("-")[5]))
+            assert cells == (rising if order == "ascending" else rising[::-1])
+    assert "buttons that sort it" in table.locator("caption").inner_text()
+
+
+COLUMN = """(column) => [...document.querySelector("table.sortable").tBodies[0].rows].map((row) => {
+  const cell = row.cells[column];
+  return cell.dataset.sort === undefined ? cell.textContent.replace("/", "-") : Number(cell.dataset.sort);
+})"""
+
+
+def test_what_has_no_figure_stays_last(opened: Callable[..., Any], tmp_path: Path, run_folder: Write) -> None:
+    audit = run_folder(tmp_path)
+    for entry in audit["attacks"].values():
+        entry["classes"][2] |= {"n": 0, "correct": 0, "value": None, "low": 0.0, "high": 1.0}
+    (tmp_path / "audit.json").write_text(json.dumps(audit))
+    tab = opened(write_report([tmp_path]))
+    table = tab.locator("table.sortable").nth(2)
+    for _ in range(2):
+        table.locator("thead button").last.click()
+        assert table.locator("tbody th").last.inner_text() == "2"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_never_scrolls_sideways(opened: Callable[..., Any], pages: dict[str, Path], kind: str) -> None:
+    tab = opened(pages[kind])
     tab.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    assert set(tab.evaluate(DRAWINGS_SHOWN)) == {1}
+    for width in (320, 360, 700, 1280):
+        tab.set_viewport_size({"width": width, "height": 800})
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert set(tab.evaluate(DRAWINGS_SHOWN)) == {1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_print_cuts_nothing_off(opened: Callable[..., Any], pages: dict[str, Path], kind: str) -> None:
+    """A4 between margins of 12 mm, as Chromium lays it out: 703 CSS pixels."""
+    tab = opened(pages[kind], viewport={"width": 703, "height": 1000}, color_scheme="dark")
+    tab.emulate_media(media="print")
+    beyond = "(all) => all.map((e) => e.getBoundingClientRect().right)"
+    assert max(tab.locator("table, svg, img, h1, p").evaluate_all(beyond)) <= 703.5
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 703
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_screen_reader_finds_its_way(opened: Callable[..., Any], pages: dict[str, Path], kind: str) -> None:
+    tab = opened(pages[kind])
+    levels = tab.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((h) => Number(h.tagName[1]))")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert tab.evaluate(BARE) == []
+
+
+BARE = """() => [
+  ...[...document.querySelectorAll("table")].filter((t) => !t.caption?.textContent.trim()),
+  ...document.querySelectorAll("th:not([scope])"),
+  ...document.querySelectorAll("img:not([alt])"),
+  ...[...document.querySelectorAll("svg")].filter((s) => s.getAttribute("role") !== "img"
+    || s.getAttribute("aria-labelledby").split(" ").some((id) => !document.getElementById(id).textContent.trim())),
+  ...[...document.querySelectorAll("figure.chart")].filter((f) => !f.closest("section").querySelector("table")),
+].map((element) => element.outerHTML.slice(0, 200))"""
+
+
+@pytest.mark.parametrize("kind", ["one", "many"])
+def test_drawings_follow_the_scheme(opened: Callable[..., Any], pages: dict[str, Path], kind: str) -> None:
+    tab = opened(pages[kind])
+    seen = {}
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        seen[scheme] = tab.evaluate(PAINT)
+    assert len(seen["light"]) > 50
+    assert not [a for a, b in zip(seen["light"], seen["dark"], strict=True) if a == b]
+
+
+PAINT = """[...document.querySelectorAll("svg:not(:has(image)) :is(text, path[style])")]
+  .filter((e) => e.checkVisibility()).map((e) => {
+  const { fill, stroke } = getComputedStyle(e);
+  return `${fill} ${stroke}`;
+}).filter((paint) => paint !== "none none")"""
 
 
 DRAWINGS_SHOWN = """[...document.querySelectorAll("figure.chart")].map(
@@ -109,8 +220,9 @@ DRAWINGS_SHOWN = """[...document.querySelectorAll("figure.chart")].map(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out(opened: Callable[..., Any], demo_page: Path, scheme: str) -> None:
-    tab = opened(demo_page, color_scheme=scheme)
+@pytest.mark.parametrize("kind", ["demo", "many"])
+def test_text_stands_out(opened: Callable[..., Any], pages: dict[str, Path], kind: str, scheme: str) -> None:
+    tab = opened(pages[kind], color_scheme=scheme)
     ratios = tab.evaluate(CONTRASTS)
     assert len(ratios) > 100
     assert min(ratios) >= 4.5

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from faal.errors import InputError
-from faal.report import figures
+from faal.report import figures, multiples, scatter
 
 HOSTILE = ["<script>alert(1)</script>", 'a" onload="x', "$x^2$", "& ' <b>"]
 
@@ -29,7 +29,9 @@ def drawings() -> dict[str, Figure]:
     return {
         "bars": figures.class_bars(HOSTILE, bars(2, 4)),
         "slopes": figures.slopes(["a", "b", "c"], [("worst", rng.random((5, 3))), ("average", rng.random((5, 3)))]),
-        "frontier": figures.frontier(HOSTILE, rng.random((4, 2))),
+        "frontier": scatter.frontier(HOSTILE, rng.random((4, 2))),
+        "panels": multiples.class_panels(HOSTILE, bars(3, 4)),
+        "profiles": multiples.profiles(bars(3, 40)),
         "curves": figures.curves(
             np.arange(5.0), [("x", rng.random(5)), ("y", np.array([1, np.nan, 2, 3, 4]))], label="y"
         ),
@@ -37,7 +39,7 @@ def drawings() -> dict[str, Figure]:
     }
 
 
-@pytest.mark.parametrize("kind", ["bars", "slopes", "frontier", "curves", "weights"])
+@pytest.mark.parametrize("kind", ["bars", "slopes", "frontier", "panels", "profiles", "curves", "weights"])
 def test_svg_is_named_themed_and_deterministic(kind: str) -> None:
     first, second = (
         figures.svg(drawings()[kind], name="one", title="A <title>", description="What & why") for _ in range(2)
@@ -85,15 +87,6 @@ def test_bars_show_the_figures() -> None:
     whiskers = np.concatenate([c.get_segments() for c in axes.collections])[:, :, 0]
     expected = 100 * np.concatenate([np.stack([model.low, model.high], axis=1) for model in models])
     np.testing.assert_allclose(whiskers, expected)
-
-
-def test_frontier_is_what_no_model_beats_in_both() -> None:
-    points = np.array([[0.5, 0.4], [0.6, 0.3], [0.55, 0.2], [0.45, 0.4]])
-    axes = figures.frontier(list("abcd"), points).axes[0]
-    line = np.asarray(axes.lines[0].get_xydata())
-    np.testing.assert_allclose(line[1:-1], [[50, 40], [60, 30]])
-    assert line[0, 1] == pytest.approx(40)
-    assert line[-1, 0] == pytest.approx(60)
 
 
 def test_first_is_grey_and_last_is_blue() -> None:

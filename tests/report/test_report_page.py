@@ -44,6 +44,12 @@ def test_one_audit_prints_the_figures_of_its_file(tmp_path: Path, run_folder: Wr
         assert average == printed(entry["average"])
         value, rest = printed(entry["worst"]).split(" ", 1)
         assert weakest == f"{value} “{entry['worst']['class']}”, {rest}"
+    spread = reader.rows("How unequal the classes are")
+    for name, label in (("clean", "No attack"), ("all", "All attacks together")):
+        entry = audit["attacks"][name]
+        value, rest = printed(entry["gap"]).split(" ", 1)
+        best, worst = (entry["gap"][end] for end in ("best", "worst"))
+        assert spread[label] == [f"{value} “{best}” to “{worst}”, {rest}", printed(entry["deviation"])]
     classes = reader.rows("The same in figures")
     for i, entry in enumerate(strongest["classes"]):
         clean = audit["attacks"]["clean"]["classes"][i]
@@ -77,8 +83,14 @@ def test_many_classes_list_their_largest_mistakes(tmp_path: Path, run_folder: Wr
     matrix = np.array(audit["attacks"]["all"]["confusion"])
     np.fill_diagonal(matrix, 0)
     assert int(rows[1][3]) == matrix.max()
-    assert "24 weakest of 40 classes" in reader.text
-    assert len(reader.rows("The same in figures")) == 41
+    assert "the 10 weakest of 40 classes" in reader.text
+    assert len(reader.rows("All 40 classes in figures")) == 41
+    strongest = {entry["name"]: entry["value"] for entry in audit["attacks"]["all"]["classes"]}
+    weakest = list(reader.rows("The same in figures"))[1:]
+    assert weakest == sorted(strongest, key=lambda name: strongest[name])[:10]
+    tenth = audit["attacks"]["all"]["worst_tenth"]
+    assert reader.rows("Correct in percent")["All attacks together"][1] == printed(tenth)
+    assert "Weakest tenth, 4 classes" in reader.text
 
 
 def test_training_is_shown(tmp_path: Path, run_folder: Write) -> None:
@@ -112,6 +124,17 @@ def test_without_attack_it_says_that_it_says_nothing(tmp_path: Path, run_folder:
     run_folder(tmp_path / "base", attacks=("clean",))
     reader = read(write_report([tmp_path / "base"]))
     assert "this page says nothing about robustness" in reader.text
+
+
+def test_an_audit_of_an_earlier_version_has_no_spread(tmp_path: Path, run_folder: Write) -> None:
+    audit = run_folder(tmp_path / "base")
+    for entry in audit["attacks"].values():
+        for key in ("gap", "deviation", "worst_tenth"):
+            del entry[key]
+    (tmp_path / "base" / "audit.json").write_text(json.dumps(audit))
+    reader = read(write_report([tmp_path / "base"]))
+    assert "How unequal the classes are" not in reader.text
+    assert "All attacks together" in reader.rows("Correct in percent")
 
 
 def test_a_class_without_images_is_a_dash(tmp_path: Path, run_folder: Write) -> None:
@@ -149,16 +172,6 @@ def test_before_and_after(tmp_path: Path, run_folder: Write) -> None:
         assert float(row[3].replace("−", "-")) == pytest.approx(change, abs=0.051)
         assert [int(cell) for cell in row[4:]] == [won[c * 40 : c * 40 + 40].sum(), lost[c * 40 : c * 40 + 40].sum()]
     assert "single models, not methods" in reader.text
-
-
-def test_many_runs_stand_in_a_table_each(tmp_path: Path, run_folder: Write) -> None:
-    folders = [tmp_path / name for name in ("at", "trades", "mart", "faal")]
-    audits = [run_folder(folder, weakest=0.2 + 0.05 * i) for i, folder in enumerate(folders)]
-    reader = read(write_report(folders, names=["AT", "TRADES", "MART", "FAAL"]))
-    rows = reader.rows("Correct in percent")
-    for name, audit in zip(("AT", "TRADES", "MART", "FAAL"), audits, strict=True):
-        assert rows[name][1] == printed(audit["attacks"]["all"]["average"])
-    assert "No model lies beyond the dashed line" in reader.text
 
 
 def test_equal_folder_names_are_told_apart(tmp_path: Path, run_folder: Write) -> None:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from faal.audit.autoattack import StandardEnsemble
 from faal.config import Threat
 from faal.errors import unknown
-from faal.inner.pgd import pgd
+from faal.inner.modes import attacked
+from faal.inner.norms import NORMS
+from faal.inner.pgd import LOSSES, climb
 
 CLEAN = "clean"
 """The images as they are. Every audit begins with it: an attack starts from the samples that are correct here."""
@@ -107,18 +109,24 @@ class GradientAttack:
                     standing = standing & (model(adversarial).argmax(dim=1) == labels)
             if not standing.any():  # not every network takes an empty batch
                 break
-            adversarial[standing] = pgd(
-                model,
-                images[standing],
-                labels[standing],
-                epsilon=threat.epsilon,
-                step_size=threat.epsilon / 4,
-                norm=threat.norm,
-                steps=self.steps,
-                loss=self.loss,
-                noise=noise[standing],
-                keep_success=True,
-            )
+            adversarial[standing] = self._search(model, images[standing], labels[standing], noise[standing], threat)
+        return adversarial
+
+    def _search(self, model: nn.Module, images: Tensor, labels: Tensor, noise: Tensor, threat: Threat) -> Tensor:
+        """`inner.pgd` with its successes kept, but a sample that fell leaves the batch instead of being asked about."""
+        ball, step_size = NORMS[threat.norm], threat.epsilon / 4
+        with attacked(model), torch.enable_grad():
+            ascent = LOSSES[self.loss](model, images)
+            adversarial = ball.start(images, threat.epsilon, noise)
+            rows = torch.arange(len(images), device=images.device)
+            for _ in range(self.steps):
+                here = adversarial[rows], images[rows], labels[rows]
+                moved, logits = climb(model, ascent, *here, threat.epsilon, step_size, ball)
+                stands = logits.argmax(dim=1) == labels[rows]
+                rows = rows[stands]
+                if not len(rows):
+                    break
+                adversarial[rows] = moved[stands]
         return adversarial
 
 

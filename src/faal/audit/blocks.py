@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from faal.audit.attacks import CLEAN, Attack
+from faal.audit.engines import REFERENCE, Engine
 from faal.audit.examples import Examples
 from faal.audit.judge import AttackVerdict, CleanVerdict, judge_attack, judge_clean
 from faal.audit.verdicts import read_arrays, write_arrays
@@ -52,6 +53,7 @@ class Subject:
         seed: the audit's seed.
         block_size: samples per block; the last block may be shorter.
         key: digest of the model and of what its owner says about it.
+        engine: how the attacks' questions are answered.
     """
 
     model: nn.Module
@@ -63,6 +65,7 @@ class Subject:
     seed: int
     block_size: int
     key: str
+    engine: Engine = REFERENCE
 
     def blocks(self, rank: int = 0, world_size: int = 1) -> range:
         """The numbers of the blocks that process `rank` of `world_size` works on: every `world_size`-th."""
@@ -142,6 +145,7 @@ def attack_blocks(
                 attack,
                 threat=subject.threat,
                 seed=block_seed(subject.seed, block),
+                fast=subject.engine.fast,
             )
             if path:
                 _keep(path, digest, verdict)
@@ -180,6 +184,8 @@ def _digest(subject: Subject, attack: Attack, block: int, clean: CleanVerdict) -
         "attack": attack.name,
         "parameters": attack.parameters(threat=subject.threat, num_classes=clean.num_classes),
     }
+    if subject.engine.fast:  # in float32 a block is the same under every engine
+        parts["engine"] = subject.engine.form
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

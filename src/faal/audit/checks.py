@@ -1,23 +1,10 @@
-"""What an audit refuses, and what it only remarks on.
+"""What an audit refuses: input from which no true figure can come. What it only remarks on is in `misuse`."""
 
-Refused: input from which no true figure can come. Remarked on, as a whole sentence in the result: signs that the
-figures may not mean what the reader takes them for.
-"""
-
-from collections.abc import Sequence
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from faal.audit.engines import ENGINES
 from faal.errors import InputError, unknown
-
-ENGINES = ("reference",)
-"""How attacks are computed. `reference`: float32 throughout."""
-
-FEW = 30
-"""Samples below which a class's accuracy is hardly more than its interval."""
 
 
 def check_settings(*, block_size: int, batch_size: int | None, limit: int | None, level: float, engine: str) -> None:
@@ -93,51 +80,20 @@ def check_logits(logits: Tensor, index: Tensor, num_classes: int | None) -> None
         raise InputError(f"the model's output for image {bad} is NaN or infinite; its weights are probably broken")
 
 
+def check_gradient(model: nn.Module, images: Tensor) -> None:
+    """That an attack can ask for the gradient of the network's answer to images (B, channels, H, W).
+
+    Being zero is another matter: that is seen by `misuse`.
+    """
+    with torch.enable_grad():
+        logits = model(images.detach().requires_grad_())
+    if not logits.requires_grad:
+        raise InputError(
+            "the model's output has no gradient to its images, so that no attack can search: something in its forward "
+            "cuts it (argmax, detach, no_grad, NumPy); make it differentiable, or ask for the attack clean alone"
+        )
+
+
 def look_like_probabilities(logits: Tensor) -> bool:
     """Whether all rows of (B, C) lie in [0, 1] and sum to 1: a softmax inside the model weakens every attack."""
     return bool(((logits >= 0) & (logits <= 1)).all() and ((logits.sum(dim=1) - 1).abs() < 1e-4).all())
-
-
-def remarks(
-    *,
-    training: bool,
-    probabilities: bool,
-    n: NDArray[np.int64],
-    clean: float,
-    classes: Sequence[str],
-    drawn_from: int,
-    seed: int,
-) -> list[str]:
-    """The sentences about model and data.
-
-    Args:
-        training: the model was found in training mode.
-        probabilities: all of its clean outputs look like probabilities.
-        n: (C,) samples per class.
-        clean: its clean accuracy.
-        classes: the classes' names.
-        drawn_from: how many samples there were to draw from.
-        seed: the audit's seed.
-    """
-    found = []
-    if training:
-        found.append("The model was handed over in training mode; it was audited in evaluation mode and set back.")
-    if probabilities:
-        found.append(
-            "The model's outputs look like probabilities, not logits: a softmax at the end hides gradients and makes "
-            "attacks look weaker than they are; take it off and audit again."
-        )
-    few = [c for c in np.argsort(n, kind="stable") if n[c] < FEW]
-    if few:
-        named = ", ".join(f"{classes[c]} ({n[c]})" for c in few[:5]) + (", ..." if len(few) > 5 else "")
-        subject = "1 class has" if len(few) == 1 else f"{len(few)} classes have"
-        found.append(f"{subject} fewer than {FEW} samples, so that little can be said about each: {named}.")
-    chance = 1 / len(n)
-    if clean < chance + 0.1 * (1 - chance):
-        found.append(
-            f"The clean accuracy, {clean:.1%}, is near chance ({chance:.1%}): the model may expect normalised images "
-            "or another order of the classes."
-        )
-    if n.sum() < drawn_from:
-        found.append(f"{n.sum()} of {drawn_from} samples were audited, drawn at random with seed {seed}.")
-    return found

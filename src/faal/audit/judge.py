@@ -3,6 +3,7 @@
 import hashlib
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 
 from faal.audit.attacks import Attack
 from faal.audit.checks import check_images, check_logits, look_like_probabilities
+from faal.audit.engines import Fast
 from faal.audit.examples import Examples, as_bytes, spread
 from faal.config import Threat
-from faal.errors import InputError
+from faal.errors import InputError, first_line
 from faal.inner.norms import NORMS
 
 SLACK = 1e-6
@@ -70,9 +72,9 @@ def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: in
         logits = model(images)
     except torch.OutOfMemoryError:
         raise
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"the model does not take images of shape {tuple(images.shape[1:])}: {reason}") from error
+    except (RuntimeError, ValueError, AssertionError) as error:  # as networks of one size refuse another
+        shape = tuple(images.shape[1:])
+        raise InputError(f"the model does not take images of shape {shape}: {first_line(error)}") from error
     check_logits(logits, index, num_classes)
     return CleanVerdict(
         predicted=_int16(logits.argmax(dim=1)),
@@ -93,11 +95,14 @@ def judge_attack(
     *,
     threat: Threat,
     seed: int,
+    fast: Fast | None = None,
 ) -> AttackVerdict:
     """Attack the samples of a block that are correct as they are, and confirm what the attack brings.
 
     A success counts where the image lies within epsilon of its original and within [0, 1], and the plain float32
-    forward answers it wrongly, with finite logits. Otherwise the sample stands, with its clean answer.
+    forward answers it wrongly, with finite logits. Otherwise the sample stands, with its clean answer. A sample on
+    which the attack may have stopped because of what `fast` answered, and the network does not, is attacked again from
+    the start, asking the network: rounding never shields it.
 
     Args:
         model: the network, in evaluation mode.
@@ -108,21 +113,18 @@ def judge_attack(
         attack: what to attack with.
         threat: the ball that it stays in.
         seed: the block's seed.
+        fast: what the attack asks in the network's place; by default it asks the network.
     """
     start = time.perf_counter()
     before = torch.from_numpy(clean.predicted).to(labels)
     standing = before == labels
     warnings: list[str] = []
-    adversarial = attack.run(
-        model,
-        images,
-        labels,
-        standing=standing,
-        threat=threat,
-        seed=seed,
-        num_classes=clean.num_classes,
-        warn=warnings.append,
-    ).detach()
+    run = partial(attack.run, images=images, labels=labels, threat=threat, seed=seed, num_classes=clean.num_classes)
+    adversarial = run(fast or model, standing=standing, warn=warnings.append).detach()
+    if fast is not None:
+        again = standing & fast.shields(adversarial, labels)
+        if again.any():
+            adversarial[again] = run(model, standing=again, warn=lambda sentence: None).detach()[again]
     with torch.no_grad():
         logits = model(adversarial)
     inside = _inside(adversarial, images, threat)

@@ -6,9 +6,9 @@ accuracy is an upper bound: a stronger attack may find more.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from faal.audit.examples import Examples
 from faal.audit.verdicts import Verdicts, read_arrays, write_arrays
@@ -105,13 +105,12 @@ class Gap(Estimate):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttackResult:
-    """What one attack left standing.
+class Figures:
+    """Accuracies class by class (or group by group), and what they come to.
 
     `average` is over samples, `balanced` over classes; `deviation` is the standard deviation over the classes;
-    `worst_tenth` is None with fewer than 20 classes; `confusion[c][p]` counts the samples of class c that were answered
-    with p; `seconds` are summed over processes. An audit of an earlier version comes back without `worst_tenth`, `gap`
-    and `deviation`.
+    `worst_tenth` is None with fewer than 20 classes. An audit of an earlier version comes back without `worst_tenth`,
+    `gap` and `deviation`.
     """
 
     average: Estimate
@@ -121,9 +120,6 @@ class AttackResult:
     gap: Gap | None = None
     deviation: Estimate | None = None
     classes: tuple[ClassEstimate, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    parameters: dict[str, Any]
-    seconds: float
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -134,13 +130,10 @@ class AttackResult:
             "gap": self.gap and self.gap.to_json(),
             "deviation": self.deviation and self.deviation.to_json(),
             "classes": [entry.to_json() for entry in self.classes],
-            "confusion": [list(row) for row in self.confusion],
-            "parameters": self.parameters,
-            "seconds": self.seconds,
         }
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "AttackResult":
+    def from_json(cls, plain: Mapping[str, Any], **more: Any) -> Self:
         tenth, gap, deviation = (plain.get(key) for key in ("worst_tenth", "gap", "deviation"))
         return cls(
             average=Estimate.from_json(plain["average"]),
@@ -150,9 +143,34 @@ class AttackResult:
             gap=gap and Gap.from_json(gap),
             deviation=deviation and Estimate.from_json(deviation),
             classes=tuple(ClassEstimate.from_json(entry) for entry in plain["classes"]),
-            confusion=tuple(tuple(row) for row in plain["confusion"]),
-            parameters=plain["parameters"],
-            seconds=plain["seconds"],
+            **more,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackResult(Figures):
+    """What one attack left standing, class by class.
+
+    `confusion[c][p]` counts the samples of class c that were answered with p; `seconds` are summed over processes.
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    parameters: dict[str, Any]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **super().to_json(),
+            "confusion": [list(row) for row in self.confusion],
+            "parameters": self.parameters,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any], **more: Any) -> Self:
+        confusion = tuple(tuple(row) for row in plain["confusion"])
+        return super().from_json(
+            plain, confusion=confusion, parameters=plain["parameters"], seconds=plain["seconds"], **more
         )
 
 
@@ -165,7 +183,8 @@ class AuditResult:
 
     `model` is {"name", "digest"} and what the caller told; `threat` {"norm", "epsilon"}; `data` {"name", "split", "n",
     "fingerprint", "classes"}; `warnings` whole sentences; `attacks` name -> figures, `clean` first and the
-    pseudo-attack `all` last. `examples` is None where no attack turned a sample.
+    pseudo-attack `all` last; `groups` name of a grouping -> attack -> figures by group; `probes` what the probes
+    for signs of misuse saw. `examples` is None where no attack turned a sample.
     """
 
     model: dict[str, Any]
@@ -179,6 +198,8 @@ class AuditResult:
     warnings: tuple[str, ...]
     environment: dict[str, Any]
     attacks: dict[str, AttackResult]
+    groups: dict[str, dict[str, Figures]] = field(default_factory=dict)
+    probes: dict[str, dict[str, Any]] = field(default_factory=dict)
     verdicts: Verdicts
     examples: Examples | None
 
@@ -194,6 +215,11 @@ class AuditResult:
             **{name: getattr(self, name) for name in _PLAIN},
             "warnings": list(self.warnings),
             "attacks": {name: found.to_json() for name, found in self.attacks.items()},
+            "groups": {
+                name: {attack: found.to_json() for attack, found in by_attack.items()}
+                for name, by_attack in self.groups.items()
+            },
+            "probes": self.probes,
         }
 
     def write(self, folder: Path) -> None:
@@ -234,6 +260,11 @@ class AuditResult:
                 **{name: plain[name] for name in _PLAIN},
                 warnings=tuple(plain["warnings"]),
                 attacks={name: AttackResult.from_json(found) for name, found in plain["attacks"].items()},
+                groups={
+                    name: {attack: Figures.from_json(found) for attack, found in by_attack.items()}
+                    for name, by_attack in plain.get("groups", {}).items()
+                },
+                probes=plain.get("probes", {}),
                 verdicts=verdicts,
                 examples=Examples(**read_arrays(examples)) if examples.exists() else None,
             )

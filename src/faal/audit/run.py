@@ -3,11 +3,10 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -15,16 +14,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from faal.audit.attacks import CLEAN, attacks_named
 from faal.audit.blocks import Progress, Source, Subject, attack_blocks, clean_blocks
-from faal.audit.checks import check_labels, check_model, check_settings, remarks
+from faal.audit.checks import check_gradient, check_labels, check_model, check_settings
 from faal.audit.conditions import exact_float32, kept_generators
+from faal.audit.engines import engine_for
 from faal.audit.findings import fingerprint, investigate, survey
 from faal.audit.folder import blocks_of, claim, earlier_attacks, refuse_another
 from faal.audit.intervals import METHOD
+from faal.audit.misuse import examine
 from faal.audit.pieces import Pieces
 from faal.audit.result import AuditResult
-from faal.audit.summary import figures
+from faal.audit.summary import figures, group_figures
 from faal.audit.verdicts import ALL, Verdicts, with_all
 from faal.config import Threat
+from faal.data import Grouping, grouping
 from faal.data.checks import as_labels
 from faal.data.images import InMemory
 from faal.engine import processes
@@ -48,10 +50,13 @@ def audit(
     batch_size: int | None = None,
     limit: int | None = None,
     level: float = 0.95,
+    groups: Mapping[str, Sequence[object]] | Iterable[Grouping] = (),
     engine: str = "reference",
     out: Path | str | None = None,
     model_record: Mapping[str, Any] | None = None,
     data_record: Mapping[str, Any] | None = None,
+    trained: Mapping[str, Any] | None = None,
+    train_images: Tensor | ArrayLike | Source | None = None,
     progress: Progress | None = None,
 ) -> AuditResult:
     """Audit a classifier: accuracy per class, clean and under attack, with intervals.
@@ -76,12 +81,18 @@ def audit(
             memory and costs one forward more per step.
         limit: audit only so many samples, drawn at random with `seed`.
         level: nominal coverage of the intervals.
-        engine: how attacks are computed; `reference`.
+        groups: groups of samples other than their classes, for the same figures by group: name -> each sample's group,
+            such as `{"camera": ["A", "B", ...]}`.
+        engine: how attacks' questions are answered: `reference`, by the network in float32; `fast`, by a copy in
+            bfloat16 where machine and network gain by it (`engines`). Verdicts are float32 with either.
         out: the run's folder. The result is written there, and finished blocks are kept in its `blocks`, so that the
             same call after a crash goes on where it stopped. A folder holds the audit of one subject: another is
             refused, and attacks of an earlier call whose blocks are all kept stay in the result.
         model_record: what to record about the model, such as `name` and the checkpoint's `sha256`.
         data_record: what to record about the data: `name`, `split`.
+        trained: the settings that the network was trained with, as far as they are known: `epsilon`, `norm`, `method`,
+            `select`, `select_on` of a recipe. Compared with what is asked for, and not recorded.
+        train_images: what it was trained on, like `images`; the result says which test images are among them.
         progress: called with (attack, blocks done, blocks in all) whenever this process has finished a block.
 
     Returns:
@@ -97,6 +108,7 @@ def audit(
     model = model.module if isinstance(model, DistributedDataParallel) else model
     source = _source(images)
     width = None if classes is None else len(classes)
+    groupings = _groupings(groups, len(source))
     told = {"name": type(model).__name__, **_plain(model_record)}
     subject = _subject(model, source, labels, width, threat, seed, block_size, batch_size, limit, told)
     record = _record(subject, told, data_record)
@@ -109,6 +121,9 @@ def audit(
             refuse_another(Path(out), record)
         clean = survey(subject, width, progress=progress)
         record["data"]["fingerprint"] = fingerprint(subject.labels, clean)
+        if chosen:
+            check_gradient(subject.model, subject.fetch(0)[:2])
+        subject = replace(subject, engine=engine_for(engine, subject.model, subject.fetch(0)))
         lost: list[str] = []
         if out is not None:
             refuse_another(Path(out), record)
@@ -117,8 +132,18 @@ def audit(
             kept, lost = processes.gather_objects(earlier_attacks(Path(out), subject, clean, chosen))[0]
             chosen = (*chosen, *attacks_named(kept))
         found = investigate(subject, chosen, clean, folder=None if out is None else blocks_of(out), progress=progress)
+        names = [str(c) for c in range(found.num_classes)] if classes is None else list(classes)
+        signs = examine(
+            subject,
+            clean,
+            found,
+            classes=names,
+            training=training,
+            trained=trained or {},
+            train_images=None if train_images is None else _source(train_images),
+            progress=progress,
+        )
 
-    names = [str(c) for c in range(found.num_classes)] if classes is None else list(classes)
     verdicts = Verdicts(
         label=subject.labels.numpy(),
         index=subject.index.numpy(),
@@ -129,24 +154,21 @@ def audit(
         parameters[attack.name] = attack.parameters(threat=subject.threat, num_classes=found.num_classes)
     result = AuditResult(
         **{**record, "data": {**record["data"], "classes": names}},
-        engine=engine,
+        engine=str(subject.engine),
         level=level,
         interval_method=METHOD,
         warnings=(
-            *remarks(
-                training=training,
-                probabilities=found.probabilities,
-                n=np.bincount(verdicts.label, minlength=found.num_classes),
-                clean=float(verdicts.correct(CLEAN).mean()),
-                classes=names,
-                drawn_from=len(source),
-                seed=seed,
-            ),
+            *signs.warnings,
             *found.warnings,
-            *(f"The audit that was here before also ran {name}; its blocks are gone, and so is it." for name in lost),
+            *(
+                f"The audit that was here before also ran {name}; this one has no such blocks, and so not its figures."
+                for name in lost
+            ),
         ),
         environment=environment(subject.device),
         attacks=figures(verdicts, parameters, found.seconds, classes=names, level=level),
+        groups=group_figures(verdicts, [each.take(subject.index) for each in groupings], level=level),
+        probes=signs.probes,
         verdicts=verdicts,
         examples=found.examples,
     )
@@ -170,6 +192,7 @@ def audit_share(
     block_size: int = 250,
     batch_size: int | None = None,
     limit: int | None = None,
+    engine: str = "reference",
     model_record: Mapping[str, Any] | None = None,
 ) -> None:
     """Work off the share `rank` of `world_size` of an audit's blocks and keep them in `out`.
@@ -178,7 +201,7 @@ def audit_share(
     arguments and the same `out` finds every block finished and only counts. The arguments are those of `audit`.
     """
     threat = Threat(norm, epsilon)
-    check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=0.95, engine="reference")
+    check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=0.95, engine=engine)
     chosen = attacks_named(attacks)
     check_model(model)
     told = {"name": type(model).__name__, **_plain(model_record)}
@@ -186,6 +209,8 @@ def audit_share(
     refuse_another(Path(out), _record(subject, told, None))
     with attacked(model), exact_float32(subject.device), kept_generators():
         clean = clean_blocks(subject, rank=rank, world_size=world_size)
+        check_gradient(subject.model, subject.fetch(0)[:2])
+        subject = replace(subject, engine=engine_for(engine, subject.model, subject.fetch(0)))
         claim(out)
         for attack in chosen:
             attack_blocks(subject, attack, clean, folder=blocks_of(out), rank=rank, world_size=world_size)
@@ -237,6 +262,15 @@ def _source(images: Tensor | ArrayLike | Source) -> Source:
         return cast(Source, images)
     pixels = torch.as_tensor(images)
     return InMemory(pixels.float() if pixels.is_floating_point() else pixels)
+
+
+def _groupings(groups: Mapping[str, Sequence[object]] | Iterable[Grouping], count: int) -> list[Grouping]:
+    """Groups of all samples, a group per sample."""
+    found = [grouping(*item) for item in groups.items()] if isinstance(groups, Mapping) else list(groups)
+    for each in found:
+        if len(each.index) != count:
+            raise InputError(f"there are {count} images and {len(each.index)} groups in {each.name!r}; give one each")
+    return found
 
 
 def _plain(record: Mapping[str, Any] | None) -> dict[str, Any]:

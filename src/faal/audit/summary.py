@@ -1,6 +1,7 @@
 """From verdicts to figures: counts per class, and what they say with which certainty."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from faal.audit.intervals import (
     pooled_interval,
     worst_class_interval,
 )
-from faal.audit.result import AttackResult, ClassEstimate, Estimate, Gap, WorstClass, WorstTenth
+from faal.audit.result import AttackResult, ClassEstimate, Estimate, Figures, Gap, WorstClass, WorstTenth
 from faal.audit.spread import deviation_interval, gap_interval
 from faal.audit.verdicts import ALL, Verdicts
+from faal.data import Grouping
 
 MANY_CLASSES = 20
 """From how many classes on the worst tenth is a figure of its own: two classes or more, and a tenth of them."""
@@ -46,6 +48,23 @@ def figures(
     }
 
 
+def group_figures(verdicts: Verdicts, groupings: Iterable[Grouping], *, level: float) -> dict[str, dict[str, Figures]]:
+    """The same by group: name of the grouping -> attack -> figures. The groupings are of the verdicts' samples."""
+    return {
+        grouping.name: {
+            attack: estimates(
+                np.bincount(index, minlength=len(grouping.names)),
+                np.bincount(index[verdicts.correct(attack)], minlength=len(grouping.names)),
+                grouping.names,
+                level=level,
+            )
+            for attack in verdicts.predicted
+        }
+        for grouping in groupings
+        for index in [grouping.index.numpy()]
+    }
+
+
 def summarise(
     label: NDArray[np.int64],
     predicted: NDArray[np.int16],
@@ -66,7 +85,24 @@ def summarise(
         seconds: what it took.
     """
     confusion = confusion_matrix(label, predicted, len(classes))
-    n, correct = confusion.sum(axis=1), confusion.diagonal()
+    found = estimates(confusion.sum(axis=1), confusion.diagonal(), classes, level=level)
+    return AttackResult(
+        **{item.name: getattr(found, item.name) for item in fields(found)},
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        parameters=dict(parameters),
+        seconds=seconds,
+    )
+
+
+def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[str], *, level: float) -> Figures:
+    """From counts to figures.
+
+    Args:
+        n: (C,) samples of each class (or group); those without any have no accuracy.
+        correct: (C,) how many of them were answered correctly.
+        names: the classes'.
+        level: nominal coverage of the intervals.
+    """
     rates = np.divide(correct, n, out=np.full(len(n), np.nan), where=n > 0)
     lows, highs = clopper_pearson(correct, n, level)
     order = [int(c) for c in np.argsort(rates, kind="stable") if n[c]]
@@ -74,28 +110,23 @@ def summarise(
     lowest = order[: -(-len(order) // 10)]
     tenth = WorstTenth(
         *_figures(rates[lowest].mean(), lowest_mean_interval(correct, n, len(lowest), level)),
-        names=tuple(classes[c] for c in lowest),
+        names=tuple(names[c] for c in lowest),
     )
-    return AttackResult(
+    return Figures(
         average=Estimate(*_figures(correct.sum() / n.sum(), pooled_interval(correct, n, level))),
         balanced=Estimate(*_figures(np.nanmean(rates), mean_interval(correct, n, level))),
-        worst=WorstClass(*_figures(rates[worst], worst_class_interval(correct, n, level)), classes[worst]),
+        worst=WorstClass(*_figures(rates[worst], worst_class_interval(correct, n, level)), names[worst]),
         worst_tenth=tenth if len(order) >= MANY_CLASSES else None,
         gap=Gap(
-            *_figures(rates[best] - rates[worst], gap_interval(correct, n, level)),
-            best=classes[best],
-            worst=classes[worst],
+            *_figures(rates[best] - rates[worst], gap_interval(correct, n, level)), best=names[best], worst=names[worst]
         ),
         deviation=Estimate(*_figures(np.nanstd(rates), deviation_interval(correct, n, level))),
         classes=tuple(
             ClassEstimate(
                 float(rates[c]) if n[c] else None, float(lows[c]), float(highs[c]), name, int(n[c]), int(correct[c])
             )
-            for c, name in enumerate(classes)
+            for c, name in enumerate(names)
         ),
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
-        parameters=dict(parameters),
-        seconds=seconds,
     )
 
 

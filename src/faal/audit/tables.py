@@ -36,7 +36,9 @@ def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
     for c in shown:
         entries = [found.classes[c] for found in result.attacks.values()]
         _row(per_class, entries[0].name, str(entries[0].n), *(_percent(entry.value) for entry in entries))
-    return Group(figures, _spread(result), per_class, *(Text(f"Note: {warning}") for warning in result.warnings))
+    grouped = [_by_group(result, name, rows) for name in result.groups]
+    notes = [Text(f"Note: {warning}") for warning in result.warnings]
+    return Group(figures, _spread(result), per_class, *grouped, *notes)
 
 
 def _spread(result: AuditResult) -> Table:
@@ -53,6 +55,19 @@ def _spread(result: AuditResult) -> Table:
     for name, entry in result.attacks.items():
         estimates = (entry.gap, entry.deviation, *([entry.worst_tenth] if many else []))
         _row(grid, name, *("-" if estimate is None else _estimate(estimate) for estimate in estimates), _ends(entry))
+    return grid
+
+
+def _by_group(result: AuditResult, name: str, rows: int) -> Table:
+    """Groups by attacks, each with its interval; the weakest, where there are many."""
+    found = result.groups[name]
+    weakness = [np.inf if entry.value is None else entry.value for entry in found[ALL].classes]
+    shown = _first(weakness, rows)
+    title = _classes_title(f"Accuracy by {name} in % with {result.level:.0%} intervals", shown, weakness)
+    grid = _table(title, [name], ["n", *found])
+    for place in shown:
+        entries = [each.classes[place] for each in found.values()]
+        _row(grid, entries[0].name, str(entries[0].n), *map(_estimate, entries))
     return grid
 
 

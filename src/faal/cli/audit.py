@@ -1,12 +1,12 @@
 """`faal audit`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
 
-from faal.cli.options import Data, Depth, Device, Model, Normalize, Out, Seed, Size, Width, parse_size
+from faal.cli.options import Data, Depth, Device, Groups, Model, Normalize, Out, Seed, Size, Width, parse_size
 
 
 def audit(
@@ -19,12 +19,21 @@ def audit(
         Parameter(help="Commas between: clean, pgd20, cw20 (any number of steps; x5: five starts), autoattack."),
     ] = "clean,pgd20,cw20",
     epsilon: Annotated[
-        str | None, Parameter(help="Radius of the ball, such as 8/255; what the network was trained at if unset.")
+        str | None,
+        Parameter(
+            help="Radius of the ball, such as 8/255; what the network was trained at if unset. Several, with commas, "
+            "give the curve."
+        ),
     ] = None,
-    norm: Annotated[str, Parameter(help="The norm of the ball: linf or l2.")] = "linf",
+    norm: Annotated[
+        str | None, Parameter(help="The norm of the ball, linf or l2; that of the network's training if unset.")
+    ] = None,
+    groups: Groups = None,
     limit: Annotated[int | None, Parameter(help="Audit so many test images only, drawn with the seed.")] = None,
     seed: Seed = 0,
-    engine: Annotated[str, Parameter(help="How attacks are computed: reference (float32 throughout).")] = "reference",
+    engine: Annotated[
+        str, Parameter(help="What attacks ask: reference, the network in float32; fast, a bfloat16 copy if that gains.")
+    ] = "reference",
     batch_size: Annotated[int | None, Parameter(help="Images per forward; 250 if unset, fewer save memory.")] = None,
     out: Out = None,
     device: Device = "auto",
@@ -41,18 +50,21 @@ def audit(
 
         faal audit runs/base --data cifar10:DIR --attacks clean,pgd20,cw20,autoattack
         faal audit model.pth --data folder:DIR --model mymodels:resnet --normalize cifar10
+        faal audit runs/base --data cifar10:DIR --epsilon 2/255,4/255,8/255,16/255
     """
     from faal.audit import audit as run
     from faal.audit import table
-    from faal.config import parse_epsilon
-    from faal.data import load_data
+    from faal.config import Threat, parse_epsilon
+    from faal.config.threat import LARGEST
+    from faal.data import load_data, read_groups
     from faal.engine import numerics, processes
     from faal.engine.progress import progress_bar
     from faal.errors import InputError
     from faal.models import open_model
     from faal.report import write_report
+    from faal.study.curve import curve, curve_table, radii
 
-    radius = None if epsilon is None else parse_epsilon(epsilon)
+    epsilons = () if epsilon is None else radii(map(parse_epsilon, epsilon.split(",")))
     where = numerics.pick_device(device)
     processes.start(where)
     dataset = load_data(data, size=parse_size(size))
@@ -60,31 +72,41 @@ def audit(
         raise InputError(f"{data} has no test images; an audit needs some")
     opened = open_model(checkpoint, dataset, model=model, width=width, depth=depth, normalize=normalize)
     errors = Console(stderr=True)
-    for note in opened.notes if processes.is_main() else ():
+    for note in (*dataset.notes, *opened.notes) if processes.is_main() else ():
         errors.print(note, markup=False, highlight=False)
+    if not epsilons and norm in set(LARGEST) - {opened.threat.norm}:
+        raise InputError(f"--norm {norm} wants an --epsilon: the network was trained in {opened.threat.norm}")
+    threat = Threat(norm or opened.threat.norm, epsilons[0] if epsilons else opened.threat.epsilon)
     folder = out or (
-        checkpoint if checkpoint.is_dir() else Path("runs") / f"audit-{checkpoint.stem}-{opened.record['sha256'][:8]}"
+        checkpoint
+        if (checkpoint / "best.pt").exists()
+        else Path("runs") / f"audit-{checkpoint.stem}-{opened.record['sha256'][:8]}"
     )
+    subject = (opened.net.to(where), dataset.test.images, dataset.test.labels)
     with progress_bar(errors) as bar:
         task = bar.add_task("audit", total=None, note="")
-        result = run(
-            opened.net.to(where),
-            dataset.test.images,
-            dataset.test.labels,
-            classes=dataset.classes,
-            attacks=attacks,
-            epsilon=radius or opened.epsilon,
-            norm=norm,
-            limit=limit,
-            seed=seed,
-            engine=engine,
-            batch_size=batch_size,
-            out=folder,
-            model_record={"name": checkpoint.stem, **opened.record},
-            data_record={"name": dataset.name, "split": "test"},
-            progress=lambda attack, done, total: bar.update(task, total=total, completed=done, note=attack),
+        settings: dict[str, Any] = {
+            "classes": dataset.classes,
+            "attacks": attacks,
+            "norm": threat.norm,
+            "groups": () if groups is None else read_groups(groups, dataset.test),
+            "limit": limit,
+            "seed": seed,
+            "engine": engine,
+            "batch_size": batch_size,
+            "out": folder,
+            "model_record": {"name": checkpoint.stem, **opened.record},
+            "data_record": {"name": dataset.name, "split": "test"},
+            "trained": opened.trained,
+            "train_images": None if dataset.train is None else dataset.train.images,
+            "progress": lambda attack, done, total: bar.update(task, total=total, completed=done, note=attack),
+        }
+        shown = (
+            curve_table(curve(*subject, epsilons=epsilons, **settings))
+            if len(epsilons) > 1
+            else table(run(*subject, epsilon=threat.epsilon, **settings))
         )
     if processes.is_main():
         console = Console()
-        console.print(table(result))
+        console.print(shown)
         console.print(f"The page: {write_report([folder])}", markup=False, highlight=False, soft_wrap=True)

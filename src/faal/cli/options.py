@@ -16,16 +16,29 @@ Data = Annotated[
         "(DIR/train/CLASS/*.png and DIR/test/CLASS/*.png), npz:FILE, or module:function."
     ),
 ]
+Groups = Annotated[
+    str | None,
+    Parameter(
+        help="FILE or FILE:COLUMN: a CSV file with a row per sample in the data's order (or, for a folder, a column "
+        "`file` such as test/CLASS/NAME.png) and a column for each grouping, such as camera or site."
+    ),
+]
 Device = Annotated[str, Parameter(help="auto (a GPU where there is one), cpu or cuda.")]
 Size = Annotated[str | None, Parameter(help="H,W: resize the images of a folder to this size.")]
 Out = Annotated[Path | None, Parameter(help="The folder that everything is written to.")]
 Seed = Annotated[int, Parameter(help="The seed of everything that is random.")]
-Model = Annotated[str | None, Parameter(help="For foreign weights: prn18, rn18, wrn34-10, small, or module:function.")]
+Model = Annotated[
+    str | None,
+    Parameter(help="For foreign weights: prn18, rn18, wrn34-10, small, timm:NAME, hf:NAME_OR_DIR, or module:function."),
+]
 Width = Annotated[int | None, Parameter(help="For foreign weights: the network's width.")]
 Depth = Annotated[int | None, Parameter(help="For foreign weights: the network's depth.")]
 Normalize = Annotated[
     str | None,
-    Parameter(help="For foreign weights that expect it outside: none, cifar10, cifar100 or MEAN:STD."),
+    Parameter(
+        help="For foreign weights that expect it outside: none, cifar10, cifar100 or MEAN:STD; unset, what timm or "
+        "Hugging Face says of its own network, and none for others."
+    ),
 ]
 
 

@@ -10,6 +10,7 @@ from faal.cli.options import (
     UNSET,
     Data,
     Device,
+    Groups,
     Out,
     Overrides,
     Seed,
@@ -23,8 +24,8 @@ RecipeName = Annotated[str, Parameter(help="A shipped recipe (`faal recipes`) or
 
 
 def train(
-    recipe: RecipeName, /, *, data: Data, out: Out = None, seed: Seed = 1, device: Device = "auto", size: Size = None,
-    settings: Overrides = UNSET,
+    recipe: RecipeName, /, *, data: Data, groups: Groups = None, out: Out = None, seed: Seed = 1,
+    device: Device = "auto", size: Size = None, settings: Overrides = UNSET,
 ) -> None:  # fmt: skip
     """Train from scratch.
 
@@ -35,7 +36,7 @@ def train(
         faal train digits-small-pgd-at --data digits --epochs 20 --lr 0:0.1,1/2:0.01
     """
     from faal.config import load_recipe
-    from faal.data import load_data
+    from faal.data import load_data, weighed_by
     from faal.engine import numerics, processes
     from faal.models import Architecture, build_model
     from faal.train.loop import train as run
@@ -44,6 +45,8 @@ def train(
     where = numerics.pick_device(device)
     processes.start(where)
     dataset = load_data(data, size=parse_size(size))
+    dataset = dataset if groups is None else weighed_by(dataset, groups)
+    _remark(*dataset.notes)
     architecture = Architecture.of(chosen, dataset)
     net = build_model(architecture, seed=seed)
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
@@ -57,6 +60,7 @@ def repair(
     /,
     *,
     data: Data,
+    groups: Groups = None,
     out: Out = None,
     seed: Seed = 1,
     device: Device = "auto",
@@ -72,7 +76,7 @@ def repair(
         faal repair model.pth cifar10-wrn34-10-faal-at-awp-repair --data cifar10:DIR --model wrn34-10
     """
     from faal.config import load_recipe
-    from faal.data import load_data
+    from faal.data import load_data, weighed_by
     from faal.engine import numerics, processes
     from faal.models import open_model
     from faal.train.loop import train as run
@@ -81,14 +85,13 @@ def repair(
     where = numerics.pick_device(device)
     processes.start(where)
     dataset = load_data(data, size=parse_size(size))
+    dataset = dataset if groups is None else weighed_by(dataset, groups)
     # Only what the command line says of the network counts: the recipe's own words are about another one.
     network = {
         name: chosen.plain()[name] for name in ("model", "width", "depth", "normalize") if name in given(settings)
     }
     opened = open_model(checkpoint, dataset, **network)
-    if processes.is_main():
-        for note in opened.notes:
-            Console(stderr=True).print(note, markup=False, highlight=False)
+    _remark(*dataset.notes, *opened.notes)
     same = opened.architecture
     chosen = chosen.replace(
         {"model": same.model, "width": same.width, "depth": same.depth, "normalize": same.normalize},
@@ -97,6 +100,13 @@ def repair(
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
     outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
     _tell(outcome.best, outcome.epoch, outcome.note, data)
+
+
+def _remark(*notes: str) -> None:
+    from faal.engine import processes
+
+    for note in notes if processes.is_main() else ():
+        Console(stderr=True).print(note, markup=False, highlight=False)
 
 
 def _tell(best: Path, epoch: int, note: str | None, data: str) -> None:

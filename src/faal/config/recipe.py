@@ -24,7 +24,9 @@ class Recipe:
     """How a network is trained. Every field can be set in a YAML file and on the command line."""
 
     method: str = _setting("pgd-at", "What is trained, a row of `faal methods`.")
-    model: str = _setting("prn18", "The network: prn18, rn18, wrn34-10, small, or your own as module:function.")
+    model: str = _setting(
+        "prn18", "The network: prn18, rn18, wrn34-10, small, timm:NAME, or one's own module:function."
+    )
     width: int | None = _setting(None, "Channels of the first stage (wrn: widening factor); the model's own if unset.")
     depth: int | None = _setting(None, "Depth of the network; the model's own if unset.")
     normalize: str = _setting("none", "Normalisation inside the network: none, cifar10, cifar100, or MEAN:STD.")

@@ -2,7 +2,8 @@
 
 from faal.data.augment import augment
 from faal.data.batches import Batch, Batches
-from faal.data.dataset import DataSet, Split, fingerprint
+from faal.data.dataset import DataSet, Grouping, Split, fingerprint
+from faal.data.groups import grouping, read_groups, weighed_by
 from faal.data.images import Images, InMemory, OnDisk
 from faal.data.load import load_data
 from faal.data.splits import HeldOut, hold_out
@@ -11,6 +12,7 @@ __all__ = [
     "Batch",
     "Batches",
     "DataSet",
+    "Grouping",
     "HeldOut",
     "Images",
     "InMemory",
@@ -18,6 +20,9 @@ __all__ = [
     "Split",
     "augment",
     "fingerprint",
+    "grouping",
     "hold_out",
     "load_data",
+    "read_groups",
+    "weighed_by",
 ]

@@ -1,7 +1,8 @@
 """Data sets from arrays: an `.npz` file, or a dict with the same keys.
 
-`x_train`, `y_train`, `x_test`, `y_test` hold both parts, or one of them; `images` and `labels` a test part alone;
-`classes` the classes' names (otherwise the classes are called by their numbers).
+`x_train`, `y_train`, `x_test`, `y_test` hold both parts, or one of them; so do `train_images`, `train_labels`,
+`test_images`, `test_labels`. `images` and `labels` are a test part alone, `classes` the classes' names (otherwise the
+classes are called by their numbers).
 """
 
 from collections.abc import Mapping
@@ -13,8 +14,8 @@ from faal.data.checks import as_images, as_labels
 from faal.data.dataset import DataSet, Split
 from faal.errors import InputError
 
-TRAIN = ("x_train", "y_train")
-TEST = (("x_test", "y_test"), ("images", "labels"))
+TRAIN = (("x_train", "y_train"), ("train_images", "train_labels"))
+TEST = (("x_test", "y_test"), ("test_images", "test_labels"), ("images", "labels"))
 
 
 def read_npz(path: Path) -> DataSet:
@@ -35,17 +36,21 @@ def read_npz(path: Path) -> DataSet:
 
 def from_arrays(arrays: Mapping[str, object], name: str, where: str) -> DataSet:
     """A data set from arrays by name (see above): NumPy arrays, tensors or lists. `where` begins the errors."""
-    train = _split(arrays, *TRAIN, where)
-    tests = [split for keys in TEST if (split := _split(arrays, *keys, where)) is not None]
-    if train is None and not tests:
+    train, test = _part(arrays, TRAIN, "training", where), _part(arrays, TEST, "test", where)
+    if train is None and test is None:
         raise InputError(
             f"{where} holds {', '.join(arrays) or 'nothing'}; name the arrays x_train, y_train, x_test, y_test, "
             "or images, labels"
         )
-    if len(tests) > 1:
-        raise InputError(f"{where} holds both x_test and images; keep the one that is the test part")
-    test = tests[0] if tests else None
     return DataSet(name, _classes(arrays, train, test, where), train, test)
+
+
+def _part(arrays: Mapping[str, object], names: tuple[tuple[str, str], ...], part: str, where: str) -> Split | None:
+    """The training or the test part, under whichever of its names it goes."""
+    found = {x: split for x, y in names if (split := _split(arrays, x, y, where)) is not None}
+    if len(found) > 1:
+        raise InputError(f"{where} holds both {' and '.join(found)}; keep the one that is the {part} part")
+    return next(iter(found.values()), None)
 
 
 def _split(arrays: Mapping[str, object], x: str, y: str, where: str) -> Split | None:

@@ -21,11 +21,13 @@ class Batch(NamedTuple):
     Attributes:
         images: (B, channels, H, W) float32 in [0, 1] on the device, augmented.
         labels: (B,) int64 on the device.
+        groups: (B,) int64 on the device, what class rules tell apart: the labels, unless the data has a grouping.
         index: (B,) int64 on the device, the samples' places in the full training set: what random numbers hang on.
     """
 
     images: Tensor
     labels: Tensor
+    groups: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
 
 
@@ -71,7 +73,7 @@ class Batches:
             raise InputError(f"{len(indices)} training images are too few; {least} are needed at the least")
         self._images = split.images.to(device)
         self._device = self._images.device
-        self._labels = split.labels.to(self._device)
+        self._labels, self._groups = split.labels.to(self._device), split.groups.to(self._device)
         self._indices = indices.cpu()
         self._seed, self._crop, self._flip = seed, crop, flip
         self._rank, self._world_size = rank, world_size
@@ -126,7 +128,7 @@ class Batches:
 
     def _batch(self, images: Tensor, index: Tensor, epoch: int) -> Batch:
         images = augment(images, index=index, seed=self._seed, epoch=epoch, crop=self._crop, flip=self._flip)
-        return Batch(images, self._labels[index], index)
+        return Batch(images, self._labels[index], self._groups[index], index)
 
     def _slice(self, order: Tensor, step: int) -> Tensor:
         """This process's part of a step's global batch."""

@@ -1,7 +1,8 @@
 """Labelled images, and the two parts of a data set: one to train on, one to be touched once, by the audit."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,16 +12,44 @@ from faal.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
+class Grouping:
+    """Groups of samples other than their classes, such as the cameras that took them.
+
+    Attributes:
+        name: of the whole, such as `camera`.
+        names: the groups', in the order of their numbers or letters.
+        index: (N,) int64 on the CPU, each sample's place in `names`.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    index: Tensor
+
+    def take(self, index: Tensor) -> "Grouping":
+        """The groups of the samples at `index` (M,); a group that none of them is in keeps its place."""
+        return replace(self, index=self.index[index])
+
+    def record(self) -> dict[str, Any]:
+        """What results record about it."""
+        digest = hashlib.sha256(self.index.numpy().astype("<i8").tobytes())
+        return {"name": self.name, "names": list(self.names), "sha256": digest.hexdigest()}
+
+
+@dataclass(frozen=True, eq=False)
 class Split:
     """Labelled images.
 
     Attributes:
         images: a store of N images.
         labels: (N,) int64 on the CPU, in 0 .. C - 1.
+        grouping: groups of samples other than the classes; None where there are none.
+        files: the images' paths below their folder; None where they are not files.
     """
 
     images: Images
     labels: Tensor
+    grouping: Grouping | None = None
+    files: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.labels.shape != (len(self.images),):
@@ -39,7 +68,22 @@ class Split:
 
     def take(self, index: Tensor) -> "Split":
         """The samples at `index` (M,) int64, in that order, as a split of their own."""
-        return Split(self.images.take(index), self.labels[index.cpu()])
+        index = index.cpu()
+        return Split(
+            self.images.take(index),
+            self.labels[index],
+            grouping=self.grouping and self.grouping.take(index),
+            files=None if self.files is None else tuple(self.files[place] for place in index.tolist()),
+        )
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The same samples, their images delivered to `device`."""
+        return replace(self, images=self.images.to(device))
+
+    @property
+    def groups(self) -> Tensor:
+        """(N,) int64, what class rules tell apart: the classes, unless there is a grouping."""
+        return self.labels if self.grouping is None else self.grouping.index
 
     def counts(self, num_classes: int) -> Tensor:
         """How many samples each class has: (num_classes,) int64."""
@@ -55,17 +99,25 @@ class DataSet:
         classes: the classes' names; a label is a place in this tuple.
         train: the training data, or None.
         test: the test data, or None.
+        notes: what was done to make them one data set, in sentences.
     """
 
     name: str
     classes: tuple[str, ...]
     train: Split | None
     test: Split | None
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
         """The number of classes, C."""
         return len(self.classes)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of what class rules tell apart: the classes, unless the training part has a grouping."""
+        grouping = None if self.train is None else self.train.grouping
+        return self.classes if grouping is None else grouping.names
 
 
 def fingerprint(split: Split) -> str:

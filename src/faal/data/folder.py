@@ -23,7 +23,8 @@ def read_folder(path: Path, size: tuple[int, int] | None) -> DataSet:
         path: holds `train`, `test` or both, each with one folder per class.
         size: (H, W) to resize to; without it all images must have one size.
 
-    Images are gray (one channel) if all files of both parts are, RGB otherwise. A part of at most `RESIDENT_LIMIT`
+    Images are gray (one channel) if all files of both parts are, RGB otherwise, and a note says so where both kinds
+    occur. A part of at most `RESIDENT_LIMIT`
     bytes is decoded at once; a larger one stays on disk and is decoded batch by batch.
     """
     if not path.is_dir():
@@ -39,9 +40,9 @@ def read_folder(path: Path, size: tuple[int, int] | None) -> DataSet:
         )
     classes = next(iter(names.values()))
     files = {part: _files(folder, classes) for part, folder in folders.items()}
-    shape = _common_shape([file for part in files.values() for file, _ in part], path, size)
-    splits = {part: Split(_store(part_files, shape), _labels(part_files)) for part, part_files in files.items()}
-    return DataSet(path.resolve().name, classes, splits.get("train"), splits.get("test"))
+    shape, notes = _common_shape([file for part in files.values() for file, _ in part], path, size)
+    splits = {part: _split(part_files, shape, path) for part, part_files in files.items()}
+    return DataSet(path.resolve().name, classes, splits.get("train"), splits.get("test"), notes)
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
@@ -62,8 +63,9 @@ def _files(folder: Path, classes: tuple[str, ...]) -> Files:
     return files
 
 
-def _labels(files: Files) -> torch.Tensor:
-    return torch.tensor([label for _, label in files], dtype=torch.int64)
+def _split(files: Files, shape: tuple[int, int, int], path: Path) -> Split:
+    labels = torch.tensor([label for _, label in files], dtype=torch.int64)
+    return Split(_store(files, shape), labels, files=tuple(file.relative_to(path).as_posix() for file, _ in files))
 
 
 def _store(files: Files, shape: tuple[int, int, int]) -> Images:
@@ -73,10 +75,14 @@ def _store(files: Files, shape: tuple[int, int, int]) -> Images:
     return InMemory(store.read(torch.arange(len(files))))
 
 
-def _common_shape(files: list[Path], path: Path, size: tuple[int, int] | None) -> tuple[int, int, int]:
-    """(channels, H, W) of all files, from their headers alone."""
+def _common_shape(
+    files: list[Path], path: Path, size: tuple[int, int] | None
+) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """(channels, H, W) of all files, from their headers alone; and what is odd about them."""
     headers = list(threads().map(_header, files))
-    channels = 1 if all(mode in GRAY for mode, _ in headers) else 3
+    gray = sum(mode in GRAY for mode, _ in headers)
+    mixed = 0 < gray < len(files)
+    note = f"{gray} of {len(files)} images under {path} are gray; like the others they get three channels, all alike."
     if size is None:
         size = headers[0][1] if headers else (0, 0)
         for file, (_, other) in zip(files, headers, strict=True):
@@ -85,7 +91,7 @@ def _common_shape(files: list[Path], path: Path, size: tuple[int, int] | None) -
                     f"images under {path} differ in size: {files[0]} has {size[0]}x{size[1]} and {file} has "
                     f"{other[0]}x{other[1]}; give --size H,W to resize them"
                 )
-    return channels, *size
+    return (1 if gray == len(files) else 3, *size), (note,) if mixed else ()
 
 
 def _header(path: Path) -> tuple[str, tuple[int, int]]:

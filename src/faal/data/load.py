@@ -1,5 +1,6 @@
 """From what stands after `--data` to a data set."""
 
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -27,10 +28,10 @@ def load_data(spec: str, *, size: tuple[int, int] | None = None) -> DataSet:
     """A data set by its specification.
 
     Args:
-        spec: `digits`; `cifar10:DIR` or `cifar100:DIR`, the unpacked official download or the folder that holds it;
-            `folder:DIR` with DIR/train/CLASS/* and DIR/test/CLASS/*; `npz:FILE` with arrays `x_train`, `y_train`,
-            `x_test`, `y_test`, or `images`, `labels`; `module:function`, a function that returns a DataSet or a dict
-            of such arrays.
+        spec: `digits`; `cifar10:DIR` or `cifar100:DIR`, the unpacked official download (for Python or binary) or the
+            folder that holds it; `folder:DIR` with DIR/train/CLASS/* and DIR/test/CLASS/*; `npz:FILE` with arrays
+            `x_train`, `y_train`, `x_test`, `y_test`, or `images`, `labels` (see `arrays.py`); `module:function`, a
+            function that returns a DataSet or a dict of such arrays.
         size: (H, W) to resize every image to, bilinear with antialiasing; by default they stay as they are.
 
     Returns:
@@ -72,6 +73,6 @@ def _resized(data: DataSet, size: tuple[int, int], spec: str) -> DataSet:
             return split
         if not isinstance(split.images, InMemory):
             raise InputError(f"the images of {spec} cannot be resized to {size[0]}x{size[1]}; let it return them so")
-        return Split(split.images.resized(*size), split.labels)
+        return replace(split, images=split.images.resized(*size))
 
-    return DataSet(data.name, data.classes, at_size(data.train), at_size(data.test))
+    return replace(data, train=at_size(data.train), test=at_size(data.test))

@@ -34,7 +34,7 @@ class HeldOut(NamedTuple):
 
 
 def hold_out(labels: Tensor, num_classes: int, *, select: bool, steer: bool, seed: int) -> HeldOut:
-    """Split a training set, class by class.
+    """Split a training set, class by class (or by any other groups that are given for labels).
 
     Each part is 4 % of every class and at least 20 images of it. Where any class has fewer than 200 images both parts
     stay empty: there is then no selection, and the last epoch counts. Which images a part takes depends on the seed

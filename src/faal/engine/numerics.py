@@ -25,6 +25,15 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cpu")
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for products of bfloat16, so that they are faster than those of float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Without them PyTorch computes in bfloat16 as well, more slowly. The question is not public before PyTorch 2.10.
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and asked is not None and bool(asked())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
     """The arithmetic of training. Verdicts do not use it: they are float32."""

@@ -111,6 +111,8 @@ class ClassRule:
     """Whether it looks at the withheld steering part."""
     needs: frozenset[Need] = frozenset()
     """The statistics it wants of every batch. It may change from epoch to epoch."""
+    any_groups = False
+    """Whether what it tells apart may be any groups of samples: it asks nothing of them that only classes have."""
     STATE: tuple[str, ...] = ()
     """The attributes that change in a run, tensors and plain numbers: what a checkpoint holds."""
 

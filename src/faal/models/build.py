@@ -13,6 +13,7 @@ from faal.config import Recipe
 from faal.data import DataSet
 from faal.engine.seeds import derive_seed
 from faal.errors import InputError, unknown
+from faal.models.libraries import LIBRARIES
 from faal.models.normalize import Normalized, parse_normalize
 from faal.models.own import own_model
 from faal.models.preact_resnet import PreActResNet
@@ -30,7 +31,8 @@ class Architecture:
     """
 
     model: str
-    """A name of the table, a Wide ResNet as `wrn<depth>-<widen>`, or `module:function` for one's own."""
+    """A name of the table, a Wide ResNet as `wrn<depth>-<widen>`, `timm:NAME`, `hf:NAME_OR_DIR`, or one's own as
+    `module:function`."""
     num_classes: int
     """Number of logits."""
     channels: int = 3
@@ -110,7 +112,7 @@ def build_model(architecture: Architecture, *, seed: int | None = None) -> nn.Mo
         normalisation it is a `Normalized` around the network.
 
     Raises:
-        InputError: no such model, or one's own function cannot be imported or returns no module.
+        InputError: no such model; one's own function cannot be imported or returns no module; a library is missing.
     """
     if seed is None:
         net = _network(architecture)
@@ -128,6 +130,9 @@ def _network(architecture: Architecture) -> nn.Module:
     if ":" in name:
         if architecture.width is not None or architecture.depth is not None:
             raise InputError(f"{name} decides its own width and depth, so leave these two options out")
+        library, _, source = name.partition(":")
+        if library in LIBRARIES:
+            return LIBRARIES[library](source, architecture.num_classes, architecture.channels)
         return own_model(name, architecture.num_classes)
     if re.fullmatch(r"wrn[1-9]\d*-[1-9]\d*", name):
         return _wide_resnet(architecture)

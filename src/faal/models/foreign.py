@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from faal.errors import InputError
+from faal.models.libraries import Logits, hf_tensors, is_saved
 from faal.models.mismatch import mismatch
 from faal.models.normalize import Normalized
 from faal.reading import read_tensors, weight_sets
@@ -72,7 +73,8 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
     Args:
         model: what to load into. The network within a `Normalized` gets the weights; its mean and deviation must be
             those of a checkpoint that carries its own.
-        path: a `.pt`, `.pth` or `.safetensors` file.
+        path: a `.pt`, `.pth` or `.safetensors` file; with Hugging Face's `config.json` beside it, it is read by that
+            library.
 
     Returns:
         What was done beside copying, in sentences.
@@ -81,9 +83,12 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
         InputError: the file cannot be read safely, is of another architecture, holds two sets of weights that fit and
             differ, expects another normalisation, or has weights that are not finite. The model is as before then.
     """
-    net = model.net if isinstance(model, Normalized) else model
+    net = model
+    while isinstance(net, Normalized | Logits):  # what stands around a network, and in no file of others
+        net = net.net
     wanted: dict[str, Tensor] = net.state_dict()
-    chosen, copies = _choose(wanted, weight_sets(read_tensors(path)), path)
+    content = hf_tensors(path.parent) if is_saved(path) else read_tensors(path)
+    chosen, copies = _choose(wanted, weight_sets(content), path)
     said = []
     if chosen.where:
         said.append(f"Took the weights from {chosen.where!r} in the file.")

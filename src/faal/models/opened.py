@@ -8,13 +8,15 @@ from typing import Any, get_type_hints
 from torch import nn
 
 from faal import checkpoint
+from faal.config import Threat
 from faal.data import DataSet
 from faal.errors import InputError
 from faal.models.build import Architecture, build_model
 from faal.models.foreign import load_weights
+from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normalisation, is_saved
 from faal.reading import read_tensors
 
-FOREIGN_EPSILON = 8 / 255
+FOREIGN = Threat("linf", 8 / 255)
 """What foreign weights are taken to be trained at: nearly all public robust networks on small images are."""
 
 
@@ -26,8 +28,10 @@ class Opened:
     architecture: Architecture
     record: dict[str, Any]
     """`path`, `sha256` and the architecture, for `audit.json` and `config.yaml`."""
-    epsilon: float
-    """What it was trained at; 8/255 for foreign weights."""
+    threat: Threat
+    """What it was trained against; L-infinity at 8/255 for foreign weights."""
+    trained: Mapping[str, Any]
+    """The settings of the recipe that it was trained with; none for foreign weights."""
     notes: list[str]
     """What was done to make it load, what was assumed, and what is odd about it, in sentences."""
 
@@ -44,20 +48,23 @@ def open_model(
     """Load a network for a data set.
 
     Args:
-        path: a checkpoint of this program, a run's folder (its best.pt), or foreign weights.
+        path: a checkpoint of this program, a run's folder (its best.pt), foreign weights, or a folder that Hugging
+            Face's `save_pretrained` wrote.
         data: what it will see; the number of classes and channels must fit, and the order of classes of the same names.
-        model: for foreign weights, the network: a name or `module:function`. None for our own checkpoints.
+        model: for foreign weights, the network: a name or `module:function`. None for our own checkpoints, and for a
+            folder of Hugging Face, which says so itself.
         width: for foreign weights.
         depth: for foreign weights.
-        normalize: for foreign weights that expect normalised images: `cifar10`, `cifar100` or `MEAN:STD`.
+        normalize: for foreign weights that expect normalised images: `cifar10`, `cifar100` or `MEAN:STD`. None is what
+            timm or Hugging Face says of their network, and `none` for all others.
 
     Raises:
         InputError: in one sentence, whatever does not fit.
     """
     if path.is_dir():
-        folder, path = path, path / "best.pt"
-        if not path.exists():
-            raise InputError(f"{folder} holds no best.pt: train there first, or name a checkpoint such as last.pt")
+        path = _in_folder(path)
+    if model is None and is_saved(path):
+        model = f"hf:{path.parent}"
     options = {"--model": model, "--width": width, "--depth": depth, "--normalize": normalize}
     said = ", ".join(name for name, value in options.items() if value not in (None, "none"))
     split = data.test or data.train
@@ -67,26 +74,32 @@ def open_model(
         if isinstance(content, Mapping) and content.get("format") == checkpoint.FORMAT:
             raise InputError(f"{path}: this checkpoint knows its own network; leave out {said}")
     if model is not None:
+        expected = expected_normalisation(model, channels) if normalize is None else None
         architecture = Architecture(
             model=model,
             num_classes=data.num_classes,
             channels=channels,
             width=width,
             depth=depth,
-            normalize=normalize or "none",
+            normalize=normalize or expected or "none",
         )
         net = build_model(architecture, seed=0)
         notes = load_weights(net, path)
-        epsilon = FOREIGN_EPSILON
+        if expected:
+            notes.append(f"Images are normalised by {expected} for {model}, as it expects; --normalize says otherwise.")
+        if is_saved(path):
+            notes += _compared(class_names(path.parent), data, path)
+        threat, trained = FOREIGN, {}
         notes.append(
-            "Foreign weights do not tell the epsilon that they were trained at; 8/255 is assumed where neither "
-            "--epsilon nor a recipe says otherwise."
+            "Foreign weights do not tell what they were trained against; L-infinity at 8/255 is assumed where neither "
+            "--norm and --epsilon nor a recipe say otherwise."
         )
     elif said:
         raise InputError(f"{said} describes foreign weights; say which network they are for with --model")
     else:
         state = checkpoint.load(path)
-        architecture, epsilon = _described(state, path)
+        architecture, threat = _described(state, path)
+        trained = dict(state["recipe"])
         if architecture.num_classes != data.num_classes:
             raise InputError(
                 f"{path} tells {architecture.num_classes} classes apart, {data.name} has {data.num_classes}; "
@@ -104,19 +117,33 @@ def open_model(
             ) from None
         notes = _compared(state.get("classes"), data, path)
     record = {"path": path.name, "sha256": checkpoint.digest(path), "architecture": architecture.model}
-    return Opened(net=net.eval(), architecture=architecture, record=record, epsilon=epsilon, notes=notes)
+    return Opened(net=net.eval(), architecture=architecture, record=record, threat=threat, trained=trained, notes=notes)
 
 
-def _described(state: Mapping[str, Any], path: Path) -> tuple[Architecture, float]:
-    """The architecture in a checkpoint of ours, and the radius that it was trained at."""
+def _in_folder(folder: Path) -> Path:
+    """The file of weights in a run's folder, or in one of Hugging Face's."""
+    if (folder / "best.pt").exists():
+        return folder / "best.pt"
+    if not (folder / CONFIG).exists():
+        raise InputError(f"{folder} holds no best.pt: train there first, or name a checkpoint such as last.pt")
+    if not (folder / WEIGHTS).exists():
+        raise InputError(
+            f"{folder} holds a {CONFIG} but no {WEIGHTS}; save its network again in that form, in one file"
+        )
+    return folder / WEIGHTS
+
+
+def _described(state: Mapping[str, Any], path: Path) -> tuple[Architecture, Threat]:
+    """The architecture in a checkpoint of ours, and the threat that it was trained against."""
     kinds = get_type_hints(Architecture)
     try:
         told = dict(state["architecture"])
         odd = [name for name, value in told.items() if name not in kinds or not isinstance(value, kinds[name])]
         if odd:
             raise ValueError(f"it has {odd[0]} {told[odd[0]]!r}")
-        return Architecture(**told), float(state["recipe"]["epsilon"])
-    except (KeyError, TypeError, ValueError) as error:
+        recipe = state["recipe"]
+        return Architecture(**told), Threat(recipe.get("norm", "linf"), float(recipe["epsilon"]))
+    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise InputError(
             f"{path} does not describe a network that this version can build ({reason}); take the version that wrote "

@@ -1,64 +1,120 @@
 """Class by class: the bars, and the tables that say the same in figures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from faal.report import figures, words
+from faal.report import figures, multiples, words
 from faal.report.run import Attack, Run
-from faal.report.sections import MOST_MODELS, ends
-from faal.report.tables import Section, Table, count_cell, drawn, estimate_cell, points_cell, text_cell
+from faal.report.tables import Chart, Section, Table, count_cell, drawn, estimate_cell, points_cell, text_cell
 
-MOST_BARS = 24
-"""Classes in a chart; the table beneath has all."""
+MANY, WEAKEST = 24, 10
+"""Of more classes than `MANY` the page shows the weakest, and how all are distributed; a folded table has all."""
 
 Turned = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Images per class (C,) that fell before and stand after, and those that stood before and fall after."""
 
 
 def classes_section(runs: Sequence[Run], attacks: Sequence[str], chosen: str) -> Section:
-    """Bars and table under the chosen attack; the other attacks' tables folded."""
-    shown = ends(runs, MOST_MODELS)
-    order = _weakest_first(shown, chosen)
-    count = len(runs[0].audit.classes)
-    with_clean = chosen != "clean" and "clean" in attacks and len(shown) <= 2
-    names = [runs[0].audit.classes[i] for i in order]
-    bars = [_bars(run, chosen, order, with_clean=with_clean) for run in shown]
+    """Bars and table of few runs under the chosen attack; the other attacks' tables folded."""
+    order, count = _weakest_first(runs, chosen), len(runs[0].audit.classes)
+    charts = [_bars_chart(runs, attacks, chosen, order)]
+    turned = _turned(runs, chosen)
+    text = [] if turned is None else [_turned_sentence(runs, turned)]
+    if len(runs) == 1:
+        table, folded = _attacks_per_class(runs[0], attacks), []
+    else:
+        table = _runs_per_class(runs, chosen, turned, caption="The same in figures: correct per class, with intervals")
+        others = [n for n in reversed(attacks) if n != chosen]
+        named = [(n, f"{words.attack_name(n)}, per class") for n in others]
+        folded = [_runs_per_class(runs, n, _turned(runs, n), caption=caption) for n, caption in named]
+    if len(order) < count:
+        charts += profiles_charts(runs, chosen)
+        folded = [replace(table, caption=f"All {count} classes in figures"), *folded]
+        table = replace(table, rows=[table.rows[i] for i in order])
+    return Section(heading="Class by class", text=text, charts=charts, tables=[table], folded=folded)
 
+
+def _bars_chart(runs: Sequence[Run], attacks: Sequence[str], chosen: str, order: NDArray[np.intp]) -> Chart:
+    count = len(runs[0].audit.classes)
+    clean = "clean" if chosen != "clean" and "clean" in attacks and len(runs) <= 2 else None
+    names = [runs[0].audit.classes[i] for i in order]
+    bars = [class_values(run, chosen, order, clean=clean) for run in runs]
     caption = f"{words.attack_name(chosen)}, weakest class first. Whiskers: the interval. Dashed: the average."
-    caption += " Upright stroke: the class without attack." if with_clean else ""
-    caption += (
-        f" These are the {len(order)} weakest of {count} classes; the table has all." if len(order) < count else ""
-    )
-    caption += " The first and the last model." if len(shown) < len(runs) else ""
-    chart = drawn(
+    caption += " Upright stroke: the class without attack." if clean else ""
+    caption += f" These are the {len(order)} weakest of {count} classes." if len(order) < count else ""
+    return drawn(
         caption,
         lambda width: figures.class_bars(names, bars, width=width),
         name="classes",
         title=f"Accuracy per class, {words.attack_name(chosen)}",
-        description=" ".join(f"{run.name}: {words.headline(run.audit.attacks[chosen])}" for run in shown),
+        description=" ".join(f"{run.name}: {words.headline(run.audit.attacks[chosen])}" for run in runs),
     )
-    if len(runs) == 1:
-        return Section(heading="Class by class", charts=[chart], tables=[_attacks_per_class(runs[0], attacks)])
 
-    turned = _turned(runs, chosen)
-    text = [] if turned is None else [_turned_sentence(runs, turned)]
-    table = _runs_per_class(runs, chosen, turned, caption="The same in figures: correct per class, with intervals")
-    others = [name for name in reversed(attacks) if name != chosen]
-    folded = [_runs_per_class(runs, n, _turned(runs, n), caption=f"{words.attack_name(n)}, per class") for n in others]
-    return Section(heading="Class by class", text=text, charts=[chart], tables=[table], folded=folded)
+
+def profiles_charts(runs: Sequence[Run], chosen: str) -> list[Chart]:
+    """How the accuracies of many classes are distributed, a panel per run."""
+    count = len(runs[0].audit.classes)
+    return panel_charts(
+        runs,
+        chosen,
+        np.arange(count),
+        multiples.profiles,
+        caption=f"All {count} classes from the weakest to the strongest, in each model's own order. In colour: the "
+        "lowest tenth. Dashed: the average.",
+        title=f"How the accuracies of all classes are distributed, {words.attack_name(chosen)}",
+    )
+
+
+def panel_charts(
+    runs: Sequence[Run],
+    chosen: str,
+    order: NDArray[np.intp],
+    draw: Callable[..., Figure],
+    *,
+    caption: str,
+    title: str,
+) -> list[Chart]:
+    """A small panel per run, in as many drawings as it takes for each to fit a page.
+
+    Args:
+        runs: the runs.
+        chosen: the attack.
+        order: the classes, in the order in which `draw` gets their accuracies.
+        draw: takes the accuracies of some runs and `width`.
+        caption: stands beneath the first drawing.
+        title: what the drawings are.
+    """
+    charts = []
+    for start in range(0, len(runs), multiples.MOST):
+        part = runs[start : start + multiples.MOST]
+        bars = [class_values(run, chosen, order) for run in part]
+        chart = drawn(
+            caption if start == 0 else f"Models {start + 1} to {start + len(part)}.",
+            lambda width, bars=bars: draw(bars, width=width),  # type: ignore[misc]
+            name=f"panels-{start + 1}",
+            title=title,
+            description=" ".join(f"{run.name}: {words.headline(run.audit.attacks[chosen])}" for run in part),
+        )
+        charts.append(chart)
+    return charts
 
 
 def _weakest_first(runs: Sequence[Run], attack: str) -> NDArray[np.intp]:
     """The classes to draw: those that are weakest in any run, ordered by the first one; classes without images last."""
     values = np.array([[c.accuracy.value for c in run.audit.attacks[attack].classes] for run in runs])
     values = np.nan_to_num(values, nan=2.0)
-    weakest = np.argsort(values.min(axis=0), kind="stable")[:MOST_BARS]
+    weakest = np.argsort(values.min(axis=0), kind="stable")
+    weakest = weakest if len(weakest) <= MANY else weakest[:WEAKEST]
     return weakest[np.argsort(values[0, weakest], kind="stable")]
 
 
-def _bars(run: Run, chosen: str, order: NDArray[np.intp], *, with_clean: bool) -> figures.Bars:
+def class_values(run: Run, chosen: str, order: NDArray[np.intp], *, clean: str | None = None) -> figures.Bars:
+    """A run's accuracies under an attack, class by class in this order, and where named those under `clean`."""
+
     def column(attack: Attack, field: str) -> NDArray[np.float64]:
         return np.array([getattr(attack.classes[i].accuracy, field) for i in order], dtype=np.float64)
 
@@ -69,7 +125,7 @@ def _bars(run: Run, chosen: str, order: NDArray[np.intp], *, with_clean: bool) -
         low=column(attack, "low"),
         high=column(attack, "high"),
         average=attack.average.value,
-        clean=column(run.audit.attacks["clean"], "value") if with_clean else None,
+        clean=None if clean is None else column(run.audit.attacks[clean], "value"),
     )
 
 
@@ -96,9 +152,9 @@ def _runs_per_class(runs: Sequence[Run], attack: str, turned: Turned | None, *, 
 
 
 def _turned(runs: Sequence[Run], attack: str) -> Turned | None:
-    """From the first run to the last; None where the two did not see the same images under the attack."""
+    """From the first run to the last; None where there is one alone, or the two did not see the same images."""
     before, after = runs[0].verdicts, runs[-1].verdicts
-    if before is None or after is None or attack not in before.correct or attack not in after.correct:
+    if len(runs) == 1 or before is None or after is None or attack not in before.correct or attack not in after.correct:
         return None
     if not (np.array_equal(before.index, after.index) and np.array_equal(before.label, after.label)):
         return None

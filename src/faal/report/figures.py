@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from faal.errors import InputError
 
 INK, MUTED, RULE = "#1c2126", "#5c6670", "#d5dadf"
-SERIES = ("#8793a1", "#0b6fb8", "#d98200", "#0a9468", "#b8609b")
+SERIES = ("#8793a1", "#0b6fb8", "#c87700", "#0a9468", "#b8609b")
 """First (before, base), last (after, repaired), and those between; told apart by a colour-blind eye and in grey."""
 
 VARIABLES = {
@@ -89,7 +89,8 @@ def series_colour(position: int, count: int) -> str:
     return SERIES[0] if position == 0 else SERIES[2 + (position - 1) % (len(SERIES) - 2)]
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure, in inches, with one pair of axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.set_axisbelow(True)
@@ -107,7 +108,7 @@ def class_bars(classes: Sequence[str], models: Sequence[Bars], *, width: float =
     count = len(models)
     thickness = 0.8 / count
     row = 0.155 * max(count, 1.5) + 0.1
-    figure, axes = _axes(width, 0.75 + row * len(classes))
+    figure, axes = one_axes(width, 0.75 + row * len(classes))
     places = np.arange(len(classes))
     for position, model in enumerate(models):
         colour = series_colour(position, count)
@@ -164,34 +165,11 @@ def slopes(models: Sequence[str], panels: Sequence[tuple[str, NDArray[np.float64
 
 
 @matplotlib.rc_context(STYLE)
-def frontier(names: Sequence[str], points: NDArray[np.float64], *, width: float = HALF) -> Figure:
-    """Average against worst class of many runs (R, 2), with the line of those that no other beats in both."""
-    figure, axes = _axes(width, min(0.72 * width, 3.6))
-    axes.margins(0.16)
-    axes.set_xlabel("average, percent")
-    axes.set_ylabel("weakest class, percent")
-    axes.grid()
-    points = 100 * points
-    beaten = [((points >= p).all(axis=1) & (points > p).any(axis=1)).any() for p in points]
-    best = points[~np.array(beaten)]
-    best = best[np.argsort(best[:, 0])]
-    axes.scatter(points[:, 0], points[:, 1], s=44, color=SERIES[1], linewidth=0, zorder=2)
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    line = np.concatenate([[[left, best[0, 1]]], best, [[best[-1, 0], bottom]]])
-    axes.step(line[:, 0], line[:, 1], where="pre", color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    axes.set_xlim(left, right)
-    axes.set_ylim(bottom, top)
-    for name, place in zip(names, points, strict=True):
-        axes.annotate(short(name, 20), place, xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
 def curves(
     x: NDArray[np.float64], lines: Sequence[tuple[str, NDArray[np.float64]]], *, label: str, width: float = HALF
 ) -> Figure:
     """Lines over the epochs, each (T,); a nan leaves a gap."""
-    figure, axes = _axes(width, 0.62 * width)
+    figure, axes = one_axes(width, 0.62 * width)
     for position, (name, values) in enumerate(lines):
         colour = SERIES[1 + position % (len(SERIES) - 1)]
         axes.plot(x, values, label=name, color=colour, linewidth=1.7, marker="o", markersize=3.2 if len(x) <= 40 else 0)
@@ -209,7 +187,7 @@ def weights_map(
     classes: Sequence[str], steps: NDArray[Any], multiples: NDArray[np.float64], *, width: float = WIDE
 ) -> Figure:
     """Class weights over the batches: (C, T) multiples of an equal weight at the batches (T,), classes downwards."""
-    figure, axes = _axes(width, 0.8 + 0.19 * max(len(classes), 4))
+    figure, axes = one_axes(width, 0.8 + 0.19 * max(len(classes), 4))
     greatest = float(np.quantile(multiples, 0.995))
     edges = (float(steps[0]), float(steps[-1]) + 1)
     image = axes.imshow(

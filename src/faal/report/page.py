@@ -2,38 +2,30 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from faal.errors import InputError
-from faal.report import figures, sections, story, words
+from faal.report import figures, many, sections, story, words
 from faal.report.classes import classes_section
 from faal.report.confusion import confusion_section
+from faal.report.curve import curve_page, curve_section
 from faal.report.demo import ROLES, is_demo, read_demo
-from faal.report.read import clean_text, read_run
-from faal.report.run import Run
-from faal.report.tables import Section, Tile, drawn, measure
+from faal.report.groups import group_sections
+from faal.report.read import clean_text, read_curves, read_run
+from faal.report.run import Attack, Run
+from faal.report.tables import Measure, Page, Section, Tile, measure
 from faal.report.training import training_section
 
 HERE = Path(__file__).parent
 
+AUDIT = "audit.json"
 
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """All that the template prints."""
-
-    title: str
-    headline: str
-    lead: Sequence[str]
-    warnings: Sequence[str]
-    tiles_note: str
-    tiles: Sequence[Tile]
-    sections: Sequence[Section]
+MANY = 3
+"""From so many runs on a page compares them in tables and small multiples, instead of telling each in full."""
 
 
 def write_report(
@@ -46,8 +38,8 @@ def write_report(
     """Writes the page of a run, of several runs side by side, or of a demo.
 
     Args:
-        directories: runs' folders, each with an `audit.json`; of several the first is `before` and the last `after`. Or
-            one demo's folder.
+        directories: runs' folders, each with an `audit.json`, or folders of such folders; of two the first is `before`
+            and the last `after`. Or one folder of a demo, or of a curve over epsilon.
         out: the file to write; otherwise `report.html` in the folder, or `comparison.html` in the last of several.
         title: the page's title.
         names: what the page calls the runs; their folders' names otherwise.
@@ -60,14 +52,17 @@ def write_report(
     """
     if not directories:
         raise InputError("there is nothing to report; name the folder of a run")
-    if names is not None and len(names) != len(directories):
-        raise InputError(f"{len(names)} names were given for {len(directories)} folders; give one for each")
-    folders = [Path(directory) for directory in directories]
+    folders = [folder for directory in directories for folder in _runs_in(Path(directory))]
+    if names is not None and len(names) != len(folders):
+        raise InputError(f"{len(names)} names were given for {len(folders)} folders; give one for each")
     if len(folders) == 1 and is_demo(folders[0]):
         page = demo_page(folders[0], title=title)
+    elif len(folders) == 1 and not (folders[0] / AUDIT).is_file() and (curves := read_curves(folders[0])):
+        name = names[0] if names else folders[0].resolve().name
+        page = curve_page(curves, name=clean_text(name), title=clean_text(title) if title else None)
     else:
         page = runs_page(folders, title=title, names=names)
-    path = out or folders[-1] / ("report.html" if len(folders) == 1 else "comparison.html")
+    path = out or Path(directories[-1]) / ("report.html" if len(folders) == 1 else "comparison.html")
     text = render(page)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +70,15 @@ def write_report(
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); name another file") from None
     return path
+
+
+def _runs_in(directory: Path) -> list[Path]:
+    """The folder itself, or where it holds nothing to report, the audited folders within it."""
+    if (directory / AUDIT).is_file() or is_demo(directory) or read_curves(directory):
+        return [directory]
+    found = sorted(path.parent.relative_to(directory) for path in directory.rglob(AUDIT))
+    whole = [folder for folder in found if not any(part.startswith("curve-") for part in folder.parts)]
+    return [directory / folder for folder in whole] or [directory]
 
 
 def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str] | None) -> Page:
@@ -85,24 +89,33 @@ def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str
     called = names or _names(folders)
     runs = [read_run(folder, name=name) for folder, name in zip(folders, called, strict=True)]
     attacks, chosen = _attacks(runs)
-    several = len(runs) > 1
-    parts = [
-        _frontier(runs, chosen) if len(runs) > sections.MOST_MODELS else None,
-        sections.attacks_section(runs, attacks),
-        *_shared(runs, attacks, chosen),
-    ]
+    parts: list[Section | None]
+    if len(runs) >= MANY:
+        parts = [
+            many.glance_section(runs, attacks, chosen),
+            many.panels_section(runs, chosen),
+            sections.coverage_section(runs[0].audit.level),
+            many.made_section(runs),
+        ]
+    else:
+        curves = [
+            curve_section(curve, name=f"curve-{i}-{j}", of=run.name if len(runs) > 1 else "")
+            for i, run in enumerate(runs)
+            for j, curve in enumerate(run.curves)
+        ]
+        parts = [sections.attacks_section(runs, attacks), *curves, *_shared(runs, attacks, chosen)]
     lead = [_lead(runs, chosen)]
-    if several:
+    if len(runs) > 1:
         lead.append(
             "These are single models, not methods: trained again with another seed, each would come out otherwise."
         )
     return Page(
-        title=clean_text(title) if title else f"Audit of {words.listing([run.name for run in runs])}",
+        title=clean_text(title) if title else f"Audit of {_title(runs)}",
         headline=_headline(runs, chosen),
         lead=lead,
         warnings=_warnings(runs, chosen),
         tiles_note=f"{words.attack_name(chosen)}, with {100 * runs[0].audit.level:g}{words.NBSP}% intervals",
-        tiles=_tiles(runs, chosen),
+        tiles=_tiles(runs, chosen) if len(runs) < MANY else [],
         sections=[part for part in parts if part is not None],
     )
 
@@ -169,6 +182,7 @@ def _shared(
 ) -> list[Section | None]:
     return [
         classes_section(runs, attacks, chosen),
+        *group_sections(runs, attacks, chosen),
         confusion_section(runs, attacks, chosen),
         sections.examples_section(runs, chosen),
         *(training_section(run, name=f"training-{i}", closed=i < len(runs) - 1) for i, run in enumerate(runs)),
@@ -191,18 +205,24 @@ def _attacks(runs: Sequence[Run]) -> tuple[list[str], str]:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' names, with their parents' where that tells them apart, and numbered where nothing does."""
-    names = [folder.resolve().name for folder in folders]
-    if len(set(names)) < len(names):
-        names = [f"{folder.resolve().parent.name}/{name}" for folder, name in zip(folders, names, strict=True)]
+    """The folders' names, with their parents' as far as that tells them apart, and numbered where nothing does."""
+    parts = [folder.resolve().parts for folder in folders]
+    depth = 1
+    while len({path[-depth:] for path in parts}) < len(set(parts)):
+        depth += 1
+    names = ["/".join(path[-depth:]) for path in parts]
     return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+
+def _title(runs: Sequence[Run]) -> str:
+    return words.listing([run.name for run in runs]) if len(runs) < MANY else f"{len(runs)} models"
 
 
 def _headline(runs: Sequence[Run], chosen: str) -> str:
     attacks = [run.audit.attacks[chosen] for run in runs]
     if len(runs) == 1:
         return words.headline(attacks[0])
-    if len(runs) > sections.MOST_MODELS:
+    if len(runs) >= MANY:
         return words.best_headline([run.name for run in runs], attacks)
     return words.comparison_headline(attacks[0], attacks[-1])
 
@@ -217,20 +237,38 @@ def _lead(runs: Sequence[Run], chosen: str) -> str:
 
 
 def _warnings(runs: Sequence[Run], chosen: str) -> list[str]:
-    """The audits' own warnings, and what makes runs hard to compare."""
-    several = len(runs) > 1
-    found = [f"{run.name}: {warning}" if several else warning for run in runs for warning in run.audit.warnings]
+    """The audits' own warnings, each once, and what makes runs hard to compare."""
+    warned: dict[str, list[str]] = {}
+    for run in runs:
+        for warning in dict.fromkeys((*run.audit.warnings, *(w for curve in run.curves for w in curve.warnings))):
+            warned.setdefault(warning, []).append(run.name)
+    found = [f"{_who(names, len(runs))}{warning}" for warning, names in warned.items()]
     if chosen == "clean":
         found.append("No attack was run: this page says nothing about robustness.")
     if len({words.threat(run.audit) for run in runs}) > 1:
-        threats = words.listing([f"{run.name} {words.threat(run.audit)}" for run in runs])
+        threats = _apart({run.name: words.threat(run.audit) for run in runs})
         found.append(
             f"The models were attacked under different threat models ({threats}): their figures do not compare."
         )
     if len({(run.audit.data, run.audit.n) for run in runs}) > 1:
-        data = words.listing([f"{run.name} {run.audit.data}, {run.audit.n:,} images" for run in runs])
+        data = _apart({run.name: f"{run.audit.data}, {run.audit.n:,} images" for run in runs})
         found.append(f"The models were audited on different images ({data}): their figures do not compare.")
-    return list(dict.fromkeys(found))
+    return found
+
+
+def _who(names: Sequence[str], count: int) -> str:
+    """Of whom a warning speaks, before it."""
+    if len(names) == count:
+        return "" if count == 1 else "All models: "
+    return f"{words.listing(names)}: "
+
+
+def _apart(told: Mapping[str, str]) -> str:
+    """What differs, with the runs of each kind: `a L∞, ε = 8/255 and b L∞, ε = 4/255`."""
+    kinds: dict[str, list[str]] = {}
+    for name, kind in told.items():
+        kinds.setdefault(kind, []).append(name)
+    return words.listing([f"{words.listing(names)} {kind}" for kind, names in kinds.items()])
 
 
 def _tiles(runs: Sequence[Run], chosen: str) -> list[Tile]:
@@ -240,21 +278,16 @@ def _tiles(runs: Sequence[Run], chosen: str) -> list[Tile]:
         measures = [measure(f"Weakest class, “{attack.worst_class}”", attack.worst), measure("Average", attack.average)]
         if chosen != "clean" and "clean" in run.audit.attacks:
             measures.append(measure("Average without attack", run.audit.attacks["clean"].average))
+        measures += _uneven(attack)
         tiles.append(
             Tile(name=run.name, colour=figures.SERIES.index(figures.series_colour(i, len(runs))), measures=measures)
         )
     return tiles
 
 
-def _frontier(runs: Sequence[Run], chosen: str) -> Section:
-    """Average against weakest class over many runs; their figures stand in the table that follows."""
-    chosen_attacks = [run.audit.attacks[chosen] for run in runs]
-    points = np.array([(attack.average.value, attack.worst.value) for attack in chosen_attacks])
-    chart = drawn(
-        "Up is fairer, to the right is stronger on average. No model lies beyond the dashed line.",
-        lambda width: figures.frontier([run.name for run in runs], points, width=width),
-        name="frontier",
-        title="Average against weakest class, one mark per model",
-        description="The table that follows has the figures.",
-    )
-    return Section(heading="The models at a glance", charts=[chart])
+def _uneven(attack: Attack) -> list[Measure]:
+    """The lowest tenth of many classes, or the gap of few."""
+    if attack.tenth is not None:
+        return [measure(f"Weakest tenth, {len(attack.tenth_classes)} classes", attack.tenth)]
+    told = f"Gap from “{attack.worst_class}” to “{attack.best_class}”"
+    return [] if attack.gap is None else [measure(told, attack.gap, "points")]

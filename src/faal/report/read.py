@@ -4,17 +4,19 @@ import json
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faal.errors import InputError
-from faal.report.run import Attack, Audit, ClassAccuracy, Epoch, Estimate, Examples, Run, Training, Verdicts
+from faal.report.run import Attack, Audit, ClassAccuracy, Curve, Epoch, Estimate, Examples, Run, Training, Verdicts
 
-AUDIT_SCHEMA = "faal-audit/"
+T = TypeVar("T")
+
+AUDIT_SCHEMA, CURVE_SCHEMA = "faal-audit/", "faal-curve/"
 
 
 def read_run(directory: Path, *, name: str | None = None) -> Run:
@@ -29,7 +31,7 @@ def read_run(directory: Path, *, name: str | None = None) -> Run:
     """
     if not directory.is_dir():
         raise InputError(f"there is no folder {directory}; name the folder of a run")
-    audit = _audit(directory / "audit.json")
+    audit = _parsed(directory / "audit.json", AUDIT_SCHEMA, _parsed_audit)
     environment = directory / "environment.json"
     config = directory / "config.yaml"
     return Run(
@@ -39,6 +41,7 @@ def read_run(directory: Path, *, name: str | None = None) -> Run:
         examples=_examples(directory / "examples.npz", len(audit.classes)),
         training=_training(directory / "metrics.jsonl", len(audit.classes)),
         config=clean_text(config.read_text(encoding="utf-8", errors="replace")) if config.is_file() else None,
+        curves=read_curves(directory),
         environment=tuple(_flat(read_json(environment))) if environment.is_file() else (),
     )
 
@@ -72,18 +75,19 @@ def number(value: object) -> float:
 # --- audit.json ------------------------------------------------------------------------------------------------------
 
 
-def _audit(path: Path) -> Audit:
+def _parsed(path: Path, schema: str, parse: Callable[[Mapping[str, Any]], T]) -> T:
+    """What a JSON file of a schema says."""
     if not path.is_file():
-        raise InputError(f"{path.parent} holds no audit.json; run `faal audit` into that folder first")
+        raise InputError(f"{path.parent} holds no {path.name}; run `faal audit` into that folder first")
     content = read_json(path)
-    schema = content.get("schema")
-    if not isinstance(schema, str) or not schema.startswith(AUDIT_SCHEMA):
-        raise InputError(f"{path} has the schema {schema!r}, not {AUDIT_SCHEMA}...; audit again with this version")
+    found = content.get("schema")
+    if not isinstance(found, str) or not found.startswith(schema):
+        raise InputError(f"{path} has the schema {found!r}, not {schema}...; audit again with this version")
     try:
-        return _parsed_audit(content)
+        return parse(content)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{path} does not fit its schema {schema} ({reason}); audit again") from None
+        raise InputError(f"{path} does not fit its schema {found} ({reason}); audit again") from None
 
 
 def _parsed_audit(content: Mapping[str, Any]) -> Audit:
@@ -93,19 +97,66 @@ def _parsed_audit(content: Mapping[str, Any]) -> Audit:
     classes = tuple(c.name for c in next(iter(attacks.values())).classes)
     if any(tuple(c.name for c in attack.classes) != classes for attack in attacks.values()):
         raise ValueError("its attacks name different classes")
-    data, threat = content["data"], content["threat"]
-    told = ("model", "data", "threat", "seed", "engine", "block_size", "level", "interval_method", "environment")
+    threat = content["threat"]
     return Audit(
         attacks=attacks,
+        groups={
+            clean_text(name): {clean_text(attack): _attack(clean_text(attack), fields) for attack, fields in by.items()}
+            for name, by in content.get("groups", {}).items()
+        },
         classes=classes,
         norm=clean_text(str(threat["norm"])),
         epsilon=number(threat["epsilon"]),
-        data=clean_text(f"{data['name']} ({data['split']})" if data.get("split") else str(data["name"])),
-        n=int(data["n"]),
-        level=number(content.get("level", 0.95)),
-        warnings=tuple(clean_text(str(warning)) for warning in content.get("warnings", ())),
-        made_by=tuple(_flat({key: content[key] for key in told if key in content})),
+        **_shared(content),
     )
+
+
+def read_curves(directory: Path) -> tuple[Curve, ...]:
+    """The curves over epsilon in a folder: its own, or those of the folders within it, one per norm.
+
+    Raises:
+        InputError: a file cannot be read as what it should be.
+    """
+    own = directory / "curve.json"
+    paths = [own] if own.is_file() else sorted(directory.glob("curve-*/curve.json"))
+    return tuple(_parsed(path, CURVE_SCHEMA, _parsed_curve) for path in paths)
+
+
+def _parsed_curve(content: Mapping[str, Any]) -> Curve:
+    points = content["points"]
+    if not points:
+        raise ValueError("it has no points")
+    return Curve(
+        norm=clean_text(str(content["norm"])),
+        epsilons=tuple(number(point["epsilon"]) for point in points),
+        points=tuple(_attack("all", point) for point in points),
+        attacks=tuple(clean_text(str(name)) for name in content["attacks"]),
+        **_shared(content),
+    )
+
+
+def _shared(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What audits and curves say alike."""
+    data = content["data"]
+    told = (
+        "model",
+        "data",
+        "threat",
+        "norm",
+        "seed",
+        "engine",
+        "block_size",
+        "level",
+        "interval_method",
+        "environment",
+    )
+    return {
+        "data": clean_text(f"{data['name']} ({data['split']})" if data.get("split") else str(data["name"])),
+        "n": int(data["n"]),
+        "level": number(content.get("level", 0.95)),
+        "warnings": tuple(clean_text(str(warning)) for warning in content.get("warnings", ())),
+        "made_by": tuple(_flat({key: content[key] for key in told if key in content})),
+    }
 
 
 def _attack(name: str, fields: Mapping[str, Any]) -> Attack:
@@ -118,12 +169,18 @@ def _attack(name: str, fields: Mapping[str, Any]) -> Attack:
         confusion = np.asarray(confusion, dtype=np.float64)
         if confusion.shape != (len(classes), len(classes)):
             raise ValueError(f"the confusion under {name} is {confusion.shape} for {len(classes)} classes")
+    gap, deviation, tenth = (fields.get(key) for key in ("gap", "deviation", "worst_tenth"))
     return Attack(
         name=name,
         average=_estimate(fields["average"]),
         balanced=_estimate(fields["balanced"]),
         worst=_estimate(fields["worst"]),
         worst_class=clean_text(str(fields["worst"]["class"])),
+        gap=None if gap is None else _estimate(gap),
+        best_class="" if gap is None else clean_text(str(gap["best"])),
+        deviation=None if deviation is None else _estimate(deviation),
+        tenth=None if tenth is None else _estimate(tenth),
+        tenth_classes=() if tenth is None else tuple(clean_text(str(c)) for c in tenth["classes"]),
         classes=classes,
         confusion=confusion,
     )

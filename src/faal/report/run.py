@@ -30,22 +30,36 @@ class ClassAccuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """What one attack left standing. `confusion` (C, C) counts, rows the true classes; None where not kept."""
+    """What one attack left standing.
+
+    `gap` is the best class minus the worst one, `deviation` the standard deviation over the classes, `tenth` the mean
+    of the lowest tenth of many classes; `confusion` (C, C) counts, true class by answer. None where the audit has none.
+    """
 
     name: str
     average: Estimate
     balanced: Estimate
     worst: Estimate
     worst_class: str
+    gap: Estimate | None = None
+    best_class: str = ""
+    deviation: Estimate | None = None
+    tenth: Estimate | None = None
+    tenth_classes: tuple[str, ...] = ()
     classes: tuple[ClassAccuracy, ...]
     confusion: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """`audit.json`. `made_by` holds everything that says how the figures came about, as (key, text) rows."""
+    """`audit.json`.
+
+    `groups` has the same figures by other groups than the classes, grouping -> attack -> figures; `made_by` everything
+    that says how the figures came about, as (key, text) rows.
+    """
 
     attacks: dict[str, Attack]
+    groups: dict[str, dict[str, Attack]]
     classes: tuple[str, ...]
     norm: str
     epsilon: float
@@ -54,6 +68,32 @@ class Audit:
     level: float
     warnings: tuple[str, ...]
     made_by: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """`curve.json`: what stands at every radius, from 0 on, under these attacks together; sample by sample no more than
+    at any smaller radius."""
+
+    norm: str
+    epsilons: tuple[float, ...]
+    points: tuple[Attack, ...]
+    attacks: tuple[str, ...]
+    data: str
+    n: int
+    level: float
+    warnings: tuple[str, ...]
+    made_by: tuple[tuple[str, str], ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names."""
+        return tuple(c.name for c in self.points[0].classes)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """(E, C) accuracies."""
+        return np.array([[c.accuracy.value for c in point.classes] for point in self.points])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,4 +155,5 @@ class Run:
     examples: Examples | None
     training: Training | None
     config: str | None
+    curves: tuple[Curve, ...]
     environment: tuple[tuple[str, str], ...]

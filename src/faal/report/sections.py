@@ -9,11 +9,12 @@ from faal.report.pictures import pictures
 from faal.report.run import Run
 from faal.report.tables import Cell, Section, Table, estimate_cell, text_cell
 
-MEASURES = (("worst", "weakest class"), ("average", "average"))
-BALANCED = ("balanced", "mean over classes")
+Measures = Sequence[tuple[str, str]]
+"""Fields of an attack, and what the page calls them."""
 
-MOST_MODELS = 3
-"""Models drawn beside each other; of more, the first and the last are, and the table has a row for each."""
+WORST, TENTH, AVERAGE = ("worst", "weakest class"), ("tenth", "weakest tenth of classes"), ("average", "average")
+BALANCED = ("balanced", "mean over classes")
+SPREAD: Measures = (("gap", "best minus weakest class"), ("deviation", "standard deviation over classes"))
 
 
 def ends(runs: Sequence[Run], most: int = 2) -> list[Run]:
@@ -25,37 +26,54 @@ def ends(runs: Sequence[Run], most: int = 2) -> list[Run]:
 
 
 def attacks_section(runs: Sequence[Run], attacks: Sequence[str]) -> Section:
-    """Average and weakest class: a row per attack, or, with many runs, a row per run."""
-    if len(runs) <= MOST_MODELS:
-        measures = [*MEASURES, *([BALANCED] if _unequal(runs, attacks) else [])]
-        columns = [(field, label, run) for field, label in measures for run in runs]
-        head = ["Attack", *(_headed(run.name if len(runs) > 1 else "", label) for _, label, run in columns)]
-        rows = [
-            [text_cell(words.attack_name(name)), *(_measured(run, name, field) for field, _, run in columns)]
-            for name in attacks
-        ]
-    else:
-        pairs = [(name, field, label) for name in reversed(attacks) for field, label in MEASURES]
-        head = ["Model", *(_headed(words.attack_name(name), label) for name, _, label in pairs)]
-        rows = [[text_cell(run.name), *(_measured(run, name, field) for name, field, _ in pairs)] for run in runs]
-    caption = f"Correct in percent, with {100 * runs[0].audit.level:g}{words.NBSP}% intervals"
-    return Section(heading="Average and weakest class", tables=[Table(caption=caption, head=head, rows=rows)])
+    """Weakest class and average, and how unequal the classes are: a row per attack, columns per run."""
+    measures = [WORST, *known([TENTH], runs, attacks), AVERAGE, *([BALANCED] if _unequal(runs, attacks) else [])]
+    level = f"{100 * runs[0].audit.level:g}{words.NBSP}% intervals"
+    tables = [_by_attack(runs, attacks, measures, "%", caption=f"Correct in percent, with {level}")]
+    if spread := known(SPREAD, runs, attacks):
+        caption = f"How unequal the classes are, in percentage points, with {level}"
+        tables.append(_by_attack(runs, attacks, spread, "points", caption=caption))
+    return Section(heading="Average and weakest class", tables=tables)
 
 
-def _headed(of: str, label: str) -> str:
-    return f"{of}: {label}, %" if of else f"{label[0].upper()}{label[1:]}, %"
+def _by_attack(runs: Sequence[Run], attacks: Sequence[str], measures: Measures, unit: str, *, caption: str) -> Table:
+    columns = [(field, label, run) for field, label in measures for run in runs]
+    head = [
+        f"{run.name}: {label}, {unit}" if len(runs) > 1 else f"{capital(label)}, {unit}" for _, label, run in columns
+    ]
+    rows = [
+        [text_cell(words.attack_name(name)), *(measured(run, name, field) for field, _, run in columns)]
+        for name in attacks
+    ]
+    return Table(caption=caption, head=["Attack", *head], rows=rows)
+
+
+def known(measures: Measures, runs: Sequence[Run], attacks: Sequence[str]) -> list[tuple[str, str]]:
+    """The measures that every run has; audits of earlier versions and of few classes lack some."""
+    every = [run.audit.attacks[name] for run in runs for name in attacks]
+    return [(field, label) for field, label in measures if all(getattr(found, field) is not None for found in every)]
+
+
+def measured(run: Run, attack: str, field: str) -> Cell:
+    """One measure of a run as a cell, with its interval and the classes that it speaks of."""
+    found = run.audit.attacks[attack]
+    cell = estimate_cell(getattr(found, field))
+    if field == "worst":
+        return replace(cell, note=f"“{short(found.worst_class)}”, {cell.note}")
+    if field == "gap":
+        return replace(cell, note=f"“{short(found.best_class)}” to “{short(found.worst_class)}”, {cell.note}")
+    return cell
+
+
+def capital(label: str) -> str:
+    """A label at the beginning of a line."""
+    return f"{label[0].upper()}{label[1:]}"
 
 
 def _unequal(runs: Sequence[Run], attacks: Sequence[str]) -> bool:
     """Whether the mean over the classes is half a point or more from the average over the samples anywhere."""
     every = [run.audit.attacks[name] for run in runs for name in attacks]
     return any(abs(attack.average.value - attack.balanced.value) > 5e-3 for attack in every)
-
-
-def _measured(run: Run, attack: str, field: str) -> Cell:
-    found = run.audit.attacks[attack]
-    cell = estimate_cell(getattr(found, field))
-    return replace(cell, note=f"“{short(found.worst_class)}”, {cell.note}") if field == "worst" else cell
 
 
 # --- examples --------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
-// Sorting of tables by a click on a column's head. Without this script the tables stand as they are.
+// Sorting of tables by the buttons in their heads. Without this script the tables stand as they are.
 "use strict";
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
+  table.caption.append(". Its heads are buttons that sort it.");
   heads.forEach((head, column) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -13,14 +14,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
       for (const other of heads) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const rows = [...body.rows].map((row) => ({ row, cell: row.cells[column] }));
-      rows.sort((a, b) => (down ? -1 : 1) * compare(a.cell, b.cell) || 0);
+      rows.sort((a, b) => compare(a.cell, b.cell, down ? -1 : 1));
       body.append(...rows.map(({ row }) => row));
     });
   });
 }
-function compare(a, b) {
+// Numbers by their value, in either direction before what has none; words as people sort them.
+function compare(a, b, sign) {
   const [x, y] = [a, b].map((cell) => (cell.dataset.sort === undefined ? NaN : Number(cell.dataset.sort)));
-  if (Number.isFinite(x) && Number.isFinite(y)) return x - y;
+  if (Number.isFinite(x) && Number.isFinite(y)) return sign * (x - y);
   if (Number.isFinite(x) !== Number.isFinite(y)) return Number.isFinite(x) ? -1 : 1;
-  return a.textContent.localeCompare(b.textContent, "en", { numeric: true });
+  return sign * a.textContent.localeCompare(b.textContent, "en", { numeric: true });
 }

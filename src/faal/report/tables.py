@@ -104,6 +104,19 @@ class Section:
     closed: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """All that the template prints."""
+
+    title: str
+    headline: str
+    lead: Sequence[str]
+    warnings: Sequence[str]
+    tiles_note: str
+    tiles: Sequence[Tile]
+    sections: Sequence[Section]
+
+
 def drawn(caption: str, draw: Callable[[float], Figure], *, name: str, title: str, description: str) -> Chart:
     """A chart in the page's width and in a phone's. `draw` takes the width in inches; `name` starts the ids within."""
     wide, narrow = (
@@ -139,14 +152,14 @@ def points_cell(difference: float) -> Cell:
     return Cell(text=words.points(difference), sort=_sortable(difference))
 
 
-def measure(label: str, estimate: Estimate) -> Measure:
+def measure(label: str, estimate: Estimate, unit: str = "%") -> Measure:
     """A tile's figure."""
     span = words.span(estimate)
     strip = None
     if span:
         low, high = max(0.0, 100 * estimate.low), min(100.0, 100 * estimate.high)
         strip = (round(low, 2), round(high - low, 2), round(100 * estimate.value, 2))
-    return Measure(label=label, value=f"{words.percent(estimate.value)}{words.NBSP}%", span=span, strip=strip)
+    return Measure(label=label, value=f"{words.percent(estimate.value)}{words.NBSP}{unit}", span=span, strip=strip)
 
 
 def _sortable(value: float) -> float | None:

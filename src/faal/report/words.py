@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from faal.report.run import Attack, Audit, Estimate
+from faal.report.run import Attack, Audit, Curve, Estimate
 
 NBSP = "\u00a0"
 
@@ -64,13 +64,18 @@ def points_span(estimate: Estimate) -> str:
 def epsilon(value: float) -> str:
     """A radius as it is usually written: `8/255` where it is a few whole grey levels, else a decimal."""
     levels = 255 * value
-    usual = abs(levels - round(levels)) < 1e-6 and 1 <= round(levels) <= 16
+    usual = abs(levels - round(levels)) < 1e-6 and 1 <= round(levels) <= 32
     return f"{round(levels)}/255" if usual else f"{value:.4g}"
+
+
+def norm(name: str) -> str:
+    """A norm's name in print: `L∞`."""
+    return NORMS.get(name.lower(), name)
 
 
 def threat(audit: Audit) -> str:
     """The threat model: `L∞, ε = 8/255`."""
-    return f"{NORMS.get(audit.norm.lower(), audit.norm)}, ε{NBSP}={NBSP}{epsilon(audit.epsilon)}"
+    return f"{norm(audit.norm)}, ε{NBSP}={NBSP}{epsilon(audit.epsilon)}"
 
 
 def attack_name(name: str) -> str:
@@ -149,6 +154,14 @@ def comparison_headline(before: Attack, after: Attack) -> str:
     return f"{_condition(after.name)} {weakest} {moved}; the average {average}."
 
 
+def group_sentence(attack: Attack, name: str) -> str:
+    """The weakest of other groups than the classes, in the model of this name where there are several."""
+    weakest = (
+        f"{_condition(attack.name)} the weakest group, “{attack.worst_class}”, stands at {_standing(attack.worst)}."
+    )
+    return f"{name}: {weakest}" if name else weakest
+
+
 def best_headline(names: Sequence[str], attacks: Sequence[Attack]) -> str:
     """Which of many models has the strongest weakest class."""
     name, best = max(zip(names, attacks, strict=True), key=lambda pair: (pair[1].worst.value, pair[1].average.value))
@@ -156,6 +169,15 @@ def best_headline(names: Sequence[str], attacks: Sequence[Attack]) -> str:
     return (
         f"{_condition(best.name)} the weakest class of {len(names)} models stands between {whole(lowest)}{NBSP}% and "
         f"{_standing(best.worst)}; highest in {name}, whose average is {whole(best.average.value)}{NBSP}%."
+    )
+
+
+def curve_headline(curve: Curve) -> str:
+    """How the accuracy falls from no attack to the largest radius."""
+    first, last = curve.points[0], curve.points[-1]
+    return (
+        f"From no attack to ε{NBSP}={NBSP}{epsilon(curve.epsilons[-1])} the weakest class "
+        f"{change(first.worst.value, last.worst.value)}; the average {change(first.average.value, last.average.value)}."
     )
 
 
@@ -192,7 +214,7 @@ def coverage(level: float) -> list[str]:
     return [
         f"They cover the test sample: were other images of the same kind drawn, intervals made in this way would hold "
         f"the true accuracy in at least {100 * level:g}{NBSP}% of the draws. Per class they are exact binomial "
-        "intervals; that of the weakest class allows for its having been picked as the weakest.",
+        "intervals; those of the weakest class and of the gap allow for the classes' having been picked for it.",
         "They do not cover the training seed: the same recipe trained again gives another model. A claim about a "
         "method needs several seeds and the spread between them.",
         "They do not cover a stronger attack: robust accuracy is an upper bound, since every attack that was not tried "

@@ -7,6 +7,7 @@ the repaired one (FAAL). All are judged on the test half of digits, which no set
 import json
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def _subject(out: Path, seed: int, role: str, attacks: Sequence[str], device: to
         "images": data.test.images,
         "labels": data.test.labels,
         "attacks": attacks,
-        "epsilon": opened.epsilon,
+        **asdict(opened.threat),
         "out": out / f"seed-{seed}" / role,
         "model_record": {"name": role, **opened.record},
     }

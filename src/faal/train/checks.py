@@ -5,8 +5,9 @@ from torch import Tensor, nn
 
 from faal.data import DataSet, Split
 from faal.engine.numerics import Numerics
-from faal.errors import InputError
+from faal.errors import InputError, first_line
 from faal.inner.modes import attacked
+from faal.methods import METHODS
 from faal.models import Architecture
 
 
@@ -23,6 +24,13 @@ def check_data(data: DataSet, architecture: Architecture) -> None:
         )
 
 
+def check_groups(data: DataSet, name: str) -> None:
+    """That a method can weigh groups, where there are any other than the classes. Raises InputError."""
+    if data.groups is not data.classes and not METHODS[name].rule.any_groups:
+        able = ", ".join(name for name, row in METHODS.items() if row.rule.any_groups)
+        raise InputError(f"{name} is about classes and cannot weigh groups of another kind; these can: {able}")
+
+
 @torch.no_grad()
 def check_net(net: nn.Module, split: Split, num_classes: int, numerics: Numerics) -> None:
     """That the network answers images with logits for the classes: it is shown two. Raises InputError."""
@@ -30,9 +38,9 @@ def check_net(net: nn.Module, split: Split, num_classes: int, numerics: Numerics
     try:
         with attacked(net):
             logits = net(images)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"the network does not take images of shape {tuple(images.shape[1:])}: {reason}") from error
+    except (RuntimeError, ValueError, AssertionError) as error:  # as networks of one size refuse another
+        shape = tuple(images.shape[1:])
+        raise InputError(f"the network does not take images of shape {shape}: {first_line(error)}") from error
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(

@@ -16,7 +16,7 @@ def learner_for(net: nn.Module, recipe: Recipe, counts: Tensor, *, seed: int, nu
     Args:
         net: the network, on its device.
         recipe: the run's.
-        counts: (C,) images of each class in its training set.
+        counts: (C,) images of each class (or group) in its training set.
         seed: the run's seed.
         numerics: device and precision.
 
@@ -38,7 +38,7 @@ def learner_for(net: nn.Module, recipe: Recipe, counts: Tensor, *, seed: int, nu
         rule=row.make_rule(recipe, counts).to(numerics.device),
         method=row,
         recipe=recipe,
-        num_classes=len(counts),
+        num_groups=len(counts),
         seed=seed,
         numerics=numerics,
     )

@@ -43,11 +43,12 @@ def see(
         batch_size: images per forward.
 
     Returns:
-        The figures over all processes, each of which sees its part.
+        The figures of each class (or group, where `split` has a grouping) over all processes; each sees its part.
     """
     draw = seeds.normal if look.start == "gaussian" else seeds.uniform
-    sums = torch.zeros(num_classes, 5 + num_classes, device=numerics.device)
-    all_labels = split.labels.to(numerics.device)
+    num_groups = num_classes if split.grouping is None else len(split.grouping.names)
+    sums = torch.zeros(num_groups, 5 + num_classes, device=numerics.device)
+    all_labels, all_groups = split.labels.to(numerics.device), split.groups.to(numerics.device)
     own = torch.arange(split.n).tensor_split(processes.world_size())[processes.rank()]
     for index in own.split(batch_size) if len(own) else ():
         images, places = split.images.fetch(index), index.to(numerics.device)
@@ -80,7 +81,7 @@ def see(
         ]
         answers = nn.functional.one_hot(answer, num_classes)
         rows = torch.cat([torch.stack([figure.float() for figure in figures], dim=1), answers], dim=1)
-        sums += class_sums(rows, labels, num_classes)
+        sums += class_sums(rows, all_groups[places], num_groups)
     (sums,) = processes.all_sum(sums)
     counts = sums[:, 0]
     _, clean_error, robust_error, cross_entropy, divergence = (sums[:, :5] / counts.clamp_min(1)[:, None]).unbind(1)

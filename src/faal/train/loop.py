@@ -22,7 +22,7 @@ from faal.models import Architecture
 from faal.outer.averaging import GatedAverage, WeightAverage
 from faal.step import Moment, train_step
 from faal.train import folder
-from faal.train.checks import check_data, check_net
+from faal.train.checks import check_data, check_groups, check_net
 from faal.train.forks import begin_from, fork_file, keep_fork
 from faal.train.learner import learner_for
 from faal.train.log import Log
@@ -78,13 +78,15 @@ def train(
             or training diverged.
     """
     check_data(data, architecture)
+    check_groups(data, recipe.method)
     numerics = Numerics.choose(recipe.precision, device)
     parts = parts_of(data, recipe, steers=steers(recipe), device=numerics.device)
     run = _Run(net, architecture, data, parts, recipe, out, seed, numerics, frozenset(keep))
+    grouped = {"groups": parts.whole.grouping.record()} if parts.whole.grouping else {}
     config = {
         "recipe": recipe.plain(),
         "architecture": asdict(architecture),
-        "data": {"name": data.name, "fingerprint": run.fingerprint, "held_out": len(parts.select_index)},
+        "data": {"name": data.name, "fingerprint": run.fingerprint, "held_out": len(parts.select_index)} | grouped,
         "seed": seed,
         "precision": numerics.name,
         "origin": origin,
@@ -128,7 +130,7 @@ class _Run:
         self.recipe, self.parts, self.out, self.seed, self.keep = recipe, parts, out, seed, keep
         self.fingerprint = fingerprint(parts.whole)
         self.architecture, self.classes = architecture, data.classes
-        self.counts = torch.bincount(parts.whole.labels[parts.train], minlength=data.num_classes)
+        self.counts = torch.bincount(parts.whole.groups[parts.train], minlength=len(data.groups))
         net = numerics.place(net)
         check_net(net, parts.whole, data.num_classes, numerics)
         processes.broadcast(net.state_dict().values())

@@ -51,19 +51,20 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
         InputError: a class without training images; `select_on: test` without test images.
     """
     assert data.train is not None
-    whole = Split(data.train.images.to(device), data.train.labels)
+    whole = data.train.to(device)
     choice = recipe.select != "last"
     held = hold_out(
-        whole.labels,
-        data.num_classes,
+        whole.groups,
+        len(data.groups),
         select=recipe.hold_out == "both" or (recipe.hold_out == "select" and choice and recipe.select_on != "test"),
         steer=recipe.hold_out == "both" or (recipe.hold_out == "select" and steers),
         seed=HELD_OUT_SEED,
     )
-    counts = torch.bincount(whole.labels[held.train], minlength=data.num_classes)
-    if int(counts.min()) == 0:
-        empty = data.classes[int(counts.argmin())]
-        raise InputError(f"{data.name} has no training image of class {empty!r}; remove the class or add images")
+    for kind, names, of in (("class", data.classes, whole.labels), ("group", data.groups, whole.groups)):
+        counts = torch.bincount(of[held.train], minlength=len(names))
+        if int(counts.min()) == 0:
+            empty = names[int(counts.argmin())]
+            raise InputError(f"{data.name} has no training image of {kind} {empty!r}; remove the {kind} or add images")
 
     notes, select = [], whole.take(held.select if choice else held.select[:0])
     if not choice and len(held.train) < whole.n:
@@ -79,13 +80,13 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
         notes = [f"The epoch was chosen on {select.n} test images: the audit's figures are too good"]
     steer = held.steer
     if steers and len(steer) == 0:
-        steer = held.train[_first(whole.labels[held.train], STEER_MOST)]
+        steer = held.train[_first(whole.groups[held.train], STEER_MOST)]
         notes.append("No image could be withheld to steer by: the method looked at training images instead")
     return Parts(
         whole=whole,
         train=held.train,
         select_index=held.select,
-        select=Split(select.images.to(device), select.labels),
+        select=select.to(device),
         steer=whole.take(steer),
         notes=tuple(notes),
     )

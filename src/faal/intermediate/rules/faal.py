@@ -34,6 +34,7 @@ class FAAL(ClassRule):
     """
 
     level = "batch"
+    any_groups = True
     STATE = ("tau", "average", "seen")
 
     def __init__(

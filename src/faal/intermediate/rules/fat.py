@@ -22,6 +22,7 @@ class FAT(ClassRule):
 
     level = "batch"
     needs = frozenset({Need.CROSS_ENTROPY})
+    any_groups = True
 
     def __init__(self, counts: Tensor, *, strength: float = 0.1, padded: int = 0) -> None:
         self.strength, self.padded = strength, padded

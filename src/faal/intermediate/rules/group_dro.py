@@ -19,6 +19,7 @@ class GroupDRO(ClassRule):
 
     level = "batch"
     needs = frozenset({Need.CROSS_ENTROPY})
+    any_groups = True
     STATE = ("q",)
 
     def __init__(self, counts: Tensor, *, eta: float = 0.01) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from faal.checkpoint import write_whole
 from faal.report import tables
-from faal.report.page import Page, render
-from faal.report.tables import Cell, Section
+from faal.report.page import render
+from faal.report.tables import Cell, Page, Section
 from faal.report.words import NBSP
 
 MISSING = "–"

@@ -151,7 +151,7 @@ class _Timed:
         """A look at the network."""
         learner = self.learner
         return see(
-            learner.net, self.withheld, look, num_classes=learner.num_classes, threat=learner.recipe.threat, seed=0,
+            learner.net, self.withheld, look, num_classes=learner.num_groups, threat=learner.recipe.threat, seed=0,
             numerics=learner.numerics,
         )  # fmt: skip
 

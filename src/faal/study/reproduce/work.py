@@ -90,7 +90,7 @@ def _take_in(run: Run, given: Given, study: Study) -> dict[str, Any]:
         "architecture": asdict(opened.architecture),
         "classes": list(data.classes),
         "weights": opened.net.state_dict(),
-        "recipe": run.recipe.replace({"epsilon": opened.epsilon}, source="checkpoint").plain(),
+        "recipe": run.recipe.replace(asdict(opened.threat), source="checkpoint").plain(),
         "origin": opened.record,
     }
     checkpoint.save(run.folder / "best.pt", state)
@@ -127,7 +127,8 @@ def judged(run: Run, study: Study) -> Record:
         data.test.labels,
         classes=data.classes,
         attacks=attacks_of(study.table, study.scale),
-        epsilon=opened.epsilon,
+        epsilon=opened.threat.epsilon,
+        norm=opened.threat.norm,
         limit=study.scale.limit,
         out=run.folder,
         model_record={"name": run.row.name, **opened.record},

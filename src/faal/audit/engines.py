@@ -1,0 +1,170 @@
+"""How an attack's questions are answered: by the network itself, or faster.
+
+An attack asks a network for logits and gradients some ten thousand times a sample. `reference` lets the network answer,
+in float32. `fast` lets a copy answer that multiplies in bfloat16, where machine and network gain by it, and the network
+itself wherever the copy's rounding could decide the class. Verdicts are the network's own in either case.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from faal.engine.numerics import multiplies_bf16
+from faal.losses import margin
+
+ENGINES = ("fast", "reference")
+
+FLOAT32, BFLOAT16 = "float32", "bfloat16, channels last"
+
+WORTHWHILE = 5e6
+"""Operations per image from which bfloat16 gains. Below, casts cost what the products save."""
+
+TYPICAL = 2.0
+"""The network overrules the copy within so many root mean squares of a logit's error."""
+
+COARSEST = 0.05
+"""The largest error, in units of the logits' own deviation, with which a copy is still of use."""
+
+SAMPLES = 64
+"""Images that the copy is tried on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """How attacks' questions are answered.
+
+    Attributes:
+        name: `fast` or `reference`.
+        form: the arithmetic that it came to, and why it came to no other.
+        fast: what answers in the network's place; None where it answers itself.
+    """
+
+    name: str
+    form: str = FLOAT32
+    fast: "Fast | None" = None
+
+    def __str__(self) -> str:
+        return self.name if self.name == "reference" else f"{self.name} ({self.form})"
+
+
+REFERENCE = Engine("reference")
+
+
+class Fast(nn.Module):
+    """A network's copy in bfloat16, overruled by the network where its two largest logits are closer than its error.
+
+    So the copy hardly ever decides a class by rounding: a search stops at the successes that the network would grant,
+    and sees those that it would otherwise miss by a hair. Gradients are the copy's throughout.
+
+    Args:
+        model: the network, in evaluation mode.
+        images: (B, channels, H, W), some of those to attack. The error is measured on them.
+
+    Raises:
+        UnsuitedError: nothing is gained, or too much lost.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor) -> None:
+        super().__init__()
+        images = images[:SAMPLES]
+        if not multiplies_bf16(images.device):
+            raise UnsuitedError("nothing here multiplies bfloat16 any faster")
+        if _operations(model, images) < WORTHWHILE:
+            raise UnsuitedError("the network is too small to gain")
+        self.model = model
+        try:
+            self.copy = _Bfloat16(model)
+            error, spread = _error(self.copy, model, images)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as failure:  # a stranger's network may object to it in its own words
+            raise UnsuitedError(f"bfloat16 fails with {type(failure).__name__}") from failure
+        if not error <= COARSEST * spread:  # NaN as well
+            raise UnsuitedError("bfloat16 is too coarse for the network")
+        self.tolerance = TYPICAL * error
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels, H, W) -> logits (B, C), float32."""
+        logits: Tensor = self.copy(images)
+        with torch.no_grad():
+            first, second = logits.topk(2, dim=1).values.unbind(1)
+            close = first - second < self.tolerance
+            if not close.any():
+                return logits
+            settled = logits.clone()
+            settled[close] = self.model(images.detach()[close])
+        # The network's value with the copy's gradient: the difference is zero, its derivative is not.
+        return settled + (logits - logits.detach()) if logits.requires_grad else settled
+
+    @torch.no_grad()
+    def shields(self, images: Tensor, labels: Tensor) -> Tensor:
+        """(B,) bool: whether an attack may have stopped at these images because the copy answers them wrongly, or all
+        but wrongly, while the network answers rightly.
+
+        Rounding may differ from batch to batch; so it is twice the distance at which the network overrules.
+        """
+        right: Tensor = self.model(images).argmax(dim=1) == labels
+        return right & (margin(self.copy(images), labels) > -2 * self.tolerance)
+
+
+class UnsuitedError(Exception):
+    """Why a network is not asked in another form. The message goes into the record."""
+
+
+class _Bfloat16(nn.Module):
+    """A copy of `model` whose products are bfloat16, in the memory format that convolutions like."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, dtype=torch.bfloat16):
+            logits: Tensor = self.model(images.contiguous(memory_format=torch.channels_last))
+        return logits.float()
+
+
+def engine_for(name: str, model: nn.Module, images: Tensor) -> Engine:
+    """The engine of a name for a network.
+
+    The choice follows from the machine, the network and the images, never from a stopwatch: all processes make it
+    alike, and so does the next call, which finds the blocks of this one.
+
+    Args:
+        name: `fast` or `reference`.
+        model: the network, in evaluation mode.
+        images: (B, channels, H, W) on its device, the audit's first block.
+    """
+    if name == "reference":
+        return REFERENCE
+    try:
+        return Engine(name, BFLOAT16, Fast(model, images))
+    except UnsuitedError as reason:
+        return Engine(name, f"{FLOAT32}: {reason}")
+
+
+@torch.no_grad()
+def _operations(model: nn.Module, images: Tensor) -> float:
+    """Additions and multiplications of one forward, per image."""
+    with FlopCounterMode(display=False) as counter:
+        model(images)
+    return float(counter.get_total_flops()) / len(images)
+
+
+def _error(copied: nn.Module, model: nn.Module, images: Tensor) -> tuple[float, float]:
+    """The root mean square error of a copy's logits, and the standard deviation of an image's logits.
+
+    The error is infinite where the copy's gradient is not finite.
+    """
+    with torch.enable_grad():
+        seen = images.detach().requires_grad_()
+        answers = copied(seen)
+        (gradient,) = torch.autograd.grad(answers.amax(dim=1).sum(), seen)
+    with torch.no_grad():
+        exact = model(images)
+        error = (answers - exact).square().mean().sqrt()
+        return float(error) if gradient.isfinite().all() else torch.inf, float(exact.std(dim=1).mean())

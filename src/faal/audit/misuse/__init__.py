@@ -1,0 +1,16 @@
+"""Misuse, caught in words: signs that an audit's figures do not mean what a reader takes them for.
+
+Each sign is a whole sentence in the result: what was seen, what it means for the figures, what to do. Most are facts:
+in what was asked and in the clean pass (`known.py`), among the images (`leakage.py`), in how the model answers
+(`outputs.py`) and what it does to images (`normalisers.py`). The other probes (`readings.py`, `gradients.py`) ask about
+a few samples, drawn with the audit's seed, and speak up for an honest model with a chance of at most 1 in 1,000 each,
+1 in 250 together; `evidence.py` has the test, each probe what it calls honest. They change no verdict, and the first
+that finds something ends them.
+
+Together they cost about 64 x (200 + 10 x 3) + 6 x 256 forwards: 2.7 % of a PGD-20 on 10,000 images. On fewer images
+they ask fewer, down to 16: three tenths of a PGD-20 on 250.
+"""
+
+from faal.audit.misuse.examination import Signs, examine
+
+__all__ = ["Signs", "examine"]

@@ -1,0 +1,124 @@
+"""Groups of samples other than their classes, such as a camera, a site or a skin tone: the columns of a CSV file."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from faal.data.dataset import DataSet, Grouping, Split
+from faal.errors import InputError, unknown
+
+FILE = "file"
+"""The column that, for a folder of images, says which image a row is about."""
+
+
+def grouping(name: str, values: Sequence[object]) -> Grouping:
+    """A grouping from each sample's value in it.
+
+    Raises:
+        InputError: a sample has none, or there are hardly fewer groups than samples.
+    """
+    texts = [str(value).strip() for value in values]
+    if "" in texts:
+        raise InputError(f"sample {texts.index('')} has no group in {name!r}; give it one, such as 'unknown'")
+    names = sorted(set(texts), key=_order)
+    if len(names) > max(2, len(texts) // 2):
+        raise InputError(
+            f"{name!r} has {len(names)} values for {len(texts)} samples: it names samples, not groups; "
+            "choose another column, as FILE:COLUMN"
+        )
+    places = {group: place for place, group in enumerate(names)}
+    return Grouping(name, tuple(names), torch.tensor([places[text] for text in texts], dtype=torch.int64))
+
+
+def read_groups(spec: str, split: Split) -> tuple[Grouping, ...]:
+    """The groups of a data set's samples.
+
+    Args:
+        spec: `FILE`, a CSV file with a header and a column for each grouping, or `FILE:COLUMN` for one of them. There
+            is a row per sample, in the data's order; for a folder of images a column `file` may say instead which
+            image a row is about (`test/CLASS/NAME.png`), in any order, and rows about other images are passed over.
+        split: the samples.
+
+    Raises:
+        InputError: no such file or column, no table, or samples without a group.
+    """
+    path, column = _parsed(spec)
+    rows, columns = _rows(path)
+    if FILE in columns and split.files is not None:
+        rows = _matched(rows, split.files, path)
+    elif len(rows) != split.n:
+        by_name = f", or a column {FILE!r} to know them by" if split.files is not None else ""
+        raise InputError(f"{path} has {len(rows)} rows for {split.n} samples; it needs one each, in order{by_name}")
+    named = [name for name in columns if name != FILE]
+    if column is not None and column not in named:
+        raise unknown("column", column, named, see=f"the header of {path}")
+    return tuple(grouping(name, [row[name] for row in rows]) for name in ([column] if column is not None else named))
+
+
+def weighed_by(data: DataSet, spec: str) -> DataSet:
+    """The data set with one grouping of its training part, for class rules to weigh in place of the classes.
+
+    Raises:
+        InputError: as `read_groups`; or the file has several groupings and `spec` names none.
+    """
+    if data.train is None:
+        raise InputError(f"{data.name} has no training images; groups are of these")
+    found = read_groups(spec, data.train)
+    if len(found) > 1:
+        names = ", ".join(grouping.name for grouping in found)
+        raise InputError(f"{spec} has the columns {names}; training weighs one of them: write {spec}:{found[0].name}")
+    return replace(data, train=replace(data.train, grouping=found[0]))
+
+
+def _parsed(spec: str) -> tuple[Path, str | None]:
+    """The file, and the column that stands behind a colon."""
+    path = Path(spec).expanduser()
+    name, colon, column = spec.rpartition(":")
+    if not path.exists() and colon and name:
+        path = Path(name).expanduser()
+        return path, column
+    return path, None
+
+
+def _rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """The rows by column, and the columns."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file, strict=True)
+            columns = [name.strip() for name in table.fieldnames or ()]
+            table.fieldnames = columns
+            rows = list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"it is not a CSV file: {error}"
+        raise InputError(f"cannot read the groups in {path} ({reason})") from None
+    if not rows or not set(columns) - {FILE} or "" in columns or len(set(columns)) < len(columns):
+        raise InputError(
+            f"{path} is no table of groups: it needs a header that names its columns, and a row per sample"
+        )
+    for line, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise InputError(f"line {line} of {path} has not as many fields as the header")
+    return rows, columns
+
+
+def _matched(rows: list[dict[str, str]], files: Sequence[str], path: Path) -> list[dict[str, str]]:
+    """The row of each file."""
+    found: Mapping[str, dict[str, str]] = {row[FILE].strip().removeprefix("./").replace("\\", "/"): row for row in rows}
+    missing = [name for name in files if name not in found]
+    if missing:
+        raise InputError(
+            f"{path} has no row for {missing[0]}, nor for {len(missing) - 1} other images; column {FILE!r} holds paths "
+            "below the folder, such as test/CLASS/NAME.png"
+        )
+    return [found[name] for name in files]
+
+
+def _order(name: str) -> tuple[float, str]:
+    """Numbers by size, then everything else by letter."""
+    try:
+        return float(name), name
+    except ValueError:
+        return float("inf"), name

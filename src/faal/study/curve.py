@@ -1,0 +1,260 @@
+"""Robust accuracy against epsilon: an ordinary audit at every radius, read together as one curve per class.
+
+Balls are nested: what is within a radius is within every larger one. So a sample that an attack turned at one radius
+has been turned at all larger ones too, whether or not the search there came upon it again, and a curve never rises.
+"""
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from rich.table import Table
+from torch import Tensor, nn
+
+from faal.audit import AuditResult, audit
+from faal.audit.blocks import Source
+from faal.audit.result import Estimate, Figures
+from faal.audit.summary import estimates
+from faal.audit.verdicts import ALL
+from faal.checkpoint import write_whole
+from faal.config import Threat
+from faal.engine import processes
+from faal.errors import InputError
+from faal.report.curve import draw_curve
+
+SCHEMA = "faal-curve/1"
+
+NESTED = (
+    "A sample that fell at one radius counts as fallen at every larger one, since the larger ball holds the smaller; "
+    "stood_again counts those that the attacks at a radius left standing all the same."
+)
+
+FEW, SHARE = 3, 0.01
+"""So many samples, and such a share of them, may stand again before it is taken for a sign."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """What stands at one radius and at all smaller ones; `stood_again` samples of those that fell stood here again."""
+
+    epsilon: float
+    figures: Figures
+    stood_again: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Accuracy against epsilon, under all of `attacks` together; the first point is epsilon 0, without attack."""
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    norm: str
+    seed: int
+    engine: str
+    level: float
+    interval_method: str
+    attacks: tuple[str, ...]
+    warnings: tuple[str, ...]
+    environment: dict[str, Any]
+    points: tuple[Point, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `curve.json`."""
+        told = {key: value for key, value in vars(self).items() if key != "points"}
+        points = [
+            {"epsilon": point.epsilon, "stood_again": point.stood_again, **point.figures.to_json()}
+            for point in self.points
+        ]
+        return {"schema": SCHEMA, **told, "nested": NESTED, "points": points}
+
+    def write(self, folder: Path) -> None:
+        """Write `curve.json`, `curve.csv`, and the figure as SVG, PDF and PNG.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        text = json.dumps(self.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
+        write_whole(folder / "curve.json", (text + "\n").encode())
+        write_whole(folder / "curve.csv", _csv(self).encode())
+        draw_curve(folder)
+
+
+def curve(
+    model: nn.Module,
+    images: Tensor | ArrayLike | Source,
+    labels: Tensor | ArrayLike,
+    *,
+    epsilons: Iterable[float],
+    out: Path | str,
+    norm: str = "linf",
+    trained: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Curve:
+    """Audit a classifier at several radii. Killed and called again, it goes on where it stopped.
+
+    Under `torchrun` every audit spreads over the processes, and the main one writes.
+
+    Args:
+        model: as for `faal.audit`, and so are `images`, `labels` and `settings`.
+        images: (N, channels, H, W) in [0, 1].
+        labels: (N,) integers.
+        epsilons: the radii, in any order; those that are alike to six digits count once.
+        out: the run's folder. Every audit goes to `curve-NORM/epsilon-...` in it, what they come to together to
+            `curve-NORM`.
+        norm: the balls' norm, `linf` or `l2`.
+        trained: as for `faal.audit`; that a radius is not the training's is no sign of anything here.
+
+    Raises:
+        InputError: the input is wrong; the message says what, where and what to do.
+    """
+    folder = Path(out) / f"curve-{norm}"
+    threats = [Threat(norm, epsilon) for epsilon in radii(epsilons)]  # all are sound before the first is run
+    found = curve_of(
+        audit(
+            model,
+            images,
+            labels,
+            epsilon=threat.epsilon,
+            norm=norm,
+            trained={key: value for key, value in (trained or {}).items() if key != "epsilon"},
+            out=folder / f"epsilon-{_called(threat.epsilon)}",
+            **settings,
+        )
+        for threat in threats
+    )
+    if processes.is_main():
+        found.write(folder)
+    return found
+
+
+def radii(epsilons: Iterable[float]) -> tuple[float, ...]:
+    """The radii in order, each once.
+
+    Raises:
+        InputError: there is none.
+    """
+    once = {_called(epsilon): epsilon for epsilon in epsilons}
+    if not once:
+        raise InputError("a curve needs at least one epsilon; name some, such as 2/255,4/255,8/255")
+    return tuple(sorted(once.values()))
+
+
+def curve_of(audits: Iterable[AuditResult]) -> Curve:
+    """The curve through audits of one model on the same samples, each at its own radius.
+
+    Raises:
+        InputError: there is none; they are of other models, samples, classes or norms; two are of one radius; they
+            share no attack.
+    """
+    every = sorted(audits, key=lambda result: float(result.threat["epsilon"]))
+    if not every:
+        raise InputError("a curve needs at least one audit")
+    first = every[0]
+    _check(every)
+    attacks = [name for name in first.attacks if name != ALL and all(name in result.attacks for result in every)]
+    label = first.verdicts.label
+    stands = first.verdicts.correct("clean")
+    points = [_point(0.0, stands, 0, first)]
+    warnings = [warning for result in every for warning in result.warnings]
+    for result in every:
+        here = np.logical_and.reduce([result.verdicts.correct(name) for name in attacks])
+        again = int((here & ~stands).sum())
+        stands = stands & here
+        epsilon = float(result.threat["epsilon"])
+        points.append(_point(epsilon, stands, again, result))
+        if again > max(FEW, SHARE * len(label)):
+            warnings.append(
+                f"At epsilon {_told(epsilon)}, {again} of {len(label)} samples stood that had fallen at a smaller "
+                "radius, although the larger ball holds the smaller: gradients may be masked, and a stronger attack "
+                "may find more."
+            )
+    told = {key: getattr(first, key) for key in ("model", "data", "seed", "engine", "level", "interval_method")}
+    return Curve(
+        **told,
+        norm=first.threat["norm"],
+        attacks=tuple(name for name in attacks if name != "clean"),
+        warnings=tuple(dict.fromkeys(warnings)),
+        environment=first.environment,
+        points=tuple(points),
+    )
+
+
+def curve_table(found: Curve) -> Table:
+    """The curve for the terminal: a row per radius."""
+    title = f"Accuracy in % with {found.level:.0%} intervals, {found.norm}, under {', '.join(found.attacks)}"
+    grid = Table(title=title, title_justify="left")
+    for heading in ("epsilon", "average", "worst class"):
+        grid.add_column(heading, justify="right")
+    grid.add_column("which")
+    for point in found.points:
+        figures = point.figures
+        cells = [_percent(figures.average), _percent(figures.worst), figures.worst.name]
+        grid.add_row(_told(point.epsilon), *cells)
+    return grid
+
+
+def _check(every: Sequence[AuditResult]) -> None:
+    """That the audits differ in their radius and in nothing else."""
+    first = every[0]
+    for before, result in itertools.pairwise(every):
+        apart = [
+            ("models", result.model.get("digest") == first.model.get("digest")),
+            ("norms", result.threat["norm"] == first.threat["norm"]),
+            ("classes", result.classes == first.classes),
+            ("samples", np.array_equal(result.verdicts.index, first.verdicts.index)),
+            ("labels", np.array_equal(result.verdicts.label, first.verdicts.label)),
+        ]
+        for what, same in apart:
+            if not same:
+                raise InputError(f"the audits have other {what} and make no curve; audit one model on the same data")
+        if result.threat["epsilon"] == before.threat["epsilon"]:
+            raise InputError(f"two audits are at epsilon {_told(result.threat['epsilon'])}; give one for each radius")
+    if not any(all(name in result.attacks for result in every) for name in first.attacks if name not in ("clean", ALL)):
+        raise InputError("a curve needs an attack that was run at every radius, such as --attacks clean,pgd20")
+
+
+def _point(epsilon: float, stands: NDArray[np.bool_], again: int, result: AuditResult) -> Point:
+    label, count = result.verdicts.label, len(result.classes)
+    n, correct = np.bincount(label, minlength=count), np.bincount(label[stands], minlength=count)
+    return Point(epsilon=epsilon, figures=estimates(n, correct, result.classes, level=result.level), stood_again=again)
+
+
+def _called(epsilon: float) -> str:
+    """A radius in the name of a folder: `8-255`, or a decimal."""
+    return _told(epsilon).replace("/", "-")
+
+
+def _told(epsilon: float) -> str:
+    """A radius as people write it: `8/255`, or a decimal of six digits."""
+    levels = round(255 * epsilon)
+    whole = 1 <= levels <= 32 and abs(255 * epsilon - levels) < 1e-4
+    return f"{levels}/255" if whole else f"{epsilon:.6g}"
+
+
+def _percent(found: Estimate) -> str:
+    return f"{100 * (found.value or 0):.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
+
+
+def _csv(found: Curve) -> str:
+    """A line per radius and figure; values are fractions, `of` says which class."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["norm", "epsilon", "figure", "of", "n", "correct", "value", "low", "high"])
+    for point in found.points:
+        figures, start = point.figures, (found.norm, point.epsilon)
+        for name, entry, of in (
+            ("average", figures.average, ""),
+            ("balanced", figures.balanced, ""),
+            ("worst", figures.worst, figures.worst.name),
+        ):
+            lines.writerow([*start, name, of, "", "", entry.value, entry.low, entry.high])
+        for one in figures.classes:
+            lines.writerow([*start, "class", one.name, one.n, one.correct, one.value, one.low, one.high])
+    return text.getvalue()

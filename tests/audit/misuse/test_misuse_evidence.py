@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+
+from faal.audit.blocks import Subject
+from faal.audit.misuse.evidence import LEVEL, draw, exceeds
+from faal.config import Threat
+from faal.data.images import InMemory
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+@pytest.mark.parametrize("of", [1, 5, 16, 28, 64, 256])
+def test_a_false_alarm_is_as_seldom_as_stated_and_no_seldomer_than_needed(of: int, share: float) -> None:
+    """The probabilities of all counts, summed: exact, against the binomial distribution itself."""
+    alarms = [count for count in range(of + 1) if exceeds(count, of, share)]
+    assert binom.pmf(alarms, of, share).sum() <= LEVEL
+    least = min(alarms, default=of + 1)
+    assert alarms == list(range(least, of + 1))
+    assert binom.pmf(range(least - 1, of + 1), of, share).sum() > LEVEL
+
+
+def test_of_nothing_nothing_exceeds() -> None:
+    assert not exceeds(0, 0, 0.1)
+
+
+@pytest.fixture
+def subject() -> Subject:
+    images = torch.arange(40.0).view(40, 1, 1, 1) / 40
+    return Subject(
+        model=torch.nn.Flatten(), images=InMemory(images), labels=torch.arange(20) % 4, index=torch.arange(20) * 2,
+        device=torch.device("cpu"), threat=Threat(), seed=0, block_size=8, key="net",
+    )  # fmt: skip
+
+
+def test_samples_are_drawn_in_order_with_the_seed_from_those_allowed(subject: Subject) -> None:
+    allowed = np.arange(20) % 2 == 0
+    samples = draw(subject, allowed, 6)
+    assert len(samples) == 6
+    assert samples.rows.tolist() == sorted(set(samples.rows.tolist()))
+    assert allowed[samples.rows.numpy()].all()
+    assert torch.equal(samples.images.flatten(), samples.rows * 2 / 40)
+    assert torch.equal(samples.labels, subject.labels[samples.rows])
+    assert torch.equal(draw(subject, allowed, 6).rows, samples.rows)
+    assert len(draw(subject, allowed, 100)) == 10
+
+
+def test_a_part_of_them(subject: Subject) -> None:
+    samples = draw(subject, np.ones(20, dtype=bool), 20)
+    mask = samples.labels == 3
+    for part in (samples[mask], samples[3::4]):
+        assert part.rows.tolist() == [3, 7, 11, 15, 19]
+        assert part.labels.tolist() == [3] * 5
+        assert torch.equal(part.images.flatten(), part.rows * 2 / 40)

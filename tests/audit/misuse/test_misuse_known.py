@@ -1,0 +1,102 @@
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from faal.audit.misuse.known import about_choice, about_radius, remarks
+from faal.config import Threat
+
+
+def said(**change: Any) -> list[str]:
+    """Of 4 classes of 100 at 60 % clean accuracy, nothing is to be said."""
+    given: dict[str, Any] = {
+        "training": False,
+        "probabilities": False,
+        "n": np.full(4, 100),
+        "clean": 0.6,
+        "classes": ["ant", "bee", "cat", "dog"],
+        "drawn_from": 400,
+        "seed": 3,
+    }
+    return remarks(**given | change)
+
+
+def test_nothing_to_remark_on() -> None:
+    assert said() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"training": True}, "in training mode"),
+        ({"probabilities": True}, "look like probabilities"),
+        ({"clean": 0.3}, r"30\.0%, is near chance \(25\.0%\).*normalised"),
+        ({"drawn_from": 1000}, "400 of 1000 samples were audited, drawn at random with seed 3"),
+        ({"n": np.array([29, 100, 171, 100])}, r"^1 class has fewer than 30 samples.*: ant \(29\)\.$"),
+        ({"n": np.array([29, 200, 0, 171])}, r"^2 classes have .*: cat \(0\), ant \(29\)\.$"),
+    ],
+)
+def test_each_remark(change: dict[str, Any], sentence: str) -> None:
+    (found,) = said(**change)
+    assert re.search(sentence, found)
+
+
+def test_of_many_small_classes_five_are_named() -> None:
+    (found,) = said(n=np.full(50, 10), classes=[f"c{c}" for c in range(50)], drawn_from=500)
+    assert found.startswith("50 classes have fewer than 30")
+    assert found.endswith("c4 (10), ....")
+
+
+CIFAR = 3 * 32 * 32
+
+
+@pytest.mark.parametrize(
+    ("threat", "sentence"),
+    [
+        (Threat("linf", 8 / 255), None),
+        (Threat("linf", 0.49), None),
+        (Threat("linf", 0.5), r"^Epsilon 0\.5 in L-infinity turns every image into plain grey \(0\.5 is enough\)"),
+        (Threat("l2", 0.5), None),
+        (Threat("l2", 36 / 255), None),
+        (Threat("l2", 8 / 255), r"^Epsilon 0\.0314 in L2 is next to nothing.*3072 pixels.*by 0\.14 of 255 levels"),
+        (Threat("linf", 0.5 / 255), None),
+        (Threat("linf", 8 / 255**2), r"^Epsilon 0\.000123 in L-infinity is next to nothing.*by 0\.031 of 255 levels"),
+    ],
+)
+def test_a_radius_by_itself(threat: Threat, sentence: str | None) -> None:
+    found = about_radius(threat, CIFAR, {})
+    assert len(found) == (sentence is not None)
+    assert sentence is None or re.search(sentence, found[0])
+
+
+def test_in_l2_grey_lies_further_away_the_more_pixels_there_are() -> None:
+    assert about_radius(Threat("l2", 4), 64, {})
+    assert not about_radius(Threat("l2", 4), 65, {})
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "trained", "words"),
+    [
+        (0.3, {"epsilon": 8 / 255, "norm": "linf"}, "9.56 times as much"),
+        (0.3, {"epsilon": 8 / 255}, "9.56 times as much"),
+        (8 / 255, {"epsilon": 0.3}, "9.56 times as little"),
+        (8 / 255, {"epsilon": 1 / 255}, None),
+        (1 / 255, {"epsilon": 8 / 255}, None),
+        (0.3, {"epsilon": 8 / 255, "norm": "l2"}, None),
+        (0.3, {"epsilon": 8 / 255, "method": "standard"}, None),
+        (0.3, {}, None),
+    ],
+)
+def test_a_radius_beside_that_of_the_training(epsilon: float, trained: dict[str, Any], words: str | None) -> None:
+    """Up to eight times either way a curve over several radii goes."""
+    found = about_radius(Threat("linf", epsilon), CIFAR, trained)
+    assert len(found) == (words is not None)
+    assert words is None or words in found[0]
+
+
+def test_an_epoch_chosen_on_test_images() -> None:
+    (found,) = about_choice({"select": "sum", "select_on": "test"})
+    assert "too good" in found
+    assert about_choice({"select": "last", "select_on": "test"}) == []
+    assert about_choice({"select_on": "held-out"}) == about_choice({}) == []

@@ -1,0 +1,99 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from faal.audit.blocks import Subject, clean_blocks
+from faal.audit.misuse import leakage as module
+from faal.audit.misuse.leakage import leakage, repeats
+from faal.config import Threat
+from faal.data.images import InMemory
+from faal.engine import processes
+from faal.errors import InputError
+
+CLASSES = ["ant", "bee", "cat"]
+
+
+def pixels(count: int, seed: int) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 1, 4, 4), dtype=torch.uint8, generator=draw)
+
+
+def subject_of(images: torch.Tensor) -> Subject:
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    index = torch.arange(len(images))
+    return Subject(
+        model=net, images=InMemory(images), labels=index % 3, index=index, device=torch.device("cpu"),
+        threat=Threat(), seed=0, block_size=8, key="net",
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 7)
+
+
+def test_leaked_images_are_counted_by_class_whatever_they_are_kept_as() -> None:
+    test = pixels(30, 0)
+    subject = subject_of(test)
+    train = torch.cat([pixels(20, 1), test[[4, 7, 11]], pixels(20, 2), test[[4]]])
+    calls: list[tuple[str, int, int]] = []
+    for kept in (train, train.float() / 255, (train.double() / 255).float()):
+        found = leakage(subject, InMemory(kept), CLASSES, progress=lambda *call: calls.append(call))
+        assert found.figures["leaked"] == 3
+        assert found.figures["per_class"] == [0, 2, 1]
+        assert found.warning is not None
+        assert "3 of 30 test images" in found.warning
+        assert "bee (2), cat (1); the first is number 4" in found.warning
+    assert calls[:7] == [("leakage", done, 7) for done in range(1, 8)]
+
+
+def test_only_the_audited_images_count_by_their_places_in_the_data() -> None:
+    test = pixels(30, 0)
+    part = replace(subject_of(test), labels=torch.tensor([1, 2]), index=torch.tensor([4, 29]))
+    found = leakage(part, InMemory(test[[4, 5, 6]]), CLASSES)
+    assert (found.figures["leaked"], found.figures["first"]) == (1, [4])
+
+
+def test_nearly_is_not_the_same() -> None:
+    test = pixels(30, 0)
+    near = test.clone()
+    near[:, 0, 0, 0] ^= 1
+    found = leakage(subject_of(test), InMemory(near), CLASSES)
+    assert (found.figures["leaked"], found.warning) == (0, None)
+
+
+def test_a_repeated_test_image_that_leaks_counts_as_often() -> None:
+    test = pixels(10, 0)[[0, 1, 2, 1, 1]]
+    assert leakage(subject_of(test), InMemory(pixels(10, 0)[[1]]), CLASSES).figures["leaked"] == 3
+
+
+def test_training_images_outside_the_range_are_refused() -> None:
+    wrong = pixels(10, 1).float() / 255
+    wrong[8, 0, 0, 0] = -2
+    with pytest.raises(InputError, match="training images: image 8 runs from -2 to"):
+        leakage(subject_of(pixels(10, 0)), InMemory(wrong), CLASSES)
+
+
+def test_processes_share_the_training_images_and_join_what_they_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    test = pixels(30, 0)
+    subject, train = subject_of(test), InMemory(torch.cat([pixels(20, 1), test[3:9]]))
+    whole = leakage(subject, train, CLASSES).figures
+    sent: list[Any] = []
+    for rank in range(3):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(processes, "world_size", lambda: 3)
+        monkeypatch.setattr(processes, "gather_objects", lambda own: sent.append(own) or [own])
+        leakage(subject, train, CLASSES)
+    assert sum(map(len, sent)) == whole["leaked"] == 6
+    monkeypatch.setattr(processes, "gather_objects", lambda own: sent)
+    assert leakage(subject, train, CLASSES).figures == whole
+
+
+@pytest.mark.parametrize(("extra", "warned"), [(0, False), (1, False), (4, True)])
+def test_repetitions_among_the_test_images(extra: int, warned: bool) -> None:
+    test = pixels(100, 0)
+    found = repeats(clean_blocks(subject_of(torch.cat([test, test[:extra]]))))
+    assert found.figures == {"samples": 100 + extra, "repeated": extra}
+    assert (found.warning is not None) == warned

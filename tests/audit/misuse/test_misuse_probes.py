@@ -1,0 +1,192 @@
+"""The probes by themselves, where the planted misuses do not reach."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from tests.audit.misuse.conftest import Bench
+from tests.audit.misuse.layers import REVERSED, Layer, chain
+from torch import Tensor, nn
+
+from faal.audit.misuse.gradients import beyond_bounds, blind_search, silence
+from faal.audit.misuse.normalisers import normalisers
+from faal.audit.misuse.outputs import steadiness
+from faal.audit.misuse.readings import READINGS, readings
+from faal.config import Threat
+from faal.inner.modes import attacked
+from faal.models.normalize import Normalized
+
+THREAT = Threat("linf", 0.2)
+
+
+# --- outputs ---------------------------------------------------------------------------------------------------------
+
+
+def test_rounding_is_no_difference(bench: Bench) -> None:
+    draw = torch.Generator().manual_seed(0)
+
+    def rounded(logits: Tensor) -> Tensor:
+        return logits * (1 + 1e-6 * torch.rand(logits.shape, generator=draw))
+
+    found = steadiness(chain(bench.plain, Layer(rounded)), bench.samples())
+    assert found.figures["difference_on_repeat"] > 0
+    assert found.warning is None
+
+
+def test_an_answer_that_is_not_a_number_now_and_then(bench: Bench) -> None:
+    calls = iter(range(10))
+    broken = Layer(lambda logits: logits + (torch.nan if next(calls) == 1 else 0.0))
+    found = steadiness(chain(bench.plain, broken), bench.samples())
+    assert "differently every time" in str(found.warning)
+    assert 1e38 < found.figures["difference_on_repeat"] < torch.inf
+
+
+def test_company_of_every_kind_is_noticed(bench: Bench) -> None:
+    mixing = Layer(lambda logits: logits - logits.mean(dim=0))
+    assert "depends on the others in its batch" in str(steadiness(chain(bench.plain, mixing), bench.samples()).warning)
+
+
+# --- readings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("undo", "expected"),
+    [
+        (lambda x: x, None),
+        (lambda x: 0.38 * x + 0.31, "normalised"),
+        (lambda x: (x + 1) / 2, "centred"),
+        (lambda x: x / 255, "levels"),
+        (lambda x: (x - 0.31) / 0.38, "denormalised"),
+        (lambda x: 2 * x - 1, "decentred"),
+    ],
+)
+def test_each_reading_is_found(undo: Callable[[Tensor], Tensor], expected: str | None, bench: Bench) -> None:
+    """A net that first undoes what the reading does expects the images to be given so."""
+    found = readings(chain(Layer(undo), bench.normalized), bench.samples(256))
+    if expected is None:
+        assert found.warning is None
+    else:
+        assert READINGS[expected].how in str(found.warning)
+
+
+def test_a_model_that_refuses_other_readings_is_not_asked_for_them(bench: Bench) -> None:
+    def checked(images: Tensor) -> Tensor:
+        assert images.min() >= 0
+        assert images.max() <= 1
+        return 0.38 * images + 0.31
+
+    found = readings(chain(Layer(checked), bench.normalized), bench.samples(256))
+    assert set(found.figures["accuracy"]) == {"as_given", "denormalised", "decentred"}
+    assert found.warning is None
+
+
+def test_a_few_samples_more_are_no_matter_of_units(bench: Bench) -> None:
+    """10 of 256 images (less than `RISE`) are right in levels alone: significant, but little."""
+    samples = bench.samples(256)
+    labels = samples.labels
+
+    def answers(images: Tensor) -> Tensor:
+        wrong = torch.arange(256) < (16 if images.max() > 2 else 26)
+        return torch.nn.functional.one_hot(torch.where(wrong, (labels + 1) % 10, labels), 10).float()
+
+    found = readings(Layer(answers), samples)
+    assert found.figures["accuracy"]["levels"] == pytest.approx(240 / 256)
+    assert found.figures["accuracy"]["as_given"] == pytest.approx(230 / 256)
+    assert found.warning is None
+
+
+# --- normalisers -----------------------------------------------------------------------------------------------------
+
+
+class Named(nn.Module):
+    """A normalisation with plain numbers under other names; with several of them it is none of a grey image."""
+
+    def __init__(self, mu: list[float], sigma: float) -> None:
+        super().__init__()
+        self.mu, self.sigma = mu, sigma
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - self.mu[0]) / self.sigma
+
+
+@pytest.mark.parametrize(
+    ("wrap", "twice"),
+    [
+        (lambda net: net, 0),
+        (lambda net: chain(Named([0.3], 0.4), net), 1),
+        (lambda net: Normalized(Normalized(net, (0.2,), (0.5,)), (0.1,), (0.9,)), 2),
+        (lambda net: Normalized(net, (0.0,), (1.0,)), 0),
+        (lambda net: chain(Layer(lambda x: 1 - x), net), 0),
+        (lambda net: chain(Named([0.3, 0.3, 0.3], 0.4), net), 0),
+    ],
+)
+def test_chains_of_normalisation(wrap: Callable[[nn.Module], nn.Module], twice: int, bench: Bench) -> None:
+    found = normalisers(wrap(bench.normalized), bench.samples()[:1])
+    assert found.figures["twice"] == twice
+    assert (found.warning is not None) == (twice > 0)
+
+
+def test_an_ensemble_normalises_once_for_each_member(bench: Bench) -> None:
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.members = nn.ModuleList([bench.normalized, Normalized(bench.plain, (0.2,), (0.3,))])
+
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.stack([member(images) for member in self.members]).mean(dim=0)
+
+    found = normalisers(Mean(), bench.samples())
+    assert found.figures == {"layers": ["members.0", "members.1"], "twice": 0}
+    assert not bench.normalized._forward_pre_hooks
+
+
+# --- gradients -------------------------------------------------------------------------------------------------------
+
+
+def test_a_gradient_that_is_not_a_number_is_none(bench: Bench) -> None:
+    poisoned = chain(Layer(lambda images: images + 0 * (0 * images).sqrt()), bench.plain)
+    found = silence(poisoned, bench.samples(), THREAT)
+    assert found.figures["without_gradient"] == 64
+    assert found.warning is not None
+
+
+def test_a_few_images_without_a_gradient_are_honest(bench: Bench) -> None:
+    some = torch.arange(64) < 6
+
+    def flat(images: Tensor) -> Tensor:
+        return torch.where(some.view(-1, 1, 1, 1), images.detach(), images)
+
+    found = silence(chain(Layer(flat), bench.plain), bench.samples(), THREAT)
+    assert found.figures["without_gradient"] == 6
+    assert found.warning is None
+
+
+@pytest.mark.parametrize("threat", [THREAT, Threat("l2", 1.5)])
+def test_a_search_that_turns_no_more_than_the_attacks_says_nothing(threat: Threat, bench: Bench) -> None:
+    """The same model: masked if the attacks had turned nothing, not if they had turned what they could."""
+    net, samples = chain(REVERSED, bench.linear), bench.samples()
+    with attacked(net):
+        stood = blind_search(net, samples, torch.ones(64, dtype=torch.bool), threat, seed=0, attacks=["pgd20"])
+        fell = blind_search(net, samples, torch.arange(64) < 12, threat, seed=0, attacks=["pgd20"])
+    assert stood is not None
+    assert stood.figures["turned_by_it_alone"] >= 10
+    assert stood.figures["turned_by_attacks_alone"] == 0
+    assert "that stood under pgd20" in str(stood.warning)
+    assert fell is not None
+    assert fell.warning is None
+
+
+def test_where_a_blind_search_can_show_nothing(bench: Bench) -> None:
+    samples, none = bench.samples(), torch.zeros(64, dtype=torch.bool)
+    assert blind_search(bench.linear, samples, none, THREAT, seed=0, attacks=["pgd20"]) is None
+    narrow = type(samples)(images=samples.images[:, :, :4], labels=samples.labels, rows=samples.rows)
+    assert blind_search(nn.Flatten(), narrow, ~none, Threat("l2", 1.0), seed=0, attacks=["pgd20"]) is None
+
+
+def test_an_honest_model_falls_beyond_all_bounds(bench: Bench) -> None:
+    with torch.no_grad():
+        samples = bench.samples()
+        right = samples[bench.linear(samples.images).argmax(dim=1) == samples.labels]
+    found = beyond_bounds(bench.linear, right, THREAT)
+    assert found.figures["standing"] == 0
+    assert found.warning is None

@@ -1,0 +1,165 @@
+"""Accuracy against epsilon: hand-made audits with known verdicts, and a small net end to end."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from faal.audit import AuditResult
+from faal.audit.summary import summarise
+from faal.audit.verdicts import Verdicts, with_all
+from faal.errors import InputError
+from faal.study.curve import curve, curve_of, curve_table, radii
+
+LABEL = np.repeat(np.arange(3), 100)
+CLASSES = ["ant", "bee", "cat"]
+
+
+def made(epsilon: float, stands: NDArray[np.bool_], **other: Any) -> AuditResult:
+    """An audit at a radius in which these of 300 samples stand; clean all do."""
+    answers = {"clean": LABEL, "pgd20": np.where(stands, LABEL, (LABEL + 1) % 3)}
+    predicted = with_all(LABEL, {name: answer.astype(np.int16) for name, answer in answers.items()})
+    settings: dict[str, Any] = {
+        "model": {"name": "net", "digest": "ab"},
+        "data": {"name": "animals", "split": "test", "n": 300, "classes": CLASSES},
+        "threat": {"norm": "linf", "epsilon": epsilon},
+        "seed": 0,
+        "engine": "reference",
+        "block_size": 250,
+        "level": 0.95,
+        "interval_method": "",
+        "warnings": (),
+        "environment": {},
+        "attacks": {
+            name: summarise(LABEL, told, classes=CLASSES, level=0.95, parameters={}, seconds=1.0)
+            for name, told in predicted.items()
+        },
+        "verdicts": Verdicts(label=LABEL, index=np.arange(300), predicted=predicted),
+        "examples": None,
+    }
+    return AuditResult(**(settings | other))
+
+
+def within(*standing: int) -> NDArray[np.bool_]:
+    """The first so many of each class's samples stand."""
+    return np.arange(300) % 100 < np.repeat(standing, 100)
+
+
+def test_a_curve_is_read_from_its_audits_in_order() -> None:
+    found = curve_of([made(0.2, within(50, 20, 10)), made(0.1, within(90, 80, 70))])
+    assert [point.epsilon for point in found.points] == [0, 0.1, 0.2]
+    classes = [[entry.correct for entry in point.figures.classes] for point in found.points]
+    assert classes == [[100, 100, 100], [90, 80, 70], [50, 20, 10]]
+    assert [point.figures.worst.name for point in found.points[1:]] == ["cat", "cat"]
+    expected = made(0.2, within(50, 20, 10)).attacks["pgd20"]
+    last = found.points[-1].figures
+    assert (last.average, last.worst, last.gap) == (expected.average, expected.worst, expected.gap)
+    assert found.attacks == ("pgd20",)
+    assert found.warnings == ()
+
+
+def test_what_fell_stays_fallen_and_much_standing_again_is_a_sign() -> None:
+    """At 0.2 the search misses 15 of the first class's samples that fell at 0.1; at 0.3 it finds them."""
+    audits = [made(0.1, within(50, 60, 60)), made(0.2, within(65, 40, 60)), made(0.3, within(0, 40, 0))]
+    found = curve_of(audits)
+    correct = np.array([[entry.correct for entry in point.figures.classes] for point in found.points])
+    assert correct.tolist() == [[100, 100, 100], [50, 60, 60], [50, 40, 60], [0, 40, 0]]
+    assert (np.diff(correct, axis=0) <= 0).all()
+    assert [point.stood_again for point in found.points] == [0, 0, 15, 0]
+    (warning,) = found.warnings
+    assert "At epsilon 0.2, 15 of 300 samples stood" in warning
+    assert "gradients may be masked" in warning
+
+
+def test_a_few_standing_again_are_no_sign() -> None:
+    found = curve_of([made(0.1, within(50, 50, 50)), made(0.2, within(53, 10, 10))])
+    assert found.points[-1].stood_again == 3
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        ({"model": {"digest": "cd"}}, "other models"),
+        ({"threat": {"norm": "l2", "epsilon": 0.2}}, "other norms"),
+        ({"threat": {"norm": "linf", "epsilon": 0.1}}, "two audits are at epsilon 0.1"),
+    ],
+)
+def test_audits_that_make_no_curve(second: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        curve_of([made(0.1, within(9, 9, 9)), made(0.2, within(9, 9, 9), **second)])
+
+
+def test_none_is_refused_and_repeats_count_once() -> None:
+    with pytest.raises(InputError, match="at least one audit"):
+        curve_of([])
+    with pytest.raises(InputError, match="at least one epsilon"):
+        radii([])
+    assert radii([8 / 255, 0.1, 2 / 255, 8 / 255, 0.1 + 1e-12]) == pytest.approx((2 / 255, 8 / 255, 0.1))
+
+
+def test_the_files(tmp_path: Path) -> None:
+    found = curve_of([made(8 / 255, within(50, 20, 10))])
+    found.write(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"curve.{end}" for end in ("json", "csv", "svg", "pdf", "png")
+    }
+    content = json.loads((tmp_path / "curve.json").read_text())
+    assert content["schema"] == "faal-curve/1"
+    assert [point["classes"][2]["correct"] for point in content["points"]] == [100, 10]
+    lines = list(csv.DictReader((tmp_path / "curve.csv").open()))
+    worst = [(float(line["epsilon"]), line["of"], float(line["value"])) for line in lines if line["figure"] == "worst"]
+    assert worst == [(0, "ant", 1), (8 / 255, "cat", 0.1)]
+    assert len([line for line in lines if line["figure"] == "class"]) == 6
+
+
+def test_the_table_is_the_curve() -> None:
+    grid = curve_table(curve_of([made(8 / 255, within(50, 20, 10))]))
+    assert list(grid.columns[0].cells) == ["0", "8/255"]
+    assert list(grid.columns[2].cells)[1].startswith("10.0 (")
+    assert list(grid.columns[3].cells) == ["ant", "cat"]
+
+
+def linear() -> nn.Module:
+    """Two classes told apart by one pixel: class 1 from 0.5 on. Accuracy at a radius can be counted by hand."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    with torch.no_grad():
+        net[1].weight.copy_(torch.tensor([[-10.0, 0, 0, 0], [10.0, 0, 0, 0]]))
+        net[1].bias.copy_(torch.tensor([5.0, -5.0]))
+    return net
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_end_to_end(tmp_path: Path, norm: str) -> None:
+    """A sample stands at a radius exactly if its pixel is further than that from 0.5, in either norm."""
+    distance = torch.linspace(0.02, 0.4, 40)
+    pixel = torch.cat([0.5 - distance, 0.5 + distance])
+    images = torch.full((80, 1, 2, 2), 0.5)
+    images[:, 0, 0, 0] = pixel
+    labels = torch.arange(2).repeat_interleave(40)
+    settings: dict[str, Any] = {"out": tmp_path, "norm": norm, "attacks": "pgd20", "classes": ["dark", "light"]}
+    found = curve(linear(), images, labels, epsilons=[0.3, 0.1, 0.2], trained={"epsilon": 1e-4}, **settings)
+    for point in found.points:
+        expected = int((distance > point.epsilon).sum())
+        assert [entry.correct for entry in point.figures.classes] == [expected, expected]
+    folder = tmp_path / f"curve-{norm}"
+    assert json.loads((folder / "curve.json").read_text())["norm"] == norm
+    for name in ("epsilon-0.1", "epsilon-0.2", "epsilon-0.3"):
+        assert AuditResult.read(folder / name).threat["norm"] == norm
+    assert not [warning for warning in found.warnings if "trained at" in warning]
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("*/blocks/*")}
+    again = curve(linear(), images, labels, epsilons=[0.1, 0.2, 0.3], **settings)
+    assert again.to_json()["points"] == found.to_json()["points"]
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/blocks/*")} == kept
+
+
+def test_a_radius_out_of_range_is_refused_before_any_audit(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 8/255"):
+        curve(linear(), torch.rand(4, 1, 2, 2), torch.arange(4) % 2, epsilons=[0.1, 8], out=tmp_path)
+    assert not list(tmp_path.iterdir())

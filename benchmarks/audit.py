@@ -115,6 +115,7 @@ def measured_speed(subject: Subject, done: list[dict[str, float]], told: Callabl
     """One pair of times per block, appended to `done`."""
     net = subject.model.model
     assert isinstance(net, nn.Module)
+    told()
     for block in subject.blocks()[len(done) :]:
         images, labels, seed = (
             subject.fetch(block),
@@ -131,6 +132,8 @@ def measured_speed(subject: Subject, done: list[dict[str, float]], told: Callabl
 
 
 def speed_record(times: list[dict[str, float]]) -> dict[str, Any]:
+    if not times:
+        return {}
     ratios = [pair["plain"] / pair["fast"] for pair in times]
     total = {name: sum(pair[name] for pair in times) for name in ("plain", "fast")}
     return {"blocks": times, "ratio": total["plain"] / total["fast"], "least": min(ratios), "most": max(ratios)}
@@ -145,27 +148,28 @@ def standing(subject: Subject, block: int, name: str, folder: Path) -> NDArray[n
     with attacked(subject.model), exact_float32(CPU), kept_generators():
         if name == "fast":
             subject = replace(subject, engine=engine_for("fast", subject.model, subject.fetch(0)))
-        share = {"rank": block, "world_size": len(subject.labels)}
-        clean = clean_blocks(subject, **share)
-        verdict = attack_blocks(subject, AUTOATTACK, clean, folder=folder, **share)[block]
-    return np.equal(verdict.predicted, subject.labels[subject.rows(block)].numpy())
+        alone = len(subject.labels)  # as if there were a process for every block
+        clean = clean_blocks(subject, rank=block, world_size=alone)
+        verdict = attack_blocks(subject, AUTOATTACK, clean, folder=folder, rank=block, world_size=alone)[block]
+    return np.asarray(verdict.predicted == subject.labels[subject.rows(block)].numpy())
 
 
 def parity_record(stands: dict[str, list[NDArray[np.bool_]]]) -> dict[str, Any]:
     """From what stood, block by block, under the three audits."""
     reference, other, fast = (np.concatenate(stands[name]) for name in SEEDS)
     n, weaker = len(reference), int((~reference & fast).sum())
-    found = {
+    with_fast, with_itself = float((reference != fast).mean()), float((reference != other).mean())
+    bound = float(upper_bounds(weaker, n, 0.05))
+    return {
         "samples": n,
         "robust": {name: float(np.concatenate(parts).mean()) for name, parts in stands.items()},
-        "disagreement": float((reference != fast).mean()),
-        "disagreement with itself": float((reference != other).mean()),
+        "disagreement": with_fast,
+        "disagreement with itself": with_itself,
         "weaker": weaker,
-        "bound": float(upper_bounds(weaker, n, 0.05)),
+        "bound": bound,
         "stronger": int((reference & ~fast).sum()),
+        "holds": with_fast <= with_itself + BEYOND_SELF and bound < WEAKER,
     }
-    within = found["disagreement"] <= found["disagreement with itself"] + BEYOND_SELF
-    return {**found, "holds": bool(within and found["bound"] < WEAKER)}
 
 
 def main() -> None:
@@ -184,29 +188,14 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     data = load_data(arguments.data)
     result: dict[str, Any] = {
-        "command": "python benchmarks/audit.py --data ... --speed ... --parity ... --work ...",
+        "command": "python benchmarks/audit.py --data cifar10:DIR --speed RUN --parity RUN RUN --work DIR",
         "environment": {k: v for k, v in environment(CPU).items() if k != "command"},
     }
 
-    def tell() -> None:
+    def tell(**found: dict[str, Any]) -> None:
+        result.update(found)
         write_whole(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
-
-    subjects = [
-        subject_of(run, data, *drawn(data, arguments.samples), block_size=arguments.block) for run in arguments.parity
-    ]
-    stands: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in SEEDS}
-    each = [{name: list[NDArray[np.bool_]]() for name in SEEDS} for _ in subjects]
-    for block in subjects[0].blocks() if subjects else ():
-        for run, subject, own in zip(arguments.parity, subjects, each, strict=True):
-            for name in SEEDS:
-                own[name].append(standing(subject, block, name, arguments.work / "blocks"))
-                stands[name].append(own[name][-1])
-            result["parity"] = {
-                "together": parity_record(stands),
-                "each": [parity_record(parts) for parts in each if parts["fast"]],
-            }
-            tell()
-            print(run, block, result["parity"]["together"], flush=True)
+        print(found, flush=True)
 
     if arguments.speed:
         images, labels = drawn(data, arguments.speed_samples)
@@ -215,11 +204,21 @@ def main() -> None:
 
         def timed() -> None:
             write_whole(kept, json.dumps(times).encode())
-            result["speed"] = speed_record(times)
-            tell()
-            print(result["speed"], flush=True)
+            tell(speed=speed_record(times))
 
         measured_speed(subject_of(arguments.speed, data, images, labels, arguments.speed_block), times, timed)
+
+    if arguments.parity:
+        images, labels = drawn(data, arguments.samples)
+        subjects = {run.name: subject_of(run, data, images, labels, arguments.block) for run in arguments.parity}
+        stood: dict[str, dict[str, list[NDArray[np.bool_]]]] = {run: {name: [] for name in SEEDS} for run in subjects}
+        for block in next(iter(subjects.values())).blocks():
+            for run, subject in subjects.items():
+                for name, blocks in stood[run].items():
+                    blocks.append(standing(subject, block, name, arguments.work / "blocks"))
+            together = {name: [part for run in subjects for part in stood[run][name]] for name in SEEDS}
+            each = {run: parity_record(parts) for run, parts in stood.items()}
+            tell(parity={"together": parity_record(together), "each": each})
 
 
 if __name__ == "__main__":

@@ -42,23 +42,46 @@ def test_the_record_states_the_published_settings() -> None:
     assert (record["steps"], record["start"], record["restarts"], record["keep_success"]) == (20, "uniform", 1, True)
 
 
+class OneByOne(nn.Module):
+    """Answers every image by itself, so that rounding cannot depend on what else is in the batch; counts them."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.seen: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append(len(images))
+        return torch.cat([self.net(image[None]) for image in images])
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize(("name", "loss"), [("pgd7", "ce"), ("cw7", "cw")])
-def test_it_is_pgd_from_the_blocks_own_noise(problem, name: str, loss: str) -> None:  # type: ignore[no-untyped-def]
-    noise = torch.rand(problem.images.shape, generator=torch.Generator().manual_seed(5))
+def test_it_is_pgd_from_the_blocks_own_noise_but_for_what_is_asked_about_the_fallen(
+    problem, name: str, loss: str, norm: str
+) -> None:  # type: ignore[no-untyped-def]
+    """Bit for bit `inner.pgd` with its successes kept; whoever has fallen is not asked about again."""
+    threat = Threat(norm, 0.1 if norm == "linf" else 0.4)
+    net = OneByOne(problem.net)
     expected = pgd(
-        problem.net,
+        net,
         problem.images,
         problem.labels,
-        epsilon=0.1,
-        step_size=0.025,
+        epsilon=threat.epsilon,
+        step_size=threat.epsilon / 4,
+        norm=norm,
         steps=7,
         loss=loss,
-        noise=noise,
+        noise=torch.rand(problem.images.shape, generator=torch.Generator().manual_seed(5)),
         keep_success=True,
     )
-    found = run(attack_named(name), problem, torch.ones(60, dtype=torch.bool))
+    assert net.seen == [60] * 7
+    net.seen.clear()
+    found = run(attack_named(name), replace(problem, net=net), torch.ones(60, dtype=torch.bool), threat=threat)
     assert torch.equal(found, expected)
-    assert not torch.equal(found, problem.images)
+    assert net.seen[0] == 60
+    assert net.seen == sorted(net.seen, reverse=True)
+    assert 0 < net.seen[-1] < 60
 
 
 @pytest.mark.parametrize("name", ["pgd7", "cw7"])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from faal.audit import engines
 from faal.audit.attacks import GradientAttack
 from faal.audit.blocks import Subject, attack_blocks, block_seed, clean_blocks, holds
 from faal.config import Threat
@@ -143,6 +144,25 @@ def test_a_block_of_another_audit_is_not_taken(subject: Subject, attack: Noted, 
     assert answers(found) == answers(attack_blocks(other, attack, clean))
     attack.seeds.clear()
     attack_blocks(subject, attack, clean_blocks(subject), folder=tmp_path)
+    assert attack.seeds == []  # nor has it taken the place of the first
+
+
+def test_nor_one_of_another_arithmetic(subject: Subject, attack: Noted, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Fast or not: in float32 a block is the same. In bfloat16 it is another."""
+    clean = clean_blocks(subject)
+    attack_blocks(subject, attack, clean, folder=tmp_path)
+    for gains, again in ((False, 0), (True, 4)):
+        monkeypatch.setattr(engines, "multiplies_bf16", lambda device, gains=gains: gains)
+        monkeypatch.setattr(engines, "WORTHWHILE", 0)
+        fast = replace(subject, engine=engines.engine_for("fast", subject.model, subject.fetch(0)))
+        assert (fast.engine.fast is not None) == gains
+        attack.seeds.clear()
+        attack_blocks(fast, attack, clean, folder=tmp_path)
+        assert len(set(attack.seeds)) == again
+        attack.seeds.clear()
+        attack_blocks(fast, attack, clean, folder=tmp_path)
+        assert attack.seeds == []
+    attack_blocks(subject, attack, clean, folder=tmp_path)
     assert attack.seeds == []  # nor has it taken the place of the first
 
 

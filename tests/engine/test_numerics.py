@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from faal.engine.numerics import Numerics, pick_device
+from faal.engine.numerics import Numerics, multiplies_bf16, pick_device
 from faal.errors import InputError
 
 CPU = torch.device("cpu")
@@ -75,3 +75,14 @@ def test_the_network_lies_as_convolutions_like() -> None:
     placed = Numerics(device=CPU, bf16=False).place(net)
     assert placed is net
     assert net[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_which_machines_multiply_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has: has, raising=False)
+        assert multiplies_bf16(CPU) is has
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has: has)
+        assert multiplies_bf16(torch.device("cuda")) is has
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
+    assert not multiplies_bf16(CPU)
+    assert not multiplies_bf16(torch.device("mps"))

@@ -296,11 +296,12 @@ def page() -> str:
             "rows are mean accuracies in per cent, average and worst class under PGD-20 and CW-20 together; the others "
             "are what one quirk changes, in points, paired by seed, with the 95 % interval (Student's t), bold where "
             "it leaves out zero, and behind it the smallest difference that so many seeds find with a power of 80 %, "
-            "given the spread that was seen. Of 24 intervals one leaves out zero by chance alone. All seeds share one "
-            "base and one test sample: the intervals cover the training seed of the repair, not these.",
+            "given the spread that was seen. Of 24 intervals about one leaves out zero by chance alone. All seeds share "
+            "one base and one test sample: the intervals cover the training seed of the repair, not these.",
             {"clean average": "clean", "all average": "attacked", "all worst": "attacked, worst class"},
-            "What matters: dividing CFA's TRADES by 1 + beta, which is a smaller learning rate, buys average with the "
-            "worst class; attacking MART on the KL costs average. FAAL's own quirks show nothing at this n; the "
+            "What matters: dividing CFA's TRADES by 1 + beta (a smaller step on the loss beside the same weight decay) "
+            "buys average with the worst class. That attacking MART on the KL costs average is at the edge of what "
+            "chance does among so many intervals. FAAL's own quirks show nothing at this n; the "
             "smallest differences say how much could be hidden. The gate cannot act here: a relative one opens with "
             "the first decay, and its first averaged epoch is the network itself; the absolute one stayed shut. Both "
             "arms are the plain network, bit for bit.",

@@ -43,3 +43,8 @@ def test_the_smallest_difference_is_found_four_times_in_five() -> None:
     error = (after - before).std(ddof=1) / np.sqrt(n)
     power = stats.nct.sf(stats.t.isf(0.025, n - 1), n - 1, found["detectable"] / error)
     assert power == pytest.approx(0.8, abs=0.03)
+
+
+def test_the_page_names_what_each_quirk_was_compared_with() -> None:
+    arms = script("quirks").ARMS
+    assert {name: arm.control for name, arm in arms.items() if arm.control} == script("tables").CONTROLS

@@ -1,7 +1,9 @@
 """Accuracy against epsilon: hand-made audits with known verdicts, and a small net end to end."""
 
 import csv
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from torch import nn
 
 from faal.audit import AuditResult
@@ -121,9 +124,20 @@ def test_the_files(tmp_path: Path) -> None:
 
 def test_the_table_is_the_curve() -> None:
     grid = curve_table(curve_of([made(8 / 255, within(50, 20, 10))]))
-    assert list(grid.columns[0].cells) == ["0", "8/255"]
-    assert list(grid.columns[2].cells)[1].startswith("10.0 (")
-    assert list(grid.columns[3].cells) == ["ant", "cat"]
+    epsilons, _, worst, which = ([str(cell) for cell in column.cells] for column in grid.columns)
+    assert epsilons == ["0", "8/255"]
+    assert worst[1].startswith("10.0 (")
+    assert which == ["ant", "cat"]
+
+
+def test_a_class_of_any_name_is_shown_as_it_is() -> None:
+    """rich would take the name of a class in brackets for a style."""
+    found = curve_of([made(8 / 255, within(50, 20, 10))])
+    worst = replace(found.points[0].figures.worst, name="[red]")
+    point = replace(found.points[0], figures=replace(found.points[0].figures, worst=worst))
+    text = io.StringIO()
+    Console(file=text, width=150).print(curve_table(replace(found, points=(point,))))
+    assert "[red]" in text.getvalue()
 
 
 def linear() -> nn.Module:

@@ -25,17 +25,17 @@ def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
         rows: how many classes to show; where there are more, those that are weakest under `all`.
     """
     title = f"Accuracy in % with {result.level:.0%} intervals, n = {result.data['n']}, {_threat(result.threat)}"
-    figures = _table(title, ["attack"], ["average", "balanced", "worst class"], ["which"])
+    figures = titled(title, ["attack"], ["average", "balanced", "worst class"], ["which"])
     for name, found in result.attacks.items():
-        estimates = [_estimate(entry) for entry in (found.average, found.balanced, found.worst)]
-        _row(figures, name, *estimates, found.worst.name)
+        estimates = [estimate_text(entry) for entry in (found.average, found.balanced, found.worst)]
+        plain_row(figures, name, *estimates, found.worst.name)
 
     weakness = [np.inf if entry.value is None else entry.value for entry in result.attacks[ALL].classes]
     shown = _first(weakness, rows)
-    per_class = _table(_classes_title("Accuracy per class in %", shown, weakness), ["class"], ["n", *result.attacks])
+    per_class = titled(_classes_title("Accuracy per class in %", shown, weakness), ["class"], ["n", *result.attacks])
     for c in shown:
         entries = [found.classes[c] for found in result.attacks.values()]
-        _row(per_class, entries[0].name, str(entries[0].n), *(_percent(entry.value) for entry in entries))
+        plain_row(per_class, entries[0].name, str(entries[0].n), *(_percent(entry.value) for entry in entries))
     grouped = [_by_group(result, name, rows) for name in result.groups]
     notes = [Text(f"Note: {warning}") for warning in result.warnings]
     return Group(figures, _spread(result), per_class, *grouped, *notes)
@@ -46,7 +46,7 @@ def _spread(result: AuditResult) -> Table:
     found = list(result.attacks.values())
     many = [entry.worst_tenth for entry in found if entry.worst_tenth is not None]
     tenth = [f"worst {len(many[0].names)} classes, mean"] if many else []
-    grid = _table(
+    grid = titled(
         f"How unequal the classes are, in % with {result.level:.0%} intervals",
         ["attack"],
         ["best - worst", "standard deviation", *tenth],
@@ -54,7 +54,9 @@ def _spread(result: AuditResult) -> Table:
     )
     for name, entry in result.attacks.items():
         estimates = (entry.gap, entry.deviation, *([entry.worst_tenth] if many else []))
-        _row(grid, name, *("-" if estimate is None else _estimate(estimate) for estimate in estimates), _ends(entry))
+        plain_row(
+            grid, name, *("-" if estimate is None else estimate_text(estimate) for estimate in estimates), _ends(entry)
+        )
     return grid
 
 
@@ -64,10 +66,10 @@ def _by_group(result: AuditResult, name: str, rows: int) -> Table:
     weakness = [np.inf if entry.value is None else entry.value for entry in found[ALL].classes]
     shown = _first(weakness, rows)
     title = _classes_title(f"Accuracy by {name} in % with {result.level:.0%} intervals", shown, weakness)
-    grid = _table(title, [name], ["n", *found])
+    grid = titled(title, [name], ["n", *found])
     for place in shown:
         entries = [each.classes[place] for each in found.values()]
-        _row(grid, entries[0].name, str(entries[0].n), *map(_estimate, entries))
+        plain_row(grid, entries[0].name, str(entries[0].n), *map(estimate_text, entries))
     return grid
 
 
@@ -84,23 +86,24 @@ def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableT
     """
     a, b = comparison.name_a, comparison.name_b
     title = f"Accuracy in % with {comparison.level:.0%} intervals of the difference, {_threat(comparison.threat)}"
-    figures = _table(title, ["attack", ""], [a, b, "difference"])
+    figures = titled(title, ["attack", ""], [a, b, "difference"])
     for name, found in comparison.attacks.items():
         for what, entry in (("average", found.average), ("balanced", found.balanced), ("worst class", found.worst)):
-            _row(figures, name, what, _percent(entry.a), _percent(entry.b), _difference(entry))
+            plain_row(figures, name, what, _percent(entry.a), _percent(entry.b), _difference(entry))
 
     classes = comparison.attacks[ALL].classes
     surest = [entry.p for entry in classes]
     shown = _first(surest, rows)
     title = _classes_title("Per class under all attacks, corrected for all classes", shown, surest)
-    per_class = _table(title, ["class"], [a, b, "difference", "p"])
+    per_class = titled(title, ["class"], [a, b, "difference", "p"])
     for c in shown:
         entry = classes[c]
-        _row(per_class, entry.name, _percent(entry.a), _percent(entry.b), _difference(entry), f"{entry.p:.2g}")
+        plain_row(per_class, entry.name, _percent(entry.a), _percent(entry.b), _difference(entry), f"{entry.p:.2g}")
     return Group(figures, per_class, Text(comparison.conclusion))
 
 
-def _table(title: str, left: Sequence[str], right: Sequence[str], last: Sequence[str] = ()) -> Table:
+def titled(title: str, left: Sequence[str], right: Sequence[str], last: Sequence[str] = ()) -> Table:
+    """An empty table: its title, and its columns by where they are aligned; those of `last` to the left again."""
     grid = Table(title=Text(title), title_justify="left")
     for headings, justify in ((left, "left"), (right, "right"), (last, "left")):
         for heading in headings:
@@ -108,7 +111,7 @@ def _table(title: str, left: Sequence[str], right: Sequence[str], last: Sequence
     return grid
 
 
-def _row(grid: Table, *cells: str) -> None:
+def plain_row(grid: Table, *cells: str) -> None:
     """A row of plain text: a class may be called `[red]`."""
     grid.add_row(*(Text(cell) for cell in cells))
 
@@ -130,7 +133,8 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _estimate(entry: Estimate) -> str:
+def estimate_text(entry: Estimate) -> str:
+    """In per cent, with its interval."""
     return f"{_percent(entry.value)} ({_percent(entry.low)} to {_percent(entry.high)})"
 
 

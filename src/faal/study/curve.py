@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from faal.audit import AuditResult, audit
 from faal.audit.blocks import Source
-from faal.audit.result import Estimate, Figures
+from faal.audit.result import Figures
 from faal.audit.summary import estimates
+from faal.audit.tables import estimate_text, plain_row, titled
 from faal.audit.verdicts import ALL
 from faal.checkpoint import write_whole
 from faal.config import Threat
@@ -189,14 +190,11 @@ def curve_of(audits: Iterable[AuditResult]) -> Curve:
 def curve_table(found: Curve) -> Table:
     """The curve for the terminal: a row per radius."""
     title = f"Accuracy in % with {found.level:.0%} intervals, {found.norm}, under {', '.join(found.attacks)}"
-    grid = Table(title=title, title_justify="left")
-    for heading in ("epsilon", "average", "worst class"):
-        grid.add_column(heading, justify="right")
-    grid.add_column("which")
+    grid = titled(title, [], ["epsilon", "average", "worst class"], ["which"])
     for point in found.points:
         figures = point.figures
-        cells = [_percent(figures.average), _percent(figures.worst), figures.worst.name]
-        grid.add_row(_told(point.epsilon), *cells)
+        cells = [estimate_text(figures.average), estimate_text(figures.worst), figures.worst.name]
+        plain_row(grid, _told(point.epsilon), *cells)
     return grid
 
 
@@ -236,10 +234,6 @@ def _told(epsilon: float) -> str:
     levels = round(255 * epsilon)
     whole = 1 <= levels <= 32 and abs(255 * epsilon - levels) < 1e-4
     return f"{levels}/255" if whole else f"{epsilon:.6g}"
-
-
-def _percent(found: Estimate) -> str:
-    return f"{100 * (found.value or 0):.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})"
 
 
 def _csv(found: Curve) -> str:

@@ -296,8 +296,8 @@ def page() -> str:
             "rows are mean accuracies in per cent, average and worst class under PGD-20 and CW-20 together; the others "
             "are what one quirk changes, in points, paired by seed, with the 95 % interval (Student's t), bold where "
             "it leaves out zero, and behind it the smallest difference that so many seeds find with a power of 80 %, "
-            "given the spread that was seen. Of 24 intervals about one leaves out zero by chance alone. All seeds share "
-            "one base and one test sample: the intervals cover the training seed of the repair, not these.",
+            "given the spread that was seen. Of 24 intervals about one leaves out zero by chance alone. All seeds "
+            "share one base and one test sample: the intervals cover the training seed of the repair, not these.",
             {"clean average": "clean", "all average": "attacked", "all worst": "attacked, worst class"},
             "What matters: dividing CFA's TRADES by 1 + beta (a smaller step on the loss beside the same weight decay) "
             "buys average with the worst class. That attacking MART on the KL costs average is at the edge of what "

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import Tensor, nn
 
@@ -151,10 +152,11 @@ def test_the_sign_of_masked_gradients_is_judged_over_all_blocks(subject: Subject
         assert f"turned 3 of {standing} samples" in found.warnings[0]
 
 
-def test_one_sample_of_many_blocks_is_no_sign() -> None:
-    """One of 1,000 lies below pyautoattack's 0.2 %, though it is 0.4 % of its block."""
-    said = "Square Attack has decreased the robust accuracy of 0.40%. This might indicate ..."
+@pytest.mark.parametrize(("turned", "blocks", "warned"), [(1, 1, False), (2, 4, False), (4, 1, False), (5, 1, True)])
+def test_how_many_samples_of_how_many_are_a_sign(turned: int, blocks: int, warned: bool) -> None:
+    """At a true share of 0.2 %, five or more of 250 happen once in 5,000 audits, four or more once in 600."""
+    assert (scipy.stats.binom.sf(turned - 1, 250 * blocks, 0.002) <= 1e-3) == warned
+    said = f"Square Attack has decreased the robust accuracy of {turned / 250:.2%}. This might indicate ..."
     nothing = AttackVerdict(predicted=np.zeros(250, np.int16), seconds=0.0, warnings=(), examples=None)  # type: ignore[arg-type]
-    verdicts = {0: replace(nothing, warnings=(said,)), 1: nothing, 2: nothing, 3: nothing}
-    assert _square(verdicts, dict.fromkeys(verdicts, 250)) == []
-    assert _square({0: verdicts[0]}, {0: 250}) != []
+    verdicts = dict.fromkeys(range(blocks), nothing) | {0: replace(nothing, warnings=(said,))}
+    assert bool(_square(verdicts, dict.fromkeys(verdicts, 250))) == warned

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from faal.audit.attacks import CLEAN, Attack
 from faal.audit.blocks import Progress, Subject, attack_blocks, clean_blocks
+from faal.audit.chance import exceeds
 from faal.audit.checks import check_labels
 from faal.audit.examples import Examples, gallery
 from faal.audit.judge import AttackVerdict, CleanVerdict
@@ -24,8 +25,8 @@ SQUARE = re.compile(r"Square Attack has decreased the robust accuracy of (\d+\.\
 """How pyautoattack says, of one block, that its last member still turned samples."""
 
 SQUARE_SHARE = 0.002
-"""The share of samples above which pyautoattack takes that for a sign; meant for a whole test set, not for a block,
-where one sample of 250 is twice as much."""
+"""The share of samples that Square may turn in an honest model: beyond it pyautoattack sees a sign. It means a whole
+test set, not a block, where one sample of 250 is twice as much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +154,8 @@ def _said(attack: str, verdicts: Mapping[int, AttackVerdict]) -> list[str]:
 def _square(verdicts: Mapping[int, AttackVerdict], standing: Mapping[int, int]) -> list[str]:
     """AutoAttack's own sign of masked gradients, judged over all blocks together.
 
+    A binomial test: a false alarm has a chance of `LEVEL` at most where Square's true share is `SQUARE_SHARE` or less.
+
     Args:
         verdicts: the ensemble's, by block.
         standing: how many samples each block's attack began with.
@@ -163,7 +166,7 @@ def _square(verdicts: Mapping[int, AttackVerdict], standing: Mapping[int, int]) 
             if said := SQUARE.match(sentence):
                 turned += round(float(said[1]) / 100 * standing[block])
     total = sum(standing.values())
-    if turned <= SQUARE_SHARE * total:
+    if not exceeds(turned, total, SQUARE_SHARE):
         return []
     return [
         f"The gradient-free Square attack turned {turned} of {total} samples ({turned / total:.1%}) that AutoAttack's "

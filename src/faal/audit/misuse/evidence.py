@@ -1,7 +1,7 @@
-"""What a probe hands back, which samples it asks, and when a count is evidence.
+"""What a probe hands back, and which samples it asks.
 
-Every probe that asks a part of the samples is a test with a stated chance of a false alarm: at most `LEVEL` where an
-honest model's share is at most the one that the probe grants.
+Every probe that asks a part of the samples is a test with a stated chance of a false alarm: at most `chance.LEVEL`
+where an honest model's share is at most the one that the probe grants.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from faal.audit.blocks import Subject
-from faal.audit.intervals import lower_bounds
 from faal.engine.seeds import generator
-
-LEVEL = 1e-3
-"""The chance of a false alarm that a probe may take."""
 
 HONEST = 0.1
 """The share of samples that may be odd in an honest model: without a gradient, or standing where nothing can stand."""
@@ -59,11 +55,3 @@ def draw(subject: Subject, among: NDArray[np.bool_], most: int) -> Samples:
         labels=subject.labels[rows].to(subject.device),
         rows=rows,
     )
-
-
-def exceeds(count: int, of: int, share: float, level: float = LEVEL) -> bool:
-    """Whether `count` of `of` is more than chance makes of a true share of at most `share`.
-
-    The exact one-sided binomial test: where the share is no larger, it says so with probability `level` at most.
-    """
-    return float(lower_bounds(count, of, level)) > share

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from faal.audit.autoattack import NORMS as SPELLED
 from faal.audit.autoattack import square_fits
-from faal.audit.misuse.evidence import HONEST, Finding, Samples, exceeds
+from faal.audit.chance import exceeds
+from faal.audit.misuse.evidence import HONEST, Finding, Samples
 from faal.config import Threat
 from faal.engine.seeds import derive_seed
 from faal.inner.norms import NORMS

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from faal.engine.numerics import Numerics, multiplies_bf16, pick_device
+from faal.engine import numerics as numerics_module
+from faal.engine.numerics import Numerics, multiplies_bf16, operations, pick_device
 from faal.errors import InputError
 
 CPU = torch.device("cpu")
@@ -46,9 +47,20 @@ class TestPrecision:
         assert numerics.bf16 is bf16
         assert numerics.name == ("bf16" if bf16 else "float32")
 
+    @pytest.mark.parametrize(("capable", "work", "bf16"), [(True, 1e8, True), (True, 1e5, False), (False, 1e8, False)])
+    def test_auto_on_a_cpu(self, monkeypatch: pytest.MonkeyPatch, capable: bool, work: float, bf16: bool) -> None:
+        monkeypatch.setattr(numerics_module, "multiplies_bf16", lambda device: capable)
+        assert Numerics.choose("auto", CPU, work).bf16 is bf16
+        assert not Numerics.choose("float32", CPU, work).bf16
+
+    def test_the_work_of_a_forward(self) -> None:
+        """3 x 4 kernels of 3 x 3 at 5 x 6 places, two operations each; then 4 x 2 weights at one place."""
+        net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+        assert operations(net, torch.zeros(7, 3, 5, 6)) == 2 * (3 * 4 * 9 * 30 + 4 * 2)
+
     @pytest.mark.parametrize("capable", [False, True])
     def test_auto_on_a_gpu(self, monkeypatch: pytest.MonkeyPatch, capable: bool) -> None:
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: capable)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: capable)
         assert Numerics.choose("auto", torch.device("cuda", 0)).bf16 is capable
         assert not Numerics.choose("float32", torch.device("cuda", 0)).bf16
 

@@ -10,17 +10,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from faal.engine.numerics import multiplies_bf16
+from faal.engine.numerics import WORTHWHILE, multiplies_bf16, operations
 from faal.losses import margin
 
 ENGINES = ("fast", "reference")
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16, channels last"
-
-WORTHWHILE = 5e6
-"""Operations per image from which bfloat16 gains. Below, casts cost what the products save."""
 
 TYPICAL = 2.0
 """The network overrules the copy within so many root mean squares of a logit's error."""
@@ -72,7 +68,7 @@ class Fast(nn.Module):
         images = images[:SAMPLES]
         if not multiplies_bf16(images.device):
             raise UnsuitedError("nothing here multiplies bfloat16 any faster")
-        if _operations(model, images) < WORTHWHILE:
+        if operations(model, images) < WORTHWHILE:
             raise UnsuitedError("the network is too small to gain")
         self.model = model
         try:
@@ -145,14 +141,6 @@ def engine_for(name: str, model: nn.Module, images: Tensor) -> Engine:
         return Engine(name, BFLOAT16, Fast(model, images))
     except UnsuitedError as reason:
         return Engine(name, f"{FLOAT32}: {reason}")
-
-
-@torch.no_grad()
-def _operations(model: nn.Module, images: Tensor) -> float:
-    """Additions and multiplications of one forward, per image."""
-    with FlopCounterMode(display=False) as counter:
-        model(images)
-    return float(counter.get_total_flops()) / len(images)
 
 
 def _error(copied: nn.Module, model: nn.Module, images: Tensor) -> tuple[float, float]:

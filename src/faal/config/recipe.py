@@ -83,7 +83,7 @@ class Recipe:
     )
     select_on: str = _setting("held-out", "Where the epoch is chosen: held-out, or test (as published; peeks).")
 
-    precision: str = _setting("auto", "Arithmetic of training: float32, bf16, or auto (bf16 on GPUs that have it).")
+    precision: str = _setting("auto", "Arithmetic of training: float32, bf16, or auto (bf16 where that is faster).")
     log_every: int = _setting(20, "Steps between two writes of metrics.jsonl; each step is logged.")
     checkpoint_every: float = _setting(300.0, "Seconds between checkpoints inside an epoch; each epoch ends with one.")
 

@@ -4,9 +4,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from faal.errors import InputError
+
+WORTHWHILE = 2e6
+"""Operations of one forward per image from which a CPU gains by bfloat16. Below, casts cost what the products save."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -34,6 +38,14 @@ def multiplies_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and asked is not None and bool(asked())
 
 
+@torch.no_grad()
+def operations(net: nn.Module, images: Tensor) -> float:
+    """Additions and multiplications of one forward of a network in evaluation mode, per image of `images`."""
+    with FlopCounterMode(display=False) as counter:
+        net(images)
+    return float(counter.get_total_flops()) / len(images)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
     """The arithmetic of training. Verdicts do not use it: they are float32."""
@@ -42,10 +54,19 @@ class Numerics:
     bf16: bool
 
     @classmethod
-    def choose(cls, precision: str, device: torch.device) -> "Numerics":
-        """`float32`, `bf16`, or `auto`: bf16 on a GPU that computes in it, else float32."""
-        capable = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return cls(device=device, bf16=precision == "bf16" or (precision == "auto" and capable))
+    def choose(cls, precision: str, device: torch.device, work: float = 0.0) -> "Numerics":
+        """`float32`, `bf16`, or `auto`: bf16 where that is faster, else float32.
+
+        The choice hangs on the machine and the network, never on a stopwatch: all processes make it alike, and so does
+        a run that goes on after a stop.
+
+        Args:
+            precision: as above.
+            device: where the network runs.
+            work: operations of one forward per image, 0 if unknown; a CPU gains from `WORTHWHILE` on.
+        """
+        gains = multiplies_bf16(device) and (device.type == "cuda" or work >= WORTHWHILE)
+        return cls(device=device, bf16=precision == "bf16" or (precision == "auto" and gains))
 
     @property
     def name(self) -> str:

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from faal.data import DataSet, Split
-from faal.engine.numerics import Numerics
 from faal.errors import InputError, first_line
 from faal.inner.modes import attacked
 from faal.methods import METHODS
@@ -32,9 +31,9 @@ def check_groups(data: DataSet, name: str) -> None:
 
 
 @torch.no_grad()
-def check_net(net: nn.Module, split: Split, num_classes: int, numerics: Numerics) -> None:
+def check_net(net: nn.Module, split: Split, num_classes: int, device: torch.device) -> None:
     """That the network answers images with logits for the classes: it is shown two. Raises InputError."""
-    images = split.images.fetch(torch.arange(2)).to(numerics.device)
+    images = split.images.fetch(torch.arange(2)).to(device)
     try:
         with attacked(net):
             logits = net(images)

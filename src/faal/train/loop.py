@@ -14,7 +14,7 @@ from faal.config import Recipe
 from faal.data import Batch, Batches, DataSet, Split, fingerprint
 from faal.engine import processes
 from faal.engine.environment import environment
-from faal.engine.numerics import Numerics
+from faal.engine.numerics import Numerics, operations
 from faal.intermediate.class_rule import EpochStats, Look
 from faal.intermediate.class_stats import Sight
 from faal.methods import steers
@@ -79,7 +79,11 @@ def train(
     """
     check_data(data, architecture)
     check_groups(data, recipe.method)
-    numerics = Numerics.choose(recipe.precision, device)
+    assert data.train is not None
+    check_net(net.to(device), data.train, data.num_classes, device)
+    numerics = Numerics.choose(
+        recipe.precision, device, operations(net.eval(), data.train.images.fetch(torch.arange(1)).to(device))
+    )
     parts = parts_of(data, recipe, steers=steers(recipe), device=numerics.device)
     run = _Run(net, architecture, data, parts, recipe, out, seed, numerics, frozenset(keep))
     grouped = {"groups": parts.whole.grouping.record()} if parts.whole.grouping else {}
@@ -132,7 +136,6 @@ class _Run:
         self.architecture, self.classes = architecture, data.classes
         self.counts = torch.bincount(parts.whole.groups[parts.train], minlength=len(data.groups))
         net = numerics.place(net)
-        check_net(net, parts.whole, data.num_classes, numerics)
         processes.broadcast(net.state_dict().values())
         self.batches = Batches(
             parts.whole,

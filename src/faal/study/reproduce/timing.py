@@ -15,7 +15,7 @@ import torch
 
 from faal.data import Batch, Batches, DataSet, InMemory, Split
 from faal.engine.environment import environment
-from faal.engine.numerics import Numerics
+from faal.engine.numerics import Numerics, operations
 from faal.engine.progress import progress_bar
 from faal.intermediate.class_rule import EpochStats, Look
 from faal.intermediate.class_stats import Sight
@@ -120,10 +120,11 @@ class _Timed:
     def of(cls, table: Table, row: Row, scale: Scale, protocol: str, device: torch.device) -> "_Timed":
         recipe = recipe_of(table, row, scale, protocol)
         data = noise(scale.data or table.data)
-        numerics = Numerics.choose(recipe.precision, device)
         parts = parts_of(data, recipe, steers=steers(recipe), device=device)
         architecture = Architecture.of(recipe, data)
-        net = numerics.place(build_model(architecture, seed=0)).train()
+        net = build_model(architecture, seed=0).eval()
+        numerics = Numerics.choose(recipe.precision, device, operations(net, parts.whole.images.fetch(torch.arange(1))))
+        net = numerics.place(net).train()
         counts = torch.bincount(parts.whole.labels[parts.train], minlength=data.num_classes)
         learner = learner_for(net, recipe, counts, seed=0, numerics=numerics)
         # So slow that the weights stay those of a network, whatever the noise teaches it.

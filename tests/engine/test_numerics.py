@@ -50,8 +50,10 @@ class TestPrecision:
     @pytest.mark.parametrize(("capable", "work", "bf16"), [(True, 1e8, True), (True, 1e5, False), (False, 1e8, False)])
     def test_auto_on_a_cpu(self, monkeypatch: pytest.MonkeyPatch, capable: bool, work: float, bf16: bool) -> None:
         monkeypatch.setattr(numerics_module, "multiplies_bf16", lambda device: capable)
-        assert Numerics.choose("auto", CPU, work).bf16 is bf16
-        assert not Numerics.choose("float32", CPU, work).bf16
+        monkeypatch.setattr(numerics_module, "operations", lambda net, images: work)
+        net, images = nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 5, 5)
+        assert Numerics.choose("auto", CPU, net, images).bf16 is bf16
+        assert not Numerics.choose("float32", CPU, net, images).bf16
 
     def test_the_work_of_a_forward(self) -> None:
         """3 x 4 kernels of 3 x 3 at 5 x 6 places, two operations each; then 4 x 2 weights at one place."""
@@ -87,6 +89,26 @@ def test_the_network_lies_as_convolutions_like() -> None:
     placed = Numerics(device=CPU, bf16=False).place(net)
     assert placed is net
     assert net[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+class Viewing(nn.Module):
+    """As people write it: `view` does not see that the channels come last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 3), nn.Linear(36, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.last(self.conv(images).view(-1, 36))
+        return logits
+
+
+def test_a_network_that_views_its_features_keeps_its_rows() -> None:
+    images = torch.rand(2, 3, 5, 5)
+    for net, memory in ((Viewing(), torch.contiguous_format), (nn.Conv2d(3, 4, 3), torch.channels_last)):
+        numerics = Numerics.choose("float32", CPU, net, images)
+        assert numerics.memory == memory
+        numerics.place(net)(images.contiguous(memory_format=numerics.memory))
 
 
 def test_which_machines_multiply_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:

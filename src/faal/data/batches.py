@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     """What one process computes one training step on.
 
     Attributes:
-        images: (B, channels, H, W) float32 in [0, 1] on the device, augmented.
+        images: (B, channels, H, W) float32 in [0, 1] on the device, augmented, in the memory format asked for.
         labels: (B,) int64 on the device.
         groups: (B,) int64 on the device, what class rules tell apart: the labels, unless the data has a grouping.
         index: (B,) int64 on the device, the samples' places in the full training set: what random numbers hang on.
@@ -46,6 +46,7 @@ class Batches:
         crop: see `augment`.
         flip: see `augment`.
         device: where the batches go; images and labels that fit live there from the beginning.
+        memory: how images lie in memory.
         rank: this process's number.
         world_size: the number of processes.
     """
@@ -60,6 +61,7 @@ class Batches:
         crop: int,
         flip: bool,
         device: torch.device | str,
+        memory: torch.memory_format = torch.contiguous_format,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -75,7 +77,7 @@ class Batches:
         self._device = self._images.device
         self._labels, self._groups = split.labels.to(self._device), split.groups.to(self._device)
         self._indices = indices.cpu()
-        self._seed, self._crop, self._flip = seed, crop, flip
+        self._seed, self._crop, self._flip, self._memory = seed, crop, flip, memory
         self._rank, self._world_size = rank, world_size
         starts = list(range(0, len(indices), batch_size))
         if len(starts) > 1 and len(indices) - starts[-1] < least:
@@ -128,7 +130,7 @@ class Batches:
 
     def _batch(self, images: Tensor, index: Tensor, epoch: int) -> Batch:
         images = augment(images, index=index, seed=self._seed, epoch=epoch, crop=self._crop, flip=self._flip)
-        return Batch(images, self._labels[index], self._groups[index], index)
+        return Batch(images.contiguous(memory_format=self._memory), self._labels[index], self._groups[index], index)
 
     def _slice(self, order: Tensor, step: int) -> Tensor:
         """This process's part of a step's global batch."""

@@ -46,15 +46,35 @@ def operations(net: nn.Module, images: Tensor) -> float:
     return float(counter.get_total_flops()) / len(images)
 
 
+@torch.no_grad()
+def memory_format(net: nn.Module, images: Tensor) -> torch.memory_format:
+    """Channels last, which convolutions like, unless the network objects to it, as one with a `view` may; else rows.
+
+    Args:
+        net: in evaluation mode; its weights come back in the format.
+        images: (B, channels, H, W) on its device.
+    """
+    try:
+        net.to(memory_format=torch.channels_last)(images.contiguous(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    except RuntimeError:
+        net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return torch.contiguous_format
+    return torch.channels_last
+
+
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
     """The arithmetic of training. Verdicts do not use it: they are float32."""
 
     device: torch.device
     bf16: bool
+    memory: torch.memory_format = torch.channels_last
+    """How weights and images lie in memory."""
 
     @classmethod
-    def choose(cls, precision: str, device: torch.device, work: float = 0.0) -> "Numerics":
+    def choose(
+        cls, precision: str, device: torch.device, net: nn.Module | None = None, images: Tensor | None = None
+    ) -> "Numerics":
         """`float32`, `bf16`, or `auto`: bf16 where that is faster, else float32.
 
         The choice hangs on the machine and the network, never on a stopwatch: all processes make it alike, and so does
@@ -63,10 +83,16 @@ class Numerics:
         Args:
             precision: as above.
             device: where the network runs.
-            work: operations of one forward per image, 0 if unknown; a CPU gains from `WORTHWHILE` on.
+            net: the network, on the device; on a CPU `auto` needs to know it.
+            images: (B, channels, H, W), a few that it takes, on the device.
         """
+        if net is None or images is None:
+            work, memory = 0.0, torch.channels_last
+        else:
+            net.eval()
+            work, memory = operations(net, images), memory_format(net, images)
         gains = multiplies_bf16(device) and (device.type == "cuda" or work >= WORTHWHILE)
-        return cls(device=device, bf16=precision == "bf16" or (precision == "auto" and gains))
+        return cls(device=device, bf16=precision == "bf16" or (precision == "auto" and gains), memory=memory)
 
     @property
     def name(self) -> str:
@@ -81,5 +107,5 @@ class Numerics:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)
 
     def place(self, net: nn.Module) -> nn.Module:
-        """The network on the device, in the memory format that convolutions like."""
-        return net.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        """The network on the device, in the memory format that it likes."""
+        return net.to(self.device).to(memory_format=self.memory)  # type: ignore[call-overload,no-any-return]

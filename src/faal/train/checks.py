@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from faal.data import DataSet, Split
+from faal.data import DataSet
 from faal.errors import InputError, first_line
 from faal.inner.modes import attacked
 from faal.methods import METHODS
@@ -31,9 +31,8 @@ def check_groups(data: DataSet, name: str) -> None:
 
 
 @torch.no_grad()
-def check_net(net: nn.Module, split: Split, num_classes: int, device: torch.device) -> None:
-    """That the network answers images with logits for the classes: it is shown two. Raises InputError."""
-    images = split.images.fetch(torch.arange(2)).to(device)
+def check_net(net: nn.Module, images: Tensor, num_classes: int) -> None:
+    """That the network answers two images (2, channels, H, W) with logits for the classes. Raises InputError."""
     try:
         with attacked(net):
             logits = net(images)

@@ -21,12 +21,12 @@ def learner_for(net: nn.Module, recipe: Recipe, counts: Tensor, *, seed: int, nu
         numerics: device and precision.
 
     Raises:
-        InputError: there is no such method, or the recipe's `constants` are not its.
+        InputError: there is no such method, the recipe's `constants` are not its, or its `sync_batchnorm` cannot be.
     """
     row = method(recipe.method)
     return Learner(
         net=net,
-        parallel=processes.parallel(net),
+        parallel=processes.parallel(net, sync_batchnorm=recipe.sync_batchnorm),
         optimizer=torch.optim.SGD(
             net.parameters(),
             lr=recipe.lr.at(0.0),

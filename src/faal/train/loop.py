@@ -14,7 +14,7 @@ from faal.config import Recipe
 from faal.data import Batch, Batches, DataSet, Split, fingerprint
 from faal.engine import processes
 from faal.engine.environment import environment
-from faal.engine.numerics import Numerics, operations
+from faal.engine.numerics import Numerics
 from faal.intermediate.class_rule import EpochStats, Look
 from faal.intermediate.class_stats import Sight
 from faal.methods import steers
@@ -80,10 +80,9 @@ def train(
     check_data(data, architecture)
     check_groups(data, recipe.method)
     assert data.train is not None
-    check_net(net.to(device), data.train, data.num_classes, device)
-    numerics = Numerics.choose(
-        recipe.precision, device, operations(net.eval(), data.train.images.fetch(torch.arange(1)).to(device))
-    )
+    images = data.train.images.fetch(torch.arange(2)).to(device)
+    check_net(net.to(device), images, data.num_classes)
+    numerics = Numerics.choose(recipe.precision, device, net, images)
     parts = parts_of(data, recipe, steers=steers(recipe), device=numerics.device)
     run = _Run(net, architecture, data, parts, recipe, out, seed, numerics, frozenset(keep))
     grouped = {"groups": parts.whole.grouping.record()} if parts.whole.grouping else {}
@@ -145,6 +144,7 @@ class _Run:
             crop=recipe.crop,
             flip=recipe.flip,
             device=numerics.device,
+            memory=numerics.memory,
             rank=processes.rank(),
             world_size=processes.world_size(),
         )

@@ -15,7 +15,7 @@ import torch
 
 from faal.data import Batch, Batches, DataSet, InMemory, Split
 from faal.engine.environment import environment
-from faal.engine.numerics import Numerics, operations
+from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
 from faal.intermediate.class_rule import EpochStats, Look
 from faal.intermediate.class_stats import Sight
@@ -122,8 +122,8 @@ class _Timed:
         data = noise(scale.data or table.data)
         parts = parts_of(data, recipe, steers=steers(recipe), device=device)
         architecture = Architecture.of(recipe, data)
-        net = build_model(architecture, seed=0).eval()
-        numerics = Numerics.choose(recipe.precision, device, operations(net, parts.whole.images.fetch(torch.arange(1))))
+        net, images = build_model(architecture, seed=0).to(device), parts.whole.images.fetch(torch.arange(1)).to(device)
+        numerics = Numerics.choose(recipe.precision, device, net, images)
         net = numerics.place(net).train()
         counts = torch.bincount(parts.whole.labels[parts.train], minlength=data.num_classes)
         learner = learner_for(net, recipe, counts, seed=0, numerics=numerics)

@@ -1,0 +1,211 @@
+"""What a training step takes: ours, the field's, a competent plain one, and ours with each gain switched off.
+
+    python benchmarks/step.py --nets prn18:16 prn18 --threads 2
+
+writes `benchmarks/results/step.json`. All ways train the same network by FAAL-AT against PGD-10 on the same batches of
+128 noise images, one step each in turns, in a new order every round, after a warm-up; no time depends on what images
+show. A net is a model's name and, behind a colon, its width.
+"""
+
+import argparse
+import copy
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from faal import step as steps
+from faal.checkpoint import write_whole
+from faal.config import Recipe, Schedule
+from faal.data import Batch
+from faal.engine.environment import environment
+from faal.engine.numerics import Numerics, operations, pick_device
+from faal.models import Architecture, build_model
+from faal.step import Learner
+from faal.train.learner import learner_for
+from ways import COMPETENT, FIELD, WITHOUT, Changed, Plain
+
+RESULTS = Path(__file__).parent / "results" / "step.json"
+CLASSES, SHAPE, TRAINING_SET = 10, (3, 32, 32), 50_000
+SLOW = Schedule.constant(1e-6)
+"""A learning rate at which the network stays what it is, whatever noise teaches it."""
+OURS, FIELDS, PLAIN = "ours", "as the field writes it", "plain and competent"
+
+
+def recipe_for(net: str, batch: int, attack_steps: int) -> Recipe:
+    model, _, width = net.partition(":")
+    return Recipe(
+        method="faal-at",
+        model=model,
+        width=int(width) if width else None,
+        batch_size=batch,
+        steps=attack_steps,
+        lr=SLOW,
+    )
+
+
+def batches_for(recipe: Recipe, device: torch.device) -> list[Batch]:
+    made = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(2):
+        images = torch.rand(recipe.batch_size, *SHAPE, generator=made).to(device, memory_format=torch.channels_last)
+        labels = torch.randint(CLASSES, (recipe.batch_size,), generator=made).to(device)
+        found.append(Batch(images, labels, labels, torch.arange(recipe.batch_size, device=device)))
+    return found
+
+
+def learner_of(recipe: Recipe, device: torch.device) -> Learner:
+    """A fresh learner as the training loop makes it, the precision chosen by itself."""
+    architecture = Architecture(model=recipe.model, num_classes=CLASSES, width=recipe.width)
+    net = build_model(architecture, seed=0).to(device)
+    numerics = Numerics.choose("auto", device, net, torch.zeros(1, *SHAPE, device=device))
+    return learner_for(numerics.place(net).train(), recipe, torch.ones(CLASSES), seed=0, numerics=numerics)
+
+
+def way_of(way: Plain | Changed, recipe: Recipe, device: torch.device) -> Callable[[Batch], None]:
+    """One step of a way, on a network of its own."""
+    learner = learner_of(recipe, device)
+    if isinstance(way, Changed):
+        changed = way.learner(learner)
+        return lambda batch: way.step(changed, batch)
+    memory = torch.channels_last if way.channels_last else torch.contiguous_format
+    net = copy.deepcopy(learner.net).to(memory_format=memory)  # type: ignore[call-overload]
+    settings = {name: learner.optimizer.defaults[name] for name in ("lr", "momentum", "weight_decay")}
+    optimizer = torch.optim.SGD(net.parameters(), **settings)
+    return lambda batch: way.step(net, optimizer, batch, recipe, CLASSES)
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def in_turns(
+    ways: Mapping[str, Callable[[Batch], None]], batches: list[Batch], warm_up: int, rounds: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Seconds of each way's steps, round by round."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    order, shuffled = list(ways), random.Random(0)
+    for turn in range(warm_up + rounds):
+        shuffled.shuffle(order)
+        for name in order:
+            spent = seconds(lambda: ways[name](batches[turn % len(batches)]), device)  # noqa: B023
+            if turn >= warm_up:
+                found[name].append(spent)
+    return found
+
+
+def summary(times: list[float], size: int) -> dict[str, Any]:
+    low, _, high = quantiles(times, n=4) if len(times) > 1 else (times[0],) * 3
+    middle = median(times)
+    return {"seconds": times, "median": middle, "quartiles": [low, high], "images per second": size / middle}
+
+
+@contextmanager
+def timed_phases(spent: dict[str, float], device: torch.device) -> Iterator[None]:
+    """While it is open, `spent` gathers the seconds of phases 1 and 2, and of the optimiser's forward in phase 3."""
+
+    def timed(name: str, own: Callable[..., Any]) -> Callable[..., Any]:
+        def inner(*arguments: Any) -> Any:
+            result: list[Any] = []
+            spent[name] = spent.get(name, 0.0) + seconds(lambda: result.append(own(*arguments)), device)
+            return result[0]
+
+        return inner
+
+    with (
+        patch.object(steps, "find_adversarial", timed("phase 1", steps.find_adversarial)),
+        patch.object(steps, "find_worst_distribution", timed("phase 2", steps.find_worst_distribution)),
+    ):
+        yield
+
+
+def phases(step: Callable[[Batch], None], batches: list[Batch], rounds: int, device: torch.device) -> dict[str, float]:
+    """The share of each phase in our step."""
+    spent: dict[str, float] = {}
+    with timed_phases(spent, device):
+        whole = sum(seconds(lambda: step(batches[turn % 2]), device) for turn in range(rounds))  # noqa: B023
+    shares = {name: value / whole for name, value in spent.items()}
+    return shares | {"phase 3": 1 - sum(shares.values())}
+
+
+def product_rate(dtype: torch.dtype, device: torch.device, size: int = 2048) -> float:
+    """Operations per second of the machine's own matrix product: the best of ten."""
+    left, right = torch.rand(2, size, size, device=device).to(dtype)
+    least = min(seconds(lambda: left @ right, device) for _ in range(10))
+    return 2 * size**3 / least
+
+
+def measured(net: str, arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    recipe = recipe_for(net, arguments.batch, arguments.attack_steps)
+    batches, size = batches_for(recipe, device), arguments.batch
+    named: dict[str, Plain | Changed] = {FIELDS: FIELD, PLAIN: COMPETENT, OURS: Changed()}
+    named |= {f"without {name}": way for name, way in WITHOUT.items()}
+    ways = {name: way_of(way, recipe, device) for name, way in named.items()}
+    learner = learner_of(recipe, device)
+    # The gradient for the images costs as much as the forward, that for the weights as much again.
+    forwards = 2 * recipe.steps + 3
+    work = forwards * size * operations(copy.deepcopy(learner.net).eval(), batches[0].images[:1])
+    times = in_turns(ways, batches, arguments.warm_up, arguments.rounds, device)
+    ours = times[OURS]
+    ratios = {
+        name: [other / own for other, own in zip(times[name], ours, strict=True)] for name in ways if name != OURS
+    }
+    rate = work / median(ours)
+    products = {"bfloat16": product_rate(torch.bfloat16, device), "float32": product_rate(torch.float32, device)}
+    return {
+        "precision": learner.numerics.name,
+        "batch": size,
+        "attack steps": recipe.steps,
+        "ways": {name: summary(spent, size) for name, spent in times.items()},
+        "ratios": {
+            name: {"median": median(found), "range": [min(found), max(found)]} for name, found in ratios.items()
+        },
+        "phases": phases(ways[OURS], batches, max(2, arguments.rounds // 2), device),
+        "operations": work,
+        "operations per second": rate,
+        "matrix products per second": products,
+        "fraction": rate / products["bfloat16" if learner.numerics.bf16 else "float32"],
+        "epoch": TRAINING_SET / size * median(ours),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", nargs="+", default=["prn18:16", "prn18"])
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--attack-steps", type=int, default=10)
+    parser.add_argument("--warm-up", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    device = pick_device(arguments.device)
+    result: dict[str, Any] = {
+        "command": f"python benchmarks/step.py --nets {' '.join(arguments.nets)} --threads {arguments.threads}",
+        "environment": {k: v for k, v in environment(device).items() if k != "command"},
+        "threads": arguments.threads,
+        "nets": {},
+    }
+    for net in arguments.nets:
+        result["nets"][net] = measured(net, arguments, device)
+        write_whole(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
+        print(net, json.dumps({k: v for k, v in result["nets"][net].items() if k != "ways"}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

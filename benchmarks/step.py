@@ -20,6 +20,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch import nn
 
 from faal import step as steps
 from faal.checkpoint import write_whole
@@ -30,7 +31,7 @@ from faal.engine.numerics import Numerics, operations, pick_device
 from faal.models import Architecture, build_model
 from faal.step import Learner
 from faal.train.learner import learner_for
-from ways import COMPETENT, FIELD, WITHOUT, Changed, Plain
+from ways import COMPETENT, FIELD, MEMORY, WITHOUT, Changed, Plain
 
 RESULTS = Path(__file__).parent / "results" / "step.json"
 CLASSES, SHAPE, TRAINING_SET = 10, (3, 32, 32), 50_000
@@ -62,24 +63,23 @@ def batches_for(recipe: Recipe, device: torch.device) -> list[Batch]:
 
 
 def learner_of(recipe: Recipe, device: torch.device) -> Learner:
-    """A fresh learner as the training loop makes it, the precision chosen by itself."""
+    """A fresh learner as the training loop makes it; the precision is chosen by itself unless the recipe names one."""
     architecture = Architecture(model=recipe.model, num_classes=CLASSES, width=recipe.width)
     net = build_model(architecture, seed=0).to(device)
-    numerics = Numerics.choose("auto", device, net, torch.zeros(1, *SHAPE, device=device))
+    numerics = Numerics.choose(recipe.precision, device, net, torch.zeros(1, *SHAPE, device=device))
     return learner_for(numerics.place(net).train(), recipe, torch.ones(CLASSES), seed=0, numerics=numerics)
 
 
-def way_of(way: Plain | Changed, recipe: Recipe, device: torch.device) -> Callable[[Batch], None]:
-    """One step of a way, on a network of its own."""
+def way_of(way: Plain | Changed, recipe: Recipe, device: torch.device) -> tuple[nn.Module, Callable[[Batch], None]]:
+    """A network of a way's own, and one step of the way on it."""
     learner = learner_of(recipe, device)
     if isinstance(way, Changed):
         changed = way.learner(learner)
-        return lambda batch: way.step(changed, batch)
-    memory = torch.channels_last if way.channels_last else torch.contiguous_format
-    net = copy.deepcopy(learner.net).to(memory_format=memory)  # type: ignore[call-overload]
+        return changed.net, lambda batch: way.step(changed, batch)
+    net = learner.net.to(memory_format=MEMORY[way.channels_last])  # type: ignore[call-overload]
     settings = {name: learner.optimizer.defaults[name] for name in ("lr", "momentum", "weight_decay")}
     optimizer = torch.optim.SGD(net.parameters(), **settings)
-    return lambda batch: way.step(net, optimizer, batch, recipe, CLASSES)
+    return net, lambda batch: way.step(net, optimizer, batch, recipe, CLASSES)
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
@@ -153,7 +153,7 @@ def measured(net: str, arguments: argparse.Namespace, device: torch.device) -> d
     batches, size = batches_for(recipe, device), arguments.batch
     named: dict[str, Plain | Changed] = {FIELDS: FIELD, PLAIN: COMPETENT, OURS: Changed()}
     named |= {f"without {name}": way for name, way in WITHOUT.items()}
-    ways = {name: way_of(way, recipe, device) for name, way in named.items()}
+    ways = {name: way_of(way, recipe, device)[1] for name, way in named.items()}
     learner = learner_of(recipe, device)
     # The gradient for the images costs as much as the forward, that for the weights as much again.
     forwards = 2 * recipe.steps + 3

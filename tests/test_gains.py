@@ -1,0 +1,84 @@
+"""What makes the step fast changes nothing, or only rounding; and the bench of the step times what it says."""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from faal.config import Recipe, Schedule
+from tests.conftest import toy_split
+from tests.learners import make_batches, make_learner, train_steps
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+COUNTS = [100] * 10
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A benchmark as a module; afterwards its neighbours' short names are free again."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == BENCHMARKS:
+            del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+    """A small net that some of 1,000 toy images withstand."""
+    split = toy_split(COUNTS, channels=3)
+    recipe = Recipe(
+        method="pgd-at", model="small", width=8, batch_size=100, steps=2, epsilon=8 / 255, step_size=4 / 255, crop=0,
+        flip=False, lr=Schedule.constant(0.1),
+    )  # fmt: skip
+    learner = make_learner(recipe, split, len(COUNTS))
+    for _ in range(6):
+        train_steps(learner, make_batches(recipe, split), 10)
+    return learner.net, split.images.fetch(torch.arange(split.n)), split.labels
+
+
+def test_the_attack_finds_the_same(script: Any, trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,000 samples, PGD-3: frozen weights change no bit, the memory format and bfloat16 round."""
+    equality: ModuleType = script("equality")
+    monkeypatch.setattr(equality, "EPSILON", 0.12)
+    forms = {name: form | {"steps": 3} for name, form in equality.FORMS.items() if "compiled" not in name}
+    found = equality.compared(*trained, forms)
+    assert 0.2 < found["plain"]["robust"] < 0.95
+    assert found["weights frozen"]["largest difference"] == 0
+    assert found["and channels last"]["signs alike"] >= 0.999
+    for form in ("and channels last", "and bfloat16"):
+        assert found[form]["verdicts alike"] >= 0.995
+
+
+def test_all_ways_compute_one_step(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32 and from the images themselves they leave one network, as exactly as the field's solver solves."""
+    ways, step = script("ways"), script("step")
+    settings = {"attack_start": "zero", "precision": "float32", "lr": 0.1}
+    recipe = step.recipe_for("prn18:4", 16, 2).replace(settings, source="test")
+    (batch, _), named = step.batches_for(recipe, torch.device("cpu")), {"field": ways.FIELD, "plain": ways.COMPETENT}
+    after = {}
+    for name, way in ({"ours": ways.Changed()} | named | ways.WITHOUT).items():
+        net, run = step.way_of(way, recipe, torch.device("cpu"))
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.Tensor, "uniform_", lambda self, *_: self.zero_())
+            run(batch)
+        after[name] = torch.cat([tensor.flatten() for tensor in net.state_dict().values()])
+    ours = after.pop("ours")
+    for name, weights in after.items():
+        assert (weights - ours).abs().max() < 1e-3, name
+
+
+def test_the_bench_of_the_step(script: Any, tmp_path: Path) -> None:
+    step = script("step")
+    arguments = argparse.Namespace(batch=8, attack_steps=2, warm_up=1, rounds=2)
+    found = step.measured("prn18:4", arguments, torch.device("cpu"))
+    assert set(found["ratios"]) == set(found["ways"]) - {"ours"}
+    assert all(len(way["seconds"]) == 2 for way in found["ways"].values())
+    assert sum(found["phases"].values()) == pytest.approx(1)
+    assert found["operations"] == pytest.approx(7 * 8 * 4.55e6, rel=0.01)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from faal.config import Recipe
 from faal.data import Batch
 from faal.engine import processes, seeds
+from faal.engine.graphs import Runner
 from faal.engine.numerics import Numerics
 from faal.inner.boundary import Crossing, crossing
 from faal.inner.norms import Budget
@@ -32,9 +33,13 @@ class Learner:
     """What a step works on."""
 
     net: nn.Module
-    """The bare network; attacked and perturbed."""
+    """The bare network; its weights are perturbed."""
+    forward: nn.Module
+    """What answers images in its place: itself, or compiled; attacked."""
     parallel: nn.Module
-    """`engine.processes.parallel(net)`; trained."""
+    """`engine.processes.parallel(forward)`; trained."""
+    run: Runner
+    """How the attack's work is run: directly, or from a recording on the GPU."""
     optimizer: torch.optim.Optimizer
     rule: ClassRule
     method: Method
@@ -112,27 +117,36 @@ def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples
     adversary, recipe = learner.method.adversary, learner.recipe
     if adversary is None:
         return Examples(batch.images, batch.images, batch.images)
+    find = crossing if adversary.friendly else pgd
     loss = adversary.loss if recipe.attack_loss == "own" else recipe.attack_loss
     start = adversary.start if recipe.attack_start == "own" else recipe.attack_start
     budget = learner.rule.budget()
     draw = seeds.normal if start == "gaussian" else seeds.uniform
     numbers = batch.images[0].numel()
     noise = draw(batch.index, numbers, seed=learner.seed, epoch=moment.epoch, stream=seeds.Stream.START)
-    with learner.numerics.autocast():
-        found = (crossing if adversary.friendly else pgd)(
-            learner.net,
-            batch.images,
-            batch.labels,
-            epsilon=_scaled(recipe.epsilon, budget.epsilon, batch.groups),
-            step_size=_scaled(recipe.step_size, budget.step_size, batch.groups),
-            steps=recipe.steps,
-            loss=loss,
-            start=start,
-            norm=recipe.norm,
-            noise=noise.view_as(batch.images),
-            training=recipe.attack_mode == "train",
-        )
-    friendly, adversarial = found if isinstance(found, Crossing) else (batch.images, found)
+
+    def search(images: Tensor, labels: Tensor, noise: Tensor, epsilon: Budget, step_size: Budget) -> tuple[Tensor, ...]:
+        with learner.numerics.autocast():
+            found = find(
+                learner.forward,
+                images,
+                labels,
+                epsilon=epsilon,
+                step_size=step_size,
+                steps=recipe.steps,
+                loss=loss,
+                start=start,
+                norm=recipe.norm,
+                noise=noise,
+                training=recipe.attack_mode == "train",
+            )
+        return tuple(found) if isinstance(found, Crossing) else (images, found)
+
+    epsilon = _scaled(recipe.epsilon, budget.epsilon, batch.groups)
+    step_size = _scaled(recipe.step_size, budget.step_size, batch.groups)
+    friendly, adversarial = learner.run(
+        search, batch.images, batch.labels, noise.view_as(batch.images), epsilon, step_size
+    )
     return Examples(batch.images, friendly, adversarial)
 
 
@@ -167,7 +181,7 @@ def perturbed_weights(
     """AWP: the context in which phases 2 and 3 happen; the ascent loss is the unweighted base loss (Wu et al.)."""
 
     def ascent_loss() -> Tensor:
-        answers = answer(learner, processes.Views(learner.net), examples)
+        answers = answer(learner, processes.Views(learner.forward), examples)
         found = learner.method.objective.terms(answers, batch.labels, learner.recipe.beta)
         terms = [term for term in found if term is not None]
         return moment.share * torch.stack(terms).sum(dim=0).mean()

@@ -1,98 +1,20 @@
-"""One process or many: alone everything is the identity; two over gloo say the right things and train as one."""
+"""One process or many: alone everything is the identity; two over gloo say the right things."""
 
+import dataclasses
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from tests.conftest import toy_split
 from tests.learners import CPU, make_batches, make_learner, train_steps
+from tests.pair import COUNTS, recipe, strided
 from torch import Tensor, nn
 
-from faal.config import Recipe, Schedule
 from faal.engine import processes
-from faal.intermediate.class_stats import Need, batch_stats
-
-COUNTS = [10, 10, 10, 10]
-STEPS = 5
-METHODS = ["faal-at", "faal-at-awp"]
-
-
-def recipe(method: str, model: str) -> Recipe:
-    """Batches of 9: the two processes' shares are uneven, 5 and 4.
-
-    Few and short attacks: one sign of a gradient near zero that rounding turns over would set the runs apart.
-    """
-    return Recipe(
-        method=method,
-        model=model,
-        width=4,
-        batch_size=9,
-        lr=Schedule.constant(0.05),
-        awp_gamma=Schedule.constant(0.01),
-        crop=1,
-        flip=False,
-        epsilon=0.1,
-        step_size=0.05,
-        steps=2,
-    )
-
-
-def trained(method: str, model: str, steps: int) -> dict[str, Any]:
-    """What a run of some steps comes to, on this process."""
-    split = toy_split(COUNTS)
-    learner = make_learner(recipe(method, model), split, len(COUNTS))
-    results = train_steps(learner, make_batches(learner.recipe, split), steps)
-    return {
-        "net": learner.net.state_dict(),
-        "weights": torch.stack([result.weights for result in results]),
-        "loss": torch.stack([result.loss for result in results]),
-    }
-
-
-def strided(value: float) -> Tensor:
-    """As convolutions' weights lie in memory on the device: channels last."""
-    return torch.full((2, 3, 4, 5), value).to(memory_format=torch.channels_last)
-
-
-def talk(rank: int) -> dict[str, Any]:
-    """What the processes tell each other."""
-    mine = torch.arange(6.0).view(2, 3) * (rank + 1)
-    overwritten = [torch.full((3,), float(rank)), strided(rank), torch.tensor(rank), torch.tensor([True, rank == 0])]
-    processes.broadcast(overwritten)
-    logits = torch.eye(4)[[0, 1, 2]] if rank == 0 else torch.eye(4)[[0, 0]]
-    labels = torch.tensor([0, 1, 1]) if rank == 0 else torch.tensor([0, 1])
-    stats = batch_stats(logits, labels, labels, 4, [Need.MARGIN])
-    processes.barrier()
-    return {
-        "is": (processes.rank(), processes.world_size(), processes.is_main()),
-        "sums": processes.all_sum(mine, torch.tensor(0.5 + rank), mine.t(), strided(rank + 1), torch.empty(0)),
-        "mine": mine,
-        "broadcast": overwritten,
-        "gathered": processes.gather_objects({"rank": rank, "said": "hello" * rank}),
-        "stats": (stats.counts, stats.sums[Need.MARGIN]),
-    }
-
-
-def work(rank: int, folder: Path) -> None:
-    """One of two processes."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
-    told = {"talk": talk(rank), "small": trained("faal-at", "small", 3)}
-    told |= {method: trained(method, "small-gn", STEPS) for method in METHODS}
-    torch.save(told, folder / f"{rank}.pt")
-    processes.stop()
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What two processes came to."""
-    folder = tmp_path_factory.mktemp("two")
-    mp.spawn(work, args=(folder,), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+from faal.errors import InputError
+from faal.models.small import SmallNet
 
 
 class TestTwo:
@@ -125,26 +47,9 @@ class TestTwo:
             assert counts.tolist() == [2, 3, 0, 0]
             torch.testing.assert_close(sums, torch.tensor([-2 * m, -m + m + m, 0.0, 0.0]))
 
-    @pytest.mark.parametrize("method", METHODS)
-    def test_train_as_one_does(self, two: list[dict[str, Any]], method: str) -> None:
-        """The same global batches give the same weights of classes and of the network, on every process."""
-        alone = trained(method, "small-gn", STEPS)
+    def test_refuse_to_synchronise_batchnorm_without_gpus(self, two: list[dict[str, Any]]) -> None:
         for process in two:
-            torch.testing.assert_close(process[method]["weights"], alone["weights"], rtol=1e-3, atol=1e-4)
-            for name, tensor in process[method]["net"].items():
-                torch.testing.assert_close(tensor, alone["net"][name], rtol=0, atol=1e-5)
-        # Batches of 5 + 4 samples: each process's loss comes with its share, so the plain mean is the batch's.
-        together = torch.stack([process[method]["loss"] for process in two]).mean(dim=0)
-        torch.testing.assert_close(together, alone["loss"], rtol=1e-4, atol=1e-5)
-
-    @pytest.mark.parametrize("name", ["small", *METHODS])
-    def test_hold_one_network(self, two: list[dict[str, Any]], name: str) -> None:
-        """Bit for bit, BatchNorm's running statistics with it: else each would attack another network."""
-        here, there = (process[name]["net"] for process in two)
-        assert here.keys() == there.keys()
-        assert all(torch.equal(here[key], there[key]) for key in here)
-        if name == "small":
-            assert int(here["features.1.num_batches_tracked"]) == 3
+            assert process["refused"].startswith("sync_batchnorm works on GPUs alone")
 
 
 class TestAlone:
@@ -183,6 +88,44 @@ class TestAlone:
         views = processes.parallel(net)
         assert isinstance(views, processes.Views)
         assert views.net is net
+
+    def test_there_is_nothing_to_synchronise(self) -> None:
+        """So that a recipe that asks for it trains on one CPU as it is."""
+        split = toy_split(COUNTS)
+        settings = dataclasses.replace(recipe("faal-at", "small"), sync_batchnorm=True)
+        learner = make_learner(settings, split, len(COUNTS))
+        assert not any(isinstance(layer, nn.SyncBatchNorm) for layer in learner.net.modules())
+        train_steps(learner, make_batches(settings, split), 1)
+
+
+class TestSynchronise:
+    """As one of two processes, and a network on no device, in place of GPUs."""
+
+    @pytest.fixture(autouse=True)
+    def of_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(processes, "world_size", lambda: 2)
+
+    def test_names_and_numbers_stay(self) -> None:
+        """And so do checkpoints, and the parameters that the optimiser knows."""
+        net = SmallNet(3, width=4).to("meta").eval()
+        before = net.state_dict(keep_vars=True)
+        processes.synchronise(net)
+        after = net.state_dict(keep_vars=True)
+        assert list(after) == list(before)
+        assert all(after[name] is tensor for name, tensor in before.items())
+        assert sum(type(layer) is nn.SyncBatchNorm for layer in net.modules()) == 3
+        assert not any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
+        assert not any(layer.training for layer in net.modules())
+
+    def test_a_layer_that_does_more_is_refused(self) -> None:
+        class NormAndActivation(nn.BatchNorm2d):
+            def forward(self, input: Tensor) -> Tensor:
+                return super().forward(input).relu()
+
+        net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sequential(NormAndActivation(2))).to("meta")
+        with pytest.raises(InputError, match=r"^sync_batchnorm cannot replace the layer 1\.0, a NormAndActivation"):
+            processes.synchronise(net)
+        assert type(net[1][0]) is NormAndActivation
 
 
 def test_views_run_once_each() -> None:

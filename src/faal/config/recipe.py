@@ -74,7 +74,9 @@ class Recipe:
     select: str = _setting("sum", "The epoch that is kept: sum (average + worst), average, worst (class), or last.")
     select_attack: str = _setting("cw10", "The attack that it is chosen under, on the withheld part.")
 
-    attack_loss: str = _setting("own", "What phase 1 maximises: the method's own, or ce, kl or cw.")
+    attack_loss: str = _setting(
+        "own", "What phase 1 maximises: the method's own, ce, kl, cw, or alternate (own and cw, batch by batch)."
+    )
     attack_start: str = _setting("own", "Where phase 1 starts: the method's own, or uniform, gaussian or zero.")
     attack_mode: str = _setting("eval", "The network under attack in phase 1: eval, or train (some published code).")
     counted: bool = _setting(False, "FAAL as published: classes weigh by their count in the batch, absent ones as 0.")
@@ -83,7 +85,11 @@ class Recipe:
     )
     select_on: str = _setting("held-out", "Where the epoch is chosen: held-out, or test (as published; peeks).")
 
+    sync_batchnorm: bool = _setting(False, "BatchNorm over all processes' samples; on GPUs only.")
     precision: str = _setting("auto", "Arithmetic of training: float32, bf16, or auto (bf16 where that is faster).")
+    compile: str = _setting(
+        "auto", "Compiled networks, on GPUs the attack in one launch: on, off, or auto (off so far)."
+    )
     log_every: int = _setting(20, "Steps between two writes of metrics.jsonl; each step is logged.")
     checkpoint_every: float = _setting(300.0, "Seconds between checkpoints inside an epoch; each epoch ends with one.")
 
@@ -92,11 +98,12 @@ class Recipe:
             "average": ("none", "step", "epoch", "gated"),
             "hold_out": ("select", "both", "none"),
             "select_on": ("held-out", "test"),
-            "attack_loss": ("own", "ce", "kl", "cw"),
+            "attack_loss": ("own", "ce", "kl", "cw", "alternate"),
             "attack_start": ("own", "uniform", "gaussian", "zero"),
             "attack_mode": ("eval", "train"),
             "select": ("sum", "average", "worst", "last"),
             "precision": ("auto", "float32", "bf16"),
+            "compile": ("auto", "on", "off"),
             "statistic": ("margin", "cross-entropy"),
         }
         for name, allowed in choices.items():

@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from faal.errors import InputError
+
 
 def start(device: torch.device) -> None:
     """Join the group that `torchrun` describes in the environment; without one, do nothing."""
@@ -97,7 +99,12 @@ class Views(nn.Module):
 
 
 def parallel(net: nn.Module) -> nn.Module:
-    """`Views` of `net`, its gradients averaged over the processes where there are several."""
+    """`Views` of `net`, its gradients averaged over the processes where there are several.
+
+    Gradients travel in buckets, from the last layers' to the first's, each as soon as it is full: while one is on its
+    way, the next is computed. `Views` lets every parameter get its gradient once per backward, and nothing is sent
+    before the forward (buffers are broadcast after the step), so that no bucket waits for anything else.
+    """
     views = Views(net)
     if world_size() == 1:
         return views
@@ -105,4 +112,40 @@ def parallel(net: nn.Module) -> nn.Module:
     ids = [device.index] if device.type == "cuda" else None
     with warnings.catch_warnings():  # of the argument's name, which newer versions of PyTorch change
         warnings.simplefilter("ignore", FutureWarning)
-        return nn.parallel.DistributedDataParallel(views, device_ids=ids, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(
+            views,
+            device_ids=ids,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,  # what was received is not copied once more
+            static_graph=True,  # a parameter that the network never uses is found out once, and not waited for
+        )
+
+
+BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+def synchronise(net: nn.Module) -> None:
+    """Let BatchNorm normalise by the samples of all processes while it trains; alone it does so anyway.
+
+    Other layers take the place of the network's own, with their parameters and buffers under their names: checkpoints
+    are the same.
+
+    Args:
+        net: the network, on its device.
+
+    Raises:
+        InputError: there are several processes and no GPUs, or a layer is more than a BatchNorm: of a subclass, whose
+            own doing (in some of timm's an activation) would be lost.
+    """
+    layers = {n: layer for n, layer in net.named_modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)}
+    if world_size() == 1 or not layers:
+        return
+    if next(net.parameters()).device.type == "cpu":
+        raise InputError("sync_batchnorm works on GPUs alone, by PyTorch's own limits: set it to false on a CPU")
+    for name, layer in layers.items():
+        if type(layer) not in BATCHNORMS:
+            raise InputError(
+                f"sync_batchnorm cannot replace the layer {name}, a {type(layer).__name__}, which may do more than "
+                "normalise: set it to false"
+            )
+    nn.SyncBatchNorm.convert_sync_batchnorm(net)

@@ -36,7 +36,8 @@ def perturbed(model: nn.Module, ascent_loss: Callable[[], Tensor], gamma: float)
     weights = perturbable(model)
     buffers = list(model.buffers())
     kept = [buffer.clone() for buffer in buffers]
-    gradients = processes.all_sum(*torch.autograd.grad(ascent_loss(), weights))
+    # A weight that the network never uses has the gradient 0, and stays.
+    gradients = processes.all_sum(*torch.autograd.grad(ascent_loss(), weights, materialize_grads=True))
     with torch.no_grad():
         for buffer, before in zip(buffers, kept, strict=True):
             buffer.copy_(before)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from faal.config import Recipe
-from faal.engine import processes
+from faal.engine import graphs, processes
 from faal.engine.numerics import Numerics
 from faal.methods import method
 from faal.step import Learner
@@ -24,9 +24,18 @@ def learner_for(net: nn.Module, recipe: Recipe, counts: Tensor, *, seed: int, nu
         InputError: there is no such method, the recipe's `constants` are not its, or its `sync_batchnorm` cannot be.
     """
     row = method(recipe.method)
+    if recipe.sync_batchnorm:
+        processes.synchronise(net)
+    # `auto` is off: on CPUs compiling gained nothing (docs/performance.md), on GPUs it was not measured yet.
+    compiles = recipe.compile == "on"
+    forward = graphs.Compiled(net) if compiles else net
+    # A recording's warm-up would move the statistics of a network that is attacked in training mode.
+    records = compiles and numerics.device.type == "cuda" and recipe.attack_mode == "eval"
     return Learner(
         net=net,
-        parallel=processes.parallel(net, sync_batchnorm=recipe.sync_batchnorm),
+        forward=forward,
+        parallel=processes.parallel(forward),
+        run=graphs.Recorder() if records else graphs.directly,
         optimizer=torch.optim.SGD(
             net.parameters(),
             lr=recipe.lr.at(0.0),

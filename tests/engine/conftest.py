@@ -1,0 +1,16 @@
+"""Two processes, started once for all tests that ask what they came to."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from tests.pair import work
+
+
+@pytest.fixture(scope="session")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What two processes came to."""
+    folder = tmp_path_factory.mktemp("two")
+    mp.spawn(work, args=(folder,), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]

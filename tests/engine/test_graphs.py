@@ -1,0 +1,146 @@
+"""Compiled networks, and work from a recording."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from tests.conftest import toy_split
+from tests.learners import make_batches, make_learner, train_steps
+from torch import Tensor, nn
+from torch._dynamo.utils import counters
+
+from faal.config import Recipe, Schedule
+from faal.engine.graphs import Compiled, Recorder, directly
+
+COUNTS = [7, 6, 5]
+
+
+def recipe(compiled: str) -> Recipe:
+    """Two whole batches and a smaller last one."""
+    return Recipe(
+        method="faal-at-awp", model="small", width=4, batch_size=7, steps=3, epsilon=0.1, step_size=0.05, crop=1,
+        lr=Schedule.constant(0.02), compile=compiled, precision="float32",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def both() -> dict[str, Any]:
+    """Three steps, compiled and not, on the same batches; and how many graphs were compiled."""
+    split = toy_split(COUNTS)
+    torch._dynamo.reset()
+    counters.clear()
+    found: dict[str, Any] = {}
+    for compiled in ("off", "on"):
+        learner = make_learner(recipe(compiled), split, len(COUNTS))
+        results = train_steps(learner, make_batches(learner.recipe, split), 3)
+        found[compiled] = {"net": learner.net, "weights": torch.stack([result.weights for result in results])}
+    return found | {"graphs": counters["stats"]["unique_graphs"]}
+
+
+class TestCompiled:
+    def test_it_computes_the_same(self, both: dict[str, Any]) -> None:
+        torch.testing.assert_close(both["on"]["weights"], both["off"]["weights"], rtol=0, atol=1e-5)
+        plain, compiled = (both[name]["net"].state_dict() for name in ("off", "on"))
+        for name, tensor in plain.items():
+            torch.testing.assert_close(compiled[name], tensor, rtol=1e-4, atol=1e-5)
+
+    def test_there_are_two_graphs_the_attacked_network_and_the_trained_one(self, both: dict[str, Any]) -> None:
+        """AWP's ascent is a forward in training too, and the last batch compiles nothing."""
+        assert both["graphs"] == 2
+
+    def test_the_attacks_graph_computes_no_gradients_of_weights(self) -> None:
+        """The backward of a compiled graph computes what asked for a gradient when it was made."""
+        net = nn.Conv2d(3, 4, 3)
+        asked: list[bool] = []
+
+        def see(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+            values = [node.meta.get("example_value") for node in graph.graph.nodes if node.op == "placeholder"]
+            asked.extend(value.requires_grad for value in values if isinstance(value, nn.Parameter))
+            return graph.forward
+
+        net.requires_grad_(False)
+        torch.compile(net, backend=see, dynamic=False)(torch.rand(2, 3, 5, 5).requires_grad_())
+        assert asked == [False, False]
+
+    def test_another_shape_goes_to_the_network_itself(self) -> None:
+        net = Compiled(nn.Conv2d(1, 1, 1))
+        called: list[str] = []
+        net.__dict__["compiled"] = lambda images: called.append("compiled")
+        first, other = torch.rand(4, 1, 2, 2), torch.rand(3, 1, 2, 2)
+        net(first)
+        torch.testing.assert_close(net(other), net.net(other))
+        net(first)
+        assert called == ["compiled", "compiled"]
+
+
+class Tape:
+    """A CUDA graph's stand-in: it keeps what was run while it was open, and runs it again on the same tensors."""
+
+    def __init__(self) -> None:
+        self.replays = 0
+        self.again: Any = None
+
+    def replay(self) -> None:
+        self.replays += 1
+        self.again()
+
+
+class Stream:
+    def wait_stream(self, other: "Stream") -> None:
+        pass
+
+
+@pytest.fixture
+def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
+    """No GPU is needed to see what a recorder copies, replays and hands out."""
+    made: list[Tape] = []
+
+    def graph() -> Tape:
+        made.append(Tape())
+        return made[-1]
+
+    @contextmanager
+    def nothing(*_: Any) -> Iterator[None]:
+        yield
+
+    for name, stand_in in {
+        "CUDAGraph": graph, "graph": nothing, "Stream": Stream, "stream": nothing, "current_stream": Stream,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    return made
+
+
+def test_a_recording_is_replayed_on_new_inputs(tapes: list[Tape]) -> None:
+    runs: list[float] = []
+
+    def work(images: Tensor, epsilon: float) -> tuple[Tensor, ...]:
+        """Into one place, as a graph's results lie."""
+        runs.append(epsilon)
+        result = torch.empty_like(images)
+
+        def again() -> None:
+            torch.mul(images, epsilon, out=result)
+
+        again()
+        for tape in tapes[-1:]:
+            tape.again = tape.again or again
+        return (result,)
+
+    run = Recorder()
+    first, second = torch.rand(2, 3), torch.rand(2, 3)
+    (one,) = run(work, first, 2.0)
+    (two,) = run(work, second, 2.0)
+    assert torch.equal(one, 2 * first)  # a copy: the second call did not overwrite it
+    assert torch.equal(two, 2 * second)
+    assert len(runs) == 4  # three to warm up, one to record
+    assert [tape.replays for tape in tapes] == [2]
+    run(work, torch.rand(1, 3), 2.0)
+    run(work, first, 3.0)
+    assert [tape.replays for tape in tapes] == [2, 1, 1]
+
+
+def test_directly_is_the_work_itself() -> None:
+    (result,) = directly(lambda images, factor: (images * factor,), torch.ones(2), 3.0)
+    assert torch.equal(result, torch.full((2,), 3.0))

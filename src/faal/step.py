@@ -59,6 +59,8 @@ class Moment(NamedTuple):
     """The part of the run that was over when the epoch began, in [0, 1)."""
     share: float = 1.0
     """This process's samples as a multiple of the mean over processes; 1 but for uneven last batches."""
+    step: int = 0
+    """Of the whole run, from 0."""
 
 
 class StepResult(NamedTuple):
@@ -118,14 +120,18 @@ def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples
     if adversary is None:
         return Examples(batch.images, batch.images, batch.images)
     find = crossing if adversary.friendly else pgd
-    loss = adversary.loss if recipe.attack_loss == "own" else recipe.attack_loss
+    alternate = "cw" if moment.step % 2 else "own"
+    wanted = alternate if recipe.attack_loss == "alternate" else recipe.attack_loss
+    loss = adversary.loss if wanted == "own" else wanted
     start = adversary.start if recipe.attack_start == "own" else recipe.attack_start
     budget = learner.rule.budget()
     draw = seeds.normal if start == "gaussian" else seeds.uniform
     numbers = batch.images[0].numel()
     noise = draw(batch.index, numbers, seed=learner.seed, epoch=moment.epoch, stream=seeds.Stream.START)
 
-    def search(images: Tensor, labels: Tensor, noise: Tensor, epsilon: Budget, step_size: Budget) -> tuple[Tensor, ...]:
+    def search(
+        images: Tensor, labels: Tensor, noise: Tensor, epsilon: Budget, step_size: Budget, loss: str
+    ) -> tuple[Tensor, ...]:  # what is recorded on a GPU is recorded for each loss
         with learner.numerics.autocast():
             found = find(
                 learner.forward,
@@ -145,7 +151,7 @@ def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples
     epsilon = _scaled(recipe.epsilon, budget.epsilon, batch.groups)
     step_size = _scaled(recipe.step_size, budget.step_size, batch.groups)
     friendly, adversarial = learner.run(
-        search, batch.images, batch.labels, noise.view_as(batch.images), epsilon, step_size
+        search, batch.images, batch.labels, noise.view_as(batch.images), epsilon, step_size, loss
     )
     return Examples(batch.images, friendly, adversarial)
 

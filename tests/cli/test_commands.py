@@ -18,7 +18,21 @@ def faal(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "repair", "audit", "compare", "report", "methods", "recipes"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "demo",
+        "train",
+        "repair",
+        "audit",
+        "compare",
+        "report",
+        "methods",
+        "recipes",
+        "zoo",
+        "publish",
+    ],
+)
 def test_help_teaches(command: str) -> None:
     done = faal(command, "--help")
     assert done.returncode == 0

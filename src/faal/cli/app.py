@@ -5,7 +5,7 @@ import sys
 from cyclopts import App
 from rich.console import Console
 
-from faal.cli import audit, compare, demo, listing, report, reproduce, train
+from faal.cli import audit, compare, demo, listing, report, reproduce, train, zoo
 from faal.errors import InputError
 
 app = App(
@@ -24,6 +24,8 @@ for command in (
     report.report,
     listing.methods,
     listing.recipes,
+    zoo.zoo,
+    zoo.publish,
 ):
     app.command(command)
 

@@ -6,11 +6,24 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
-from faal.cli.options import Data, Depth, Device, Groups, Model, Normalize, Out, Seed, Size, Width, parse_size
+from faal.cli.options import (
+    Checkpoint,
+    Data,
+    Depth,
+    Device,
+    Groups,
+    Model,
+    Normalize,
+    Out,
+    Seed,
+    Size,
+    Width,
+    parse_size,
+)
 
 
 def audit(
-    checkpoint: Annotated[Path, Parameter(help="A checkpoint, a run's folder, or foreign weights (with --model).")],
+    checkpoint: Checkpoint,
     /,
     *,
     data: Data,
@@ -80,7 +93,7 @@ def audit(
     folder = out or (
         checkpoint
         if (checkpoint / "best.pt").exists()
-        else Path("runs") / f"audit-{checkpoint.stem}-{opened.record['sha256'][:8]}"
+        else Path("runs") / f"audit-{checkpoint.stem.replace(':', '-')}-{opened.record['sha256'][:8]}"
     )
     subject = (opened.net.to(where), dataset.test.images, dataset.test.labels)
     with progress_bar(errors) as bar:

@@ -9,6 +9,12 @@ from cyclopts import Parameter
 from faal.config import Recipe, Schedule
 from faal.errors import InputError
 
+Checkpoint = Annotated[
+    Path,
+    Parameter(
+        help="A checkpoint, a run's folder, zoo:NAME (`faal zoo`), or foreign weights (with --model).",
+    ),
+]
 Data = Annotated[
     str,
     Parameter(

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from faal.cli.options import (
     UNSET,
+    Checkpoint,
     Data,
     Device,
     Groups,
@@ -55,7 +56,7 @@ def train(
 
 
 def repair(
-    checkpoint: Annotated[Path, Parameter(help="A checkpoint, a run's folder, or foreign weights (with --model).")],
+    checkpoint: Checkpoint,
     recipe: RecipeName,
     /,
     *,
@@ -65,6 +66,10 @@ def repair(
     seed: Seed = 1,
     device: Device = "auto",
     size: Size = None,
+    frontier: Annotated[
+        bool,
+        Parameter(help="Judge blends of base and repair on the withheld images too, and keep them.", negative=()),
+    ] = False,
     settings: Overrides = UNSET,
 ) -> None:
     """Fine-tune a robust but unfair classifier until its weakest class stands, in two epochs.
@@ -74,6 +79,7 @@ def repair(
 
         faal repair runs/base cifar10-prn18-faal-at-repair --data cifar10:DIR --out runs/repaired
         faal repair model.pth cifar10-wrn34-10-faal-at-awp-repair --data cifar10:DIR --model wrn34-10
+        faal repair runs/base cifar10-prn18-faal-at-repair --data cifar10:DIR --out runs/repaired --frontier
     """
     from faal.config import load_recipe
     from faal.data import load_data, weighed_by
@@ -98,8 +104,20 @@ def repair(
         source="checkpoint",
     )
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
+    if frontier:
+        from faal.study.frontier import check_frontier
+
+        check_frontier(dataset, chosen)
+    base = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()}
     outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
     _tell(outcome.best, outcome.epoch, outcome.note, data)
+    if frontier:
+        from faal.study.frontier import frontier as judge_blends
+        from faal.study.frontier import frontier_table
+
+        found = judge_blends(base, opened.record, dataset, chosen, out=folder, seed=seed, device=where)
+        if processes.is_main():
+            Console().print(frontier_table(found))
 
 
 def _remark(*notes: str) -> None:

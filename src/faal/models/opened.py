@@ -1,4 +1,4 @@
-"""From a path on the command line to a network: our own checkpoints, run folders, other people's weights."""
+"""From a path on the command line to a network: our own checkpoints, run folders, the zoo, other people's weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from faal.errors import InputError
 from faal.models.build import Architecture, build_model
 from faal.models.foreign import load_weights
 from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normalisation, is_saved
+from faal.models.zoo import read_zoo, zoo_name
 from faal.reading import read_tensors
 
 FOREIGN = Threat("linf", 8 / 255)
@@ -48,8 +49,8 @@ def open_model(
     """Load a network for a data set.
 
     Args:
-        path: a checkpoint of this program, a run's folder (its best.pt), foreign weights, or a folder that Hugging
-            Face's `save_pretrained` wrote.
+        path: a checkpoint of this program, a run's folder (its best.pt), `zoo:NAME`, foreign weights, or a folder that
+            Hugging Face's `save_pretrained` wrote.
         data: what it will see; the number of classes and channels must fit, and the order of classes of the same names.
         model: for foreign weights, the network: a name or `module:function`. None for our own checkpoints, and for a
             folder of Hugging Face, which says so itself.
@@ -61,6 +62,7 @@ def open_model(
     Raises:
         InputError: in one sentence, whatever does not fit.
     """
+    published = zoo_name(path)
     if path.is_dir():
         path = _in_folder(path)
     if model is None and is_saved(path):
@@ -69,10 +71,8 @@ def open_model(
     said = ", ".join(name for name, value in options.items() if value not in (None, "none"))
     split = data.test or data.train
     channels = split.images.shape[0] if split else 3
-    if said:
-        content = read_tensors(path)
-        if isinstance(content, Mapping) and content.get("format") == checkpoint.FORMAT:
-            raise InputError(f"{path}: this checkpoint knows its own network; leave out {said}")
+    if said and (published is not None or _is_ours(path)):
+        raise InputError(f"{path}: this checkpoint knows its own network; leave out {said}")
     if model is not None:
         expected = expected_normalisation(model, channels) if normalize is None else None
         architecture = Architecture(
@@ -89,7 +89,7 @@ def open_model(
             notes.append(f"Images are normalised by {expected} for {model}, as it expects; --normalize says otherwise.")
         if is_saved(path):
             notes += _compared(class_names(path.parent), data, path)
-        threat, trained = FOREIGN, {}
+        sha256, threat, trained = checkpoint.digest(path), FOREIGN, {}
         notes.append(
             "Foreign weights do not tell what they were trained against; L-infinity at 8/255 is assumed where neither "
             "--norm and --epsilon nor a recipe say otherwise."
@@ -97,7 +97,7 @@ def open_model(
     elif said:
         raise InputError(f"{said} describes foreign weights; say which network they are for with --model")
     else:
-        state = checkpoint.load(path)
+        state, sha256 = _own(path) if published is None else read_zoo(published)
         architecture, threat = _described(state, path)
         trained = dict(state["recipe"])
         if architecture.num_classes != data.num_classes:
@@ -116,8 +116,17 @@ def open_model(
                 "damaged, so take another checkpoint, or train again"
             ) from None
         notes = _compared(state.get("classes"), data, path)
-    record = {"path": path.name, "sha256": checkpoint.digest(path), "architecture": architecture.model}
+    record = {"path": path.name, "sha256": sha256, "architecture": architecture.model}
     return Opened(net=net.eval(), architecture=architecture, record=record, threat=threat, trained=trained, notes=notes)
+
+
+def _is_ours(path: Path) -> bool:
+    content = read_tensors(path)
+    return isinstance(content, Mapping) and content.get("format") == checkpoint.FORMAT
+
+
+def _own(path: Path) -> tuple[dict[str, Any], str]:
+    return checkpoint.load(path), checkpoint.digest(path)
 
 
 def _in_folder(folder: Path) -> Path:

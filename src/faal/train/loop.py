@@ -149,10 +149,12 @@ class _Run:
             world_size=processes.world_size(),
         )
         self.learner = learner_for(net, recipe, self.counts, seed=seed, numerics=numerics)
+        # Random weights are to be forgotten soon; those that an average begins from later in a run are not.
+        warm_up = recipe.average == "step" and recipe.averaging_starts == 0
         self.average = (
             GatedAverage(net, decay=recipe.averaging_decay, threshold=recipe.average_gate)
             if recipe.average == "gated"
-            else WeightAverage(net, decay=recipe.averaging_decay, warm_up=recipe.average == "step")
+            else WeightAverage(net, decay=recipe.averaging_decay, warm_up=warm_up)
         )
         self.position = Position()
         self.saved_at = time.monotonic()
@@ -203,10 +205,11 @@ class _Run:
             learner.rule.begin_epoch(EpochStats(epoch=position.epoch, epochs=recipe.epochs, sight=sight))
         for batch in self.coming():
             share = processes.world_size() * len(batch.labels) / self.batches.global_size(position.step)
-            result = train_step(learner, batch, Moment(position.epoch, progress, share))
+            step = position.epoch * len(self.batches) + position.step
+            result = train_step(learner, batch, Moment(position.epoch, progress, share, step))
             if averaging and recipe.average == "step":
                 self.average.update()
-            read = log.step(position.epoch, position.epoch * len(self.batches) + position.step, result)
+            read = log.step(position.epoch, step, result)
             position.step += 1
             if read and position.step < len(self.batches) and self.due():
                 self.save(log)

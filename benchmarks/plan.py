@@ -1,0 +1,181 @@
+"""`runs.yaml` as items: each a command of `faal`, what it needs, what it makes, and its price in operations."""
+
+import fnmatch
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from faal.config import load_recipe
+from faal.errors import InputError, unknown
+from faal.models import Architecture
+from faal.study.cost import audit_forwards, forward_operations, frontier_forwards, training_forwards
+
+WHERE = "benchmarks/runs.yaml"
+
+shipped = lru_cache(load_recipe)
+"""A recipe by its name: many items have the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """What an item trains, for the prices of what is made from it."""
+
+    name: str
+    data: str
+    architecture: Architecture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One command."""
+
+    name: str
+    command: tuple[str, ...]
+    """Behind `faal`; OUT stands for the folder and DATA for what is behind `--data`."""
+    data: str
+    makes: str
+    """A file in OUT that is there when it is done."""
+    needs: tuple[str, ...]
+    """Items that come before it."""
+    net: str
+    """Its network as `benchmarks/step.py` calls it, MODEL or MODEL:WIDTH."""
+    operations: float
+
+    @property
+    def told(self) -> str:
+        """The command for the record: the same on every machine."""
+        return " ".join(["faal", *(word.replace("DATA", f"{self.data}:DIR") for word in self.command)])
+
+
+class Plan:
+    """`runs.yaml` at one scale."""
+
+    def __init__(self, content: Mapping[str, Any], scale: str) -> None:
+        if scale not in content["scales"]:
+            raise unknown("scale", scale, content["scales"], see=WHERE)
+        self.content, self.scale, self.changes = content, scale, content["scales"][scale]
+        self.networks: dict[str, Network] = {}
+        self.items: dict[str, Item] = {}
+        for entry in (each for written in content["items"] for each in _spread(written)):
+            for item in self._made(entry):
+                if any(fnmatch.fnmatch(item.name, left) for left in self.changes.get("without", ())):
+                    continue
+                if self.items.setdefault(item.name, item) != item:
+                    raise InputError(f"{WHERE} has two items {item.name} that differ; rename one")
+
+    def _made(self, entry: Mapping[str, Any]) -> Iterator[Item]:
+        if "audit" in entry:
+            patterns = entry["audit"]
+            for pattern in patterns:
+                if not fnmatch.filter(self.networks, pattern):
+                    raise unknown("network of the plan", pattern, self.networks, see=WHERE)
+            for name in self.networks:
+                if any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
+                    yield self._audit(self.networks[name], entry)
+        elif "run" in entry:
+            yield self._other(entry)
+        else:
+            for seed in entry["seeds"]:
+                yield self._training(entry, seed)
+
+    def _training(self, entry: Mapping[str, Any], seed: int) -> Item:
+        """The training of a network, or a repair."""
+        kind = "train" if "train" in entry else "repair"
+        name = f"{entry[kind]}-{seed}"
+        settings = entry.get("settings", {}) | self.changes.get(kind, {})
+        recipe = shipped(entry["recipe"]).replace(settings, source=name)
+        data = entry["recipe"].partition("-")[0]
+        size = self.content["data"][data]
+        if kind == "train":
+            architecture = Architecture(
+                model=recipe.model, num_classes=size["classes"], width=recipe.width, depth=recipe.depth
+            )
+            first, needs = ["train", entry["recipe"]], ()
+        else:
+            of = entry["of"]
+            if of not in self.networks:
+                raise unknown("network of the plan", of, self.networks, see=WHERE)
+            architecture, needs = self.networks[of].architecture, (of,)
+            first = ["repair", f"OUT/{of}", entry["recipe"]]
+        self.networks[name] = Network(name=name, data=data, architecture=architecture)
+        common = ["--data", "DATA", "--out", f"OUT/{name}", "--seed", str(seed)]
+        forwards = training_forwards(recipe, size["train"], size["classes"])
+        if "--frontier" in entry.get("options", ()):
+            forwards += frontier_forwards(recipe, size["train"])
+        return Item(
+            name=name,
+            command=(*first, *common, *_options(settings), *entry.get("options", ())),
+            data=data,
+            makes=f"{name}/best.pt",
+            needs=needs,
+            net=_net(architecture),
+            operations=forwards * forward_operations(architecture, size["size"]),
+        )
+
+    def _audit(self, network: Network, entry: Mapping[str, Any]) -> Item:
+        label, size = entry.get("attacks", "usual"), self.content["data"][network.data]
+        attacks = (self.content["attacks"] | self.changes.get("attacks", {}))[label]
+        options, where = [*self.content["audit"], *self.changes.get("audit", ())], network.name
+        if limit := entry.get("limit"):
+            options, where, label = [*options, "--limit", str(limit)], f"{where}/first-{limit}", f"{label}-{limit}"
+        limits = [int(value) for word, value in itertools.pairwise(options) if word == "--limit"]
+        forwards = audit_forwards(attacks, min([size["test"], *limits]), size["classes"])
+        subject = ["audit", f"OUT/{network.name}", "--data", "DATA", "--attacks", attacks, "--out", f"OUT/{where}"]
+        return Item(
+            name=f"{network.name}.{label}",
+            command=(*subject, *options),
+            data=network.data,
+            makes=f"{where}/audit.json",
+            needs=(network.name,),
+            net=_net(network.architecture),
+            operations=forwards * forward_operations(network.architecture, size["size"]),
+        )
+
+    def _other(self, entry: Mapping[str, Any]) -> Item:
+        size = self.content["data"][entry["data"]]
+        width = self.changes.get("train", {}).get("width")
+        architecture = Architecture(model=entry["model"], num_classes=size["classes"], width=width)
+        return Item(
+            name=entry["run"],
+            command=tuple(word.replace("SCALE", self.scale) for word in entry["command"]),
+            data=entry["data"],
+            makes=entry["makes"],
+            needs=(),
+            net=_net(architecture),
+            operations=entry["forwards"] * forward_operations(architecture, size["size"]),
+        )
+
+    def wanted(self, patterns: Iterable[str]) -> list[Item]:
+        """The items of these names, and those that they need, in the plan's order; all where no name is given."""
+        patterns = list(patterns) or ["*"]
+        names = {name for name in self.items if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
+        if not names:
+            raise unknown("item", patterns[0], self.items, see="--list")
+        while more := {need for name in names for need in self.items[name].needs} - names:
+            names |= more
+        return [item for name, item in self.items.items() if name in names]
+
+
+def _spread(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An entry once, or once for every word of its `each`."""
+    rest = {key: value for key, value in entry.items() if key != "each"}
+    return [_with(rest, str(word)) for word in entry["each"]] if "each" in entry else [rest]
+
+
+def _with(value: Any, word: str) -> Any:
+    if isinstance(value, str):
+        return value.replace("EACH", word)
+    if isinstance(value, Mapping):
+        return {key: _with(each, word) for key, each in value.items()}
+    return [_with(each, word) for each in value] if isinstance(value, list) else value
+
+
+def _options(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as options of the command line."""
+    return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def _net(architecture: Architecture) -> str:
+    return architecture.model + (f":{architecture.width}" if architecture.width else "")

@@ -1,0 +1,129 @@
+"""`faal zoo` and `faal publish`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from faal.cli.options import Data, Device
+
+
+def zoo(name: Annotated[str | None, Parameter(help="Show the card of this network.")] = None, /) -> None:
+    """List the networks that come with the program, or show one's card: how it was made, and what it withstands.
+
+    Figures are those of the card's audit, average (worst class) in per cent; `all` is correct under every attack there.
+    `zoo:NAME` stands wherever a checkpoint does.
+
+        faal zoo
+        faal zoo prn18-pgd-at
+        faal audit zoo:prn18-pgd-at --data cifar10:DIR
+    """
+    from faal.models.zoo import read_card, weights_file, zoo_names
+
+    console = Console(highlight=False, markup=False)
+    if name is not None:
+        _show(console, read_card(name))
+        return
+    names = zoo_names()
+    if not names:
+        console.print("The zoo is empty.")
+        return
+    table = Table("network", "data", "model", "method", "MB", "n", "clean", "under", "all", box=None, pad_edge=False)
+    for each in names:
+        card, file = read_card(each), weights_file(each)
+        audit = card["audit"]
+        size = f"{file.stat().st_size / 1e6:.1f}" if file.exists() else "missing"
+        attacks = ", ".join(attack for attack in audit["attacks"] if attack not in ("clean", "all"))
+        made = card["data"]["name"], _model(card), card["method"], size, str(audit["n"])
+        table.add_row(
+            each, *made, _brief(audit["attacks"]["clean"]), attacks or "nothing", _brief(audit["attacks"]["all"])
+        )
+    console.print(table)
+    console.print("\n`faal zoo NAME` shows a card; `zoo:NAME` stands wherever a checkpoint does.")
+
+
+def publish(
+    run: Annotated[Path, Parameter(help="A run's folder, trained and audited, or a checkpoint (with --audit).")],
+    name: Annotated[str, Parameter(help="What the network is called in the zoo.")],
+    /,
+    *,
+    data: Data,
+    audit: Annotated[Path | None, Parameter(help="The folder of its audit; the run's own if unset.")] = None,
+    precision: Annotated[
+        str, Parameter(help="What matrices and filters are kept in: float16 or bfloat16.")
+    ] = "float16",
+    source: Annotated[
+        str | None,
+        Parameter(help="Where the data comes from and under which licence; known for digits, CIFAR-10 and CIFAR-100."),
+    ] = None,
+    licence: Annotated[str, Parameter(help="Of the weights.")] = "Apache-2.0",
+    out: Annotated[Path | None, Parameter(help="The folder of the zoo; the program's own if unset.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Put a trained and audited network into the zoo: its weights in half the size, and a card of how it was made.
+
+    The narrowed weights answer the audit's clean images once more; the card tells how many answers that changed, and
+    more than 0.2 % are refused.
+
+        faal publish runs/prn18-repaired prn18-faal-at --data cifar10:DIR
+    """
+    from faal.data import load_data
+    from faal.engine.numerics import pick_device
+    from faal.study.zoo import publish as run_publish
+
+    done = run_publish(
+        run,
+        name,
+        load_data(data),
+        audit=audit,
+        precision=precision,
+        source=source,
+        licence=licence,
+        folder=out,
+        device=pick_device(device),
+    )
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{done.weights} ({done.size / 1e6:.1f} MB) and {done.card}")
+    console.print(f"{done.changed} of {done.samples} clean answers differ from those that were audited")
+
+
+def _show(console: Console, card: dict[str, Any]) -> None:
+    """A card whole, but for the settings that `recipe` in the file lists."""
+    console.print(f"zoo:{card['name']}", style="bold", end="\n\n")
+    audit, threat = card["audit"], card["threat"]
+    origin, narrowing, commit = card.get("origin"), card.get("narrowing"), card.get("commit")
+    facts = {
+        "model": _model(card),
+        "data": f"{card['data']['name']}: {card['data']['source']}",
+        "method": f"{card['method']}, seed {card['seed']}, against {threat['norm']} {threat['epsilon']:.6g}",
+        "from": f"{origin['path']}, SHA-256 {origin['sha256'][:12]}" if origin else "scratch",
+        "weights": f"{card.get('precision')}, SHA-256 {card['sha256'][:12]}, {card['licence']}",
+        "narrowing": f"changed {narrowing['changed']} of {narrowing['samples']} clean answers" if narrowing else "-",
+        "commit": ", ".join(f"{what} {which}" for what, which in commit.items() if which) if commit else "-",
+        "judged on": f"{audit['n']} images ({audit['split']}), {audit['threat']['norm']} "
+        f"{audit['threat']['epsilon']:.6g}, {audit['engine']}",
+    }
+    grid = Table.grid(padding=(0, 2))
+    for fact, told in facts.items():
+        grid.add_row(fact, told)
+    console.print(grid, end="\n\n")
+    table = Table("attack", f"average, {audit['level']:.0%} interval", "worst class", "which", box=None, pad_edge=False)
+    for attack, found in audit["attacks"].items():
+        table.add_row(attack, _whole(found["average"]), _whole(found["worst"]), found["worst"]["class"])
+    console.print(table)
+
+
+def _model(card: dict[str, Any]) -> str:
+    width, depth = card["architecture"].get("width"), card["architecture"].get("depth")
+    more = [f"{what} {value}" for what, value in (("width", width), ("depth", depth)) if value is not None]
+    return ", ".join([card["architecture"]["model"], *more])
+
+
+def _brief(found: dict[str, Any]) -> str:
+    return f"{100 * found['average']['value']:.1f} ({100 * found['worst']['value']:.1f})"
+
+
+def _whole(estimate: dict[str, Any]) -> str:
+    return " ".join([f"{100 * estimate['value']:.1f}", f"[{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"])

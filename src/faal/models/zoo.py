@@ -1,0 +1,123 @@
+"""The zoo: networks that come with the program, `zoo:NAME` wherever a checkpoint is asked for.
+
+Each is two files: the weights, `NAME.safetensors`, and a card, `NAME.json`, that says what they are:
+
+    schema        "faal-zoo/1"
+    name          NAME
+    architecture  the fields of `models.Architecture`
+    classes       the names of the classes
+    data          what it was trained and judged on: name, fingerprint of the training part, source and licence
+    method, seed  how it was trained; `recipe` has every setting, `origin` the network that a fine-tune started from
+    threat        what it was trained against: norm, epsilon
+    audit         the figures of its audit, with their n and intervals
+    sha256        of the weights
+    precision     the type in which matrices and filters are kept; vectors and BatchNorm's statistics are float32
+    narrowing     how many clean answers this changed, of how many
+    licence       of the weights
+    commit        of the code that trained, audited and published it
+
+The weights are read back as float32. Nothing in either file can run code.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from faal.checkpoint import digest
+from faal.errors import InputError, unknown
+from faal.reading import read_tensors
+
+FOLDER = Path(__file__).parents[1] / "zoo"
+"""In a checkout a link to the folder of that name at its top; an installed package has the files themselves."""
+
+PREFIX = "zoo:"
+SCHEMA = "faal-zoo/1"
+
+ASKED = ("name", "architecture", "classes", "data", "method", "seed", "recipe", "threat", "audit", "sha256", "licence")
+"""What every card has."""
+
+
+def zoo_name(path: Path | str) -> str | None:
+    """NAME where a checkpoint is given as `zoo:NAME`; None for any other path."""
+    text = str(path)
+    return text.removeprefix(PREFIX) if text.startswith(PREFIX) else None
+
+
+def zoo_names(folder: Path | None = None) -> list[str]:
+    """The networks that there are."""
+    return sorted(card.stem for card in (folder or FOLDER).glob("*.json"))
+
+
+def weights_file(name: str, folder: Path | None = None) -> Path:
+    """Where the weights of a network are kept."""
+    return (folder or FOLDER) / f"{name}.safetensors"
+
+
+def card_file(name: str, folder: Path | None = None) -> Path:
+    """Where its card is."""
+    return (folder or FOLDER) / f"{name}.json"
+
+
+def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
+    """The card of a network.
+
+    Args:
+        name: what stands behind `zoo:`.
+        folder: where cards are kept; the program's own zoo if None.
+
+    Raises:
+        InputError: there is no such network (names the nearest), or its card is damaged or asks for other code.
+    """
+    known = zoo_names(folder)
+    if name not in known:
+        raise unknown("network of the zoo", name, known, see="`faal zoo`")
+    path = card_file(name, folder)
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"the card {path} is cut off or damaged ({error}); install the program again") from None
+    schema = card.get("schema") if isinstance(card, dict) else None
+    if schema != SCHEMA:
+        raise InputError(f"the card {path} has the schema {schema!r}, not {SCHEMA!r}; install the program again")
+    lacking = [key for key in ASKED if key not in card]
+    if lacking or card["name"] != name or not isinstance(card["architecture"], Mapping):
+        wrong = f"lacks {', '.join(lacking)}" if lacking else "is another network's, or was changed"
+        raise InputError(f"the card {path} {wrong}; install the program again")
+    if ":" in str(card["architecture"].get("model")):
+        raise InputError(
+            f"the card {path} asks for code of another package ({card['architecture']['model']}), and none is run for "
+            "a file's sake; networks of the zoo are built from the program's own parts"
+        )
+    found: dict[str, Any] = card
+    return found
+
+
+def read_zoo(name: str, folder: Path | None = None) -> tuple[dict[str, Any], str]:
+    """A network of the zoo: its card, with `weights` as a checkpoint has them, and the SHA-256 of their file.
+
+    Args:
+        name: what stands behind `zoo:`.
+        folder: where it is kept; the program's own zoo if None.
+
+    Raises:
+        InputError: there is no such network, its weights are missing, or they are not those that the card describes.
+    """
+    card, path = read_card(name, folder), weights_file(name, folder)
+    if not path.is_file():
+        raise InputError(f"the weights of {PREFIX}{name} are missing ({path}); install the program again")
+    found = digest(path)
+    if found != card["sha256"]:
+        raise InputError(
+            f"{path} is not the file that its card describes (SHA-256 {found[:12]}, not {str(card['sha256'])[:12]}): "
+            "it was changed or cut short; install the program again"
+        )
+    return {**card, "weights": widened(read_tensors(path))}, found
+
+
+def widened(content: object) -> dict[str, Tensor]:
+    """Weights as a network takes them: every floating-point tensor in float32."""
+    assert isinstance(content, Mapping)  # safetensors holds nothing else
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in content.items()}

@@ -1,0 +1,245 @@
+"""A run becomes a network of the zoo: its weights narrowed, and a card made from the run's own files."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor
+
+from faal import checkpoint
+from faal.audit import AuditResult
+from faal.audit.blocks import Source
+from faal.audit.conditions import exact_float32
+from faal.data import DataSet
+from faal.engine.environment import environment
+from faal.errors import InputError, unknown
+from faal.inner.modes import attacked
+from faal.models import Architecture, build_model, zoo
+
+NARROW = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+"""The types that matrices and filters are kept in. A vector saves nothing, and a variance may not fit float16."""
+
+MOST_CHANGED = 0.002
+"""The share of clean answers that narrowing may change."""
+
+MOST_BYTES = 60_000_000
+"""All weights of the zoo together: every installation carries them."""
+
+SOURCES = {
+    **{
+        name: f"{title} (A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009); no licence stated"
+        for name, title in {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}.items()
+    },
+    "digits": "Optical Recognition of Handwritten Digits (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository), "
+    "as in scikit-learn; CC BY 4.0",
+}
+"""Where data comes from, and what its owners allow."""
+
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What was written."""
+
+    card: Path
+    weights: Path
+    size: int
+    """Of the weights, in bytes."""
+    samples: int
+    changed: int
+    """So many of the samples' clean answers differ from those that the audit saw."""
+
+
+def publish(
+    run: Path,
+    name: str,
+    data: DataSet,
+    *,
+    audit: Path | None = None,
+    precision: str = "float16",
+    source: str | None = None,
+    licence: str = "Apache-2.0",
+    folder: Path | None = None,
+    device: torch.device,
+) -> Published:
+    """Write `NAME.safetensors` and `NAME.json` from a run's folder.
+
+    Args:
+        run: the run's folder (its best.pt), or a checkpoint of ours.
+        name: what the network is called in the zoo.
+        data: the data that it was audited on: the narrowed weights answer the audit's clean images once more.
+        audit: the folder of its audit; the run's own if None.
+        precision: `float16` or `bfloat16`.
+        source: where the data comes from and under which licence; known for digits, CIFAR-10 and CIFAR-100.
+        licence: of the weights.
+        folder: the zoo; the program's own if None.
+        device: where the network answers.
+
+    Raises:
+        InputError: there is no audit, or it is of another checkpoint or other data; the weights do not fit the type, or
+            change too many answers in it; the zoo has another network of this name, or would become too large.
+    """
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"a network of the zoo is called by letters, digits and dashes, such as prn18-faal, not {name!r}"
+        )
+    if precision not in NARROW:
+        raise unknown("precision", precision, NARROW, see="the help of --precision")
+    if source is None and data.name not in SOURCES:
+        raise InputError(f"say where {data.name} comes from and under which licence, with --source")
+    file = run / "best.pt" if run.is_dir() else run
+    state, sha256 = checkpoint.load(file), checkpoint.digest(file)
+    architecture = Architecture(**state["architecture"])
+    if ":" in architecture.model:
+        raise InputError(f"{file} needs code of another package ({architecture.model}); the zoo holds none such")
+    result = AuditResult.read(audit or file.parent)
+    if result.model.get("sha256") != sha256:
+        raise InputError(
+            f"the audit in {audit or file.parent} is of another checkpoint than {file}; audit this one first"
+        )
+    home = folder or zoo.FOLDER
+    _check_place(name, home, sha256)
+    narrow = narrowed(state["weights"], NARROW[precision])
+    content = save(narrow, metadata={"format": "pt"})
+    if (total := len(content) + _size_of_others(name, home)) > MOST_BYTES:
+        raise InputError(f"with {name} the zoo would have {total:,} bytes of weights, and {MOST_BYTES:,} are the most")
+    net = build_model(architecture)
+    net.load_state_dict(zoo.widened(narrow))
+    answers = _answers(net, _audited(data, result), result, device)
+    changed, samples = int((answers != result.verdicts.predicted["clean"]).sum()), len(answers)
+    if changed > MOST_CHANGED * samples:
+        raise InputError(
+            f"in {precision} {name} answers {changed} of {samples} clean images otherwise, more than "
+            f"{MOST_CHANGED:.1%}; try the other type with --precision"
+        )
+    weights, place = zoo.weights_file(name, home), zoo.card_file(name, home)
+    checkpoint.write_whole(weights, content)
+    card = {
+        "schema": zoo.SCHEMA,
+        "name": name,
+        **_trained(state, file.parent),
+        "data": {
+            "name": data.name,
+            "fingerprint": state.get("held_out", {}).get("data"),
+            "source": source or SOURCES[data.name],
+        },
+        "audit": figures(result),
+        "sha256": checkpoint.digest(weights),
+        "precision": precision,
+        "narrowing": {"samples": samples, "changed": changed},
+        "checkpoint": {"sha256": sha256},
+        "licence": licence,
+        "commit": {
+            "trained": _told(file.parent / "environment.json").get("commit"),
+            "audited": result.environment.get("commit"),
+            "published": environment(device)["commit"],
+        },
+    }
+    checkpoint.write_whole(place, (json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    return Published(card=place, weights=weights, size=len(content), samples=samples, changed=changed)
+
+
+def _trained(state: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """What a card tells of the training."""
+    recipe = state["recipe"]
+    return {
+        "architecture": state["architecture"],
+        "classes": state["classes"],
+        "method": recipe["method"],
+        "seed": state.get("seed"),
+        "epoch": state.get("epoch"),
+        "recipe": recipe,
+        "origin": state.get("origin") or _told(run / "config.yaml").get("origin"),
+        "threat": {"norm": recipe["norm"], "epsilon": recipe["epsilon"]},
+    }
+
+
+def narrowed(weights: Mapping[str, Tensor], kind: torch.dtype) -> dict[str, Tensor]:
+    """The state dict with its matrices and filters in a narrower type; vectors and counters as they are.
+
+    Raises:
+        InputError: a number becomes infinite.
+    """
+    narrow = {
+        name: (tensor.to(kind) if tensor.is_floating_point() and tensor.dim() > 1 else tensor).contiguous()
+        for name, tensor in weights.items()
+    }
+    for name, tensor in narrow.items():
+        if not tensor.isfinite().all():
+            what = (
+                "does not fit " + str(kind).removeprefix("torch.")
+                if weights[name].isfinite().all()
+                else "is not finite"
+            )
+            raise InputError(f"the weight {name} {what}; try the other type with --precision, or train again")
+    return narrow
+
+
+def figures(result: AuditResult) -> dict[str, Any]:
+    """What a card tells of an audit: the figures of every attack with their intervals, n, and how they were made."""
+    plain = result.to_json()
+    kept = {name: plain[name] for name in ("seed", "engine", "block_size", "level", "interval_method", "warnings")}
+    without = ("confusion", "seconds")
+    return {
+        "n": result.data["n"],
+        "split": result.data["split"],
+        "threat": result.threat,
+        **kept,
+        "attacks": {
+            attack: {key: value for key, value in found.items() if key not in without}
+            for attack, found in plain["attacks"].items()
+        },
+    }
+
+
+def _audited(data: DataSet, result: AuditResult) -> Source:
+    """The images that were audited."""
+    index = torch.from_numpy(result.verdicts.index)
+    if data.test is None or data.test.n <= int(index.max()):
+        raise InputError(f"{data.name} does not have the {result.data['n']} test images of the audit; name its data")
+    if not np.array_equal(data.test.labels[index].numpy(), result.verdicts.label):
+        raise InputError(
+            f"the test images of {data.name} are not those of the audit: their labels differ; name its data"
+        )
+    return data.test.images.take(index)
+
+
+@torch.no_grad()
+def _answers(net: torch.nn.Module, images: Source, result: AuditResult, device: torch.device) -> NDArray[np.int64]:
+    """(N,) what a network answers, under the conditions of an audit."""
+    net = net.to(device)
+    with attacked(net), exact_float32(device):
+        parts = [
+            net(images.fetch(places).to(device)).argmax(dim=1).cpu()
+            for places in torch.arange(len(result.verdicts.label)).split(result.block_size)
+        ]
+    return torch.cat(parts).numpy()
+
+
+def _check_place(name: str, home: Path, sha256: str) -> None:
+    """That the name is free, or was given to this very checkpoint."""
+    if name in zoo.zoo_names(home) and zoo.read_card(name, home).get("checkpoint", {}).get("sha256") != sha256:
+        raise InputError(f"the zoo has another network called {name}; choose another name, or remove its two files")
+
+
+def _size_of_others(name: str, home: Path) -> int:
+    files = home.glob("*.safetensors")
+    return sum(file.stat().st_size for file in files if file.stem != name)
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """What a file of the run's folder says; nothing where it is missing or does not read."""
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -1,0 +1,78 @@
+"""`faal zoo`, `faal publish`, and `zoo:NAME` where a checkpoint is asked for."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from faal.audit import AuditResult
+from faal.cli.app import main
+from faal.models import zoo
+from tests.zoos import data, trained
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an audited run, its data as a file, and a zoo that holds it."""
+    folder = tmp_path_factory.mktemp("shelf")
+    trained(folder / "run")
+    parts = {}
+    for name, split in {"train": data().train, "test": data().test}.items():
+        assert split is not None
+        parts |= {
+            f"x_{name}": split.images.fetch(torch.arange(split.n)).numpy(),
+            f"y_{name}": split.labels.numpy(),
+        }
+    np.savez(folder / "toy.npz", **parts, classes=np.array(data().classes))
+    return folder
+
+
+def faal(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    monkeypatch.setattr(sys, "argv", ["faal", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "160")
+    with pytest.raises(SystemExit) as done:
+        main()
+    return int(done.value.code or 0)
+
+
+def test_published_listed_audited_and_repaired(
+    shelf: Path, work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy = f"npz:{shelf / 'toy.npz'}"
+    monkeypatch.setattr(zoo, "FOLDER", work / "zoo")
+    assert faal(monkeypatch, "zoo") == 0
+    assert "empty" in capsys.readouterr().out
+
+    assert faal(monkeypatch, "publish", shelf / "run", "tiny", "--data", toy, "--source", "made up; CC0") == 0
+    assert "0 of 40 clean answers differ" in capsys.readouterr().out
+    whole = AuditResult.read(shelf / "run").attacks["all"]
+    assert faal(monkeypatch, "zoo") == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tiny")]
+    assert f"{100 * whole.average.value:.1f} ({100 * whole.worst.value:.1f})" in row
+    assert "faal-at" in row
+    assert faal(monkeypatch, "zoo", "tiny") == 0
+    card = capsys.readouterr().out
+    assert all(told in card for told in ("made up; CC0", "small, width 4", "linf 0.1", "Apache-2.0", whole.worst.name))
+
+    assert faal(monkeypatch, "audit", "zoo:tiny", "--data", toy, "--attacks", "clean,pgd2", "--device", "cpu") == 0
+    (folder,) = (work / "runs").iterdir()
+    assert folder.name.startswith("audit-zoo-tiny-")
+    again = AuditResult.read(folder)
+    assert again.model["path"] == "zoo:tiny"
+    assert again.attacks["clean"].average.value == AuditResult.read(shelf / "run").attacks["clean"].average.value
+
+    short = ("--epochs", "1", "--steps", "1", "--batch-size", "16")
+    arguments = ("repair", "zoo:tiny", "debug", "--data", toy, "--out", "mended", "--device", "cpu", *short)
+    assert faal(monkeypatch, *arguments) == 0
+    assert "path: zoo:tiny" in (work / "mended" / "config.yaml").read_text()
+
+
+def test_an_unknown_name(
+    shelf: Path, work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (("zoo", "tyni"), ("audit", "zoo:tyni", "--data", f"npz:{shelf / 'toy.npz'}")):
+        assert faal(monkeypatch, *arguments) == 2
+        assert "there is no network of the zoo 'tyni'" in capsys.readouterr().err
+    assert list(work.iterdir()) == []

@@ -1,0 +1,154 @@
+"""Reading the zoo: names, cards, digests, and what is said when a file is not what it was. The zoo that is shipped."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from faal import checkpoint
+from faal.config import Threat
+from faal.data import DataSet, InMemory, Split
+from faal.errors import InputError
+from faal.models import Architecture, build_model, open_model, zoo
+from faal.models.zoo import read_card, read_zoo, zoo_name, zoo_names
+
+SMALL = Architecture(model="small", num_classes=3, channels=1, width=4)
+CLASSES = ("cat", "dog", "elk")
+MOST_BYTES = 60_000_000
+
+
+def data() -> DataSet:
+    return DataSet("pets", CLASSES, train=None, test=Split(InMemory(torch.zeros(3, 1, 8, 8)), torch.arange(3)))
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo of one network, which the program takes for its own."""
+    weights = build_model(SMALL, seed=1).state_dict()
+    save_file({name: t.half() if t.dim() > 1 else t for name, t in weights.items()}, tmp_path / "pets.safetensors")
+    change(tmp_path, {})
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def change(shelf: Path, changed: dict[str, Any]) -> None:
+    """Write the card, some of its entries replaced, those of value None left out."""
+    card = {
+        "schema": "faal-zoo/1",
+        "name": "pets",
+        "architecture": asdict(SMALL),
+        "classes": list(CLASSES),
+        "data": {"name": "pets", "source": "-"},
+        "method": "faal-at",
+        "seed": 1,
+        "recipe": {"norm": "l2", "epsilon": 0.5, "method": "faal-at"},
+        "threat": {"norm": "l2", "epsilon": 0.5},
+        "audit": {},
+        "sha256": checkpoint.digest(shelf / "pets.safetensors"),
+        "licence": "-",
+    }
+    kept = {key: value for key, value in (card | changed).items() if value is not None}
+    (shelf / "pets.json").write_text(json.dumps(kept))
+
+
+def test_names(shelf: Path) -> None:
+    assert zoo_names() == ["pets"]
+    assert zoo_name(Path("zoo:pets")) == "pets"
+    assert zoo_name(Path("runs/zoo:pets")) is None
+    assert zoo_name(Path("zoo/pets.safetensors")) is None
+
+
+def test_the_network_of_a_card(shelf: Path) -> None:
+    opened = open_model(Path("zoo:pets"), data())
+    assert (opened.architecture, opened.threat, opened.notes) == (SMALL, Threat("l2", 0.5), [])
+    assert opened.trained["method"] == "faal-at"
+    assert opened.record == {
+        "path": "zoo:pets",
+        "sha256": checkpoint.digest(shelf / "pets.safetensors"),
+        "architecture": "small",
+    }
+    assert not opened.net.training
+    own = build_model(SMALL, seed=1).state_dict()
+    for name, tensor in opened.net.state_dict().items():
+        assert tensor.dtype == own[name].dtype
+        assert torch.equal(tensor, own[name].half().float() if tensor.dim() > 1 else own[name])
+
+
+@pytest.mark.parametrize("name", ["pet", "../pets", "pets.json", ""])
+def test_an_unknown_name_names_the_nearest(name: str, shelf: Path) -> None:
+    near = r"did you mean 'pets'\? " if name != "" else ""
+    with pytest.raises(InputError, match=f"there is no network of the zoo '{name}'.*{near}`faal zoo` lists them all"):
+        open_model(Path(f"zoo:{name}"), data())
+
+
+def test_weights_that_are_not_the_cards(shelf: Path) -> None:
+    path = shelf / "pets.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"is not the file that its card describes .*it was changed or cut short"):
+        read_zoo("pets")
+    path.write_bytes(content[:100])
+    with pytest.raises(InputError, match="cut short"):
+        read_zoo("pets")
+    path.unlink()
+    with pytest.raises(InputError, match="the weights of zoo:pets are missing"):
+        read_zoo("pets")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"schema": "faal-zoo/9"}, "has the schema 'faal-zoo/9'"),
+        ({"sha256": None, "recipe": None}, "lacks recipe, sha256"),
+        ({"name": "dogs"}, "is another network's, or was changed"),
+        ({"architecture": "small"}, "was changed"),
+        ({"architecture": asdict(SMALL) | {"model": "os:system"}}, "asks for code of another package"),
+        ({"architecture": asdict(SMALL) | {"model": "timm:resnet18"}}, "asks for code of another package"),
+    ],
+)
+def test_a_card_that_was_changed(changed: dict[str, Any], said: str, shelf: Path) -> None:
+    change(shelf, changed)
+    with pytest.raises(InputError, match=said) as caught:
+        open_model(Path("zoo:pets"), data())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\udcff"])
+def test_a_card_that_does_not_read(content: str, shelf: Path) -> None:
+    (shelf / "pets.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=r"the card .*pets\.json"):
+        read_card("pets")
+
+
+def test_a_card_of_another_network(shelf: Path) -> None:
+    change(shelf, {"architecture": asdict(SMALL) | {"width": 8}})
+    with pytest.raises(InputError, match="zoo:pets does not hold the weights of the small"):
+        open_model(Path("zoo:pets"), data())
+
+
+def test_it_knows_its_own_network(shelf: Path) -> None:
+    with pytest.raises(InputError, match="knows its own network; leave out --model"):
+        open_model(Path("zoo:pets"), data(), model="small")
+
+
+def test_the_zoo_that_is_shipped() -> None:
+    """Every card has its weights, with the digest it names; no file stands alone; all weights fit."""
+    files = {path.name for path in zoo.FOLDER.iterdir()}
+    names = zoo_names()
+    assert files == {"README.md", *(f"{name}{end}" for name in names for end in (".json", ".safetensors"))}
+    for name in names:
+        card, found = read_zoo(name)
+        assert found == card["sha256"]
+        net = build_model(Architecture(**card["architecture"]))
+        net.load_state_dict(card["weights"])
+    assert sum(path.stat().st_size for path in zoo.FOLDER.glob("*.safetensors")) <= MOST_BYTES
+
+
+def test_the_folder_of_the_checkout_is_the_packages() -> None:
+    checkout = Path(__file__).parents[2] / "zoo"
+    assert checkout.resolve() == zoo.FOLDER.resolve()

@@ -1,0 +1,199 @@
+"""Blends of base and repair: their arithmetic, their figures, what is written, and that a call goes on."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from faal import checkpoint
+from faal.config import Recipe, Schedule
+from faal.data import DataSet, hold_out
+from faal.errors import InputError
+from faal.models import Architecture, build_model, open_model
+from faal.study import frontier as study
+from faal.study.frontier import Frontier, blended, check_frontier, frontier, frontier_table
+from faal.train.loop import train
+from tests.conftest import toy_data, toy_split
+
+CPU = torch.device("cpu")
+ARCHITECTURE = Architecture(model="small", num_classes=3, channels=1, width=4)
+ORIGIN = {"path": "base.pt", "sha256": "ab" * 32, "architecture": "small"}
+DATA = toy_data([200] * 3)
+
+
+def base() -> dict[str, Tensor]:
+    return build_model(ARCHITECTURE, seed=1).state_dict()
+
+
+SHORT = Recipe(
+    method="faal-at", model="small", width=4, epochs=1, batch_size=100, lr=Schedule.constant(0.05), crop=1, flip=False,
+    epsilon=0.1, step_size=0.05, steps=1, select_attack="pgd2",
+)  # fmt: skip
+
+
+@pytest.fixture
+def short() -> Recipe:
+    return SHORT
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("repairs") / "run"
+    net = build_model(ARCHITECTURE, seed=1)
+    train(net, ARCHITECTURE, DATA, SHORT, out=out, seed=3, device=CPU, origin=ORIGIN, quiet=True)
+    return out
+
+
+@pytest.fixture
+def repaired(finished: Path, tmp_path: Path) -> Path:
+    """The folder of a finished repair."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture(autouse=True)
+def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figure is drawn once: it takes longer than all else."""
+    if request.function is not test_what_is_written:
+        monkeypatch.setattr(study, "save_figure", lambda figure, stem: [])
+
+
+def judged(repaired: Path, recipe: Recipe, data: DataSet = DATA) -> Frontier:
+    return frontier(base(), ORIGIN, data, recipe, out=repaired, seed=3, device=CPU)
+
+
+def test_weights_and_statistics_are_interpolated_and_counters_are_not() -> None:
+    before = {"w": torch.tensor([0.0, 1.0]), "running_mean": torch.tensor([2.0]), "count": torch.tensor(3)}
+    after = {"w": torch.tensor([1.0, 1.0]), "running_mean": torch.tensor([4.0]), "count": torch.tensor(7)}
+    quarter = blended(before, after, 0.25)
+    assert quarter["w"].tolist() == [0.25, 1.0]
+    assert quarter["running_mean"].tolist() == [2.5]
+    assert quarter["count"].item() == 7
+    for share, ends in ((0.0, before), (1.0, after)):
+        assert torch.equal(blended(before, after, share)["w"], ends["w"])
+
+
+def test_what_is_written(repaired: Path, short: Recipe) -> None:
+    found = judged(repaired, short)
+    plain = json.loads((repaired / "frontier.json").read_text())
+    assert plain == json.loads(json.dumps(found.to_json()))
+    assert [b["share"] for b in plain["blends"]] == [0, 0.25, 0.5, 0.75, 1]
+    assert [b["file"] for b in plain["blends"]] == [None, "blend-25.pt", "blend-50.pt", "blend-75.pt", "best.pt"]
+    assert (plain["base"], plain["repair"]["sha256"]) == (ORIGIN, checkpoint.digest(repaired / "best.pt"))
+    assert (plain["data"]["part"], plain["data"]["n"]) == ("select", 60)
+    assert any(b["on_frontier"] for b in plain["blends"])
+    assert all((repaired / f"frontier{end}").stat().st_size > 1000 for end in (".svg", ".pdf", ".png"))
+
+    after = checkpoint.load(repaired / "best.pt")
+    for percent in (25, 50, 75):
+        state = checkpoint.load(repaired / f"blend-{percent}.pt")
+        assert state["origin"] == {**ORIGIN, "share": 1 - percent / 100}
+        assert state["recipe"] == after["recipe"]
+        for name, tensor in state["weights"].items():
+            want = blended(base(), after["weights"], percent / 100)[name]
+            assert torch.equal(tensor, want)
+        opened = open_model(repaired / f"blend-{percent}.pt", DATA)
+        assert opened.threat.epsilon == short.epsilon
+
+
+def test_the_repairs_figures_are_those_that_it_was_chosen_by(repaired: Path, short: Recipe) -> None:
+    found = judged(repaired, short)
+    log = [json.loads(line) for line in (repaired / "metrics.jsonl").read_text().splitlines()]
+    (chosen,) = [row["select"] for row in log if row["event"] == "epoch"]
+    repair = found.blends[-1].figures
+    assert repair.average.value == pytest.approx(chosen["average"], abs=1e-6)
+    assert repair.worst.value == pytest.approx(chosen["worst"], abs=1e-6)
+    assert [entry.n for entry in repair.classes] == [20, 20, 20]
+    assert repair.average.low < repair.average.value < repair.average.high
+    assert (found.blends[0].name, found.blends[2].name, found.blends[4].name) == ("base", "1/2", "repair")
+    assert frontier_table(found).row_count == 5
+
+
+def test_only_withheld_images_are_looked_at(repaired: Path, short: Recipe) -> None:
+    """Another test part, and training images in the place of all but the withheld ones, change nothing."""
+    assert DATA.train is not None
+    held = hold_out(DATA.train.labels, 3, select=True, steer=False, seed=0)
+    pixels = DATA.train.images.fetch(torch.arange(600))
+    pixels[held.train] = 0.5
+    other = replace(
+        DATA, train=replace(DATA.train, images=type(DATA.train.images)(pixels)), test=toy_split([1] * 3, seed=9)
+    )
+    first = judged(repaired, short)
+    (repaired / "frontier.json").unlink()
+    again = judged(repaired, short, other)
+    assert [blend.figures for blend in first.blends] == [blend.figures for blend in again.blends]
+
+
+def test_a_killed_call_goes_on(repaired: Path, short: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = study._judged, []
+
+    def counted(*arguments: object, **named: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(study, "_judged", counted)
+    with pytest.raises(KeyboardInterrupt):
+        judged(repaired, short)
+    assert len(json.loads((repaired / "frontier.json").read_text())["blends"]) == 2
+    whole = judged(repaired, short)
+    assert len(calls) == 3 + 3
+    assert judged(repaired, short) == whole
+    assert len(calls) == 6
+
+    (repaired / "blend-50.pt").unlink()  # a blend that is gone is made again
+    assert judged(repaired, short) == whole
+    assert len(calls) == 7
+    (repaired / "frontier.json").write_text("{")  # as is everything, where the record does not read
+    assert judged(repaired, short) == whole
+    assert len(calls) == 12
+
+
+def test_another_repair_in_the_folder_is_judged_anew(repaired: Path, short: Recipe) -> None:
+    first = judged(repaired, short)
+    state = checkpoint.load(repaired / "best.pt")
+    weights = {name: t * 1.5 if t.is_floating_point() else t for name, t in state["weights"].items()}
+    checkpoint.save(repaired / "best.pt", {**state, "weights": weights})
+    second = judged(repaired, short)
+    assert second.made["repair"]["sha256"] != first.made["repair"]["sha256"]
+    half = checkpoint.load(repaired / "blend-50.pt")["weights"]
+    assert all(torch.equal(half[name], tensor) for name, tensor in blended(base(), weights, 0.5).items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts", "said"),
+    [
+        ({"hold_out": "none"}, [200] * 3, "withholds none of toy .Nothing was held out"),
+        ({"select": "last"}, [200] * 3, "withholds none of toy"),
+        ({"select_on": "test"}, [200] * 3, "withholds none of toy"),
+        ({}, [200, 200, 20], "fewer than 200"),
+    ],
+)
+def test_nothing_to_judge_on(settings: dict[str, str], counts: list[int], said: str, short: Recipe) -> None:
+    with pytest.raises(InputError, match=f"--frontier judges blends on withheld images.*{said}") as caught:
+        check_frontier(toy_data(counts), short.replace(settings, source="test"))
+    assert "\n" not in str(caught.value)
+
+
+def test_withheld_images_whatever_the_epoch_was_chosen_on(short: Recipe) -> None:
+    for settings in ({"select": "last"}, {"select_on": "test"}):
+        check_frontier(DATA, short.replace({"hold_out": "both", **settings}, source="test"))
+
+
+def test_a_folder_of_another_network(repaired: Path, short: Recipe) -> None:
+    other = build_model(replace(ARCHITECTURE, width=8), seed=1).state_dict()
+    with pytest.raises(InputError, match=r"is not a repair of base\.pt: the two are different networks"):
+        frontier(other, ORIGIN, DATA, short, out=repaired, seed=3, device=CPU)
+
+
+def test_no_other_blend_is_better_than_one_on_the_frontier(repaired: Path, short: Recipe) -> None:
+    found = judged(repaired, short)
+    points = np.array([(b.figures.average.value, b.figures.worst.value) for b in found.blends])
+    for point, on in zip(points, found.best, strict=True):
+        beaten = any((other >= point).all() and (other > point).any() for other in points)
+        assert on != beaten

@@ -146,7 +146,7 @@ def test_where_nothing_gains_the_network_answers_itself(problem: Any, monkeypatc
     assert "nothing here multiplies" in str(engine_for("fast", convolutional(problem.images), problem.images))
     monkeypatch.setattr(engines, "multiplies_bf16", lambda device: True)
     assert "too small to gain" in str(engine_for("fast", convolutional(problem.images), problem.images))
-    result = audit(problem.net, problem.images, problem.labels, attacks="pgd3", epsilon=0.1, engine="fast")
+    result = audit(problem.net, problem.images, problem.labels, attacks="pgd3", epsilon=0.1)
     assert result.engine == "fast (float32: the network is too small to gain)"
 
 
@@ -156,8 +156,9 @@ def test_its_verdicts_are_those_of_the_reference_but_for_samples_on_the_edge(pro
     problem = problem_of(6, 180)
     settings: dict[str, Any] = {"attacks": "pgd10,cw10", "epsilon": 0.12, "block_size": 60}
     images, labels = problem.images, problem.labels
-    reference, other = (audit(problem.net, images, labels, seed=seed, **settings) for seed in (0, 1))
-    fast = audit(problem.net, images, labels, engine="fast", **settings)
+    plain = settings | {"engine": "reference"}
+    reference, other = (audit(problem.net, images, labels, seed=seed, **plain) for seed in (0, 1))
+    fast = audit(problem.net, images, labels, **settings)
     assert reference.engine == "reference"
     assert fast.engine == "fast (bfloat16, channels last)"
     for name in ("pgd10", "cw10"):

@@ -51,7 +51,7 @@ def audit(
     limit: int | None = None,
     level: float = 0.95,
     groups: Mapping[str, Sequence[object]] | Iterable[Grouping] = (),
-    engine: str = "reference",
+    engine: str = "fast",
     out: Path | str | None = None,
     model_record: Mapping[str, Any] | None = None,
     data_record: Mapping[str, Any] | None = None,
@@ -83,8 +83,8 @@ def audit(
         level: nominal coverage of the intervals.
         groups: groups of samples other than their classes, for the same figures by group: name -> each sample's group,
             such as `{"camera": ["A", "B", ...]}`.
-        engine: how attacks' questions are answered: `reference`, by the network in float32; `fast`, by a copy in
-            bfloat16 where machine and network gain by it (`engines`). Verdicts are float32 with either.
+        engine: how attacks' questions are answered: `fast`, by a copy in bfloat16 where machine and network gain by it
+            (`engines`); `reference`, by the network in float32. Verdicts are float32 with either.
         out: the run's folder. The result is written there, and finished blocks are kept in its `blocks`, so that the
             same call after a crash goes on where it stopped. A folder holds the audit of one subject: another is
             refused, and attacks of an earlier call whose blocks are all kept stay in the result.
@@ -192,7 +192,7 @@ def audit_share(
     block_size: int = 250,
     batch_size: int | None = None,
     limit: int | None = None,
-    engine: str = "reference",
+    engine: str = "fast",
     model_record: Mapping[str, Any] | None = None,
 ) -> None:
     """Work off the share `rank` of `world_size` of an audit's blocks and keep them in `out`.

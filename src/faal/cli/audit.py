@@ -46,7 +46,7 @@ def audit(
     seed: Seed = 0,
     engine: Annotated[
         str, Parameter(help="What attacks ask: reference, the network in float32; fast, a bfloat16 copy if that gains.")
-    ] = "reference",
+    ] = "fast",
     batch_size: Annotated[int | None, Parameter(help="Images per forward; 250 if unset, fewer save memory.")] = None,
     out: Out = None,
     device: Device = "auto",

@@ -131,7 +131,7 @@ def trained(out: Path, seed: int, precision: str) -> dict[str, dict[str, float]]
             attacks=("pgd20x5", "cw20x5"),
             epsilon=recipe.epsilon,
             seed=seed,
-        ).to_dict()["attacks"]["all"]
+        ).to_json()["attacks"]["all"]
         found[role] = {key: judged[key]["value"] for key in ("average", "worst")}
     return found
 

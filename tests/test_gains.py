@@ -80,5 +80,6 @@ def test_the_bench_of_the_step(script: Any, tmp_path: Path) -> None:
     found = step.measured("prn18:4", arguments, torch.device("cpu"))
     assert set(found["ratios"]) == set(found["ways"]) - {"ours"}
     assert all(len(way["seconds"]) == 2 for way in found["ways"].values())
-    assert sum(found["phases"].values()) == pytest.approx(1)
+    assert sum(found["phases"][f"phase {number}"] for number in (1, 2, 3)) == pytest.approx(1)
+    assert 0 < found["phases"].pop(step.MOVES) < found["phases"]["phase 1"]
     assert found["operations"] == pytest.approx(7 * 8 * 4.55e6, rel=0.01)

@@ -24,6 +24,11 @@ def test_the_results_page_is_made_from_the_files() -> None:
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == script("tables").page()
 
 
+def test_the_performance_page_is_made_from_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    assert (ROOT / "docs" / "performance.md").read_text(encoding="utf-8") == script("performance").page()
+
+
 def test_paired_interval_is_students() -> None:
     before, after = [0.2, 0.3, 0.25, 0.4], [0.3, 0.35, 0.4, 0.45]
     found = script("digits").paired(before, after)

@@ -89,18 +89,17 @@ def class_sums(values: Tensor, classes: Tensor, num_classes: int) -> Tensor:
     return sums.index_add_(0, classes, values.float())
 
 
-@torch.no_grad()
 def batch_stats(logits: Tensor, labels: Tensor, classes: Tensor, num_classes: int, needs: Iterable[Need]) -> BatchStats:
     """The statistics of one batch, summed over the processes in one all-reduce.
 
     Args:
-        logits: (B, C) on the adversarial examples.
+        logits: (B, C) on the adversarial examples; no gradient flows into them.
         labels: (B,) int64, what the margin and the loss are taken against.
         classes: (B,) int64, what the means are grouped by: the labels, or any other groups.
         num_classes: number of classes (or groups).
         needs: the statistics wanted.
     """
-    wanted = sorted(needs)
-    values = [torch.ones(len(labels), device=logits.device)] + [PER_SAMPLE[need](logits, labels) for need in wanted]
+    wanted, constant = sorted(needs), logits.detach()
+    values = [torch.ones(len(labels), device=logits.device)] + [PER_SAMPLE[need](constant, labels) for need in wanted]
     counts, *sums = processes.all_sum(*(class_sums(value, classes, num_classes) for value in values))
     return BatchStats(counts=counts, sums=dict(zip(wanted, sums, strict=True)))

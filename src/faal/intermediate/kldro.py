@@ -3,8 +3,8 @@
     maximise  sum_c w_c l_c   subject to  w in the simplex,  D(w, u) <= tau
 
 In each ball the answer hangs on one scalar. `balls` has a file for each with the equation and how it is solved, in
-float64 and in a fixed number of operations. No part of it looks at a value from Python: it runs on the device of the
-losses without a synchronisation.
+float64, on the device of the losses and without a synchronisation: on a GPU, and compiled, in a fixed number of
+operations. Only on a CPU, where a look at a value costs nothing, a search ends once it has converged.
 """
 
 from collections.abc import Callable
@@ -59,23 +59,30 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
         raise ValueError(f"tau is the radius of a ball and at least 0, not {tau}")
     if isinstance(tau, int | float) and ball == "cvar" and tau >= 1:
         raise ValueError(f"tau of the ball 'cvar' is the part of the reference left out and below 1, not {tau}")
-    classes = losses.shape[-1]
+    exact = losses.detach().double()
+    inside = None
     if reference is None:
-        u = torch.full_like(losses, 1.0 / classes, dtype=torch.float64)
+        u = torch.full_like(exact, 1.0 / losses.shape[-1])
     else:
         if reference.shape[-1:] != losses.shape[-1:]:
-            raise ValueError(f"the reference is of shape {tuple(reference.shape)}, the losses have {classes} classes")
+            raise ValueError(
+                f"the reference is of shape {tuple(reference.shape)}, the losses have {losses.shape[-1]} classes"
+            )
         _require_broadcast("the reference", reference, losses.shape)
-        u = reference.to(losses.device, torch.float64).expand_as(losses)
-    # A number becomes a tensor by a fill on the device; `as_tensor` would copy it there and wait.
+        u = reference.detach().to(losses.device, torch.float64).expand_as(losses)
+        inside = u > 0
     if isinstance(tau, Tensor):
         _require_broadcast("tau", tau, losses.shape[:-1])
-    radius = (
-        tau.to(losses.device, torch.float64)
-        if isinstance(tau, Tensor)
-        else torch.full((), tau, dtype=torch.float64, device=losses.device)
-    )
-    weights = _solve(BALLS[ball], losses.detach().double(), radius.expand(losses.shape[:-1])[..., None], u)
+        radius = tau.detach().to(losses.device, torch.float64)[..., None]
+        # NaN, so that no search goes on for a row whose answer is known.
+        weights = _solve(BALLS[ball], exact, torch.where(radius > 0, radius, torch.nan), u, inside)
+        weights = torch.where(radius <= 0, u, weights)
+    elif tau > 0:
+        # A number becomes a tensor by a fill on the device; `as_tensor` would copy it there and wait.
+        radius = torch.full((1,), tau, dtype=torch.float64, device=losses.device)
+        weights = _solve(BALLS[ball], exact, radius, u, inside)
+    else:
+        weights = u
     return weights.to(losses.dtype)
 
 
@@ -85,12 +92,19 @@ def _require_broadcast(name: str, tensor: Tensor, shape: torch.Size) -> None:
         raise ValueError(f"{name} is of shape {tuple(tensor.shape)}, which does not broadcast to {tuple(shape)}")
 
 
-def _solve(ball: Callable[[Tensor, Tensor, Tensor], Tensor], losses: Tensor, tau: Tensor, u: Tensor) -> Tensor:
-    """Offset and unit of the losses change no answer: each ball is handed how far they lie below the largest."""
-    inside = u > 0
-    top = losses.masked_fill(~inside, -torch.inf).amax(dim=-1, keepdim=True)
-    bottom = losses.masked_fill(~inside, torch.inf).amin(dim=-1, keepdim=True)
-    spread = top - bottom
-    gap = torch.where(inside, (top - losses) / torch.where(spread > 0, spread, 1.0), 1.0)
-    weights = ball(gap, tau, u / u.sum(dim=-1, keepdim=True))  # a rounded reference sums only nearly to 1
-    return torch.where((spread <= 0) | (tau <= 0), u, weights)
+def _solve(
+    ball: Callable[[Tensor, Tensor, Tensor], Tensor], losses: Tensor, tau: Tensor, u: Tensor, inside: Tensor | None
+) -> Tensor:
+    """Offset and unit of the losses change no answer: each ball is handed how far they lie below the largest.
+
+    `inside`: which classes the reference holds; None for all.
+    """
+    centre = u
+    if inside is None:
+        gap = losses.amax(dim=-1, keepdim=True) - losses
+    else:
+        gap = losses.where(inside, -torch.inf).amax(dim=-1, keepdim=True) - losses
+        gap = gap.where(inside, 0.0)
+        centre = u / u.sum(dim=-1, keepdim=True)  # a rounded reference sums only nearly to 1
+    spread = gap.amax(dim=-1, keepdim=True)
+    return torch.where(spread <= 0, u, ball(gap / spread, tau, centre))

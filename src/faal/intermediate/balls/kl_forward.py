@@ -35,7 +35,7 @@ def kl_forward(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
         z = (u * (-x).exp()).sum(dim=-1, keepdim=True)
         return x, -x - torch.where(lost < 0.5, torch.log1p(-lost), z.log())
 
-    def probe(s: Tensor) -> tuple[Tensor, Tensor]:
+    def probe(s: Tensor) -> Tensor:
         """h is like t^2 at one end, -log q - h like exp(-t) at the other: Newton on the logarithm of the smaller."""
         x, tilt = at(s)
         weights = u * tilt.exp()
@@ -45,10 +45,11 @@ def kl_forward(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
         divergence = (weights * tilt - u * torch.expm1(tilt)).sum(dim=-1, keepdim=True)
         missing = mean + torch.log1p((u * torch.where(best, 0.0, (-x).exp())).sum(dim=-1, keepdim=True) / tied)
         up = -(divergence / tau).log() * divergence / slope
-        up = torch.where(divergence > 1e-6 * tau, up, torch.nan)  # further off rounding may be all that is left: bisect
-        down = (missing / short).log() * missing / slope
+        down = ((missing / short).log() * missing / slope).log1p()
+        # Further off rounding may be all that is left: bisect. Elsewhere too where a step has left floating point.
+        known = torch.where(near_limit, down.isfinite(), up.isfinite() & (divergence > 1e-6 * tau))
         above = torch.where(near_limit, missing > short, divergence < tau)
-        return above, s + torch.where(near_limit, down.log1p(), up)
+        return torch.where(known, torch.where(near_limit, down, up), torch.where(above, torch.inf, -torch.inf))
 
     # h(t) <= t^2 / 8 (Hoeffding's lemma) bounds the root below.
     low = 0.5 * torch.log((8 * tau).clamp_min(tiny))

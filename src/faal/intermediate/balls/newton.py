@@ -1,31 +1,38 @@
-"""Newton's method on one scalar per problem, in a bracket, of fixed length."""
+"""Newton's method on one scalar per problem, in a bracket, without a look at a value where a look costs something."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-SLACK = 1e-12
-"""How far a step may leave the bracket: at the root, rounding may put it on the other side of where it came from."""
+SETTLED = 1e-7
+"""A Newton step as small as this is the last that is needed: its error is about its square."""
 
 
-def newton(
-    probe: Callable[[Tensor], tuple[Tensor, Tensor]], guess: Tensor, low: Tensor, high: Tensor, *, steps: int
-) -> Tensor:
-    """The root of one equation per problem. A step that leaves the bracket, or crosses more than half of it, becomes a
-    bisection: without the second condition steps can swing between the two ends and hardly move either.
+def newton(probe: Callable[[Tensor], Tensor], guess: Tensor, low: Tensor, high: Tensor, *, steps: int) -> Tensor:
+    """The root of one equation per problem. No step crosses more than half of what the bracket leaves in its direction:
+    such a step becomes a bisection. Without this they can swing between the two ends and hardly move either.
 
     Args:
-        probe: from a point, (bool) whether the root lies above it, and where Newton's step from it ends. The latter may
-            be NaN.
+        probe: from a point to Newton's step there. Its sign says on which side the root lies; an infinite one asks for
+            a bisection, NaN stands for a problem whose answer nobody uses.
         guess: where to begin.
-        low, high: a bracket of the root, in the shape of `guess`.
-        steps: how often; no test of convergence, which would have to look at values.
+        low, high: a bracket of the root, in the shape of `guess`. A root on its very edge is found by bisection alone.
+        steps: how often, at most. On a CPU, where looking at a value costs nothing, it ends once every problem has
+            settled; elsewhere, and in a compiled graph, there is no test of convergence.
     """
     s = guess
+    looking = _may_look(s)
     for _ in range(steps):
-        above, step = probe(s)
-        low, high = torch.where(above, s, low), torch.where(above, high, s)
-        inside = (step >= low - SLACK) & (step <= high + SLACK) & ((step - s).abs() <= (high - low) / 2 + SLACK)
-        s = torch.where(inside, step, (low + high) / 2)
+        move = probe(s)
+        step = torch.clamp(s + move, torch.lerp(low, s, 0.5), torch.lerp(high, s, 0.5))
+        below = move.signbit()
+        low, high, s = torch.where(below, low, s), torch.where(below, s, high), step
+        if looking and not bool((move.abs() > SETTLED).any()):
+            break
     return s
+
+
+def _may_look(tensor: Tensor) -> bool:
+    """Whether its values are at hand: on a CPU, outside a compiled graph. A tensor of a subclass may have none."""
+    return tensor.device.type == "cpu" and type(tensor) is Tensor and not torch.compiler.is_compiling()

@@ -91,10 +91,10 @@ class FAAL(ClassRule):
             weights = (self.num_classes * worst).float()
             return TermWeights(clean=weights, robust=weights)
         means, judged = self._class_means(batch)
-        centre = judged.double() / judged.sum()
-        worst = solve_kldro(means.double(), self.tau, reference=centre, ball=self.ball)
+        present = judged.double()
+        worst = solve_kldro(means.double(), self.tau, reference=present / present.sum(), ball=self.ball)
         self.sizes = self.sizes.to(worst.device)  # once; from then on there is nothing to copy
-        sizes = self.sizes * judged
+        sizes = self.sizes * present
         # A class that is not judged has weight 0 / 0; nobody uses it, and 0 keeps NaN out of the log.
         share = sizes / sizes.sum()
         weights = torch.where(judged, worst / share, 0.0).float()

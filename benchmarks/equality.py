@@ -42,7 +42,7 @@ PLAIN = "plain"
 ROWS, LAST = torch.contiguous_format, torch.channels_last
 
 
-def attacked(
+def examples_of(
     net: nn.Module,
     images: Tensor,
     labels: Tensor,
@@ -56,7 +56,7 @@ def attacked(
     """Adversarial examples of a network in one form, batch by batch."""
     numerics = Numerics(device=CPU, bf16=bf16, memory=memory)
     placed = numerics.place(copy.deepcopy(net))
-    model: nn.Module = Compiled(placed) if compiled else placed
+    model: nn.Module = Compiled(placed, BATCH) if compiled else placed
     noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(1))
     found = []
     for part in torch.arange(len(images)).split(BATCH):
@@ -78,8 +78,8 @@ FORMS: Mapping[str, dict[str, Any]] = {
     PLAIN: {"memory": ROWS, "frozen": False},
     "weights frozen": {"memory": ROWS},
     "and channels last": {},
-    "and compiled": {"compiled": True},
-    "and bfloat16": {"bf16": True},
+    "and channels last, compiled": {"compiled": True},
+    "and channels last, bfloat16": {"bf16": True},
 }
 
 
@@ -95,7 +95,7 @@ def compared(
 ) -> dict[str, Any]:
     """Each form of the attack against the plain one."""
     net = net.eval()
-    examples = {name: attacked(net, images, labels, **form) for name, form in forms.items()}
+    examples = {name: examples_of(net, images, labels, **form) for name, form in forms.items()}
     plain = examples.pop(PLAIN)
     stands = robust(net, plain, labels)
     found: dict[str, Any] = {PLAIN: {"robust": float(stands.float().mean())}}
@@ -163,7 +163,8 @@ def main() -> None:
     opened = open_model(arguments.run, data)
     index = torch.randperm(data.train.n, generator=torch.Generator().manual_seed(0))[: arguments.samples]
     result: dict[str, Any] = {
-        "command": "python benchmarks/equality.py --data cifar10:DIR --run RUN --out DIR",
+        "command": f"python benchmarks/equality.py --data cifar10:DIR --run RUN --samples {arguments.samples} "
+        f"--seeds {arguments.seeds} --out DIR",
         "environment": {k: v for k, v in environment(CPU).items() if k != "command"},
         "samples": len(index),
         "network": asdict(opened.architecture),

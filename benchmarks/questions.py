@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+import turns
 from faal.audit.autoattack import ensemble
 from faal.audit.conditions import exact_float32, kept_generators
 from faal.audit.engines import Fast
@@ -40,21 +42,13 @@ Answer = Callable[[Tensor], Tensor]
 PLAIN = "plain: float32, row by row"
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
 def in_turns(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, round by round, after one round that is not counted."""
-    found: dict[str, list[float]] = {name: [] for name in works}
-    for turn in range(rounds + 1):
-        for name, work in works.items():
-            spent = seconds(work)
-            if turn:
-                found[name].append(spent)
-    return found
+    """The processor's seconds of each, round by round, after one round that is not counted."""
+
+    def once(name: str, turn: int) -> float:
+        return turns.seconds(works[name], time.process_time)
+
+    return turns.in_turns({name: partial(once, name) for name in works}, 1, rounds)
 
 
 def summary(times: dict[str, list[float]], base: str) -> dict[str, dict[str, float]]:
@@ -260,7 +254,8 @@ def main() -> None:
             print(looped(net if arguments.loop == "plain" else Fast(net, images), images, arguments.seconds))
         return
     result: dict[str, Any] = {
-        "command": "OMP_NUM_THREADS=1 python benchmarks/questions.py --data cifar10:DIR --run RUN",
+        "command": "OMP_NUM_THREADS=1 python benchmarks/questions.py --data cifar10:DIR --run RUN "
+        f"--batch {arguments.batch} --rounds {arguments.rounds}",
         "environment": {k: v for k, v in environment(CPU).items() if k != "command"},
         "batch": len(images),
         "rounds": arguments.rounds,

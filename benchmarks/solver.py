@@ -17,13 +17,11 @@ that does next to nothing` is the least that calling anything compiled costs at 
 import argparse
 import json
 import os
-import random
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
 from typing import Any
 from unittest.mock import patch
 
@@ -31,6 +29,7 @@ import cvxpy
 import torch
 from torch import Tensor
 
+import turns
 from faal import solve_kldro
 from faal import step as steps
 from faal.checkpoint import write_whole
@@ -43,6 +42,7 @@ from faal.intermediate.class_stats import batch_stats
 from faal.models import Architecture, build_model
 from faal.step import Learner, Moment
 from faal.train.learner import learner_for
+from turns import summary
 from ways import solved_by_cvxpy
 
 RESULTS = Path(__file__).parent / "results" / "solver.json"
@@ -56,37 +56,26 @@ WARM_UP, CALLS = 3, 10
 
 
 def seconds(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
+    return turns.seconds(work, time.process_time)
 
 
 def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int, calls: int = 1) -> dict[str, list[list[float]]]:
     """What each way says that its calls took, turn by turn."""
-    found: dict[str, list[list[float]]] = {name: [] for name in ways}
-    order, shuffled = list(ways), random.Random(0)
-    for turn in range(WARM_UP + rounds):
-        shuffled.shuffle(order)
-        for name in order:
-            spent = [ways[name]() for _ in range(calls)]
-            if turn >= WARM_UP:
-                found[name].append(spent)
-    return found
+
+    def called(name: str, turn: int) -> list[float]:
+        return [ways[name]() for _ in range(calls)]
+
+    return turns.in_turns({name: partial(called, name) for name in ways}, WARM_UP, rounds)
 
 
 def means(found: Mapping[str, list[list[float]]]) -> dict[str, dict[str, Any]]:
     """Of each way's turns."""
-    return {name: summary([sum(turn) / len(turn) for turn in turns]) for name, turns in found.items()}
+    return {name: summary([sum(turn) / len(turn) for turn in rounds]) for name, rounds in found.items()}
 
 
 def firsts(found: Mapping[str, list[list[float]]]) -> dict[str, dict[str, Any]]:
     """The first call of each turn."""
-    return {name: summary([turn[0] for turn in turns]) for name, turns in found.items()}
-
-
-def summary(times: list[float]) -> dict[str, Any]:
-    low, _, high = quantiles(times, n=4) if len(times) > 1 else (times[0],) * 3
-    return {"n": len(times), "median": median(times), "quartiles": [low, high]}
+    return {name: summary([turn[0] for turn in rounds]) for name, rounds in found.items()}
 
 
 def compiled(work: Callable[..., Any], *inputs: Any) -> tuple[Callable[..., Any], float]:
@@ -119,8 +108,8 @@ def one_problem(classes: int, arguments: argparse.Namespace) -> dict[str, Any]:
         OURS: lambda: on_new_losses(lambda drawn: solve_kldro(drawn, TAU)),
         COMPILED: lambda: on_new_losses(lambda drawn: fast(drawn, TAU)),
     }
-    turns = in_turns(ways, arguments.rounds, CALLS)
-    found, cold = means(turns), firsts(turns)
+    taken = in_turns(ways, arguments.rounds, CALLS)
+    found, cold = means(taken), firsts(taken)
     exact = solve_kldro(losses, TAU).double()
     return {
         "seconds": found,

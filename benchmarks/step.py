@@ -3,20 +3,20 @@
     python benchmarks/step.py --nets prn18:16 prn18 --threads 2
 
 writes `benchmarks/results/step.json`. All ways train the same network by FAAL-AT against PGD-10 on the same batches of
-128 noise images, one step each in turns, in a new order every round, after a warm-up; no time depends on what images
-show. A net is a model's name and, behind a colon, its width.
+128 noise images, one step each in turns, in a new order every round, after a warm-up. A net is a model's name
+and, behind a colon, its width.
 """
 
 import argparse
 import copy
 import json
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 from unittest.mock import patch
 
@@ -27,18 +27,20 @@ from faal import step as steps
 from faal.checkpoint import write_whole
 from faal.config import Recipe, Schedule
 from faal.data import Batch
-from faal.engine.environment import environment
 from faal.engine.numerics import Numerics, operations, pick_device
 from faal.inner.norms import NORMS
 from faal.models import Architecture, build_model
 from faal.step import Learner
+from faal.study.cost import STEP, VIEW
 from faal.train.learner import learner_for
+from turns import in_turns, made_by, ratios, seconds, summary
 from ways import COMPETENT, FIELD, MEMORY, WITHOUT, Changed, Plain
 
 RESULTS = Path(__file__).parent / "results" / "step.json"
 CLASSES, SHAPE, TRAINING_SET = 10, (3, 32, 32), 50_000
 SLOW = Schedule.constant(1e-6)
 """A learning rate at which the network stays what it is, whatever noise teaches it."""
+CLOCK = time.perf_counter
 MOVES = "step and projection, a part of phase 1"
 OURS, FIELDS, PLAIN = "ours", "as the field writes it", "plain and competent"
 
@@ -85,37 +87,6 @@ def way_of(way: Plain | Changed, recipe: Recipe, device: torch.device) -> tuple[
     return net, lambda batch: way.step(net, optimizer, batch, recipe, CLASSES)
 
 
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
-def in_turns(
-    ways: Mapping[str, Callable[[Batch], None]], batches: list[Batch], warm_up: int, rounds: int, device: torch.device
-) -> dict[str, list[float]]:
-    """Seconds of each way's steps, round by round."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    order, shuffled = list(ways), random.Random(0)
-    for turn in range(warm_up + rounds):
-        shuffled.shuffle(order)
-        for name in order:
-            spent = seconds(lambda: ways[name](batches[turn % len(batches)]), device)  # noqa: B023
-            if turn >= warm_up:
-                found[name].append(spent)
-    return found
-
-
-def summary(times: list[float], size: int) -> dict[str, Any]:
-    low, _, high = quantiles(times, n=4) if len(times) > 1 else (times[0],) * 3
-    middle = median(times)
-    return {"seconds": times, "median": middle, "quartiles": [low, high], "images per second": size / middle}
-
-
 @contextmanager
 def timed_phases(spent: dict[str, float], device: torch.device) -> Iterator[None]:
     """While it is open, `spent` gathers the seconds of phases 1 and 2, and within phase 1 of step and projection."""
@@ -123,7 +94,7 @@ def timed_phases(spent: dict[str, float], device: torch.device) -> Iterator[None
     def timed(name: str, own: Callable[..., Any]) -> Callable[..., Any]:
         def inner(*arguments: Any) -> Any:
             result: list[Any] = []
-            spent[name] = spent.get(name, 0.0) + seconds(lambda: result.append(own(*arguments)), device)
+            spent[name] = spent.get(name, 0.0) + seconds(lambda: result.append(own(*arguments)), CLOCK, device)
             return result[0]
 
         return inner
@@ -142,7 +113,7 @@ def phases(step: Callable[[Batch], None], batches: list[Batch], rounds: int, dev
     """The share of each phase in our step."""
     spent: dict[str, float] = {}
     with timed_phases(spent, device):
-        whole = sum(seconds(lambda: step(batches[turn % 2]), device) for turn in range(rounds))  # noqa: B023
+        whole = sum(seconds(lambda: step(batches[turn % 2]), CLOCK, device) for turn in range(rounds))  # noqa: B023
     shares = {name: value / whole for name, value in spent.items()}
     return shares | {"phase 3": 1 - shares["phase 1"] - shares["phase 2"]}
 
@@ -150,7 +121,7 @@ def phases(step: Callable[[Batch], None], batches: list[Batch], rounds: int, dev
 def product_rate(dtype: torch.dtype, device: torch.device, size: int = 2048) -> float:
     """Operations per second of the machine's own matrix product: the best of ten."""
     left, right = torch.rand(2, size, size, device=device).to(dtype)
-    least = min(seconds(lambda: left @ right, device) for _ in range(10))
+    least = min(seconds(lambda: left @ right, CLOCK, device) for _ in range(10))
     return 2 * size**3 / least
 
 
@@ -161,24 +132,24 @@ def measured(net: str, arguments: argparse.Namespace, device: torch.device) -> d
     named |= {f"without {name}": way for name, way in WITHOUT.items()}
     ways = {name: way_of(way, recipe, device)[1] for name, way in named.items()}
     learner = learner_of(recipe, device)
-    # The gradient for the images costs as much as the forward, that for the weights as much again.
-    forwards = 2 * recipe.steps + 3
-    work = forwards * size * operations(copy.deepcopy(learner.net).eval(), batches[0].images[:1])
-    times = in_turns(ways, batches, arguments.warm_up, arguments.rounds, device)
+    work = (STEP * recipe.steps + VIEW) * size * operations(copy.deepcopy(learner.net).eval(), batches[0].images[:1])
+
+    def once(name: str, turn: int) -> float:
+        return seconds(lambda: ways[name](batches[turn % len(batches)]), CLOCK, device)
+
+    times = in_turns({name: partial(once, name) for name in ways}, arguments.warm_up, arguments.rounds)
     ours = times[OURS]
-    ratios = {
-        name: [other / own for other, own in zip(times[name], ours, strict=True)] for name in ways if name != OURS
-    }
     rate = work / median(ours)
     products = {"bfloat16": product_rate(torch.bfloat16, device), "float32": product_rate(torch.float32, device)}
     return {
         "precision": learner.numerics.name,
         "batch": size,
         "attack steps": recipe.steps,
-        "ways": {name: summary(spent, size) for name, spent in times.items()},
-        "ratios": {
-            name: {"median": median(found), "range": [min(found), max(found)]} for name, found in ratios.items()
+        "ways": {
+            name: summary(spent) | {"seconds": spent, "images per second": size / median(spent)}
+            for name, spent in times.items()
         },
+        "ratios": {name: ratios(spent, ours) for name, spent in times.items() if name != OURS},
         "phases": phases(ways[OURS], batches, max(2, arguments.rounds // 2), device),
         "operations": work,
         "operations per second": rate,
@@ -202,8 +173,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     device = pick_device(arguments.device)
     result: dict[str, Any] = {
-        "command": f"python benchmarks/step.py --nets {' '.join(arguments.nets)} --threads {arguments.threads}",
-        "environment": {k: v for k, v in environment(device).items() if k != "command"},
+        **made_by(device),
         "threads": arguments.threads,
         "nets": {},
     }

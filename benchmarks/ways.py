@@ -1,6 +1,7 @@
 """A FAAL-AT step as others write it, for `benchmarks/step.py` to time ours against. All compute the same thing.
 
-`Plain` is written from scratch, with the habits of public code as switches. The gains of our own step are switched off
+`Plain` is written from scratch, with the habits of public code as switches; where it does not wait it takes our solver,
+whose own gain is in `benchmarks/solver.py`. The gains of our own step are switched off
 one by one in `WITHOUT`.
 """
 

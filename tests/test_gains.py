@@ -52,7 +52,7 @@ def test_the_attack_finds_the_same(script: Any, trained: Any, monkeypatch: pytes
     assert 0.2 < found["plain"]["robust"] < 0.95
     assert found["weights frozen"]["largest difference"] == 0
     assert found["and channels last"]["signs alike"] >= 0.999
-    for form in ("and channels last", "and bfloat16"):
+    for form in ("and channels last", "and channels last, bfloat16"):
         assert found[form]["verdicts alike"] >= 0.995
 
 
@@ -83,3 +83,25 @@ def test_the_bench_of_the_step(script: Any, tmp_path: Path) -> None:
     assert sum(found["phases"][f"phase {number}"] for number in (1, 2, 3)) == pytest.approx(1)
     assert 0 < found["phases"].pop(step.MOVES) < found["phases"]["phase 1"]
     assert found["operations"] == pytest.approx(7 * 8 * 4.55e6, rel=0.01)
+
+
+def test_the_bench_of_precision(script: Any) -> None:
+    precision = script("precision")
+    model, width, channels, pixels = precision.NETS[0]
+    architecture = precision.Architecture(model=model, num_classes=10, channels=channels, width=width)
+    found = precision.measured(architecture, pixels, 2)
+    assert found["operations"] == pytest.approx(0.47e6, rel=0.02)
+    assert all(found[kind]["range"][0] > 0 for kind in ("attack", "train", "audit"))
+
+
+def test_turns_are_taken_in_new_orders_after_a_warm_up(script: Any) -> None:
+    turns, order = script("turns"), []
+
+    def way(name: str) -> Any:
+        return lambda turn: order.append((turn, name)) or float(turn)
+
+    found = turns.in_turns({name: way(name) for name in "abcd"}, 2, 5)
+    assert found == {name: [2.0, 3.0, 4.0, 5.0, 6.0] for name in "abcd"}
+    orders = {tuple(name for turn, name in order if turn == wanted) for wanted in range(7)}
+    assert len(orders) > 2
+    assert turns.ratios([2.0, 6.0, 3.0], [1.0, 2.0, 3.0]) == {"median": 2.0, "range": [1.0, 3.0]}

@@ -146,14 +146,14 @@ def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples
                 noise=noise,
                 training=recipe.attack_mode == "train",
             )
-        return tuple(found) if isinstance(found, Crossing) else (images, found)
+        return tuple(found) if isinstance(found, Crossing) else (found,)
 
     epsilon = _scaled(recipe.epsilon, budget.epsilon, batch.groups)
     step_size = _scaled(recipe.step_size, budget.step_size, batch.groups)
-    friendly, adversarial = learner.run(
+    *before, adversarial = learner.run(
         search, batch.images, batch.labels, noise.view_as(batch.images), epsilon, step_size, loss
     )
-    return Examples(batch.images, friendly, adversarial)
+    return Examples(batch.images, before[0] if before else batch.images, adversarial)
 
 
 def _scaled(value: float, factors: Tensor | None, groups: Tensor) -> Budget:

@@ -15,6 +15,8 @@ from faal.audit.blocks import Subject, attack_blocks, clean_blocks
 from faal.audit.engines import REFERENCE, Engine, Fast, engine_for
 from faal.config import Threat
 from faal.data.images import InMemory
+from faal.engine import processes
+from faal.errors import InputError
 
 CPU = torch.device("cpu")
 
@@ -203,3 +205,10 @@ def test_what_the_copy_alone_takes_for_a_success_shields_nobody(problem: Any) ->
         expected, found = (attack_blocks(each, attack, clean)[0].predicted for each in (subject, misled))
         assert (expected != clean[0].predicted).any()
         assert np.array_equal(found, expected)
+
+
+def test_machines_of_different_kinds(problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One asks the network, the other a copy in bfloat16."""
+    monkeypatch.setattr(processes, "gather_objects", lambda own: [own, not own] if isinstance(own, bool) else [own])
+    with pytest.raises(InputError, match=r"machines of one kind, or with the engine reference$"):
+        audit(problem.net, problem.images, problem.labels, attacks="pgd3", epsilon=0.1)

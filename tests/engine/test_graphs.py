@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from torch._dynamo.utils import counters
 
 from faal.config import Recipe, Schedule
 from faal.engine.graphs import Compiled, Recorder, directly
+from faal.errors import InputError
+from faal.train.learner import records
 
 COUNTS = [7, 6, 5]
 
@@ -50,29 +53,62 @@ class TestCompiled:
         """AWP's ascent is a forward in training too, and the last batch compiles nothing."""
         assert both["graphs"] == 2
 
-    def test_the_attacks_graph_computes_no_gradients_of_weights(self) -> None:
+    def test_the_attacks_graph_computes_no_gradients_of_weights(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The backward of a compiled graph computes what asked for a gradient when it was made."""
-        net = nn.Conv2d(3, 4, 3)
-        asked: list[bool] = []
+        torch._dynamo.reset()
+        asked: list[set[bool]] = []
 
         def see(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
             values = [node.meta.get("example_value") for node in graph.graph.nodes if node.op == "placeholder"]
-            asked.extend(value.requires_grad for value in values if isinstance(value, nn.Parameter))
+            asked.append({value.requires_grad for value in values if isinstance(value, nn.Parameter)})
             return graph.forward
 
-        net.requires_grad_(False)
-        torch.compile(net, backend=see, dynamic=False)(torch.rand(2, 3, 5, 5).requires_grad_())
-        assert asked == [False, False]
+        monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=see))
+        split = toy_split(COUNTS)
+        learner = make_learner(recipe("on"), split, len(COUNTS))
+        train_steps(learner, make_batches(learner.recipe, split), 1)
+        assert asked == [{False}, {True}]  # the attacked network's, the trained one's
 
-    def test_another_shape_goes_to_the_network_itself(self) -> None:
-        net = Compiled(nn.Conv2d(1, 1, 1))
+    @pytest.mark.parametrize(("method", "graphs"), [("mart", 2), ("faal-trades", 3), ("bat", 3)])
+    def test_other_attacks_have_graphs_of_their_own(
+        self, method: str, graphs: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        torch._dynamo.reset()
+        made: list[torch.fx.GraphModule] = []
+        monkeypatch.setattr(
+            torch, "compile", partial(torch.compile, backend=lambda graph, _: made.append(graph) or graph.forward)
+        )
+        split, chosen = toy_split(COUNTS), recipe("on").replace({"method": method}, source="test")
+        learner = make_learner(chosen, split, len(COUNTS))
+        train_steps(learner, make_batches(chosen, split), 3)
+        assert len(made) == graphs
+
+    def test_another_size_goes_to_the_network_itself(self) -> None:
+        net = Compiled(nn.Conv2d(1, 1, 1), 4)
         called: list[str] = []
         net.__dict__["compiled"] = lambda images: called.append("compiled")
-        first, other = torch.rand(4, 1, 2, 2), torch.rand(3, 1, 2, 2)
-        net(first)
-        torch.testing.assert_close(net(other), net.net(other))
-        net(first)
-        assert called == ["compiled", "compiled"]
+        whole, last = torch.rand(4, 1, 2, 2), torch.rand(3, 1, 2, 2)
+        torch.testing.assert_close(net(last), net.net(last))  # a resumed run may meet it first
+        net(whole)
+        assert called == ["compiled"]
+
+    def test_a_machine_that_cannot_compile_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unable(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+            raise OSError("no compiler\nin sight")
+
+        monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=unable))
+        with pytest.raises(InputError, match=r"cannot compile the network \(.*\); leave out --compile$"):
+            Compiled(nn.Conv2d(1, 1, 1), 2)(torch.rand(2, 1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("compiled", "device", "mode", "expected"),
+    [("on", "cuda", "eval", True), ("on", "cuda", "train", False), ("on", "cpu", "eval", False),
+     ("auto", "cuda", "eval", False), ("off", "cuda", "eval", False)],
+)  # fmt: skip
+def test_what_is_recorded(compiled: str, device: str, mode: str, expected: bool) -> None:
+    settings = recipe(compiled).replace({"attack_mode": mode}, source="test")
+    assert records(settings, torch.device(device)) == expected
 
 
 class Tape:
@@ -81,6 +117,8 @@ class Tape:
     def __init__(self) -> None:
         self.replays = 0
         self.again: Any = None
+        self.pool: object = None
+        self.mode = ""
 
     def replay(self) -> None:
         self.replays += 1
@@ -102,11 +140,17 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
         return made[-1]
 
     @contextmanager
+    def opened(tape: Tape, *, pool: object, capture_error_mode: str) -> Iterator[None]:
+        tape.pool, tape.mode = pool, capture_error_mode
+        yield
+
+    @contextmanager
     def nothing(*_: Any) -> Iterator[None]:
         yield
 
     for name, stand_in in {
-        "CUDAGraph": graph, "graph": nothing, "Stream": Stream, "stream": nothing, "current_stream": Stream,
+        "CUDAGraph": graph, "graph": opened, "Stream": Stream, "stream": nothing, "current_stream": Stream,
+        "graph_pool_handle": object,
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, stand_in)
     return made
@@ -139,6 +183,8 @@ def test_a_recording_is_replayed_on_new_inputs(tapes: list[Tape]) -> None:
     run(work, torch.rand(1, 3), 2.0)
     run(work, first, 3.0)
     assert [tape.replays for tape in tapes] == [2, 1, 1]
+    assert len({tape.pool for tape in tapes}) == 1
+    assert {tape.mode for tape in tapes} == {"thread_local"}
 
 
 def test_directly_is_the_work_itself() -> None:

@@ -9,6 +9,7 @@ import torch
 from faal import checkpoint
 from faal.config import Recipe, Schedule
 from faal.data import DataSet
+from faal.engine import processes
 from faal.errors import InputError
 from faal.intermediate.class_stats import Sight
 from faal.methods import METHODS
@@ -204,6 +205,17 @@ def test_data_that_does_not_fit(recipe: Recipe, tmp_path: Path) -> None:
     colour = Architecture(model="small", num_classes=4, channels=3)
     with pytest.raises(InputError, match="images of 1 channels; the network takes 3"):
         train(build_model(colour), colour, toy_data([12] * 4), recipe, out=tmp_path, seed=1, device=CPU)
+
+
+def test_a_single_image(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no training image"):
+        run(recipe, toy_data([1, 0, 0, 0]), tmp_path)
+
+
+def test_machines_of_different_kinds(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "gather_objects", lambda own: [own, ("bf16", own[1])])
+    with pytest.raises(InputError, match=r"different arithmetic \(bf16, .* and float32, .*\): .*--precision float32$"):
+        run(recipe, toy_data([12] * 4), tmp_path)
 
 
 def test_a_folder_that_cannot_be_written(recipe: Recipe, tmp_path: Path) -> None:

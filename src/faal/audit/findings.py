@@ -169,6 +169,7 @@ def _square(verdicts: Mapping[int, AttackVerdict], standing: Mapping[int, int]) 
     if not exceeds(turned, total, SQUARE_SHARE):
         return []
     return [
-        f"The gradient-free Square attack turned {turned} of {total} samples ({turned / total:.1%}) that AutoAttack's "
-        "gradient attacks had left standing: gradients may be masked, and a stronger or adaptive attack may find more."
+        f"The gradient-free Square attack turned {turned} samples that AutoAttack's gradient attacks had left "
+        f"standing, of {total} ({turned / total:.1%}): gradients may be masked, and a stronger or adaptive attack may "
+        "find more."
     ]

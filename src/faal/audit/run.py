@@ -124,6 +124,11 @@ def audit(
         if chosen:
             check_gradient(subject.model, subject.fetch(0)[:2])
         subject = replace(subject, engine=engine_for(engine, subject.model, subject.fetch(0)))
+        if len(set(processes.gather_objects(subject.engine.fast is None))) > 1:
+            raise InputError(
+                "the machines of this audit would ask the model in different arithmetic: audit on machines of one "
+                "kind, or with the engine reference"
+            )
         lost: list[str] = []
         if out is not None:
             refuse_another(Path(out), record)
@@ -199,6 +204,7 @@ def audit_share(
 
     For processes or machines that share a folder and nothing else. Once all shares are done, `audit` with the same
     arguments and the same `out` finds every block finished and only counts. The arguments are those of `audit`.
+    Machines of different kinds need the engine `reference`: what another engine's blocks say, `audit` does not take.
     """
     threat = Threat(norm, epsilon)
     check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=0.95, engine=engine)

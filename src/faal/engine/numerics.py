@@ -10,7 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from faal.errors import InputError
 
 WORTHWHILE = 2e6
-"""Operations of one forward per image from which a CPU gains by bfloat16. Below, casts cost what the products save."""
+"""Operations of one forward per image from which bfloat16 is taken. On CPUs casts cost below what the products save
+(docs/performance.md); on GPUs so little work is no matter."""
+
+REFUSALS = (RuntimeError, ValueError, AssertionError)
+"""What networks say no with."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -56,7 +60,7 @@ def memory_format(net: nn.Module, images: Tensor) -> torch.memory_format:
     """
     try:
         net.to(memory_format=torch.channels_last)(images.contiguous(memory_format=torch.channels_last))  # type: ignore[call-overload]
-    except RuntimeError:
+    except REFUSALS:
         net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return torch.contiguous_format
     return torch.channels_last
@@ -77,8 +81,8 @@ class Numerics:
     ) -> "Numerics":
         """`float32`, `bf16`, or `auto`: bf16 where that is faster, else float32.
 
-        The choice hangs on the machine and the network, never on a stopwatch: all processes make it alike, and so does
-        a run that goes on after a stop.
+        The choice hangs on the machine and the network, never on a stopwatch: processes on machines of one kind make it
+        alike, and so does a run that goes on after a stop.
 
         Args:
             precision: as above.
@@ -93,6 +97,11 @@ class Numerics:
             work, memory = operations(net, images), memory_format(net, images)
         gains = multiplies_bf16(device) and (device.type == "cuda" or work >= WORTHWHILE)
         return cls(device=device, bf16=precision == "bf16" or (precision == "auto" and gains), memory=memory)
+
+    @property
+    def form(self) -> tuple[str, str]:
+        """Precision and memory format in words, in which processes compare them."""
+        return self.name, str(self.memory)
 
     @property
     def name(self) -> str:

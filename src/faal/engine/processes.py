@@ -43,6 +43,11 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def own_part(count: int) -> int:
+    """How many of `count` things are this process's; the first processes take what is left over."""
+    return count // world_size() + (rank() < count % world_size())
+
+
 def all_sum(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The sums over the processes of float tensors of any shapes, in one all-reduce."""
     if world_size() == 1:

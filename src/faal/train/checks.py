@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from faal.data import DataSet
+from faal.engine import processes
+from faal.engine.numerics import REFUSALS, Numerics
 from faal.errors import InputError, first_line
 from faal.inner.modes import attacked
 from faal.methods import METHODS
@@ -36,7 +38,7 @@ def check_net(net: nn.Module, images: Tensor, num_classes: int) -> None:
     try:
         with attacked(net):
             logits = net(images)
-    except (RuntimeError, ValueError, AssertionError) as error:  # as networks of one size refuse another
+    except REFUSALS as error:  # as networks of one size refuse another
         shape = tuple(images.shape[1:])
         raise InputError(f"the network does not take images of shape {shape}: {first_line(error)}") from error
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
@@ -44,4 +46,14 @@ def check_net(net: nn.Module, images: Tensor, num_classes: int) -> None:
         raise InputError(
             f"the network answers two images with {found}; it must return logits of shape (2, {num_classes}), "
             "one for each class of the data"
+        )
+
+
+def check_alike(numerics: Numerics) -> None:
+    """That all processes chose the same arithmetic, as machines of one kind do. Raises InputError."""
+    chosen = sorted({f"{name}, {memory}" for name, memory in processes.gather_objects(numerics.form)})
+    if len(chosen) > 1:
+        raise InputError(
+            f"the machines of this run would train in different arithmetic ({' and '.join(chosen)}): "
+            "start it on machines of one kind, or with --precision float32"
         )

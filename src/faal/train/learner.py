@@ -10,6 +10,18 @@ from faal.methods import method
 from faal.step import Learner
 
 
+def compiles(recipe: Recipe) -> bool:
+    """Whether networks are compiled. `auto` is off: on CPUs it gained nothing (docs/performance.md), on GPUs it was not
+    measured yet."""
+    return recipe.compile == "on"
+
+
+def records(recipe: Recipe, device: torch.device) -> bool:
+    """Whether attacks are recorded: with compiled networks on GPUs, unless the recording's warm-up would move the
+    statistics of a network that is attacked in training mode."""
+    return compiles(recipe) and device.type == "cuda" and recipe.attack_mode == "eval"
+
+
 def learner_for(net: nn.Module, recipe: Recipe, counts: Tensor, *, seed: int, numerics: Numerics) -> Learner:
     """A learner at the beginning of a run.
 
@@ -26,16 +38,12 @@ def learner_for(net: nn.Module, recipe: Recipe, counts: Tensor, *, seed: int, nu
     row = method(recipe.method)
     if recipe.sync_batchnorm:
         processes.synchronise(net)
-    # `auto` is off: on CPUs compiling gained nothing (docs/performance.md), on GPUs it was not measured yet.
-    compiles = recipe.compile == "on"
-    forward = graphs.Compiled(net) if compiles else net
-    # A recording's warm-up would move the statistics of a network that is attacked in training mode.
-    records = compiles and numerics.device.type == "cuda" and recipe.attack_mode == "eval"
+    forward = graphs.Compiled(net, processes.own_part(recipe.batch_size)) if compiles(recipe) else net
     return Learner(
         net=net,
         forward=forward,
         parallel=processes.parallel(forward),
-        run=graphs.Recorder() if records else graphs.directly,
+        run=graphs.Recorder() if records(recipe, numerics.device) else graphs.directly,
         optimizer=torch.optim.SGD(
             net.parameters(),
             lr=recipe.lr.at(0.0),

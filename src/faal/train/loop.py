@@ -22,7 +22,7 @@ from faal.models import Architecture
 from faal.outer.averaging import GatedAverage, WeightAverage
 from faal.step import Moment, train_step
 from faal.train import folder
-from faal.train.checks import check_data, check_groups, check_net
+from faal.train.checks import check_alike, check_data, check_groups, check_net
 from faal.train.forks import begin_from, fork_file, keep_fork
 from faal.train.learner import learner_for
 from faal.train.log import Log
@@ -79,11 +79,11 @@ def train(
     """
     check_data(data, architecture)
     check_groups(data, recipe.method)
-    assert data.train is not None
-    images = data.train.images.fetch(torch.arange(2)).to(device)
+    parts = parts_of(data, recipe, steers=steers(recipe), device=device)
+    images = parts.whole.images.fetch(torch.arange(2)).to(device)
     check_net(net.to(device), images, data.num_classes)
     numerics = Numerics.choose(recipe.precision, device, net, images)
-    parts = parts_of(data, recipe, steers=steers(recipe), device=numerics.device)
+    check_alike(numerics)
     run = _Run(net, architecture, data, parts, recipe, out, seed, numerics, frozenset(keep))
     grouped = {"groups": parts.whole.grouping.record()} if parts.whole.grouping else {}
     config = {
@@ -149,7 +149,7 @@ class _Run:
             world_size=processes.world_size(),
         )
         self.learner = learner_for(net, recipe, self.counts, seed=seed, numerics=numerics)
-        # Random weights are to be forgotten soon; those that an average begins from later in a run are not.
+        # A run's first weights are to be forgotten soon; those that an average begins from later are not.
         warm_up = recipe.average == "step" and recipe.averaging_starts == 0
         self.average = (
             GatedAverage(net, decay=recipe.averaging_decay, threshold=recipe.average_gate)

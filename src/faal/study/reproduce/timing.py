@@ -131,7 +131,7 @@ class _Timed:
         learner.optimizer.param_groups[0]["lr"] = 1e-6
         batches = Batches(
             parts.whole, parts.train, batch_size=recipe.batch_size, seed=0, crop=recipe.crop, flip=recipe.flip,
-            device=device,
+            device=device, memory=numerics.memory,
         )  # fmt: skip
         epoch = recipe.epochs - 1
         own, gate = learner.rule.look(epoch), GATE if recipe.average == "gated" else None

@@ -275,13 +275,13 @@ def scaling(result: dict[str, Any]) -> list[str]:
 OPEN = [
     "## Tried without gain, and not measured",
     "",
-    "- `torch.compile` of the attacked network with its gradient: no gain on this CPU (the table of forms above), and "
-    "most of a minute to compile. Off unless `--compile on`.",
+    "- `torch.compile` of the attacked network with its gradient: no gain on this CPU (the table of forms above), "
+    "and seconds to a minute to compile. Off unless `--compile on`.",
     "- Folding BatchNorm into the convolution before it: some per cent of an attack's step. In a pre-activation "
     "network every other BatchNorm has none before it. Left out: it would have to be undone for every update.",
     "- A fused step and projection of the attack: the first table's shares say how little there is to gain on a CPU.",
     "- In the solver: Newton's method on log KL, on a transform linear at both ends, on the inverse root of KL; the "
-    "classes as the first dimension; the compiler's C++ wrapper. None gained more than a twentieth.",
+    "classes as the first dimension; the compiler's C++ wrapper. None gained more than a tenth.",
     "- mkldnn's own switch (`fp32_precision`), which multiplies float32 tensors in bfloat16: no effect on this CPU.",
     "- Not measured: anything on a GPU. `python benchmarks/step.py --device cuda --nets prn18 wrn34-10` and `--compile "
     "on` in training are ready; the aims there are 6 seconds for an epoch of PreActResNet-18 and 50 for WRN-34-10 on "

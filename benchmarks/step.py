@@ -34,7 +34,7 @@ from faal.step import Learner
 from faal.study.cost import STEP, VIEW
 from faal.train.learner import learner_for
 from turns import in_turns, made_by, ratios, seconds, summary
-from ways import COMPETENT, FIELD, MEMORY, WITHOUT, Changed, Plain
+from ways import COMPETENT, COMPILED, FIELD, MEMORY, WITHOUT, Changed, Plain
 
 RESULTS = Path(__file__).parent / "results" / "step.json"
 CLASSES, SHAPE, TRAINING_SET = 10, (3, 32, 32), 50_000
@@ -77,10 +77,10 @@ def learner_of(recipe: Recipe, device: torch.device) -> Learner:
 
 def way_of(way: Plain | Changed, recipe: Recipe, device: torch.device) -> tuple[nn.Module, Callable[[Batch], None]]:
     """A network of a way's own, and one step of the way on it."""
-    learner = learner_of(recipe, device)
     if isinstance(way, Changed):
-        changed = way.learner(learner)
+        changed = way.learner(learner_of(recipe.replace(way.settings, source="benchmarks/step.py"), device))
         return changed.net, lambda batch: way.step(changed, batch)
+    learner = learner_of(recipe, device)
     net = learner.net.to(memory_format=MEMORY[way.channels_last])  # type: ignore[call-overload]
     settings = {name: learner.optimizer.defaults[name] for name in ("lr", "momentum", "weight_decay")}
     optimizer = torch.optim.SGD(net.parameters(), **settings)
@@ -130,6 +130,8 @@ def measured(net: str, arguments: argparse.Namespace, device: torch.device) -> d
     batches, size = batches_for(recipe, device), arguments.batch
     named: dict[str, Plain | Changed] = {FIELDS: FIELD, PLAIN: COMPETENT, OURS: Changed()}
     named |= {f"without {name}": way for name, way in WITHOUT.items()}
+    if arguments.compiled:
+        named["ours, compiled"] = COMPILED
     ways = {name: way_of(way, recipe, device)[1] for name, way in named.items()}
     learner = learner_of(recipe, device)
     work = (STEP * recipe.steps + VIEW) * size * operations(copy.deepcopy(learner.net).eval(), batches[0].images[:1])
@@ -164,6 +166,7 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", default=["prn18:16", "prn18"])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compiled", action="store_true", help="ours with compiled networks too; minutes to begin")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--attack-steps", type=int, default=10)
     parser.add_argument("--warm-up", type=int, default=2)

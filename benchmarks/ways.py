@@ -7,7 +7,8 @@ one by one in `WITHOUT`.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 from unittest.mock import patch
 
 import cvxpy
@@ -200,11 +201,13 @@ class Changed:
         learner: makes a learner without it.
         context: in which the step has to run.
         rows: whether images lie row by row, as PyTorch makes them.
+        settings: of the recipe, that differ.
     """
 
     learner: Callable[[Learner], Learner] = lambda learner: learner
     context: Callable[[], AbstractContextManager[None]] = nullcontext
     rows: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def step(self, learner: Learner, batch: Batch) -> None:
         if self.rows:
@@ -220,3 +223,6 @@ WITHOUT: Mapping[str, Changed] = {
     "the exact solver and one pass over the classes": Changed(context=with_cvxpy),
     "fused SGD": Changed(unfused),
 }
+
+COMPILED = Changed(settings={"compile": "on"})
+"""With compiled networks; on a GPU the attack from one recording."""

@@ -76,7 +76,7 @@ def test_all_ways_compute_one_step(script: Any, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_bench_of_the_step(script: Any, tmp_path: Path) -> None:
     step = script("step")
-    arguments = argparse.Namespace(batch=8, attack_steps=2, warm_up=1, rounds=2)
+    arguments = argparse.Namespace(compiled=False, batch=8, attack_steps=2, warm_up=1, rounds=2)
     found = step.measured("prn18:4", arguments, torch.device("cpu"))
     assert set(found["ratios"]) == set(found["ways"]) - {"ours"}
     assert all(len(way["seconds"]) == 2 for way in found["ways"].values())

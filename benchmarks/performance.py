@@ -283,9 +283,9 @@ OPEN = [
     "- In the solver: Newton's method on log KL, on a transform linear at both ends, on the inverse root of KL; the "
     "classes as the first dimension; the compiler's C++ wrapper. None gained more than a tenth.",
     "- mkldnn's own switch (`fp32_precision`), which multiplies float32 tensors in bfloat16: no effect on this CPU.",
-    "- Not measured: anything on a GPU. `python benchmarks/step.py --device cuda --compiled --nets prn18 wrn34-10` and `--compile "
-    "on` in training are ready; the aims there are 6 seconds for an epoch of PreActResNet-18 and 50 for WRN-34-10 on "
-    "an H200.",
+    "- Not measured: anything on a GPU. `python benchmarks/step.py --device cuda --compiled --nets prn18 wrn34-10` "
+    "and `--compile on` in training are ready; the aims there are 6 seconds for an epoch of PreActResNet-18 and 50 for "
+    "WRN-34-10 on an H200.",
     "",
 ]
 

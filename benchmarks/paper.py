@@ -8,10 +8,13 @@ from torch import nn
 
 from faal.engine.numerics import operations
 from faal.models import Architecture, build_model
+from faal.study.cost import STEP, VIEW
 
 CLASSES, SHAPE, BATCH, ATTACK_STEPS = 10, (3, 32, 32), 128, 10
-FORWARDS = 2 * ATTACK_STEPS + 3
-"""What a step computes: an image's gradient costs as much as a forward, the weights' as much again."""
+FORWARDS = STEP * ATTACK_STEPS + VIEW
+"""What a step computes."""
+BACKWARD = VIEW - 1
+"""Of these, phase 3's backward."""
 
 FLOAT, FIRST_BUCKET, BUCKET = 4, 2**20, 25 * 2**20
 """Bytes of a gradient, of the first bucket of gradients, and of the others, as DistributedDataParallel has them."""
@@ -44,8 +47,8 @@ ASSUMED = {
     "latency": "3.4 us for a hop over NVLink and 14 us over the network, as in NCCL's own cost model of a ring; of the "
     "126 hops of an all-reduce over 64 GPUs 16 cross the network",
     "compute": "in proportion to the images of a GPU, which flatters small shares",
-    "with overlap": "gradients travel during phase 3's backward, which costs 2 of the 23 forwards of a step with 10 "
-    "attack steps; nothing else is hidden",
+    "with overlap": f"gradients travel during phase 3's backward, which costs {BACKWARD} of the {FORWARDS} forwards of "
+    f"a step with {ATTACK_STEPS} attack steps; nothing else is hidden",
 }
 
 
@@ -70,7 +73,7 @@ def predicted(
     bandwidth: float,
     latency: float,
     *,
-    hiding: float = 2 / FORWARDS,
+    hiding: float = BACKWARD / FORWARDS,
 ) -> dict[str, float]:
     """Seconds of one step.
 
@@ -108,6 +111,8 @@ def messages_of(net: nn.Module) -> list[Message]:
 
 def computing(name: str, net: nn.Module, rate: float, step: Mapping[str, Any] | None) -> tuple[float, str]:
     """Seconds that one GPU computes for a batch, and where they are from."""
+    if step and step["environment"]["device"] == "cpu":
+        raise SystemExit("--step takes a result of benchmarks/step.py on a GPU, and this one was measured on a CPU")
     found = step["nets"].get(name) if step else None
     if step and found:
         if (found["batch"], found["attack steps"]) != (BATCH, ATTACK_STEPS):

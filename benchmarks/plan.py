@@ -13,6 +13,9 @@ from faal.models import Architecture
 from faal.study.cost import audit_forwards, forward_operations, frontier_forwards, training_forwards
 
 WHERE = "benchmarks/runs.yaml"
+OUT = "OUT/"
+OFTEN = ("--checkpoint-every", "60")
+"""Seconds between checkpoints, so that a short call gets further too; the recipes' own are for calls of hours."""
 
 shipped = lru_cache(load_recipe)
 """A recipe by its name: many items have the same."""
@@ -33,7 +36,7 @@ class Item:
 
     name: str
     command: tuple[str, ...]
-    """Behind `faal`; OUT stands for the folder and DATA for what is behind `--data`."""
+    """Behind `faal`; a word DATA stands for what is behind `--data`, and OUT/ before a word for the folder."""
     data: str
     makes: str
     """A file in OUT that is there when it is done."""
@@ -43,10 +46,17 @@ class Item:
     """Its network as `benchmarks/step.py` calls it, MODEL or MODEL:WIDTH."""
     operations: float
 
+    def words(self, data: str, out: str) -> list[str]:
+        """The command on this data, into this folder."""
+        return [
+            data if word == "DATA" else f"{out}/{word[len(OUT) :]}" if word.startswith(OUT) else word
+            for word in self.command
+        ]
+
     @property
     def told(self) -> str:
         """The command for the record: the same on every machine."""
-        return " ".join(["faal", *(word.replace("DATA", f"{self.data}:DIR") for word in self.command)])
+        return " ".join(["faal", *self.words(f"{self.data}:DIR", "OUT")])
 
 
 class Plan:
@@ -106,7 +116,7 @@ class Plan:
             forwards += frontier_forwards(recipe, size["train"])
         return Item(
             name=name,
-            command=(*first, *common, *_options(settings), *entry.get("options", ())),
+            command=(*first, *common, *OFTEN, *_options(settings), *entry.get("options", ())),
             data=data,
             makes=f"{name}/best.pt",
             needs=needs,
@@ -117,7 +127,7 @@ class Plan:
     def _audit(self, network: Network, entry: Mapping[str, Any]) -> Item:
         label, size = entry.get("attacks", "usual"), self.content["data"][network.data]
         attacks = (self.content["attacks"] | self.changes.get("attacks", {}))[label]
-        options, where = [*self.content["audit"], *self.changes.get("audit", ())], network.name
+        options, where = [*self.changes.get("audit", ())], network.name
         if limit := entry.get("limit"):
             options, where, label = [*options, "--limit", str(limit)], f"{where}/first-{limit}", f"{label}-{limit}"
         limits = [int(value) for word, value in itertools.pairwise(options) if word == "--limit"]
@@ -149,10 +159,11 @@ class Plan:
 
     def wanted(self, patterns: Iterable[str]) -> list[Item]:
         """The items of these names, and those that they need, in the plan's order; all where no name is given."""
-        patterns = list(patterns) or ["*"]
-        names = {name for name in self.items if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
-        if not names:
-            raise unknown("item", patterns[0], self.items, see="--list")
+        names: set[str] = set()
+        for pattern in list(patterns) or ["*"]:
+            if not (found := fnmatch.filter(self.items, pattern)):
+                raise unknown("item", pattern, self.items, see="--list")
+            names |= set(found)
         while more := {need for name in names for need in self.items[name].needs} - names:
             names |= more
         return [item for name, item in self.items.items() if name in names]

@@ -5,9 +5,9 @@
     python benchmarks/runs.py --data cifar10:DIR --out OUT --scale small --only 'prn18-1*' 'prn18-faal-*'
 
 `benchmarks/runs.yaml` has the plan. Every item is a `faal` command in a process of its own, which goes on by itself
-where it was stopped: what the budget cuts off is finished by the next call. An item that fails is recorded and passed
-over, with what needs it, until the next call. OUT/runs.jsonl gets a line for each with its seconds, command and commit;
-OUT/logs what it said.
+where it was stopped: what the budget cuts off, the next calls finish. Training writes a checkpoint every minute, so a
+call has to be longer than that. An item that fails is recorded and passed over, with what needs it, until the next
+call. OUT/runs.jsonl gets a line for each with its seconds, command and commit; OUT/logs what it said.
 
 A price is counted: the forwards that the item makes (`faal.study.cost`) times the operations of one. Seconds follow at
 a rate of operations per second: `--rate`, else what `benchmarks/step.py` measured on a device of this kind, else 3e14.
@@ -87,7 +87,7 @@ def rate_of(item: Item, rates: Mapping[str, float], given: float | None) -> floa
 
 def run(item: Item, data: str, out: Path, seconds: float | None) -> tuple[str, str]:
     """Run an item, at most so long; its status (`done`, `stopped` or `failed`) and the last that it said."""
-    words = [word.replace("DATA", data).replace("OUT/", f"{out}/", 1) for word in item.command]
+    words = item.words(data, str(out))
     log, stopped = out / "logs" / f"{item.name}.log", False
     log.parent.mkdir(parents=True, exist_ok=True)
     with (

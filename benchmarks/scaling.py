@@ -225,6 +225,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     chosen = parser.parse_args()
     step = json.loads(chosen.step.read_text()) if chosen.step else None
+    nets = {name: on_paper(name, rate=chosen.rate, step=step) for name in ("prn18", "wrn34-10")}
     ways = tuple(name for name in WAYS if not (chosen.no_threads and name == THREADS))
     made = environment(CPU)
     result: dict[str, Any] = {
@@ -240,7 +241,6 @@ def main() -> None:
         result["measured"][precision] = measured(settings)
         for name, way in result["measured"][precision]["ways"].items():
             print(f"{precision}, {name}: {way['steps per second']:.2f} steps per second", flush=True)
-    nets = {name: on_paper(name, rate=chosen.rate, step=step) for name in ("prn18", "wrn34-10")}
     result["on paper"] = {"assumed": ASSUMED, "nets": nets}
     for name, paper in nets.items():
         print(f"{name} on paper ({paper['compute']}):")

@@ -58,6 +58,11 @@ class TestPlan:
                 load_recipe(recipe)
                 assert recipe.startswith(item.data)
                 assert recipe.endswith("-repair") == (item.command[0] == "repair")
+                assert "--checkpoint-every 60" in item.told  # a short call gets further too
+            for word in item.command:  # no place but those that are filled
+                assert word == "DATA" or "DATA" not in word
+                assert word.startswith("OUT/") == ("OUT" in word)
+            assert "--engine" not in item.command
             seen.add(name)
         assert len(items) > 100
 
@@ -119,8 +124,9 @@ class TestPlan:
         chosen = [item.name for item in plan.wanted(["prn18-faal-at-2.usual"])]
         assert chosen == ["prn18-1", "prn18-faal-at-2", "prn18-faal-at-2.usual"]
         assert len(plan.wanted([])) == len(plan.items)
-        with pytest.raises(InputError, match="there is no item 'prn18-fal-at-2'; did you mean 'prn18-faal-at-2'"):
-            plan.wanted(["prn18-fal-at-2"])
+        for others in ([], ["prn18-1*"]):
+            with pytest.raises(InputError, match="there is no item 'prn18-fal-at-2'; did you mean 'prn18-faal-at-2'"):
+                plan.wanted([*others, "prn18-fal-at-2"])
 
 
 FAKE = """
@@ -173,6 +179,15 @@ class TestRunner:
         assert [r["item"] for r in worked(runs, out, items)] == ["a", "b", "a"]
         other = fake(runs, "b", does="other")  # another command is another item
         assert [r["item"] for r in worked(runs, out, [other])][3:] == ["b"]
+
+    def test_places_are_filled_and_nothing_else(self, runs: ModuleType, out: Path) -> None:
+        (out.parent / "fake.py").write_text(FAKE + "print(*sys.argv[2:])")
+        made = {"name": "a", "data": "cifar10", "makes": "a/best.pt", "needs": (), "net": "prn18", "operations": 1.0}
+        item = sys.modules["plan"].Item(command=("a", "OUT/a/best.pt", "DATA", "noDATA", "in/OUT/a"), **made)
+        assert runs.run(item, "cifar10:/mnt/OUT/DATA", out, None) == ("done", "")
+        said = (out / "logs" / "a.log").read_text()
+        assert said.split() == [f"{out}/a/best.pt", "cifar10:/mnt/OUT/DATA", "noDATA", "in/OUT/a"]
+        assert item.told == "faal a OUT/a/best.pt cifar10:DIR noDATA in/OUT/a"
 
     def test_a_failure_is_recorded_and_passed_over(
         self, runs: ModuleType, out: Path, capsys: pytest.CaptureFixture[str]

@@ -1,5 +1,6 @@
 """`faal zoo`, `faal publish`, and `zoo:NAME` where a checkpoint is asked for."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import torch
 from faal.audit import AuditResult
 from faal.cli.app import main
 from faal.models import zoo
-from tests.zoos import data, trained
+from faal.study.zoo import publish
+from tests.zoos import CPU, data, trained
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,34 @@ def test_published_listed_audited_and_repaired(
     arguments = ("repair", "zoo:tiny", "debug", "--data", toy, "--out", "mended", "--device", "cpu", *short)
     assert faal(monkeypatch, *arguments) == 0
     assert "path: zoo:tiny" in (work / "mended" / "config.yaml").read_text()
+
+
+def test_it_says_who_takes_its_networks(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(shelf / "run", "tiny", data(), source="-", folder=shelf / "zoo", device=CPU)
+    monkeypatch.setattr(zoo, "FOLDER", shelf / "zoo")
+    assert faal(monkeypatch, "zoo") == 0
+    assert "`faal audit` and `faal repair` take `zoo:NAME`" in capsys.readouterr().out
+    for page in ("README.md", "zoo/README.md"):
+        assert "`faal audit` and `faal repair` take `zoo:NAME`" in (CHECKOUT / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("arguments", [("zoo",), ("zoo", "tiny")])
+def test_a_damaged_card(
+    arguments: tuple[str, ...],
+    shelf: Path,
+    work: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = publish(shelf / "run", "tiny", data(), source="-", folder=work, device=CPU).card
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"audit": {}}))
+    monkeypatch.setattr(zoo, "FOLDER", work)
+    assert faal(monkeypatch, *arguments) == 2
+    said = capsys.readouterr().err
+    assert "lacks audit.n, audit.split, audit.threat" in " ".join(said.split())
+    assert "Traceback" not in said
 
 
 def test_an_unknown_name(

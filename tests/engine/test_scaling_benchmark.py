@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from faal.config import Recipe
 from faal.models import Architecture, build_model
+from faal.study.cost import training_forwards
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -83,6 +85,26 @@ def test_a_measured_step_is_taken(paper: Any) -> None:
     way["attack steps"] = 7
     with pytest.raises(SystemExit, match="measured with other batches or attacks"):
         paper.on_paper("prn18", rate=1e14, step=step)
+
+
+def test_a_step_costs_what_it_is_priced_at(paper: Any) -> None:
+    recipe = Recipe(method="faal-at", steps=paper.ATTACK_STEPS, epochs=1, hold_out="none")
+    assert training_forwards(recipe, 1000, paper.CLASSES) == 1000 * paper.FORWARDS
+    assert f"costs {paper.BACKWARD} of the {paper.FORWARDS} forwards" in paper.ASSUMED["with overlap"]
+
+
+def test_a_step_of_a_cpu_is_refused_before_anything_is_measured(
+    paper: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import scaling  # beside `paper`
+
+    nets = {"prn18": {"ways": {"ours": {"median": 0.25}}, "batch": 128, "attack steps": 10}}
+    file = tmp_path / "step.json"
+    file.write_text(json.dumps({"environment": {"device": "cpu", "commit": "abc"}, "nets": nets}))
+    monkeypatch.setattr(scaling, "measured", lambda settings: pytest.fail("it was measured"))
+    monkeypatch.setattr(sys, "argv", ["scaling.py", "--step", str(file), "--out", str(tmp_path / "out.json")])
+    with pytest.raises(SystemExit, match="this one was measured on a CPU"):
+        scaling.main()
 
 
 def test_in_small(paper: Any, tmp_path: Path) -> None:

@@ -19,6 +19,16 @@ from faal.models.zoo import read_card, read_zoo, zoo_name, zoo_names
 SMALL = Architecture(model="small", num_classes=3, channels=1, width=4)
 CLASSES = ("cat", "dog", "elk")
 MOST_BYTES = 60_000_000
+ESTIMATE = {"value": 0.5, "low": 0.25, "high": 0.75}
+FIGURES = {"average": ESTIMATE, "worst": {**ESTIMATE, "class": "cat"}}
+AUDIT: dict[str, Any] = {
+    "n": 3,
+    "split": "test",
+    "threat": {"norm": "l2", "epsilon": 0.5},
+    "engine": "reference",
+    "level": 0.95,
+    "attacks": {"clean": FIGURES, "pgd20": FIGURES, "all": FIGURES},
+}
 
 
 def data() -> DataSet:
@@ -47,7 +57,7 @@ def change(shelf: Path, changed: dict[str, Any]) -> None:
         "seed": 1,
         "recipe": {"norm": "l2", "epsilon": 0.5, "method": "faal-at"},
         "threat": {"norm": "l2", "epsilon": 0.5},
-        "audit": {},
+        "audit": AUDIT,
         "sha256": checkpoint.digest(shelf / "pets.safetensors"),
         "licence": "-",
     }
@@ -106,7 +116,21 @@ def test_weights_that_are_not_the_cards(shelf: Path) -> None:
         ({"schema": "faal-zoo/9"}, "has the schema 'faal-zoo/9'"),
         ({"sha256": None, "recipe": None}, "lacks recipe, sha256"),
         ({"name": "dogs"}, "is another network's, or was changed"),
-        ({"architecture": "small"}, "was changed"),
+        ({"architecture": "small"}, "lacks architecture, or has something else"),
+        ({"architecture": {}}, r"lacks architecture\.model, or"),
+        ({"sha256": 7}, "lacks sha256, or"),
+        ({"data": {"name": "pets"}}, r"lacks data\.source, or"),
+        ({"threat": {"norm": "l2", "epsilon": "0.5"}}, r"lacks threat\.epsilon, or"),
+        ({"audit": {}}, r"lacks audit\.n, audit\.split, audit\.threat, or"),
+        ({"audit": AUDIT | {"attacks": []}}, r"lacks audit\.attacks, or"),
+        ({"audit": AUDIT | {"attacks": {"clean": FIGURES}}}, r"lacks audit\.attacks\.all, or"),
+        (
+            {"audit": AUDIT | {"attacks": AUDIT["attacks"] | {"pgd20": FIGURES | {"worst": ESTIMATE}}}},
+            r"lacks audit\.attacks\.pgd20\.worst\.class, or",
+        ),
+        ({"origin": {"path": "best.pt"}}, r"lacks origin\.sha256, or"),
+        ({"narrowing": {}}, r"lacks narrowing\.samples, narrowing\.changed, or"),
+        ({"commit": "abc"}, "lacks commit, or"),
         ({"architecture": asdict(SMALL) | {"model": "os:system"}}, "asks for code of another package"),
         ({"architecture": asdict(SMALL) | {"model": "timm:resnet18"}}, "asks for code of another package"),
     ],

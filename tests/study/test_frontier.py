@@ -185,6 +185,47 @@ def test_withheld_images_whatever_the_epoch_was_chosen_on(short: Recipe) -> None
         check_frontier(DATA, short.replace({"hold_out": "both", **settings}, source="test"))
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "on training images withheld for the choice of the epoch, not on the test set."),
+        ({"hold_out": "both", "select": "last"}, "not on the test set; the repair's epoch is its last."),
+        ({"hold_out": "both", "select_on": "test"}, "the repair's epoch was chosen on test images."),
+    ],
+)
+def test_the_record_says_how_the_epoch_was_chosen(
+    settings: dict[str, str], said: str, repaired: Path, short: Recipe
+) -> None:
+    judged(repaired, short.replace(settings, source="test"))
+    assert json.loads((repaired / "frontier.json").read_text())["blended"].endswith(said)
+
+
+@pytest.mark.parametrize("content", [None, "precision: [", "seed: 3", "7", "precision: half"])
+def test_a_folder_that_does_not_say_its_precision(content: str | None, repaired: Path, short: Recipe) -> None:
+    (repaired / "config.yaml").unlink()
+    if content is not None:
+        (repaired / "config.yaml").write_text(content)
+    with pytest.raises(InputError, match=r"config\.yaml does not say in which precision .* damaged") as caught:
+        judged(repaired, short)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ("architecture", "it lacks 'architecture'"),
+        ("weights", "does not hold the weights"),
+        ("epoch", "it lacks 'epoch'"),
+        ("held_out", "it lacks 'held_out'"),
+    ],
+)
+def test_a_damaged_repair(lost: str, said: str, repaired: Path, short: Recipe) -> None:
+    state = checkpoint.load(repaired / "best.pt")
+    checkpoint.save(repaired / "best.pt", {name: value for name, value in state.items() if name != lost})
+    with pytest.raises(InputError, match=said):
+        judged(repaired, short)
+
+
 def test_a_folder_of_another_network(repaired: Path, short: Recipe) -> None:
     other = build_model(replace(ARCHITECTURE, width=8), seed=1).state_dict()
     with pytest.raises(InputError, match=r"is not a repair of base\.pt: the two are different networks"):

@@ -70,6 +70,22 @@ def test_what_looks_cost() -> None:
     assert training_forwards(gated, 1000, 10) == 4 * (920 * 23 + 40 * 22) + 2 * 40 * 22
 
 
+@pytest.mark.parametrize(
+    ("name", "loss", "forwards"),
+    [
+        ("trades", "own", 27),
+        ("trades", "alternate", 26.5),
+        ("trades", "cw", 26),
+        ("pgd-at", "alternate", 23),
+        ("pgd-at", "kl", 24),
+    ],
+)
+def test_an_attack_on_the_kl_asks_for_the_clean_answer(name: str, loss: str, forwards: float) -> None:
+    """Every other batch where it alternates with the margin."""
+    recipe = Recipe(method=name, epochs=4, hold_out="none", attack_loss=loss)
+    assert training_forwards(recipe, 1000, 10) == 4 * 1000 * forwards
+
+
 def test_perturbed_weights_cost_from_where_they_begin() -> None:
     late = Recipe(method="at-awp", epochs=4, hold_out="none").replace({"awp_gamma": "0:0,1/2:0.005"}, source="test")
     assert training_forwards(late, 1000, 10) == 2000 * 23 + 2000 * 26

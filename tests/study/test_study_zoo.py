@@ -4,13 +4,14 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from faal import checkpoint
-from faal.data import DataSet
+from faal.data import DataSet, InMemory
 from faal.errors import InputError
 from faal.models import open_model, zoo
 from faal.study import zoo as publishing
@@ -116,6 +117,61 @@ class TestRefuses:
         with pytest.raises(InputError, match=r"is of another checkpoint than .*best\.pt; audit this one first"):
             put(run, tmp_path / "zoo")
         assert not (tmp_path / "zoo").exists()
+
+    @pytest.mark.parametrize(
+        ("changed", "said"),
+        [
+            ({"architecture": None}, "it lacks 'architecture'"),
+            ({"architecture": {"model": "small"}}, "num_classes"),
+            ({"architecture": {"model": "small", "num_classes": 4, "heads": 8}}, "it has heads 8"),
+            ({"recipe": None}, "it lacks 'recipe'"),
+            ({"recipe": {"method": "faal-at"}}, "it lacks 'epsilon'"),
+            ({"recipe": {"epsilon": 0.1, "norm": "linf"}}, "it lacks 'method'"),
+            ({"recipe": {"epsilon": 0.1, "norm": "l3", "method": "faal-at"}}, "no norm 'l3'"),
+            ({"classes": None}, "it lacks 'classes'"),
+            ({"classes": 4}, "not iterable"),
+            ({"classes": ["a", "b"]}, "it names 2 classes, its network tells 4 apart"),
+            ({"held_out": [1]}, "does not describe a network"),
+            ({"weights": None}, "does not hold the weights of the small"),
+            ({"weights": {}}, "does not hold the weights of the small"),
+        ],
+    )
+    def test_a_checkpoint_that_is_damaged_or_of_another_version(
+        self, changed: dict[str, Any], said: str, run: Path, tmp_path: Path
+    ) -> None:
+        state = checkpoint.load(run / "best.pt") | changed
+        checkpoint.save(run / "best.pt", {name: value for name, value in state.items() if value is not None})
+        told = json.loads((run / "audit.json").read_text())
+        told["model"]["sha256"] = checkpoint.digest(run / "best.pt")
+        (run / "audit.json").write_text(json.dumps(told))
+        with pytest.raises(InputError, match=said) as caught:
+            put(run, tmp_path / "zoo")
+        assert "\n" not in str(caught.value)
+        assert "best.pt" in str(caught.value)
+        assert not (tmp_path / "zoo").exists()
+
+    def test_other_data(self, run: Path, tmp_path: Path) -> None:
+        """By its name, its training part, or its test images alone."""
+        assert DATA.test is not None
+        assert DATA.train is not None
+        with pytest.raises(InputError, match="the audit is of toy, not of pets"):
+            put(run, tmp_path / "zoo", data=replace(DATA, name="pets"))
+        fewer = replace(DATA, train=DATA.train.take(torch.arange(47)))
+        with pytest.raises(InputError, match="the training images of toy are not those that the network was trained"):
+            put(run, tmp_path / "zoo", data=fewer)
+        pixels = DATA.test.images.fetch(torch.arange(40))
+        pixels[-1, 0, 0, 0] = 1 - pixels[-1, 0, 0, 0]
+        other = replace(DATA, test=replace(DATA.test, images=InMemory(pixels)))
+        with pytest.raises(InputError, match="the test images of toy are not those of the audit, although their"):
+            put(run, tmp_path / "zoo", data=other)
+        assert not (tmp_path / "zoo").exists()
+
+    def test_what_was_not_recorded_is_not_compared(self, run: Path, tmp_path: Path) -> None:
+        told = json.loads((run / "audit.json").read_text())
+        told["data"] |= {"name": None, "fingerprint": None}
+        (run / "audit.json").write_text(json.dumps(told))
+        put(run, tmp_path / "zoo", data=replace(DATA, name="pets", train=None))
+        assert zoo.read_card("tiny", tmp_path / "zoo")["data"]["name"] == "pets"
 
     def test_other_test_images(self, run: Path, tmp_path: Path) -> None:
         assert DATA.test is not None

@@ -14,7 +14,7 @@ def zoo(name: Annotated[str | None, Parameter(help="Show the card of this networ
     """List the networks that come with the program, or show one's card: how it was made, and what it withstands.
 
     Figures are those of the card's audit, average (worst class) in per cent; `all` is correct under every attack there.
-    `zoo:NAME` stands wherever a checkpoint does.
+    `faal audit` and `faal repair` take `zoo:NAME` for a checkpoint.
 
         faal zoo
         faal zoo prn18-pgd-at
@@ -41,7 +41,7 @@ def zoo(name: Annotated[str | None, Parameter(help="Show the card of this networ
             each, *made, _brief(audit["attacks"]["clean"]), attacks or "nothing", _brief(audit["attacks"]["all"])
         )
     console.print(table)
-    console.print("\n`faal zoo NAME` shows a card; `zoo:NAME` stands wherever a checkpoint does.")
+    console.print("\n`faal zoo NAME` shows a card; `faal audit` and `faal repair` take `zoo:NAME`.")
 
 
 def publish(

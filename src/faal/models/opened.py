@@ -1,6 +1,7 @@
 """From a path on the command line to a network: our own checkpoints, run folders, the zoo, other people's weights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -98,7 +99,7 @@ def open_model(
         raise InputError(f"{said} describes foreign weights; say which network they are for with --model")
     else:
         state, sha256 = _own(path) if published is None else read_zoo(published)
-        architecture, threat = _described(state, path)
+        architecture, threat = described(state, path)
         trained = dict(state["recipe"])
         if architecture.num_classes != data.num_classes:
             raise InputError(
@@ -107,14 +108,7 @@ def open_model(
             )
         if architecture.channels != channels:
             raise InputError(f"{path} takes images of {architecture.channels} channels, {data.name} has {channels}")
-        net = build_model(architecture)
-        try:
-            net.load_state_dict(state["weights"])
-        except (KeyError, TypeError, AttributeError, RuntimeError):
-            raise InputError(
-                f"{path} does not hold the weights of the {architecture.model} that it describes: it was changed or "
-                "damaged, so take another checkpoint, or train again"
-            ) from None
+        net = restored(state, architecture, path)
         notes = _compared(state.get("classes"), data, path)
     record = {"path": path.name, "sha256": sha256, "architecture": architecture.model}
     return Opened(net=net.eval(), architecture=architecture, record=record, threat=threat, trained=trained, notes=notes)
@@ -142,22 +136,58 @@ def _in_folder(folder: Path) -> Path:
     return folder / WEIGHTS
 
 
-def _described(state: Mapping[str, Any], path: Path) -> tuple[Architecture, Threat]:
-    """The architecture in a checkpoint of ours, and the threat that it was trained against."""
-    kinds = get_type_hints(Architecture)
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """The context in which entries of a checkpoint of ours are read.
+
+    Raises:
+        InputError: one was missing or of another kind, as in a checkpoint of another version or a damaged one.
+    """
     try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise InputError(
+            f"{path} does not describe a network that this version can build ({reason}); take the version that wrote "
+            "it, or another checkpoint"
+        ) from None
+
+
+def described(state: Mapping[str, Any], path: Path) -> tuple[Architecture, Threat]:
+    """The architecture in a checkpoint of ours, and the threat that it was trained against.
+
+    Args:
+        state: what the checkpoint holds.
+        path: what to call it.
+
+    Raises:
+        InputError: it does not say, or says what this version cannot build.
+    """
+    kinds = get_type_hints(Architecture)
+    with understood(path):
         told = dict(state["architecture"])
         odd = [name for name, value in told.items() if name not in kinds or not isinstance(value, kinds[name])]
         if odd:
             raise ValueError(f"it has {odd[0]} {told[odd[0]]!r}")
         recipe = state["recipe"]
         return Architecture(**told), Threat(recipe.get("norm", "linf"), float(recipe["epsilon"]))
-    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+
+
+def restored(state: Mapping[str, Any], architecture: Architecture, path: Path) -> nn.Module:
+    """The network of a checkpoint of ours with its weights.
+
+    Raises:
+        InputError: the weights are missing, or another network's.
+    """
+    net = build_model(architecture)
+    try:
+        net.load_state_dict(state["weights"])
+    except (KeyError, TypeError, AttributeError, RuntimeError):
         raise InputError(
-            f"{path} does not describe a network that this version can build ({reason}); take the version that wrote "
-            "it, or another checkpoint"
+            f"{path} does not hold the weights of the {architecture.model} that it describes: it was changed or "
+            "damaged, so take another checkpoint, or train again"
         ) from None
+    return net
 
 
 def _compared(classes: object, data: DataSet, path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The zoo: networks that come with the program, `zoo:NAME` wherever a checkpoint is asked for.
+"""The zoo: networks that come with the program; `zoo:NAME` is a checkpoint to `faal audit` and `faal repair`.
 
 Each is two files: the weights, `NAME.safetensors`, and a card, `NAME.json`, that says what they are:
 
@@ -20,7 +20,7 @@ The weights are read back as float32. Nothing in either file can run code.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,39 @@ FOLDER = Path(__file__).parents[1] / "zoo"
 PREFIX = "zoo:"
 SCHEMA = "faal-zoo/1"
 
-ASKED = ("name", "architecture", "classes", "data", "method", "seed", "recipe", "threat", "audit", "sha256", "licence")
-"""What every card has."""
+EVERY = "*"
+NUMBER = int | float
+ESTIMATE = {"value": NUMBER, "low": NUMBER, "high": NUMBER}
+FIGURES = {"average": ESTIMATE, "worst": ESTIMATE | {"class": str}}
+THREAT = {"norm": str, "epsilon": NUMBER}
+ASKED: dict[str, Any] = {
+    "name": str,
+    "architecture": {"model": str},
+    "classes": list,
+    "data": {"name": str, "source": str},
+    "method": str,
+    "seed": int | None,
+    "recipe": {},
+    "threat": THREAT,
+    "audit": {
+        "n": int,
+        "split": str | None,
+        "threat": THREAT,
+        "engine": str,
+        "level": NUMBER,
+        "attacks": {"clean": FIGURES, "all": FIGURES, EVERY: FIGURES},
+    },
+    "sha256": str,
+    "licence": str,
+}
+"""What every card has: the type of an entry, or what is in it; `EVERY` is about all that is there."""
+
+OPTIONAL: dict[str, Any] = {
+    "origin": {"path": str, "sha256": str},
+    "narrowing": {"samples": int, "changed": int},
+    "commit": {},
+}
+"""Likewise, where it has them."""
 
 
 def zoo_name(path: Path | str) -> str | None:
@@ -82,9 +113,14 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
     schema = card.get("schema") if isinstance(card, dict) else None
     if schema != SCHEMA:
         raise InputError(f"the card {path} has the schema {schema!r}, not {SCHEMA!r}; install the program again")
-    lacking = [key for key in ASKED if key not in card]
-    if lacking or card["name"] != name or not isinstance(card["architecture"], Mapping):
-        wrong = f"lacks {', '.join(lacking)}" if lacking else "is another network's, or was changed"
+    given = {entry: asked for entry, asked in OPTIONAL.items() if card.get(entry) is not None}
+    faults = list(_faults(card, ASKED | given))
+    if faults or card["name"] != name:
+        wrong = (
+            f"lacks {', '.join(faults[:3])}, or has something else in the place"
+            if faults
+            else "is another network's, or was changed"
+        )
         raise InputError(f"the card {path} {wrong}; install the program again")
     if ":" in str(card["architecture"].get("model")):
         raise InputError(
@@ -93,6 +129,24 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
         )
     found: dict[str, Any] = card
     return found
+
+
+def _faults(found: object, asked: Any, where: str = "") -> Iterator[str]:
+    """The entries that are missing, or other than they have to be."""
+    if not isinstance(asked, Mapping):
+        if not isinstance(found, asked):
+            yield where
+        return
+    if not isinstance(found, Mapping):
+        yield where
+        return
+    every = dict.fromkeys(found, asked[EVERY]) if EVERY in asked else {}
+    for name, kind in {**every, **asked}.items():
+        place = f"{where}.{name}" if where else str(name)
+        if name in found:
+            yield from _faults(found[name], kind, place)
+        elif name != EVERY:
+            yield place
 
 
 def read_zoo(name: str, folder: Path | None = None) -> tuple[dict[str, Any], str]:

@@ -54,10 +54,12 @@ def training_forwards(recipe: Recipe, images: int, num_classes: int) -> float:
     """
     row = method(recipe.method)
     views = sum((row.objective.clean, row.objective.friendly, row.objective.adversarial))
-    step = VIEW * views + recipe.extra_clean_forward
+    step: float = VIEW * views + recipe.extra_clean_forward
     if row.adversary is not None:
-        loss = row.adversary.loss if recipe.attack_loss == "own" else recipe.attack_loss
-        step += STEP * recipe.steps + (loss == "kl") + row.adversary.friendly
+        own = row.adversary.loss
+        losses = {"own": (own,), "alternate": (own, "cw")}.get(recipe.attack_loss, (recipe.attack_loss,))
+        # The KL to the clean answer needs that answer.
+        step += STEP * recipe.steps + losses.count("kl") / len(losses) + row.adversary.friendly
 
     chosen = recipe.select != "last"
     select = recipe.hold_out == "both" or (recipe.hold_out == "select" and chosen and recipe.select_on != "test")

@@ -4,8 +4,11 @@ A repair trades average for worst class; a blend is a point in between, at no fu
 interpolated linearly, and so are BatchNorm's running statistics: a blend's activations have others, somewhere near
 these, and finding them would take a pass over the training images. Counters are the repair's.
 
-The test set is not looked at. What is judged is what the repair's epoch was chosen on, under the same attack, with the
-same random starts: the figures of the repair itself are those in its log.
+The test set is not looked at. Blends are judged on the training images that were withheld for the choice of the
+repair's epoch, under that choice's attack, with the same random starts: the figures of the repair itself are those in
+its log. A repair whose last epoch counts (`select: last`), or whose epoch is chosen on test images (`select_on: test`),
+withholds images only where `hold_out` is `both`; blends are judged on those then, and `frontier.json` says how the
+epoch was chosen. Where nothing is withheld, there are no blends.
 """
 
 import json
@@ -34,7 +37,7 @@ from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
 from faal.errors import InputError
 from faal.methods import steers
-from faal.models import Architecture, build_model
+from faal.models.opened import described, restored, understood
 from faal.report.bars import save_figure
 from faal.report.scatter import frontier as scatter
 from faal.report.scatter import on_frontier
@@ -50,10 +53,7 @@ LEVEL = 0.95
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Of the repair in the blend."""
 
-BLENDED = (
-    "Parameters and BatchNorm's running statistics are interpolated linearly; counters are the repair's. Judged on "
-    "training images withheld for the choice of the epoch, not on the test set."
-)
+BLENDED = "Parameters and BatchNorm's running statistics are interpolated linearly; counters are the repair's."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class Frontier:
         """The content of `frontier.json`."""
         found = zip(self.blends, self.best, strict=True)
         blends = [{"share": b.share, "file": b.file, "on_frontier": on, **b.figures.to_json()} for b, on in found]
-        return {**self.made, "blended": BLENDED, "blends": blends}
+        return {**self.made, "blends": blends}
 
 
 def check_frontier(data: DataSet, recipe: Recipe) -> None:
@@ -121,32 +121,35 @@ def frontier(
         device: where to judge.
 
     Raises:
-        InputError: nothing is withheld to judge on, or the folder holds no finished repair of that network.
+        InputError: nothing is withheld to judge on, or the folder holds no finished repair of that network, or files of
+            one that are damaged.
     """
     best = out / "best.pt"
     state = checkpoint.load(best)
+    architecture, _ = described(state, best)
+    net = restored(state, architecture, best).to(device)
     repaired: dict[str, Tensor] = state["weights"]
+    with understood(best):
+        epoch, trained_on = state["epoch"], state["held_out"]["data"]
     if {name: t.shape for name, t in base.items()} != {name: t.shape for name, t in repaired.items()}:
         raise InputError(f"{best} is not a repair of {origin.get('path')}: the two are different networks")
     split = _held_out(data, recipe, device)
-    architecture = Architecture(**state["architecture"])
-    net = build_model(architecture).to(device)
     # As the repair was trained and its epoch chosen.
-    precision = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))["precision"]
-    numerics = Numerics.choose(precision, device, net, split.images.fetch(torch.arange(2)).to(device))
+    numerics = Numerics.choose(_precision(out), device, net, split.images.fetch(torch.arange(2)).to(device))
     made = {
         "schema": SCHEMA,
         "base": dict(origin),
-        "repair": {"path": best.name, "sha256": checkpoint.digest(best), "epoch": state["epoch"]},
-        "data": {"name": data.name, "part": "select", "n": split.n, "fingerprint": state["held_out"]["data"]},
+        "repair": {"path": best.name, "sha256": checkpoint.digest(best), "epoch": epoch},
+        "data": {"name": data.name, "part": "select", "n": split.n, "fingerprint": trained_on},
         "attack": recipe.select_attack,
         "threat": {"norm": recipe.norm, "epsilon": recipe.epsilon},
         "seed": seed,
         "precision": numerics.name,
         "level": LEVEL,
         "interval_method": METHOD,
+        "blended": f"{BLENDED} {_judged_on(recipe)}",
     }
-    # The main process's answer: the folder may reach the others later.
+    # One answer for all: they judge a blend together, or none does.
     kept: dict[float, Blend] = processes.gather_objects(_kept(out, made))[0]
     blends: list[Blend] = []
     with progress_bar() as bar:
@@ -158,8 +161,8 @@ def frontier(
                 weights = blended(base, repaired, share)
                 file = best.name if share == 1 else None if share == 0 else f"blend-{round(100 * share)}.pt"
                 if file not in (None, best.name) and processes.is_main():
-                    described = {**state, "weights": weights, "origin": {**origin, "share": 1 - share}}
-                    checkpoint.save(out / str(file), described)
+                    blend = {**state, "weights": weights, "origin": {**origin, "share": 1 - share}}
+                    checkpoint.save(out / str(file), blend)
                 net.load_state_dict(weights)
                 judged = _judged(numerics.place(net), split, data, recipe, seed=seed, numerics=numerics)
                 blends.append(Blend(share=share, file=file, figures=judged))
@@ -206,6 +209,29 @@ def _held_out(data: DataSet, recipe: Recipe, device: torch.device) -> Split:
             "set hold_out to both, take data with 200 images of a class or more, or leave --frontier out"
         )
     return parts.whole.take(parts.select_index).to(device)
+
+
+def _judged_on(recipe: Recipe) -> str:
+    """For the record: which images these are to the repair."""
+    if recipe.select == "last":
+        return "Judged on withheld training images, not on the test set; the repair's epoch is its last."
+    if recipe.select_on == "test":
+        return "Judged on withheld training images; the repair's epoch was chosen on test images."
+    return "Judged on training images withheld for the choice of the epoch, not on the test set."
+
+
+def _precision(out: Path) -> str:
+    """What a run was trained in, as its folder says."""
+    try:
+        precision = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))["precision"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        precision = None
+    if precision not in ("float32", "bf16"):
+        raise InputError(
+            f"{out / CONFIG} does not say in which precision the repair was trained: it is missing or damaged; "
+            "repair into another folder with --out"
+        )
+    return str(precision)
 
 
 def _judged(net: nn.Module, split: Split, data: DataSet, recipe: Recipe, *, seed: int, numerics: Numerics) -> Figures:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,16 @@ from torch import Tensor
 
 from faal import checkpoint
 from faal.audit import AuditResult
-from faal.audit.blocks import Source
 from faal.audit.conditions import exact_float32
-from faal.data import DataSet
+from faal.audit.findings import fingerprint as audited_fingerprint
+from faal.audit.judge import judge_clean
+from faal.config import Threat
+from faal.data import DataSet, Split, fingerprint
 from faal.engine.environment import environment
 from faal.errors import InputError, unknown
 from faal.inner.modes import attacked
-from faal.models import Architecture, build_model, zoo
+from faal.models import Architecture, zoo
+from faal.models.opened import described, restored, understood
 
 NARROW = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 """The types that matrices and filters are kept in. A vector saves nothing, and a variance may not fit float16."""
@@ -76,7 +79,10 @@ def publish(
     Args:
         run: the run's folder (its best.pt), or a checkpoint of ours.
         name: what the network is called in the zoo.
-        data: the data that it was audited on: the narrowed weights answer the audit's clean images once more.
+        data: the data that it was audited on: the narrowed weights answer the audit's clean images once more. Compared
+            are its name, the labels and the SHA-256 of all audited images with those of the audit, and the fingerprint
+            of its training part with the checkpoint's. What either side lacks is not compared: a name or a fingerprint
+            that was not recorded, a training part.
         audit: the folder of its audit; the run's own if None.
         precision: `float16` or `bfloat16`.
         source: where the data comes from and under which licence; known for digits, CIFAR-10 and CIFAR-100.
@@ -85,8 +91,9 @@ def publish(
         device: where the network answers.
 
     Raises:
-        InputError: there is no audit, or it is of another checkpoint or other data; the weights do not fit the type, or
-            change too many answers in it; the zoo has another network of this name, or would become too large.
+        InputError: the checkpoint is damaged or of another version; there is no audit, or it is of another checkpoint
+            or other data; the weights do not fit the type, or change too many answers in it; the zoo has another
+            network of this name, or would become too large.
     """
     if not NAME.fullmatch(name):
         raise InputError(
@@ -98,7 +105,10 @@ def publish(
         raise InputError(f"say where {data.name} comes from and under which licence, with --source")
     file = run / "best.pt" if run.is_dir() else run
     state, sha256 = checkpoint.load(file), checkpoint.digest(file)
-    architecture = Architecture(**state["architecture"])
+    architecture, threat = described(state, file)
+    with understood(file):
+        trained = _trained(state, architecture, threat, file.parent)
+        trained_on = state.get("held_out", {}).get("data")
     if ":" in architecture.model:
         raise InputError(f"{file} needs code of another package ({architecture.model}); the zoo holds none such")
     result = AuditResult.read(audit or file.parent)
@@ -108,13 +118,14 @@ def publish(
         )
     home = folder or zoo.FOLDER
     _check_place(name, home, sha256)
-    narrow = narrowed(state["weights"], NARROW[precision])
+    split = _audited(data, trained_on, result)
+    net = restored(state, architecture, file)
+    narrow = narrowed(net.state_dict(), NARROW[precision])
     content = save(narrow, metadata={"format": "pt"})
     if (total := len(content) + _size_of_others(name, home)) > MOST_BYTES:
         raise InputError(f"with {name} the zoo would have {total:,} bytes of weights, and {MOST_BYTES:,} are the most")
-    net = build_model(architecture)
     net.load_state_dict(zoo.widened(narrow))
-    answers = _answers(net, _audited(data, result), result, device)
+    answers = _answers(net, split, data.name, result, device)
     changed, samples = int((answers != result.verdicts.predicted["clean"]).sum()), len(answers)
     if changed > MOST_CHANGED * samples:
         raise InputError(
@@ -126,10 +137,10 @@ def publish(
     card = {
         "schema": zoo.SCHEMA,
         "name": name,
-        **_trained(state, file.parent),
+        **trained,
         "data": {
             "name": data.name,
-            "fingerprint": state.get("held_out", {}).get("data"),
+            "fingerprint": trained_on,
             "source": source or SOURCES[data.name],
         },
         "audit": figures(result),
@@ -148,18 +159,20 @@ def publish(
     return Published(card=place, weights=weights, size=len(content), samples=samples, changed=changed)
 
 
-def _trained(state: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    """What a card tells of the training."""
-    recipe = state["recipe"]
+def _trained(state: Mapping[str, Any], architecture: Architecture, threat: Threat, run: Path) -> dict[str, Any]:
+    """What a card tells of the training; what is missing or does not fit raises, for `understood`."""
+    recipe, classes = state["recipe"], list(state["classes"])
+    if len(classes) != architecture.num_classes:
+        raise ValueError(f"it names {len(classes)} classes, its network tells {architecture.num_classes} apart")
     return {
         "architecture": state["architecture"],
-        "classes": state["classes"],
+        "classes": classes,
         "method": recipe["method"],
         "seed": state.get("seed"),
         "epoch": state.get("epoch"),
         "recipe": recipe,
         "origin": state.get("origin") or _told(run / "config.yaml").get("origin"),
-        "threat": {"norm": recipe["norm"], "epsilon": recipe["epsilon"]},
+        "threat": asdict(threat),
     }
 
 
@@ -201,28 +214,40 @@ def figures(result: AuditResult) -> dict[str, Any]:
     }
 
 
-def _audited(data: DataSet, result: AuditResult) -> Source:
-    """The images that were audited."""
-    index = torch.from_numpy(result.verdicts.index)
+def _audited(data: DataSet, trained_on: str | None, result: AuditResult) -> Split:
+    """The samples that were audited, as far as names, labels and the training part tell. Raises InputError."""
+    name, index = result.data.get("name"), torch.from_numpy(result.verdicts.index)
+    if name not in (None, data.name):
+        raise InputError(f"the audit is of {name}, not of {data.name}; name its data")
+    if data.train is not None and trained_on not in (None, fingerprint(data.train)):
+        raise InputError(
+            f"the training images of {data.name} are not those that the network was trained on; name its data"
+        )
     if data.test is None or data.test.n <= int(index.max()):
         raise InputError(f"{data.name} does not have the {result.data['n']} test images of the audit; name its data")
-    if not np.array_equal(data.test.labels[index].numpy(), result.verdicts.label):
+    split = data.test.take(index)
+    if not np.array_equal(split.labels.numpy(), result.verdicts.label):
         raise InputError(
             f"the test images of {data.name} are not those of the audit: their labels differ; name its data"
         )
-    return data.test.images.take(index)
+    return split
 
 
-@torch.no_grad()
-def _answers(net: torch.nn.Module, images: Source, result: AuditResult, device: torch.device) -> NDArray[np.int64]:
-    """(N,) what a network answers, under the conditions of an audit."""
+def _answers(
+    net: torch.nn.Module, split: Split, name: str, result: AuditResult, device: torch.device
+) -> NDArray[np.int16]:
+    """(N,) what a network answers, under the conditions of an audit. Raises InputError if it saw other images."""
     net = net.to(device)
     with attacked(net), exact_float32(device):
-        parts = [
-            net(images.fetch(places).to(device)).argmax(dim=1).cpu()
-            for places in torch.arange(len(result.verdicts.label)).split(result.block_size)
-        ]
-    return torch.cat(parts).numpy()
+        clean = {
+            block: judge_clean(net, split.images.fetch(places).to(device), places, None)
+            for block, places in enumerate(torch.arange(split.n).split(result.block_size))
+        }
+    if result.data.get("fingerprint") not in (None, audited_fingerprint(split.labels, clean)):
+        raise InputError(
+            f"the test images of {name} are not those of the audit, although their labels are; name its data"
+        )
+    return np.concatenate([verdict.predicted for verdict in clean.values()])
 
 
 def _check_place(name: str, home: Path, sha256: str) -> None:

@@ -268,6 +268,7 @@ def test_a_base_that_is_none(tmp_path: Path) -> None:
         ("x.pt", "NAME=FILE"),
         (f"pgd={tmp_path}/x.pt", "did you mean 'pgd-at'"),
         (f"pgd-at={tmp_path}/y.pt", "there is no file"),
+        ("pgd-at=zoo:prn18-pgd-at", "only `faal audit` and `faal repair` take zoo:NAME; give a file"),
         (f"pgd-at={tmp_path}/x.pt", "web page"),
     ):
         with pytest.raises(InputError, match=told):

@@ -11,6 +11,7 @@ import torch
 from faal import checkpoint
 from faal.data import DataSet, fingerprint
 from faal.errors import InputError, unknown
+from faal.models.zoo import zoo_name
 from faal.study.reproduce.costs import write_costs
 from faal.study.reproduce.crew import default_workers, work_together
 from faal.study.reproduce.plan import Given, Run, plan
@@ -128,6 +129,8 @@ def given_bases(texts: Sequence[str], table: Table) -> dict[str, Given]:
         if name not in known:
             raise unknown(f"base of {table.name}", name, known, see=f"`faal reproduce {table.name}`")
         whole = Path(rest).exists()  # a name with a colon in it
+        if zoo_name(rest) is not None and not whole:
+            raise InputError(f"--base {text}: only `faal audit` and `faal repair` take zoo:NAME; give a file")
         file, _, normalize = (rest, "", "") if whole else rest.partition(":")
         if not Path(file).is_file():
             raise InputError(f"--base {text}: there is no file {file}; give the checkpoint's path")

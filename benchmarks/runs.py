@@ -92,7 +92,13 @@ def run(item: Item, data: str, out: Path, seconds: float | None) -> tuple[str, s
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         open(log, "a", encoding="utf-8") as said,
-        subprocess.Popen([*FAAL, *words], stdout=said, stderr=subprocess.STDOUT) as process,
+        # A shell lets what it starts in the background ignore interruptions, and that is handed down.
+        subprocess.Popen(
+            [*FAAL, *words],
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process,
     ):
         try:
             process.wait(seconds)

@@ -50,12 +50,14 @@ def linear(num_classes: int = 10) -> nn.Module:
 
 
 def _seeded(*modules: nn.Module) -> nn.Module:
+    """Weights of a seed; PyTorch would draw them, biases too, from whatever the tests before left of its generator."""
     net = nn.Sequential(*modules)
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in net.parameters():
-            if parameter.ndim == 2:
-                parameter.copy_(0.2 * torch.randn(parameter.shape, generator=draw))
+        for layer in net:
+            if isinstance(layer, nn.Linear):
+                layer.weight.copy_(0.2 * torch.randn(layer.weight.shape, generator=draw))
+                layer.bias.zero_()
     return net
 
 

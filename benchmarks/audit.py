@@ -131,12 +131,18 @@ def measured_speed(subject: Subject, done: list[dict[str, float]], told: Callabl
         told()
 
 
-def speed_record(times: list[dict[str, float]]) -> dict[str, Any]:
+def speed_record(times: list[dict[str, float]], samples: int) -> dict[str, Any]:
     if not times:
         return {}
     ratios = [pair["plain"] / pair["fast"] for pair in times]
     total = {name: sum(pair[name] for pair in times) for name in ("plain", "fast")}
-    return {"blocks": times, "ratio": total["plain"] / total["fast"], "least": min(ratios), "most": max(ratios)}
+    return {
+        "samples": samples,
+        "blocks": times,
+        "ratio": total["plain"] / total["fast"],
+        "least": min(ratios),
+        "most": max(ratios),
+    }
 
 
 # --- parity ----------------------------------------------------------------------------------------------------------
@@ -188,7 +194,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     data = load_data(arguments.data)
     result: dict[str, Any] = {
-        "command": "python benchmarks/audit.py --data cifar10:DIR --speed RUN --parity RUN RUN --work DIR",
+        "command": "python benchmarks/audit.py --data cifar10:DIR --speed RUN --parity RUN RUN --work DIR "
+        f"--speed-samples {arguments.speed_samples} --speed-block {arguments.speed_block} "
+        f"--samples {arguments.samples} --block {arguments.block}",
         "environment": {k: v for k, v in environment(CPU).items() if k != "command"},
     }
 
@@ -204,7 +212,8 @@ def main() -> None:
 
         def timed() -> None:
             write_whole(kept, json.dumps(times).encode())
-            tell(speed=speed_record(times))
+            done = min(len(times) * arguments.speed_block, len(labels))
+            tell(speed=speed_record(times, done))
 
         measured_speed(subject_of(arguments.speed, data, images, labels, arguments.speed_block), times, timed)
 

@@ -91,5 +91,5 @@ def test_speed_is_told_block_by_block_and_goes_on(subject: Subject, monkeypatch:
     AUDIT.measured_speed(subject, times, lambda: told.append(len(times)))
     assert told == [1, 2, 3]  # what was found before is told as well
     assert times[1:] == [{"fast": 3.0, "plain": 1.0}, {"plain": 3.0, "fast": 6.0}]
-    record = AUDIT.speed_record([{"plain": 3.0, "fast": 1.0}, {"plain": 6.0, "fast": 3.0}])
+    record = AUDIT.speed_record([{"plain": 3.0, "fast": 1.0}, {"plain": 6.0, "fast": 3.0}], 400)
     assert (record["ratio"], record["least"], record["most"]) == (9 / 4, 2.0, 3.0)

@@ -169,8 +169,8 @@ def audit(result: dict[str, Any]) -> list[str]:
         "## The fast engine of an audit",
         "",
         "AutoAttack on test images of CIFAR-10. *Speed*: pyautoattack called as its documentation has it, against the "
-        f"audit with `--engine fast`, {speed['samples']} images and one seed, {len(speed['blocks'])} blocks in turns in "
-        "one process, processor seconds, a PreActResNet-18 of width 16. *Parity*: verdicts sample by sample on two "
+        f"audit with `--engine fast`, {speed['samples']} images and one seed, {len(speed['blocks'])} blocks in turns "
+        "in one process, processor seconds, a PreActResNet-18 of width 16. *Parity*: verdicts sample by sample on two "
         "narrow networks (a small net of width 16 and a PreActResNet-18 of width 8).",
         "",
         made(result, "one thread"),

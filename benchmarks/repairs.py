@@ -78,8 +78,8 @@ def section(result: dict[str, Any], made: str) -> list[str]:
         "",
         "One PGD-AT base (PreActResNet-18 of width 16, six epochs), repaired on all its training images for two epochs "
         f"against PGD-7, in bf16; {result['judged']:,} test images drawn once, about 400 of a class. Average (worst "
-        "class) in per cent, means over the seeds; nothing was chosen by these figures. The last arm's two changes are a "
-        "lead from a sketch, not settled.",
+        "class) in per cent, means over the seeds; nothing was chosen by these figures. The last arm's two changes are "
+        "a lead from a sketch, not settled.",
         "",
         made,
         "",

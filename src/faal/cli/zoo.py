@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from faal.cli.options import Data, Device
 
@@ -30,7 +30,7 @@ def zoo(name: Annotated[str | None, Parameter(help="Show the card of this networ
     if not names:
         console.print("The zoo is empty.")
         return
-    table = Table("network", "data", "model", "method", "MB", "n", "clean", "under", "all", box=None, pad_edge=False)
+    table = Table(Column("network", no_wrap=True, overflow="fold"), "data", "model", "method", "MB", "n", "clean", "under", "all", box=None, pad_edge=False)
     for each in names:
         card, file = read_card(each), weights_file(each)
         audit = card["audit"]

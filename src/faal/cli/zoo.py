@@ -30,7 +30,19 @@ def zoo(name: Annotated[str | None, Parameter(help="Show the card of this networ
     if not names:
         console.print("The zoo is empty.")
         return
-    table = Table(Column("network", no_wrap=True, overflow="fold"), "data", "model", "method", "MB", "n", "clean", "under", "all", box=None, pad_edge=False)
+    table = Table(
+        Column("network", no_wrap=True, overflow="fold"),
+        "data",
+        "model",
+        "method",
+        "MB",
+        "n",
+        "clean",
+        "under",
+        "all",
+        box=None,
+        pad_edge=False,
+    )
     for each in names:
         card, file = read_card(each), weights_file(each)
         audit = card["audit"]

@@ -24,7 +24,7 @@ from faal.inner.norms import Budget
 from faal.inner.pgd import pgd
 from faal.intermediate.class_rule import ClassRule, TermWeights
 from faal.intermediate.class_stats import batch_stats
-from faal.methods import Method
+from faal.methods import Adversary, Method
 from faal.outer import awp
 
 
@@ -119,11 +119,7 @@ def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples
     adversary, recipe = learner.method.adversary, learner.recipe
     if adversary is None:
         return Examples(batch.images, batch.images, batch.images)
-    find = crossing if adversary.friendly else pgd
-    alternate = "cw" if moment.step % 2 else "own"
-    wanted = alternate if recipe.attack_loss == "alternate" else recipe.attack_loss
-    loss = adversary.loss if wanted == "own" else wanted
-    start = adversary.start if recipe.attack_start == "own" else recipe.attack_start
+    find, (loss, start) = crossing if adversary.friendly else pgd, attack_of(adversary, recipe, moment.step)
     budget = learner.rule.budget()
     draw = seeds.normal if start == "gaussian" else seeds.uniform
     numbers = batch.images[0].numel()
@@ -154,6 +150,15 @@ def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples
         search, batch.images, batch.labels, noise.view_as(batch.images), epsilon, step_size, loss
     )
     return Examples(batch.images, before[0] if before else batch.images, adversarial)
+
+
+def attack_of(adversary: Adversary, recipe: Recipe, step: int) -> tuple[str, str]:
+    """What the attack of a step of the run maximises, and where it starts: the method's own, unless the recipe says."""
+    loss = recipe.attack_loss
+    if loss == "alternate":
+        loss = "cw" if step % 2 else "own"
+    start = recipe.attack_start
+    return adversary.loss if loss == "own" else loss, adversary.start if start == "own" else start
 
 
 def _scaled(value: float, factors: Tensor | None, groups: Tensor) -> Budget:

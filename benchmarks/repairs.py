@@ -24,8 +24,9 @@ ARMS = {
     "control": "control: plain AT",
     "faal": "FAAL_AT",
     "plus": "FAAL_AT, every other batch attacked on the margin, weights averaged in the second epoch",
-    "plain": "plain AT with these two",
 }
+RECIPES = ("`cifar10-prn18-pgd-at-repair`", "`cifar10-prn18-faal-at-repair`")
+PLUS = "--attack-loss alternate --average step --average-from 0.5 --average-decay 0.995"
 SETTINGS = ("method", "steps", "epochs", "tau", "attack_loss", "average", "average_from", "average_decay")
 """What tells the arms apart, for the record."""
 
@@ -81,6 +82,9 @@ def section(result: dict[str, Any], made: str) -> list[str]:
         "class) in per cent, means over the seeds; nothing was chosen by these figures. The last arm's two changes are "
         "a lead from a sketch, not settled.",
         "",
+        f"Runs: `faal repair BASE RECIPE --data cifar10:DIR --steps 7 --seed N` with {' and '.join(RECIPES)}, the last "
+        f"arm with `{PLUS}` too; `faal audit RUN --data cifar10:DIR --attacks clean,pgd20,cw20 --limit 4000`.",
+        "",
         made,
         "",
         "| arm | seeds | clean | PGD-20 | CW-20 | both |",
@@ -93,11 +97,10 @@ def section(result: dict[str, Any], made: str) -> list[str]:
             for attack in attacks
         ]
         lines.append(f"| {ARMS[arm]} | {len(found['seeds'])} | {' | '.join(cells)} |")
-    lines += ["", "Differences from the control under both attacks, in points, paired by seed, 95 % (Student's t):", ""]
-    for arm in ("faal", "plus"):
-        told = differences(arms, arm)
-        if told:
-            lines.append(f"- {ARMS[arm]}: {told}")
+    told = [f"- {ARMS[arm]}: {found}." for arm in ("faal", "plus") if (found := differences(arms, arm))]
+    if told:
+        heading = "Differences from the control under both attacks, in points, paired by seed, 95 % (Student's t):"
+        lines += ["", heading, "", *told]
     return [*lines, ""]
 
 

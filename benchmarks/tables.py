@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
+import repairs
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "results.md"
 
@@ -288,6 +290,7 @@ def page() -> str:
             "several points, and no order of the rows is claimed. 8 % of the training images are withheld from every "
             "row, half of them to choose the epoch. Six epochs are few: the paper trains for 200.",
         ),
+        *repairs.section(read("repairs"), origin(read("repairs"))),
         *quirks(
             read("quirks"),
             "CIFAR-10: which published quirks matter",

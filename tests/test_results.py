@@ -12,6 +12,12 @@ from scipy import stats
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(autouse=True)
+def _neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Benchmarks take what they share from one another by their short names."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+
 def script(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
@@ -25,8 +31,7 @@ def test_the_results_page_is_made_from_the_files() -> None:
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == script("tables").page()
 
 
-def test_the_performance_page_is_made_from_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def test_the_performance_page_is_made_from_the_files() -> None:
     assert (ROOT / "docs" / "performance.md").read_text(encoding="utf-8") == script("performance").page()
 
 
@@ -51,9 +56,8 @@ def test_the_smallest_difference_is_found_four_times_in_five() -> None:
     assert power == pytest.approx(0.8, abs=0.03)
 
 
-def test_repairs_are_paired_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repairs_are_paired_by_seed(tmp_path: Path) -> None:
     """Of the seeds that an arm has in common with the control; audits of other images are refused."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     repairs = script("repairs")
     worst = {"control-1": 0.1, "control-2": 0.2, "faal-1": 0.3, "faal-2": 0.3, "faal-3": 0.9, "plus-10": 0.4}
     for name, value in worst.items():

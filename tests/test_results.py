@@ -1,30 +1,15 @@
 """The docs' figures are the benchmarks' files, and the benchmarks' arithmetic is right."""
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from tests.benches import script
+
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(autouse=True)
-def _neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Benchmarks take what they share from one another by their short names."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_results_page_is_made_from_the_files() -> None:

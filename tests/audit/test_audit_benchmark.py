@@ -1,16 +1,14 @@
 """`benchmarks/audit.py` in small."""
 
-import importlib.util
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import binom
+from tests.benches import script
 
 from faal.audit.attacks import attack_named
 from faal.audit.blocks import Subject
@@ -18,19 +16,7 @@ from faal.audit.pieces import Pieces
 from faal.config import Threat
 from faal.data.images import InMemory
 
-
-def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "audit.py"
-    spec = importlib.util.spec_from_file_location("benchmark_audit", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-AUDIT = script()
+AUDIT = script("audit")
 
 
 @pytest.fixture

@@ -1,31 +1,17 @@
 """`benchmarks/coverage.py` in small, and what its 10,000 draws have to say."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import binom
+from tests.benches import BENCHMARKS, script
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 UNUSED = "not used: "
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark_coverage", BENCHMARKS / "coverage.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-COVERAGE = script()
+COVERAGE = script("coverage")
 SETTINGS = {setting.name: setting for setting in COVERAGE.settings()}
 
 

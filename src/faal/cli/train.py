@@ -108,7 +108,8 @@ def repair(
         from faal.study.frontier import check_frontier
 
         check_frontier(dataset, chosen)
-    base = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()}
+    # Training moves the weights where they lie; blends need them as they were.
+    base = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()} if frontier else {}
     outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
     _tell(outcome.best, outcome.epoch, outcome.note, data)
     if frontier:

@@ -219,12 +219,17 @@ class TestNewSettings:
     def test_the_average_looks_back_over_a_part_of_the_run(self) -> None:
         """1/24 of 200 epochs is CFA's 0.88; of 24 epochs or fewer the last one alone."""
         recipe = Recipe(average="epoch", average_span=1 / 24, epochs=200)
-        assert recipe.averaging_decay == pytest.approx(0.88)
-        assert recipe.replace({"epochs": 48}, source="test").averaging_decay == pytest.approx(0.5)
-        assert recipe.replace({"epochs": 24}, source="test").averaging_decay == 0
-        assert recipe.replace({"epochs": 6}, source="test").averaging_decay == 0
-        assert recipe.replace({"average": "step"}, source="test").averaging_decay == 0.999
-        assert recipe.replace({"average_span": "none", "average_decay": 0.7}, source="test").averaging_decay == 0.7
+
+        def decay(steps: int, **settings: object) -> float:
+            return recipe.replace(settings, source="test").averaging_decay(steps)
+
+        assert decay(390) == pytest.approx(0.88)
+        assert decay(390, epochs=48) == pytest.approx(0.5)
+        assert decay(390, epochs=24) == 0
+        assert decay(390, epochs=6) == 0
+        assert decay(390, average="step", epochs=2, average_span=1 / 4) == pytest.approx(1 - 1 / 195)
+        assert decay(1, average="step", epochs=2, average_span=1 / 4) == 0
+        assert decay(390, average_span="none", average_decay=0.7) == 0.7
 
 
 class TestRivals:

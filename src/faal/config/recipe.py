@@ -59,7 +59,7 @@ class Recipe:
     average: str = _setting("none", "Moving average of the weights: none, step, epoch, or gated (fair epochs only).")
     average_decay: float = _setting(0.999, "Its decay.")
     average_span: float | None = _setting(
-        None, "In place of the decay of epoch and gated: the fraction of the run that the average looks back over."
+        None, "In place of the decay: the fraction of the run that the average looks back over."
     )
     average_from: float = _setting(0.0, "The fraction of the run after which averaging begins.")
     average_gate: float | None = _setting(
@@ -150,12 +150,16 @@ class Recipe:
         decays = [s for s, lr in zip(self.lr.starts, self.lr.values, strict=True) if lr < self.lr.values[0]]
         return max(self.average_from, min(decays, default=1.0))
 
-    @property
-    def averaging_decay(self) -> float:
-        """The decay of the average, per step or per epoch: 1 - 1 / (epochs looked back over) where that is given."""
-        if self.average_span is None or self.average == "step":
+    def averaging_decay(self, steps: int) -> float:
+        """The decay of the average, from one update to the next; from how far it looks back, where that is given.
+
+        Args:
+            steps: of an epoch. An average over steps has so many updates in an epoch, the others one.
+        """
+        if self.average_span is None:
             return self.average_decay
-        return 1 - 1 / max(1.0, self.average_span * self.epochs)
+        updates = self.epochs * (steps if self.average == "step" else 1)
+        return 1 - 1 / max(1.0, self.average_span * updates)
 
     def plain(self) -> dict[str, Any]:
         """As plain numbers and strings, for YAML and checkpoints."""

@@ -151,10 +151,11 @@ class _Run:
         self.learner = learner_for(net, recipe, self.counts, seed=seed, numerics=numerics)
         # A run's first weights are to be forgotten soon; those that an average begins from later are not.
         warm_up = recipe.average == "step" and recipe.averaging_starts == 0
+        decay = recipe.averaging_decay(len(self.batches))
         self.average = (
-            GatedAverage(net, decay=recipe.averaging_decay, threshold=recipe.average_gate)
+            GatedAverage(net, decay=decay, threshold=recipe.average_gate)
             if recipe.average == "gated"
-            else WeightAverage(net, decay=recipe.averaging_decay, warm_up=warm_up)
+            else WeightAverage(net, decay=decay, warm_up=warm_up)
         )
         self.position = Position()
         self.saved_at = time.monotonic()

@@ -1,13 +1,14 @@
 """The runs behind `docs/results.md`: lists them with their prices, and runs what is not finished until time is spent.
 
     python benchmarks/runs.py --list
-    python benchmarks/runs.py --data cifar10:DIR --out OUT --budget 540
+    python benchmarks/runs.py --data cifar10:DIR --out OUT --budget 540 --jobs 4
     python benchmarks/runs.py --data cifar10:DIR --out OUT --scale small --only 'prn18-1*' 'prn18-faal-*'
 
 `benchmarks/runs.yaml` has the plan. Every item is a `faal` command in a process of its own, which goes on by itself
 where it was stopped: what the budget cuts off, the next calls finish. Training writes a checkpoint every minute, so a
 call has to be longer than that. An item that fails is recorded and passed over, with what needs it, until the next
-call. OUT/runs.jsonl gets a line for each with its seconds, command and commit; OUT/logs what it said.
+call. OUT/runs.jsonl gets a line for each with its seconds, command and commit, and the figures of an audit; OUT/logs
+what it said. Where one network does not fill the device, `--jobs 4` runs up to four items at once.
 
 A price is counted: the forwards that the item makes (`faal.study.cost`) times the operations of one. Seconds follow at
 a rate of operations per second: `--rate`, else what `benchmarks/step.py` measured on a device of this kind, else 3e14.
@@ -19,7 +20,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -92,13 +94,7 @@ def run(item: Item, data: str, out: Path, seconds: float | None) -> tuple[str, s
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         open(log, "a", encoding="utf-8") as said,
-        # A shell lets what it starts in the background ignore interruptions, and that is handed down.
-        subprocess.Popen(
-            [*FAAL, *words],
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        ) as process,
+        subprocess.Popen([*FAAL, *words], stdout=said, stderr=subprocess.STDOUT) as process,
     ):
         try:
             process.wait(seconds)
@@ -116,33 +112,82 @@ def run(item: Item, data: str, out: Path, seconds: float | None) -> tuple[str, s
 
 
 def work(
-    items: Sequence[Item], data: Mapping[str, str], out: Path, *, budget: float | None, device: str, commit: str | None
+    items: Sequence[Item],
+    data: Mapping[str, str],
+    out: Path,
+    *,
+    budget: float | None,
+    device: str,
+    commit: str | None,
+    jobs: int = 1,
 ) -> None:
-    """Run what is not finished, in order, until the budget is spent."""
+    """Run what is not finished, at most so many items at once, in order, until the budget is spent."""
+    # A shell lets what it starts in the background ignore interruptions, and that would be handed down to the items.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     until = None if budget is None else time.monotonic() + budget
-    open_items: set[str] = set()
-    for item in items:
-        if finished(item, out, records(out)):
-            continue
-        lacking = [need for need in item.needs if need in open_items]
-        if item.data not in data or lacking:
-            open_items.add(item.name)
-            print(f"{item.name}: waits for {', '.join(lacking) or f'--data {item.data}:DIR'}", flush=True)
-            continue
-        left = None if until is None else until - time.monotonic()
-        if left is not None and left <= 0:
-            print("The budget is spent; the same call goes on.", flush=True)
-            return
-        began = time.monotonic()
-        print(f"{item.name} ...", flush=True)
-        status, why = run(item, data[item.data], out, left)
-        told = {"item": item.name, "status": status, "seconds": round(time.monotonic() - began, 2)}
-        told |= {"command": item.told, "operations": item.operations, "device": device, "commit": commit}
-        with open(out / "runs.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(told | ({"why": why} if why else {})) + "\n")
-        print(f"{item.name}: {status} after {told['seconds']:.1f} s {why}".rstrip(), flush=True)
-        if status != "done":
-            open_items.add(item.name)
+    waiting = [item for item in items if not finished(item, out, records(out))]
+    passed_over: set[str] = set()
+    running: dict[Future[dict[str, Any]], Item] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        while True:
+            for item in list(waiting):
+                left = None if until is None else until - time.monotonic()
+                if left is not None and left <= 0:
+                    break
+                if lacking := _lacking(item, passed_over, data):
+                    print(f"{item.name}: waits for {', '.join(lacking)}", flush=True)
+                    passed_over.add(item.name)
+                elif len(running) < jobs and not _blocked(item, [*running.values(), *waiting[: waiting.index(item)]]):
+                    print(f"{item.name} ...", flush=True)
+                    running[pool.submit(_timed, item, data[item.data], out, left)] = item
+                else:
+                    continue
+                waiting.remove(item)
+            if not running:
+                break
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                item, found = running.pop(done), done.result()
+                told = {"item": item.name, **found, "command": item.told, "operations": item.operations}
+                with open(out / "runs.jsonl", "a", encoding="utf-8") as file:
+                    file.write(json.dumps(told | {"jobs": jobs, "device": device, "commit": commit}) + "\n")
+                print(
+                    f"{item.name}: {found['status']} after {found['seconds']:.1f} s", found.get("why", ""), flush=True
+                )
+                if found["status"] != "done":
+                    passed_over.add(item.name)
+    if waiting:
+        print("The budget is spent; the same call goes on.", flush=True)
+
+
+def _lacking(item: Item, passed_over: Collection[str], data: Mapping[str, str]) -> list[str]:
+    """What an item waits for that this call cannot give it."""
+    lacking = [need for need in item.needs if need in passed_over]
+    return lacking or ([] if item.data in data else [f"--data {item.data}:DIR"])
+
+
+def _blocked(item: Item, before: Sequence[Item]) -> bool:
+    """Whether one of those before it makes what it needs, or writes to the same file."""
+    return any(other.name in item.needs or other.makes == item.makes for other in before)
+
+
+def _timed(item: Item, data: str, out: Path, seconds: float | None) -> dict[str, Any]:
+    """Run an item; for the record, how it ended, and what an audit found."""
+    began = time.monotonic()
+    status, why = run(item, data, out, seconds)
+    told: dict[str, Any] = {"status": status, "seconds": round(time.monotonic() - began, 2)}
+    if status == "done" and item.command[0] == "audit":
+        told["figures"] = figures(out / item.makes)
+    return told | ({"why": why} if why else {})
+
+
+def figures(path: Path) -> dict[str, Any]:
+    """An audit in short: n, and for each attack the average and the worst class with their intervals."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    attacks = {
+        name: {key: each[key] for key in ("average", "worst")} | {"classes": [c["value"] for c in each["classes"]]}
+        for name, each in found["attacks"].items()
+    }
+    return {"n": found["data"]["n"], "engine": found["engine"], "attacks": attacks}
 
 
 def listing(items: Sequence[Item], out: Path | None, rates: Mapping[str, float], given: float | None) -> str:
@@ -166,6 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", action="append", default=[], help="cifar10:DIR; again for cifar100:DIR")
     parser.add_argument("--out", type=Path, help="the folder of all runs")
     parser.add_argument("--budget", type=float, help="seconds; unset: until all is done")
+    parser.add_argument("--jobs", type=int, default=1, help="items at once")
     parser.add_argument("--only", nargs="+", default=[], help="items by name or pattern, and what they need")
     parser.add_argument("--scale", default="paper", help="paper, small (a CPU) or toy (the tests)")
     parser.add_argument("--rate", type=float, help="operations per second, such as 300e12")
@@ -186,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if plan.changes.get("any_data"):
         named = dict.fromkeys(plan.content["data"], given.data[0])
     given.out.mkdir(parents=True, exist_ok=True)
-    work(items, named, given.out, budget=given.budget, device=made["device"], commit=made["commit"])
+    work(items, named, given.out, budget=given.budget, device=made["device"], commit=made["commit"], jobs=given.jobs)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -141,6 +142,23 @@ pathlib.Path(makes).parent.mkdir(parents=True, exist_ok=True)
 pathlib.Path(makes).write_text(name)
 """
 
+TOGETHER = """
+import os, pathlib, sys, time
+name, makes = sys.argv[1:3]
+order = pathlib.Path(makes).parents[1] / "order"
+def note(word):
+    with open(order, "a") as file:
+        file.write(word + "\\n")
+note("+" + name)
+until = time.monotonic() + 30
+while name in "ab" and not {"+a", "+b"} <= set(order.read_text().split()) and time.monotonic() < until:
+    time.sleep(0.01)
+note("-" + name)
+pathlib.Path(makes).parent.mkdir(parents=True, exist_ok=True)
+pathlib.Path(makes).write_text(name)
+"""
+"""The items a and b wait for each other."""
+
 
 def fake(runs: ModuleType, name: str, *, does: str = "", needs: tuple[str, ...] = (), data: str = "cifar10") -> Any:
     """An item that is done in no time, or `does` something else."""
@@ -211,6 +229,29 @@ class TestRunner:
         assert "the same call goes on" in capsys.readouterr().out
         (out.parent / "fake.py").write_text(FAKE.replace("60", "0"))
         assert [(r["item"], r["status"]) for r in worked(runs, out, items)][1:] == [("slow", "done"), ("d", "done")]
+
+    def test_items_side_by_side(self, runs: ModuleType, out: Path) -> None:
+        """The two that wait for nobody run at once; what needs one of them, or writes to its file, comes after it."""
+        (out.parent / "fake.py").write_text(TOGETHER)
+        items = [fake(runs, "a"), fake(runs, "after", needs=("a",)), fake(runs, "b")]
+        again = replace(items[0], name="again", command=("again", "OUT/a/best.pt"))
+        told = worked(runs, out, [*items, again], jobs=3)
+        assert {r["item"]: r["status"] for r in told} == dict.fromkeys(("a", "b", "after", "again"), "done")
+        assert all(r["jobs"] == 3 for r in told)
+        order = (out / "order").read_text().split()
+        assert set(order[:4]) == {"+a", "+b", "-a", "-b"}
+        assert set(order[:2]) == {"+a", "+b"}
+
+    def test_an_audit_leaves_its_figures(self, runs: ModuleType, tmp_path: Path) -> None:
+        estimate = {"value": 0.5, "low": 0.4, "high": 0.6}
+        found = {"average": estimate, "worst": estimate | {"class": "cat"}, "balanced": estimate,
+                 "classes": [{"name": "cat", "value": 0.5}, {"name": "dog", "value": None}]}  # fmt: skip
+        told = {"data": {"n": 7}, "engine": "fast", "attacks": {"clean": found}}
+        (tmp_path / "audit.json").write_text(json.dumps(told))
+        assert runs.figures(tmp_path / "audit.json") == {
+            "n": 7, "engine": "fast",
+            "attacks": {"clean": {"average": estimate, "worst": found["worst"], "classes": [0.5, None]}},
+        }  # fmt: skip
 
     def test_the_list_tells_prices_and_what_is_done(self, runs: ModuleType, out: Path) -> None:
         items = [fake(runs, "a"), fake(runs, "broken"), fake(runs, "later")]

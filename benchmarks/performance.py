@@ -49,13 +49,13 @@ def step(result: dict[str, Any]) -> list[str]:
             cells = f"{way['median']:.3f} ({low:.3f} to {high:.3f}) | {way['images per second']:.0f} | {times}"
             lines.append(f"| {name} | {cells} |")
         shares = ", ".join(f"{name} {percent(share)} %" for name, share in found["phases"].items())
-        products = found["matrix products per second"]
+        products = [f"{rate / 1e9:.0f} in {name}" for name, rate in found["matrix products per second"].items()]
         lines += [
             "",
             f"Ours runs in {found['precision']}, at {found['operations per second'] / 1e9:.0f} GFLOP/s by the count of "
             f"forwards: {percent(found['fraction'])} % of what a product of two 2048 x 2048 matrices reaches here "
-            f"({products['bfloat16'] / 1e9:.0f} in bfloat16, {products['float32'] / 1e9:.0f} in float32). Shares: "
-            f"{shares}. An epoch of 50,000 images takes {found['epoch'] / 60:.1f} minutes.",
+            f"({', '.join(products)}). Shares: {shares}. An epoch of 50,000 images takes {found['epoch'] / 60:.1f} "
+            "minutes.",
             "",
         ]
     return lines

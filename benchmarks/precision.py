@@ -21,7 +21,7 @@ from torch import Tensor
 from faal.audit import engines
 from faal.audit.conditions import exact_float32
 from faal.checkpoint import write_whole
-from faal.engine.numerics import Numerics, operations
+from faal.engine.numerics import Numerics, multiplies_bf16, operations
 from faal.inner.modes import attacked
 from faal.models import Architecture, build_model
 from turns import in_turns, made_by, ratios, seconds
@@ -98,6 +98,8 @@ def main() -> None:
     parser.add_argument("--nets", type=int, default=len(NETS), help="the first so many networks alone")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    if not multiplies_bf16(CPU):
+        parser.error("this machine has no instructions for bfloat16: it gains at no size")
     torch.set_num_threads(1)
     result: dict[str, Any] = made_by(CPU) | {"rounds": arguments.rounds, "nets": {}}
     for model, width, channels, pixels in NETS[: arguments.nets]:

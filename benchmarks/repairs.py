@@ -1,65 +1,162 @@
 """Two-epoch repairs of one base, side by side: what `docs/results.md` says of them.
 
-    faal repair BASE cifar10-prn18-faal-at-repair --data cifar10:DIR --steps 7 --seed 1 --out RUNS/faal-1
-    faal audit RUNS/faal-1 --data cifar10:DIR --attacks clean,pgd20,cw20 --limit 4000
-    python benchmarks/repairs.py RUNS
+    python benchmarks/runs.py --data cifar10:DIR --out RUNS --only 'prn18-1*' 'prn18-control-*' 'prn18-faal-at-*'
+    python benchmarks/repairs.py RUNS --study prn18
 
-writes `benchmarks/results/repairs.json`. A folder ARM-SEED in RUNS is a repair with its audit, `base-1` the
-base's audit.
+collects the audits into `benchmarks/results/repairs-prn18.json`. A folder ARM-SEED in RUNS is a network with its audit.
+Every seed that is there is taken; a study whose file is not there is not on the page.
 """
 
 import argparse
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from digits import paired
+from faal.study.reproduce import paper
 
-RESULTS = Path(__file__).parent / "results" / "repairs.json"
-ARMS = {
-    "base": "the base",
-    "control": "control: plain AT",
-    "faal": "FAAL_AT",
-    "plus": "FAAL_AT, every other batch attacked on the margin, weights averaged in the second epoch",
-}
-RECIPES = ("`cifar10-prn18-pgd-at-repair`", "`cifar10-prn18-faal-at-repair`")
-PLUS = "--attack-loss alternate --average step --average-from 0.5 --average-decay 0.995"
-SETTINGS = ("method", "steps", "epochs", "tau", "attack_loss", "average", "average_from", "average_decay")
+RESULTS = Path(__file__).parent / "results"
+SETTINGS = (
+    "method",
+    "steps",
+    "epochs",
+    "tau",
+    "attack_loss",
+    "average",
+    "average_from",
+    "average_decay",
+    "average_span",
+)
 """What tells the arms apart, for the record."""
+
+COLUMNS = {"clean": "clean", "pgd20": "PGD-20", "cw20": "CW-20", "autoattack": "AutoAttack", "all": "all attacks"}
+BASE = "base"
+CONVINCING = 10_000
+"""Images that a claim about a worst class takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One base, or one schedule, and the arms that are compared."""
+
+    title: str
+    told: str
+    """How the networks were made; `{n}` is how many images judge them."""
+    runs: str
+    """The commands."""
+    base: str
+    """The folder of the network that is repaired."""
+    arms: dict[str, str]
+    """What the folders of repairs begin with, and what the table says."""
+    control: str | None = None
+    """The arm that the others are compared with, paired by seed."""
+    compared: Sequence[str] = ()
+    judge: str = "all"
+    """The attack that they are compared under."""
+    printed: dict[str, paper.Figures] = field(default_factory=dict)
+    """What the paper prints for an arm."""
+
+
+PLANNED = "`python benchmarks/runs.py --data cifar10:DIR --out RUNS`, which says every command in RUNS/runs.jsonl."
+REPAIRS = {"control": "control: plain AT", "faal-at": "FAAL_AT", "faal-at-awp": "FAAL_AT-AWP"}
+
+
+def _paper_scale(title: str, told: str, base: str, arms: dict[str, str], row: str) -> Study:
+    """Repairs of a base as `runs.yaml` names them, beside the paper's row of table 1 and its fine-tunes."""
+    return Study(
+        title=f"CIFAR-10 at the paper's scale: {title}",
+        told=f"{told} repaired for two epochs by each method, {{n}} test images. Average (worst class) in per cent, "
+        "means over the seeds. What the paper prints is for WRN-34-10 after 200 epochs.",
+        runs=PLANNED,
+        base=f"{base}-1",
+        arms={f"{base}-{arm}": label for arm, label in arms.items()},
+        control=f"{base}-{next(iter(arms))}",
+        compared=[f"{base}-{arm}" for arm in list(arms)[1:]],
+        judge="autoattack",
+        printed={BASE: paper.TABLE1[row]}
+        | {f"{base}-{arm}": found for arm in arms if (found := paper.TABLE1.get(f"{row}--{arm}"))},
+    )
+
+
+FRL = {"frl-rwrm-0.05": "FRL-RWRM, 0.05", "frl-rwrm-0.07": "FRL-RWRM, 0.07"}
+ON_PGD_AT = REPAIRS | FRL | {"cross-entropy": "FAAL_AT, phase 2 by the cross-entropy"}
+ON_OTHERS = {
+    "pgd-at": "control: plain AT",
+    "faal-at": "FAAL_AT",
+    "faal-at-awp": "FAAL_AT-AWP",
+    "faal-trades": "FAAL_TRADES",
+    "faal-trades-awp": "FAAL_TRADES-AWP",
+} | FRL
+STUDIES = {
+    "small": Study(
+        title="CIFAR-10 at small scale: the two-epoch repair",
+        told="One PGD-AT base (PreActResNet-18 of width 16, six epochs), repaired on all its training images for two "
+        "epochs against PGD-7, in bf16; {n} test images drawn once, about 400 of a class. Average (worst class) in per "
+        "cent, means over the seeds; nothing was chosen by these figures. The last arm's two changes are a lead from a "
+        "sketch, not settled.",
+        runs="`faal repair BASE RECIPE --data cifar10:DIR --steps 7 --seed N` with `cifar10-prn18-pgd-at-repair` and "
+        "`cifar10-prn18-faal-at-repair`, the last arm with `--attack-loss alternate --average step --average-from 0.5 "
+        "--average-decay 0.995` too; `faal audit RUN --data cifar10:DIR --attacks clean,pgd20,cw20 --limit 4000`.",
+        base="base-1",
+        arms={
+            "control": "control: plain AT",
+            "faal": "FAAL_AT",
+            "plus": "FAAL_AT, every other batch attacked on the margin, weights averaged in the second epoch",
+        },
+        control="control",
+        compared=("faal", "plus"),
+    ),
+    "prn18": _paper_scale("PreActResNet-18", "A PGD-AT base of 60 epochs,", "prn18", ON_PGD_AT, "pgd-at"),
+    "prn18-trades": _paper_scale("a TRADES base", "60 epochs,", "prn18-trades", ON_OTHERS, "trades"),
+    "prn18-mart": _paper_scale("a MART base", "60 epochs,", "prn18-mart", ON_OTHERS, "mart"),
+    "prn18-trades-awp": _paper_scale("a TRADES-AWP base", "60 epochs,", "prn18-trades-awp", ON_OTHERS, "trades-awp"),
+    "wrn": _paper_scale("WRN-34-10", "A PGD-AT base of 15 epochs,", "wrn", REPAIRS, "pgd-at"),
+}
 
 
 def figures(run: Path) -> dict[str, Any]:
-    """A run's audit: attack -> average and worst class."""
+    """A run's audit: attack -> average and worst class, and the worst tenth of many classes."""
     told = json.loads((run / "audit.json").read_text(encoding="utf-8"))
     return {
-        name: {key: {k: v for k, v in found[key].items() if k != "correct"} for key in ("average", "worst")}
+        name: {
+            key: {k: v for k, v in found[key].items() if k != "correct"}
+            for key in ("average", "worst", "worst_tenth")
+            if found.get(key)
+        }
         for name, found in told["attacks"].items()
     }
 
 
-def collected(runs: Path) -> dict[str, Any]:
-    """All arms, each with its seeds in order."""
+def seed_of(run: Path) -> int:
+    return int(run.name.rpartition("-")[2])
+
+
+def collected(runs: Path, study: str) -> dict[str, Any]:
+    """All arms of a study, each with its seeds in order."""
     arms: dict[str, Any] = {}
     audits = {}
-    for arm in ARMS:
-        for run in sorted(runs.glob(f"{arm}-*"), key=lambda run: int(run.name.rpartition("-")[2])):
-            if not (run / "audit.json").exists():
-                continue
+    told = STUDIES[study]
+    named = {BASE: re.escape(told.base)} | {arm: rf"{re.escape(arm)}-\d+" for arm in told.arms}
+    for arm, pattern in named.items():
+        own = [run for run in runs.iterdir() if re.fullmatch(pattern, run.name) and (run / "audit.json").exists()]
+        for run in sorted(own, key=seed_of):
             audits[run.name] = json.loads((run / "audit.json").read_text(encoding="utf-8"))
             found = arms.setdefault(arm, {"seeds": []})
             if (run / "config.yaml").exists():
                 recipe = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["recipe"]
-                found["settings"] = {name: recipe[name] for name in SETTINGS}
-            found["seeds"].append({"seed": int(run.name.rpartition("-")[2]), "attacks": figures(run)})
-    judged = {(told["data"]["n"], told["data"]["fingerprint"], told["engine"]) for told in audits.values()}
+                found["settings"] = {name: recipe.get(name) for name in SETTINGS}
+            found["seeds"].append({"seed": seed_of(run), "attacks": figures(run)})
+    judged = {(each["data"]["n"], each["data"]["fingerprint"], each["engine"]) for each in audits.values()}
     if len(judged) != 1:
         raise SystemExit(f"{runs}: the audits are of different images or engines: {sorted(judged)}")
     made = next(iter(audits.values()))["environment"]
     return {
-        "command": "python benchmarks/repairs.py RUNS",
+        "command": f"python benchmarks/repairs.py RUNS --study {study}",
         "environment": {k: v for k, v in made.items() if k != "command"},
         "judged": judged.pop()[0],
         "arms": arms,
@@ -71,62 +168,80 @@ def mean(values: Iterable[float]) -> float:
     return sum(found) / len(found)
 
 
-def section(result: dict[str, Any], made: str) -> list[str]:
+def cell(seeds: Sequence[dict[str, Any]], attack: str) -> str:
+    """Average (worst class), means over the seeds that were judged under an attack, with their number where it is not
+    all."""
+    found = [row["attacks"][attack] for row in seeds if attack in row["attacks"]]
+    if not found:
+        return ""
+    told = " (".join(f"{mean(each[key]['value'] for each in found):.1f}" for key in ("average", "worst")) + ")"
+    return told if len(found) == len(seeds) else f"{told}, of {len(found)}"
+
+
+def section(study: str, result: dict[str, Any], made: str) -> list[str]:
     """The table, and the differences from the control, paired by seed."""
-    arms, attacks = result["arms"], ("clean", "pgd20", "cw20", "all")
+    told, arms = STUDIES[study], result["arms"]
+    judged = {attack for found in arms.values() for row in found["seeds"] for attack in row["attacks"]}
+    attacks = [attack for attack in COLUMNS if attack in judged]
+    printed = {arm: told.printed[arm] for arm in arms if arm in told.printed}
+    shown = [attack for attack in attacks if any(attack in row for row in printed.values())]
+    heads = ["arm", "seeds", *(COLUMNS[attack] for attack in attacks), *(f"paper: {COLUMNS[a]}" for a in shown)]
     lines = [
-        "## CIFAR-10 at small scale: the two-epoch repair",
+        f"## {told.title}",
         "",
-        "One PGD-AT base (PreActResNet-18 of width 16, six epochs), repaired on all its training images for two epochs "
-        f"against PGD-7, in bf16; {result['judged']:,} test images drawn once, about 400 of a class. Average (worst "
-        "class) in per cent, means over the seeds; nothing was chosen by these figures. The last arm's two changes are "
-        "a lead from a sketch, not settled.",
+        told.told.format(n=f"{result['judged']:,}"),
         "",
-        f"Runs: `faal repair BASE RECIPE --data cifar10:DIR --steps 7 --seed N` with {' and '.join(RECIPES)}, the last "
-        f"arm with `{PLUS}` too; `faal audit RUN --data cifar10:DIR --attacks clean,pgd20,cw20 --limit 4000`.",
+        f"Runs: {told.runs}",
         "",
         made,
         "",
-        "| arm | seeds | clean | PGD-20 | CW-20 | both |",
-        "| --- | --- | --- | --- | --- | --- |",
     ]
+    lines += [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * (len(heads) - 1)]
     for arm, found in arms.items():
-        cells = [
-            f"{mean(row['attacks'][attack]['average']['value'] for row in found['seeds']):.1f} "
-            f"({mean(row['attacks'][attack]['worst']['value'] for row in found['seeds']):.1f})"
-            for attack in attacks
-        ]
-        lines.append(f"| {ARMS[arm]} | {len(found['seeds'])} | {' | '.join(cells)} |")
-    told = [f"- {ARMS[arm]}: {found}." for arm in ("faal", "plus") if (found := differences(arms, arm))]
-    if told:
-        heading = "Differences from the control under both attacks, in points, paired by seed, 95 % (Student's t):"
-        lines += ["", heading, "", *told]
+        own = [cell(found["seeds"], attack) for attack in attacks]
+        theirs = [_printed(printed.get(arm, {}).get(attack)) for attack in shown]
+        lines.append(
+            f"| {' | '.join([({BASE: 'the base'} | told.arms)[arm], str(len(found['seeds'])), *own, *theirs])} |"
+        )
+    differing = [f"- {told.arms[arm]}: {found}." for arm in told.compared if (found := differences(study, arms, arm))]
+    if differing:
+        attack = "all attacks together" if told.judge == "all" else COLUMNS[told.judge]
+        lines += ["", f"Differences from the control under {attack}, in points, paired by seed, 95 % (Student's t):"]
+        lines += ["", *differing]
+    if result["judged"] < CONVINCING:
+        lines += ["", f"With fewer than {CONVINCING:,} images nothing is claimed about a worst class."]
     return [*lines, ""]
 
 
-def differences(arms: dict[str, Any], arm: str) -> str:
-    """Average and worst class under all attacks together against the control's, over the seeds that both have."""
+def _printed(found: tuple[float, float] | None) -> str:
+    return "" if found is None else f"{found[0]:.1f} ({found[1]:.1f})"
+
+
+def differences(study: str, arms: dict[str, Any], arm: str) -> str:
+    """Average and worst class against the control's, over the seeds that both have."""
+    told = STUDIES[study]
     before, after = (
-        {row["seed"]: row["attacks"]["all"] for row in arms.get(name, {"seeds": []})["seeds"]}
-        for name in ("control", arm)
+        {row["seed"]: row["attacks"][told.judge] for row in found["seeds"] if told.judge in row["attacks"]}
+        for found in (arms.get(name, {"seeds": []}) for name in (told.control, arm))
     )
     seeds = sorted(before.keys() & after.keys())
     if len(seeds) < 2:
         return ""
-    told = []
-    for key, words in (("average", "average"), ("worst", "worst class")):
+    words = []
+    for key, name in (("average", "average"), ("worst", "worst class")):
         found = paired([before[s][key]["value"] for s in seeds], [after[s][key]["value"] for s in seeds])
-        told.append(f"{words} {100 * found['mean']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})")
-    return f"{', '.join(told)}, {len(seeds)} seeds"
+        words.append(f"{name} {100 * found['mean']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})")
+    return f"{', '.join(words)}, {len(seeds)} seeds"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--study", choices=STUDIES, required=True)
     given = parser.parse_args()
-    given.out.write_text(json.dumps(collected(given.runs), indent=1) + "\n", encoding="utf-8")
-    print(given.out)
+    path = RESULTS / f"repairs-{given.study}.json"
+    path.write_text(json.dumps(collected(given.runs, given.study), indent=1) + "\n", encoding="utf-8")
+    print(path)
 
 
 if __name__ == "__main__":

@@ -290,7 +290,12 @@ def page() -> str:
             "several points, and no order of the rows is claimed. 8 % of the training images are withheld from every "
             "row, half of them to choose the epoch. Six epochs are few: the paper trains for 200.",
         ),
-        *repairs.section(read("repairs"), origin(read("repairs"))),
+        *(
+            line
+            for study in repairs.STUDIES
+            if (found := read(f"repairs-{study}", needed=False))
+            for line in repairs.section(study, found, origin(found))
+        ),
         *quirks(
             read("quirks"),
             "CIFAR-10: which published quirks matter",
@@ -322,8 +327,10 @@ def page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def read(name: str) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
+def read(name: str, *, needed: bool = True) -> dict[str, Any]:
+    """A result; nothing where one that is not needed was not measured yet."""
+    path = HERE / "results" / f"{name}.json"
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if needed or path.exists() else {}
     return result
 
 

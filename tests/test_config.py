@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from faal.config import Recipe, Schedule, load_recipe, recipe_names
+from faal.config import Recipe, Schedule, load_recipe, recipe_names, repair_recipe
+from faal.config.shipped import REPAIR
 from faal.errors import InputError
 from faal.methods import METHODS
 from faal.models import MODELS
@@ -256,6 +257,22 @@ class TestShipped:
         assert scratch.epochs == 100
         assert [scratch.lr.at(e / 100) for e in (0, 74, 75, 89, 90, 99)] == [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
         assert scratch.tau.at(0.99) == repair.tau.at(0.0) == 0.05
+
+    @pytest.mark.parametrize(
+        ("data", "model", "classes", "setting"),
+        [
+            ("cifar10", "prn18", 10, "cifar10-prn18"),
+            ("cifar10", "wrn34-10", 10, "cifar10-wrn34-10"),
+            ("cifar100", "timm:resnet18", 100, "cifar100-rn18"),
+            ("digits", "prn18", 10, "digits-small"),
+            ("folder", "wrn34-10", 7, "cifar10-prn18"),
+            ("folder", "nets:mine", 200, "cifar100-rn18"),
+        ],
+    )
+    def test_what_repairs_where_no_recipe_is_named(self, data: str, model: str, classes: int, setting: str) -> None:
+        name = repair_recipe(data, model, classes)
+        assert name == f"{setting}{REPAIR}"
+        assert load_recipe(name).epochs == 2
 
     def test_awp_as_published(self) -> None:
         assert load_recipe("cifar10-wrn34-10-at-awp").awp_gamma == Schedule.constant(0.01)

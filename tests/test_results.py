@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
 
 from tests.benches import script
@@ -41,27 +42,74 @@ def test_the_smallest_difference_is_found_four_times_in_five() -> None:
     assert power == pytest.approx(0.8, abs=0.03)
 
 
+def audited(runs: Path, name: str, worst: float, *, n: int = 40, attacks: tuple[str, ...] = ("clean", "all")) -> None:
+    (runs / name).mkdir()
+    figure = {"average": {"value": 0.5}, "worst": {"class": "cat", "value": worst, "correct": 3}, "worst_tenth": None}
+    told = {"data": {"n": n, "fingerprint": f"f{n}"}, "engine": "fast", "environment": {"command": "x", "commit": "c"},
+            "attacks": dict.fromkeys(attacks, figure)}  # fmt: skip
+    (runs / name / "audit.json").write_text(json.dumps(told))
+
+
 def test_repairs_are_paired_by_seed(tmp_path: Path) -> None:
     """Of the seeds that an arm has in common with the control; audits of other images are refused."""
     repairs = script("repairs")
-    worst = {"control-1": 0.1, "control-2": 0.2, "faal-1": 0.3, "faal-2": 0.3, "faal-3": 0.9, "plus-10": 0.4}
+    worst = {
+        "base-1": 0.0,
+        "control-1": 0.1,
+        "control-2": 0.2,
+        "faal-1": 0.3,
+        "faal-2": 0.3,
+        "faal-3": 0.9,
+        "plus-10": 0.4,
+    }
     for name, value in worst.items():
-        (tmp_path / name).mkdir()
-        figure = {"average": {"value": 0.5}, "worst": {"class": "cat", "value": value}}
-        told = {"data": {"n": 40, "fingerprint": "f"}, "engine": "fast", "environment": {"command": "x", "commit": "c"},
-                "attacks": dict.fromkeys(("clean", "pgd20", "cw20", "all"), figure)}  # fmt: skip
-        (tmp_path / name / "audit.json").write_text(json.dumps(told))
-    result = repairs.collected(tmp_path)
+        audited(tmp_path, name, value)
+    result = repairs.collected(tmp_path, "small")
+    assert list(result["arms"]) == ["base", "control", "faal", "plus"]
     assert [row["seed"] for row in result["arms"]["faal"]["seeds"]] == [1, 2, 3]
+    assert result["arms"]["base"]["seeds"][0]["attacks"]["all"]["worst"] == {"class": "cat", "value": 0.0}
     theirs = stats.ttest_rel([0.3, 0.3], [0.1, 0.2]).confidence_interval(0.95)
     expected = f"worst class +15.0 ({100 * theirs.low:+.1f} to {100 * theirs.high:+.1f}), 2 seeds"
-    assert repairs.differences(result["arms"], "faal").endswith(expected)
-    assert repairs.differences(result["arms"], "plus") == ""
-    assert any(line.endswith("| 3 | 50.0 (50.0) | 50.0 (50.0) | 50.0 (50.0) | 50.0 (50.0) |")
-               for line in repairs.section(result, "made"))  # fmt: skip
-    (tmp_path / "faal-3" / "audit.json").write_text(json.dumps(told | {"data": {"n": 41, "fingerprint": "g"}}))
+    assert repairs.differences("small", result["arms"], "faal").endswith(expected)
+    assert repairs.differences("small", result["arms"], "plus") == ""
+    page = "\n".join(repairs.section("small", result, "made"))
+    assert "| FAAL_AT | 3 | 50.0 (50.0) | 50.0 (50.0) |" in page
+    assert "nothing is claimed about a worst class" in page
+    (tmp_path / "faal-3" / "audit.json").unlink()
+    (tmp_path / "faal-3").rmdir()
+    audited(tmp_path, "faal-3", 0.9, n=41)
     with pytest.raises(SystemExit, match="different images"):
-        repairs.collected(tmp_path)
+        repairs.collected(tmp_path, "small")
+
+
+def test_repairs_of_the_plan_stand_beside_the_papers(tmp_path: Path) -> None:
+    """The base alone of its seeds; AutoAttack where it ran, with the number of seeds where not all were judged."""
+    repairs = script("repairs")
+    for name, worst in {"prn18-1": 0.2, "prn18-2": 0.9, "prn18-control-1": 0.2, "prn18-faal-at-awp-1": 0.4}.items():
+        audited(tmp_path, name, worst, n=10_000, attacks=("clean", "autoattack", "all"))
+    for seed, attacks in ((1, ("clean", "autoattack", "all")), (2, ("clean", "all"))):
+        audited(tmp_path, f"prn18-faal-at-{seed}", 0.3, n=10_000, attacks=attacks)
+    page = "\n".join(repairs.section("prn18", repairs.collected(tmp_path, "prn18"), "made"))
+    assert "| arm | seeds | clean | AutoAttack | all attacks | paper: clean | paper: AutoAttack |" in page
+    assert "| the base | 1 | 50.0 (20.0) | 50.0 (20.0) | 50.0 (20.0) | 86.1 (69.7) | 52.5 (24.4) |" in page
+    assert "| FAAL_AT | 2 | 50.0 (30.0) | 50.0 (30.0), of 1 | 50.0 (30.0) | 86.2 (69.7) | 50.8 (35.7) |" in page
+    assert "| FAAL_AT-AWP | 1 | 50.0 (40.0) | 50.0 (40.0) | 50.0 (40.0) | 85.5 (69.4) | 52.5 (36.9) |" in page
+    assert "10,000 test images" in page
+    assert "nothing is claimed" not in page
+
+
+def test_the_studies_are_of_the_plans_networks() -> None:
+    """Every arm at the paper's scale is a network of `runs.yaml`, so that no finished run is left out for its name."""
+    content = yaml.safe_load((ROOT / "benchmarks" / "runs.yaml").read_text(encoding="utf-8"))
+    networks = script("plan").Plan(content, "paper").networks
+    arms = {name.rpartition("-")[0] for name in networks}
+    for name, study in script("repairs").STUDIES.items():
+        if name != "small":
+            assert study.base in networks
+            assert len(arms & set(study.arms)) >= 3
+    named = {arm for study in script("repairs").STUDIES.values() for arm in study.arms}
+    repairs_of = {arm for arm in arms if arm.startswith(("prn18-", "wrn-")) and not arm.startswith("prn18-base-")}
+    assert repairs_of - {"prn18-trades", "prn18-mart", "prn18-trades-awp"} <= named
 
 
 def test_the_page_names_what_each_quirk_was_compared_with() -> None:

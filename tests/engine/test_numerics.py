@@ -1,5 +1,7 @@
 """Device, precision and memory format."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -109,6 +111,30 @@ def test_a_network_that_views_its_features_keeps_its_rows() -> None:
         numerics = Numerics.choose("float32", CPU, net, images)
         assert numerics.memory == memory
         numerics.place(net)(images.contiguous(memory_format=numerics.memory))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "kernel", "stride", "memory"),
+    [
+        (4, 1, 2, torch.contiguous_format),
+        (7, 1, (1, 2), torch.contiguous_format),
+        (8, 1, 2, torch.channels_last),
+        (4, 1, 1, torch.channels_last),
+        (4, 3, 2, torch.channels_last),
+        (4, (1, 3), 2, torch.channels_last),
+    ],
+)
+def test_no_gradient_overwrites_memory(inputs: int, kernel: Any, stride: Any, memory: torch.memory_format) -> None:
+    """Strided convolutions of one pixel and few channels keep their rows: channels last, oneDNN's gradient of their
+    weights ended processes on CPUs with AVX2 and no more. With the format that is chosen it is right."""
+    conv = nn.Conv2d(inputs, 8, kernel, stride=stride, padding=tuple(k // 2 for k in nn.modules.utils._pair(kernel)))
+    images = torch.rand(16, inputs, 32, 32, generator=torch.Generator().manual_seed(0))
+    numerics = Numerics.choose("float32", CPU, conv, images)
+    assert numerics.memory == memory
+    numerics.place(conv)(images.contiguous(memory_format=memory)).square().sum().backward()
+    found, conv.weight.grad = conv.weight.grad, None
+    conv.double()(images.double()).square().sum().backward()
+    torch.testing.assert_close(found, conv.weight.grad.float(), rtol=1e-4, atol=1e-4)
 
 
 def test_which_machines_multiply_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from faal.engine import processes
 from faal.errors import InputError
 from faal.intermediate.class_stats import Sight
 from faal.methods import METHODS
-from faal.models import Architecture, build_model
+from faal.models import Architecture, build_model, open_model
 from faal.train import loop
 from faal.train.loop import Outcome, train
 from tests.conftest import toy_data
@@ -269,3 +270,33 @@ def test_a_network_that_does_not_fit_is_told_before_anything_is_written(recipe: 
     with pytest.raises(InputError, match=r"does not take images of shape \(1, 9, 9\)"):
         train(TooFew(), architecture, toy_data([12] * 4, size=9), recipe, out=out, seed=1, device=CPU)
     assert not out.exists()
+
+
+class TestWhatABaseHasSeen:
+    """A fine-tune says when its base may know the images that judge its epochs, and its own fine-tunes say so too."""
+
+    def repaired(self, base: Path, recipe: Recipe, data: DataSet, out: Path, **network: Any) -> tuple[Outcome, Path]:
+        opened = open_model(base, data, **network)
+        outcome = train(
+            opened.net, opened.architecture, data, recipe, out=out, seed=2, device=CPU, quiet=True, origin=opened.record
+        )
+        return outcome, out
+
+    def test_along_a_chain(self, recipe: Recipe, tmp_path: Path) -> None:
+        data, other = toy_data([200] * 3), toy_data([201] * 3)
+        short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1"}, source="test")
+        none = short.replace({"hold_out": "none"}, source="test")
+        run(short, data, tmp_path / "base")
+        run(none, data, tmp_path / "greedy")
+        torch.save(checkpoint.load(tmp_path / "base" / "best.pt")["weights"], tmp_path / "foreign.pt")
+        network = {"model": "small", "width": recipe.width}
+
+        clean, folder = self.repaired(tmp_path / "base", short, data, tmp_path / "1")
+        assert clean.note is None
+        assert self.repaired(folder, short, data, tmp_path / "2")[0].note is None
+        assert self.repaired(folder, short, other, tmp_path / "3")[0].note == loop.SEEN
+        assert self.repaired(tmp_path / "greedy", short, data, tmp_path / "4")[0].note == loop.SEEN
+        assert loop.SEEN not in str(self.repaired(tmp_path / "greedy", none, data, tmp_path / "5")[0].note)
+        told, folder = self.repaired(tmp_path / "foreign.pt", short, data, tmp_path / "6", **network)
+        assert told.note == loop.SEEN
+        assert self.repaired(folder, short, data, tmp_path / "7")[0].note == loop.SEEN

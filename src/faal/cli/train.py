@@ -57,7 +57,10 @@ def train(
 
 def repair(
     checkpoint: Checkpoint,
-    recipe: RecipeName,
+    recipe: Annotated[
+        str | None,
+        Parameter(help="A shipped recipe (`faal recipes`) or a YAML file; unset, that of the data and the network."),
+    ] = None,
     /,
     *,
     data: Data,
@@ -77,17 +80,17 @@ def repair(
     The network is the checkpoint's; the recipe says how it is trained. For foreign weights, --model, --width, --depth
     and --normalize describe the network.
 
-        faal repair runs/base cifar10-prn18-faal-at-repair --data cifar10:DIR --out runs/repaired
+        faal repair runs/base --data cifar10:DIR --out runs/repaired
         faal repair model.pth cifar10-wrn34-10-faal-at-awp-repair --data cifar10:DIR --model wrn34-10
         faal repair runs/base cifar10-prn18-faal-at-repair --data cifar10:DIR --out runs/repaired --frontier
     """
-    from faal.config import load_recipe
+    from faal.config import Recipe, load_recipe, repair_recipe
     from faal.data import load_data, weighed_by
     from faal.engine import numerics, processes
     from faal.models import open_model
     from faal.train.loop import train as run
 
-    chosen = overridden(load_recipe(recipe), settings)
+    chosen = overridden(Recipe() if recipe is None else load_recipe(recipe), settings)
     where = numerics.pick_device(device)
     processes.start(where)
     dataset = load_data(data, size=parse_size(size))
@@ -99,6 +102,10 @@ def repair(
     opened = open_model(checkpoint, dataset, **network)
     _remark(*dataset.notes, *opened.notes)
     same = opened.architecture
+    if recipe is None:
+        recipe = repair_recipe(dataset.name, same.model, dataset.num_classes)
+        chosen = overridden(load_recipe(recipe), settings)
+        _remark(f"No recipe was named; it is repaired by {recipe}.")
     chosen = chosen.replace(
         {"model": same.model, "width": same.width, "depth": same.depth, "normalize": same.normalize},
         source="checkpoint",

@@ -2,7 +2,7 @@
 
 from faal.config.recipe import Recipe
 from faal.config.schedule import Schedule, epoch_of, number, truth
-from faal.config.shipped import load_recipe, recipe_names
+from faal.config.shipped import load_recipe, recipe_names, repair_recipe
 from faal.config.threat import Threat, parse_epsilon
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "number",
     "parse_epsilon",
     "recipe_names",
+    "repair_recipe",
     "truth",
 ]

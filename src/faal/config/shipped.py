@@ -10,6 +10,12 @@ from faal.errors import InputError, unknown
 RECIPES = Path(__file__).parent.parent / "recipes"
 ENDINGS = (".yaml", ".yml")
 
+REPAIR = "-faal-at-repair"
+"""What repairs where no recipe is named."""
+
+MANY_CLASSES = 50
+"""From so many on a batch shows few images of a class, and some classes not at all."""
+
 
 def _shipped() -> dict[str, Path]:
     """Name -> file of the shipped recipes; files whose names begin with `_` are there for others to start from."""
@@ -41,6 +47,21 @@ def load_recipe(name: str) -> Recipe:
             raise unknown("recipe", name, shipped, see="`faal recipes`")
         path = shipped[name]
     return _from_file(path.resolve(), seen=())
+
+
+def repair_recipe(data: str, model: str, num_classes: int) -> str:
+    """The shipped recipe that a network is repaired by where none is named: that of its data and architecture, else of
+    its data; for data of one's own CIFAR-10's, with many classes CIFAR-100's.
+
+    Args:
+        data: a data set's name, as recipes begin with.
+        model: an architecture's name.
+        num_classes: C.
+    """
+    known = [name.removesuffix(REPAIR) for name in recipe_names() if name.endswith(REPAIR)]
+    general = "cifar100-rn18" if num_classes >= MANY_CLASSES else "cifar10-prn18"
+    likely = [f"{data}-{model}", *(setting for setting in known if setting.startswith(f"{data}-")), general]
+    return next(setting for setting in likely if setting in known) + REPAIR
 
 
 def _from_file(path: Path, seen: tuple[Path, ...]) -> Recipe:

@@ -1,6 +1,6 @@
 """Where and in what arithmetic a network runs: device, precision, memory format."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,9 @@ from faal.errors import InputError
 WORTHWHILE = 2e6
 """Operations of one forward per image from which bfloat16 is taken. On CPUs casts cost below what the products save
 (docs/performance.md); on GPUs so little work is no matter."""
+
+FEWEST_STRIDED = 8
+"""Input channels of a strided convolution of one pixel from which it is trained channels last on a CPU."""
 
 REFUSALS = (RuntimeError, ValueError, AssertionError)
 """What networks say no with."""
@@ -54,16 +57,28 @@ def operations(net: nn.Module, images: Tensor) -> float:
 def memory_format(net: nn.Module, images: Tensor) -> torch.memory_format:
     """Channels last, which convolutions like, unless the network objects to it, as one with a `view` may; else rows.
 
+    So too on a CPU where a convolution of one pixel and a stride has fewer than eight input channels: there, on a CPU
+    with AVX2 and no more, the gradient of its weights overwrites memory that is not its own (oneDNN in PyTorch 2.13).
+
     Args:
         net: in evaluation mode; its weights come back in the format.
         images: (B, channels, H, W) on its device.
     """
-    try:
-        net.to(memory_format=torch.channels_last)(images.contiguous(memory_format=torch.channels_last))  # type: ignore[call-overload]
-    except REFUSALS:
-        net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        return torch.contiguous_format
-    return torch.channels_last
+    if not (images.device.type == "cpu" and any(map(_overwrites, net.modules()))):
+        with suppress(*REFUSALS):
+            net.to(memory_format=torch.channels_last)(images.contiguous(memory_format=torch.channels_last))  # type: ignore[call-overload]
+            return torch.channels_last
+    net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return torch.contiguous_format
+
+
+def _overwrites(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and set(module.kernel_size) == {1}
+        and max(module.stride) > 1
+        and module.in_channels // module.groups < FEWEST_STRIDED
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,9 @@ class Opened:
     net: nn.Module
     architecture: Architecture
     record: dict[str, Any]
-    """`path`, `sha256` and the architecture, for `audit.json` and `config.yaml`."""
+    """`path`, `sha256` and the architecture, for `audit.json` and `config.yaml`; `withheld`, where it is known that the
+    network never saw the images that are withheld for the choice of an epoch: the fingerprint of the training set that
+    they are of."""
     threat: Threat
     """What it was trained against; L-infinity at 8/255 for foreign weights."""
     trained: Mapping[str, Any]
@@ -63,7 +65,7 @@ def open_model(
     Raises:
         InputError: in one sentence, whatever does not fit.
     """
-    published = zoo_name(path)
+    published, withheld = zoo_name(path), None
     if path.is_dir():
         path = _in_folder(path)
     if model is None and is_saved(path):
@@ -99,6 +101,7 @@ def open_model(
         raise InputError(f"{said} describes foreign weights; say which network they are for with --model")
     else:
         state, sha256 = _own(path) if published is None else read_zoo(published)
+        withheld = withheld_of(state)
         architecture, threat = described(state, path)
         trained = dict(state["recipe"])
         if architecture.num_classes != data.num_classes:
@@ -111,6 +114,7 @@ def open_model(
         net = restored(state, architecture, path)
         notes = _compared(state.get("classes"), data, path)
     record = {"path": path.name, "sha256": sha256, "architecture": architecture.model}
+    record |= {"withheld": withheld} if withheld else {}
     return Opened(net=net.eval(), architecture=architecture, record=record, threat=threat, trained=trained, notes=notes)
 
 
@@ -121,6 +125,15 @@ def _is_ours(path: Path) -> bool:
 
 def _own(path: Path) -> tuple[dict[str, Any], str]:
     return checkpoint.load(path), checkpoint.digest(path)
+
+
+def withheld_of(state: Mapping[str, Any]) -> str | None:
+    """The fingerprint of the training set whose withheld images the network of a checkpoint, or of a card of the zoo,
+    never saw; None where it may have."""
+    if "weights" in state and "held_out" in state:
+        held: Mapping[str, Any] = state["held_out"]
+        return held["data"] if len(held["select"]) > 0 and not held.get("seen") else None
+    return state["data"]["fingerprint"] if state.get("withheld") else None
 
 
 def _in_folder(folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """The training loop: epochs of steps, a choice on held-out data, checkpoints from which a run goes on exactly."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from faal.train.looking import GATE, see
 from faal.train.parts import Parts, parts_of
 from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
 from faal.train.state import Position, capture, generator_state, restore
+
+SEEN = "The network that this run began from may have seen the withheld images: the figures for them are too good"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,8 @@ def train(
         out: the run's folder: config.yaml, environment.json, metrics.jsonl, last.pt, previous.pt, best.pt.
         seed: of everything that is random.
         device: where to train.
-        origin: the checkpoint that a fine-tune starts from, for the record.
+        origin: the checkpoint that a fine-tune starts from, for the record; its `withheld` tells whether it saw the
+            images that are withheld here.
         quiet: show no progress bar.
         keep: epochs at whose beginning the whole state is kept as fork-EPOCH.pt, for other runs to begin from.
         fork: such a file, of a run that this one does not differ from before that epoch: it begins there.
@@ -84,7 +87,7 @@ def train(
     check_net(net.to(device), images, data.num_classes)
     numerics = Numerics.choose(recipe.precision, device, net, images)
     check_alike(numerics)
-    run = _Run(net, architecture, data, parts, recipe, out, seed, numerics, frozenset(keep))
+    run = _Run(net, architecture, data, parts, recipe, out, seed, numerics, frozenset(keep), origin)
     grouped = {"groups": parts.whole.grouping.record()} if parts.whole.grouping else {}
     config = {
         "recipe": recipe.plain(),
@@ -110,6 +113,8 @@ def train(
         while run.position.epoch < recipe.epochs:
             run.epoch(log)
     notes = list(parts.notes)
+    if run.seen:
+        notes.append(SEEN)
     if recipe.average == "gated" and not run.average.updates:
         notes.append("No epoch passed the gate of the weight average: the network is the plain one")
     return Outcome(best=out / "best.pt", epoch=run.position.best_epoch, note=". ".join(notes) or None)
@@ -129,9 +134,12 @@ class _Run:
         seed: int,
         numerics: Numerics,
         keep: frozenset[int],
+        origin: Mapping[str, Any] | None,
     ) -> None:
         self.recipe, self.parts, self.out, self.seed, self.keep = recipe, parts, out, seed, keep
         self.fingerprint = fingerprint(parts.whole)
+        known = origin is None or origin.get("withheld") == self.fingerprint
+        self.seen = len(parts.select_index) > 0 and not known
         self.architecture, self.classes = architecture, data.classes
         self.counts = torch.bincount(parts.whole.groups[parts.train], minlength=len(data.groups))
         net = numerics.place(net)
@@ -257,7 +265,7 @@ class _Run:
             "recipe": self.recipe.plain(),
             "seed": self.seed,
             "epoch": self.position.epoch,
-            "held_out": {"data": self.fingerprint, "select": self.parts.select_index},
+            "held_out": {"data": self.fingerprint, "select": self.parts.select_index, "seen": self.seen},
         }
 
     def due(self) -> bool:

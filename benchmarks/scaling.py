@@ -72,7 +72,7 @@ def learner_and_batches(settings: Settings) -> tuple[Learner, Batches]:
         lr=Schedule.constant(1e-6),  # the network stays what it is, whatever noise teaches it
     )
     net = build_model(Architecture(model=recipe.model, num_classes=CLASSES, width=recipe.width), seed=0)
-    numerics = Numerics.choose(settings.precision, CPU)
+    numerics = Numerics.choose(settings.precision, CPU, net, torch.zeros(1, *SHAPE))
     counts = torch.ones(CLASSES)
     learner = learner_for(numerics.place(net).train(), recipe, counts, seed=0, numerics=numerics)
     made = torch.Generator().manual_seed(0)

@@ -130,8 +130,9 @@ def lowest_mean_interval(correct: ArrayLike, n: ArrayLike, count: int, level: fl
     - added: the mean of the classes' own bounds, the lower ones at alpha/2, the upper ones at alpha/(2C).
 
     Pooling wins unless one class is much smaller than the rest. Each end takes the kind that would be narrower at equal
-    rates, which the sizes alone decide: choosing after a look at the counts would cost coverage. At m = 1 the two kinds
-    are one, and this is `worst_class_interval`.
+    rates and a level of 95 %, which the sizes alone decide: choosing after a look at the counts would cost coverage,
+    and choosing by the level could make an interval narrower at a higher one. At m = 1 the two kinds are one, and this
+    is `worst_class_interval`.
 
     Args:
         correct: (..., C) correct samples per class.
@@ -142,8 +143,8 @@ def lowest_mean_interval(correct: ArrayLike, n: ArrayLike, count: int, level: fl
     correct, n = present(correct, n)
     if len(n) == 0:
         return unknown(correct)
-    one_side = (1 - level) / 2
-    for_any_class, for_any_set = one_side / len(n), one_side / comb(len(n), count)
+    one_side, usual = (1 - level) / 2, (1 - 0.95) / 2
+    sets = comb(len(n), count)
     pooled_size = count * n.min()
     pooled = _least_mean(correct / n, count) * pooled_size
     spread, own_spread = pooled_size**-0.5, (n**-0.5).mean()
@@ -152,10 +153,10 @@ def lowest_mean_interval(correct: ArrayLike, n: ArrayLike, count: int, level: fl
         low = lower_bounds(pooled, pooled_size, one_side)
     else:
         low = _least_mean(lower_bounds(correct, n, one_side), count)
-    if norm.isf(for_any_set) * spread <= norm.isf(for_any_class) * own_spread:
-        high = upper_bounds(pooled, pooled_size, for_any_set)
+    if norm.isf(usual / sets) * spread <= norm.isf(usual / len(n)) * own_spread:
+        high = upper_bounds(pooled, pooled_size, one_side / sets)
     else:
-        high = _least_mean(upper_bounds(correct, n, for_any_class), count)
+        high = _least_mean(upper_bounds(correct, n, one_side / len(n)), count)
     return Interval(low[()], high[()])
 
 

@@ -84,7 +84,8 @@ class Tally:
 
     def add(self, found: Interval, bonferroni: Interval, truth: ArrayLike, *, together: bool = False) -> None:
         """A chunk of draws. Intervals of (draws, C) are judged class by class, or `together`: one miss is a miss."""
-        below, above = found.high < np.asarray(truth) - 1e-9, found.low > np.asarray(truth) + 1e-9
+        below: Any = np.asarray(found.high < np.asarray(truth) - 1e-9)
+        above: Any = np.asarray(found.low > np.asarray(truth) + 1e-9)
         if together:
             below, above = below.any(axis=-1), (above.any(axis=-1) & ~below.any(axis=-1))
         self.draws += len(below)
@@ -207,7 +208,7 @@ def compared(cells: Counts, setting: Setting, resamples: int, first: int, tallie
     )
     groups = {"average": (gained.sum(-1, keepdims=True), lost.sum(-1, keepdims=True), n.sum(keepdims=True))}
     groups["balanced"] = groups["average"] if (n == n[0]).all() else (gained, lost, n)
-    found = {}
+    found: dict[str, Any] = {}
     for name, (won, gone, size) in groups.items():
         if name == "balanced" and groups["balanced"] is groups["average"]:
             found[name] = found["average"]

@@ -102,7 +102,8 @@ class Plan:
             architecture = Architecture(
                 model=recipe.model, num_classes=size["classes"], width=recipe.width, depth=recipe.depth
             )
-            first, needs = ["train", entry["recipe"]], ()
+            needs: tuple[str, ...] = ()
+            first = ["train", entry["recipe"]]
         else:
             of = entry["of"]
             if of not in self.networks:

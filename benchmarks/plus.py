@@ -134,7 +134,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def mean(rows: list[dict[str, Any]], key: str, attack: str = "all") -> float:
-    return sum(row["attacks"][attack][key] for row in rows) / len(rows)
+    return float(sum(row["attacks"][attack][key] for row in rows)) / len(rows)
 
 
 def chosen(rows: dict[str, list[dict[str, Any]]]) -> str:

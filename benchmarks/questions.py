@@ -19,7 +19,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -71,7 +71,7 @@ def in_bf16(net: nn.Module) -> Answer:
 @contextmanager
 def products_in_bf16() -> Iterator[None]:
     """PyTorch's own switch: float32 tensors, products in bfloat16 inside oneDNN."""
-    conv, product = torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul
+    conv, product = torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     kept = conv.fp32_precision, product.fp32_precision
     conv.fp32_precision = product.fp32_precision = "bf16"
     try:
@@ -82,7 +82,7 @@ def products_in_bf16() -> Iterator[None]:
 
 def forms_of(net: nn.Module, images: Tensor, compiled: bool) -> dict[str, Answer]:
     last = copy.deepcopy(net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    folded = fuse(copy.deepcopy(net)).to(memory_format=torch.channels_last)
+    folded = fuse(copy.deepcopy(net)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def switched(images: Tensor) -> Tensor:
         with products_in_bf16():
@@ -98,7 +98,7 @@ def forms_of(net: nn.Module, images: Tensor, compiled: bool) -> dict[str, Answer
         "bfloat16, BatchNorm folded where it follows a convolution": in_bf16(folded),
     }
     if compiled:
-        found["bfloat16, compiled"] = in_bf16(torch.compile(last, dynamic=False))
+        found["bfloat16, compiled"] = in_bf16(cast(nn.Module, torch.compile(last, dynamic=False)))
     return found
 
 
@@ -185,7 +185,7 @@ def own_arithmetic(net: nn.Module, images: Tensor, labels: Tensor, rounds: int) 
         auto.apgd_targeted.n_target_classes = auto.fab.n_target_classes = 1
         auto.fab.targeted, auto.square.n_queries = True, 50
         for member, attack in (("APGD", auto.apgd_targeted), ("FAB", auto.fab), ("Square", auto.square)):
-            works[f"{member}, {name}"] = lambda attack=attack: attack.perturb(images, labels)
+            works[f"{member}, {name}"] = partial(attack.perturb, images, labels)
     times = in_turns(works, rounds)
     return {
         member: {

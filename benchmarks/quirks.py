@@ -149,7 +149,8 @@ def figures_of(found: AttackResult) -> dict[str, float]:
     """Average and worst class, and the mean of the worst tenth of the classes: of ten, the worst one."""
     values = sorted(each.value for each in found.classes if each.value is not None)
     tenth = values[: max(1, len(values) // 10)]
-    return {"average": float(found.average.value), "worst": values[0], "worst tenth": sum(tenth) / len(tenth)}
+    assert found.average.value is not None
+    return {"average": found.average.value, "worst": values[0], "worst tenth": sum(tenth) / len(tenth)}
 
 
 def compared(control: list[dict[str, Any]], variant: list[dict[str, Any]], attack: str, key: str) -> dict[str, float]:

@@ -53,7 +53,7 @@ class Study:
     """The folder of the network that is repaired."""
     arms: dict[str, str]
     """What the folders of repairs begin with, and what the table says."""
-    control: str | None = None
+    control: str
     """The arm that the others are compared with, paired by seed."""
     compared: Sequence[str] = ()
     judge: str = "all"

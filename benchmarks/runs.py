@@ -60,7 +60,7 @@ def records(out: Path | None) -> list[dict[str, Any]]:
 
 def seconds_of(item: Item, told: Sequence[Mapping[str, Any]]) -> float:
     """What all calls together have spent on an item."""
-    return sum(record["seconds"] for record in told if record["item"] == item.name and record["command"] == item.told)
+    return float(sum(r["seconds"] for r in told if r["item"] == item.name and r["command"] == item.told))
 
 
 def finished(item: Item, out: Path | None, told: Sequence[Mapping[str, Any]]) -> bool:

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -147,8 +148,13 @@ def many_problems(classes: int, count: int, alone: float, arguments: argparse.Na
 def cone_solver() -> str:
     """Which solver cvxpy chooses by itself."""
     solved: list[cvxpy.Problem] = []
-    own = cvxpy.Problem.solve
-    with patch.object(cvxpy.Problem, "solve", lambda problem: solved.append(problem) or own(problem)):
+    own: Any = cvxpy.Problem.solve
+
+    def noted(problem: cvxpy.Problem) -> Any:
+        solved.append(problem)
+        return own(problem)
+
+    with patch.object(cvxpy.Problem, "solve", noted):
         solved_by_cvxpy([0.0, 1.0], TAU)
     return str(solved[0].solver_stats.solver_name)
 
@@ -246,7 +252,7 @@ def main(given: list[str] | None = None) -> None:
         "command": "python benchmarks/solver.py",
         "environment": {k: v for k, v in environment(CPU).items() if k != "command"},
         "tau": TAU,
-        "cvxpy": {"version": cvxpy.__version__, "solver": cone_solver()},
+        "cvxpy": {"version": version("cvxpy"), "solver": cone_solver()},
         "one problem": {},
         "step": {},
     }

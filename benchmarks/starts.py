@@ -38,7 +38,7 @@ def main() -> None:
         if folder.name not in ROLES:
             continue
         opened, kept = open_model(folder, data), AuditResult.read(folder)
-        one = audit(opened.net, data.test.images, data.test.labels, attacks="pgd20,cw20", epsilon=opened.epsilon)
+        one = audit(opened.net, data.test.images, data.test.labels, attacks="pgd20,cw20", epsilon=opened.threat.epsilon)
         rows.append(
             {
                 "seed": int(folder.parent.name[5:]),

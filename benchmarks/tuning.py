@@ -8,6 +8,7 @@ writes `benchmarks/results/tuning.json`. The test half is not read.
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,11 @@ from faal.train.loop import train
 RESULTS = Path(__file__).parent / "results" / "tuning.json"
 SEEDS = range(100, 105)
 CPU = torch.device("cpu")
-BASES = {"chosen": {}, "epsilon 0.13": {"epsilon": 0.13, "step_size": 0.0325}, "random crop of 1": {"crop": 1}}
+BASES: dict[str, dict[str, Any]] = {
+    "chosen": {},
+    "epsilon 0.13": {"epsilon": 0.13, "step_size": 0.0325},
+    "random crop of 1": {"crop": 1},
+}
 REPAIRS = [("pgd-at", 0.007, 0.0)] + [("faal-at", lr, tau) for lr in (0.007, 0.02) for tau in (0.25, 0.35, 0.5)]
 
 
@@ -65,7 +70,7 @@ def one_seed(out: Path, seed: int, base: str) -> dict[str, tuple[float, list[flo
     for name, run in runs.items():
         opened = open_model(run, data)
         images, labels = data.test.images, data.test.labels
-        right = audit(opened.net, images, labels, attacks="pgd20,cw20", epsilon=opened.epsilon).verdicts
+        right = audit(opened.net, images, labels, attacks="pgd20,cw20", epsilon=opened.threat.epsilon).verdicts
         correct = right.correct("all")
         found[name] = (float(correct.mean()), [float(correct[right.label == c].mean()) for c in range(10)])
     return found

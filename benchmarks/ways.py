@@ -45,8 +45,9 @@ def solved_by_cvxpy(losses: list[float], tau: float) -> list[float]:
     """Eq. 7 as a problem that is built and solved anew for every batch."""
     weights = cvxpy.Variable(len(losses))
     uniform = np.full(len(losses), 1 / len(losses))
-    within = [weights >= 0, cvxpy.sum(weights) == 1, cvxpy.sum(cvxpy.kl_div(uniform, weights)) <= tau]
+    within = [weights >= 0, cvxpy.sum(weights) == 1, cvxpy.sum(cvxpy.kl_div(uniform, weights)) <= tau]  # type: ignore[attr-defined]
     cvxpy.Problem(cvxpy.Maximize(np.asarray(losses) @ weights), within).solve()
+    assert weights.value is not None
     return [float(value) for value in weights.value]
 
 

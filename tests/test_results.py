@@ -78,7 +78,7 @@ def test_repairs_are_paired_by_seed(tmp_path: Path) -> None:
     (tmp_path / "faal-3" / "audit.json").unlink()
     (tmp_path / "faal-3").rmdir()
     audited(tmp_path, "faal-3", 0.9, n=41)
-    with pytest.raises(SystemExit, match="different images"):
+    with pytest.raises(SystemExit, match="judged on different images"):
         repairs.collected(tmp_path, "small")
 
 
@@ -98,18 +98,42 @@ def test_repairs_of_the_plan_stand_beside_the_papers(tmp_path: Path) -> None:
     assert "nothing is claimed" not in page
 
 
+def test_the_search_is_judged_by_the_logs(tmp_path: Path) -> None:
+    """On withheld images, in the epoch that was chosen: the one with the highest average + worst class."""
+    repairs = script("repairs")
+    for name, worst in {"prn18-faal-at-1": 0.1, "prn18-faal-at-2": 0.1, "plus-cw-1": 0.3, "plus-cw-2": 0.2}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        config = {"recipe": {"select_attack": "cw10"}, "data": {"held_out": 2000, "fingerprint": "f"}}
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        (folder / "environment.json").write_text(json.dumps({"command": "x", "commit": "c"}))
+        (folder / "best.pt").touch()
+        seen = [(0.4, worst), (0.6, worst - 0.05), (0.5, 0.0)]
+        lines = [{"event": "batch", "epoch": 0}]
+        lines += [{"event": "epoch", "select": {"average": a, "worst": w, "classes": [w]}} for a, w in seen]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = "\n".join(repairs.section("search", repairs.collected(tmp_path, "search"), "made"))
+    assert "judged on the 2,000 training images withheld" in page
+    assert "| FAAL_AT | 2 | 60.0 (5.0) |" in page
+    assert "| every other batch attacked on the margin | 2 | 60.0 (20.0) |" in page
+    assert "under withheld images" not in page
+    assert "- every other batch attacked on the margin: average +0.0 (+0.0 to +0.0), worst class +15.0" in page
+
+
 def test_the_studies_are_of_the_plans_networks() -> None:
     """Every arm at the paper's scale is a network of `runs.yaml`, so that no finished run is left out for its name."""
     content = yaml.safe_load((ROOT / "benchmarks" / "runs.yaml").read_text(encoding="utf-8"))
-    networks = script("plan").Plan(content, "paper").networks
+    plan = script("plan").Plan(content, "paper")
+    networks = plan.networks
     arms = {name.rpartition("-")[0] for name in networks}
-    for name, study in script("repairs").STUDIES.items():
-        if name != "small":
-            assert study.base in networks
-            assert len(arms & set(study.arms)) >= 3
-    named = {arm for study in script("repairs").STUDIES.values() for arm in study.arms}
-    repairs_of = {arm for arm in arms if arm.startswith(("prn18-", "wrn-")) and not arm.startswith("prn18-base-")}
-    assert repairs_of - {"prn18-trades", "prn18-mart", "prn18-trades-awp"} <= named
+    studies = {name: study for name, study in script("repairs").STUDIES.items() if name != "small"}
+    for study in studies.values():
+        assert study.base in networks
+        assert {study.control, *study.compared} <= set(study.arms)
+        assert len(arms & set(study.arms)) >= 3
+    named = {arm for study in studies.values() for arm in study.arms}
+    repaired = {item.name.rpartition("-")[0] for item in plan.items.values() if item.command[0] == "repair"}
+    assert {arm for arm in repaired if not arm.startswith(("prn18-base-", "rn18-"))} <= named
 
 
 def test_the_page_names_what_each_quirk_was_compared_with() -> None:

@@ -73,7 +73,7 @@ class Study:
 
 
 PLANNED = "`python benchmarks/runs.py --data cifar10:DIR --out RUNS`, which says every command in RUNS/runs.jsonl."
-REPAIRS = {"control": "control: plain AT", "faal-at": "FAAL_AT", "faal-at-awp": "FAAL_AT-AWP"}
+REPAIRS = {"control": "the control: plain AT", "faal-at": "FAAL_AT", "faal-at-awp": "FAAL_AT-AWP"}
 
 
 def _paper_scale(title: str, told: str, base: str, arms: dict[str, str], row: str) -> Study:
@@ -96,7 +96,7 @@ def _paper_scale(title: str, told: str, base: str, arms: dict[str, str], row: st
 FRL = {"frl-rwrm-0.05": "FRL-RWRM, 0.05", "frl-rwrm-0.07": "FRL-RWRM, 0.07"}
 ON_PGD_AT = REPAIRS | FRL | {"cross-entropy": "FAAL_AT, phase 2 by the cross-entropy"}
 ON_OTHERS = {
-    "pgd-at": "control: plain AT",
+    "pgd-at": "the control: plain AT",
     "faal-at": "FAAL_AT",
     "faal-at-awp": "FAAL_AT-AWP",
     "faal-trades": "FAAL_TRADES",
@@ -130,7 +130,7 @@ STUDIES = {
         "--average-decay 0.995` too; `faal audit RUN --data cifar10:DIR --attacks clean,pgd20,cw20 --limit 4000`.",
         base="base-1",
         arms={
-            "control": "control: plain AT",
+            "control": "the control: plain AT",
             "faal": "FAAL_AT",
             "plus": "FAAL_AT, every other batch attacked on the margin, weights averaged in the second epoch",
         },
@@ -263,7 +263,8 @@ def section(study: str, result: dict[str, Any], made: str) -> list[str]:
     if differing:
         where = {"all": "under all attacks together", WITHHELD: "on the withheld images"}
         judged_by = where.get(told.judge, f"under {COLUMNS[told.judge]}")
-        lines += ["", f"Differences from {told.arms[told.control]}, {judged_by}, in points, paired by seed, 95 % (t):"]
+        than = told.arms[told.control].partition(":")[0]
+        lines += ["", f"Differences from {than} {judged_by}, in points, paired by seed, 95 % (Student's t):"]
         lines += ["", *differing]
     if result["judged"] < CONVINCING and told.judge != WITHHELD:
         lines += ["", f"With fewer than {CONVINCING:,} images nothing is claimed about a worst class."]

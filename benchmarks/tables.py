@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
+import plus
 import repairs
 
 HERE = Path(__file__).parent
@@ -296,6 +297,7 @@ def page() -> str:
             if (found := read(f"repairs-{study}", needed=False))
             for line in repairs.section(study, found, origin(found))
         ),
+        *(plus.section(found, origin(found)) if (found := read("plus", needed=False)) else ()),
         *quirks(
             read("quirks"),
             "CIFAR-10: which published quirks matter",

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +135,58 @@ def test_the_studies_are_of_the_plans_networks() -> None:
     named = {arm for study in studies.values() for arm in study.arms}
     repaired = {item.name.rpartition("-")[0] for item in plan.items.values() if item.command[0] == "repair"}
     assert {arm for arm in repaired if not arm.startswith(("prn18-base-", "rn18-"))} <= named
+
+
+def test_candidates_are_chosen_on_withheld_images_alone() -> None:
+    """The highest average + worst class over the seeds, the first of equals; other arms and the test have no say."""
+    plus = script("plus")
+
+    def row(seed: int, average: float, worst: float) -> dict[str, Any]:
+        figure = {"average": average, "worst": worst}
+        return {"seed": seed, "n": 4000, "attacks": dict.fromkeys(("clean", "pgd10", "cw10", "cw20", "all"), figure)}
+
+    first, second, third = list(plus.CANDIDATES)[:3]
+    rows = {name: [row(1, 0.3, 0.1), row(2, 0.3, 0.1)] for name in plus.CANDIDATES}
+    assert plus.chosen(rows) == first == plus.FAAL
+    rows |= {second: [row(1, 0.2, 0.4), row(2, 0.3, 0.1)], third: [row(1, 0.3, 0.2), row(2, 0.3, 0.1)]}
+    assert plus.chosen(rows | {plus.CONTROL: [row(1, 0.9, 0.9)]}) == second
+
+    found = plus.against(rows[first], [*rows[third], row(3, 0.9, 0.9)])
+    theirs = stats.ttest_rel([0.2, 0.1], [0.1, 0.1]).confidence_interval(0.95)
+    assert (found["all worst"]["low"], found["all worst"]["high"]) == pytest.approx((theirs.low, theirs.high))
+    assert plus.against(rows[first], [row(1, 0.9, 0.9)]) == {}
+    test = {plus.BASE: [row(1, 0.3, 0.0)], first: rows[first], second: rows[second]}
+    result = {
+        "training images": 10_000, "choosing": 2, "chosen": second, "withheld": rows, "test": test,
+        "differences": {
+            "withheld": {third: found},
+            "test": {f"{second} - {first}": plus.against(rows[first], rows[second])},
+        },
+    }  # fmt: skip
+    page = "\n".join(plus.section(result, "made"))
+    assert f"| {third} | 2 | 30.0 (15.0) | 30.0 (15.0) | 30.0 (15.0) | 30.0 (15.0) | +0.0 (+0.0 to +0.0) | +5.0" in page
+    assert f"“{second}” is taken." in page
+    assert f"| {second} | 2 | 25.0 (25.0) | 25.0 (25.0) |" in page
+    assert f"- {second} - {first}: average -5.0" in page
+    assert "no change is taken" in "\n".join(plus.section(result | {"chosen": first}, "made"))
+
+
+def test_the_arms_of_the_search_are_repairs() -> None:
+    """Each differs from FAAL's repair by what it says, withholds nothing more, and ends with its last epoch."""
+    plus = script("plus")
+    plain = plus.recipe_of(plus.ARMS[plus.FAAL])
+    assert (plain.method, plain.epochs, plain.tau.at(0), plain.hold_out, plain.select) == (
+        "faal-at",
+        2,
+        0.5,
+        "none",
+        "last",
+    )
+    for arm in plus.ARMS.values():
+        recipe = plus.recipe_of(arm)
+        changed = {name for name, value in recipe.plain().items() if value != plain.plain()[name]}
+        assert changed <= {"method", *arm.settings}
+        assert changed or arm == plus.ARMS[plus.FAAL]
 
 
 def test_the_page_names_what_each_quirk_was_compared_with() -> None:

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from faal.config import load_recipe
+from faal.config import Recipe, load_recipe
 from faal.errors import InputError, unknown
 from faal.models import Architecture
+from faal.models.zoo import read_card, zoo_names
 from faal.study.cost import audit_forwards, forward_operations, frontier_forwards, training_forwards
 
 WHERE = "benchmarks/runs.yaml"
 OUT = "OUT/"
 OFTEN = ("--checkpoint-every", "60")
 """Seconds between checkpoints, so that a short call gets further too; the recipes' own are for calls of hours."""
+
+UNTOLD = ("checkpoint_every", "log_every")
+"""Settings that leave a network what it is."""
 
 shipped = lru_cache(load_recipe)
 """A recipe by its name: many items have the same."""
@@ -28,6 +32,9 @@ class Network:
     name: str
     data: str
     architecture: Architecture
+    place: str
+    """The checkpoint: its folder in OUT, or `zoo:NAME` where an earlier call has published it."""
+    published: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +95,9 @@ class Plan:
             yield self._other(entry)
         else:
             for seed in entry["seeds"]:
-                yield self._training(entry, seed)
+                item = self._training(entry, seed)
+                if not self.networks[item.name].published:
+                    yield item
 
     def _training(self, entry: Mapping[str, Any], seed: int) -> Item:
         """The training of a network, or a repair."""
@@ -108,9 +117,13 @@ class Plan:
             of = entry["of"]
             if of not in self.networks:
                 raise unknown("network of the plan", of, self.networks, see=WHERE)
-            architecture, needs = self.networks[of].architecture, (of,)
-            first = ["repair", f"OUT/{of}", entry["recipe"]]
-        self.networks[name] = Network(name=name, data=data, architecture=architecture)
+            base = self.networks[of]
+            architecture, needs = base.architecture, _needs(base)
+            first = ["repair", base.place, entry["recipe"]]
+        published = _in_zoo(entry.get("zoo"), recipe, seed)
+        self.networks[name] = Network(
+            name=name, data=data, architecture=architecture, place=published or f"OUT/{name}", published=bool(published)
+        )
         common = ["--data", "DATA", "--out", f"OUT/{name}", "--seed", str(seed)]
         forwards = training_forwards(recipe, size["train"], size["classes"])
         if "--frontier" in entry.get("options", ()):
@@ -133,13 +146,13 @@ class Plan:
             options, where, label = [*options, "--limit", str(limit)], f"{where}/first-{limit}", f"{label}-{limit}"
         limits = [int(value) for word, value in itertools.pairwise(options) if word == "--limit"]
         forwards = audit_forwards(attacks, min([size["test"], *limits]), size["classes"])
-        subject = ["audit", f"OUT/{network.name}", "--data", "DATA", "--attacks", attacks, "--out", f"OUT/{where}"]
+        subject = ["audit", network.place, "--data", "DATA", "--attacks", attacks, "--out", f"OUT/{where}"]
         return Item(
             name=f"{network.name}.{label}",
             command=(*subject, *options),
             data=network.data,
             makes=f"{where}/audit.json",
-            needs=(network.name,),
+            needs=_needs(network),
             net=_net(network.architecture),
             operations=forwards * forward_operations(network.architecture, size["size"]),
         )
@@ -168,6 +181,21 @@ class Plan:
         while more := {need for name in names for need in self.items[name].needs} - names:
             names |= more
         return [item for name, item in self.items.items() if name in names]
+
+
+def _needs(network: Network) -> tuple[str, ...]:
+    """The item that trains a network, where it is still to be trained."""
+    return () if network.published else (network.name,)
+
+
+def _in_zoo(name: str | None, recipe: Recipe, seed: int) -> str | None:
+    """`zoo:NAME` where the zoo has a network that was trained by this very recipe from this seed."""
+    if name not in zoo_names():
+        return None
+    card, wanted = read_card(str(name)), recipe.plain()
+    made = {key: value for key, value in card["recipe"].items() if key not in UNTOLD}
+    same = made == {key: wanted[key] for key in made} and card["seed"] == seed
+    return f"zoo:{name}" if same else None
 
 
 def _spread(entry: Mapping[str, Any]) -> list[dict[str, Any]]:

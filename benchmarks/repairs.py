@@ -4,13 +4,14 @@
     python benchmarks/repairs.py RUNS --study prn18
 
 collects the audits into `benchmarks/results/repairs-prn18.json`. A folder ARM-SEED in RUNS is a network with its audit.
-Every seed that is there is taken; a study whose file is not there is not on the page.
+Every seed that is there is taken, beside those that earlier calls have collected on the same images; a study whose file
+is not there is not on the page.
 """
 
 import argparse
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -192,8 +193,8 @@ def seed_of(run: Path) -> int:
     return int(run.name.rpartition("-")[2])
 
 
-def collected(runs: Path, study: str) -> dict[str, Any]:
-    """All arms of a study, each with its seeds in order."""
+def collected(runs: Path, study: str, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """All arms of a study, each with its seeds in order; those collected before stay unless they are there anew."""
     told = STUDIES[study]
     read, needs = (withheld, "best.pt") if told.judge == WITHHELD else (audited, "audit.json")
     named = {BASE: re.escape(told.base)} | {arm: rf"{re.escape(arm)}-\d+" for arm in told.arms}
@@ -201,22 +202,34 @@ def collected(runs: Path, study: str) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
     for arm, pattern in named.items():
         own = [run for run in runs.iterdir() if re.fullmatch(pattern, run.name) and (run / needs).exists()]
-        for run in sorted(own, key=seed_of):
+        kept = {row["seed"]: row for row in (before or {}).get("arms", {}).get(arm, {"seeds": []})["seeds"]}
+        for run in own:
             found.append(read(run))
-            kept = arms.setdefault(arm, {"seeds": []})
-            if (run / "config.yaml").exists():
-                recipe = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["recipe"]
-                kept["settings"] = {name: recipe.get(name) for name in SETTINGS}
-            kept["seeds"].append({"seed": seed_of(run), "attacks": found[-1]["attacks"]})
-    judged = {each["judged"] for each in found}
+            made = {key: found[-1]["environment"].get(key) for key in ("commit", "device")}
+            kept[seed_of(run)] = {"seed": seed_of(run), **made, "attacks": found[-1]["attacks"]}
+        if kept:
+            arms[arm] = {"seeds": [kept[seed] for seed in sorted(kept)], "settings": _settings(own, before, arm)}
+    if not found:
+        raise SystemExit(f"{runs} holds no {needs} of the study {study}: {', '.join(named)}")
+    judged = {each["judged"] for each in found} | ({tuple(before["judged on"])} if before else set())
     if len(judged) != 1:
         raise SystemExit(f"{runs}: the runs are judged on different images, or differently: {sorted(judged)}")
     return {
         "command": f"python benchmarks/repairs.py RUNS --study {study}",
         "environment": {k: v for k, v in found[0]["environment"].items() if k != "command"},
-        "judged": judged.pop()[0],
+        "judged on": list(*judged),
         "arms": arms,
     }
+
+
+def _settings(runs: Sequence[Path], before: Mapping[str, Any] | None, arm: str) -> dict[str, Any]:
+    """What the recipe of an arm's runs says."""
+    for path in (run / "config.yaml" for run in runs):
+        if path.exists():
+            recipe = yaml.safe_load(path.read_text(encoding="utf-8"))["recipe"]
+            return {name: recipe.get(name) for name in SETTINGS}
+    told: dict[str, Any] = (before or {}).get("arms", {}).get(arm, {}).get("settings", {})
+    return told
 
 
 def mean(values: Iterable[float]) -> float:
@@ -242,10 +255,13 @@ def section(study: str, result: dict[str, Any], made: str) -> list[str]:
     printed = {arm: told.printed[arm] for arm in arms if arm in told.printed}
     shown = [attack for attack in attacks if any(attack in row for row in printed.values())]
     heads = ["arm", "seeds", *(COLUMNS[attack] for attack in attacks), *(f"paper: {COLUMNS[a]}" for a in shown)]
+    commits = {row["commit"] for found in arms.values() for row in found["seeds"] if row.get("commit")}
+    if others := sorted(commits - {result["environment"]["commit"]}):
+        made += f" Some runs are of `{'`, `'.join(others)}`."
     lines = [
         f"## {told.title}",
         "",
-        told.told.format(n=f"{result['judged']:,}"),
+        told.told.format(n=f"{result['judged on'][0]:,}"),
         "",
         f"Runs: {told.runs}",
         "",
@@ -266,7 +282,7 @@ def section(study: str, result: dict[str, Any], made: str) -> list[str]:
         than = told.arms[told.control].partition(":")[0]
         lines += ["", f"Differences from {than} {judged_by}, in points, paired by seed, 95 % (Student's t):"]
         lines += ["", *differing]
-    if result["judged"] < CONVINCING and told.judge != WITHHELD:
+    if result["judged on"][0] < CONVINCING and told.judge != WITHHELD:
         lines += ["", f"With fewer than {CONVINCING:,} images nothing is claimed about a worst class."]
     return [*lines, ""]
 
@@ -298,7 +314,8 @@ def main() -> None:
     parser.add_argument("--study", choices=STUDIES, required=True)
     given = parser.parse_args()
     path = RESULTS / f"repairs-{given.study}.json"
-    path.write_text(json.dumps(collected(given.runs, given.study), indent=1) + "\n", encoding="utf-8")
+    before = _read(path) if path.exists() else None
+    path.write_text(json.dumps(collected(given.runs, given.study, before), indent=1) + "\n", encoding="utf-8")
     print(path)
 
 

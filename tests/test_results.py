@@ -43,11 +43,13 @@ def test_the_smallest_difference_is_found_four_times_in_five() -> None:
     assert power == pytest.approx(0.8, abs=0.03)
 
 
-def audited(runs: Path, name: str, worst: float, *, n: int = 40, attacks: tuple[str, ...] = ("clean", "all")) -> None:
+def audited(
+    runs: Path, name: str, worst: float, *, n: int = 40, attacks: tuple[str, ...] = ("clean", "all"), commit: str = "c"
+) -> None:
     (runs / name).mkdir()
     figure = {"average": {"value": 0.5}, "worst": {"class": "cat", "value": worst, "correct": 3}, "worst_tenth": None}
-    told = {"data": {"n": n, "fingerprint": f"f{n}"}, "engine": "fast", "environment": {"command": "x", "commit": "c"},
-            "attacks": dict.fromkeys(attacks, figure)}  # fmt: skip
+    told = {"data": {"n": n, "fingerprint": f"f{n}"}, "engine": "fast", "attacks": dict.fromkeys(attacks, figure),
+            "environment": {"command": "x", "commit": commit}}  # fmt: skip
     (runs / name / "audit.json").write_text(json.dumps(told))
 
 
@@ -76,11 +78,29 @@ def test_repairs_are_paired_by_seed(tmp_path: Path) -> None:
     page = "\n".join(repairs.section("small", result, "made"))
     assert "| FAAL_AT | 3 | 50.0 (50.0) | 50.0 (50.0) |" in page
     assert "nothing is claimed about a worst class" in page
-    (tmp_path / "faal-3" / "audit.json").unlink()
-    (tmp_path / "faal-3").rmdir()
-    audited(tmp_path, "faal-3", 0.9, n=41)
+
+
+def test_what_was_collected_before_stays(tmp_path: Path) -> None:
+    """Runs of another occasion join those of an earlier one, if they were judged on the same images."""
+    repairs = script("repairs")
+    first, second, third = (tmp_path / name for name in "abc")
+    for folder in (first, second, third):
+        folder.mkdir()
+    with pytest.raises(SystemExit, match=r"holds no audit\.json of the study small: base, control"):
+        repairs.collected(first, "small")
+    for name, value in {"base-1": 0.0, "control-1": 0.1, "faal-1": 0.3}.items():
+        audited(first, name, value)
+    before = json.loads(json.dumps(repairs.collected(first, "small")))
+    audited(second, "faal-1", 0.4, commit="d")
+    audited(second, "faal-2", 0.5, commit="d")
+    result = repairs.collected(second, "small", before)
+    assert list(result["arms"]) == ["base", "control", "faal"]
+    found = [(row["seed"], row["attacks"]["all"]["worst"]["value"]) for row in result["arms"]["faal"]["seeds"]]
+    assert found == [(1, 0.4), (2, 0.5)]
+    assert "made Some runs are of `c`." in "\n".join(repairs.section("small", result, "made"))
+    audited(third, "faal-3", 0.9, n=41)
     with pytest.raises(SystemExit, match="judged on different images"):
-        repairs.collected(tmp_path, "small")
+        repairs.collected(third, "small", before)
 
 
 def test_repairs_of_the_plan_stand_beside_the_papers(tmp_path: Path) -> None:

@@ -97,6 +97,24 @@ class TestPlan:
         assert small["prn18-1"].net == "prn18:16"
         assert paper["prn18-1"].operations > 80 * small["prn18-1"].operations
 
+    def test_a_published_base_is_not_trained_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the zoo has what the plan would train, by the same recipe and seed, repairs and audits begin there."""
+        plan = sys.modules["plan"]
+        recipe = load_recipe("cifar10-prn18-pgd-at").replace({"epochs": 60}, source="test").plain()
+        card = {"recipe": recipe | {"checkpoint_every": 60.0}, "seed": 1}
+        monkeypatch.setattr(plan, "zoo_names", lambda: ["prn18-pgd-at"])
+        monkeypatch.setattr(plan, "read_card", lambda name: card)
+        items = plan.Plan(written(), "paper").items
+        assert "prn18-1" not in items
+        assert items["prn18-faal-at-2"].told.startswith("faal repair zoo:prn18-pgd-at cifar10-prn18-faal-at-repair ")
+        assert items["prn18-faal-at-2"].needs == ()
+        judged = items["prn18-1.autoattack"]
+        assert (judged.needs, judged.command[1], judged.makes) == ((), "zoo:prn18-pgd-at", "prn18-1/audit.json")
+        assert items["prn18-base-2-control-1"].needs == ("prn18-2",)
+        for other in ({"recipe": recipe | {"epochs": 30}, "seed": 1}, {"recipe": recipe, "seed": 2}):
+            monkeypatch.setattr(plan, "read_card", lambda name, other=other: other)
+            assert plan.Plan(written(), "paper").items["prn18-faal-at-2"].needs == ("prn18-1",)
+
     def test_a_limit_has_a_folder_of_its_own(self) -> None:
         item = planned().items["wrn-1.autoattack-1000"]
         assert item.makes == "wrn-1/first-1000/audit.json"

@@ -12,6 +12,8 @@ from faal.errors import InputError, unknown
 from faal.models import Architecture
 from faal.models.zoo import read_card, zoo_names
 from faal.study.cost import audit_forwards, forward_operations, frontier_forwards, training_forwards
+from faal.study.reproduce.scales import attacks_of, recipe_of, scale_named
+from faal.study.reproduce.tables import find
 
 WHERE = "benchmarks/runs.yaml"
 OUT = "OUT/"
@@ -159,8 +161,12 @@ class Plan:
 
     def _other(self, entry: Mapping[str, Any]) -> Item:
         size = self.content["data"][entry["data"]]
-        width = self.changes.get("train", {}).get("width")
-        architecture = Architecture(model=entry["model"], num_classes=size["classes"], width=width)
+        if "reproduces" in entry:
+            architecture, forwards = _reproduced(entry["reproduces"], self.scale, size)
+        else:
+            width = self.changes.get("train", {}).get("width")
+            architecture = Architecture(model=entry["model"], num_classes=size["classes"], width=width)
+            forwards = entry["forwards"]
         return Item(
             name=entry["run"],
             command=tuple(word.replace("SCALE", self.scale) for word in entry["command"]),
@@ -168,7 +174,7 @@ class Plan:
             makes=entry["makes"],
             needs=(),
             net=_net(architecture),
-            operations=entry["forwards"] * forward_operations(architecture, size["size"]),
+            operations=forwards * forward_operations(architecture, size["size"]),
         )
 
     def wanted(self, patterns: Iterable[str]) -> list[Item]:
@@ -181,6 +187,16 @@ class Plan:
         while more := {need for name in names for need in self.items[name].needs} - names:
             names |= more
         return [item for name, item in self.items.items() if name in names]
+
+
+def _reproduced(what: str, scale_name: str, size: Mapping[str, int]) -> tuple[Architecture, float]:
+    """The network of a table or figure of `faal reproduce`, and the forwards of all its rows, one seed each."""
+    (table, rows), scale = find(what), scale_named(scale_name)
+    recipes = [recipe_of(table, row, scale, "honest") for row in rows]
+    architecture = Architecture(model=recipes[0].model, num_classes=size["classes"], width=recipes[0].width)
+    judged = audit_forwards(attacks_of(table, scale), min(size["test"], scale.limit or size["test"]), size["classes"])
+    trained = sum(training_forwards(recipe, size["train"], size["classes"]) for recipe in recipes)
+    return architecture, trained + len(rows) * judged
 
 
 def _needs(network: Network) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def recipe_of(arm: Arm, spec: str) -> Recipe:
         common |= {"epsilon": 0.05, "step_size": 0.0125, "batch_size": 128, "hold_out": "none", "tau": 0.05}
     else:
         recipe = load_recipe("cifar10-prn18-pgd-at-repair")
-        common |= {"steps": 5, "precision": "bf16"}
+        common |= {"steps": 5}
     if arm.method.startswith("cfa"):
         common["constants"] = {"start": 0}
     return recipe.replace(common, source="quirks").replace(arm.settings, source="quirks")

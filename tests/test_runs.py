@@ -97,6 +97,16 @@ class TestPlan:
         assert small["prn18-1"].net == "prn18:16"
         assert paper["prn18-1"].operations > 80 * small["prn18-1"].operations
 
+    def test_figures_cost_what_their_networks_cost(self) -> None:
+        """Figure 3 at small scale: TRADES, CFA, WAT and FAAL for six epochs of 46,000 images at 17 forwards, 2,000 more
+        looked at with CW-10 each time and another 2,000 by WAT and CFA, and 2,000 audited."""
+        item = planned("small").items["figure3"]
+        forward = forward_operations(Architecture(model="prn18", num_classes=10, width=16), 32)
+        audited = 2_000 * (1 + 0.85 * 2 * 41)
+        least = 4 * (6 * (46_000 * 17 + 2_000 * 22) + audited)
+        assert least <= item.operations / forward <= least + 2 * 6 * 2_000 * 25
+        assert item.told == "faal reproduce figure3 --scale small --data cifar10:DIR --seeds 1 --out OUT/reproduce"
+
     def test_a_published_base_is_not_trained_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where the zoo has what the plan would train, by the same recipe and seed, repairs and audits begin there."""
         plan = sys.modules["plan"]

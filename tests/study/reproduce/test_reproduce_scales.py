@@ -49,7 +49,7 @@ def test_the_small_scale() -> None:
     assert attacks_of(TABLE2, small) == ("clean", "pgd20", "cw20")
     assert attacks_of(TABLE2, SCALES["paper"]) == ("clean", "autoattack")
     scratch = recipe_of(TABLE2, TABLE2.row("faal-at"), small, "honest")
-    assert (scratch.width, scratch.epochs, scratch.steps, scratch.precision) == (16, 6, 5, "bf16")
+    assert (scratch.width, scratch.epochs, scratch.steps, scratch.precision) == (16, 6, 5, "auto")
     tuned = recipe_of(TABLE1, TABLE1.row("pgd-at--faal-at"), small, "honest")
     assert (tuned.epochs, tuned.steps) == (2, 5)
     assert recipe_of(TABLE1, TABLE1.row("mart--frl-rwrm-0.07"), small, "honest").epochs == 6

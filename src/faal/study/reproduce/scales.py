@@ -40,11 +40,11 @@ SCALES = {
         models={"wrn34-10": "prn18"},
         attacks=("clean", "pgd20", "cw20"),
         limit=2000,
-        scratch={"width": 16, "epochs": 6, "steps": 5, "precision": "bf16"},
-        repair={"steps": 5, "precision": "bf16"},
+        scratch={"width": 16, "epochs": 6, "steps": 5},
+        repair={"steps": 5},
         most_repair_epochs=6,
         words=(
-            "Networks of width 16, trained for 6 epochs with attacks of 5 steps in bf16: the setting is not the "
+            "Networks of width 16, trained for 6 epochs with attacks of 5 steps: the setting is not the "
             "paper's, and its figures are not to be expected.",
             "Fine-tunes that the paper runs for 80 epochs run for 6 here.",
             "AutoAttack takes far too long on a CPU: robust means correct under PGD-20 and CW-20 (`all`), which "

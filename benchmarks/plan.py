@@ -79,10 +79,13 @@ class Plan:
         self.items: dict[str, Item] = {}
         for entry in (each for written in content["items"] for each in _spread(written)):
             for item in self._made(entry):
-                if any(fnmatch.fnmatch(item.name, left) for left in self.changes.get("without", ())):
+                if self._left_out(item.name):
                     continue
                 if self.items.setdefault(item.name, item) != item:
                     raise InputError(f"{WHERE} has two items {item.name} that differ; rename one")
+
+    def _left_out(self, name: str) -> bool:
+        return any(fnmatch.fnmatch(name, left) for left in self.changes.get("without", ()))
 
     def _made(self, entry: Mapping[str, Any]) -> Iterator[Item]:
         if "audit" in entry:
@@ -94,7 +97,8 @@ class Plan:
                 if any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
                     yield self._audit(self.networks[name], entry)
         elif "run" in entry:
-            yield self._other(entry)
+            if not self._left_out(entry["run"]):  # `faal reproduce` has no toys
+                yield self._other(entry)
         else:
             for seed in entry["seeds"]:
                 item = self._training(entry, seed)

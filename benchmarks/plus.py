@@ -28,7 +28,7 @@ from faal.models import open_model
 from faal.study.jobs import Job, side_by_side
 from faal.train.loop import train
 from faal.train.parts import parts_of
-from quirks import Arm, compared, some
+from quirks import Arm, compared, difference, some
 
 RESULTS = Path(__file__).parent / "results" / "plus.json"
 CPU = torch.device("cpu")
@@ -179,7 +179,7 @@ def section(result: dict[str, Any], made: str) -> list[str]:
         "",
         *_table(test, JUDGING, {}, {}),
         "",
-        *(f"- {pair}: average {_difference(found['all average'])}, worst class {_difference(found['all worst'])}."
+        *(f"- {pair}: average {difference(found['all average'])}, worst class {difference(found['all worst'])}."
           for pair, found in result["differences"]["test"].items() if found),
         "",
     ]  # fmt: skip
@@ -202,13 +202,10 @@ def _table(
     lines.append("| --- |" + " --- |" * (1 + len(attacks) + len(behind)))
     for name, found in rows.items():
         cells = [f"{100 * mean(found, 'average', a):.1f} ({100 * mean(found, 'worst', a):.1f})" for a in attacks]
-        cells += [_difference(differences.get(name, {}).get(key)) for key in behind]
+        found_here = differences.get(name, {})
+        cells += [difference(found_here[key]) if key in found_here else "" for key in behind]
         lines.append(f"| {' | '.join([name, str(len(found)), *cells])} |")
     return lines
-
-
-def _difference(found: dict[str, float] | None) -> str:
-    return f"{100 * found['mean']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})" if found else ""
 
 
 def main() -> None:

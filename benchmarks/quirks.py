@@ -10,6 +10,7 @@ again, it goes on where it was.
 import argparse
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,38 @@ def compared(control: list[dict[str, Any]], variant: list[dict[str, Any]], attac
     mean = float(differences.mean())
     detectable = (stats.t.ppf(0.975, n - 1) + stats.t.ppf(POWER, n - 1)) * error
     return {"mean": mean, "low": mean - reach, "high": mean + reach, "detectable": float(detectable)}
+
+
+def section(
+    result: dict[str, Any], made: str, title: str, told: str, columns: dict[str, str], follows: str
+) -> list[str]:
+    """What the quirks change, for `docs/results.md`; `columns` are the figures shown and their headings."""
+    seeds = len(next(iter(result["rows"].values())))
+    lines = [f"## {title}", "", told.format(seeds=seeds, n=f"{result['judged']:,}"), "", made, ""]
+    lines.append("| arm | " + " | ".join(columns.values()) + " |")
+    lines.append("| --- |" + " --- |" * len(columns))
+    for name, rows in result["rows"].items():
+        if ARMS[name].control is None:
+            means = []
+            for column in columns:
+                attack, key = column.split(" ", 1)
+                means.append(f"{100 * sum(row['attacks'][attack][key] for row in rows) / len(rows):.1f}")
+            lines.append(f"| {name}, without | " + " | ".join(means) + " |")
+    for name, found in result["differences"].items():
+        cells = [f"{_clear(found[column])}; {100 * found[column]['detectable']:.1f}" for column in columns]
+        lines.append(f"| {ARMS[name].control}: {name} | " + " | ".join(cells) + " |")
+    return [*lines, "", follows, ""]
+
+
+def difference(found: Mapping[str, float]) -> str:
+    """A mean difference in points, and its interval."""
+    return f"{100 * found['mean']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
+
+
+def _clear(found: Mapping[str, float]) -> str:
+    """A difference, bold where its interval leaves out zero."""
+    text = difference(found)
+    return f"**{text}**" if found["low"] > 0 or found["high"] < 0 else text
 
 
 def main() -> None:

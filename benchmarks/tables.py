@@ -9,6 +9,7 @@ from statistics import stdev
 from typing import Any
 
 import plus
+import quirks
 import repairs
 
 HERE = Path(__file__).parent
@@ -19,10 +20,6 @@ ROLES = {"base": "PGD-AT base", "control": "control: two more epochs of PGD-AT",
 
 def percent(value: float) -> str:
     return f"{100 * value:.1f}"
-
-
-def difference(found: dict[str, float]) -> str:
-    return f"{100 * found['mean']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
 
 
 def origin(result: dict[str, Any]) -> str:
@@ -56,7 +53,7 @@ def digits(result: dict[str, Any]) -> list[str]:
                 f"| {name} | {percent(found['mean'][role]['average'])} | {percent(found['mean'][role]['worst'])} |"
             )
         for pair in ("repaired - base", "repaired - control", "control - base"):
-            cells = " | ".join(difference(found[pair][key]) for key in ("average", "worst"))
+            cells = " | ".join(quirks.difference(found[pair][key]) for key in ("average", "worst"))
             lines.append(f"| {pair} | {cells} |")
         lines.append("")
     lines += ["Per seed under AutoAttack, average (worst class):", "", "| seed | base | control | repaired |"]
@@ -157,44 +154,6 @@ def spread(found: list[dict[str, float]]) -> str:
     return f"{told[0]} ({told[1]})"
 
 
-CONTROLS = {
-    "sample-weighted objective": "FAAL_AT",
-    "extra clean forward": "FAAL_AT",
-    "attack in training mode": "FAAL_AT",
-    "epoch chosen on the test set": "FAAL_AT",
-    "attack on the KL": "FAAL_MART",
-    "loss divided by 7": "CFA_TRADES",
-    "absolute gate of 0.2": "CFA_AT, gated average",
-    "variance over 100 entries": "FAT",
-}
-"""What each published quirk was compared with."""
-
-
-def quirks(result: dict[str, Any], title: str, told: str, columns: dict[str, str], follows: str) -> list[str]:
-    """What the published quirks change, as a section; `columns` are the figures shown and their headings."""
-    seeds = len(next(iter(result["rows"].values())))
-    lines = [f"## {title}", "", told.format(seeds=seeds, n=f"{result['judged']:,}"), "", origin(result), ""]
-    lines.append("| arm | " + " | ".join(columns.values()) + " |")
-    lines.append("| --- |" + " --- |" * len(columns))
-    for name, rows in result["rows"].items():
-        if name not in CONTROLS:
-            means = []
-            for column in columns:
-                attack, key = column.split(" ", 1)
-                means.append(percent(sum(row["attacks"][attack][key] for row in rows) / len(rows)))
-            lines.append(f"| {name}, without | " + " | ".join(means) + " |")
-    for name, found in result["differences"].items():
-        cells = [f"{clear(found[column])}; {100 * found[column]['detectable']:.1f}" for column in columns]
-        lines.append(f"| {CONTROLS[name]}: {name} | " + " | ".join(cells) + " |")
-    return [*lines, "", follows, ""]
-
-
-def clear(found: dict[str, float]) -> str:
-    """A difference, bold where its interval leaves out zero."""
-    text = difference(found)
-    return f"**{text}**" if found["low"] > 0 or found["high"] < 0 else text
-
-
 UNUSED = "not used: "
 
 
@@ -263,6 +222,23 @@ def _grid(cells: dict[Any, dict[str, float]], group: str, names: list[str], sett
     return lines
 
 
+def missing() -> list[str]:
+    """What the plan of runs has and nobody has measured yet."""
+    open_studies = [study.title for name, study in repairs.STUDIES.items() if not read(f"repairs-{name}", needed=False)]
+    if not open_studies:
+        return []
+    return [
+        "## Not measured yet",
+        "",
+        "`benchmarks/runs.yaml` has the runs at the paper's scale in their order, `python benchmarks/runs.py --list` has "
+        "their prices; they take a GPU. Nothing on this page stands for them:",
+        "",
+        *(f"- {title}" for title in open_studies),
+        "- Table 2 from scratch, Table 3 (CIFAR-100), Table 4 and Figures 1 to 3 at the paper's scale",
+        "",
+    ]
+
+
 def page() -> str:
     """The whole of `docs/results.md`."""
     lines = [
@@ -298,8 +274,9 @@ def page() -> str:
             for line in repairs.section(study, found, origin(found))
         ),
         *(plus.section(found, origin(found)) if (found := read("plus", needed=False)) else ()),
-        *quirks(
+        *quirks.section(
             read("quirks"),
+            origin(read("quirks")),
             "CIFAR-10: which published quirks matter",
             "Two-epoch repairs of one PGD-AT base (PreActResNet-18 of width 16, six epochs), 10,000 training images, "
             "attacks of five steps in training, bf16; {seeds} seeds, {n} test images, about 200 of a class. The first "
@@ -316,8 +293,9 @@ def page() -> str:
             "the first decay, and its first averaged epoch is the network itself; the absolute one stayed shut. Both "
             "arms are the plain network, bit for bit.",
         ),
-        *quirks(
+        *quirks.section(
             read("quirks-100"),
+            origin(read("quirks-100")),
             "A hundred classes: where absent classes make a quirk bite",
             "Synthetic images of 100 classes, 60 of each to train on; a small net, 20 epochs of PGD-AT and two-epoch "
             "repairs (tau 0.05, as the paper's on CIFAR-100) in batches of 128, where about 28 classes are absent; "
@@ -325,6 +303,7 @@ def page() -> str:
             {"clean average": "clean", "all average": "attacked", "all worst tenth": "attacked, worst ten classes"},
             "Neither shows on images of this kind.",
         ),
+        *missing(),
     ]
     return "\n".join(lines).rstrip() + "\n"
 

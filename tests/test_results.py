@@ -207,8 +207,3 @@ def test_the_arms_of_the_search_are_repairs() -> None:
         changed = {name for name, value in recipe.plain().items() if value != plain.plain()[name]}
         assert changed <= {"method", *arm.settings}
         assert changed or arm == plus.ARMS[plus.FAAL]
-
-
-def test_the_page_names_what_each_quirk_was_compared_with() -> None:
-    arms = script("quirks").ARMS
-    assert {name: arm.control for name, arm in arms.items() if arm.control} == script("tables").CONTROLS

@@ -230,7 +230,7 @@ def missing() -> list[str]:
     return [
         "## Not measured yet",
         "",
-        "`benchmarks/runs.yaml` has the runs at the paper's scale in their order, `python benchmarks/runs.py --list` has "
+        "`benchmarks/runs.yaml` has the runs at the paper's scale in order, `python benchmarks/runs.py --list` has "
         "their prices; they take a GPU. Nothing on this page stands for them:",
         "",
         *(f"- {title}" for title in open_studies),

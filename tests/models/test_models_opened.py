@@ -52,6 +52,19 @@ def test_our_own(tmp_path: Path, by_folder: bool) -> None:
     assert torch.equal(opened.net(images), build_model(SMALL, seed=1).eval()(images))
 
 
+@pytest.mark.parametrize(
+    ("held_out", "told"),
+    [
+        ({"data": "f", "select": torch.arange(3)}, {"withheld": "f"}),
+        ({"data": "f", "select": torch.arange(3), "seen": True}, {}),
+        ({"data": "f", "select": torch.arange(0)}, {}),
+    ],
+)
+def test_what_it_never_saw(tmp_path: Path, held_out: dict[str, Any], told: dict[str, str]) -> None:
+    record = open_model(ours(tmp_path, held_out=held_out), data()).record
+    assert {name: value for name, value in record.items() if name == "withheld"} == told
+
+
 def test_foreign_weights_and_what_is_assumed_of_them(tmp_path: Path) -> None:
     opened = open_model(foreign(tmp_path), data(), model="small", width=4)
     assert opened.threat == Threat("linf", 8 / 255)
@@ -144,6 +157,8 @@ def test_a_folder_without_a_network(tmp_path: Path, name: str | None) -> None:
         ({"architecture": asdict(SMALL) | {"width": -1}}, "width is 1 or more"),
         ({"recipe": None}, "it lacks 'recipe'"),
         ({"recipe": {"epsilon": "far"}}, "does not describe a network"),
+        ({"held_out": {"data": "f"}}, "it lacks 'select'"),
+        ({"held_out": 7}, "does not describe a network"),
         ({"weights": None}, "does not hold the weights of the small"),
         ({"weights": 3}, "does not hold the weights of the small"),
         ({"weights": {}}, "does not hold the weights of the small"),

@@ -101,8 +101,9 @@ def open_model(
         raise InputError(f"{said} describes foreign weights; say which network they are for with --model")
     else:
         state, sha256 = _own(path) if published is None else read_zoo(published)
-        withheld = withheld_of(state)
         architecture, threat = described(state, path)
+        with understood(path):
+            withheld = withheld_of(state)
         trained = dict(state["recipe"])
         if architecture.num_classes != data.num_classes:
             raise InputError(

@@ -182,6 +182,7 @@ def section(result: dict[str, Any], made: str) -> list[str]:
         *(f"- {pair}: average {difference(found['all average'])}, worst class {difference(found['all worst'])}."
           for pair, found in result["differences"]["test"].items() if found),
         "",
+        *_verdict(result["differences"]["test"]),
     ]  # fmt: skip
     return lines
 
@@ -192,6 +193,20 @@ NAMES = {"clean": "clean", "pgd10": "PGD-10", "cw10": "CW-10", "pgd20": "PGD-20"
 
 def _chosen(name: str) -> str:
     return "no change is taken: FAAL_AT has it." if name == FAAL else f"“{name}” is taken."
+
+
+def _verdict(tested: dict[str, Any]) -> list[str]:
+    """What the test says of the choice: a better repair is one whose worst class gained, at no lower average."""
+    found = next(iter(tested.values()), {})
+    if not found:
+        return []
+    if found["all worst"]["low"] > 0 and found["all average"]["low"] >= 0:
+        return ["It is better than FAAL's repair: the worst class gained, the average did not lose.", ""]
+    return [
+        "It is not shown to be better than FAAL's repair, so it gets no name and FAAL_AT stays what `faal repair` does. "
+        "Seeds differ by as much as candidates do: see the intervals above.",
+        "",
+    ]
 
 
 def _table(

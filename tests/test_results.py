@@ -188,6 +188,13 @@ def test_candidates_are_chosen_on_withheld_images_alone() -> None:
     assert f"“{second}” is taken." in page
     assert f"| {second} | 2 | 25.0 (25.0) | 25.0 (25.0) |" in page
     assert f"- {second} - {first}: average -5.0" in page
+    assert "It is not shown to be better" in page
+    better = {
+        "all average": {"mean": 0.1, "low": 0.0, "high": 0.2},
+        "all worst": {"mean": 0.1, "low": 0.05, "high": 0.2},
+    }
+    won = result | {"differences": {"withheld": {}, "test": {f"{second} - {first}": better}}}
+    assert "It is better than FAAL's repair" in "\n".join(plus.section(won, "made"))
     assert "no change is taken" in "\n".join(plus.section(result | {"chosen": first}, "made"))
 
 

@@ -197,14 +197,14 @@ def _chosen(name: str) -> str:
 
 def _verdict(tested: dict[str, Any]) -> list[str]:
     """What the test says of the choice: a better repair is one whose worst class gained, at no lower average."""
-    found = next(iter(tested.values()), {})
+    found: dict[str, Any] = next(iter(tested.values()), {})
     if not found:
         return []
     if found["all worst"]["low"] > 0 and found["all average"]["low"] >= 0:
         return ["It is better than FAAL's repair: the worst class gained, the average did not lose.", ""]
     return [
-        "It is not shown to be better than FAAL's repair, so it gets no name and FAAL_AT stays what `faal repair` does. "
-        "Seeds differ by as much as candidates do: see the intervals above.",
+        "It is not shown to be better than FAAL's repair, so it gets no name, and FAAL_AT stays what `faal repair` "
+        "does by itself. Seeds differ by as much as candidates do: see the intervals above.",
         "",
     ]
 

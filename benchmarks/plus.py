@@ -182,7 +182,7 @@ def section(result: dict[str, Any], made: str) -> list[str]:
         *(f"- {pair}: average {difference(found['all average'])}, worst class {difference(found['all worst'])}."
           for pair, found in result["differences"]["test"].items() if found),
         "",
-        *_verdict(result["differences"]["test"]),
+        *_verdict(result["differences"]["test"].get(f"{taken} - {FAAL}", {})),
     ]  # fmt: skip
     return lines
 
@@ -195,9 +195,8 @@ def _chosen(name: str) -> str:
     return "no change is taken: FAAL_AT has it." if name == FAAL else f"“{name}” is taken."
 
 
-def _verdict(tested: dict[str, Any]) -> list[str]:
+def _verdict(found: dict[str, Any]) -> list[str]:
     """What the test says of the choice: a better repair is one whose worst class gained, at no lower average."""
-    found: dict[str, Any] = next(iter(tested.values()), {})
     if not found:
         return []
     if found["all worst"]["low"] > 0 and found["all average"]["low"] >= 0:
@@ -264,7 +263,10 @@ def main() -> None:
         "test": test,
         "differences": {
             "withheld": {name: against(withheld[FAAL], rows) for name, rows in withheld.items() if name != FAAL},
-            "test": {f"{taken} - {FAAL}": against(test[FAAL], test[taken])} if taken != FAAL else {},
+            "test": {
+                **({f"{taken} - {FAAL}": against(test[FAAL], test[taken])} if taken != FAAL else {}),
+                f"{FAAL} - {BASE}": against([test[BASE][0] | {"seed": row["seed"]} for row in test[FAAL]], test[FAAL]),
+            },
         },
     }  # fmt: skip
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -168,7 +168,7 @@ def section(result: dict[str, Any], made: str) -> list[str]:
         "(worst class) in per cent, means over the seeds, and behind them the difference from FAAL_AT, paired by seed, "
         "with its 95 % interval (Student's t). The interval covers the seed of the repair, not that of the base.",
         "",
-        made,
+        f"{made} The repairs were trained at `{'`, `'.join(result['trained at'])}`.",
         "",
         f"On the withheld images, PGD-10 and CW-10; candidates by seeds 1 to {result['choosing']}:",
         "",
@@ -255,6 +255,10 @@ def main() -> None:
         "command": f"python benchmarks/plus.py --base {given.base} --data cifar10:DIR --images {given.images} "
         f"--choosing {given.choosing} --seeds {given.seeds} --further {given.further}",
         "environment": {k: v for k, v in environment(CPU).items() if k != "command"},
+        "trained at": sorted({
+            read(folder_of(given.out, name, row["seed"]) / "environment.json")["commit"]
+            for name, rows in withheld.items() for row in rows
+        }),
         "training images": given.images,
         "choosing": given.choosing,
         "chosen": taken,

@@ -177,7 +177,7 @@ def test_candidates_are_chosen_on_withheld_images_alone() -> None:
     assert plus.against(rows[first], [row(1, 0.9, 0.9)]) == {}
     test = {plus.BASE: [row(1, 0.3, 0.0)], first: rows[first], second: rows[second]}
     result = {
-        "training images": 10_000, "choosing": 2, "chosen": second, "withheld": rows, "test": test,
+        "trained at": ["a", "b"], "training images": 10_000, "choosing": 2, "chosen": second, "withheld": rows, "test": test,
         "differences": {
             "withheld": {third: found},
             "test": {f"{second} - {first}": plus.against(rows[first], rows[second])},
@@ -186,6 +186,7 @@ def test_candidates_are_chosen_on_withheld_images_alone() -> None:
     page = "\n".join(plus.section(result, "made"))
     assert f"| {third} | 2 | 30.0 (15.0) | 30.0 (15.0) | 30.0 (15.0) | 30.0 (15.0) | +0.0 (+0.0 to +0.0) | +5.0" in page
     assert f"“{second}” is taken." in page
+    assert "made The repairs were trained at `a`, `b`." in page
     assert f"| {second} | 2 | 25.0 (25.0) | 25.0 (25.0) |" in page
     assert f"- {second} - {first}: average -5.0" in page
     assert "It is not shown to be better" in page

@@ -177,7 +177,8 @@ def test_candidates_are_chosen_on_withheld_images_alone() -> None:
     assert plus.against(rows[first], [row(1, 0.9, 0.9)]) == {}
     test = {plus.BASE: [row(1, 0.3, 0.0)], first: rows[first], second: rows[second]}
     result = {
-        "trained at": ["a", "b"], "training images": 10_000, "choosing": 2, "chosen": second, "withheld": rows, "test": test,
+        "trained at": ["a", "b"], "training images": 10_000, "choosing": 2, "chosen": second,
+        "withheld": rows, "test": test,
         "differences": {
             "withheld": {third: found},
             "test": {f"{second} - {first}": plus.against(rows[first], rows[second])},

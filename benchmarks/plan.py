@@ -214,7 +214,7 @@ def _in_zoo(name: str | None, recipe: Recipe, seed: int) -> str | None:
         return None
     card, wanted = read_card(str(name)), recipe.plain()
     made = {key: value for key, value in card["recipe"].items() if key not in UNTOLD}
-    same = made == {key: wanted[key] for key in made} and card["seed"] == seed
+    same = made == {key: wanted.get(key) for key in made} and card["seed"] == seed
     return f"zoo:{name}" if same else None
 
 

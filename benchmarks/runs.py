@@ -217,6 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, help="operations per second, such as 300e12")
     parser.add_argument("--list", action="store_true", help="show the items, their prices and what is done")
     given = parser.parse_args(arguments)
+    if given.jobs < 1:
+        parser.error(f"--jobs is how many items run at once, 1 or more, not {given.jobs}")
     made = environment(pick_device("auto"))
     try:
         plan = Plan(yaml.safe_load(PLAN.read_text(encoding="utf-8")), given.scale)

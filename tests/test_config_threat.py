@@ -2,12 +2,17 @@
 
 import pytest
 
-from faal.config import Recipe, Threat, number, parse_epsilon
+from faal.config import Recipe, Threat, epsilon_text, number, parse_epsilon
 from faal.errors import InputError
 
 
 def test_reads_fractions() -> None:
     assert parse_epsilon("8/255") == 8 / 255
+
+
+@pytest.mark.parametrize("text", ["8/255", "1/255", "32/255", "0.2", "0.5", "0.0123457"])
+def test_is_written_as_it_is_read(text: str) -> None:
+    assert epsilon_text(parse_epsilon(text)) == text
 
 
 @pytest.mark.parametrize("text", ["eight", "", "8/0"])

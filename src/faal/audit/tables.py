@@ -11,6 +11,7 @@ from faal.audit.compare import Comparison
 from faal.audit.difference import Difference
 from faal.audit.result import AttackResult, AuditResult, Estimate
 from faal.audit.verdicts import ALL
+from faal.config import epsilon_text
 
 ROWS = 20
 """Classes shown; of more, the weakest."""
@@ -126,7 +127,7 @@ def _classes_title(title: str, shown: Sequence[int], every: Sequence[float]) -> 
 
 
 def _threat(threat: dict[str, object]) -> str:
-    return f"{threat['norm']} epsilon {255 * float(str(threat['epsilon'])):.4g}/255"
+    return f"{threat['norm']} epsilon {epsilon_text(float(str(threat['epsilon'])))}"
 
 
 def _percent(value: float | None) -> str:

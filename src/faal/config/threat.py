@@ -33,6 +33,13 @@ class Threat:
             raise InputError(f"epsilon is the radius of a ball and larger than 0, not {self.epsilon:g}")
 
 
+def epsilon_text(epsilon: float) -> str:
+    """A radius as people write it: `8/255` where it is a few whole grey levels, else a decimal of six digits."""
+    levels = round(255 * epsilon)
+    whole = 1 <= levels <= 32 and abs(255 * epsilon - levels) < 1e-4
+    return f"{levels}/255" if whole else f"{epsilon:.6g}"
+
+
 def parse_epsilon(text: str) -> float:
     """A radius as it is written on the command line, such as `8/255`. Raises InputError."""
     try:

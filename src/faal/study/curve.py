@@ -25,7 +25,7 @@ from faal.audit.summary import estimates
 from faal.audit.tables import estimate_text, plain_row, titled
 from faal.audit.verdicts import ALL
 from faal.checkpoint import write_whole
-from faal.config import Threat
+from faal.config import Threat, epsilon_text
 from faal.engine import processes
 from faal.errors import InputError
 from faal.report.curve import draw_curve
@@ -172,8 +172,8 @@ def curve_of(audits: Iterable[AuditResult]) -> Curve:
         points.append(_point(epsilon, stands, again, result))
         if again > max(FEW, SHARE * len(label)):
             warnings.append(
-                f"At epsilon {_told(epsilon)}, {again} of {len(label)} samples stood that had fallen at a smaller "
-                "radius, although the larger ball holds the smaller: gradients may be masked, and a stronger attack "
+                f"At epsilon {epsilon_text(epsilon)}, {again} of {len(label)} samples stood that had fallen at a "
+                "smaller radius, although the larger ball holds the smaller: gradients may be masked, and a stronger attack "
                 "may find more."
             )
     told = {key: getattr(first, key) for key in ("model", "data", "seed", "engine", "level", "interval_method")}
@@ -194,7 +194,7 @@ def curve_table(found: Curve) -> Table:
     for point in found.points:
         figures = point.figures
         cells = [estimate_text(figures.average), estimate_text(figures.worst), figures.worst.name]
-        plain_row(grid, _told(point.epsilon), *cells)
+        plain_row(grid, epsilon_text(point.epsilon), *cells)
     return grid
 
 
@@ -213,7 +213,9 @@ def _check(every: Sequence[AuditResult]) -> None:
             if not same:
                 raise InputError(f"the audits have other {what} and make no curve; audit one model on the same data")
         if result.threat["epsilon"] == before.threat["epsilon"]:
-            raise InputError(f"two audits are at epsilon {_told(result.threat['epsilon'])}; give one for each radius")
+            raise InputError(
+                f"two audits are at epsilon {epsilon_text(result.threat['epsilon'])}; give one for each radius"
+            )
     if not any(all(name in result.attacks for result in every) for name in first.attacks if name not in ("clean", ALL)):
         raise InputError("a curve needs an attack that was run at every radius, such as --attacks clean,pgd20")
 
@@ -226,14 +228,7 @@ def _point(epsilon: float, stands: NDArray[np.bool_], again: int, result: AuditR
 
 def _called(epsilon: float) -> str:
     """A radius in the name of a folder: `8-255`, or a decimal."""
-    return _told(epsilon).replace("/", "-")
-
-
-def _told(epsilon: float) -> str:
-    """A radius as people write it: `8/255`, or a decimal of six digits."""
-    levels = round(255 * epsilon)
-    whole = 1 <= levels <= 32 and abs(255 * epsilon - levels) < 1e-4
-    return f"{levels}/255" if whole else f"{epsilon:.6g}"
+    return epsilon_text(epsilon).replace("/", "-")
 
 
 def _csv(found: Curve) -> str:

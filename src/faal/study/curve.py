@@ -173,8 +173,8 @@ def curve_of(audits: Iterable[AuditResult]) -> Curve:
         if again > max(FEW, SHARE * len(label)):
             warnings.append(
                 f"At epsilon {epsilon_text(epsilon)}, {again} of {len(label)} samples stood that had fallen at a "
-                "smaller radius, although the larger ball holds the smaller: gradients may be masked, and a stronger attack "
-                "may find more."
+                "smaller radius, although the larger ball holds the smaller: gradients may be masked, and a stronger "
+                "attack may find more."
             )
     told = {key: getattr(first, key) for key in ("model", "data", "seed", "engine", "level", "interval_method")}
     return Curve(

@@ -2,8 +2,6 @@
 
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,41 +9,7 @@ import pytest
 import torch
 
 from faal import checkpoint
-from faal.models import Architecture, build_model
-
-
-def faal(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The command as a user runs it."""
-    command = [sys.executable, "-m", "faal", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": "400"}
-    )
-
-
-def arrays(folder: Path, **changed: object) -> Path:
-    """A data set of three classes in an npz file, with some of its arrays replaced."""
-    rng = np.random.default_rng(0)
-    parts = {
-        "x_train": rng.random((30, 8, 8), dtype=np.float32),
-        "y_train": np.arange(30) % 3,
-        "x_test": rng.random((9, 8, 8), dtype=np.float32),
-        "y_test": np.arange(9) % 3,
-    }
-    np.savez(folder / "data.npz", **(parts | changed))
-    return folder / "data.npz"
-
-
-def network(folder: Path, classes: int = 10) -> Path:
-    """A checkpoint of ours, untrained."""
-    architecture = Architecture(model="small", num_classes=classes, channels=1, width=4)
-    state = {
-        "architecture": {"model": "small", "num_classes": classes, "channels": 1, "width": 4},
-        "classes": [str(c) for c in range(classes)],
-        "weights": build_model(architecture, seed=1).state_dict(),
-        "recipe": {"epsilon": 0.1},
-    }
-    checkpoint.save(folder / "net.pt", state)
-    return folder / "net.pt"
+from tests.cli.conftest import Faal, arrays, network
 
 
 class Evil:
@@ -119,48 +83,45 @@ CASES = {
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Path:
+def desk(work: Path) -> Path:
     """A folder with everything that the cases refer to."""
-    arrays(tmp_path)
-    (tmp_path / "labels.npz").write_bytes(arrays(tmp_path, y_train=np.arange(30) - 1).read_bytes())
-    (tmp_path / "range.npz").write_bytes(arrays(tmp_path, x_train=np.full((30, 8, 8), 200.0)).read_bytes())
-    arrays(tmp_path)
-    net = network(tmp_path)
-    torch.save(checkpoint.load(net)["weights"], tmp_path / "weights.pt")
-    torch.save({"weights": Evil()}, tmp_path / "evil.pt")
-    (tmp_path / "cut.pt").write_bytes(net.read_bytes()[:500])
-    (tmp_path / "mine.yaml").write_text("epsilom: 8/255\n")
-    (tmp_path / "list.yaml").write_text("- epochs\n")
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "mynet.py").write_text(OWN)
-    (tmp_path / "file").write_text("in the way")
-    truncated_cifar(tmp_path)
-    return tmp_path
+    arrays(work)
+    (work / "labels.npz").write_bytes(arrays(work, y_train=np.arange(30) - 1).read_bytes())
+    (work / "range.npz").write_bytes(arrays(work, x_train=np.full((30, 8, 8), 200.0)).read_bytes())
+    arrays(work)
+    net = network(work)
+    torch.save(checkpoint.load(net)["weights"], work / "weights.pt")
+    torch.save({"weights": Evil()}, work / "evil.pt")
+    (work / "cut.pt").write_bytes(net.read_bytes()[:500])
+    (work / "mine.yaml").write_text("epsilom: 8/255\n")
+    (work / "list.yaml").write_text("- epochs\n")
+    (work / "empty").mkdir()
+    (work / "mynet.py").write_text(OWN)
+    (work / "file").write_text("in the way")
+    truncated_cifar(work)
+    return work
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_sentence_and_status_2(case: str, desk: Path) -> None:
+def test_one_sentence_and_status_2(case: str, desk: Path, faal: Faal) -> None:
     arguments, told = CASES[case]
     before = {path: path.read_bytes() for path in desk.rglob("*") if path.is_file()}
-    done = faal(*arguments, cwd=desk)
-    assert done.returncode == 2, done.stderr
-    assert told in done.stderr
-    assert "Traceback" not in done.stderr
+    said = faal(*arguments)
+    assert said.status == 2
+    assert told in said.err
     assert not (desk / "pwned").exists()
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
-def test_ones_own_network_drops_the_size_in_the_recipe(desk: Path) -> None:
+def test_ones_own_network_drops_the_size_in_the_recipe(desk: Path, faal: Faal) -> None:
     """The recipe's width is the small net's; a function decides its own."""
-    done = faal(
-        "train", "debug", "--data", "digits", "--model", "mynet:linear", "--epochs", "1", "--out", "o", cwd=desk
-    )
-    assert done.returncode == 0, done.stderr
+    said = faal("train", "debug", "--data", "digits", "--model", "mynet:linear", "--epochs", "1", "--out", "o")
+    assert said.status == 0, said.err
     assert checkpoint.load(desk / "o" / "best.pt")["architecture"]["width"] is None
 
 
-def test_foreign_weights_say_the_epsilon_that_is_assumed(desk: Path) -> None:
+def test_foreign_weights_say_the_epsilon_that_is_assumed(desk: Path, faal: Faal) -> None:
     arguments = ("--data", "digits", "--model", "small", "--width", "4", "--attacks", "clean", "--limit", "20")
-    done = faal("audit", "weights.pt", *arguments, cwd=desk)
-    assert done.returncode == 0, done.stderr
-    assert "8/255 is assumed" in done.stderr
+    said = faal("audit", "weights.pt", *arguments)
+    assert said.status == 0, said.err
+    assert "8/255 is assumed" in said.err

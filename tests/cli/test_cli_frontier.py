@@ -1,7 +1,6 @@
 """`faal repair --frontier`: from the command to blends that `faal audit` takes, and what is refused before training."""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import pytest
 import torch
 
 from faal import checkpoint
-from faal.cli.app import main
 from faal.models import Architecture, build_model
+from tests.cli.conftest import Faal
 from tests.conftest import toy_data
 
 DATA = toy_data([200] * 3)
@@ -34,20 +33,9 @@ def desk(work: Path) -> Path:
     return work
 
 
-def faal(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["faal", *arguments])
-    monkeypatch.setenv("COLUMNS", "160")
-    with pytest.raises(SystemExit) as done:
-        main()
-    return int(done.value.code or 0)
-
-
-def test_blends_from_the_command_line(
-    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_blends_from_the_command_line(desk: Path, faal: Faal) -> None:
     repair = ("repair", "base.pt", "debug", "--data", "npz:toy.npz", "--out", "mended", "--frontier", *SHORT)
-    assert faal(monkeypatch, *repair) == 0
-    told = capsys.readouterr().out
+    told = faal(*repair).out
     assert "Held-out accuracy in %" in told
     assert all(name in told for name in ("base", "1/4", "blend-50.pt", "best.pt"))
     found = json.loads((desk / "mended" / "frontier.json").read_text())
@@ -59,18 +47,17 @@ def test_blends_from_the_command_line(
         if tensor.is_floating_point():
             assert torch.allclose(tensor, 0.75 * before[name] + 0.25 * after[name], atol=1e-6)
 
-    assert faal(monkeypatch, *repair) == 0  # nothing is trained or judged again
+    assert faal(*repair).status == 0  # nothing is trained or judged again
     assert json.loads((desk / "mended" / "frontier.json").read_text()) == found
 
     audit = ("audit", "mended/blend-50.pt", "--data", "npz:toy.npz", "--attacks", "pgd1", "--out", "judged")
-    assert faal(monkeypatch, *audit) == 0
+    assert faal(*audit).status == 0
     assert (desk / "judged" / "audit.json").exists()
 
 
-def test_nothing_is_trained_where_there_is_nothing_to_judge_on(
-    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_trained_where_there_is_nothing_to_judge_on(desk: Path, faal: Faal) -> None:
     arguments = ("repair", "base.pt", "debug", "--data", "npz:toy.npz", "--out", "mended", "--frontier")
-    assert faal(monkeypatch, *arguments, "--hold-out", "none", *SHORT) == 2
-    assert "--frontier judges blends on withheld images" in capsys.readouterr().err
+    said = faal(*arguments, "--hold-out", "none", *SHORT)
+    assert said.status == 2
+    assert "--frontier judges blends on withheld images" in said.err
     assert not (desk / "mended").exists()

@@ -1,7 +1,6 @@
 """`faal zoo`, `faal publish`, and `zoo:NAME` where a checkpoint is asked for."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,9 @@ import pytest
 import torch
 
 from faal.audit import AuditResult
-from faal.cli.app import main
 from faal.models import zoo
 from faal.study.zoo import publish
+from tests.cli.conftest import Faal
 from tests.zoos import CPU, data, trained
 
 CHECKOUT = Path(__file__).parents[2]
@@ -33,34 +32,23 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def faal(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    monkeypatch.setattr(sys, "argv", ["faal", *map(str, arguments)])
-    monkeypatch.setenv("COLUMNS", "160")
-    with pytest.raises(SystemExit) as done:
-        main()
-    return int(done.value.code or 0)
-
-
 def test_published_listed_audited_and_repaired(
-    shelf: Path, work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shelf: Path, work: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy = f"npz:{shelf / 'toy.npz'}"
     monkeypatch.setattr(zoo, "FOLDER", work / "zoo")
-    assert faal(monkeypatch, "zoo") == 0
-    assert "empty" in capsys.readouterr().out
+    assert "empty" in faal("zoo").out
 
-    assert faal(monkeypatch, "publish", shelf / "run", "tiny", "--data", toy, "--source", "made up; CC0") == 0
-    assert "0 of 40 clean answers differ" in capsys.readouterr().out
+    said = faal("publish", shelf / "run", "tiny", "--data", toy, "--source", "made up; CC0")
+    assert "0 of 40 clean answers differ" in said.out
     whole = AuditResult.read(shelf / "run").attacks["all"]
-    assert faal(monkeypatch, "zoo") == 0
-    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("tiny")]
+    (row,) = [line for line in faal("zoo").out.splitlines() if line.startswith("tiny")]
     assert f"{100 * whole.average.value:.1f} ({100 * whole.worst.value:.1f})" in row
     assert "faal-at" in row
-    assert faal(monkeypatch, "zoo", "tiny") == 0
-    card = capsys.readouterr().out
+    card = faal("zoo", "tiny").out
     assert all(told in card for told in ("made up; CC0", "small, width 4", "linf 0.1", "Apache-2.0", whole.worst.name))
 
-    assert faal(monkeypatch, "audit", "zoo:tiny", "--data", toy, "--attacks", "clean,pgd2", "--device", "cpu") == 0
+    assert faal("audit", "zoo:tiny", "--data", toy, "--attacks", "clean,pgd2", "--device", "cpu").status == 0
     (folder,) = (work / "runs").iterdir()
     assert folder.name.startswith("audit-zoo-tiny-")
     again = AuditResult.read(folder)
@@ -69,17 +57,14 @@ def test_published_listed_audited_and_repaired(
 
     short = ("--epochs", "1", "--steps", "1", "--batch-size", "16")
     arguments = ("repair", "zoo:tiny", "debug", "--data", toy, "--out", "mended", "--device", "cpu", *short)
-    assert faal(monkeypatch, *arguments) == 0
+    assert faal(*arguments).status == 0
     assert "path: zoo:tiny" in (work / "mended" / "config.yaml").read_text()
 
 
-def test_it_says_who_takes_its_networks(
-    shelf: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_says_who_takes_its_networks(shelf: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(shelf / "run", "tiny", data(), source="-", folder=shelf / "zoo", device=CPU)
     monkeypatch.setattr(zoo, "FOLDER", shelf / "zoo")
-    assert faal(monkeypatch, "zoo") == 0
-    assert "`faal audit` and `faal repair` take `zoo:NAME`" in capsys.readouterr().out
+    assert "`faal audit` and `faal repair` take `zoo:NAME`" in faal("zoo").out
     for page in ("README.md", "zoo/README.md"):
         assert "`faal audit` and `faal repair` take `zoo:NAME`" in (CHECKOUT / page).read_text(encoding="utf-8")
 
@@ -89,22 +74,20 @@ def test_a_damaged_card(
     arguments: tuple[str, ...],
     shelf: Path,
     work: Path,
+    faal: Faal,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     place = publish(shelf / "run", "tiny", data(), source="-", folder=work, device=CPU).card
     place.write_text(json.dumps(json.loads(place.read_text()) | {"audit": {}}))
     monkeypatch.setattr(zoo, "FOLDER", work)
-    assert faal(monkeypatch, *arguments) == 2
-    said = capsys.readouterr().err
-    assert "lacks audit.n, audit.split, audit.threat" in " ".join(said.split())
-    assert "Traceback" not in said
+    said = faal(*arguments)
+    assert said.status == 2
+    assert "lacks audit.n, audit.split, audit.threat" in " ".join(said.err.split())
 
 
-def test_an_unknown_name(
-    shelf: Path, work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_name(shelf: Path, work: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments in (("zoo", "tyni"), ("audit", "zoo:tyni", "--data", f"npz:{shelf / 'toy.npz'}")):
-        assert faal(monkeypatch, *arguments) == 2
-        assert "there is no network of the zoo 'tyni'" in capsys.readouterr().err
+        said = faal(*arguments)
+        assert said.status == 2
+        assert "there is no network of the zoo 'tyni'" in said.err
     assert list(work.iterdir()) == []

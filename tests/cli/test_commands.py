@@ -52,6 +52,14 @@ def test_a_recipe_shown_is_a_recipe(tmp_path: Path) -> None:
     assert load_recipe(str(tmp_path / "mine.yaml")) == load_recipe("cifar10-prn18-faal-trades-awp")
 
 
+def test_wrong_input_ends_the_process_with_a_sentence(tmp_path: Path) -> None:
+    done = faal("train", "debug", "--data", "digit", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "did you mean 'digits'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_help_waits_for_no_torch() -> None:
     code = "import sys, faal.cli.app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

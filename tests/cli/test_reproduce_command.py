@@ -1,24 +1,11 @@
 """`faal reproduce` as a user types it: its help, its one sentence for what is wrong, its exit status."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from faal.cli.app import main
 from faal.study.reproduce import run
-
-pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked")  # the words are in sys.argv
-
-
-def faal(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The exit status of a command."""
-    monkeypatch.setattr(sys, "argv", ["faal", *arguments])
-    monkeypatch.setenv("COLUMNS", "400")
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
-
+from tests.cli.conftest import Faal
 
 CASES = {
     "an unknown table": (["tabel2"], "did you mean 'table2'?"),
@@ -42,31 +29,26 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_sentence_and_status_2(
-    case: str, work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_sentence_and_status_2(case: str, work: Path, faal: Faal) -> None:
     (work / "file").write_text("in the way")
     (work / "made" / "about").mkdir(parents=True)
     (work / "made" / "about" / "reproduction.json").write_text('{"scale": "tiny", "protocol": "honest"}')
     arguments, told = CASES[case]
-    assert faal(monkeypatch, "reproduce", *arguments) == 2
-    error = capsys.readouterr().err
-    assert told in error
-    assert "Traceback" not in error
+    said = faal("reproduce", *arguments)
+    assert said.status == 2
+    assert told in said.err
 
 
-def test_help_teaches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert faal(monkeypatch, "reproduce", "--help") == 0
-    out = capsys.readouterr().out
+def test_help_teaches(faal: Faal) -> None:
+    out = faal("reproduce", "--help").out
     assert "faal reproduce table2 --scale small --data cifar10:DIR" in out
     assert all(option in out for option in ("--scale", "--seeds", "--protocol", "--workers", "--base", "--out"))
 
 
 @pytest.mark.parametrize(("failed", "status"), [({}, 0), ({"train-x": "training diverged"}, 1)])
 def test_what_failed_is_told_and_the_table_named(
-    failed: dict[str, str], status: int, work: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    failed: dict[str, str], status: int, faal: Faal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = {}
 
     def reproduce(what: str, **options: object) -> run.Reproduced:
@@ -75,16 +57,16 @@ def test_what_failed_is_told_and_the_table_named(
 
     monkeypatch.setattr(run, "reproduce", reproduce)
     arguments = ("--seeds", "3", "--base", "a=b", "--base", "c=d", "--device", "cpu")
-    assert faal(monkeypatch, "reproduce", "table2", *arguments) == status
-    told = capsys.readouterr()
+    told = faal("reproduce", "table2", *arguments)
+    assert told.status == status
     assert "here/table2.md" in told.out
     assert ("train-x failed: training diverged" in told.err) == bool(failed)
     assert (asked["what"], asked["seeds"], asked["scale"], asked["protocol"]) == ("table2", 3, "tiny", "honest")
     assert list(asked["bases"]) == ["a=b", "c=d"]
 
 
-def test_theorem_1_needs_no_data(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_theorem_1_needs_no_data(faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(run, "theorem1", lambda out, *, seeds: seen.append((out, list(seeds))) or [out / "theorem1.md"])
-    assert faal(monkeypatch, "reproduce", "theorem1", "--seeds", "2", "--device", "cpu") == 0
+    assert faal("reproduce", "theorem1", "--seeds", "2", "--device", "cpu").status == 0
     assert seen == [(Path("reproduce/tiny-honest"), [1, 2])]

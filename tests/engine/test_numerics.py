@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from faal.engine import numerics as numerics_module
-from faal.engine.numerics import Numerics, multiplies_bf16, operations, pick_device
+from faal.engine.numerics import Numerics, multiplies_bf16, operations, pick_device, precision_notes
 from faal.errors import InputError
 
 CPU = torch.device("cpu")
@@ -56,6 +56,16 @@ class TestPrecision:
         net, images = nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 5, 5)
         assert Numerics.choose("auto", CPU, net, images).bf16 is bf16
         assert not Numerics.choose("float32", CPU, net, images).bf16
+
+    @pytest.mark.parametrize(
+        ("precision", "capable", "told"),
+        [("bf16", False, 1), ("bf16", True, 0), ("auto", False, 0), ("float32", False, 0)],
+    )
+    def test_a_slow_one_is_told(
+        self, monkeypatch: pytest.MonkeyPatch, precision: str, capable: bool, told: int
+    ) -> None:
+        monkeypatch.setattr(numerics_module, "multiplies_bf16", lambda device: capable)
+        assert len(precision_notes(precision, CPU)) == told
 
     def test_the_work_of_a_forward(self) -> None:
         """3 x 4 kernels of 3 x 3 at 5 x 6 places, two operations each; then 4 x 2 weights at one place."""

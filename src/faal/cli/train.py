@@ -47,7 +47,7 @@ def train(
     processes.start(where)
     dataset = load_data(data, size=parse_size(size))
     dataset = dataset if groups is None else weighed_by(dataset, groups)
-    _remark(*dataset.notes)
+    _remark(*dataset.notes, *numerics.precision_notes(chosen.precision, where))
     architecture = Architecture.of(chosen, dataset)
     net = build_model(architecture, seed=seed)
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
@@ -100,7 +100,7 @@ def repair(
         name: chosen.plain()[name] for name in ("model", "width", "depth", "normalize") if name in given(settings)
     }
     opened = open_model(checkpoint, dataset, **network)
-    _remark(*dataset.notes, *opened.notes)
+    _remark(*dataset.notes, *opened.notes, *numerics.precision_notes(chosen.precision, where))
     same = opened.architecture
     if recipe is None:
         recipe = repair_recipe(dataset.name, same.model, dataset.num_classes)

@@ -45,6 +45,13 @@ def multiplies_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and asked is not None and bool(asked())
 
 
+def precision_notes(precision: str, device: torch.device) -> tuple[str, ...]:
+    """What a person has to know who asks for an arithmetic by name."""
+    if precision != "bf16" or multiplies_bf16(device):
+        return ()
+    return ("bf16 is slower than float32 here, for want of its instructions; `--precision auto` takes the faster.",)
+
+
 @torch.no_grad()
 def operations(net: nn.Module, images: Tensor) -> float:
     """Additions and multiplications of one forward of a network in evaluation mode, per image of `images`."""

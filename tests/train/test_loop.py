@@ -66,6 +66,20 @@ def test_the_logged_weights_are_those_of_the_batch(recipe: Recipe, tmp_path: Pat
             assert sum(present) / len(present) == pytest.approx(1, abs=1e-4)
 
 
+def test_the_log_tells_the_margins_of_the_classes(recipe: Recipe, tmp_path: Path) -> None:
+    """Factors on epsilon, from the epoch on that a rule uses them in: DAFA's W after its warm-up."""
+    dafa = recipe.replace({"method": "dafa", "epochs": 3, "constants": {"start": "1/3"}}, source="test")
+    run(dafa, toy_data([12] * 4), tmp_path / "dafa")
+    factors = [row["epsilon_factors"] for row in records(tmp_path / "dafa") if row["event"] == "epoch"]
+    kept = checkpoint.load(tmp_path / "dafa" / "last.pt")["training"]["rule"]["weights"]
+    assert factors[0] == [1.0] * 4
+    assert factors[1] == factors[2] == pytest.approx(kept.tolist(), abs=1e-5)
+    assert len(set(factors[1])) > 1
+
+    run(recipe, toy_data([12] * 4), tmp_path / "faal")
+    assert not any("epsilon_factors" in row for row in records(tmp_path / "faal"))
+
+
 class KilledError(Exception):
     """Stands for the end of the process."""
 

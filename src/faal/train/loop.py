@@ -228,6 +228,8 @@ class _Run:
             self.average.update()
         log.flush()
         record: dict[str, Any] = {"lr": recipe.lr.at(progress), "seconds": round(time.monotonic() - began, 3)}
+        if (factors := learner.rule.budget().epsilon) is not None:
+            record["epsilon_factors"] = [round(factor, 5) for factor in factors.tolist()]
         with self.average.applied():
             record["select"] = self.choose()
         log.epoch(position.epoch, record)

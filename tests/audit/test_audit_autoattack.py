@@ -35,6 +35,7 @@ def by_hand(problem, rows: slice, seed: int, num_classes: int, threat: Threat): 
     ("num_classes", "blocks", "threat"),
     [(3, 1, Threat(epsilon=0.13)), (5, 2, Threat(epsilon=0.2)), (5, 1, Threat("l2", 1.0))],
 )
+@pytest.mark.usefixtures("_briefly")
 def test_verdicts_are_those_of_pyautoattack_called_by_hand_on_each_block(
     problem_of, num_classes, blocks, threat
 ) -> None:  # type: ignore[no-untyped-def]

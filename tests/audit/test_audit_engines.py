@@ -171,6 +171,7 @@ def test_its_verdicts_are_those_of_the_reference_but_for_samples_on_the_edge(pro
 
 
 @pytest.mark.usefixtures("_gains")
+@pytest.mark.usefixtures("_briefly")
 def test_autoattack_through_it_finds_what_the_reference_finds(problem_of: Any) -> None:
     problem = problem_of(5, 24)
     settings: dict[str, Any] = {"attacks": "autoattack", "epsilon": 0.2, "block_size": 24}
@@ -182,6 +183,7 @@ def test_autoattack_through_it_finds_what_the_reference_finds(problem_of: Any) -
     assert (reference != fast).sum() <= 1
 
 
+@pytest.mark.usefixtures("_briefly")
 def test_what_the_copy_alone_takes_for_a_success_shields_nobody(problem: Any) -> None:
     """A copy to which every answer is wrong: no attack even begins, and every sample is attacked again."""
 

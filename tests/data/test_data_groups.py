@@ -35,6 +35,17 @@ class TestGrouping:
         with pytest.raises(InputError, match="sample 2 has no group in 'camera'"):
             grouping("camera", ["a", "b", " ", "a"])
 
+    @pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan")])
+    def test_a_value_that_is_missing(self, missing: object) -> None:
+        with pytest.raises(InputError, match="sample 1 has no group in 'camera'"):
+            grouping("camera", ["a", missing, "b", "a"])
+
+    def test_the_order_hangs_on_no_hash(self) -> None:
+        """Whichever way round they are met: `nan` compares with no number."""
+        names = ["10", "nan", "2", "inf", "a", "-inf", "1"]
+        orders = {grouping("age", rolled * 2).names for k in range(7) for rolled in [names[k:] + names[:k]]}
+        assert orders == {("1", "2", "10", "-inf", "a", "inf", "nan")}
+
     def test_a_column_that_names_samples(self) -> None:
         with pytest.raises(InputError, match="'id' has 6 values for 6 samples: it names samples"):
             grouping("id", range(6))
@@ -112,6 +123,13 @@ class TestFiles:
         spec = written(tmp_path, "file,camera\ntest/a.png,A\n")
         with pytest.raises(InputError, match=r"no row for test/b\.png, nor for 1 other"):
             read_groups(spec, split(3, files=("test/a.png", "test/b.png", "test/c.png")))
+
+    def test_two_rows_for_an_image(self, tmp_path: Path) -> None:
+        files = ("test/a.png",)
+        (camera,) = read_groups(written(tmp_path, "file,camera\ntest/a.png,A\n./test/a.png,A\n"), split(1, files=files))
+        assert camera.names == ("A",)
+        with pytest.raises(InputError, match=r"two rows for test/a\.png, and they differ"):
+            read_groups(written(tmp_path, "file,camera\ntest/a.png,A\ntest/a.png,B\n"), split(1, files=files))
 
 
 class TestTraining:

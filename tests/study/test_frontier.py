@@ -116,7 +116,7 @@ def test_the_repairs_figures_are_those_that_it_was_chosen_by(repaired: Path, sho
 def test_only_withheld_images_are_looked_at(repaired: Path, short: Recipe) -> None:
     """Another test part, and training images in the place of all but the withheld ones, change nothing."""
     assert DATA.train is not None
-    held = hold_out(DATA.train.labels, 3, select=True, steer=False, seed=0)
+    held = hold_out(DATA.train.labels, DATA.classes, select=True, steer=False, seed=0)
     pixels = DATA.train.images.fetch(torch.arange(600))
     pixels[held.train] = 0.5
     other = replace(

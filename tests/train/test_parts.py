@@ -109,7 +109,7 @@ def test_a_class_too_small_to_spare_images(recipe: Recipe, hold_out: str) -> Non
     assert classes(found.whole.labels[found.train], 2) == [250, 199]
     assert found.select.n == len(found.select_index) == 0
     assert classes(found.steer.labels, 2) == [200, 199]
-    assert found.notes[0].startswith("class 1 has 199 training images, fewer than 200: none are held out")
+    assert found.notes[0].startswith("class 'class1' has 199 training images, fewer than 200: none are held out")
     assert found.notes[1].endswith("the method looked at training images instead")
 
 

@@ -1,7 +1,8 @@
 """Groups of samples other than their classes, such as a camera, a site or a skin tone: the columns of a CSV file."""
 
 import csv
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def grouping(name: str, values: Sequence[object]) -> Grouping:
     Raises:
         InputError: a sample has none, or there are hardly fewer groups than samples.
     """
-    texts = [str(value).strip() for value in values]
+    texts = ["" if _is_missing(value) else str(value).strip() for value in values]
     if "" in texts:
         raise InputError(f"sample {texts.index('')} has no group in {name!r}; give it one, such as 'unknown'")
     names = sorted(set(texts), key=_order)
@@ -106,7 +107,12 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
 
 def _matched(rows: list[dict[str, str]], files: Sequence[str], path: Path) -> list[dict[str, str]]:
     """The row of each file."""
-    found: Mapping[str, dict[str, str]] = {row[FILE].strip().removeprefix("./").replace("\\", "/"): row for row in rows}
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        name = row[FILE].strip().removeprefix("./").replace("\\", "/")
+        other = found.setdefault(name, row)
+        if {**other, FILE: name} != {**row, FILE: name}:
+            raise InputError(f"{path} has two rows for {name}, and they differ; leave one of them")
     missing = [name for name in files if name not in found]
     if missing:
         raise InputError(
@@ -116,9 +122,15 @@ def _matched(rows: list[dict[str, str]], files: Sequence[str], path: Path) -> li
     return [found[name] for name in files]
 
 
+def _is_missing(value: object) -> bool:
+    """None, or not a number, as tables have where nothing was filled in."""
+    return value is None or bool(value != value)
+
+
 def _order(name: str) -> tuple[float, str]:
-    """Numbers by size, then everything else by letter."""
+    """Numbers by size, then everything else by letter: an order of any names, so that all processes have it."""
     try:
-        return float(name), name
+        number = float(name)
     except ValueError:
-        return float("inf"), name
+        number = math.inf
+    return (number if math.isfinite(number) else math.inf), name

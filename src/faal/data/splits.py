@@ -1,5 +1,6 @@
 """What is withheld from training, so that nothing is chosen on the test set."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,7 +34,9 @@ class HeldOut(NamedTuple):
     reason: str | None
 
 
-def hold_out(labels: Tensor, num_classes: int, *, select: bool, steer: bool, seed: int) -> HeldOut:
+def hold_out(
+    labels: Tensor, names: Sequence[str], *, select: bool, steer: bool, seed: int, kind: str = "class"
+) -> HeldOut:
     """Split a training set, class by class (or by any other groups that are given for labels).
 
     Each part is 4 % of every class and at least 20 images of it. Where any class has fewer than 200 images both parts
@@ -41,20 +44,21 @@ def hold_out(labels: Tensor, num_classes: int, *, select: bool, steer: bool, see
     and the labels alone, not on whether the other part is taken.
 
     Args:
-        labels: (N,) int64 in 0 .. num_classes - 1, on the CPU.
-        num_classes: C; a class without images counts as one with too few.
+        labels: (N,) int64 in 0 .. C - 1, on the CPU.
+        names: the C classes'; one without images counts as one with too few.
         select: whether to withhold the part that checkpoints are chosen on.
         steer: whether to withhold the part that some methods steer by.
         seed: the run's seed.
+        kind: what they are, in words: `class` or `group`.
     """
     everything, nothing = torch.arange(len(labels)), torch.empty(0, dtype=torch.int64)
     if not (select or steer):
         return HeldOut(everything, nothing, nothing, None)
-    counts = torch.bincount(labels, minlength=num_classes)
+    counts = torch.bincount(labels, minlength=len(names))
     rarest = int(counts.argmin())
     if counts[rarest] < SMALLEST_CLASS:
         reason = (
-            f"class {rarest} has {int(counts[rarest])} training images, fewer than {SMALLEST_CLASS}: "
+            f"{kind} {names[rarest]!r} has {int(counts[rarest])} training images, fewer than {SMALLEST_CLASS}: "
             "none are held out, there is no selection, and the last epoch counts"
         )
         return HeldOut(everything, nothing, nothing, reason)

@@ -55,10 +55,11 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
     choice = recipe.select != "last"
     held = hold_out(
         whole.groups,
-        len(data.groups),
+        data.groups,
         select=recipe.hold_out == "both" or (recipe.hold_out == "select" and choice and recipe.select_on != "test"),
         steer=recipe.hold_out == "both" or (recipe.hold_out == "select" and steers),
         seed=HELD_OUT_SEED,
+        kind="class" if whole.grouping is None else "group",
     )
     for kind, names, of in (("class", data.classes, whole.labels), ("group", data.groups, whole.groups)):
         counts = torch.bincount(of[held.train], minlength=len(names))

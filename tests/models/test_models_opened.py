@@ -55,12 +55,12 @@ def test_our_own(tmp_path: Path, by_folder: bool) -> None:
 @pytest.mark.parametrize(
     ("held_out", "told"),
     [
-        ({"data": "f", "select": torch.arange(3)}, {"withheld": "f"}),
-        ({"data": "f", "select": torch.arange(3), "seen": True}, {}),
-        ({"data": "f", "select": torch.arange(0)}, {}),
+        ({"data": "f", "withheld": ["part", "other"]}, {"withheld": ["part", "other"]}),
+        ({"data": "f", "withheld": []}, {}),
+        ({"data": "f"}, {}),
     ],
 )
-def test_what_it_never_saw(tmp_path: Path, held_out: dict[str, Any], told: dict[str, str]) -> None:
+def test_what_it_never_saw(tmp_path: Path, held_out: dict[str, Any], told: dict[str, list[str]]) -> None:
     record = open_model(ours(tmp_path, held_out=held_out), data()).record
     assert {name: value for name, value in record.items() if name == "withheld"} == told
 
@@ -157,7 +157,6 @@ def test_a_folder_without_a_network(tmp_path: Path, name: str | None) -> None:
         ({"architecture": asdict(SMALL) | {"width": -1}}, "width is 1 or more"),
         ({"recipe": None}, "it lacks 'recipe'"),
         ({"recipe": {"epsilon": "far"}}, "does not describe a network"),
-        ({"held_out": {"data": "f"}}, "it lacks 'select'"),
         ({"held_out": 7}, "does not describe a network"),
         ({"weights": None}, "does not hold the weights of the small"),
         ({"weights": 3}, "does not hold the weights of the small"),

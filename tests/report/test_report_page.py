@@ -110,6 +110,13 @@ def test_equal_weights_are_told_not_drawn(tmp_path: Path, run_folder: Write) -> 
     assert "Class weights, batch by batch" not in reader.text
 
 
+def test_what_a_reader_of_the_training_has_to_know(tmp_path: Path, run_folder: Write) -> None:
+    run_folder(tmp_path / "base", epochs=3)
+    with (tmp_path / "base" / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"event": "end", "notes": ["These images <were> seen"]}) + "\n")
+    assert "These images <were> seen." in read(write_report([tmp_path / "base"])).text
+
+
 def test_the_audit_alone_makes_a_page(tmp_path: Path, run_folder: Write) -> None:
     run_folder(tmp_path / "base")
     for path in (tmp_path / "base").iterdir():

@@ -196,8 +196,22 @@ def test_withheld_images_whatever_the_epoch_was_chosen_on(short: Recipe) -> None
 def test_the_record_says_how_the_epoch_was_chosen(
     settings: dict[str, str], said: str, repaired: Path, short: Recipe
 ) -> None:
+    """And that the base, of which nothing is known, may have seen them."""
     judged(repaired, short.replace(settings, source="test"))
-    assert json.loads((repaired / "frontier.json").read_text())["blended"].endswith(said)
+    told = json.loads((repaired / "frontier.json").read_text())
+    assert told["seen"]
+    assert told["blended"].endswith(f"{said} {study.SEEN}")
+
+
+def test_a_base_that_has_not_seen_them(short: Recipe, tmp_path: Path) -> None:
+    train(build_model(ARCHITECTURE, seed=1), ARCHITECTURE, DATA, short, out=tmp_path / "base", seed=1, device=CPU)
+    opened = open_model(tmp_path / "base", DATA)
+    weights = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()}
+    train(opened.net, ARCHITECTURE, DATA, short, out=tmp_path / "run", seed=3, device=CPU, origin=opened.record)
+    found = frontier(weights, opened.record, DATA, short, out=tmp_path / "run", seed=3, device=CPU)
+    assert not found.made["seen"]
+    assert found.made["blended"].endswith("not on the test set.")
+    assert study.SEEN not in str(frontier_table(found).title)
 
 
 @pytest.mark.parametrize("content", [None, "precision: [", "seed: 3", "7", "precision: half"])

@@ -1,6 +1,7 @@
 """The loop: what a run leaves behind, that it resumes exactly, and what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 import torch
 
 from faal import checkpoint
+from faal.audit.misuse.known import about_choice
 from faal.config import Recipe, Schedule
-from faal.data import DataSet
+from faal.data import DataSet, grouping
 from faal.engine import processes
 from faal.errors import InputError
 from faal.intermediate.class_stats import Sight
@@ -70,9 +72,9 @@ def test_the_log_tells_the_margins_of_the_classes(recipe: Recipe, tmp_path: Path
     """Factors on epsilon, from the epoch on that a rule uses them in: DAFA's W after its warm-up."""
     dafa = recipe.replace({"method": "dafa", "epochs": 3, "constants": {"start": "1/3"}}, source="test")
     run(dafa, toy_data([12] * 4), tmp_path / "dafa")
-    factors = [row["epsilon_factors"] for row in records(tmp_path / "dafa") if row["event"] == "epoch"]
+    factors = [row.get("epsilon_factors") for row in records(tmp_path / "dafa") if row["event"] == "epoch"]
     kept = checkpoint.load(tmp_path / "dafa" / "last.pt")["training"]["rule"]["weights"]
-    assert factors[0] == [1.0] * 4
+    assert factors[0] is None
     assert factors[1] == factors[2] == pytest.approx(kept.tolist(), abs=1e-5)
     assert len(set(factors[1])) > 1
 
@@ -308,9 +310,41 @@ class TestWhatABaseHasSeen:
         clean, folder = self.repaired(tmp_path / "base", short, data, tmp_path / "1")
         assert clean.note is None
         assert self.repaired(folder, short, data, tmp_path / "2")[0].note is None
-        assert self.repaired(folder, short, other, tmp_path / "3")[0].note == loop.SEEN
-        assert self.repaired(tmp_path / "greedy", short, data, tmp_path / "4")[0].note == loop.SEEN
-        assert loop.SEEN not in str(self.repaired(tmp_path / "greedy", none, data, tmp_path / "5")[0].note)
+        assert self.repaired(folder, short, other, tmp_path / "3")[0].note == loop.SEEN["select"]
+        greedy, folder = self.repaired(tmp_path / "greedy", short, data, tmp_path / "4")
+        assert greedy.note == loop.SEEN["select"]
+        assert records(folder)[-1] == {"event": "end", "notes": [loop.SEEN["select"]]}
+        assert loop.SEEN["select"] not in str(self.repaired(tmp_path / "greedy", none, data, tmp_path / "5")[0].note)
         told, folder = self.repaired(tmp_path / "foreign.pt", short, data, tmp_path / "6", **network)
-        assert told.note == loop.SEEN
-        assert self.repaired(folder, short, data, tmp_path / "7")[0].note == loop.SEEN
+        assert told.note == loop.SEEN["select"]
+        assert self.repaired(folder, short, data, tmp_path / "7")[0].note == loop.SEEN["select"]
+
+    def test_other_groups_withhold_other_images(self, recipe: Recipe, tmp_path: Path) -> None:
+        short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1"}, source="test")
+        data = toy_data([200] * 3)
+        assert data.train is not None
+        halves = grouping("half", ["left", "right"] * 300)
+        by_half = replace(data, train=replace(data.train, grouping=halves))
+        run(short, data, tmp_path / "base")
+        told, folder = self.repaired(tmp_path / "base", short, by_half, tmp_path / "1")
+        assert told.note == loop.SEEN["select"]
+        assert self.repaired(folder, short, by_half, tmp_path / "2")[0].note == loop.SEEN["select"]
+
+    def test_the_images_that_a_method_steers_by(self, recipe: Recipe, tmp_path: Path) -> None:
+        data = toy_data([200] * 3)
+        short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1", "method": "pgd-at"}, source="test")
+        frl = short.replace({"method": "frl-rwrm"}, source="test")
+        for hold_out, notes in (("select", loop.SEEN["steer"]), ("both", None)):
+            run(short.replace({"hold_out": hold_out}, source="test"), data, tmp_path / hold_out)
+            assert self.repaired(tmp_path / hold_out, frl, data, tmp_path / f"{hold_out}-frl")[0].note == notes
+
+    def test_a_choice_on_test_images_is_not_forgotten(self, recipe: Recipe, tmp_path: Path) -> None:
+        data = toy_data([200] * 3)
+        short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1"}, source="test")
+        run(short.replace({"select_on": "test"}, source="test"), data, tmp_path / "base")
+        for start, out in (("base", "1"), ("1", "2")):
+            self.repaired(tmp_path / start, short, data, tmp_path / out)
+            (said,) = about_choice(open_model(tmp_path / out, data).trained)
+            assert said.startswith("A network that this one was made from had its epoch chosen on test images")
+        run(short, data, tmp_path / "clean")
+        assert about_choice(open_model(tmp_path / "clean", data).trained) == []

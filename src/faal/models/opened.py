@@ -15,6 +15,7 @@ from faal.errors import InputError
 from faal.models.build import Architecture, build_model
 from faal.models.foreign import load_weights
 from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normalisation, is_saved
+from faal.models.provenance import handed_on
 from faal.models.zoo import read_zoo, zoo_name
 from faal.reading import read_tensors
 
@@ -29,13 +30,12 @@ class Opened:
     net: nn.Module
     architecture: Architecture
     record: dict[str, Any]
-    """`path`, `sha256` and the architecture, for `audit.json` and `config.yaml`; `withheld`, where it is known that the
-    network never saw the images that are withheld for the choice of an epoch: the fingerprint of the training set that
-    they are of."""
+    """`path`, `sha256` and the architecture, for `audit.json` and `config.yaml`, with what it hands on of what it has
+    seen (`provenance.handed_on`)."""
     threat: Threat
     """What it was trained against; L-infinity at 8/255 for foreign weights."""
     trained: Mapping[str, Any]
-    """The settings of the recipe that it was trained with; none for foreign weights."""
+    """The settings of the recipe that it was trained with, and `chosen_on_test`; none for foreign weights."""
     notes: list[str]
     """What was done to make it load, what was assumed, and what is odd about it, in sentences."""
 
@@ -65,7 +65,7 @@ def open_model(
     Raises:
         InputError: in one sentence, whatever does not fit.
     """
-    published, withheld = zoo_name(path), None
+    published, seen = zoo_name(path), dict[str, Any]()
     if path.is_dir():
         path = _in_folder(path)
     if model is None and is_saved(path):
@@ -103,8 +103,8 @@ def open_model(
         state, sha256 = _own(path) if published is None else read_zoo(published)
         architecture, threat = described(state, path)
         with understood(path):
-            withheld = withheld_of(state)
-        trained = dict(state["recipe"])
+            seen = handed_on(state)
+        trained = {**state["recipe"], "chosen_on_test": seen.get("chosen_on_test", False)}
         if architecture.num_classes != data.num_classes:
             raise InputError(
                 f"{path} tells {architecture.num_classes} classes apart, {data.name} has {data.num_classes}; "
@@ -114,8 +114,7 @@ def open_model(
             raise InputError(f"{path} takes images of {architecture.channels} channels, {data.name} has {channels}")
         net = restored(state, architecture, path)
         notes = _compared(state.get("classes"), data, path)
-    record = {"path": path.name, "sha256": sha256, "architecture": architecture.model}
-    record |= {"withheld": withheld} if withheld else {}
+    record = {"path": path.name, "sha256": sha256, "architecture": architecture.model, **seen}
     return Opened(net=net.eval(), architecture=architecture, record=record, threat=threat, trained=trained, notes=notes)
 
 
@@ -126,15 +125,6 @@ def _is_ours(path: Path) -> bool:
 
 def _own(path: Path) -> tuple[dict[str, Any], str]:
     return checkpoint.load(path), checkpoint.digest(path)
-
-
-def withheld_of(state: Mapping[str, Any]) -> str | None:
-    """The fingerprint of the training set whose withheld images the network of a checkpoint, or of a card of the zoo,
-    never saw; None where it may have."""
-    if "weights" in state and "held_out" in state:
-        held: Mapping[str, Any] = state["held_out"]
-        return held["data"] if len(held["select"]) > 0 and not held.get("seen") else None
-    return state["data"]["fingerprint"] if state.get("withheld") else None
 
 
 def _in_folder(folder: Path) -> Path:

@@ -9,7 +9,7 @@ Each is two files: the weights, `NAME.safetensors`, and a card, `NAME.json`, tha
     data          what it was trained and judged on: name, fingerprint of the training part, source and licence
     method, seed  how it was trained; `recipe` has every setting, `origin` the network that a fine-tune started from
     threat        what it was trained against: norm, epsilon
-    withheld      whether it never saw the training images that are withheld for the choice of an epoch
+    withheld      the withheld parts of the training data that it never saw (`models.provenance`)
     audit         the figures of its audit, with their n and intervals
     sha256        of the weights
     precision     the type in which matrices and filters are kept; vectors and BatchNorm's statistics are float32
@@ -68,7 +68,7 @@ OPTIONAL: dict[str, Any] = {
     "origin": {"path": str, "sha256": str},
     "narrowing": {"samples": int, "changed": int},
     "commit": {},
-    "withheld": bool,
+    "withheld": list,
 }
 """Likewise, where it has them."""
 

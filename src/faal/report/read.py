@@ -265,6 +265,7 @@ def _training(path: Path, num_classes: int) -> Training | None:
         return None
     epochs: list[Mapping[str, Any]] = []
     batches: list[Mapping[str, Any]] = []
+    notes: list[str] = []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     for position, line in enumerate(lines, start=1):
         try:
@@ -276,6 +277,8 @@ def _training(path: Path, num_classes: int) -> Training | None:
         event = record.get("event") if isinstance(record, dict) else None
         if event in ("epoch", "batch"):
             (epochs if event == "epoch" else batches).append(record)
+        elif event == "end":
+            notes = [clean_text(str(note)) for note in record.get("notes") or ()]
     by_epoch: dict[Any, list[Mapping[str, Any]]] = {}
     for record in batches:
         by_epoch.setdefault(record.get("epoch"), []).append(record)
@@ -288,6 +291,7 @@ def _training(path: Path, num_classes: int) -> Training | None:
             epochs=tuple(_epoch(record, by_epoch.get(record["epoch"], [])) for record in epochs),
             steps=np.array([record["step"] for record in weighed], dtype=np.int64),
             weights=np.array(weights, dtype=np.float64).reshape(-1, num_classes),
+            notes=tuple(notes),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} holds records that are not a run's ({error!r}); the file is damaged") from None

@@ -138,11 +138,13 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """`metrics.jsonl`: the epochs, and the class weights (T, C) at the batches (T,) where they were logged."""
+    """`metrics.jsonl`: the epochs, the class weights (T, C) at the batches (T,) where they were logged, and what a
+    reader has to know, in sentences."""
 
     epochs: tuple[Epoch, ...]
     steps: NDArray[np.int64]
     weights: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ def training_section(run: Run, *, name: str, closed: bool = False) -> Section | 
     training = run.training
     if training is None:
         return None
-    text: list[str] = []
+    text = [f"{note}." for note in training.notes]
     charts: list[Chart] = []
     tables: list[Table] = []
     if training.epochs:

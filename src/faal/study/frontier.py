@@ -30,7 +30,7 @@ from faal.audit.intervals import METHOD
 from faal.audit.result import Figures
 from faal.audit.summary import estimates
 from faal.audit.tables import estimate_text, plain_row, titled
-from faal.config import Recipe, Threat
+from faal.config import Recipe, Threat, epsilon_text
 from faal.data import DataSet, Split
 from faal.engine import processes
 from faal.engine.numerics import Numerics
@@ -52,6 +52,8 @@ LEVEL = 0.95
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Of the repair in the blend."""
+
+SEEN = "The base may have been trained on them: all figures are too good, the base's most of all."
 
 BLENDED = "Parameters and BatchNorm's running statistics are interpolated linearly; counters are the repair's."
 
@@ -130,7 +132,7 @@ def frontier(
     net = restored(state, architecture, best).to(device)
     repaired: dict[str, Tensor] = state["weights"]
     with understood(best):
-        epoch, trained_on = state["epoch"], state["held_out"]["data"]
+        epoch, trained_on, seen = state["epoch"], state["held_out"]["data"], bool(state["held_out"].get("seen"))
     if {name: t.shape for name, t in base.items()} != {name: t.shape for name, t in repaired.items()}:
         raise InputError(f"{best} is not a repair of {origin.get('path')}: the two are different networks")
     split = _held_out(data, recipe, device)
@@ -147,7 +149,8 @@ def frontier(
         "precision": numerics.name,
         "level": LEVEL,
         "interval_method": METHOD,
-        "blended": f"{BLENDED} {_judged_on(recipe)}",
+        "seen": seen,
+        "blended": f"{BLENDED} {_judged_on(recipe, seen=seen)}",
     }
     # One answer for all: they judge a blend together, or none does.
     kept: dict[float, Blend] = processes.gather_objects(_kept(out, made))[0]
@@ -187,8 +190,10 @@ def frontier_table(found: Frontier) -> Table:
     held, threat = found.made["data"], found.made["threat"]
     title = (
         f"Held-out accuracy in % with {LEVEL:.0%} intervals, n = {held['n']}, {found.made['attack']}, "
-        f"{threat['norm']} {threat['epsilon']:.6g}"
+        f"{threat['norm']} {epsilon_text(threat['epsilon'])}"
     )
+    if found.made["seen"]:
+        title += f". {SEEN}"
     grid = titled(title, ["blend"], ["average", "worst class"], ["which", "frontier", "file"])
     for blend, on in zip(found.blends, found.best, strict=True):
         figures = blend.figures
@@ -211,13 +216,15 @@ def _held_out(data: DataSet, recipe: Recipe, device: torch.device) -> Split:
     return parts.whole.take(parts.select_index).to(device)
 
 
-def _judged_on(recipe: Recipe) -> str:
-    """For the record: which images these are to the repair."""
+def _judged_on(recipe: Recipe, *, seen: bool) -> str:
+    """For the record: which images these are to the repair, and to the base."""
     if recipe.select == "last":
-        return "Judged on withheld training images, not on the test set; the repair's epoch is its last."
-    if recipe.select_on == "test":
-        return "Judged on withheld training images; the repair's epoch was chosen on test images."
-    return "Judged on training images withheld for the choice of the epoch, not on the test set."
+        told = "Judged on withheld training images, not on the test set; the repair's epoch is its last."
+    elif recipe.select_on == "test":
+        told = "Judged on withheld training images; the repair's epoch was chosen on test images."
+    else:
+        told = "Judged on training images withheld for the choice of the epoch, not on the test set."
+    return f"{told} {SEEN}" if seen else told
 
 
 def _precision(out: Path) -> str:

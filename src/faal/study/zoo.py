@@ -25,7 +25,8 @@ from faal.engine.environment import environment
 from faal.errors import InputError, unknown
 from faal.inner.modes import attacked
 from faal.models import Architecture, zoo
-from faal.models.opened import described, restored, understood, withheld_of
+from faal.models.opened import described, restored, understood
+from faal.models.provenance import withheld_of
 
 NARROW = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 """The types that matrices and filters are kept in. A vector saves nothing, and a variance may not fit float16."""
@@ -108,7 +109,7 @@ def publish(
     architecture, threat = described(state, file)
     with understood(file):
         trained = _trained(state, architecture, threat, file.parent)
-        trained_on, withheld = state.get("held_out", {}).get("data"), withheld_of(state) is not None
+        trained_on, withheld = state.get("held_out", {}).get("data"), withheld_of(state)
     if ":" in architecture.model:
         raise InputError(f"{file} needs code of another package ({architecture.model}); the zoo holds none such")
     result = AuditResult.read(audit or file.parent)

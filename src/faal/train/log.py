@@ -6,6 +6,7 @@ that is no longer a number is noticed, before any checkpoint is overwritten.
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -104,6 +105,10 @@ class Log:
             for name in ("average", "worst"):
                 if record.get("select"):
                     self.board.add_scalar(f"select/{name}", record["select"][name], epoch)
+
+    def end(self, notes: Sequence[str]) -> None:
+        """Write what a reader of the run has to know."""
+        self._write({"event": "end", "notes": list(notes)})
 
     def _write(self, record: dict[str, Any]) -> None:
         if self.file:

@@ -31,7 +31,13 @@ from faal.train.parts import Parts, parts_of
 from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
 from faal.train.state import Position, capture, generator_state, restore
 
-SEEN = "The network that this run began from may have seen the withheld images: the figures for them are too good"
+SEEN = {
+    "select": "The network that this run began from may have seen the withheld images: the figures for them are too "
+    "good",
+    "steer": "The network that this run began from may have seen the images that the method steers by: to it they are "
+    "easier than new ones",
+}
+"""What a reader has to know of a fine-tune, by the withheld part that its base may have been trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +76,8 @@ def train(
         out: the run's folder: config.yaml, environment.json, metrics.jsonl, last.pt, previous.pt, best.pt.
         seed: of everything that is random.
         device: where to train.
-        origin: the checkpoint that a fine-tune starts from, for the record; its `withheld` tells whether it saw the
-            images that are withheld here.
+        origin: the checkpoint that a fine-tune starts from, for the record; its `withheld` tells which images it never
+            saw (`models.provenance`).
         quiet: show no progress bar.
         keep: epochs at whose beginning the whole state is kept as fork-EPOCH.pt, for other runs to begin from.
         fork: such a file, of a run that this one does not differ from before that epoch: it begins there.
@@ -112,11 +118,10 @@ def train(
     ) as log:
         while run.position.epoch < recipe.epochs:
             run.epoch(log)
-    notes = list(parts.notes)
-    if run.seen:
-        notes.append(SEEN)
-    if recipe.average == "gated" and not run.average.updates:
-        notes.append("No epoch passed the gate of the weight average: the network is the plain one")
+        notes = [*parts.notes, *(SEEN[part] for part in run.seen)]
+        if recipe.average == "gated" and not run.average.updates:
+            notes.append("No epoch passed the gate of the weight average: the network is the plain one")
+        log.end(notes)
     return Outcome(best=out / "best.pt", epoch=run.position.best_epoch, note=". ".join(notes) or None)
 
 
@@ -138,8 +143,11 @@ class _Run:
     ) -> None:
         self.recipe, self.parts, self.out, self.seed, self.keep = recipe, parts, out, seed, keep
         self.fingerprint = fingerprint(parts.whole)
-        known = origin is None or origin.get("withheld") == self.fingerprint
-        self.seen = len(parts.select_index) > 0 and not known
+        own, self.origin = parts.digests(self.fingerprint), origin
+        known = own.values() if origin is None else origin.get("withheld", ())
+        self.withheld = [digest for digest in own.values() if digest in known]
+        looked_at = ("select", "steer") if steers(recipe) else ("select",)
+        self.seen = [part for part in looked_at if part in own and own[part] not in known]
         self.architecture, self.classes = architecture, data.classes
         self.counts = torch.bincount(parts.whole.groups[parts.train], minlength=len(data.groups))
         net = numerics.place(net)
@@ -228,7 +236,7 @@ class _Run:
             self.average.update()
         log.flush()
         record: dict[str, Any] = {"lr": recipe.lr.at(progress), "seconds": round(time.monotonic() - began, 3)}
-        if (factors := learner.rule.budget().epsilon) is not None:
+        if (factors := learner.rule.budget().epsilon) is not None and bool((factors != 1).any()):
             record["epsilon_factors"] = [round(factor, 5) for factor in factors.tolist()]
         with self.average.applied():
             record["select"] = self.choose()
@@ -267,7 +275,13 @@ class _Run:
             "recipe": self.recipe.plain(),
             "seed": self.seed,
             "epoch": self.position.epoch,
-            "held_out": {"data": self.fingerprint, "select": self.parts.select_index, "seen": self.seen},
+            "held_out": {
+                "data": self.fingerprint,
+                "select": self.parts.select_index,
+                "withheld": self.withheld,
+                "seen": "select" in self.seen,
+            },
+            "origin": None if self.origin is None else dict(self.origin),
         }
 
     def due(self) -> bool:

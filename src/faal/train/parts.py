@@ -8,10 +8,11 @@ from torch import Tensor
 from faal.config import Recipe
 from faal.data import DataSet, Split, hold_out
 from faal.errors import InputError
+from faal.models.provenance import part_digest
 
 HELD_OUT_SEED = 0
-"""Which images are withheld depends on the data alone, never on a run's seed: a repair must not choose its epoch on
-images that its base was trained on, and methods are compared on one split."""
+"""Which images are withheld depends on the data and what is told apart in it, never on a run's seed: a repair must not
+choose its epoch on images that its base was trained on, and methods are compared on one split."""
 
 TEST_IMAGES = 2560
 """As many test images, from the first, choose the epoch with `select_on: test`."""
@@ -32,10 +33,17 @@ class Parts:
     """(M,) int64, those that are withheld for the choice of the epoch."""
     select: Split
     """What the epoch is chosen on; empty where there is no choice."""
+    steer_index: Tensor
+    """(K,) int64, those that are withheld to steer by."""
     steer: Split
     """What a method may look at while it trains."""
     notes: tuple[str, ...]
     """What a reader of the results has to know."""
+
+    def digests(self, data: str) -> dict[str, str]:
+        """What the withheld parts are known by (`part_digest`): of `select` and `steer` those that are not empty."""
+        withheld = {"select": self.select_index, "steer": self.steer_index}
+        return {name: part_digest(data, index) for name, index in withheld.items() if len(index) > 0}
 
 
 def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.device) -> Parts:
@@ -88,6 +96,7 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
         train=held.train,
         select_index=held.select,
         select=select.to(device),
+        steer_index=held.steer,
         steer=whole.take(steer),
         notes=tuple(notes),
     )

@@ -99,4 +99,6 @@ def test_an_epoch_chosen_on_test_images() -> None:
     (found,) = about_choice({"select": "sum", "select_on": "test"})
     assert "too good" in found
     assert about_choice({"select": "last", "select_on": "test"}) == []
+    (found,) = about_choice({"select_on": "held-out", "chosen_on_test": True})
+    assert found.startswith("A network that this one was made from")
     assert about_choice({"select_on": "held-out"}) == about_choice({}) == []

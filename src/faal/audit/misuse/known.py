@@ -103,9 +103,14 @@ def about_radius(threat: Threat, pixels: int, trained: Mapping[str, Any]) -> lis
 
 
 def about_choice(trained: Mapping[str, Any]) -> list[str]:
-    """The sentence about an epoch that was chosen on test images."""
+    """The sentence about an epoch that was chosen on test images, its own or that of a network that it came from."""
     if trained.get("select_on") != "test" or trained.get("select") == "last":
-        return []
+        if not trained.get("chosen_on_test"):
+            return []
+        return [
+            "A network that this one was made from had its epoch chosen on test images, so that the figures are too "
+            "good by what is left of that choice; start from one that was trained with select_on: held-out."
+        ]
     return [
         "The epoch of this network was chosen on test images (select_on: test), so that its figures are too good by as "
         "much as the choice could find; train with select_on: held-out for figures to rely on."

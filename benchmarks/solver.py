@@ -179,7 +179,7 @@ def learner_of(classes: int) -> Learner:
 
 def batch_of(classes: int) -> Batch:
     labels = torch.randint(classes, (BATCH,))
-    return Batch(torch.rand(BATCH, 1, PIXELS, PIXELS), labels, labels, torch.arange(BATCH))
+    return Batch(torch.rand(BATCH, 1, PIXELS, PIXELS), labels, labels, *2 * [torch.arange(BATCH)])
 
 
 def share_of_a_step(classes: int, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def batches_for(recipe: Recipe, device: torch.device) -> list[Batch]:
     for _ in range(2):
         images = torch.rand(recipe.batch_size, *SHAPE, generator=made).to(device, memory_format=torch.channels_last)
         labels = torch.randint(CLASSES, (recipe.batch_size,), generator=made).to(device)
-        found.append(Batch(images, labels, labels, torch.arange(recipe.batch_size, device=device)))
+        found.append(Batch(images, labels, labels, *2 * [torch.arange(recipe.batch_size, device=device)]))
     return found
 
 

@@ -55,7 +55,7 @@ def test_algorithm_1_by_hand(recipe: Recipe) -> None:
     net = copy.deepcopy(learner.net)
     result = train_step(learner, batch, START)
 
-    noise = seeds.uniform(batch.index, 64, seed=0, epoch=0, stream=seeds.Stream.START).view_as(batch.images)
+    noise = seeds.uniform(batch.key, 64, seed=0, epoch=0, stream=seeds.Stream.START).view_as(batch.images)
     adversarial = pgd(
         net, batch.images, batch.labels, epsilon=recipe.epsilon, step_size=recipe.step_size, steps=3, noise=noise
     )
@@ -196,7 +196,7 @@ class TestAdversary:
         learner = make_learner(replace(recipe, method=name), toy_split([10] * 4), 4, seed=3)
         batch = first_batch(recipe, [10] * 4)
         draw = seeds.normal if start == "gaussian" else seeds.uniform
-        noise = draw(batch.index, 64, seed=3, epoch=5, stream=seeds.Stream.START).view_as(batch.images)
+        noise = draw(batch.key, 64, seed=3, epoch=5, stream=seeds.Stream.START).view_as(batch.images)
         expected = pgd(
             learner.net, batch.images, batch.labels, epsilon=0.1, step_size=0.05, steps=2, loss=loss, start=start,
             noise=noise,
@@ -241,7 +241,7 @@ class TestRules:
         assert torch.equal(found[batch.labels == 2], usual[batch.labels == 2])
         # The step size of class 1 differs, so that it is not merely the usual attack, clipped.
         ones = batch.labels == 1
-        noise = seeds.uniform(batch.index, 64, seed=0, epoch=0, stream=seeds.Stream.START).view_as(batch.images)
+        noise = seeds.uniform(batch.key, 64, seed=0, epoch=0, stream=seeds.Stream.START).view_as(batch.images)
         expected = pgd(
             learner.net, batch.images[ones], batch.labels[ones], epsilon=0.05, step_size=0.0125, steps=8,
             noise=noise[ones],

@@ -46,7 +46,7 @@ def counted(net: nn.Module) -> int:
 
 def noise_of(start: str, batch: Batch) -> Tensor:
     draw = seeds.normal if start == "gaussian" else seeds.uniform
-    return draw(batch.index, 64, seed=0, epoch=0, stream=seeds.Stream.START).view_as(batch.images)
+    return draw(batch.key, 64, seed=0, epoch=0, stream=seeds.Stream.START).view_as(batch.images)
 
 
 class TestExtraCleanForward:

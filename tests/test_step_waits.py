@@ -37,7 +37,7 @@ def learner_nowhere(recipe: Recipe) -> Learner:
 
 def step_nowhere(learner: Learner) -> StepResult:
     labels = torch.empty(SAMPLES, dtype=torch.int64, device=META)
-    batch = Batch(torch.empty(SAMPLES, 1, 8, 8, device=META), labels, labels, labels)
+    batch = Batch(torch.empty(SAMPLES, 1, 8, 8, device=META), labels, labels, labels, labels)
     return train_step(learner, batch, Moment(epoch=0, progress=0.0))
 
 

@@ -123,7 +123,7 @@ def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples
     budget = learner.rule.budget()
     draw = seeds.normal if start == "gaussian" else seeds.uniform
     numbers = batch.images[0].numel()
-    noise = draw(batch.index, numbers, seed=learner.seed, epoch=moment.epoch, stream=seeds.Stream.START)
+    noise = draw(batch.key, numbers, seed=learner.seed, epoch=moment.epoch, stream=seeds.Stream.START)
 
     def search(
         images: Tensor, labels: Tensor, noise: Tensor, epsilon: Budget, step_size: Budget, loss: str

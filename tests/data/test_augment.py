@@ -33,29 +33,29 @@ def by_hand(images: Tensor, index: Tensor, seed: int, epoch: int, crop: int, fli
 def test_equals_padding_and_slicing(crop: int, flip: bool, shape: tuple[int, int, int]) -> None:
     images = torch.rand(64, *shape, generator=torch.Generator().manual_seed(0))
     index = torch.randperm(5000, generator=torch.Generator().manual_seed(1))[:64]
-    out = augment(images, index=index, seed=7, epoch=3, crop=crop, flip=flip)
+    out = augment(images, key=index, seed=7, epoch=3, crop=crop, flip=flip)
     assert torch.equal(out, by_hand(images, index, 7, 3, crop, flip))
 
 
 def test_without_crop_and_flip_nothing_changes() -> None:
     images = torch.rand(4, 3, 6, 6)
-    assert torch.equal(augment(images, index=torch.arange(4), seed=0, epoch=0, crop=0, flip=False), images)
+    assert torch.equal(augment(images, key=torch.arange(4), seed=0, epoch=0, crop=0, flip=False), images)
 
 
 def test_a_sample_does_not_depend_on_its_batch() -> None:
     images = torch.rand(30, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     index = torch.arange(100, 130)
-    whole = augment(images, index=index, seed=1, epoch=2, crop=2, flip=True)
+    whole = augment(images, key=index, seed=1, epoch=2, crop=2, flip=True)
     some = torch.tensor([17, 3, 29])
-    assert torch.equal(augment(images[some], index=index[some], seed=1, epoch=2, crop=2, flip=True), whole[some])
+    assert torch.equal(augment(images[some], key=index[some], seed=1, epoch=2, crop=2, flip=True), whole[some])
 
 
 def test_seed_and_epoch_change_it() -> None:
     images = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     index = torch.arange(50)
-    first = augment(images, index=index, seed=1, epoch=0, crop=2, flip=True)
-    assert not torch.equal(first, augment(images, index=index, seed=2, epoch=0, crop=2, flip=True))
-    assert not torch.equal(first, augment(images, index=index, seed=1, epoch=1, crop=2, flip=True))
+    first = augment(images, key=index, seed=1, epoch=0, crop=2, flip=True)
+    assert not torch.equal(first, augment(images, key=index, seed=2, epoch=0, crop=2, flip=True))
+    assert not torch.equal(first, augment(images, key=index, seed=1, epoch=1, crop=2, flip=True))
 
 
 def test_every_shift_is_equally_likely_and_half_are_mirrored() -> None:
@@ -63,14 +63,14 @@ def test_every_shift_is_equally_likely_and_half_are_mirrored() -> None:
     n, crop = 9000, 1
     images = torch.zeros(n, 1, 5, 5)
     images[:, :, 2, 2] = 1.0
-    places = augment(images, index=torch.arange(n), seed=5, epoch=0, crop=crop, flip=False).flatten(1).argmax(1)
+    places = augment(images, key=torch.arange(n), seed=5, epoch=0, crop=crop, flip=False).flatten(1).argmax(1)
     counts = torch.bincount(places, minlength=25).view(5, 5)[1:4, 1:4]
     assert counts.sum() == n
     # Nine cells of 1000 expected each: a standard deviation of 30.
     assert (counts - 1000).abs().max() < 5 * 30
 
     ramp = torch.arange(5.0).expand(n, 1, 5, 5)
-    mirrored = augment(ramp, index=torch.arange(n), seed=5, epoch=0, crop=0, flip=True)[:, 0, 0, 0] == 4.0
+    mirrored = augment(ramp, key=torch.arange(n), seed=5, epoch=0, crop=0, flip=True)[:, 0, 0, 0] == 4.0
     assert abs(mirrored.sum().item() - n / 2) < 5 * (n / 4) ** 0.5
 
 
@@ -82,6 +82,4 @@ def test_the_extreme_random_numbers_stay_inside(number: float, monkeypatch: pyte
     for crop in range(1, 200):
         corner = 0 if number == 0.0 else 2 * crop
         expected = F.pad(image, (crop,) * 4)[:, :, corner : corner + 3, corner : corner + 3]
-        assert torch.equal(
-            augment(image, index=torch.zeros(1).long(), seed=0, epoch=0, crop=crop, flip=False), expected
-        )
+        assert torch.equal(augment(image, key=torch.zeros(1).long(), seed=0, epoch=0, crop=crop, flip=False), expected)

@@ -35,7 +35,7 @@ def test_an_epoch_holds_every_sample_once_with_its_own_image_and_label() -> None
     assert torch.equal(index.sort().values, indices)
     assert torch.equal(torch.cat([batch.labels for batch in epoch]), split.labels[index])
     images = torch.cat([batch.images for batch in epoch])
-    assert torch.equal(images, augment(split.images.fetch(index), index=index, seed=5, epoch=2, crop=1, flip=True))
+    assert torch.equal(images, augment(split.images.fetch(index), key=index, seed=5, epoch=2, crop=1, flip=True))
     assert images.dtype == torch.float32
 
 

@@ -86,8 +86,17 @@ def test_a_batch_holds_its_images_and_labels() -> None:
     assert [len(batch.index) for batch in epoch] == [8] * 7 + [4]
     for batch in epoch:
         assert torch.equal(batch.labels, split.labels[batch.index])
-        expected = augment(split.images.fetch(batch.index), index=batch.index, seed=5, epoch=3, crop=1, flip=True)
+        expected = augment(split.images.fetch(batch.index), key=batch.key, seed=5, epoch=3, crop=1, flip=True)
         assert torch.equal(batch.images, expected)
+    assert torch.cat([batch.key for batch in epoch]).tolist() == list(range(60))
+
+
+def test_an_image_that_comes_again_is_augmented_anew() -> None:
+    """About 20 draws of each of two images: 9 crops and a flip each, so 18 ways that it may look."""
+    split = of_classes([2, 38])
+    images = torch.cat([batch.images for batch in drawn(made(split, 8), [1.0, 0.0])])
+    assert len(images) == 40
+    assert 20 < len(torch.unique(images.flatten(1), dim=0)) <= 36
 
 
 def test_draws_follow_seed_and_epoch() -> None:

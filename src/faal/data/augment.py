@@ -7,14 +7,14 @@ from torch import Tensor
 from faal.engine.seeds import Stream, uniform
 
 
-def augment(images: Tensor, *, index: Tensor, seed: int, epoch: int, crop: int, flip: bool) -> Tensor:
+def augment(images: Tensor, *, key: Tensor, seed: int, epoch: int, crop: int, flip: bool) -> Tensor:
     """Shift each image by up to `crop` pixels, filling with zeros, and mirror half of them.
 
-    What happens to a sample depends on (seed, epoch, index) alone.
+    What happens to a sample depends on (seed, epoch, key) alone.
 
     Args:
         images: (B, channels, H, W) in [0, 1].
-        index: (B,) int64, the samples' indices in the training set, on the images' device.
+        key: (B,) int64, what tells the samples of an epoch apart, on the images' device: `Batch.key`.
         seed: the run's seed.
         epoch: the epoch, from 0.
         crop: width of the zero border around an image before a window of its own size is cut out; 0 for none.
@@ -30,11 +30,11 @@ def augment(images: Tensor, *, index: Tensor, seed: int, epoch: int, crop: int, 
     rows = torch.arange(height, device=device).expand(batch, height)
     columns = torch.arange(width, device=device).expand(batch, width)
     if flip:
-        mirrored = uniform(index, 1, seed=seed, epoch=epoch, stream=Stream.FLIP) < 0.5
+        mirrored = uniform(key, 1, seed=seed, epoch=epoch, stream=Stream.FLIP) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
     if crop:
         # Multiples of 2^-24 below 1: times 2 crop + 1 they never round up to it.
-        shift = uniform(index, 2, seed=seed, epoch=epoch, stream=Stream.CROP) * (2 * crop + 1)
+        shift = uniform(key, 2, seed=seed, epoch=epoch, stream=Stream.CROP) * (2 * crop + 1)
         corner = shift.to(torch.int64)
         rows, columns = rows + corner[:, :1], columns + corner[:, 1:]
         images = F.pad(images, (crop, crop, crop, crop))

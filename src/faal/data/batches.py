@@ -22,13 +22,16 @@ class Batch(NamedTuple):
         images: (B, channels, H, W) float32 in [0, 1] on the device, augmented, in the memory format asked for.
         labels: (B,) int64 on the device.
         groups: (B,) int64 on the device, what class rules tell apart: the labels, unless the data has a grouping.
-        index: (B,) int64 on the device, the samples' places in the full training set: what random numbers hang on.
+        index: (B,) int64 on the device, the samples' places in the full training set.
+        key: (B,) int64 on the device, what random numbers hang on within an epoch: `index`, or, where a sample may come
+            several times, the place of the draw.
     """
 
     images: Tensor
     labels: Tensor
     groups: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
+    key: Tensor
 
 
 class Batches:
@@ -112,7 +115,7 @@ class Batches:
             classes = torch.searchsorted(edges, which * edges[-1], right=True).clamp_max(len(edges) - 1)
             index = by_class[first[classes] + (where * counts[classes]).long()]
             images = self._images.fetch(index)
-            yield self._batch(images, index, epoch)
+            yield self._batch(images, index, places, epoch)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """This process's batches of an epoch, from step `start` on. Images that stream are read one batch ahead."""
@@ -126,11 +129,12 @@ class Batches:
         else:
             fetched = (self._images.fetch(index) for index in indices)
         for index, images in zip(indices, fetched, strict=True):
-            yield self._batch(images, index, epoch)
+            yield self._batch(images, index, index, epoch)
 
-    def _batch(self, images: Tensor, index: Tensor, epoch: int) -> Batch:
-        images = augment(images, index=index, seed=self._seed, epoch=epoch, crop=self._crop, flip=self._flip)
-        return Batch(images.contiguous(memory_format=self._memory), self._labels[index], self._groups[index], index)
+    def _batch(self, images: Tensor, index: Tensor, key: Tensor, epoch: int) -> Batch:
+        images = augment(images, key=key, seed=self._seed, epoch=epoch, crop=self._crop, flip=self._flip)
+        images = images.contiguous(memory_format=self._memory)
+        return Batch(images, self._labels[index], self._groups[index], index, key)
 
     def _slice(self, order: Tensor, step: int) -> Tensor:
         """This process's part of a step's global batch."""

@@ -1,9 +1,10 @@
-"""Randomness that depends on (seed, epoch, sample index) alone.
+"""Randomness that depends on (seed, epoch, sample) alone.
 
 A generator's next number depends on who drew before. Random starts and augmentation must not: they have to come out
 the same for one process and for many, on a CPU and on a GPU, before and after a resume. So they are hashed, not drawn:
-each number is a function of the run's seed, the epoch, the sample's index in the training set, a stream (what the
-number is for) and its position within the sample.
+each number is a function of the run's seed, the epoch, what tells a sample from the others of the epoch (its index in
+the training set, or the place of a draw where it may come several times), a stream (what the number is for) and its
+position within the sample.
 """
 
 import hashlib
@@ -60,7 +61,7 @@ def uniform(index: Tensor, count: int, *, seed: int, epoch: int, stream: Stream)
     """Uniform numbers in [0, 1), one row per sample.
 
     Args:
-        index: (B,) int64, the samples' indices in the training set.
+        index: (B,) int64, what tells the samples of an epoch apart (`Batch.key`).
         count: how many numbers each sample gets.
         seed: the run's seed.
         epoch: the epoch, from 0.

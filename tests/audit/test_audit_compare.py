@@ -208,3 +208,6 @@ def test_one_network_is_not_several_runs() -> None:
     with pytest.raises(InputError, match="two of the audits of base are of the same network"):
         compare("base", [one, one], "other", [other, BASE])
     assert compare("base", [one, other], "again", [one, other]).runs == 2
+    copies = [replace(run, model={**run.model, "weights": "same"}) for run in (one, other)]  # under two names
+    with pytest.raises(InputError, match="two of the audits of copies are of the same network"):
+        compare("base", [one, other], "copies", copies)

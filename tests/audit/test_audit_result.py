@@ -33,6 +33,7 @@ def test_audit_json_has_exactly_the_documented_keys(result: AuditResult, tmp_pat
         *("warnings", "environment", "attacks", "groups", "probes"),
     }
     assert plain["schema"] == "faal-audit/1"
+    assert len(plain["model"].pop("weights")) == 64
     assert len(plain["model"].pop("digest")) == len(plain["data"].pop("fingerprint")) == 64
     assert plain["model"] == {"name": "Sequential", "sha256": "abc", "file": "base/last.pt"}
     assert plain["data"] == {"name": "prototypes", "split": "test", "n": 60, "classes": CLASSES}

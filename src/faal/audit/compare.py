@@ -91,7 +91,8 @@ def _read(runs: Sequence[AuditResult | Path | str]) -> list[AuditResult]:
 
 def _refuse_one_network_twice(name: str, side: Sequence[AuditResult]) -> None:
     """Several runs stand for the chance of training; a network that is listed twice would make it look smaller."""
-    digests = [run.model["digest"] for run in side if "digest" in run.model]
+    told = [next((run.model[key] for key in ("weights", "sha256", "digest") if key in run.model), None) for run in side]
+    digests = [digest for digest in told if digest is not None]
     if len(set(digests)) < len(digests):
         raise InputError(
             f"two of the audits of {name} are of the same network; several runs a side have to be several training "

@@ -181,10 +181,10 @@ _PLAIN = ("model", "data", "threat", "seed", "engine", "block_size", "level", "i
 class AuditResult:
     """An audit: figures per attack, and the verdicts behind them.
 
-    `model` is {"name", "digest"} and what the caller told; `threat` {"norm", "epsilon"}; `data` {"name", "split", "n",
-    "fingerprint", "classes"}; `warnings` whole sentences; `attacks` name -> figures, `clean` first and the
-    pseudo-attack `all` last; `groups` name of a grouping -> attack -> figures by group; `probes` what the probes
-    for signs of misuse saw. `examples` is None where no attack turned a sample.
+    `model` is {"name", "weights", "digest"} and what the caller told, `weights` a digest of the weights alone; `threat`
+    {"norm", "epsilon"}; `data` {"name", "split", "n", "fingerprint", "classes"}; `warnings` whole sentences; `attacks`
+    name -> figures, `clean` first and the pseudo-attack `all` last; `groups` name of a grouping -> attack -> figures by
+    group; `probes` what the probes for signs of misuse saw. `examples` is None where no attack turned a sample.
     """
 
     model: dict[str, Any]

@@ -254,7 +254,7 @@ def _subject(
 def _record(subject: Subject, told: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:
     """Who and what is audited, as `audit.json` has it; the classes and the fingerprint are not known yet."""
     return {
-        "model": {**told, "digest": subject.key},
+        "model": {**told, "weights": _digest(subject.model), "digest": subject.key},
         "data": {"name": None, "split": None, **_plain(data), "n": len(subject.index)},
         "threat": asdict(subject.threat),
         "seed": subject.seed,
@@ -292,9 +292,9 @@ def _drawn(count: int, limit: int | None, seed: int) -> Tensor:
     return torch.randperm(count, generator=generator("audit", seed))[:limit].sort().values
 
 
-def _digest(model: nn.Module, record: Mapping[str, Any]) -> str:
-    """Of the weights and buffers, and of what is recorded about the model."""
-    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
+def _digest(model: nn.Module, record: Mapping[str, Any] | None = None) -> str:
+    """Of the weights and buffers, and of what is recorded about the model, if anything."""
+    digest = hashlib.sha256(b"" if record is None else json.dumps(record, sort_keys=True).encode())
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

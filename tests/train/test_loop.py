@@ -1,22 +1,20 @@
 """The loop: what a run leaves behind, that it resumes exactly, and what it refuses."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from faal import checkpoint
-from faal.audit.misuse.known import about_choice
 from faal.config import Recipe, Schedule
-from faal.data import DataSet, grouping
+from faal.data import DataSet
 from faal.engine import processes
 from faal.errors import InputError
 from faal.intermediate.class_stats import Sight
 from faal.methods import METHODS
-from faal.models import Architecture, build_model, open_model
+from faal.models import Architecture, build_model
 from faal.train import loop
 from faal.train.loop import Outcome, train
 from tests.conftest import toy_data
@@ -120,6 +118,44 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert same(whole["training"]["average"], broken["training"]["average"])
     rows = [[row for row in records(tmp_path / n) if row["event"] == "batch"] for n in ("whole", "broken")]
     assert rows[0] == rows[1]
+
+
+def test_the_seconds_of_an_epoch_go_on_too(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was killed in its first epoch, after a thousand seconds."""
+    recipe, data = recipe.replace({"checkpoint_every": 0}, source="test"), toy_data([12] * 4)
+    real, steps = loop.train_step, iter(range(100))
+
+    def dies(*arguments: object) -> object:
+        if next(steps) == 2:
+            raise KilledError
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", dies)
+        with pytest.raises(KilledError):
+            run(recipe, data, tmp_path)
+    state = checkpoint.load(tmp_path / "last.pt")
+    assert 0 < state["training"]["position"]["seconds"] < 100
+    state["training"]["position"]["seconds"] = 1000.0
+    checkpoint.save(tmp_path / "last.pt", state)
+    run(recipe, data, tmp_path)
+    first, second = (row["seconds"] for row in records(tmp_path) if row["event"] == "epoch")
+    assert 1000 < first < 1100
+    assert second < 100
+
+
+def test_a_network_that_draws_is_trained_by_the_seed(recipe: Recipe, tmp_path: Path) -> None:
+    data, ends = toy_data([12] * 4), []
+    for place, seed in enumerate((3, 3, 4)):
+        torch.manual_seed(place)
+        net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 4))
+        nn.init.zeros_(net[2].weight)
+        nn.init.zeros_(net[2].bias)
+        architecture = Architecture(model="small", num_classes=4, channels=1)
+        train(net, architecture, data, recipe, out=tmp_path / str(place), seed=seed, device=CPU, quiet=True)
+        ends.append(checkpoint.load(tmp_path / str(place) / "last.pt")["weights"])
+    assert same(ends[0], ends[1])
+    assert not same(ends[0], ends[2])
 
 
 def test_a_damaged_last_checkpoint_costs_an_epoch_not_the_run(recipe: Recipe, tmp_path: Path) -> None:
@@ -286,65 +322,3 @@ def test_a_network_that_does_not_fit_is_told_before_anything_is_written(recipe: 
     with pytest.raises(InputError, match=r"does not take images of shape \(1, 9, 9\)"):
         train(TooFew(), architecture, toy_data([12] * 4, size=9), recipe, out=out, seed=1, device=CPU)
     assert not out.exists()
-
-
-class TestWhatABaseHasSeen:
-    """A fine-tune says when its base may know the images that judge its epochs, and its own fine-tunes say so too."""
-
-    def repaired(self, base: Path, recipe: Recipe, data: DataSet, out: Path, **network: Any) -> tuple[Outcome, Path]:
-        opened = open_model(base, data, **network)
-        outcome = train(
-            opened.net, opened.architecture, data, recipe, out=out, seed=2, device=CPU, quiet=True, origin=opened.record
-        )
-        return outcome, out
-
-    def test_along_a_chain(self, recipe: Recipe, tmp_path: Path) -> None:
-        data, other = toy_data([200] * 3), toy_data([201] * 3)
-        short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1"}, source="test")
-        none = short.replace({"hold_out": "none"}, source="test")
-        run(short, data, tmp_path / "base")
-        run(none, data, tmp_path / "greedy")
-        torch.save(checkpoint.load(tmp_path / "base" / "best.pt")["weights"], tmp_path / "foreign.pt")
-        network = {"model": "small", "width": recipe.width}
-
-        clean, folder = self.repaired(tmp_path / "base", short, data, tmp_path / "1")
-        assert clean.note is None
-        assert self.repaired(folder, short, data, tmp_path / "2")[0].note is None
-        assert self.repaired(folder, short, other, tmp_path / "3")[0].note == loop.SEEN["select"]
-        greedy, folder = self.repaired(tmp_path / "greedy", short, data, tmp_path / "4")
-        assert greedy.note == loop.SEEN["select"]
-        assert records(folder)[-1] == {"event": "end", "notes": [loop.SEEN["select"]]}
-        assert loop.SEEN["select"] not in str(self.repaired(tmp_path / "greedy", none, data, tmp_path / "5")[0].note)
-        told, folder = self.repaired(tmp_path / "foreign.pt", short, data, tmp_path / "6", **network)
-        assert told.note == loop.SEEN["select"]
-        assert self.repaired(folder, short, data, tmp_path / "7")[0].note == loop.SEEN["select"]
-
-    def test_other_groups_withhold_other_images(self, recipe: Recipe, tmp_path: Path) -> None:
-        short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1"}, source="test")
-        data = toy_data([200] * 3)
-        assert data.train is not None
-        halves = grouping("half", ["left", "right"] * 300)
-        by_half = replace(data, train=replace(data.train, grouping=halves))
-        run(short, data, tmp_path / "base")
-        told, folder = self.repaired(tmp_path / "base", short, by_half, tmp_path / "1")
-        assert told.note == loop.SEEN["select"]
-        assert self.repaired(folder, short, by_half, tmp_path / "2")[0].note == loop.SEEN["select"]
-
-    def test_the_images_that_a_method_steers_by(self, recipe: Recipe, tmp_path: Path) -> None:
-        data = toy_data([200] * 3)
-        short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1", "method": "pgd-at"}, source="test")
-        frl = short.replace({"method": "frl-rwrm"}, source="test")
-        for hold_out, notes in (("select", loop.SEEN["steer"]), ("both", None)):
-            run(short.replace({"hold_out": hold_out}, source="test"), data, tmp_path / hold_out)
-            assert self.repaired(tmp_path / hold_out, frl, data, tmp_path / f"{hold_out}-frl")[0].note == notes
-
-    def test_a_choice_on_test_images_is_not_forgotten(self, recipe: Recipe, tmp_path: Path) -> None:
-        data = toy_data([200] * 3)
-        short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1"}, source="test")
-        run(short.replace({"select_on": "test"}, source="test"), data, tmp_path / "base")
-        for start, out in (("base", "1"), ("1", "2")):
-            self.repaired(tmp_path / start, short, data, tmp_path / out)
-            (said,) = about_choice(open_model(tmp_path / out, data).trained)
-            assert said.startswith("A network that this one was made from had its epoch chosen on test images")
-        run(short, data, tmp_path / "clean")
-        assert about_choice(open_model(tmp_path / "clean", data).trained) == []

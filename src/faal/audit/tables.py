@@ -11,7 +11,7 @@ from faal.audit.compare import Comparison
 from faal.audit.difference import Difference
 from faal.audit.result import AttackResult, AuditResult, Estimate
 from faal.audit.verdicts import ALL
-from faal.config import epsilon_text
+from faal.config import Threat
 
 ROWS = 20
 """Classes shown; of more, the weakest."""
@@ -25,7 +25,7 @@ def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
         result: the audit.
         rows: how many classes to show; where there are more, those that are weakest under `all`.
     """
-    title = f"Accuracy in % with {result.level:.0%} intervals, n = {result.data['n']}, {_threat(result.threat)}"
+    title = f"Accuracy in % with {result.level:.0%} intervals, n = {result.data['n']}, {Threat(**result.threat)}"
     figures = titled(title, ["attack"], ["average", "balanced", "worst class"], ["which"])
     for name, found in result.attacks.items():
         estimates = [estimate_text(entry) for entry in (found.average, found.balanced, found.worst)]
@@ -86,7 +86,7 @@ def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableT
         rows: how many classes to show; where there are more, those that differ most surely.
     """
     a, b = comparison.name_a, comparison.name_b
-    title = f"Accuracy in % with {comparison.level:.0%} intervals of the difference, {_threat(comparison.threat)}"
+    title = f"Accuracy in % with {comparison.level:.0%} intervals of the difference, {Threat(**comparison.threat)}"
     figures = titled(title, ["attack", ""], [a, b, "difference"])
     for name, found in comparison.attacks.items():
         for what, entry in (("average", found.average), ("balanced", found.balanced), ("worst class", found.worst)):
@@ -124,10 +124,6 @@ def _first(keys: Sequence[float], rows: int) -> list[int]:
 
 def _classes_title(title: str, shown: Sequence[int], every: Sequence[float]) -> str:
     return title if len(shown) == len(every) else f"{title}: {len(shown)} of {len(every)}"
-
-
-def _threat(threat: dict[str, object]) -> str:
-    return f"{threat['norm']} epsilon {epsilon_text(float(str(threat['epsilon'])))}"
 
 
 def _percent(value: float | None) -> str:

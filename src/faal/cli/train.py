@@ -21,6 +21,9 @@ from faal.cli.options import (
     parse_size,
 )
 
+THREAT = ("norm", "epsilon", "step_size")
+"""What a repair without a recipe has from its network: a ball, and steps that suit it."""
+
 RecipeName = Annotated[str, Parameter(help="A shipped recipe (`faal recipes`) or a YAML file.")]
 
 
@@ -102,10 +105,14 @@ def repair(
     opened = open_model(checkpoint, dataset, **network)
     _remark(*dataset.notes, *opened.notes, *numerics.precision_notes(chosen.precision, where))
     same = opened.architecture
+    attacked = opened.trained.get("method", "standard") != "standard"
     if recipe is None:
         recipe = repair_recipe(dataset.name, same.model, dataset.num_classes)
-        chosen = overridden(load_recipe(recipe), settings)
-        _remark(f"No recipe was named; it is repaired by {recipe}.")
+        as_trained = {name: opened.trained[name] for name in THREAT if attacked and name in opened.trained}
+        chosen = overridden(load_recipe(recipe).replace(as_trained, source="checkpoint"), settings)
+        _remark(f"No recipe was named; it is repaired by {recipe}, against {chosen.threat}.")
+    elif attacked and chosen.threat != opened.threat:
+        _remark(f"The network was trained against {opened.threat} and is repaired against {chosen.threat}.")
     chosen = chosen.replace(
         {"model": same.model, "width": same.width, "depth": same.depth, "normalize": same.normalize},
         source="checkpoint",

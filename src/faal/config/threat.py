@@ -32,6 +32,9 @@ class Threat:
         if not self.epsilon > 0:
             raise InputError(f"epsilon is the radius of a ball and larger than 0, not {self.epsilon:g}")
 
+    def __str__(self) -> str:
+        return f"{self.norm} epsilon {epsilon_text(self.epsilon)}"
+
 
 def epsilon_text(epsilon: float) -> str:
     """A radius as people write it: `8/255` where it is a few whole grey levels, else a decimal of six digits."""

@@ -30,7 +30,7 @@ from faal.audit.intervals import METHOD
 from faal.audit.result import Figures
 from faal.audit.summary import estimates
 from faal.audit.tables import estimate_text, plain_row, titled
-from faal.config import Recipe, Threat, epsilon_text
+from faal.config import Recipe, Threat
 from faal.data import DataSet, Split
 from faal.engine import processes
 from faal.engine.numerics import Numerics
@@ -190,7 +190,7 @@ def frontier_table(found: Frontier) -> Table:
     held, threat = found.made["data"], found.made["threat"]
     title = (
         f"Held-out accuracy in % with {LEVEL:.0%} intervals, n = {held['n']}, {found.made['attack']}, "
-        f"{threat['norm']} {epsilon_text(threat['epsilon'])}"
+        f"{Threat(**threat)}"
     )
     if found.made["seen"]:
         title += f". {SEEN}"

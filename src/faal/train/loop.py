@@ -15,6 +15,7 @@ from faal.data import Batch, Batches, DataSet, Split, fingerprint
 from faal.engine import processes
 from faal.engine.environment import environment
 from faal.engine.numerics import Numerics
+from faal.engine.seeds import derive_seed
 from faal.intermediate.class_rule import EpochStats, Look
 from faal.intermediate.class_stats import Sight
 from faal.methods import steers
@@ -106,6 +107,8 @@ def train(
     if processes.is_main():
         folder.describe(out, config, environment(device))
     processes.barrier()
+    # For networks that draw random numbers themselves; a run that goes on, or a fork, restores its own.
+    torch.manual_seed(derive_seed(seed, "network", processes.rank()))
     run.resume(fork)
     with Log(
         out,
@@ -174,7 +177,7 @@ class _Run:
             else WeightAverage(net, decay=decay, warm_up=warm_up)
         )
         self.position = Position()
-        self.saved_at = time.monotonic()
+        self.saved_at = self.began = time.monotonic()
 
     def resume(self, fork: Path | None) -> None:
         """Go on from last.pt, or from previous.pt where that was cut off; a new run may begin from a fork."""
@@ -209,7 +212,8 @@ class _Run:
     def epoch(self, log: Log) -> None:
         """The rest of the epoch that `position` stands in, then the choice."""
         recipe, learner, position = self.recipe, self.learner, self.position
-        began, progress = time.monotonic(), position.epoch / recipe.epochs
+        progress = position.epoch / recipe.epochs
+        self.began = time.monotonic() - position.seconds
         averaging = recipe.average != "none" and progress >= recipe.averaging_starts - 1e-9
         learner.net.train()
         for group in learner.optimizer.param_groups:
@@ -235,13 +239,14 @@ class _Run:
         elif averaging and recipe.average == "epoch":
             self.average.update()
         log.flush()
-        record: dict[str, Any] = {"lr": recipe.lr.at(progress), "seconds": round(time.monotonic() - began, 3)}
+        record: dict[str, Any] = {"lr": recipe.lr.at(progress), "seconds": round(time.monotonic() - self.began, 3)}
         if (factors := learner.rule.budget().epsilon) is not None and bool((factors != 1).any()):
             record["epsilon_factors"] = [round(factor, 5) for factor in factors.tolist()]
         with self.average.applied():
             record["select"] = self.choose()
         log.epoch(position.epoch, record)
         position.epoch, position.step = position.epoch + 1, 0
+        self.began = time.monotonic()
         self.save(log)
 
     def coming(self) -> Iterator[Batch]:
@@ -307,7 +312,7 @@ class _Run:
     def whole(self, log: Log) -> dict[str, Any]:
         """All that there is to know: the network as it is to be used, and what a run needs to go on from here."""
         log.flush()
-        self.position.log_bytes = log.position
+        self.position.log_bytes, self.position.seconds = log.position, time.monotonic() - self.began
         generators = processes.gather_objects(generator_state(self.learner.numerics.device))
         with self.average.applied():
             described = self.described()

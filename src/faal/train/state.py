@@ -25,6 +25,8 @@ class Position:
     """That epoch."""
     log_bytes: int = 0
     """Size of metrics.jsonl."""
+    seconds: float = 0.0
+    """Spent on the epoch so far."""
 
 
 def generator_state(device: torch.device) -> dict[str, Tensor]:

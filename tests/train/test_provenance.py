@@ -1,0 +1,80 @@
+"""What a network has seen, along a chain of fine-tunes: a run says when its base may know the images that judge it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from faal import checkpoint
+from faal.audit.misuse.known import about_choice
+from faal.config import Recipe
+from faal.data import DataSet, grouping
+from faal.models import open_model
+from faal.train import loop
+from faal.train.loop import Outcome, train
+from tests.conftest import toy_data
+from tests.train.test_loop import CPU, records, run
+
+
+def repaired(base: Path, recipe: Recipe, data: DataSet, out: Path, **network: Any) -> tuple[Outcome, Path]:
+    opened = open_model(base, data, **network)
+    outcome = train(
+        opened.net, opened.architecture, data, recipe, out=out, seed=2, device=CPU, quiet=True, origin=opened.record
+    )
+    return outcome, out
+
+
+def test_along_a_chain(recipe: Recipe, tmp_path: Path) -> None:
+    data, other = toy_data([200] * 3), toy_data([201] * 3)
+    short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1"}, source="test")
+    none = short.replace({"hold_out": "none"}, source="test")
+    run(short, data, tmp_path / "base")
+    run(none, data, tmp_path / "greedy")
+    torch.save(checkpoint.load(tmp_path / "base" / "best.pt")["weights"], tmp_path / "foreign.pt")
+    network = {"model": "small", "width": recipe.width}
+
+    clean, folder = repaired(tmp_path / "base", short, data, tmp_path / "1")
+    assert clean.note is None
+    assert repaired(folder, short, data, tmp_path / "2")[0].note is None
+    assert repaired(folder, short, other, tmp_path / "3")[0].note == loop.SEEN["select"]
+    greedy, folder = repaired(tmp_path / "greedy", short, data, tmp_path / "4")
+    assert greedy.note == loop.SEEN["select"]
+    assert records(folder)[-1] == {"event": "end", "notes": [loop.SEEN["select"]]}
+    assert loop.SEEN["select"] not in str(repaired(tmp_path / "greedy", none, data, tmp_path / "5")[0].note)
+    told, folder = repaired(tmp_path / "foreign.pt", short, data, tmp_path / "6", **network)
+    assert told.note == loop.SEEN["select"]
+    assert repaired(folder, short, data, tmp_path / "7")[0].note == loop.SEEN["select"]
+
+
+def test_other_groups_withhold_other_images(recipe: Recipe, tmp_path: Path) -> None:
+    short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1"}, source="test")
+    data = toy_data([200] * 3)
+    assert data.train is not None
+    halves = grouping("half", ["left", "right"] * 300)
+    by_half = replace(data, train=replace(data.train, grouping=halves))
+    run(short, data, tmp_path / "base")
+    told, folder = repaired(tmp_path / "base", short, by_half, tmp_path / "1")
+    assert told.note == loop.SEEN["select"]
+    assert repaired(folder, short, by_half, tmp_path / "2")[0].note == loop.SEEN["select"]
+
+
+def test_the_images_that_a_method_steers_by(recipe: Recipe, tmp_path: Path) -> None:
+    data = toy_data([200] * 3)
+    short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1", "method": "pgd-at"}, source="test")
+    frl = short.replace({"method": "frl-rwrm"}, source="test")
+    for hold_out, notes in (("select", loop.SEEN["steer"]), ("both", None)):
+        run(short.replace({"hold_out": hold_out}, source="test"), data, tmp_path / hold_out)
+        assert repaired(tmp_path / hold_out, frl, data, tmp_path / f"{hold_out}-frl")[0].note == notes
+
+
+def test_a_choice_on_test_images_is_not_forgotten(recipe: Recipe, tmp_path: Path) -> None:
+    data = toy_data([200] * 3)
+    short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1"}, source="test")
+    run(short.replace({"select_on": "test"}, source="test"), data, tmp_path / "base")
+    for start, out in (("base", "1"), ("1", "2")):
+        repaired(tmp_path / start, short, data, tmp_path / out)
+        (said,) = about_choice(open_model(tmp_path / out, data).trained)
+        assert said.startswith("A network that this one was made from had its epoch chosen on test images")
+    run(short, data, tmp_path / "clean")
+    assert about_choice(open_model(tmp_path / "clean", data).trained) == []

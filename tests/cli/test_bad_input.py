@@ -57,6 +57,10 @@ CASES = {
         ["train", "debug", "--data", "digits", "--model", "mynet:linear", "--width", "8"],
         "leave these two options out",
     ),
+    "a ball that a schedule leaves": (
+        ["train", "digits-small-dro-cvar", "--data", "digits", "--tau", "0:0,1/2:1", "--out", "o"],
+        "below 1, not 1.0",
+    ),
     "unknown method": (["train", "debug", "--data", "digits", "--method", "trade"], "did you mean 'trades'?"),
     "unknown model": (["train", "debug", "--data", "digits", "--model", "prn-18"], "did you mean 'prn18'?"),
     "unknown key on the command line": (["train", "debug", "--data", "digits", "--epoch", "2"], "--epochs"),

@@ -253,6 +253,8 @@ def test_no_value_is_looked_at_from_python() -> None:
         ({"smoothing": -0.1}, "smoothing"),
         ({"tau": -0.5}, "tau"),
         ({"tau": Schedule((0.0, 0.5), (0.0, -1.0))}, "tau"),
+        ({"tau": Schedule((0.0, 0.5), (0.0, 1.0)), "ball": "cvar"}, "tau of the ball 'cvar' is .* below 1, not 1.0"),
+        ({"ball": "k1"}, "no ball 'k1'; did you mean 'kl'"),
         ({"frequencies": torch.ones(4)}, "3 positive numbers"),
         ({"frequencies": torch.tensor([1.0, 0.0, 1.0])}, "3 positive numbers"),
         ({"frequencies": torch.tensor([1.0, math.nan, 1.0])}, "3 positive numbers"),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from faal.errors import unknown
+from faal.errors import InputError, unknown
 from faal.intermediate.balls.chi2 import chi2
 from faal.intermediate.balls.cvar import cvar
 from faal.intermediate.balls.kl import kl
@@ -24,6 +24,21 @@ BALLS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "chi2": chi2,
     "cvar": cvar,
 }
+
+
+def check_ball(ball: str, *taus: float) -> None:
+    """That there is such a ball, of such radii.
+
+    Raises:
+        InputError: an unknown ball, or a radius out of its range.
+    """
+    if ball not in BALLS:
+        raise unknown("ball", ball, BALLS, see="help(faal.solve_kldro)")
+    for tau in taus:
+        if not tau >= 0:
+            raise InputError(f"tau is the radius of a ball and at least 0, not {tau}")
+        if ball == "cvar" and tau >= 1:
+            raise InputError(f"tau of the ball 'cvar' is the part of the reference left out and below 1, not {tau}")
 
 
 def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = None, ball: str = "kl") -> Tensor:
@@ -51,14 +66,9 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
     Raises:
         ValueError: an unknown ball, a number tau out of range, or shapes that do not fit.
     """
-    if ball not in BALLS:
-        raise unknown("ball", ball, BALLS, see="help(faal.solve_kldro)")
+    check_ball(ball, *(() if isinstance(tau, Tensor) else (tau,)))
     if losses.dim() == 0 or not losses.is_floating_point():
         raise ValueError(f"losses are a float tensor of shape (..., C), not {tuple(losses.shape)} {losses.dtype}")
-    if isinstance(tau, int | float) and not tau >= 0:
-        raise ValueError(f"tau is the radius of a ball and at least 0, not {tau}")
-    if isinstance(tau, int | float) and ball == "cvar" and tau >= 1:
-        raise ValueError(f"tau of the ball 'cvar' is the part of the reference left out and below 1, not {tau}")
     exact = losses.detach().double()
     inside = None
     if reference is None:

@@ -67,6 +67,8 @@ def test_each_reading_is_found(undo: Callable[[Tensor], Tensor], expected: str |
         assert found.warning is None
     else:
         assert READINGS[expected].how in str(found.warning)
+        weak = found.figures["accuracy"]["as_given"] < 0.5
+        assert ("or the network has learnt too little to tell" in str(found.warning)) == weak
 
 
 def test_a_model_that_refuses_other_readings_is_not_asked_for_them(bench: Bench) -> None:

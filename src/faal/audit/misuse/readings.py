@@ -15,6 +15,9 @@ SQUEEZED = 2 / 255
 RISE = 0.05
 """By how much another reading has to raise the clean accuracy: an honest model may like its images a little starker."""
 
+HARDLY = 0.5
+"""Of a clean accuracy below this it is not clear whose fault it is."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -65,6 +68,9 @@ def readings(model: nn.Module, samples: Samples) -> Finding:
     and a rise of `RISE` at least. Where no reading is better in truth, the chance of a false alarm is at most `LEVEL`.
     A misuse that costs less than `RISE` is not seen. Up to six forwards, one where the clean accuracy is near 1.
 
+    A network that has hardly learnt anything may like other images better in truth, by chance of its training: of
+    those the sentence says so.
+
     Args:
         model: the network.
         samples: drawn from all, right and wrong.
@@ -97,12 +103,13 @@ def readings(model: nn.Module, samples: Samples) -> Finding:
     if not decisive:
         return Finding(figures=figures)
     best = max(decisive, key=accuracy.__getitem__)
+    weak = ", or the network has learnt too little to tell" if accuracy["as_given"] < HARDLY else ""
     numbers = (",".join(f"{value:.2f}" for value in part.flatten().tolist()) for part in (mean, deviation))
     return Finding(
         figures=figures,
         warning=f"The clean accuracy of {count} images rises from {accuracy['as_given']:.0%} to {accuracy[best]:.0%} "
-        f"when they are {READINGS[best].how}: model and images do not fit, and the figures are too low; feed it as in "
-        f"its training ({READINGS[best].doubt.format(statistics=':'.join(numbers))}) and audit again.",
+        f"when they are {READINGS[best].how}: model and images do not fit, and the figures are too low{weak}; feed it "
+        f"as in its training ({READINGS[best].doubt.format(statistics=':'.join(numbers))}) and audit again.",
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from faal.config import Recipe, Schedule, epoch_of
 from faal.intermediate.class_rule import ClassRule, EpochStats, TermWeights, settings_of
 from faal.intermediate.class_stats import BatchStats, Need, batch_stats
-from faal.intermediate.kldro import solve_kldro
+from faal.intermediate.kldro import check_ball, solve_kldro
 
 
 class FAAL(ClassRule):
@@ -51,8 +51,7 @@ class FAAL(ClassRule):
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing is the decay of a moving average, at least 0 and below 1, not {smoothing}")
         self.schedule = tau if isinstance(tau, Schedule) else Schedule.constant(tau)
-        if min(self.schedule.values) < 0:
-            raise ValueError(f"tau is the radius of a ball and at least 0, not {tau}")
+        check_ball(ball, *self.schedule.values)
         self.num_classes = num_classes
         self.tau = self.schedule.at(0.0)
         self.smoothing = smoothing

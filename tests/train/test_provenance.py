@@ -11,8 +11,8 @@ from faal.audit.misuse.known import about_choice
 from faal.config import Recipe
 from faal.data import DataSet, grouping
 from faal.models import open_model
-from faal.train import loop
 from faal.train.loop import Outcome, train
+from faal.train.parts import SEEN
 from tests.conftest import toy_data
 from tests.train.test_loop import CPU, records, run
 
@@ -37,14 +37,14 @@ def test_along_a_chain(recipe: Recipe, tmp_path: Path) -> None:
     clean, folder = repaired(tmp_path / "base", short, data, tmp_path / "1")
     assert clean.note is None
     assert repaired(folder, short, data, tmp_path / "2")[0].note is None
-    assert repaired(folder, short, other, tmp_path / "3")[0].note == loop.SEEN["select"]
+    assert repaired(folder, short, other, tmp_path / "3")[0].note == SEEN["select"]
     greedy, folder = repaired(tmp_path / "greedy", short, data, tmp_path / "4")
-    assert greedy.note == loop.SEEN["select"]
-    assert records(folder)[-1] == {"event": "end", "notes": [loop.SEEN["select"]]}
-    assert loop.SEEN["select"] not in str(repaired(tmp_path / "greedy", none, data, tmp_path / "5")[0].note)
+    assert greedy.note == SEEN["select"]
+    assert records(folder)[-1] == {"event": "end", "notes": [SEEN["select"]]}
+    assert SEEN["select"] not in str(repaired(tmp_path / "greedy", none, data, tmp_path / "5")[0].note)
     told, folder = repaired(tmp_path / "foreign.pt", short, data, tmp_path / "6", **network)
-    assert told.note == loop.SEEN["select"]
-    assert repaired(folder, short, data, tmp_path / "7")[0].note == loop.SEEN["select"]
+    assert told.note == SEEN["select"]
+    assert repaired(folder, short, data, tmp_path / "7")[0].note == SEEN["select"]
 
 
 def test_other_groups_withhold_other_images(recipe: Recipe, tmp_path: Path) -> None:
@@ -55,15 +55,15 @@ def test_other_groups_withhold_other_images(recipe: Recipe, tmp_path: Path) -> N
     by_half = replace(data, train=replace(data.train, grouping=halves))
     run(short, data, tmp_path / "base")
     told, folder = repaired(tmp_path / "base", short, by_half, tmp_path / "1")
-    assert told.note == loop.SEEN["select"]
-    assert repaired(folder, short, by_half, tmp_path / "2")[0].note == loop.SEEN["select"]
+    assert told.note == SEEN["select"]
+    assert repaired(folder, short, by_half, tmp_path / "2")[0].note == SEEN["select"]
 
 
 def test_the_images_that_a_method_steers_by(recipe: Recipe, tmp_path: Path) -> None:
     data = toy_data([200] * 3)
     short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1", "method": "pgd-at"}, source="test")
     frl = short.replace({"method": "frl-rwrm"}, source="test")
-    for hold_out, notes in (("select", loop.SEEN["steer"]), ("both", None)):
+    for hold_out, notes in (("select", SEEN["steer"]), ("both", None)):
         run(short.replace({"hold_out": hold_out}, source="test"), data, tmp_path / hold_out)
         assert repaired(tmp_path / hold_out, frl, data, tmp_path / f"{hold_out}-frl")[0].note == notes
 

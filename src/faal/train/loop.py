@@ -28,17 +28,9 @@ from faal.train.forks import begin_from, fork_file, keep_fork
 from faal.train.learner import learner_for
 from faal.train.log import Log
 from faal.train.looking import GATE, see
-from faal.train.parts import Parts, parts_of
+from faal.train.parts import SEEN, Parts, parts_of
 from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
 from faal.train.state import Position, capture, generator_state, restore
-
-SEEN = {
-    "select": "The network that this run began from may have seen the withheld images: the figures for them are too "
-    "good",
-    "steer": "The network that this run began from may have seen the images that the method steers by: to it they are "
-    "easier than new ones",
-}
-"""What a reader has to know of a fine-tune, by the withheld part that its base may have been trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,14 @@ TEST_IMAGES = 2560
 STEER_MOST = 200
 """Where no steering part can be withheld, a method steers by so many training images of a class at the most."""
 
+SEEN = {
+    "select": "The network that this run began from may have seen the withheld images: the figures for them are too "
+    "good",
+    "steer": "The network that this run began from may have seen the images that the method steers by: to it they are "
+    "easier than new ones",
+}
+"""What a reader has to know of a fine-tune, by the withheld part that its base may have been trained on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:

@@ -36,7 +36,7 @@ def reproduce(
         list[str] | None,
         Parameter(
             help="NAME=FILE[:NORMALIZE]: a published checkpoint in the place of the base NAME, and the normalisation "
-            "that it expects; again for the next.",
+            "that it expects, or NAME=zoo:NETWORK; again for the next.",
             negative=(),
         ),
     ] = None,
@@ -52,6 +52,7 @@ def reproduce(
         faal reproduce table2 --scale small --data cifar10:DIR
         faal reproduce table2/faal-at --scale paper --data cifar10:DIR
         faal reproduce table1 --scale paper --data cifar10:DIR --base trades=model_cifar_wrn.pt:none
+        faal reproduce table1/pgd-at--faal-at --scale small --data cifar10:DIR --base pgd-at=zoo:prn18w16-pgd-at
     """
     from faal.engine.numerics import pick_device
     from faal.study.reproduce.run import reproduce as run

@@ -14,7 +14,9 @@ import torch
 
 from faal import checkpoint
 from faal.audit import AuditResult
+from faal.data import load_data
 from faal.errors import InputError
+from faal.models import Architecture, build_model, open_model, zoo
 from faal.study.reproduce import run as whole
 from faal.study.reproduce import work
 from faal.study.reproduce.results import read_record, record_path, records_of
@@ -23,6 +25,7 @@ from faal.study.reproduce.run import Reproduced, reproduce
 from faal.study.reproduce.scales import SCALES
 from faal.study.reproduce.tables import TABLES
 from faal.study.reproduce.watch import Watch
+from faal.study.zoo import publish
 from faal.train.log import Log
 
 CPU = torch.device("cpu")
@@ -262,13 +265,39 @@ def test_a_published_checkpoint_in_the_place_of_a_base(unbroken: Path, tmp_path:
         make(out)
 
 
+def test_a_base_from_the_zoo(unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = runs(unbroken) / "pgd-at" / "seed-1"
+    publish(base, "toy", load_data("digits"), source="-", folder=tmp_path / "zoo", device=CPU)
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "zoo")
+    out = tmp_path / "out"
+    assert make(out, "toy/pgd-at--faal-at", bases=["pgd-at=zoo:toy"]).failed == {}
+    given = weights(runs(out) / "pgd-at" / "given")
+    for name, tensor in weights(base).items():
+        assert torch.allclose(given[name], tensor, rtol=1e-3, atol=1e-6), name
+    assert not same(runs(out) / "pgd-at" / "given", runs(out) / "pgd-at--faal-at" / "seed-1")
+
+
+def test_what_a_given_base_has_not_seen_is_handed_on(tmp_path: Path) -> None:
+    """Its own record of it comes along, so that its repairs need not doubt it."""
+    architecture = Architecture(model="small", num_classes=10, channels=1, width=4)
+    state = {
+        "architecture": dataclasses.asdict(architecture), "classes": [str(c) for c in range(10)],
+        "weights": build_model(architecture, seed=1).state_dict(), "recipe": {"epsilon": 0.2},
+        "held_out": {"withheld": ["a part"]},
+    }  # fmt: skip
+    checkpoint.save(tmp_path / "base.pt", state)
+    assert make(tmp_path / "out", "toy/pgd-at", bases=[f"pgd-at={tmp_path / 'base.pt'}"]).failed == {}
+    opened = open_model(runs(tmp_path / "out") / "pgd-at" / "given", load_data("digits"))
+    assert opened.record["withheld"] == ["a part"]
+
+
 def test_a_base_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"<html>")
     for text, told in (
         ("x.pt", "NAME=FILE"),
         (f"pgd={tmp_path}/x.pt", "did you mean 'pgd-at'"),
         (f"pgd-at={tmp_path}/y.pt", "there is no file"),
-        ("pgd-at=zoo:prn18-pgd-at", "only `faal audit` and `faal repair` take zoo:NAME; give a file"),
+        ("pgd-at=zoo:prn18w16-pgdat", "did you mean 'prn18w16-pgd-at'"),
         (f"pgd-at={tmp_path}/x.pt", "web page"),
     ):
         with pytest.raises(InputError, match=told):

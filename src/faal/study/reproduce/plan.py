@@ -25,6 +25,7 @@ class Given:
     """A published checkpoint in the place of a base."""
 
     file: Path
+    """It, or `zoo:NAME`."""
     normalize: str
     """What it expects its images normalised by; `none` for images in [0, 1]."""
     sha256: str

@@ -11,7 +11,7 @@ import torch
 from faal import checkpoint
 from faal.data import DataSet, fingerprint
 from faal.errors import InputError, unknown
-from faal.models.zoo import zoo_name
+from faal.models.zoo import read_card, zoo_name
 from faal.study.reproduce.costs import write_costs
 from faal.study.reproduce.crew import default_workers, work_together
 from faal.study.reproduce.plan import Given, Run, plan
@@ -63,7 +63,8 @@ def reproduce(
         workers: processes here; one for each core, or each GPU, if None.
         out: the folder; reproduce/SCALE-PROTOCOL if None.
         device: where to run.
-        bases: NAME=FILE or NAME=FILE:NORMALIZE, a published checkpoint in the place of the base NAME.
+        bases: NAME=FILE or NAME=FILE:NORMALIZE, a published checkpoint in the place of the base NAME; FILE may be
+            zoo:NETWORK.
 
     Raises:
         InputError: something of this is wrong, or the folder holds another reproduction.
@@ -129,8 +130,9 @@ def given_bases(texts: Sequence[str], table: Table) -> dict[str, Given]:
         if name not in known:
             raise unknown(f"base of {table.name}", name, known, see=f"`faal reproduce {table.name}`")
         whole = Path(rest).exists()  # a name with a colon in it
-        if zoo_name(rest) is not None and not whole:
-            raise InputError(f"--base {text}: only `faal audit` and `faal repair` take zoo:NAME; give a file")
+        if (published := zoo_name(rest)) is not None and not whole:
+            found[name] = Given(file=Path(rest), normalize="none", sha256=str(read_card(published)["sha256"]))
+            continue
         file, _, normalize = (rest, "", "") if whole else rest.partition(":")
         if not Path(file).is_file():
             raise InputError(f"--base {text}: there is no file {file}; give the checkpoint's path")

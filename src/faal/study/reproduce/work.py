@@ -16,6 +16,7 @@ from faal.data import DataSet, load_data
 from faal.engine.environment import environment
 from faal.errors import InputError
 from faal.models import Architecture, Opened, build_model, open_model
+from faal.models.zoo import zoo_name
 from faal.reading import read_tensors
 from faal.study.reproduce.plan import Given, Item, Run
 from faal.study.reproduce.results import write_record
@@ -91,6 +92,7 @@ def _take_in(run: Run, given: Given, study: Study) -> dict[str, Any]:
         "classes": list(data.classes),
         "weights": opened.net.state_dict(),
         "recipe": run.recipe.replace(asdict(opened.threat), source="checkpoint").plain(),
+        "held_out": {"withheld": opened.record.get("withheld", [])},
         "origin": opened.record,
     }
     checkpoint.save(run.folder / "best.pt", state)
@@ -107,6 +109,8 @@ def open_given(given: Given, recipe: Recipe, data: DataSet) -> Opened:
     Raises:
         InputError: it does not read, or does not fit.
     """
+    if zoo_name(given.file) is not None:
+        return open_model(given.file, data)
     content = read_tensors(given.file)
     if isinstance(content, dict) and content.get("format") == checkpoint.FORMAT:
         return open_model(given.file, data, normalize=given.normalize)

@@ -53,7 +53,7 @@ LEVEL = 0.95
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Of the repair in the blend."""
 
-SEEN = "The base may have been trained on them: all figures are too good, the base's most of all."
+SEEN = "The base may have been trained on these images: all figures are too good, the base's most of all."
 
 BLENDED = "Parameters and BatchNorm's running statistics are interpolated linearly; counters are the repair's."
 

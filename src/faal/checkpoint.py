@@ -67,7 +67,9 @@ def load(path: Path) -> dict[str, Any]:
     """
     state = read_tensors(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise InputError(f"{path} is not a checkpoint of this program; for foreign weights name the network: --model")
+        raise InputError(
+            f"{path} is not a checkpoint of this program; audit and repair take foreign weights with --model"
+        )
     return state
 
 

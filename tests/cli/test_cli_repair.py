@@ -39,7 +39,25 @@ def test_without_a_recipe_it_is_against_what_the_network_was_trained_against(wor
 def test_the_command_line_has_the_last_word(work: Path, faal: Faal) -> None:
     said = faal("repair", "net.pt", "--data", "npz:data.npz", "--epsilon", "0.5", *SHORT)
     assert said.status == 0, said.err
-    assert of_the_repair(work) == ("l2", 0.5, 0.05)
+    assert of_the_repair(work) == ("l2", 0.5, pytest.approx(0.1))  # a step is a part of the radius
+    assert "reaches 0.1 of epsilon 0.5 in 1 steps" in said.err
+
+
+@pytest.mark.usefixtures("base")
+@pytest.mark.parametrize(
+    ("options", "step"),
+    [
+        (("--norm", "linf", "--epsilon", "4/255"), 1 / 255),
+        (("--epsilon", "0.5", "--step-size", "0.02"), 0.02),
+        (("--norm", "linf", "--epsilon", "1"), 0.25),
+    ],
+)
+def test_steps_suit_the_ball_unless_they_are_given(
+    work: Path, faal: Faal, options: tuple[str, ...], step: float
+) -> None:
+    said = faal("repair", "net.pt", "--data", "npz:data.npz", *options, *SHORT)
+    assert said.status == 0, said.err
+    assert of_the_repair(work)[2] == pytest.approx(step)
 
 
 @pytest.mark.usefixtures("base")

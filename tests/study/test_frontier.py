@@ -168,9 +168,9 @@ def test_another_repair_in_the_folder_is_judged_anew(repaired: Path, short: Reci
 @pytest.mark.parametrize(
     ("settings", "counts", "said"),
     [
-        ({"hold_out": "none"}, [200] * 3, "withholds none of toy .Nothing was held out"),
-        ({"select": "last"}, [200] * 3, "withholds none of toy"),
-        ({"select_on": "test"}, [200] * 3, "withholds none of toy"),
+        ({"hold_out": "none"}, [200] * 3, "none of toy are withheld .Nothing was held out"),
+        ({"select": "last"}, [200] * 3, "none of toy are withheld"),
+        ({"select_on": "test"}, [200] * 3, "none of toy are withheld"),
         ({}, [200, 200, 20], "fewer than 200"),
     ],
 )

@@ -92,8 +92,23 @@ def given(settings: Any) -> dict[str, str]:
 
 
 def overridden(recipe: Recipe, settings: Any) -> Recipe:
-    """The recipe with the settings of the command line."""
+    """The recipe with the settings of the command line; with another threat model steps that suit it, unless given."""
     changes: dict[str, Any] = given(settings)
     if ":" in changes.get("model", ""):  # one's own function decides its size; the recipe's is another network's
         changes = {"width": None, "depth": None} | changes
-    return recipe.replace(changes, source="command line")
+    changed = recipe.replace(changes, source="command line")
+    if "step_size" in changes or changed.threat == recipe.threat:
+        return changed
+    # A step is a part of the radius; another norm's says nothing, so that it is the audit's, a quarter.
+    share = recipe.step_size / recipe.epsilon if changed.norm == recipe.norm else 1 / 4
+    return changed.replace({"step_size": min(1.0, share * changed.epsilon)}, source="command line")
+
+
+def reach_notes(recipe: Recipe) -> tuple[str, ...]:
+    """That the attack of training cannot fill its ball."""
+    if recipe.method == "standard" or recipe.steps * recipe.step_size >= recipe.epsilon:
+        return ()
+    return (
+        f"The attack of training reaches {recipe.steps * recipe.step_size:.3g} of epsilon {recipe.epsilon:.3g} in "
+        f"{recipe.steps} steps of {recipe.step_size:.3g}: it does not fill the ball; raise --step-size or --steps.",
+    )

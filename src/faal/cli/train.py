@@ -19,6 +19,7 @@ from faal.cli.options import (
     given,
     overridden,
     parse_size,
+    reach_notes,
 )
 
 THREAT = ("norm", "epsilon", "step_size")
@@ -50,7 +51,7 @@ def train(
     processes.start(where)
     dataset = load_data(data, size=parse_size(size))
     dataset = dataset if groups is None else weighed_by(dataset, groups)
-    _remark(*dataset.notes, *numerics.precision_notes(chosen.precision, where))
+    _remark(*dataset.notes, *numerics.precision_notes(chosen.precision, where), *reach_notes(chosen))
     architecture = Architecture.of(chosen, dataset)
     net = build_model(architecture, seed=seed)
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
@@ -113,6 +114,7 @@ def repair(
         _remark(f"No recipe was named; it is repaired by {recipe}, against {chosen.threat}.")
     elif attacked and chosen.threat != opened.threat:
         _remark(f"The network was trained against {opened.threat} and is repaired against {chosen.threat}.")
+    _remark(*reach_notes(chosen))
     chosen = chosen.replace(
         {"model": same.model, "width": same.width, "depth": same.depth, "normalize": same.normalize},
         source="checkpoint",

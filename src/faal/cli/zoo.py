@@ -17,8 +17,8 @@ def zoo(name: Annotated[str | None, Parameter(help="Show the card of this networ
     `faal audit` and `faal repair` take `zoo:NAME` for a checkpoint.
 
         faal zoo
-        faal zoo prn18-pgd-at
-        faal audit zoo:prn18-pgd-at --data cifar10:DIR
+        faal zoo prn18w16-pgd-at
+        faal audit zoo:prn18w16-pgd-at --data cifar10:DIR
     """
     from faal.models.zoo import read_card, weights_file, zoo_names
 

@@ -32,6 +32,7 @@ from faal.audit.summary import estimates
 from faal.audit.tables import estimate_text, plain_row, titled
 from faal.config import Recipe, Threat
 from faal.data import DataSet, Split
+from faal.data.splits import SMALLEST_CLASS
 from faal.engine import processes
 from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
@@ -209,9 +210,11 @@ def _held_out(data: DataSet, recipe: Recipe, device: torch.device) -> Split:
     parts = parts_of(data, recipe, steers=steers(recipe), device=device)
     if len(parts.select_index) == 0:
         why = f" ({'. '.join(parts.notes)})" if parts.notes else ""
+        few = int(torch.bincount(parts.whole.groups, minlength=len(data.groups)).min()) < SMALLEST_CLASS
         raise InputError(
-            f"--frontier judges blends on withheld images, and the recipe withholds none of {data.name}{why}; "
-            "set hold_out to both, take data with 200 images of a class or more, or leave --frontier out"
+            f"--frontier judges blends on withheld images, and none of {data.name} are withheld{why}; "
+            + (f"take data with {SMALLEST_CLASS} images of each" if few else "set --hold-out to both")
+            + ", or leave --frontier out"
         )
     return parts.whole.take(parts.select_index).to(device)
 

@@ -188,15 +188,6 @@ def test_equal_folder_names_are_told_apart(tmp_path: Path, run_folder: Write) ->
     assert "Audit of 1/base and 2/base" in reader.text
 
 
-def test_what_does_not_compare_is_said(tmp_path: Path, run_folder: Write) -> None:
-    run_folder(tmp_path / "a", epsilon=8 / 255)
-    run_folder(tmp_path / "b", epsilon=4 / 255, per_class=30)
-    reader = read(write_report([tmp_path / "a", tmp_path / "b"]))
-    assert "different threat models (a L∞, ε = 8/255 and b L∞, ε = 4/255)" in reader.text
-    assert "audited on different images" in reader.text
-    assert "Images won" not in reader.text
-
-
 # --- the demo --------------------------------------------------------------------------------------------------------
 
 

@@ -158,6 +158,8 @@ def _turned(runs: Sequence[Run], attack: str) -> Turned | None:
         return None
     if not (np.array_equal(before.index, after.index) and np.array_equal(before.label, after.label)):
         return None
+    if len({runs[0].audit.fingerprint, runs[-1].audit.fingerprint} - {None}) > 1:
+        return None
     old, new = before.correct[attack], after.correct[attack]
     count = len(runs[0].audit.classes)
     won, lost = before.label[~old & new], before.label[old & ~new]

@@ -104,7 +104,7 @@ def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str
             for j, curve in enumerate(run.curves)
         ]
         parts = [sections.attacks_section(runs, attacks), *curves, *_shared(runs, attacks, chosen)]
-    lead = [_lead(runs, chosen)]
+    lead = [_lead(runs, attacks, chosen)]
     if len(runs) > 1:
         lead.append(
             "These are single models, not methods: trained again with another seed, each would come out otherwise."
@@ -227,9 +227,9 @@ def _headline(runs: Sequence[Run], chosen: str) -> str:
     return words.comparison_headline(attacks[0], attacks[-1])
 
 
-def _lead(runs: Sequence[Run], chosen: str) -> str:
+def _lead(runs: Sequence[Run], attacks: Sequence[str], chosen: str) -> str:
     audit = runs[-1].audit
-    tried = [words.attack_name(name) for name in audit.attacks if name not in ("clean", "all")]
+    tried = [words.attack_name(name) for name in attacks if name not in ("clean", "all")]
     under = "both" if len(tried) == 2 else "all of them"
     joined = f", correct under {under}" if chosen == "all" and len(tried) > 1 else ""
     told = f"{words.listing(tried)}{joined}; {words.threat(audit)}; " if tried else ""
@@ -243,8 +243,13 @@ def _warnings(runs: Sequence[Run], chosen: str) -> list[str]:
         for warning in dict.fromkeys((*run.audit.warnings, *(w for curve in run.curves for w in curve.warnings))):
             warned.setdefault(warning, []).append(run.name)
     found = [f"{_who(names, len(runs))}{warning}" for warning, names in warned.items()]
+    attacked = {run.name: [name for name in run.audit.attacks if name not in ("clean", "all")] for run in runs}
     if chosen == "clean":
-        found.append("No attack was run: this page says nothing about robustness.")
+        run_by = "No attack was run" if not any(attacked.values()) else "No attack was run on all models"
+        found.append(f"{run_by}: this page says nothing about robustness.")
+    if len({frozenset(names) for names in attacked.values()}) > 1:
+        told = _apart({name: words.listing(list(map(words.attack_name, names))) for name, names in attacked.items()})
+        found.append(f"The models were audited under different attacks ({told}): only those of all are compared.")
     if len({words.threat(run.audit) for run in runs}) > 1:
         threats = _apart({run.name: words.threat(run.audit) for run in runs})
         found.append(
@@ -253,6 +258,11 @@ def _warnings(runs: Sequence[Run], chosen: str) -> list[str]:
     if len({(run.audit.data, run.audit.n) for run in runs}) > 1:
         data = _apart({run.name: f"{run.audit.data}, {run.audit.n:,} images" for run in runs})
         found.append(f"The models were audited on different images ({data}): their figures do not compare.")
+    elif len({run.audit.fingerprint for run in runs} - {None}) > 1:
+        found.append(
+            f"The models were audited on different images, although all are called {runs[0].audit.data}: their figures "
+            "do not compare."
+        )
     return found
 
 

@@ -107,6 +107,7 @@ def _parsed_audit(content: Mapping[str, Any]) -> Audit:
         classes=classes,
         norm=clean_text(str(threat["norm"])),
         epsilon=number(threat["epsilon"]),
+        fingerprint=None if (found := content["data"].get("fingerprint")) is None else clean_text(str(found)),
         **_shared(content),
     )
 

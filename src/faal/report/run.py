@@ -64,6 +64,8 @@ class Audit:
     norm: str
     epsilon: float
     data: str
+    fingerprint: str | None = None
+    """Of the images, where it was recorded."""
     n: int
     level: float
     warnings: tuple[str, ...]

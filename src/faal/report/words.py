@@ -95,8 +95,13 @@ def listing(names: Sequence[str]) -> str:
 
 
 def common_attacks(audits: Sequence[Audit]) -> list[str]:
-    """The attacks that every audit ran: clean first, all together last, the others in the first audit's order."""
+    """The attacks that every audit ran: clean first, all together last, the others in the first audit's order.
+
+    All together are the same attacks in every audit, or are left out.
+    """
     shared = [name for name in audits[0].attacks if all(name in audit.attacks for audit in audits)]
+    if any(set(audit.attacks) != set(shared) for audit in audits):
+        shared = [name for name in shared if name != "all"]
     rank = {"clean": 0, "all": 2}
     return sorted(shared, key=lambda name: rank.get(name, 1))
 

@@ -1,0 +1,47 @@
+"""What a page of several runs may put side by side, and what it says of the rest."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.report.reader import read
+
+from faal.report import write_report
+
+Write = Callable[..., dict[str, Any]]
+
+
+def test_what_does_not_compare_is_said(tmp_path: Path, run_folder: Write) -> None:
+    run_folder(tmp_path / "a", epsilon=8 / 255)
+    run_folder(tmp_path / "b", epsilon=4 / 255, per_class=30)
+    reader = read(write_report([tmp_path / "a", tmp_path / "b"]))
+    assert "different threat models (a L∞, ε = 8/255 and b L∞, ε = 4/255)" in reader.text
+    assert "audited on different images" in reader.text
+    assert "Images won" not in reader.text
+
+
+def test_all_attacks_together_are_the_same_attacks(tmp_path: Path, run_folder: Write) -> None:
+    """Of audits with other attacks each, those of all are compared, and the page says so."""
+    run_folder(tmp_path / "a", attacks=("clean", "pgd20", "all"))
+    run_folder(tmp_path / "b", attacks=("clean", "pgd20", "autoattack", "all"))
+    reader = read(write_report([tmp_path / "a", tmp_path / "b"]))
+    assert "different attacks (a PGD-20 and b PGD-20 and AutoAttack): only those of all are compared" in reader.text
+    assert "PGD-20; L∞" in reader.text
+    assert "All attacks together" not in reader.text
+    run_folder(tmp_path / "c", attacks=("clean", "cw20", "all"))
+    reader = read(write_report([tmp_path / "a", tmp_path / "c"]))
+    assert "No attack was run on all models: this page says nothing about robustness." in reader.text
+
+
+def test_images_are_told_apart_by_what_they_are(tmp_path: Path, run_folder: Write) -> None:
+    for name, fingerprint in (("a", "one"), ("b", "other"), ("c", "one"), ("old", None)):
+        run_folder(tmp_path / name)
+        path = tmp_path / name / "audit.json"
+        audit = json.loads(path.read_text())
+        audit["data"] |= {} if fingerprint is None else {"fingerprint": fingerprint}
+        path.write_text(json.dumps(audit))
+    for after, apart in (("b", True), ("c", False), ("old", False)):
+        text = read(write_report([tmp_path / "a", tmp_path / after])).text
+        assert ("on different images, although all are called digits (test)" in text) == apart
+        assert ("Image by image" in text) != apart

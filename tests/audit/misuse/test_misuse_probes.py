@@ -192,3 +192,14 @@ def test_an_honest_model_falls_beyond_all_bounds(bench: Bench) -> None:
     found = beyond_bounds(bench.linear, right, THREAT)
     assert found.figures["standing"] == 0
     assert found.warning is None
+
+
+def test_a_model_that_takes_nearly_everything_for_one_class_is_honest(bench: Bench) -> None:
+    """Its images of that class stand anywhere, and rightly so: grey is of it too."""
+    samples = bench.samples()
+    biased = chain(bench.linear, Layer(lambda logits: logits + 1e4 * torch.eye(10)[3]))
+    own = samples[samples.labels == 3]
+    assert len(own) > 0
+    found = beyond_bounds(biased, own, THREAT)
+    assert (found.figures["samples"], found.warning) == (0, None)
+    assert beyond_bounds(biased, samples, THREAT).figures["standing"] == 0

@@ -114,8 +114,8 @@ def _asked(subject: Subject, right: Mapping[str, NDArray[np.bool_]]) -> Iterator
         blind = blind_search(model, samples, standing, threat, seed=subject.seed, attacks=attacks)
         if blind is not None:
             yield "blind_search", blind
-    if standing.any():
-        yield "beyond_bounds", beyond_bounds(model, samples[standing], threat)
+        if standing.any():
+            yield "beyond_bounds", beyond_bounds(model, samples[standing], threat)
 
 
 def _share(most: int, part: int) -> int:

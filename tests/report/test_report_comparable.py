@@ -34,6 +34,20 @@ def test_all_attacks_together_are_the_same_attacks(tmp_path: Path, run_folder: W
     assert "No attack was run on all models: this page says nothing about robustness." in reader.text
 
 
+def test_a_curve_of_another_network(tmp_path: Path, run_folder: Write, curve_folder: Write) -> None:
+    for name, digest in (("same", "one"), ("other", "two")):
+        run_folder(tmp_path / name)
+        curve_folder(tmp_path / name / "curve-linf")
+        for path, known in (
+            (tmp_path / name / "audit.json", "one"),
+            (tmp_path / name / "curve-linf" / "curve.json", digest),
+        ):
+            told = json.loads(path.read_text())
+            path.write_text(json.dumps(told | {"model": {**told.get("model", {}), "digest": known}}))
+        text = read(write_report([tmp_path / name])).text
+        assert ("a curve in its folder is of another network than its audit" in text) == (name == "other")
+
+
 def test_images_are_told_apart_by_what_they_are(tmp_path: Path, run_folder: Write) -> None:
     for name, fingerprint in (("a", "one"), ("b", "other"), ("c", "one"), ("old", None)):
         run_folder(tmp_path / name)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import nn
 
-from faal.audit import AuditResult
+from faal.audit import AuditResult, audit
 from faal.audit.summary import summarise
 from faal.audit.verdicts import Verdicts, with_all
 from faal.errors import InputError
@@ -123,7 +123,9 @@ def test_the_files(tmp_path: Path) -> None:
 
 
 def test_the_table_is_the_curve() -> None:
-    grid = curve_table(curve_of([made(8 / 255, within(50, 20, 10))]))
+    found = replace(curve_of([made(8 / 255, within(50, 20, 10))]), warnings=("it rains",))
+    grid, note = curve_table(found).renderables  # type: ignore[union-attr]
+    assert str(note) == "Note: it rains"
     epsilons, _, worst, which = ([str(cell) for cell in column.cells] for column in grid.columns)
     assert epsilons == ["0", "8/255"]
     assert worst[1].startswith("10.0 (")
@@ -171,6 +173,17 @@ def test_end_to_end(tmp_path: Path, norm: str) -> None:
     again = curve(linear(), images, labels, epsilons=[0.1, 0.2, 0.3], **settings)
     assert again.to_json()["points"] == found.to_json()["points"]
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/blocks/*")} == kept
+
+
+def test_the_folder_of_another_network_is_refused(tmp_path: Path) -> None:
+    """Its audit and this curve would stand on one page."""
+    images, labels = torch.rand(4, 1, 2, 2), torch.arange(4) % 2
+    audit(linear(), images, labels, epsilon=0.1, attacks="pgd1", out=tmp_path)
+    curve(linear(), images, labels, epsilons=[0.1, 0.2], attacks="pgd1", out=tmp_path)
+    with pytest.raises(InputError, match=r"holds the audit of another subject \(model"):
+        curve(
+            nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), images, labels, epsilons=[0.3], attacks="pgd1", out=tmp_path
+        )
 
 
 def test_a_radius_out_of_range_is_refused_before_any_audit(tmp_path: Path) -> None:

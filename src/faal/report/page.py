@@ -244,6 +244,10 @@ def _warnings(runs: Sequence[Run], chosen: str) -> list[str]:
             warned.setdefault(warning, []).append(run.name)
     found = [f"{_who(names, len(runs))}{warning}" for warning, names in warned.items()]
     attacked = {run.name: [name for name in run.audit.attacks if name not in ("clean", "all")] for run in runs}
+    for run in runs:
+        known = dict(run.audit.made_by).get("model.digest")
+        if any(dict(curve.made_by).get("model.digest", known) != known for curve in run.curves if known):
+            found.append(f"{run.name}: a curve in its folder is of another network than its audit.")
     if chosen == "clean":
         run_by = "No attack was run" if not any(attacked.values()) else "No attack was run on all models"
         found.append(f"{run_by}: this page says nothing about robustness.")

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.text import Text
 from torch import Tensor, nn
 
 from faal.audit import AuditResult, audit
 from faal.audit.blocks import Source
+from faal.audit.folder import refuse_another
 from faal.audit.result import Figures
 from faal.audit.summary import estimates
 from faal.audit.tables import estimate_text, plain_row, titled
@@ -117,8 +119,9 @@ def curve(
     """
     folder = Path(out) / f"curve-{norm}"
     threats = [Threat(norm, epsilon) for epsilon in radii(epsilons)]  # all are sound before the first is run
-    found = curve_of(
-        audit(
+
+    def at(threat: Threat) -> AuditResult:
+        result = audit(
             model,
             images,
             labels,
@@ -128,8 +131,11 @@ def curve(
             out=folder / f"epsilon-{_called(threat.epsilon)}",
             **settings,
         )
-        for threat in threats
-    )
+        # The page shows the folder's audit and its curves together.
+        refuse_another(Path(out), {"model": result.model, "data": {key: result.data[key] for key in ("name", "split")}})
+        return result
+
+    found = curve_of(map(at, threats))
     if processes.is_main():
         found.write(folder)
     return found
@@ -187,15 +193,15 @@ def curve_of(audits: Iterable[AuditResult]) -> Curve:
     )
 
 
-def curve_table(found: Curve) -> Table:
-    """The curve for the terminal: a row per radius."""
+def curve_table(found: Curve) -> RenderableType:
+    """The curve for the terminal: a row per radius, and what has to be known of it."""
     title = f"Accuracy in % with {found.level:.0%} intervals, {found.norm}, under {', '.join(found.attacks)}"
     grid = titled(title, [], ["epsilon", "average", "worst class"], ["which"])
     for point in found.points:
         figures = point.figures
         cells = [estimate_text(figures.average), estimate_text(figures.worst), figures.worst.name]
         plain_row(grid, epsilon_text(point.epsilon), *cells)
-    return grid
+    return Group(grid, *(Text(f"Note: {warning}") for warning in found.warnings))
 
 
 def _check(every: Sequence[AuditResult]) -> None:

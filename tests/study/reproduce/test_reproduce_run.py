@@ -259,8 +259,8 @@ def test_a_published_checkpoint_in_the_place_of_a_base(unbroken: Path, tmp_path:
     assert (base.epochs, base.seconds_per_epoch) == (0, None)
     assert any(path.name in note and "not trained here" in note for note in base.note)
     assert same(runs(out) / "pgd-at" / "given", runs(unbroken) / "pgd-at" / "seed-1")
-    if not foreign:  # of foreign weights the epsilon is not known
-        assert base.attacks == read_record(record_path(unbroken, "toy", "pgd-at", 1)).attacks
+    # Judged as its row is, whatever it was trained against: of foreign weights that is not known.
+    assert base.attacks == read_record(record_path(unbroken, "toy", "pgd-at", 1)).attacks
     with pytest.raises(InputError, match="base pgd-at"):
         make(out)
 
@@ -282,11 +282,13 @@ def test_what_a_given_base_has_not_seen_is_handed_on(tmp_path: Path) -> None:
     architecture = Architecture(model="small", num_classes=10, channels=1, width=4)
     state = {
         "architecture": dataclasses.asdict(architecture), "classes": [str(c) for c in range(10)],
-        "weights": build_model(architecture, seed=1).state_dict(), "recipe": {"epsilon": 0.2},
+        "weights": build_model(architecture, seed=1).state_dict(), "recipe": {"epsilon": 0.1},
         "held_out": {"withheld": ["a part"]},
     }  # fmt: skip
     checkpoint.save(tmp_path / "base.pt", state)
     assert make(tmp_path / "out", "toy/pgd-at", bases=[f"pgd-at={tmp_path / 'base.pt'}"]).failed == {}
+    (base,) = records_of(tmp_path / "out", TOY)
+    assert any("trained against linf epsilon 0.1 and is judged against linf epsilon 0.2" in note for note in base.note)
     opened = open_model(runs(tmp_path / "out") / "pgd-at" / "given", load_data("digits"))
     assert opened.record["withheld"] == ["a part"]
 

@@ -100,6 +100,8 @@ def _take_in(run: Run, given: Given, study: Study) -> dict[str, Any]:
         f"The checkpoint {given.file.name} (SHA-256 {given.sha256[:12]}, normalisation {given.normalize}) was judged "
         "as it is, not trained here"
     )
+    if opened.trained and opened.threat != run.recipe.threat:
+        note += f"; it was trained against {opened.threat} and is judged against {run.recipe.threat}"
     return {"epochs": 0, "from": 0, "note": [note]}
 
 
@@ -124,15 +126,15 @@ def judged(run: Run, study: Study) -> Record:
     data = data_of(study.data)
     if data.test is None:
         raise InputError(f"{study.data} has no test images; a table needs some")
-    opened = open_model(run.folder, data)
+    opened, threat = open_model(run.folder, data), run.recipe.threat  # of a table's rows one is as the other
     result = audit(
         opened.net.to(study.device),
         data.test.images,
         data.test.labels,
         classes=data.classes,
         attacks=attacks_of(study.table, study.scale),
-        epsilon=opened.threat.epsilon,
-        norm=opened.threat.norm,
+        epsilon=threat.epsilon,
+        norm=threat.norm,
         limit=study.scale.limit,
         out=run.folder,
         model_record={"name": run.row.name, **opened.record},

@@ -47,12 +47,10 @@ CANDIDATES = {
     "attacks on the margin, averaged weights": Arm("faal-at", MARGIN | AVERAGED),
     "all three": Arm("faal-at", SMOOTHED | MARGIN | AVERAGED),
 }
-PAPER = {
-    CONTROL: Arm("pgd-at"),
-    "FAAL_AT-AWP": Arm("faal-at-awp"),
-    "FAAL_AT, phase 2 by the cross-entropy": Arm("faal-at", {"statistic": "cross-entropy"}),
-}
+PAPER = {CONTROL: Arm("pgd-at"), "FAAL_AT-AWP": Arm("faal-at-awp")}
 """What the paper compares FAAL_AT with; tested too, and no candidates."""
+ABLATED = {"FAAL_AT, phase 2 by the cross-entropy": Arm("faal-at", {"statistic": "cross-entropy"})}
+"""The paper's ablation, by as many seeds as are tested, on the withheld images."""
 FURTHER = {
     "tau 0.1": Arm("faal-at", {"tau": 0.1}),
     "tau 0.25": Arm("faal-at", {"tau": 0.25}),
@@ -63,7 +61,7 @@ FURTHER = {
     "CFA's margins": Arm("faal-cfa-at", {"constants": {"start": 0}}),
 }
 """Other ways between average and worst class, for comparison; not candidates."""
-ARMS = CANDIDATES | PAPER | FURTHER
+ARMS = CANDIDATES | PAPER | ABLATED | FURTHER
 
 CHOOSING, JUDGING = ("clean", "pgd10", "cw10"), ("clean", "cw20")
 
@@ -254,9 +252,10 @@ def main() -> None:
     taken = chosen(done(repaired, choosing, "candidates", given.images))
     arms = list(dict.fromkeys([*PAPER, FAAL, taken]))
     rest = [(name, seed) for seed in range(1, given.seeds + 1) for name in arms]
+    ablated = [(name, seed) for seed in range(1, given.seeds + 1) for name in ABLATED]
     others = [(name, seed) for seed in range(1, given.further + 1) for name in FURTHER]
     withheld = done(
-        repaired, [*choosing, *(run for run in rest if run not in choosing), *others], "repairs", given.images
+        repaired, [*choosing, *(run for run in rest if run not in choosing), *ablated, *others], "repairs", given.images
     )
     test = done(tested, [(BASE, 1), *rest], "tests")
     unrepaired = [test[BASE][0] | {"seed": row["seed"]} for row in test[FAAL]]

@@ -202,4 +202,3 @@ def test_a_model_that_takes_nearly_everything_for_one_class_is_honest(bench: Ben
     assert len(own) > 0
     found = beyond_bounds(biased, own, THREAT)
     assert (found.figures["samples"], found.warning) == (0, None)
-    assert beyond_bounds(biased, samples, THREAT).figures["standing"] == 0

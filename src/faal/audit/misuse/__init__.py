@@ -7,8 +7,8 @@ a few samples, drawn with the audit's seed, and speak up for an honest model wit
 1 in 250 together; `evidence.py` has the test, each probe what it calls honest. They change no verdict, and the first
 that finds something ends them.
 
-Together they cost about 64 x (200 + 20 x 3) + 6 x 256 forwards at the most: 3 % of a PGD-20 on 10,000 images. On fewer images
-they ask fewer, down to 16: three tenths of a PGD-20 on 250.
+Together they cost about 64 x (200 + 20 x 3) + 6 x 256 forwards at the most: 3 % of a PGD-20 on 10,000 images. On fewer
+images they ask fewer, down to 16: three tenths of a PGD-20 on 250.
 """
 
 from faal.audit.misuse.examination import Signs, examine

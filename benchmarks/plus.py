@@ -25,7 +25,7 @@ from faal.config import Recipe, load_recipe
 from faal.data import DataSet, Split, load_data
 from faal.engine.environment import environment
 from faal.errors import InputError
-from faal.models import open_model
+from faal.models import Opened, open_model
 from faal.study.jobs import Job, side_by_side
 from faal.train.loop import train
 from faal.train.parts import parts_of
@@ -75,15 +75,21 @@ def recipe_of(arm: Arm) -> Recipe:
     return recipe.replace(common, source="plus").replace(arm.settings, source="plus")
 
 
-def parts(data: DataSet, base: Path, images: int) -> tuple[Split, Split]:
-    """The training images of the repairs, and the withheld ones; refused if the base was trained on the latter."""
-    trained = open_model(base, data).trained
-    if trained.get("hold_out") != "both":
-        raise InputError(f"{base} was not trained with hold_out: both, so it knows the images that are to judge")
+def apart(data: DataSet) -> tuple[Split, Split]:
+    """The training images without those that `hold_out: both` withholds, and the withheld ones."""
     recipe = load_recipe("cifar10-prn18-pgd-at").replace({"hold_out": "both"}, source="plus")
     found = parts_of(data, recipe, steers=True, device=CPU)
     withheld = torch.ones(found.whole.n, dtype=torch.bool).index_fill(0, found.train, False).nonzero().flatten()
-    return some(found.whole.take(found.train), data.num_classes, images // data.num_classes), found.whole.take(withheld)
+    return found.whole.take(found.train), found.whole.take(withheld)
+
+
+def repair(out: Path, opened: Opened, data: DataSet, mine: Split, recipe: Recipe, seed: int) -> None:
+    """Train an opened network further on some images."""
+    same = {key: getattr(opened.architecture, key) for key in ("model", "width", "depth", "normalize")}
+    train(
+        opened.net, opened.architecture, DataSet(name=data.name, classes=data.classes, train=mine, test=None),
+        recipe.replace(same, source="base"), out=out, seed=seed, device=CPU, quiet=True, origin=opened.record,
+    )  # fmt: skip
 
 
 def repaired(out: Path, base: Path, spec: str, images: int, name: str, seed: int) -> dict[str, Any]:
@@ -92,14 +98,12 @@ def repaired(out: Path, base: Path, spec: str, images: int, name: str, seed: int
     if kept.exists():
         return read(kept)
     data = load_data(spec)
-    mine, withheld = parts(data, base, images)
     opened = open_model(base, data)
-    same = {key: getattr(opened.architecture, key) for key in ("model", "width", "depth", "normalize")}
-    train(
-        opened.net, opened.architecture, DataSet(name=data.name, classes=data.classes, train=mine, test=None),
-        recipe_of(ARMS[name]).replace(same, source="base"), out=kept.parent, seed=seed, device=CPU, quiet=True,
-        origin=opened.record,
-    )  # fmt: skip
+    if opened.trained.get("hold_out") != "both":
+        raise InputError(f"{base} was not trained with hold_out: both, so it knows the images that are to judge")
+    whole, withheld = apart(data)
+    mine = some(whole, data.num_classes, images // data.num_classes)
+    repair(kept.parent, opened, data, mine, recipe_of(ARMS[name]), seed)
     return judged(kept, kept.parent, data, withheld, CHOOSING, seed)
 
 
@@ -181,12 +185,12 @@ def section(result: dict[str, Any], made: str) -> list[str]:
         "",
         f"On the withheld images, PGD-10 and CW-10; candidates by seeds 1 to {result['choosing']}:",
         "",
-        *_table(result["withheld"], CHOOSING, result["differences"]["withheld"], BEHIND),
+        *table(result["withheld"], CHOOSING, result["differences"]["withheld"], BEHIND),
         "",
         "The rule: the highest sum of average and worst class under both attacks, over those seeds. By it, "
         f"{_chosen(taken)} All {n['test']} test images, CW-20:",
         "",
-        *_table(test, JUDGING, {}, {}),
+        *table(test, JUDGING, {}, {}),
         "",
         *(f"- {pair}: average {difference(found['all average'])}, worst class {difference(found['all worst'])}."
           for pair, found in result["differences"]["test"].items() if found),
@@ -217,7 +221,7 @@ def _verdict(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _table(
+def table(
     rows: dict[str, Any], attacks: tuple[str, ...], differences: dict[str, Any], behind: dict[str, str]
 ) -> list[str]:
     attacks = (*attacks, "all") if len(attacks) > 2 else attacks

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from faal.audit import intervals, paired
-from faal.audit.difference import between_runs
+from faal.audit.difference import between_runs, unpaired, values
 from faal.audit.intervals import Array, Interval
 from faal.audit.spread import deviation_interval, gap_interval
 from faal.audit.summary import MANY_CLASSES
@@ -151,40 +151,51 @@ def minus(b: Interval, a: Interval) -> Interval:
 # --- one chunk of draws -----------------------------------------------------------------------------------------------
 
 
-def figures(n: Counts) -> dict[str, Any]:
-    """What is estimated, as functions of rates (..., C)."""
-    return {
-        "average": lambda rates: rates @ (n / n.sum()),
-        "balanced": lambda rates: rates.mean(axis=-1),
-        "worst class": lambda rates: rates.min(axis=-1),
+def figures(n: Counts) -> dict[str, tuple[str, Any]]:
+    """What is estimated: its name in the table -> its name in a comparison, and its range within class intervals."""
+    tenth = -(-len(n) // 10)
+    found: dict[str, tuple[str, Any]] = {
+        "average": ("average", lambda low, high: range_of(low, high, lambda rates: rates @ (n / n.sum()))),
+        "balanced": ("balanced", lambda low, high: range_of(low, high, lambda rates: rates.mean(axis=-1))),
+        "worst class": ("worst", lambda low, high: range_of(low, high, lambda rates: rates.min(axis=-1))),
+        "worst tenth": ("worst_tenth", lambda low, high: range_of(low, high, lambda rates: lowest_mean(rates, tenth))),
+        "gap": ("gap", gap_range),
     }
+    if len(n) < MANY_CLASSES:
+        del found["worst tenth"]
+    return found
+
+
+def lowest_mean(rates: Array, count: int) -> Array:
+    least: Array = np.sort(rates, axis=-1)[..., :count].mean(axis=-1)
+    return least
+
+
+def truths(rates: Array, n: Counts) -> dict[str, Array]:
+    """The figures of true rates (..., C), by their names in a comparison."""
+    return values(rates * n, n)
 
 
 def audited(right: Counts, setting: Setting, tallies: Tallies) -> None:
     """Every interval of `audit.json`, and the one that reports without intervals for a minimum invite."""
     n, p = setting.n, setting.a
     low, high = intervals.clopper_pearson(right, n, 1 - (1 - LEVEL) / len(n))
-    single = {
+    single: dict[str, Any] = {
         "average": intervals.pooled_interval,
         "balanced": intervals.mean_interval,
-        "worst class": intervals.worst_class_interval,
+        "worst": intervals.worst_class_interval,
+        "worst_tenth": lambda k, n, level: intervals.lowest_mean_interval(k, n, -(-len(n) // 10), level),
+        "gap": gap_interval,
     }
-    for name, figure in figures(n).items():
-        tallies[name].add(single[name](right, n, LEVEL), range_of(low, high, figure), figure(p))
+    for name, (key, ends) in figures(n).items():
+        tallies[name].add(single[key](right, n, LEVEL), ends(low, high), truths(p, n)[key])
     each = Interval(*intervals.clopper_pearson(right, n, LEVEL))
     tallies["each class"].add(each, Interval(low, high), p)
-    tallies["gap"].add(gap_interval(right, n, LEVEL), gap_range(low, high), np.ptp(p))
     tallies["standard deviation"].add(deviation_interval(right, n, LEVEL), deviation_range(low, high), p.std())
-    tenth = -(-len(n) // 10)
-    if len(n) >= MANY_CLASSES:
-        found = intervals.lowest_mean_interval(right, n, tenth, LEVEL)
-        ends = range_of(low, high, lambda rates: np.sort(rates, axis=-1)[..., :tenth].mean(axis=-1))
-        tallies["worst tenth"].add(found, ends, np.sort(p)[:tenth].mean())
     worst = (right / n).argmin(axis=-1)[:, None]
     own = Interval(*(np.take_along_axis(end, worst, axis=-1)[:, 0] for end in each))
-    tallies["not used: the worst class's own interval"].add(
-        own, range_of(low, high, figures(n)["worst class"]), p.min()
-    )
+    ends = range_of(low, high, lambda rates: rates.min(axis=-1))
+    tallies["not used: the worst class's own interval"].add(own, ends, p.min())
 
 
 def bootstrapped_minimum(right: Counts, setting: Setting, rng: np.random.Generator, tallies: Tallies) -> None:
@@ -195,7 +206,7 @@ def bootstrapped_minimum(right: Counts, setting: Setting, rng: np.random.Generat
     for place, rates in enumerate(right / n):
         least = (rng.binomial(n, rates, size=(RESAMPLES, len(n))) / n).min(axis=-1)
         ends[:, place] = np.quantile(least, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    bonferroni = range_of(low, high, figures(n)["worst class"])
+    bonferroni = range_of(low, high, lambda rates: rates.min(axis=-1))
     tallies["not used: percentile bootstrap of the worst class"].add(Interval(*ends), bonferroni, setting.a.min())
 
 
@@ -218,10 +229,11 @@ def compared(cells: Counts, setting: Setting, resamples: int, first: int, tallie
             for place, (g, l_) in enumerate(zip(won, gone, strict=True))
         ]
         found[name] = Interval(*np.array(ends).T)
-    found["worst class"] = paired.worst_difference_interval(both + lost, both + gained, gained, lost, n, LEVEL)
-    for name, figure in figures(n).items():
-        bonferroni = minus(range_of(*other, figure), range_of(*one, figure))
-        tallies[name].add(found[name], bonferroni, figure(b) - figure(a))
+    found["worst"] = paired.worst_difference_interval(both + lost, both + gained, gained, lost, n, LEVEL)
+    found |= unpaired(both + lost, both + gained, n, LEVEL)
+    for name, (key, ends_of) in figures(n).items():
+        bonferroni = minus(ends_of(*other), ends_of(*one))
+        tallies[name].add(found[key], bonferroni, truths(b, n)[key] - truths(a, n)[key])
     classes = Interval(*paired.paired_intervals(gained, lost, n, 1 - (1 - LEVEL) / len(n)))
     tallies["all classes together"].add(classes, minus(other, one), b - a, together=True)
     if (a == b).any():
@@ -246,9 +258,9 @@ def across_seeds(setting: Setting, runs: int, rng: np.random.Generator, draws: i
     one, other = (
         Interval(*(end.clip(0, 1) for end in paired.t_intervals(right / n, corrected, step=1 / n))) for right in (a, b)
     )
-    for (name, figure), interval in zip(figures(n).items(), found[:3], strict=True):
-        bonferroni = minus(range_of(*other, figure), range_of(*one, figure))
-        tallies[name].add(interval, bonferroni, (figure(true_b) - figure(true_a)).mean())
+    for name, (key, ends_of) in figures(n).items():
+        bonferroni = minus(ends_of(*other), ends_of(*one))
+        tallies[name].add(found.overall[key], bonferroni, (truths(true_b, n)[key] - truths(true_a, n)[key]).mean())
     truth = (true_b - true_a).mean(axis=(0, 1))
     tallies["all classes together"].add(found.classes, minus(other, one), truth, together=True)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import binomtest, t, ttest_1samp
 from torch import Tensor
 
@@ -12,8 +13,9 @@ from faal.audit.compare import compare
 from faal.audit.paired import holm, paired_bootstrap, paired_intervals, worst_difference_interval
 from faal.audit.result import AuditResult
 from faal.audit.run import audit
-from faal.audit.summary import summarise
+from faal.audit.summary import group_figures, summarise
 from faal.audit.verdicts import Verdicts, with_all
+from faal.data import Grouping
 from faal.errors import InputError
 
 CLASSES = ["ant", "bee", "cat"]
@@ -94,6 +96,74 @@ def test_better_and_worse_are_told_apart() -> None:
     traded = made({"pgd20": [20, 20, 60]})
     said = compare("base", [made({"pgd20": [90, 80, 5]})], "traded", [traded]).conclusion
     assert "What follows: traded is better than base in the worst class; traded is worse than base on average." in said
+
+
+def in_many_classes(right: list[int]) -> AuditResult:
+    """40 classes of 10 samples, of which the first so many are right."""
+    label, place = np.repeat(np.arange(40), 10), np.tile(np.arange(10), 40)
+    predicted = with_all(label, {"clean": np.where(place >= np.repeat(right, 10), (label + 1) % 40, label)})
+    names = [f"class {c}" for c in range(40)]
+    settings = {"classes": names, "level": 0.95, "parameters": {}, "seconds": 1.0}
+    return replace(
+        BASE,
+        data={**BASE.data, "n": 400, "classes": names},
+        attacks={name: summarise(label, answers, **settings) for name, answers in predicted.items()},
+        verdicts=Verdicts(label=label, index=np.arange(400), predicted=predicted),
+    )
+
+
+def test_the_worst_tenth_and_the_gap_of_several_runs_are_students() -> None:
+    """The four lowest of 40 classes on either side, whichever they are."""
+    low = [[0, 1, 2, 3, 5], [1, 1, 2, 3, 5], [0, 0, 1, 3, 5]]
+    high = [[5, 4, 4, 2, 3], [5, 5, 3, 2, 3], [4, 4, 4, 2, 3]]
+    a, b = ([in_many_classes([*first, *[8] * 34, 10]) for first in side] for side in (low, high))
+    found = compare("at", a, "faal", b).attacks["all"]
+    tenths = [(np.mean(sorted(one)[:4]) - np.mean(sorted(two)[:4])) / 10 for one, two in zip(high, low, strict=True)]
+    assert found.worst_tenth is not None
+    assert found.worst_tenth.value == pytest.approx(np.mean(tenths))
+    expected = ttest_1samp(tenths, 0).confidence_interval(0.95)
+    assert (found.worst_tenth.low, found.worst_tenth.high) == pytest.approx((expected.low, expected.high))
+    gaps = [(min(two) - min(one)) / 10 for one, two in zip(high, low, strict=True)]
+    expected = ttest_1samp(gaps, 0).confidence_interval(0.95)
+    assert (found.gap.a, found.gap.value) == pytest.approx((np.mean([1, 0.9, 1]), np.mean(gaps)))
+    assert (found.gap.low, found.gap.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_the_worst_tenth_and_the_gap_of_two_models_come_from_their_own_intervals() -> None:
+    a, b = in_many_classes([0, 1, 2, 3, *[8] * 35, 10]), in_many_classes([4, 4, 4, 2, *[8] * 35, 10])
+    found = compare("at", [a], "faal", [b]).attacks["all"]
+    for name in ("worst_tenth", "gap"):
+        one, two, both = (getattr(of, name) for of in (a.attacks["all"], b.attacks["all"], found))
+        assert both.value == pytest.approx(two.value - one.value)
+        assert (both.value - both.low) ** 2 == pytest.approx((two.value - two.low) ** 2 + (one.high - one.value) ** 2)
+        assert (both.high - both.value) ** 2 == pytest.approx((two.high - two.value) ** 2 + (one.value - one.low) ** 2)
+    assert compare("base", [BASE], "repaired", [REPAIRED]).attacks["all"].worst_tenth is None  # of three classes
+
+
+def with_groups(run: AuditResult, **groups: np.ndarray) -> AuditResult:
+    named = [Grouping(name, ("north", "south"), torch.from_numpy(index)) for name, index in groups.items()]
+    verdicts = replace(run.verdicts, groups=groups)
+    return replace(run, verdicts=verdicts, groups=group_figures(verdicts, named, level=0.95))
+
+
+def test_groups_are_compared_like_classes() -> None:
+    """North holds the samples that the repair gained: 25 of 100 cats. A grouping of one side only has no partner."""
+    site = np.where((LABEL == 2) & (np.arange(300) % 100 < 50), 0, 1)
+    a, b = with_groups(BASE, site=site), with_groups(REPAIRED, site=site, camera=site)
+    found = compare("base", [a], "repaired", [b])
+    assert list(found.groups) == ["site"]
+    assert list(found.groups["site"]) == list(found.attacks)
+    by_site = found.groups["site"]["all"]
+    north, south = by_site.classes
+    assert (north.name, north.a, north.b) == ("north", 0.4, pytest.approx(0.9))
+    assert (south.name, south.value) == ("south", pytest.approx(-4 / 250))
+    assert north.p == pytest.approx(2 * binomtest(0, 25).pvalue)
+    assert (by_site.worst.a, by_site.worst.b) == pytest.approx((0.4, 126 / 250))
+    assert "Groups of site that differ by more than chance, corrected for all 2: north (+50.0)." in found.conclusion
+    assert compare("base", [BASE], "repaired", [b]).groups == {}
+    json.dumps(found.to_json())
+    with pytest.raises(InputError, match="other groups in 'site'; audit all of them with the same --groups"):
+        compare("base", [a], "repaired", [with_groups(REPAIRED, site=1 - site)])
 
 
 def test_the_bootstrap_has_a_seed() -> None:

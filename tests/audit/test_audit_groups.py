@@ -57,7 +57,9 @@ def test_they_change_no_verdict_and_come_back_from_disk(problem: Problem, tmp_pa
         groups={"camera": cameras(n)},
     )  # fmt: skip
     assert np.array_equal(plain.verdicts.predicted["pgd5"], again.verdicts.predicted["pgd5"])
-    assert AuditResult.read(tmp_path).groups == again.groups
+    back = AuditResult.read(tmp_path)
+    assert back.groups == again.groups
+    assert back.verdicts.groups["camera"].tolist() == grouping("camera", cameras(n)).index.tolist()
     assert plain.groups == {}
 
 

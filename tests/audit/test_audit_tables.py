@@ -90,8 +90,9 @@ def test_a_class_without_samples_is_a_dash(problem) -> None:  # type: ignore[no-
 
 def test_a_comparison_as_a_table(problem, problem_of) -> None:  # type: ignore[no-untyped-def]
     other = problem_of(5, 60, seed=1)
+    camera = {"camera": ["[old]", "new"] * 30}
     results = [
-        audit(net, problem.images, problem.labels, classes=CLASSES, attacks="pgd5", epsilon=0.15)
+        audit(net, problem.images, problem.labels, classes=CLASSES, attacks="pgd5", epsilon=0.15, groups=camera)
         for net in (problem.net, other.net)
     ]
     found = compare("base", [results[0]], "o[b]ther", [results[1]])
@@ -102,5 +103,10 @@ def test_a_comparison_as_a_table(problem, problem_of) -> None:  # type: ignore[n
     )
     entry = found.attacks["all"].classes[3]
     assert f"{entry.p:.2g}" in line(text, "d[red]g")
+    gap = found.attacks["pgd5"].gap
+    assert f"{100 * gap.value:+.1f} ({100 * gap.low:+.1f}" in line(text, "pgd5", "best - worst")
+    by_camera = found.groups["camera"]["all"]
+    assert f"{100 * by_camera.worst.a:.1f}" in line(text, "all", "worst camera")
+    assert f"{by_camera.classes[1].p:.2g}" in line(text, "[old]", under="By camera under all attacks")
     assert "o[b]ther" in text
     assert "these two models, not the methods" in " ".join(text.split())

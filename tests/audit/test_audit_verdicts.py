@@ -19,16 +19,24 @@ def test_all_is_correct_under_every_attack_and_answers_as_the_first_that_turned_
 
 
 def test_verdicts_come_back_from_their_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    verdicts = Verdicts(label=LABEL, index=np.array([3, 5, 6, 9]), predicted={"clean": int16(0, 1, 2, 0)})
+    """Groups too, whatever they are called."""
+    verdicts = Verdicts(
+        label=LABEL,
+        index=np.array([3, 5, 6, 9]),
+        predicted={"clean": int16(0, 1, 2, 0)},
+        groups={"skin/tone_correct": np.array([1, 0, 0, 1])},
+    )
     write_arrays(tmp_path / "verdicts.npz", verdicts.arrays())
     with np.load(tmp_path / "verdicts.npz") as file:
-        assert sorted(file.files) == ["clean_correct", "clean_predicted", "index", "label"]
+        assert sorted(file.files) == ["clean_correct", "clean_predicted", "index", "label", "skin/tone_correct_group"]
         assert file["clean_correct"].dtype == bool
         assert file["clean_correct"].tolist() == [True, True, True, False]
         assert file["clean_predicted"].dtype == np.int16
     back = Verdicts.read(tmp_path / "verdicts.npz")
     assert back.index.tolist() == [3, 5, 6, 9]
     assert back.correct("clean").tolist() == [True, True, True, False]
+    assert list(back.predicted) == ["clean"]
+    assert {name: places.tolist() for name, places in back.groups.items()} == {"skin/tone_correct": [1, 0, 0, 1]}
 
 
 def test_damage_and_objects_are_refused_in_words(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -17,7 +17,11 @@ from faal.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What `compare` found. `runs` a side; `seed` of the bootstrap; `conclusion` in plain sentences."""
+    """What `compare` found. `runs` a side; `seed` of the bootstrap; `conclusion` in plain sentences.
+
+    `attacks` name -> the differences over the classes; `groups` name of a grouping that all audits have -> attack ->
+    the same over its groups, which stand where the classes do.
+    """
 
     name_a: str
     name_b: str
@@ -26,6 +30,7 @@ class Comparison:
     seed: int
     threat: dict[str, Any]
     attacks: dict[str, AttackComparison]
+    groups: dict[str, dict[str, AttackComparison]]
     conclusion: str
 
     def to_json(self) -> dict[str, Any]:
@@ -58,7 +63,7 @@ def compare(
 
     Raises:
         InputError: other numbers of audits; one network twice on a side; audits of other data, samples, labels, images,
-            classes, threats or attack settings.
+            classes, groups, threats or attack settings.
     """
     if len(results_a) != len(results_b) or not results_a:
         raise InputError(
@@ -69,10 +74,18 @@ def compare(
     for name, side in ((name_a, a), (name_b, b)):
         _refuse_one_network_twice(name, side)
     attacks = _common_attacks(a + b, [name_a] * len(a) + [name_b] * len(b))
-    found = {}
-    for attack, answers in attacks.items():
-        correct = np.stack([predicted == a[0].verdicts.label for predicted in answers])
-        found[attack] = difference(a[0].verdicts.label, correct[: len(a)], correct[len(a) :], a[0].classes, level, seed)
+    label = a[0].verdicts.label
+    correct = {attack: np.stack([predicted == label for predicted in every]) for attack, every in attacks.items()}
+
+    def over(places: NDArray[np.int64], names: Sequence[str]) -> dict[str, AttackComparison]:
+        return {
+            attack: difference(places, right[: len(a)], right[len(a) :], names, level, seed)
+            for attack, right in correct.items()
+        }
+
+    found = over(label, a[0].classes)
+    groups = {name: over(*grouped) for name, grouped in _common_groups(a + b).items()}
+    named, together = [name for name in found if name != ALL], {name: by[ALL] for name, by in groups.items()}
     return Comparison(
         name_a=name_a,
         name_b=name_b,
@@ -81,7 +94,8 @@ def compare(
         seed=seed,
         threat=a[0].threat,
         attacks=found,
-        conclusion=conclusion(name_a, name_b, len(a), level, [name for name in found if name != ALL], found[ALL]),
+        groups=groups,
+        conclusion=conclusion(name_a, name_b, len(a), level, named, found[ALL], together),
     )
 
 
@@ -130,6 +144,24 @@ def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[s
         with_all(run.verdicts.label, {attack: run.verdicts.predicted[attack] for attack in common}) for run in runs
     ]
     return {attack: [answers[attack] for answers in every] for attack in (*common, ALL)}
+
+
+def _common_groups(runs: Sequence[AuditResult]) -> dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]:
+    """Name of a grouping that all runs have -> (N,) each sample's group, and the groups' names."""
+    found = {}
+    for name, places in runs[0].verdicts.groups.items():
+        if not all(name in run.verdicts.groups for run in runs):
+            continue
+        names = _group_names(runs[0], name)
+        if any(_group_names(run, name) != names or not np.array_equal(run.verdicts.groups[name], places)
+               for run in runs[1:]):  # fmt: skip
+            raise InputError(f"the audits have other groups in {name!r}; audit all of them with the same --groups")
+        found[name] = (places, names)
+    return found
+
+
+def _group_names(run: AuditResult, name: str) -> tuple[str, ...]:
+    return tuple(group.name for group in run.groups[name][ALL].classes)
 
 
 def _agree(one: str | None, other: str | None) -> bool:

@@ -1,14 +1,20 @@
 """What a comparison comes to, in plain sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from faal.audit.difference import AttackComparison, Difference
 
 
 def conclusion(
-    name_a: str, name_b: str, runs: int, level: float, attacks: Sequence[str], found: AttackComparison
+    name_a: str,
+    name_b: str,
+    runs: int,
+    level: float,
+    attacks: Sequence[str],
+    found: AttackComparison,
+    groups: Mapping[str, AttackComparison],
 ) -> str:
-    """What was found, which classes changed, what follows from it, and for what: models or methods.
+    """What was found, which classes and groups changed, what follows from it, and for what: models or methods.
 
     Args:
         name_a: the side compared with.
@@ -17,19 +23,27 @@ def conclusion(
         level: nominal coverage; a class is named where its corrected p-value is below 1 - level.
         attacks: the names of the attacks that `found` is under.
         found: the differences under all of them together.
+        groups: the same by group, name of the grouping -> differences.
     """
-    named = [f"{entry.name} ({100 * entry.value:+.1f})" for entry in found.classes if entry.p < 1 - level]
-    changed = f"Classes that differ by more than chance, corrected for all {len(found.classes)}: {', '.join(named)}."
-    unchanged = f"No single class differs by more than chance, corrected for all {len(found.classes)}."
     under = ", ".join(attacks) + (" together" if len(attacks) > 1 else "")
     return " ".join(
         (
             f"Under {under}, {name_b} is {_against(found.average, name_a)} on average over the "
             f"samples, and {_against(found.worst, 'it')} in the worst class.",
-            changed if named else unchanged,
+            _changed(found, level, "Classes", "class"),
+            *(_changed(by_group, level, f"Groups of {name}", f"group of {name}") for name, by_group in groups.items()),
             f"What follows: {_follows(name_a, name_b, found)}.",
             _scope(runs),
         )
+    )
+
+
+def _changed(found: AttackComparison, level: float, several: str, one: str) -> str:
+    """Which classes, or groups, are named."""
+    named = [f"{entry.name} ({100 * entry.value:+.1f})" for entry in found.classes if entry.p < 1 - level]
+    corrected = f"by more than chance, corrected for all {len(found.classes)}"
+    return (
+        f"{several} that differ {corrected}: {', '.join(named)}." if named else f"No single {one} differs {corrected}."
     )
 
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from faal.audit.intervals import Array, Interval
+from faal.audit.intervals import Array, Interval, lowest_mean_interval
 from faal.audit.paired import (
+    added_interval,
     holm,
     mcnemar,
     paired_bootstrap,
@@ -17,6 +18,8 @@ from faal.audit.paired import (
     t_test,
     worst_difference_interval,
 )
+from faal.audit.spread import gap_interval
+from faal.audit.summary import MANY_CLASSES, lowest_tenth
 
 Counts = NDArray[np.int64]
 
@@ -53,14 +56,18 @@ class ClassDifference(Difference):
 class AttackComparison:
     """The differences under one attack.
 
-    `average` is over samples, `balanced` over classes, `worst` of the least class accuracies: the class need not be
-    the same on both sides. With one run a side the intervals are the paired bootstrap's, and that of `worst`
-    `worst_difference_interval`; with several, Student's over the pairs.
+    `average` is over samples, `balanced` over classes, `worst` of the least class accuracies, `worst_tenth` of the
+    means of the lowest tenth (None with fewer than 20 classes), `gap` of best minus worst: the classes need not be the
+    same on both sides. With several runs a side the intervals are Student's over the pairs. With one they are the
+    paired bootstrap's; that of `worst` is `worst_difference_interval`, and those of `worst_tenth` and `gap` are put
+    together from the two sides' own (`added_interval`): wider than pairs would allow.
     """
 
     average: Difference
     balanced: Difference
     worst: Difference
+    worst_tenth: Difference | None
+    gap: Difference
     classes: tuple[ClassDifference, ...]
 
 
@@ -91,31 +98,43 @@ def difference(
     else:
         intervals = between_runs(right_a, right_b, n, level)
         p = holm(t_test((right_b - right_a) / n, step=1 / n))
-    rates_a, rates_b = right_a / n, right_b / n
-    average, balanced, worst = (
-        Difference(*_figures(of_a, of_b, interval))
-        for of_a, of_b, interval in zip(
-            (a.mean(), rates_a.mean(), rates_a.min(axis=1).mean()),
-            (b.mean(), rates_b.mean(), rates_b.min(axis=1).mean()),
-            intervals[:3],
-            strict=True,
-        )
-    )
+    of_a, of_b = values(right_a, n), values(right_b, n)
+    found = {
+        name: Difference(*_figures(of_a[name].mean(), of_b[name].mean(), interval))
+        for name, interval in intervals.overall.items()
+    }
     classes = tuple(
-        ClassDifference(*_figures(of_a, of_b, Interval(low, high)), names[c], float(corrected_p))
-        for c, of_a, of_b, low, high, corrected_p in zip(
-            there, rates_a.mean(axis=0), rates_b.mean(axis=0), *intervals.classes, p, strict=True
+        ClassDifference(*_figures(one, other, Interval(low, high)), names[c], float(corrected_p))
+        for c, one, other, low, high, corrected_p in zip(
+            there, (right_a / n).mean(axis=0), (right_b / n).mean(axis=0), *intervals.classes, p, strict=True
         )
     )
-    return AttackComparison(average=average, balanced=balanced, worst=worst, classes=classes)
+    return AttackComparison(
+        average=found["average"],
+        balanced=found["balanced"],
+        worst=found["worst"],
+        worst_tenth=found["worst_tenth"] if len(n) >= MANY_CLASSES else None,
+        gap=found["gap"],
+        classes=classes,
+    )
+
+
+def values(right: Counts | Array, n: Counts) -> dict[str, Array]:
+    """(..., C) counts of (C,) samples -> the figures (...) over the classes, by the names of `AttackComparison`."""
+    ordered = np.sort(right / n, axis=-1)
+    return {
+        "average": right.sum(axis=-1) / n.sum(),
+        "balanced": ordered.mean(axis=-1),
+        "worst": ordered[..., 0],
+        "worst_tenth": ordered[..., : lowest_tenth(len(n))].mean(axis=-1),
+        "gap": ordered[..., -1] - ordered[..., 0],
+    }
 
 
 class Intervals(NamedTuple):
-    """Of the differences in the average over samples, over classes, of the worst classes, and of each class."""
+    """Of the differences in the figures of `values`, by their names, and in each class."""
 
-    average: Interval
-    balanced: Interval
-    worst: Interval
+    overall: dict[str, Interval]
     classes: Interval
 
 
@@ -126,30 +145,49 @@ def between_models(
     average = paired_bootstrap([gained.sum()], [lost.sum()], [n.sum()], level, seed=seed)
     alike = (n == n[0]).all()
     return Intervals(
-        average=average,
-        balanced=average if alike else paired_bootstrap(gained, lost, n, level, seed=seed),
-        worst=worst_difference_interval(right_a, right_b, gained, lost, n, level),
+        overall={
+            "average": average,
+            "balanced": average if alike else paired_bootstrap(gained, lost, n, level, seed=seed),
+            "worst": worst_difference_interval(right_a, right_b, gained, lost, n, level),
+            **unpaired(right_a, right_b, n, level),
+        },
         classes=Interval(*paired_intervals(gained, lost, n, _corrected(level, n))),
     )
+
+
+def unpaired(right_a: Counts, right_b: Counts, n: Counts, level: float) -> dict[str, Interval]:
+    """Of `worst_tenth` and `gap`, from (..., C) counts: no use is made of the pairs."""
+    of_a, of_b = values(right_a, n), values(right_b, n)
+    tenth = lowest_tenth(len(n))
+    own = {
+        "worst_tenth": [lowest_mean_interval(right, n, tenth, level) for right in (right_a, right_b)],
+        "gap": [gap_interval(right, n, level) for right in (right_a, right_b)],
+    }
+    return {name: added_interval(of_a[name], of_b[name], *ends) for name, ends in own.items()}
 
 
 def between_runs(right_a: Counts, right_b: Counts, n: Counts, level: float) -> Intervals:
     """Of two methods, from (K, ..., C) counts, K runs a side, and (C,) samples.
 
     One sample's worth, below which no accuracy can show a change: of the average one in all samples, of a class one of
-    its own, of the worst class one of the smallest class that came out worst in any run.
+    its own, of the worst class one of the smallest class that came out worst in any run, of the gap one of the smallest
+    that came out worst or best.
     """
-    rates_a, rates_b = right_a / n, right_b / n
-    shown = np.concatenate([rates_a.argmin(axis=-1), rates_b.argmin(axis=-1)])
-
-    def over_runs(changes: Array, step: ArrayLike, at: float = level) -> Interval:
-        return Interval(*t_intervals(changes, at, step=step))
-
+    of_a, of_b = values(right_a, n), values(right_b, n)
+    rates = np.concatenate([right_a / n, right_b / n])
+    worst = n[rates.argmin(axis=-1)].min(axis=0)
+    steps: dict[str, ArrayLike] = {
+        "average": 1 / n.sum(),
+        "balanced": 1 / (n.max() * len(n)),
+        "worst": 1 / worst,
+        "worst_tenth": 1 / (n.max() * lowest_tenth(len(n))),
+        "gap": 1 / np.minimum(worst, n[rates.argmax(axis=-1)].min(axis=0)),
+    }
     return Intervals(
-        average=over_runs((right_b - right_a).sum(axis=-1) / n.sum(), 1 / n.sum()),
-        balanced=over_runs((rates_b - rates_a).mean(axis=-1), 1 / (n.max() * len(n))),
-        worst=over_runs(rates_b.min(axis=-1) - rates_a.min(axis=-1), 1 / n[shown].min(axis=0)),
-        classes=over_runs(rates_b - rates_a, 1 / n, _corrected(level, n)),
+        overall={
+            name: Interval(*t_intervals(of_b[name] - of_a[name], level, step=step)) for name, step in steps.items()
+        },
+        classes=Interval(*t_intervals((right_b - right_a) / n, _corrected(level, n), step=1 / n)),
     )
 
 

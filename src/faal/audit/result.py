@@ -268,7 +268,11 @@ class AuditResult:
                 verdicts=verdicts,
                 examples=Examples(**read_arrays(examples)) if examples.exists() else None,
             )
-            whole = result.data["n"] == len(verdicts.label) and set(verdicts.predicted) == set(result.attacks)
+            whole = (
+                result.data["n"] == len(verdicts.label)
+                and set(verdicts.predicted) == set(result.attacks)
+                and set(verdicts.groups) <= set(result.groups)
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is incomplete or damaged ({error!r}); run the audit again") from None
         if not whole:

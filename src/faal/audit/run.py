@@ -108,9 +108,10 @@ def audit(
     model = model.module if isinstance(model, DistributedDataParallel) else model
     source = _source(images)
     width = None if classes is None else len(classes)
-    groupings = _groupings(groups, len(source))
+    every_group = _groupings(groups, len(source))
     told = {"name": type(model).__name__, **_plain(model_record)}
     subject = _subject(model, source, labels, width, threat, seed, block_size, batch_size, limit, told)
+    groupings = [each.take(subject.index) for each in every_group]
     record = _record(subject, told, data_record)
     if len(set(processes.gather_objects(subject.key))) > 1:
         raise InputError("the processes hold different weights; give all of them the same before the audit")
@@ -153,6 +154,7 @@ def audit(
         label=subject.labels.numpy(),
         index=subject.index.numpy(),
         predicted=with_all(subject.labels.numpy(), found.predicted),
+        groups={each.name: each.index.numpy() for each in groupings},
     )
     parameters: dict[str, dict[str, Any]] = {CLEAN: {}, ALL: {"attacks": list(found.predicted)}}
     for attack in chosen:
@@ -172,7 +174,7 @@ def audit(
         ),
         environment=environment(subject.device),
         attacks=figures(verdicts, parameters, found.seconds, classes=names, level=level),
-        groups=group_figures(verdicts, [each.take(subject.index) for each in groupings], level=level),
+        groups=group_figures(verdicts, groupings, level=level),
         probes=signs.probes,
         verdicts=verdicts,
         examples=found.examples,

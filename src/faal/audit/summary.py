@@ -24,6 +24,11 @@ MANY_CLASSES = 20
 """From how many classes on the worst tenth is a figure of its own: two classes or more, and a tenth of them."""
 
 
+def lowest_tenth(classes: int) -> int:
+    """How many classes that is: a tenth, rounded up."""
+    return -(-classes // 10)
+
+
 def confusion_matrix(label: NDArray[np.int64], predicted: NDArray[np.int16], num_classes: int) -> NDArray[np.int64]:
     """(C, C) counts, true class by predicted class."""
     cells = label * num_classes + predicted
@@ -107,7 +112,7 @@ def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[
     lows, highs = clopper_pearson(correct, n, level)
     order = [int(c) for c in np.argsort(rates, kind="stable") if n[c]]
     worst, best = order[0], int(np.nanargmax(rates))
-    lowest = order[: -(-len(order) // 10)]
+    lowest = order[: lowest_tenth(len(order))]
     tenth = WorstTenth(
         *_figures(rates[lowest].mean(), lowest_mean_interval(correct, n, len(lowest), level)),
         names=tuple(names[c] for c in lowest),

@@ -1,6 +1,6 @@
 """An audit, and a comparison of two, on the terminal. In percent; differences in points."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from faal.audit.compare import Comparison
-from faal.audit.difference import Difference
+from faal.audit.difference import AttackComparison, Difference
 from faal.audit.result import AttackResult, AuditResult, Estimate
+from faal.audit.summary import lowest_tenth
 from faal.audit.verdicts import ALL
 from faal.config import Threat
 
@@ -79,7 +80,7 @@ def _ends(entry: AttackResult) -> str:
 
 
 def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableType:
-    """Both sides and their difference per attack, the classes under all attacks, and the conclusion.
+    """Both sides and their difference per attack, the classes and groups under all attacks, and the conclusion.
 
     Args:
         comparison: the comparison.
@@ -89,18 +90,40 @@ def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableT
     title = f"Accuracy in % with {comparison.level:.0%} intervals of the difference, {Threat(**comparison.threat)}"
     figures = titled(title, ["attack", ""], [a, b, "difference"])
     for name, found in comparison.attacks.items():
-        for what, entry in (("average", found.average), ("balanced", found.balanced), ("worst class", found.worst)):
+        for what, entry in _overall(found):
             plain_row(figures, name, what, _percent(entry.a), _percent(entry.b), _difference(entry))
+        for grouping, by_attack in comparison.groups.items():
+            worst = by_attack[name].worst
+            plain_row(figures, name, f"worst {grouping}", _percent(worst.a), _percent(worst.b), _difference(worst))
+    return Group(
+        figures,
+        _each(comparison, comparison.attacks[ALL], "class", "Per class", "classes", rows),
+        *(
+            _each(comparison, found[ALL], name, f"By {name}", "groups", rows)
+            for name, found in comparison.groups.items()
+        ),
+        Text(comparison.conclusion),
+    )
 
-    classes = comparison.attacks[ALL].classes
-    surest = [entry.p for entry in classes]
+
+def _overall(found: AttackComparison) -> Iterator[tuple[str, Difference]]:
+    """The figures over the classes, and what they are called."""
+    yield from (("average", found.average), ("balanced", found.balanced), ("worst class", found.worst))
+    if found.worst_tenth is not None:
+        yield f"worst {lowest_tenth(len(found.classes))} classes, mean", found.worst_tenth
+    yield "best - worst", found.gap
+
+
+def _each(comparison: Comparison, found: AttackComparison, heading: str, title: str, kind: str, rows: int) -> Table:
+    """The classes, or the groups, one by one; of many, those that differ most surely."""
+    surest = [entry.p for entry in found.classes]
     shown = _first(surest, rows)
-    title = _classes_title("Per class under all attacks, corrected for all classes", shown, surest)
-    per_class = titled(title, ["class"], [a, b, "difference", "p"])
-    for c in shown:
-        entry = classes[c]
-        plain_row(per_class, entry.name, _percent(entry.a), _percent(entry.b), _difference(entry), f"{entry.p:.2g}")
-    return Group(figures, per_class, Text(comparison.conclusion))
+    title = _classes_title(f"{title} under all attacks, corrected for all {kind}", shown, surest)
+    grid = titled(title, [heading], [comparison.name_a, comparison.name_b, "difference", "p"])
+    for place in shown:
+        entry = found.classes[place]
+        plain_row(grid, entry.name, _percent(entry.a), _percent(entry.b), _difference(entry), f"{entry.p:.2g}")
+    return grid
 
 
 def titled(title: str, left: Sequence[str], right: Sequence[str], last: Sequence[str] = ()) -> Table:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from faal.errors import InputError
 ALL = "all"
 """The pseudo-attack: correct under every attack that ran, the clean images among them."""
 
-_SUFFIX = "_predicted"
+_SUFFIX, _GROUP = "_predicted", "_group"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,12 +23,14 @@ class Verdicts:
     """Predicted classes, sample by sample, in the data's order.
 
     `label` (N,) int64; `index` (N,) int64, the samples' places in the data; `predicted` attack -> (N,) int16: the
-    answer to the confirmed adversarial image, and to the clean image where the attack found none.
+    answer to the confirmed adversarial image, and to the clean image where the attack found none. `groups` name of a
+    grouping -> (N,) int64, each sample's place among its groups; an audit of an earlier version comes back without.
     """
 
     label: NDArray[np.int64]
     index: NDArray[np.int64]
     predicted: Mapping[str, NDArray[np.int16]]
+    groups: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def correct(self, attack: str) -> NDArray[np.bool_]:
         """Which samples stand: (N,)."""
@@ -40,7 +42,7 @@ class Verdicts:
         for attack, predicted in self.predicted.items():
             found[f"{attack}_correct"] = self.correct(attack)
             found[f"{attack}{_SUFFIX}"] = predicted
-        return found
+        return {**found, **{f"{name}{_GROUP}": places for name, places in self.groups.items()}}
 
     @classmethod
     def read(cls, path: Path) -> "Verdicts":
@@ -54,10 +56,13 @@ class Verdicts:
             label, index = arrays["label"], arrays["index"]
         except KeyError as error:
             raise InputError(f"{path} holds no {error}: it is no file of verdicts; run the audit again") from None
-        predicted = {name.removesuffix(_SUFFIX): array for name, array in arrays.items() if name.endswith(_SUFFIX)}
-        if any(array.shape != label.shape for array in (index, *predicted.values())):
+        predicted, groups = (
+            {name.removesuffix(ending): array for name, array in arrays.items() if name.endswith(ending)}
+            for ending in (_SUFFIX, _GROUP)
+        )
+        if any(array.shape != label.shape for array in (index, *predicted.values(), *groups.values())):
             raise InputError(f"the arrays of {path} differ in length; run the audit again")
-        return cls(label=label, index=index, predicted=predicted)
+        return cls(label=label, index=index, predicted=predicted, groups=groups)
 
 
 def with_all(label: NDArray[np.int64], predicted: Mapping[str, NDArray[np.int16]]) -> dict[str, NDArray[np.int16]]:

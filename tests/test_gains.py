@@ -1,32 +1,18 @@
 """What makes the step fast changes nothing, or only rounding; and the bench of the step times what it says."""
 
 import argparse
-import importlib
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
 from faal.config import Recipe, Schedule
+from tests.benches import script
 from tests.conftest import toy_split
 from tests.learners import make_batches, make_learner, train_steps
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 COUNTS = [100] * 10
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A benchmark as a module; afterwards its neighbours' short names are free again."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == BENCHMARKS:
-            del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +29,14 @@ def trained() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
     return learner.net, split.images.fetch(torch.arange(split.n)), split.labels
 
 
-def test_the_attack_finds_the_same(script: Any, trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_attack_finds_the_same(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """1,000 samples, PGD-3: frozen weights change no bit, the memory format and bfloat16 round.
 
     The epsilon leaves most samples standing. This toy has many close to its boundary: under PGD-10 at an epsilon that
     turns half of them, bfloat16 turned 2 % of the verdicts over, where a network of CIFAR-10 lost none of 1,000
     (docs/performance.md).
     """
-    equality: ModuleType = script("equality")
+    equality = script("equality")
     monkeypatch.setattr(equality, "EPSILON", 0.12)
     forms = {name: form | {"steps": 3} for name, form in equality.FORMS.items() if "compiled" not in name}
     found = equality.compared(*trained, forms)
@@ -61,7 +47,7 @@ def test_the_attack_finds_the_same(script: Any, trained: Any, monkeypatch: pytes
         assert found[form]["verdicts alike"] >= 0.995
 
 
-def test_all_ways_compute_one_step(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_ways_compute_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """In float32 and from the images themselves they leave one network, as exactly as the field's solver solves."""
     ways, step = script("ways"), script("step")
     settings = {"attack_start": "zero", "precision": "float32", "lr": 0.1}
@@ -79,7 +65,7 @@ def test_all_ways_compute_one_step(script: Any, monkeypatch: pytest.MonkeyPatch)
         assert (weights - ours).abs().max() < 1e-3, name
 
 
-def test_the_bench_of_the_step(script: Any, tmp_path: Path) -> None:
+def test_the_bench_of_the_step(tmp_path: Path) -> None:
     step = script("step")
     arguments = argparse.Namespace(compiled=False, batch=8, attack_steps=2, warm_up=1, rounds=2)
     found = step.measured("prn18:8", arguments, torch.device("cpu"))
@@ -90,7 +76,7 @@ def test_the_bench_of_the_step(script: Any, tmp_path: Path) -> None:
     assert found["operations"] == pytest.approx(7 * 8 * 17.7e6, rel=0.01)
 
 
-def test_the_bench_of_precision(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bench_of_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("faal.audit.engines.multiplies_bf16", lambda device: True)  # on every machine, however slowly
     precision = script("precision")
     model, width, channels, pixels = precision.NETS[0]
@@ -100,7 +86,7 @@ def test_the_bench_of_precision(script: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert all(found[kind]["range"][0] > 0 for kind in ("attack", "train", "audit"))
 
 
-def test_turns_are_taken_in_new_orders_after_a_warm_up(script: Any) -> None:
+def test_turns_are_taken_in_new_orders_after_a_warm_up() -> None:
     turns, order = script("turns"), []
 
     def way(name: str) -> Any:

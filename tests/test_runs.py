@@ -1,6 +1,5 @@
 """`benchmarks/runs.py`: the plan as it is shipped, and the runner on commands of a second and on a toy."""
 
-import importlib
 import json
 import os
 import sys
@@ -19,15 +18,13 @@ from faal.config import load_recipe
 from faal.errors import InputError
 from faal.models import Architecture
 from faal.study.cost import forward_operations
+from tests.benches import BENCHMARKS, script
 from tests.conftest import toy_data
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module("runs")
+def runs() -> ModuleType:
+    return script("runs")
 
 
 def written() -> dict[str, Any]:
@@ -37,11 +34,10 @@ def written() -> dict[str, Any]:
 
 @cache
 def planned(scale: str = "paper") -> Any:
-    """The shipped plan; `runs` has been imported."""
-    return sys.modules["plan"].Plan(written(), scale)
+    """The shipped plan."""
+    return script("plan").Plan(written(), scale)
 
 
-@pytest.mark.usefixtures("runs")
 class TestPlan:
     @pytest.mark.parametrize("scale", ["paper", "small", "toy"])
     def test_every_item_can_be_run(self, scale: str) -> None:
@@ -109,7 +105,7 @@ class TestPlan:
 
     def test_a_published_base_is_not_trained_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where the zoo has what the plan would train, by the same recipe and seed, repairs and audits begin there."""
-        plan = sys.modules["plan"]
+        plan = script("plan")
         recipe = load_recipe("cifar10-prn18-pgd-at").replace({"epochs": 60}, source="test").plain()
         card = {"recipe": recipe | {"checkpoint_every": 60.0}, "seed": 1}
         monkeypatch.setattr(plan, "zoo_names", lambda: ["prn18-pgd-at"])
@@ -146,7 +142,7 @@ class TestPlan:
     def test_a_plan_that_does_not_fit(self, changed: dict[str, Any], said: str) -> None:
         content = written()
         with pytest.raises(InputError, match=said):
-            sys.modules["plan"].Plan({**content, "items": [*content["items"][:1], changed]}, "paper")
+            script("plan").Plan({**content, "items": [*content["items"][:1], changed]}, "paper")
 
     def test_a_choice_brings_what_it_needs(self) -> None:
         plan = planned()
@@ -190,7 +186,7 @@ pathlib.Path(makes).write_text(name)
 
 def fake(runs: ModuleType, name: str, *, does: str = "", needs: tuple[str, ...] = (), data: str = "cifar10") -> Any:
     """An item that is done in no time, or `does` something else."""
-    return sys.modules["plan"].Item(
+    return script("plan").Item(
         name=name, command=(does or name, f"OUT/{name}/best.pt"), data=data, makes=f"{name}/best.pt", needs=needs,
         net="prn18", operations=6e14,
     )  # fmt: skip
@@ -229,7 +225,7 @@ class TestRunner:
     def test_places_are_filled_and_nothing_else(self, runs: ModuleType, out: Path) -> None:
         (out.parent / "fake.py").write_text(FAKE + "print(*sys.argv[2:])")
         made = {"name": "a", "data": "cifar10", "makes": "a/best.pt", "needs": (), "net": "prn18", "operations": 1.0}
-        item = sys.modules["plan"].Item(command=("a", "OUT/a/best.pt", "DATA", "noDATA", "in/OUT/a"), **made)
+        item = script("plan").Item(command=("a", "OUT/a/best.pt", "DATA", "noDATA", "in/OUT/a"), **made)
         assert runs.run(item, "cifar10:/mnt/OUT/DATA", out, None) == ("done", "")
         said = (out / "logs" / "a.log").read_text()
         assert said.split() == [f"{out}/a/best.pt", "cifar10:/mnt/OUT/DATA", "noDATA", "in/OUT/a"]

@@ -9,21 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from tests.benches import BENCHMARKS, script
 
 from faal.config import Recipe
 from faal.models import Architecture, build_model
 from faal.study.cost import training_forwards
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
 def paper() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        import paper
-
-        yield paper
+    return script("paper")
 
 
 def test_a_ring_by_hand(paper: Any) -> None:
@@ -96,7 +91,7 @@ def test_a_step_costs_what_it_is_priced_at(paper: Any) -> None:
 def test_a_step_of_a_cpu_is_refused_before_anything_is_measured(
     paper: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import scaling  # beside `paper`
+    scaling = script("scaling")
 
     nets = {"prn18": {"ways": {"ours": {"median": 0.25}}, "batch": 128, "attack steps": 10}}
     file = tmp_path / "step.json"

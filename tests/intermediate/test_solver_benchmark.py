@@ -1,8 +1,6 @@
 """`benchmarks/solver.py` in small."""
 
-import importlib
 import json
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,24 +8,19 @@ from types import ModuleType
 
 import pytest
 import torch
+from tests.benches import script
 
 from faal.intermediate.balls import kl
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
 def solver(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The benchmark, with graphs that no compiler has to see; afterwards its neighbours' short names are free again."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    """The benchmark, with graphs that no compiler has to see."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     monkeypatch.setattr(kl, "NEWTON_STEPS", 5)
-    before, threads = set(sys.modules), torch.get_num_threads()
-    yield importlib.import_module("solver")
+    threads = torch.get_num_threads()
+    yield script("solver")
     torch.set_num_threads(threads)
-    for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == BENCHMARKS:
-            del sys.modules[name]
 
 
 def test_it_writes_what_it_measured(solver: ModuleType, tmp_path: Path) -> None:

@@ -214,6 +214,8 @@ class TestNewSettings:
         assert recipe.replace({"average": "epoch"}, source="test").averaging_starts == 0
         warmed = recipe.replace({"lr": "0:0.1,1/10:0.4,1/2:0.01"}, source="test")
         assert warmed.averaging_starts == 0.5
+        from_below = recipe.replace({"lr": "0:0.01,1/20:0.1,1/2:0.01,3/4:0.001"}, source="test")
+        assert from_below.averaging_starts == 0.5
         assert recipe.replace({"lr": 0.1}, source="test").averaging_starts == 1
 
     def test_the_average_looks_back_over_a_part_of_the_run(self) -> None:
@@ -230,6 +232,11 @@ class TestNewSettings:
         assert decay(390, average="step", epochs=2, average_span=1 / 4) == pytest.approx(1 - 1 / 195)
         assert decay(1, average="step", epochs=2, average_span=1 / 4) == 0
         assert decay(390, average_span="none", average_decay=0.7) == 0.7
+
+    def test_the_usual_decays(self) -> None:
+        """The field's per step, CFA's per epoch: 0.999 by the epoch would keep the first of 100 epochs at 90 %."""
+        decays = {kind: Recipe(average=kind).averaging_decay(390) for kind in ("step", "epoch", "gated")}
+        assert decays == {"step": 0.999, "epoch": 0.88, "gated": 0.88}
 
 
 class TestRivals:

@@ -43,6 +43,17 @@ def test_errors_of_a_network_whose_margin_is_known() -> None:
     assert sight.confusion.tolist() == [[2, 2], [1, 2]]
 
 
+def test_an_answer_that_is_no_number_is_wrong() -> None:
+    """Its argmax is class 0, which would make a dead network right on all of that class."""
+
+    class Dead(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean(dim=(1, 2, 3))[:, None] * torch.tensor([float("nan"), 1.0])
+
+    sight = see(Dead(), SPLIT, CW, num_classes=2, threat=Threat(epsilon=0.099), seed=1, numerics=CPU)
+    assert sight.clean_error.tolist() == sight.robust_error.tolist() == [1, 1]
+
+
 def test_cross_entropy_and_divergence() -> None:
     """The divergence's attack runs to the end of the ball: the mean moves by epsilon, to the side that tells most."""
     sight = look(Look(part="steer", loss="kl", start="gaussian", steps=10))

@@ -181,6 +181,9 @@ def test_another_run_is_not_overwritten(recipe: Recipe, tmp_path: Path) -> None:
     data = toy_data([12] * 4)
     run(recipe, data, tmp_path)
     kept = (tmp_path / "last.pt").read_bytes()
+    often = recipe.replace({"lr": 0.07, "log_every": 3, "checkpoint_every": 9}, source="test")
+    with pytest.raises(InputError, match=r"holds another run \(recipe.lr is 0.05 there and 0.07 here\)"):
+        run(often, toy_data([12] * 4), tmp_path)
     with pytest.raises(InputError, match=r"holds another run \(recipe.lr is 0.05 there and 0.07 here\)"):
         run(recipe.replace({"lr": 0.07}, source="test"), data, tmp_path)
     assert (tmp_path / "last.pt").read_bytes() == kept
@@ -249,6 +252,15 @@ def test_divergence_is_told_and_nothing_is_overwritten(recipe: Recipe, tmp_path:
     state = checkpoint.load(tmp_path / "last.pt")
     assert state["training"]["position"]["epoch"] == 1
     assert all(torch.isfinite(tensor).all() for tensor in state["weights"].values())
+
+
+@pytest.mark.parametrize("hold_out", ["none", "select"])
+def test_a_last_step_that_ruins_the_network_is_no_success(recipe: Recipe, tmp_path: Path, hold_out: str) -> None:
+    """One step: its loss is that of the weights before it."""
+    settings = {"lr": 1e30, "epochs": 1, "batch_size": 600, "hold_out": hold_out}
+    with pytest.raises(InputError, match=r"answers are no longer finite in epoch 0: training diverged; lower --lr"):
+        run(recipe.replace(settings, source="test"), toy_data([150] * 4), tmp_path)
+    assert not {"last.pt", "best.pt"} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_data_that_does_not_fit(recipe: Recipe, tmp_path: Path) -> None:

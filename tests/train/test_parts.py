@@ -133,6 +133,17 @@ def test_the_first_test_images_choose(recipe: Recipe) -> None:
     assert classes(found.select.labels, 2) == [1500, 1060]
 
 
+def test_a_draw_chooses_where_the_first_test_images_lack_a_class(recipe: Recipe) -> None:
+    """Folders come class by class. The draw hangs on no seed of the run."""
+    data = dataclasses.replace(toy_data([20] * 4), test=toy_split([1500] * 4, size=4, seed=1))
+    assert torch.equal(data.test.labels, data.test.labels.sort().values)
+    found = parts(recipe, data, select_on="test", hold_out="none")
+    assert found.select.n == 2560
+    assert min(classes(found.select.labels, 4)) > 500
+    again = parts(recipe, data, select_on="test", hold_out="none")
+    assert torch.equal(again.select.labels, found.select.labels)
+
+
 def test_no_test_images_to_choose_on(recipe: Recipe) -> None:
     data = dataclasses.replace(toy_data(COUNTS), test=None)
     with pytest.raises(

@@ -12,7 +12,7 @@ from faal.config import Recipe
 from faal.data import DataSet, grouping
 from faal.models import open_model
 from faal.train.loop import Outcome, train
-from faal.train.parts import SEEN
+from faal.train.notes import SEEN
 from tests.conftest import toy_data
 from tests.train.test_loop import CPU, records, run
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from faal.config import Recipe, Schedule
+from faal.config.threat import LARGEST
 from faal.errors import InputError
 
 Checkpoint = Annotated[
@@ -101,7 +102,7 @@ def overridden(recipe: Recipe, settings: Any) -> Recipe:
         return changed
     # A step is a part of the radius; another norm's says nothing, so that it is the audit's, a quarter.
     share = recipe.step_size / recipe.epsilon if changed.norm == recipe.norm else 1 / 4
-    return changed.replace({"step_size": min(1.0, share * changed.epsilon)}, source="command line")
+    return changed.replace({"step_size": min(LARGEST[changed.norm], share * changed.epsilon)}, source="command line")
 
 
 def reach_notes(recipe: Recipe) -> tuple[str, ...]:

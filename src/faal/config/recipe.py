@@ -57,7 +57,9 @@ class Recipe:
     awp_gamma: Schedule = _setting(Schedule.constant(0.005), "AWP: size of the perturbation over the run.")
 
     average: str = _setting("none", "Moving average of the weights: none, step, epoch, or gated (fair epochs only).")
-    average_decay: float = _setting(0.999, "Its decay.")
+    average_decay: float | None = _setting(
+        None, "Its decay, from one update to the next; unset: 0.999 by the step, 0.88 by the epoch."
+    )
     average_span: float | None = _setting(
         None, "In place of the decay: the fraction of the run that the average looks back over."
     )
@@ -147,7 +149,8 @@ class Recipe:
         """The fraction of the run after which weights are averaged: with a relative gate, after lr's first decay."""
         if self.average != "gated" or self.average_gate is not None:
             return self.average_from
-        decays = [s for s, lr in zip(self.lr.starts, self.lr.values, strict=True) if lr < self.lr.values[0]]
+        falls = zip(self.lr.starts[1:], self.lr.values[1:], self.lr.values[:-1], strict=True)
+        decays = [start for start, after, before in falls if after < before]
         return max(self.average_from, min(decays, default=1.0))
 
     def averaging_decay(self, steps: int) -> float:
@@ -157,7 +160,8 @@ class Recipe:
             steps: of an epoch. An average over steps has so many updates in an epoch, the others one.
         """
         if self.average_span is None:
-            return self.average_decay
+            usual = 0.999 if self.average == "step" else 0.88
+            return usual if self.average_decay is None else self.average_decay
         updates = self.epochs * (steps if self.average == "step" else 1)
         return 1 - 1 / max(1.0, self.average_span * updates)
 

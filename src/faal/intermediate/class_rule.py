@@ -133,6 +133,10 @@ class ClassRule:
         """The first epoch of a run in which it does, or notes, anything; `epochs` if never."""
         return 0
 
+    def acts(self, epochs: int) -> bool:
+        """Whether it does anything in a run of so many epochs."""
+        return self.first_epoch(epochs) < epochs
+
     def look(self, epoch: int) -> Look | None:
         """What it wants to see before `epoch`."""
         return None

@@ -84,7 +84,7 @@ def _on(base: str, rule: type[ClassRule], summary: str, reference: str, **other:
 RULES = {
     "frl-rw": _on(
         "trades", FRL, "TRADES; classes weigh by multipliers of fairness constraints", "Xu et al., ICML 2021",
-        fixed={"margins": False}, adversary_free=False, published=STEERED_ON_TEST,
+        fixed={"margins": False, "margin_rate": 0.2}, adversary_free=False, published=STEERED_ON_TEST,
     ),
     "frl-rwrm": _on(
         "trades", FRL, "FRL with larger margins for classes that break the constraint", "Xu et al., ICML 2021",
@@ -98,7 +98,8 @@ RULES = {
     "cfa-trades": _on(
         "trades", CFA, "TRADES; margins and beta by each class's last robust accuracy", "Wei et al., CVPR 2023",
         fixed={"regularised": True}, gated=True, adversary_free=True,
-        published=STEERED_ON_TEST | {"average_gate": 0.24, "constants": {"divided": True}},
+        published=STEERED_ON_TEST
+        | {"average_gate": 0.24, "constants": {"divided": True}, "attack_start": "uniform"},
     ),
     "wat": _on(
         "trades", WAT, "TRADES; Hedge over the held-out class losses and their average", "Li and Liu, AAAI 2023",

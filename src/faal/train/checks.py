@@ -3,13 +3,15 @@
 import torch
 from torch import Tensor, nn
 
+from faal.config import Recipe
 from faal.data import DataSet
 from faal.engine import processes
 from faal.engine.numerics import REFUSALS, Numerics
 from faal.errors import InputError, first_line
 from faal.inner.modes import attacked
-from faal.methods import METHODS
+from faal.methods import METHODS, method
 from faal.models import Architecture
+from faal.step import Learner, attack_of
 
 
 def check_data(data: DataSet, architecture: Architecture) -> None:
@@ -27,9 +29,34 @@ def check_data(data: DataSet, architecture: Architecture) -> None:
 
 def check_groups(data: DataSet, name: str) -> None:
     """That a method can weigh groups, where there are any other than the classes. Raises InputError."""
-    if data.groups is not data.classes and not METHODS[name].rule.any_groups:
+    if data.groups is not data.classes and not method(name).rule.any_groups:
         able = ", ".join(name for name, row in METHODS.items() if row.rule.any_groups)
         raise InputError(f"{name} is about classes and cannot weigh groups of another kind; these can: {able}")
+
+
+def check_attack(recipe: Recipe) -> None:
+    """That the attack of training can move. Raises InputError."""
+    adversary = method(recipe.method).adversary
+    if adversary is None:
+        return
+    for loss, start in (attack_of(adversary, recipe, step) for step in (0, 1)):  # where they alternate, both
+        if (loss, start) == ("kl", "zero"):
+            raise InputError(
+                f"the attack of {recipe.method} on the KL divergence cannot begin at the images themselves, where its "
+                "gradient is zero; set attack_start to gaussian or uniform"
+            )
+
+
+@torch.no_grad()
+def check_answers(learner: Learner, images: Tensor, epoch: int) -> None:
+    """That a network in training still answers some images (B, channels, H, W) with numbers. Raises InputError."""
+    with attacked(learner.net), learner.numerics.autocast():
+        logits = learner.net(images)
+    if not bool(logits.isfinite().all()):
+        raise InputError(
+            f"the network's answers are no longer finite in epoch {epoch}: training diverged; lower --lr, or look for "
+            "damaged images, and train into another folder (--out)"
+        )
 
 
 @torch.no_grad()

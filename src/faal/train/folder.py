@@ -52,6 +52,7 @@ def _difference(kept: Any, config: dict[str, Any]) -> str:
         return f"its {CONFIG} does not read"
     flat_kept, flat_new = _flat(kept), _flat(config)
     names = [name for name in flat_kept | flat_new if str(flat_kept.get(name)) != str(flat_new.get(name))]
+    names = [name for name in names if name not in WRITING]
     return ", ".join(f"{name} is {flat_kept.get(name)} there and {flat_new.get(name)} here" for name in names[:3])
 
 

@@ -81,7 +81,7 @@ class Log:
             if not math.isfinite(loss):
                 raise InputError(
                     f"the loss became {loss} in epoch {epoch}, step {step}: training diverged; lower --lr, or look for "
-                    "damaged images, and train into another folder (--out). The checkpoint in this one is from before"
+                    "damaged images, and train into another folder (--out)"
                 )
             weight = [round(w, 5) for w in weight]
             self._write({"event": "batch", "epoch": epoch, "step": step, "loss": loss, "accuracy": accuracy,

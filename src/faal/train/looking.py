@@ -70,12 +70,12 @@ def see(
                 keep_success=look.loss != "kl",
             )
             clean, robust = _logits(net, images), _logits(net, adversarial)
-        wrong = clean.argmax(dim=1) != labels
+        wrong, turned = _wrong(clean, labels), _wrong(robust, labels)
         answer = _shrunk(robust, labels, look.shrink).argmax(dim=1)
         figures = [
             torch.ones_like(wrong),
             wrong,
-            wrong | (robust.argmax(dim=1) != labels),
+            wrong | turned,
             losses.cross_entropy(clean, labels),
             losses.kl_divergence(clean, robust),
         ]
@@ -100,6 +100,11 @@ def _logits(net: nn.Module, images: Tensor) -> Tensor:
     with attacked(net):
         logits: Tensor = net(images)
     return losses.widened(logits)
+
+
+def _wrong(logits: Tensor, labels: Tensor) -> Tensor:
+    """(B,) bool; an answer that is no number is wrong, though its argmax is class 0."""
+    return (logits.argmax(dim=1) != labels) | ~logits.isfinite().all(dim=1)
 
 
 def _shrunk(logits: Tensor, labels: Tensor, share: float) -> Tensor:

@@ -23,12 +23,13 @@ from faal.models import Architecture
 from faal.outer.averaging import GatedAverage, WeightAverage
 from faal.step import Moment, train_step
 from faal.train import folder
-from faal.train.checks import check_alike, check_data, check_groups, check_net
+from faal.train.checks import check_alike, check_answers, check_attack, check_data, check_groups, check_net
 from faal.train.forks import begin_from, fork_file, keep_fork
 from faal.train.learner import learner_for
 from faal.train.log import Log
 from faal.train.looking import GATE, see
-from faal.train.parts import SEEN, Parts, parts_of
+from faal.train.notes import notes_of
+from faal.train.parts import Parts, parts_of
 from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
 from faal.train.state import Position, capture, generator_state, restore
 
@@ -81,6 +82,7 @@ def train(
     """
     check_data(data, architecture)
     check_groups(data, recipe.method)
+    check_attack(recipe)
     parts = parts_of(data, recipe, steers=steers(recipe), device=device)
     images = parts.whole.images.fetch(torch.arange(2)).to(device)
     check_net(net.to(device), images, data.num_classes)
@@ -113,9 +115,7 @@ def train(
     ) as log:
         while run.position.epoch < recipe.epochs:
             run.epoch(log)
-        notes = [*parts.notes, *(SEEN[part] for part in run.seen)]
-        if recipe.average == "gated" and not run.average.updates:
-            notes.append("No epoch passed the gate of the weight average: the network is the plain one")
+        notes = [*parts.notes, *notes_of(recipe, run.learner.rule, run.average, run.seen)]
         log.end(notes)
     return Outcome(best=out / "best.pt", epoch=run.position.best_epoch, note=". ".join(notes) or None)
 
@@ -230,7 +230,7 @@ class _Run:
             self.average.judge(1 - float(self.look(GATE).robust_error.max()))
         elif averaging and recipe.average == "epoch":
             self.average.update()
-        log.flush()
+        self.read(log)
         record: dict[str, Any] = {"lr": recipe.lr.at(progress), "seconds": round(time.monotonic() - self.began, 3)}
         if (factors := learner.rule.budget().epsilon) is not None and bool((factors != 1).any()):
             record["epsilon_factors"] = [round(factor, 5) for factor in factors.tolist()]
@@ -295,6 +295,12 @@ class _Run:
             checkpoint.save(self.out / "last.pt", state)
         self.saved_at = time.monotonic()
 
+    def read(self, log: Log) -> None:
+        """Read the steps that are not logged; refuse to go on from weights that the last of them has ruined."""
+        log.flush()
+        few = self.parts.whole.images.fetch(self.parts.train[: self.recipe.batch_size])
+        check_answers(self.learner, few, self.position.epoch)
+
     def keep_fork(self, log: Log) -> None:
         """Write fork-EPOCH.pt."""
         state = self.whole(log)
@@ -303,7 +309,7 @@ class _Run:
 
     def whole(self, log: Log) -> dict[str, Any]:
         """All that there is to know: the network as it is to be used, and what a run needs to go on from here."""
-        log.flush()
+        self.read(log)
         self.position.log_bytes, self.position.seconds = log.position, time.monotonic() - self.began
         generators = processes.gather_objects(generator_state(self.learner.numerics.device))
         with self.average.applied():

@@ -15,18 +15,10 @@ HELD_OUT_SEED = 0
 choose its epoch on images that its base was trained on, and methods are compared on one split."""
 
 TEST_IMAGES = 2560
-"""As many test images, from the first, choose the epoch with `select_on: test`."""
+"""As many test images choose the epoch with `select_on: test`: the first, or a draw where these lack a class."""
 
 STEER_MOST = 200
 """Where no steering part can be withheld, a method steers by so many training images of a class at the most."""
-
-SEEN = {
-    "select": "The network that this run began from may have seen the withheld images: the figures for them are too "
-    "good",
-    "steer": "The network that this run began from may have seen the images that the method steers by: to it they are "
-    "easier than new ones",
-}
-"""What a reader has to know of a fine-tune, by the withheld part that its base may have been trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +85,7 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
     if choice and recipe.select_on == "test":
         if data.test is None:
             raise InputError(f"{data.name} has no test images to choose the epoch on; leave select_on at held-out")
-        select = data.test.take(torch.arange(min(TEST_IMAGES, data.test.n)))
+        select = data.test.take(_choosing(data.test.labels, data.num_classes))
         notes = [f"The epoch was chosen on {select.n} test images: the audit's figures are too good"]
     steer = held.steer
     if steers and len(steer) == 0:
@@ -108,6 +100,15 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
         steer=whole.take(steer),
         notes=tuple(notes),
     )
+
+
+def _choosing(labels: Tensor, num_classes: int) -> Tensor:
+    """Places of the test images that choose the epoch, in their order."""
+    first = torch.arange(min(TEST_IMAGES, len(labels)))
+    if len(labels[first].unique()) == len(labels.unique()):
+        return first
+    drawn = torch.randperm(len(labels), generator=torch.Generator().manual_seed(HELD_OUT_SEED))
+    return drawn[:TEST_IMAGES].sort().values
 
 
 def _first(labels: Tensor, most: int) -> Tensor:

@@ -12,17 +12,19 @@ from faal.intermediate.class_stats import Sight
 
 @dataclass(frozen=True)
 class HeldOutAccuracy:
-    """Class-wise robust accuracy on the held-out part."""
+    """Class-wise robust accuracy on the held-out part; None for a class that it has no image of."""
 
     average: float
     worst: float
-    classes: list[float]
+    classes: list[float | None]
 
     @classmethod
     def of(cls, sight: Sight) -> Self:
         """What a look saw."""
-        classes = (1 - sight.robust_error).tolist()
-        return cls(average=float(1 - sight.overall(sight.robust_error)), worst=min(classes), classes=classes)
+        pairs = zip((1 - sight.robust_error).tolist(), sight.counts.tolist(), strict=True)
+        classes = [accuracy if count else None for accuracy, count in pairs]
+        worst = min(accuracy for accuracy in classes if accuracy is not None)
+        return cls(average=float(1 - sight.overall(sight.robust_error)), worst=worst, classes=classes)
 
 
 RULES: dict[str, Callable[[HeldOutAccuracy], float]] = {

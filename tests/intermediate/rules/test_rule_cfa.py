@@ -10,6 +10,7 @@ from tests import seen
 from torch import Tensor
 
 from faal.config import Recipe
+from faal.errors import InputError
 from faal.intermediate.class_rule import ClassBudget
 from faal.intermediate.class_stats import Need
 from faal.intermediate.rules.cfa import CFA
@@ -170,3 +171,8 @@ def test_the_rows() -> None:
     rule = METHODS["cfa-trades"].make_rule(published, COUNTS)
     assert vars(rule)["divided"]
     assert rule.first_epoch(200) == 0
+
+
+def test_constants_out_of_range() -> None:
+    with pytest.raises(InputError, match="CFA's lambda1 is above 0"):
+        CFA(torch.tensor([5, 5, 5]), **{"lambda1": 0.0})

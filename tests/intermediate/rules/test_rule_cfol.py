@@ -9,6 +9,7 @@ import torch
 from tests import seen
 
 from faal.config import Recipe
+from faal.errors import InputError
 from faal.intermediate.class_rule import ClassBudget
 from faal.intermediate.class_stats import BatchStats, Need
 from faal.intermediate.rules.cfol import CFOL
@@ -103,3 +104,8 @@ def test_the_row() -> None:
     assert (rule.gamma, rule.eta, rule.sampling) == (0.5, 5e-6, rule.probabilities)
     assert rule.budget() == ClassBudget()
     assert METHODS["cfol"].make_rule(Recipe(constants={"sampled": False}), torch.ones(3)).sampling is None
+
+
+def test_constants_out_of_range() -> None:
+    with pytest.raises(InputError, match="CFOL's gamma is above 0"):
+        CFOL(torch.tensor([5, 5, 5]), **{"gamma": 0.0})

@@ -43,6 +43,11 @@ class TestCounted:
         one, other = FAAL(5, tau=0.5, counted=True), FAAL(5, tau=0.5)
         torch.testing.assert_close(one.weigh(margins([7] * 5)).robust, other.weigh(margins([7] * 5)).robust)
 
+    def test_it_has_no_smoothing(self) -> None:
+        """Published code judges each batch by itself; the pair was taken, and the smoothing passed over."""
+        with pytest.raises(InputError, match="leave smoothing at 0"):
+            FAAL(3, counted=True, smoothing=0.9)
+
     @pytest.mark.parametrize("classes", [2, 10, 49, 100])
     def test_tau_zero_is_exactly_one(self, classes: int) -> None:
         counts = [3, 1] + [0] * (classes - 2)

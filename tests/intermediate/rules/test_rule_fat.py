@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from tests import seen
 from torch import Tensor
 
+from faal.errors import InputError
 from faal.intermediate.class_rule import ClassBudget, EpochStats
 from faal.intermediate.class_stats import Need, batch_stats
 from faal.intermediate.rules.fat import FAT
@@ -83,3 +84,8 @@ def test_it_keeps_nothing() -> None:
     assert rule.state_dict() == {}
     assert rule.budget() == ClassBudget()
     assert rule.look(0) is None
+
+
+def test_constants_out_of_range() -> None:
+    with pytest.raises(InputError, match="padded 0 or at least the 3 classes"):
+        FAT(torch.tensor([5, 5, 5]), **{"padded": 2})

@@ -10,6 +10,7 @@ from tests import seen
 from torch import Tensor
 
 from faal.config import Recipe, Schedule
+from faal.errors import InputError
 from faal.intermediate.class_rule import ClassBudget, Look
 from faal.intermediate.rules.frl import FRL
 from faal.methods import METHODS
@@ -173,4 +174,12 @@ def test_the_rows() -> None:
     assert isinstance(reweights, FRL)
     assert isinstance(remargins, FRL)
     assert (reweights.margins, remargins.margins) == (False, True)
-    assert set(METHODS["frl-rw"].constants) == {"tolerance", "rate", "margin_rate", "limit"}
+    assert set(METHODS["frl-rw"].constants) == {"tolerance", "rate", "limit"}
+    assert set(METHODS["frl-rwrm"].constants) == {"tolerance", "rate", "margin_rate", "limit"}
+
+
+@pytest.mark.parametrize("limit", [-0.1, 1.0, 3.0])
+def test_multipliers_that_would_turn_a_weight_are_refused(limit: float) -> None:
+    """At 1 a batch may sum to 0, above 1 a class that is alone in it would be maximised."""
+    with pytest.raises(InputError, match="FRL's limit is at least 0 and below 1"):
+        FRL(COUNTS, limit=limit)

@@ -32,6 +32,15 @@ def test_three_batches_by_hand() -> None:
     np.testing.assert_allclose(rule.q / rule.q[0], [1, math.exp(0.5 * 2.3), math.exp(0.5 * 2.3)], rtol=1e-5)
 
 
+def test_a_class_that_was_easier_for_long_comes_back() -> None:
+    """Two classes, eta 1: 200 steps at a loss of 1 to 0 leave e^-200, no number of float32; 210 back outweigh them."""
+    rule = GroupDRO(torch.tensor([5, 5]), eta=1.0)
+    for losses, steps in (([1.0, 0.0], 200), ([0.0, 1.0], 210)):
+        for _ in range(steps):
+            rule.weigh(of_losses([3, 3], losses))
+    np.testing.assert_allclose(rule.q, [1 / (1 + math.exp(10)), 1 / (1 + math.exp(-10))], rtol=1e-4)
+
+
 def test_the_first_weights_are_those_after_the_first_batch() -> None:
     """Two classes, eta 0.01, losses 0 and 1: 1 / (1 + e^0.01) = 0.4975000."""
     weights = GroupDRO(torch.tensor([5, 5])).weigh(of_losses([3, 3], [0.0, 1.0]))

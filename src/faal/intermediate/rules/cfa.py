@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from faal.config import epoch_of
+from faal.errors import InputError
 from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, TermWeights
 from faal.intermediate.class_stats import BatchStats, Need
 
@@ -43,6 +44,8 @@ class CFA(ClassRule):
         start: float = 1 / 20,
         divided: bool = False,
     ) -> None:
+        if not 0 < lambda1 <= 1 or lambda2 < 0:
+            raise InputError(f"CFA's lambda1 is above 0 and at most 1, lambda2 at least 0, not {lambda1} and {lambda2}")
         self.regularised, self.beta, self.divided = regularised, beta, divided
         self.lambda1, self.lambda2, self.start = lambda1, lambda2, start
         self.correct, self.counts = torch.zeros(len(counts)), torch.zeros(len(counts))
@@ -52,6 +55,10 @@ class CFA(ClassRule):
     def first_epoch(self, epochs: int) -> int:
         """The epoch before the start, whose accuracy it counts."""
         return 0 if self.divided else max(0, epoch_of(self.start, epochs) - 1)
+
+    def acts(self, epochs: int) -> bool:
+        """Whether there is an epoch behind the one that it counts in."""
+        return self.divided or max(1, epoch_of(self.start, epochs)) < epochs
 
     def begin_epoch(self, seen: EpochStats) -> None:
         """Take the accuracy of the epoch that is over and count anew."""

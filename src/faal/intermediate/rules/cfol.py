@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from faal.errors import InputError
 from faal.intermediate.class_rule import ClassRule, TermWeights
 from faal.intermediate.class_stats import BatchStats, Need
 
@@ -25,6 +26,8 @@ class CFOL(ClassRule):
     STATE = ("v",)
 
     def __init__(self, counts: Tensor, *, gamma: float = 0.5, eta: float = 5e-6, sampled: bool = True) -> None:
+        if not 0 < gamma <= 1 or eta < 0:
+            raise InputError(f"CFOL's gamma is above 0 and at most 1, eta at least 0, not {gamma} and {eta}")
         self.gamma, self.eta = gamma, eta
         self.sampled = sampled
         self.v = torch.zeros(len(counts))

@@ -45,6 +45,10 @@ class DAFA(ClassRule):
         """The last epoch of the warm-up."""
         return max(0, epoch_of(self.start, epochs) - 1)
 
+    def acts(self, epochs: int) -> bool:
+        """Whether there is an epoch behind the one that it notes similarities in."""
+        return self.first_epoch(epochs) + 1 < epochs
+
     def begin_epoch(self, seen: EpochStats) -> None:
         """Note the similarities in the warm-up's last epoch; after it, compute W once."""
         first = self.first_epoch(seen.epochs)

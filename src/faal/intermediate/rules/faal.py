@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from faal.config import Recipe, Schedule, epoch_of
+from faal.errors import InputError
 from faal.intermediate.class_rule import ClassRule, EpochStats, TermWeights, settings_of
 from faal.intermediate.class_stats import BatchStats, Need, batch_stats
 from faal.intermediate.kldro import check_ball, solve_kldro
@@ -50,6 +51,8 @@ class FAAL(ClassRule):
     ) -> None:
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing is the decay of a moving average, at least 0 and below 1, not {smoothing}")
+        if counted and smoothing > 0:
+            raise InputError("counted judges each batch by itself, as published: leave smoothing at 0 with it")
         self.schedule = tau if isinstance(tau, Schedule) else Schedule.constant(tau)
         check_ball(ball, *self.schedule.values)
         self.num_classes = num_classes

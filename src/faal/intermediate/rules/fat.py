@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from faal.errors import InputError
 from faal.intermediate.class_rule import ClassRule, TermWeights
 from faal.intermediate.class_stats import BatchStats, Need
 
@@ -25,6 +26,11 @@ class FAT(ClassRule):
     any_groups = True
 
     def __init__(self, counts: Tensor, *, strength: float = 0.1, padded: int = 0) -> None:
+        if strength < 0 or (padded and padded < len(counts)):
+            raise InputError(
+                f"FAT's strength is at least 0, and padded 0 or at least the {len(counts)} classes, "
+                f"not {strength} and {padded}"
+            )
         self.strength, self.padded = strength, padded
 
     def weigh(self, batch: BatchStats) -> TermWeights:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from faal.config import Schedule
+from faal.errors import InputError
 from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, Look, TermWeights
 from faal.intermediate.class_stats import BatchStats
 
@@ -47,6 +48,8 @@ class FRL(ClassRule):
         margin_rate: float = 0.2,
         limit: float = 0.5,
     ) -> None:
+        if not 0 <= limit < 1:  # above, a class's weight may be negative, and a batch's sum to 0
+            raise InputError(f"FRL's limit is at least 0 and below 1, not {limit}")
         self.margins, self.tolerance, self.limit = margins, tolerance, limit
         self.rate, self.margin_rate = rate, margin_rate
         self.clean, self.boundary, self.margin = (torch.zeros(len(counts)) for _ in range(3))

@@ -1,5 +1,7 @@
 """Group DRO: exponentiated gradient on the class weights (Sagawa et al., ICLR 2020)."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -20,16 +22,20 @@ class GroupDRO(ClassRule):
     level = "batch"
     needs = frozenset({Need.CROSS_ENTROPY})
     any_groups = True
-    STATE = ("q",)
+    STATE = ("log_q",)
 
     def __init__(self, counts: Tensor, *, eta: float = 0.01) -> None:
         self.eta = eta
-        self.q = torch.full((len(counts),), 1 / len(counts))
+        self.log_q = torch.full((len(counts),), -math.log(len(counts)))
         self.share = counts.float() / counts.sum()
+
+    @property
+    def q(self) -> Tensor:
+        """(C,) the weights, of sum 1. They are kept as logarithms: what float32 takes for 0 could not grow again."""
+        return self.log_q.exp()
 
     def weigh(self, batch: BatchStats) -> TermWeights:
         """Move q, then weigh by it. An absent class's mean is 0, which leaves its q but for the norm."""
-        q = self.q * torch.exp(self.eta * batch.mean(Need.CROSS_ENTROPY))
-        self.q = q / q.sum()
+        self.log_q = torch.log_softmax(self.log_q + self.eta * batch.mean(Need.CROSS_ENTROPY), dim=0)
         weights = self.q / self.share
         return TermWeights(clean=weights, robust=weights)

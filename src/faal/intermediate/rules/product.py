@@ -33,6 +33,10 @@ class Product(ClassRule):
         """The earlier one's."""
         return min(self.first.first_epoch(epochs), self.second.first_epoch(epochs))
 
+    def acts(self, epochs: int) -> bool:
+        """Whether either does."""
+        return self.first.acts(epochs) or self.second.acts(epochs)
+
     def look(self, epoch: int) -> Look | None:
         """The first's."""
         return self.first.look(epoch)

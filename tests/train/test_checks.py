@@ -1,0 +1,40 @@
+"""What is refused before a run writes anything."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from faal.config import Recipe
+from faal.data import grouping
+from faal.errors import InputError
+from faal.train.checks import check_attack, check_groups
+from tests.conftest import toy_data
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("trades", {}), ("bat", {}), ("mart", {"attack_loss": "kl"}), ("faal-trades", {"attack_loss": "alternate"})],
+)
+def test_the_divergence_has_no_gradient_at_the_images(method: str, settings: dict[str, str]) -> None:
+    recipe = Recipe(method=method, attack_start="zero").replace(settings, source="test")
+    with pytest.raises(InputError, match=f"the attack of {method} on the KL divergence cannot begin at the images"):
+        check_attack(recipe)
+    check_attack(recipe.replace({"attack_start": "own"}, source="test"))
+
+
+def test_other_losses_may_begin_there() -> None:
+    for method in ("pgd-at", "mart", "standard"):
+        check_attack(Recipe(method=method, attack_start="zero"))
+    check_attack(Recipe(method="trades", attack_start="zero", attack_loss="ce"))
+
+
+def test_a_misspelt_method_is_told_with_groups_too() -> None:
+    data = toy_data([4, 4])
+    groups = grouping("site", ["a", "b"] * 4)
+    data = dataclasses.replace(data, train=dataclasses.replace(data.train, grouping=groups))
+    with pytest.raises(InputError, match="did you mean 'pgd-at'"):
+        check_groups(data, "pdg-at")
+    with pytest.raises(InputError, match="cfa-at is about classes"):
+        check_groups(data, "cfa-at")
+    assert torch.equal(data.train.groups, groups.index)

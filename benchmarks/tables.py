@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
+import bases
 import plus
 import quirks
 import repairs
@@ -274,6 +275,7 @@ def page() -> str:
             for line in repairs.section(study, found, origin(found))
         ),
         *(plus.section(found, origin(found)) if (found := read("plus", needed=False)) else ()),
+        *(bases.section(found, origin(found)) if (found := read("bases", needed=False)) else ()),
         *quirks.section(
             read("quirks"),
             origin(read("quirks")),

@@ -157,6 +157,35 @@ def test_the_studies_are_of_the_plans_networks() -> None:
     assert {arm for arm in repaired if not arm.startswith(("prn18-base-", "rn18-"))} <= named
 
 
+def test_repairs_of_other_bases_are_compared_with_their_control(tmp_path: Path) -> None:
+    """Of what was finished: an arm without a partner has no difference, a base without runs no table."""
+    bases = script("bases")
+    figure = {"average": 0.3, "worst": 0.1}
+    for name, seed, worst in ((bases.BASE, 1, 0.05), (bases.CONTROL, 1, 0.1), (bases.CONTROL, 2, 0.2),
+                              (bases.FAAL, 1, 0.3), (bases.FAAL, 2, 0.3), (bases.AWP, 3, 0.9)):  # fmt: skip
+        folder = bases.folder_of(tmp_path / "TRADES", name, seed)
+        folder.mkdir(parents=True)
+        attacks = dict.fromkeys(("clean", "pgd10", "cw10", "all"), figure | {"worst": worst})
+        (folder / "withheld.json").write_text(json.dumps({"seed": seed, "n": 4000, "attacks": attacks}))
+    found = bases.collected(tmp_path, 2)
+    assert {name: [row["seed"] for row in rows] for name, rows in found["TRADES"].items()} == {
+        bases.BASE: [1], bases.CONTROL: [1, 2], bases.FAAL: [1, 2],
+    }  # fmt: skip
+    assert list(found) == ["TRADES"]
+    differences = {"TRADES": {bases.FAAL: bases.against(found["TRADES"][bases.CONTROL], found["TRADES"][bases.FAAL])}}
+    result = {"base images": 30_000, "images": 10_000, "epochs": 4, "trained at": ["a"], "withheld": found,
+              "differences": differences}  # fmt: skip
+    page = "\n".join(bases.section(result, "made"))
+    assert "From TRADES:" in page
+    assert "4,000 training images that neither bases nor repairs saw, about 400 of a class" in page
+    theirs = stats.ttest_rel([0.3, 0.3], [0.1, 0.2]).confidence_interval(0.95)
+    told = f"+15.0 ({100 * theirs.low:+.1f} to {100 * theirs.high:+.1f})"
+    assert (
+        f"| FAAL_AT | 2 | 30.0 (30.0) | 30.0 (30.0) | 30.0 (30.0) | 30.0 (30.0) | +0.0 (+0.0 to +0.0) | {told} |"
+        in page
+    )
+
+
 def test_candidates_are_chosen_on_withheld_images_alone() -> None:
     """The highest average + worst class over the seeds, the first of equals; other arms and the test have no say."""
     plus = script("plus")

@@ -77,10 +77,10 @@ def difference(
     """Compare two sides under one attack.
 
     Args:
-        label: (N,) true classes.
+        label: (N,) true classes, or groups.
         a: (K, N) whether each run of a has the sample right.
         b: (K, N) the same for b, run by run its partner.
-        names: the classes' names; those without samples are left out.
+        names: the classes' or groups' names; those without samples are left out.
         level: nominal coverage.
         seed: of the bootstrap.
     """

@@ -298,8 +298,9 @@ class _Run:
     def read(self, log: Log) -> None:
         """Read the steps that are not logged; refuse to go on from weights that the last of them has ruined."""
         log.flush()
-        few = self.parts.whole.images.fetch(self.parts.train[: self.recipe.batch_size])
-        check_answers(self.learner, few, self.position.epoch)
+        few = max(2, self.recipe.batch_size // processes.world_size())
+        images = self.parts.whole.images.fetch(self.parts.train[:few])
+        check_answers(self.learner, images, self.position.epoch)
 
     def keep_fork(self, log: Log) -> None:
         """Write fork-EPOCH.pt."""

@@ -98,16 +98,29 @@ def section(result: dict[str, Any], made: str) -> list[str]:
         f"training images; repairs take two epochs on {result['images']:,} of these, FRL six (its schedule scaled; of "
         "its images 4 % only steer it). Attacks in training have five steps, the last epoch counts, and nothing was "
         f"chosen. Judged on {n:,} training images that neither bases nor repairs saw, about {n // 10} of a class: "
-        "average (worst class) in per cent, means over the seeds of the repair, and behind them the difference from "
-        "the control, paired by seed, with its 95 % interval (Student's t). It covers the seed of the repair, not that "
-        "of the base, and not the draw of the images.",
+        f"average (worst class) in per cent, {_seeds(result['withheld'])}",
         "",
         f"{made} The networks were trained at `{'`, `'.join(result['trained at'])}`.",
         "",
     ]
     for base, rows in result["withheld"].items():
-        lines += [f"From {base}:", "", *table(rows, CHOOSING, result["differences"].get(base, {}), BEHIND), ""]
+        differences = {name: found for name, found in result["differences"].get(base, {}).items() if found}
+        lines += [f"From {base}:", "", *table(rows, CHOOSING, differences, BEHIND if differences else {}), ""]
     return lines
+
+
+def _seeds(withheld: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
+    """What the figures are means of, and what they do not cover."""
+    if max(len(rows) for arms in withheld.values() for rows in arms.values()) == 1:
+        return (
+            "of one seed of each repair: seeds of one arm lie up to three points apart in the worst class above, so "
+            "that no order of the arms is claimed within that."
+        )
+    return (
+        "means over the seeds of the repair, and behind them the difference from the control, paired by seed, with its "
+        "95 % interval (Student's t). It covers the seed of the repair, not that of the base, and not the draw of the "
+        "images."
+    )
 
 
 def main() -> None:

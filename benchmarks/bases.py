@@ -91,12 +91,14 @@ def collected(out: Path, seeds: int) -> dict[str, dict[str, list[dict[str, Any]]
 def section(result: dict[str, Any], made: str) -> list[str]:
     """The repairs of every base, for `docs/results.md`."""
     n = next(iter(result["withheld"].values()))[BASE][0]["n"]
+    frl = ", FRL six (its schedule scaled; 4 % of its images only steer it)"
+    frl = frl if any(FRL in rows for rows in result["withheld"].values()) else ""
     lines = [
         "## CIFAR-10 at small scale: bases of other methods",
         "",
         f"Bases are PreActResNets-18 of width 16, {result['epochs']} epochs from scratch on {result['base images']:,} "
-        f"training images; repairs take two epochs on {result['images']:,} of these, FRL six (its schedule scaled; of "
-        "its images 4 % only steer it). Attacks in training have five steps, the last epoch counts, and nothing was "
+        f"training images; repairs take two epochs on {result['images']:,} of these{frl}. Attacks in training have five "
+        "steps, the last epoch counts, and nothing was "
         f"chosen. Judged on {n:,} training images that neither bases nor repairs saw, about {n // 10} of a class: "
         f"average (worst class) in per cent, {_seeds(result['withheld'])}",
         "",

@@ -97,8 +97,8 @@ def section(result: dict[str, Any], made: str) -> list[str]:
         "## CIFAR-10 at small scale: bases of other methods",
         "",
         f"Bases are PreActResNets-18 of width 16, {result['epochs']} epochs from scratch on {result['base images']:,} "
-        f"training images; repairs take two epochs on {result['images']:,} of these{frl}. Attacks in training have five "
-        "steps, the last epoch counts, and nothing was "
+        f"training images; repairs take two epochs on {result['images']:,} of these{frl}. Attacks in training have "
+        "five steps, the last epoch counts, and nothing was "
         f"chosen. Judged on {n:,} training images that neither bases nor repairs saw, about {n // 10} of a class: "
         f"average (worst class) in per cent, {_seeds(result['withheld'])}",
         "",

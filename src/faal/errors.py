@@ -8,11 +8,13 @@ class InputError(ValueError):
     """The user's input is wrong. The message is the whole answer; the command line adds exit status 2."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str], *, see: str) -> InputError:
-    """The error for a name that is not in a table: names the nearest one and where the whole list stands."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
+def unknown(kind: str, name: str, known: Iterable[str], *, see: str | None = None) -> InputError:
+    """The error for a name that is not in a table: names the nearest one, and where the whole list stands or, without
+    `see`, the list."""
+    names = list(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return InputError(f"there is no {kind} {name!r}{hint} {see} lists them all")
+    return InputError(f"there is no {kind} {name!r}{hint} {f'{see} lists them all' if see else ', '.join(names)}")
 
 
 def first_line(error: BaseException) -> str:

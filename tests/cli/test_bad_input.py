@@ -70,6 +70,10 @@ CASES = {
     "epsilon in pixel levels, audit": (["audit", "net.pt", "--data", "digits", "--epsilon", "8"], "8/255"),
     "unknown attack": (["audit", "net.pt", "--data", "digits", "--attacks", "autoatack"], "did you mean 'autoattack'?"),
     "unknown norm": (["audit", "net.pt", "--data", "digits", "--norm", "l7"], "no norm"),
+    "another norm without its radius": (
+        ["train", "debug", "--data", "digits", "--norm", "l2"],
+        "--norm l2 wants an --epsilon",
+    ),
     "no checkpoint": (["audit", "gone.pt", "--data", "digits"], "gone.pt"),
     "another architecture": (["audit", "weights.pt", "--data", "digits", "--model", "prn18"], "weights.pt"),
     "foreign weights, no network named": (["audit", "weights.pt", "--data", "digits"], "--model"),

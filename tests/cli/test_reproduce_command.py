@@ -10,6 +10,7 @@ from tests.cli.conftest import Faal
 CASES = {
     "an unknown table": (["tabel2"], "did you mean 'table2'?"),
     "an unknown row": (["table2/fal-at"], "did you mean 'faal-at'?"),
+    "an unknown row with no name like it": (["table2/xyz"], "pgd-at, trades, cfa-at"),
     "no data": (["table2", "--scale", "small"], "add --data cifar10:DIR"),
     "no data, for 100 classes": (["table3", "--scale", "paper"], "add --data cifar100:DIR"),
     "other data": (["table2", "--scale", "paper", "--data", "cifar100:x"], "is on cifar10, not on 'cifar100:x'"),

@@ -102,6 +102,12 @@ def test_classes_in_another_order(tmp_path: Path) -> None:
         open_model(ours(tmp_path), data(("cat", "elk", "dog")))
 
 
+def test_a_new_name_that_moves_the_others(tmp_path: Path) -> None:
+    """A cat folder that is renamed comes last, and every other label means another class."""
+    with pytest.raises(InputError, match=r"in another order .class 0 was 'cat' and is 'dog'"):
+        open_model(ours(tmp_path), data(("dog", "elk", "yak")))
+
+
 @pytest.mark.parametrize(
     ("classes", "said"),
     [

@@ -323,3 +323,20 @@ def test_bad_input(tmp_path: Path, run_folder: Write, demo_folder: Write) -> Non
             write_report(folders, **options)
         assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.html"))
+
+
+def test_a_page_that_cannot_be_written_whole_leaves_the_old_one(
+    tmp_path: Path, run_folder: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_folder(tmp_path / "a")
+    page = write_report([tmp_path / "a"])
+    before = page.read_bytes()
+
+    def full(path: Path, text: str, **_: object) -> None:
+        path.write_bytes(text.encode()[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report([tmp_path / "a"])
+    assert page.read_bytes() == before

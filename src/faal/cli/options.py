@@ -98,6 +98,8 @@ def overridden(recipe: Recipe, settings: Any) -> Recipe:
     if ":" in changes.get("model", ""):  # one's own function decides its size; the recipe's is another network's
         changes = {"width": None, "depth": None} | changes
     changed = recipe.replace(changes, source="command line")
+    if changed.norm != recipe.norm and "epsilon" not in changes:
+        raise InputError(f"--norm {changed.norm} wants an --epsilon: the recipe's is a radius in {recipe.norm}")
     if "step_size" in changes or changed.threat == recipe.threat:
         return changed
     # A step is a part of the radius; another norm's says nothing, so that it is the audit's, a quarter.

@@ -1,6 +1,7 @@
 """`faal train` and `faal repair`."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -153,4 +154,5 @@ def _tell(best: Path, epoch: int, note: str | None, data: str) -> None:
     if note:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     console.print(f"{best} holds the network of epoch {epoch}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"next: faal audit {best.parent} --data {data}", markup=False, highlight=False, soft_wrap=True)
+    follows = f"next: faal audit {quote(str(best.parent))} --data {quote(data)}"
+    console.print(follows, markup=False, highlight=False, soft_wrap=True)

@@ -198,18 +198,19 @@ def _compared(classes: object, data: DataSet, path: Path) -> list[str]:
     """What is odd about the classes that a network was trained on, in sentences.
 
     Raises:
-        InputError: they are the data's in another order, so that every label would mean another class.
+        InputError: a class that both have has another number in the data, so that labels would mean other classes.
     """
     if not isinstance(classes, list | tuple):
         return []
     trained, seen = [str(name) for name in classes], [str(name) for name in data.classes]
     if trained == seen:
         return []
-    if sorted(trained) == sorted(seen):
-        place = next(place for place, pair in enumerate(zip(trained, seen, strict=True)) if pair[0] != pair[1])
+    if any(name in seen and seen.index(name) != place for place, name in enumerate(trained)):
+        pairs = enumerate(zip(trained, seen, strict=False))
+        place, (was, is_now) = next((place, pair) for place, pair in pairs if pair[0] != pair[1])
         raise InputError(
             f"{path} was trained on the classes of {data.name} in another order (class {place} was "
-            f"{trained[place]!r} and is {seen[place]!r}); put the data's classes in the order of the training"
+            f"{was!r} and is {is_now!r}); put the data's classes in the order of the training"
         )
     gone, new = [name for name in trained if name not in seen], [name for name in seen if name not in trained]
     return [f"The network was trained on the classes {_listed(gone)}, the data has {_listed(new)} in their place."]

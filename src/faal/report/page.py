@@ -66,7 +66,9 @@ def write_report(
     text = render(page)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        part = path.with_name(f"{path.name}.part")  # a page that stands there is not lost to a full disk
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); name another file") from None
     return path

@@ -128,7 +128,7 @@ def given_bases(texts: Sequence[str], table: Table) -> dict[str, Given]:
         if not equals or not name or not rest:
             raise InputError(f"--base is NAME=FILE or NAME=FILE:NORMALIZE, such as trades=trades.pt:none, not {text!r}")
         if name not in known:
-            raise unknown(f"base of {table.name}", name, known, see=f"`faal reproduce {table.name}`")
+            raise unknown(f"base of {table.name}", name, known)
         whole = Path(rest).exists()  # a name with a colon in it
         if (published := zoo_name(rest)) is not None and not whole:
             found[name] = Given(file=Path(rest), normalize="none", sha256=str(read_card(published)["sha256"]))

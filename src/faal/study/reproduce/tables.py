@@ -161,7 +161,7 @@ def find(what: str) -> tuple[Table, tuple[Row, ...]]:
         table = TABLES[name]
         names = [row.name for row in table.rows]
         if wanted not in names:
-            raise unknown(f"row of {name}", wanted, names, see=f"`faal reproduce {name}`")
+            raise unknown(f"row of {name}", wanted, names)
         return table, (table.row(wanted),)
     for attribute in ("name", "method"):
         for table in TABLES.values():

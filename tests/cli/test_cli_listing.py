@@ -107,7 +107,7 @@ def test_constants_and_settings(capsys: pytest.CaptureFixture[str]) -> None:
     dafa, frl, faal = (facts(capsys, name) for name in ("dafa", "frl-rw", "faal-trades-awp"))
     assert dafa["constants"] == "strength=1 start=7/11 clamped=true"
     assert frl["constants"] == "tolerance=0.05 rate=0:0.05,1/2:0.025 limit=0.5"
-    assert (frl["fixed"], frl["settings"]) == ("margins=false", "beta")
+    assert (frl["fixed"], frl["settings"]) == ("margins=false margin_rate=0.2", "beta")
     assert faal["settings"] == "beta, tau, smoothing, statistic, awp_gamma, counted"
     assert (dafa["settings"], dafa["built on"]) == ("beta", "trades")
 

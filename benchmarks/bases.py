@@ -108,15 +108,17 @@ def section(result: dict[str, Any], made: str) -> list[str]:
     for base, rows in result["withheld"].items():
         differences = {name: found for name, found in result["differences"].get(base, {}).items() if found}
         lines += [f"From {base}:", "", *table(rows, CHOOSING, differences, BEHIND if differences else {}), ""]
-    return lines
+    missing = [f"{base}: {name}" for base, (_, names) in BASES.items() for name in (BASE, *names)
+               if name not in result["withheld"].get(base, {})]  # fmt: skip
+    return [*lines, f"Not finished of what the command makes: {'; '.join(missing)}.", ""] if missing else lines
 
 
 def _seeds(withheld: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
     """What the figures are means of, and what they do not cover."""
     if max(len(rows) for arms in withheld.values() for rows in arms.values()) == 1:
         return (
-            "of one seed of each repair: seeds of one arm lie up to three points apart in the worst class above, so "
-            "that no order of the arms is claimed within that."
+            "of one seed of each repair. Seeds of one arm differ by several points in the worst class (see the "
+            "repairs of the PGD-AT base above), so that no order of the arms is claimed."
         )
     return (
         "means over the seeds of the repair, and behind them the difference from the control, paired by seed, with its "

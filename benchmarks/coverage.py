@@ -23,7 +23,7 @@ from faal.audit import intervals, paired
 from faal.audit.difference import between_runs, unpaired, values
 from faal.audit.intervals import Array, Interval
 from faal.audit.spread import deviation_interval, gap_interval
-from faal.audit.summary import MANY_CLASSES
+from faal.audit.summary import MANY_CLASSES, lowest_tenth
 from faal.checkpoint import write_whole
 from faal.engine.environment import environment
 
@@ -153,7 +153,7 @@ def minus(b: Interval, a: Interval) -> Interval:
 
 def figures(n: Counts) -> dict[str, tuple[str, Any]]:
     """What is estimated: its name in the table -> its name in a comparison, and its range within class intervals."""
-    tenth = -(-len(n) // 10)
+    tenth = lowest_tenth(len(n))
     found: dict[str, tuple[str, Any]] = {
         "average": ("average", lambda low, high: range_of(low, high, lambda rates: rates @ (n / n.sum()))),
         "balanced": ("balanced", lambda low, high: range_of(low, high, lambda rates: rates.mean(axis=-1))),
@@ -184,7 +184,7 @@ def audited(right: Counts, setting: Setting, tallies: Tallies) -> None:
         "average": intervals.pooled_interval,
         "balanced": intervals.mean_interval,
         "worst": intervals.worst_class_interval,
-        "worst_tenth": lambda k, n, level: intervals.lowest_mean_interval(k, n, -(-len(n) // 10), level),
+        "worst_tenth": lambda k, n, level: intervals.lowest_mean_interval(k, n, lowest_tenth(len(n)), level),
         "gap": gap_interval,
     }
     for name, (key, ends) in figures(n).items():

@@ -340,3 +340,4 @@ def test_a_page_that_cannot_be_written_whole_leaves_the_old_one(
     with pytest.raises(InputError, match="cannot be written"):
         write_report([tmp_path / "a"])
     assert page.read_bytes() == before
+    assert not list((tmp_path / "a").glob("*.part"))

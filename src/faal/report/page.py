@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -64,12 +65,14 @@ def write_report(
         page = runs_page(folders, title=title, names=names)
     path = out or Path(directories[-1]) / ("report.html" if len(folders) == 1 else "comparison.html")
     text = render(page)
+    part = path.with_name(f"{path.name}.part")  # a page that stands there is not lost to a full disk
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part")  # a page that stands there is not lost to a full disk
         part.write_text(text, encoding="utf-8", newline="\n")
         part.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink()
         raise InputError(f"{path} cannot be written ({error.strerror}); name another file") from None
     return path
 

@@ -225,6 +225,7 @@ class _Run:
             read = log.step(position.epoch, step, result)
             position.step += 1
             if read and position.step < len(self.batches) and self.due():
+                self.read(log)
                 self.save(log)
         if averaging and isinstance(self.average, GatedAverage):
             self.average.judge(1 - float(self.look(GATE).robust_error.max()))
@@ -288,7 +289,7 @@ class _Run:
         return bool(told > 0)
 
     def save(self, log: Log) -> None:
-        """Write last.pt; the one before it becomes previous.pt. Steps that are not logged are read first."""
+        """Write last.pt, of steps that were read; the one before it becomes previous.pt."""
         state = self.whole(log)
         if processes.is_main():
             checkpoint.rotate(self.out)
@@ -310,7 +311,6 @@ class _Run:
 
     def whole(self, log: Log) -> dict[str, Any]:
         """All that there is to know: the network as it is to be used, and what a run needs to go on from here."""
-        self.read(log)
         self.position.log_bytes, self.position.seconds = log.position, time.monotonic() - self.began
         generators = processes.gather_objects(generator_state(self.learner.numerics.device))
         with self.average.applied():

@@ -130,6 +130,17 @@ def test_limit_draws_a_part_that_the_seed_decides(problem) -> None:  # type: ign
     assert same_verdicts(more, whole)
 
 
+def test_limit_draws_every_class_in_proportion() -> None:
+    """60 of 1, 30 of 2, 9 of 3 and one more: a third of each, and whom the remainder favours is left to chance."""
+    net, images = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 4)), torch.rand(100, 1, 2, 2)
+    labels = torch.repeat_interleave(torch.arange(4), torch.tensor([60, 30, 9, 1]))[torch.randperm(100)]
+    for seed in range(5):
+        drawn = audit(net, images, labels, attacks="clean", limit=33, seed=seed).verdicts
+        assert np.array_equal(drawn.label, labels.numpy()[drawn.index])
+        counts = np.bincount(drawn.label, minlength=4)
+        assert np.array_equal(counts, [20, 10, 3, 0])
+
+
 # --- what it leaves alone --------------------------------------------------------------------------------------------
 
 

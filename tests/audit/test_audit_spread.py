@@ -47,11 +47,19 @@ def test_the_deviation_of_large_classes_is_that_of_the_delta_method() -> None:
 
 
 def test_one_class_or_none() -> None:
-    for interval in (gap_interval, deviation_interval):
+    for interval, most in ((gap_interval, 1), (deviation_interval, 0.5)):
         assert interval([3], [9], 0.9) == (0, 0)
-        assert interval([3, 0], [9, 0], 0.9) == (0, 0)
-        assert interval([0], [0], 0.9) == (0, 1)
-        assert interval([3, 0, 5], [9, 0, 9], 0.9) == interval([3, 5], [9, 9], 0.9)
+        assert interval([0], [0], 0.9) == (0, 0)
+        assert interval([3, 0], [9, 0], 0.9) == (0, most)
+        assert interval([0, 0], [0, 0], 0.9) == (0, most)
+
+
+def test_a_class_without_samples_may_stand_anywhere() -> None:
+    correct, n = [90, 20], [100, 100]
+    assert gap_interval([90, 0, 20], [100, 0, 100], 0.9) == (gap_interval(correct, n, 0.9).low, 1)
+    found = deviation_interval([90, 0, 20], [100, 0, 100], 0.9)
+    assert found.low == pytest.approx(np.sqrt(2 / 3) * deviation_interval(correct, n, 0.9).low)  # it is at the mean
+    assert found.high == 0.5
 
 
 def test_many_draws_at_once_are_as_one_by_one() -> None:

@@ -1,5 +1,6 @@
 """What a page of several runs may put side by side, and what it says of the rest."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,9 @@ def test_what_does_not_compare_is_said(tmp_path: Path, run_folder: Write) -> Non
     assert "different threat models (a L∞, ε = 8/255 and b L∞, ε = 4/255)" in reader.text
     assert "audited on different images" in reader.text
     assert "Images won" not in reader.text
+    assert "These models were not audited alike" in reader.text
+    assert "the weakest class rose" not in reader.text
+    assert "the weakest class fell" not in reader.text
 
 
 def test_all_attacks_together_are_the_same_attacks(tmp_path: Path, run_folder: Write) -> None:
@@ -46,6 +50,18 @@ def test_a_curve_of_another_network(tmp_path: Path, run_folder: Write, curve_fol
             path.write_text(json.dumps(told | {"model": {**told.get("model", {}), "digest": known}}))
         text = read(write_report([tmp_path / name])).text
         assert ("a curve in its folder is of another network than its audit" in text) == (name == "other")
+
+
+def test_an_audit_of_another_network_than_lies_beside_it(tmp_path: Path, run_folder: Write) -> None:
+    run_folder(tmp_path / "run")
+    path, network = tmp_path / "run" / "audit.json", tmp_path / "run" / "best.pt"
+    network.write_bytes(b"weights")
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"model": {"sha256": hashlib.sha256(b"weights").hexdigest()}}))
+    sentence = "run: the audit in its folder is of another network than the best.pt that lies there now"
+    assert sentence not in read(write_report([tmp_path / "run"])).text
+    network.write_bytes(b"weights of a later epoch")
+    assert sentence in read(write_report([tmp_path / "run"])).text
 
 
 def test_images_are_told_apart_by_what_they_are(tmp_path: Path, run_folder: Write) -> None:

@@ -3,17 +3,30 @@ import math
 import pytest
 
 from faal.report import words
-from faal.report.run import Attack, Estimate
+from faal.report.run import Attack, ClassAccuracy, Estimate
 
 
-def attack(worst: float, average: float, *, name: str = "all", worst_class: str = "8") -> Attack:
+def shown(**counts: int) -> tuple[ClassAccuracy, ...]:
+    """Classes with so many images each."""
+    nothing = Estimate(value=math.nan, low=0, high=1)
+    return tuple(ClassAccuracy(name=name, n=n, correct=0, accuracy=nothing) for name, n in counts.items())
+
+
+def attack(
+    worst: float,
+    average: float,
+    *,
+    name: str = "all",
+    worst_class: str = "8",
+    classes: tuple[ClassAccuracy, ...] = (),
+) -> Attack:
     return Attack(
         name=name,
         average=Estimate(value=average, low=average - 0.02, high=average + 0.02),
         balanced=Estimate(value=average, low=average - 0.02, high=average + 0.02),
         worst=Estimate(value=worst, low=worst - 0.07, high=worst + 0.08),
         worst_class=worst_class,
-        classes=(),
+        classes=classes,
         confusion=None,
     )
 
@@ -42,6 +55,29 @@ def test_comparison_headline_names_each_weakest_class() -> None:
 def test_comparison_headline_of_one_class() -> None:
     told = plain(words.comparison_headline(attack(0.31, 0.71), attack(0.31, 0.714)))
     assert told == "Under attack the weakest class, “8”, stayed at 31 % (24 to 39); the average stayed at 71 %."
+
+
+def test_headlines_name_the_classes_that_no_image_shows() -> None:
+    one, two = (attack(0.31, 0.71, classes=shown(cat=30, dog=0, eel=n)) for n in (5, 0))
+    told = plain(words.headline(one))
+    assert told.startswith("Under attack the weakest class seen, “8”, stands")
+    assert told.endswith("the average is 71 %. No image shows “dog”: nothing is known of it.")
+    assert plain(words.comparison_headline(one, two)).endswith(
+        "No image shows “dog” and “eel”: nothing is known of them."
+    )
+    assert "the weakest class seen of 2 models" in plain(words.best_headline(["a", "b"], [two, two]))
+    assert "No image shows 4 groups: nothing" in words.group_sentence(
+        attack(0.3, 0.7, classes=shown(a=0, b=0, c=0, d=0, e=1)), "model"
+    )
+
+
+def test_models_that_were_not_audited_alike_have_no_change() -> None:
+    told = plain(words.apart_headline(["a", "b"], [attack(0.31, 0.71), attack(0.43, 0.70)]))
+    assert told == (
+        "These models were not audited alike, and their figures do not compare: under attack the weakest class stands "
+        "at 31 % (24 to 39) in a and at 43 % (36 to 51) in b."
+    )
+    assert plain(words.apart_headline(list("abcd"), [attack(0.31, 0.71)] * 4)).endswith("do not compare.")
 
 
 def test_best_headline_breaks_ties_by_the_average() -> None:

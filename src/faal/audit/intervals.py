@@ -1,8 +1,9 @@
 """Intervals for accuracies: what the finite test sample leaves open. Numpy arrays in, numbers out.
 
 Counts are `correct` of `n` samples of each class, independent given the model: `n` is (C,), `correct` (..., C), and the
-ends of an interval have the leading shape. A class without samples has the interval [0, 1] and takes no part in any
-figure over the classes. `benchmarks/coverage.py` simulates how often each interval holds its target.
+ends of an interval have the leading shape. A figure over the classes is one over all C: of a class without samples
+nothing is known but that its accuracy lies in [0, 1], and every interval allows for either end.
+`benchmarks/coverage.py` simulates how often each interval holds its target.
 """
 
 from typing import NamedTuple
@@ -18,7 +19,7 @@ METHOD = (
     "one-sided lower bound at alpha/2, least upper bound at alpha/(2C); worst tenth: the same for the mean of the "
     "lowest classes, pooled; gap: Clopper-Pearson distances of pairs of classes, squared and added, the high end "
     "uncorrected, the low end corrected for all pairs; standard deviation: the squared deviation less its expected "
-    "noise, inverted"
+    "noise, inverted; a class without samples: anywhere from 0 to 1, in all of these"
 )
 """What `audit.json` says about its intervals."""
 
@@ -90,7 +91,7 @@ def mean_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
         n: (C,) samples per class.
         level: nominal coverage, such as 0.95.
     """
-    correct, n = present(correct, n)
+    (correct, n), of_all = present(correct, n), np.size(n)
     if len(n) == 0:
         return unknown(correct)
     mean = (correct / n).mean(axis=-1)
@@ -99,7 +100,8 @@ def mean_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
     if (n != n[0]).any():
         below, above = (np.linalg.norm(d, axis=-1) / len(n) for d in distances(correct, n, (1 - level) / 2))
         low, high = np.minimum(low, mean - below), np.maximum(high, mean + above)
-    return Interval(np.maximum(low, 0.0)[()], np.minimum(high, 1.0)[()])
+    seen = len(n) / of_all
+    return Interval(seen * np.maximum(low, 0.0)[()], 1 - seen * (1 - np.minimum(high, 1.0)[()]))
 
 
 def worst_class_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
@@ -140,24 +142,33 @@ def lowest_mean_interval(correct: ArrayLike, n: ArrayLike, count: int, level: fl
         count: m, from 1 to C.
         level: nominal coverage, such as 0.95.
     """
-    correct, n = present(correct, n)
-    if len(n) == 0:
-        return unknown(correct)
-    one_side, usual = (1 - level) / 2, (1 - 0.95) / 2
-    sets = comb(len(n), count)
-    pooled_size = count * n.min()
-    pooled = _least_mean(correct / n, count) * pooled_size
-    spread, own_spread = pooled_size**-0.5, (n**-0.5).mean()
+    (correct, n), of_all = present(correct, n), np.size(n)
+    # The classes without samples stand at 0 for the low end, among the lowest, and at 1 for the high end, last of all.
+    low_count, high_count = max(count - (of_all - len(n)), 0), min(count, len(n))
+    low, high = unknown(correct)
+    if low_count:
+        low = low_count / count * _least_low(correct, n, low_count, level)
+    if high_count:
+        high = 1 - high_count / count * (1 - _least_high(correct, n, high_count, level))
+    return Interval(low, high)
 
-    if spread <= own_spread:
-        low = lower_bounds(pooled, pooled_size, one_side)
-    else:
-        low = _least_mean(lower_bounds(correct, n, one_side), count)
-    if norm.isf(usual / sets) * spread <= norm.isf(usual / len(n)) * own_spread:
-        high = upper_bounds(pooled, pooled_size, one_side / sets)
-    else:
-        high = _least_mean(upper_bounds(correct, n, one_side / len(n)), count)
-    return Interval(low[()], high[()])
+
+def _least_low(correct: Array, n: Array, count: int, level: float) -> Array:
+    """The low end where all classes have samples."""
+    one_side = (1 - level) / 2
+    pooled_size = count * n.min()
+    if pooled_size**-0.5 <= (n**-0.5).mean():
+        return lower_bounds(_least_mean(correct / n, count) * pooled_size, pooled_size, one_side)[()]
+    return _least_mean(lower_bounds(correct, n, one_side), count)
+
+
+def _least_high(correct: Array, n: Array, count: int, level: float) -> Array:
+    """The high end where all classes have samples."""
+    one_side, usual = (1 - level) / 2, (1 - 0.95) / 2
+    pooled_size, sets = count * n.min(), comb(len(n), count)
+    if norm.isf(usual / sets) * pooled_size**-0.5 <= norm.isf(usual / len(n)) * (n**-0.5).mean():
+        return upper_bounds(_least_mean(correct / n, count) * pooled_size, pooled_size, one_side / sets)[()]
+    return _least_mean(upper_bounds(correct, n, one_side / len(n)), count)
 
 
 def present(correct: ArrayLike, n: ArrayLike) -> tuple[Array, Array]:

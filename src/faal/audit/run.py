@@ -79,7 +79,7 @@ def audit(
         block_size: samples per block.
         batch_size: how many images the model holds at once; by default a whole block. A limit below the block saves
             memory and costs one forward more per step.
-        limit: audit only so many samples, drawn at random with `seed`.
+        limit: audit only so many samples, drawn at random with `seed`, every class in proportion to its size.
         level: nominal coverage of the intervals.
         groups: groups of samples other than their classes, for the same figures by group: name -> each sample's group,
             such as `{"camera": ["A", "B", ...]}`.
@@ -239,7 +239,7 @@ def _subject(
     """What is audited, checked."""
     label = as_labels(labels, "labels")
     check_labels(label, len(source), width)
-    index = _drawn(len(source), limit, seed)
+    index = _drawn(label, limit, seed)
     return Subject(
         model=Pieces(model, batch_size or block_size),
         images=source,
@@ -287,11 +287,21 @@ def _plain(record: Mapping[str, Any] | None) -> dict[str, Any]:
     return plain
 
 
-def _drawn(count: int, limit: int | None, seed: int) -> Tensor:
-    """The samples to audit, in the data's order: all, or `limit` of them at random."""
-    if limit is None or limit >= count:
-        return torch.arange(count)
-    return torch.randperm(count, generator=generator("audit", seed))[:limit].sort().values
+def _drawn(labels: Tensor, limit: int | None, seed: int) -> Tensor:
+    """The samples to audit, in the data's order: all, or `limit` of them at random, classes in proportion.
+
+    Places are dealt by Webster's method (Sainte-Lague's divisors), which favours neither large classes nor small ones:
+    the r-th sample of a class of n_c, in a random order, comes at (r + 1/2) / n_c.
+    """
+    if limit is None or limit >= len(labels):
+        return torch.arange(len(labels))
+    order = torch.randperm(len(labels), generator=generator("audit", seed))
+    by_class = order[labels[order].argsort(stable=True)]
+    sizes = torch.bincount(labels)
+    rank = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes)[labels[by_class]]
+    turn = torch.empty(len(labels), dtype=torch.float64)
+    turn[by_class] = (rank.double() + 0.5) / sizes[labels[by_class]]
+    return order[turn[order].argsort(stable=True)[:limit]].sort().values
 
 
 def _digest(model: nn.Module, record: Mapping[str, Any] | None = None) -> str:

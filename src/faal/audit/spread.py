@@ -24,15 +24,18 @@ def gap_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
         n: (C,) samples per class.
         level: nominal coverage, such as 0.95.
     """
-    correct, n = present(correct, n)
+    (correct, n), of_all = present(correct, n), np.size(n)
     if len(n) < 2:
-        return unknown(correct) if len(n) == 0 else Interval(*np.zeros((2, *correct.shape[:-1])))
+        low, high = unknown(correct)
+        return Interval(low, min(of_all - 1, 1) * high)
     one_side = (1 - level) / 2
     differences = (correct / n)[..., :, None] - (correct / n)[..., None, :]
     below, above = distances(correct, n, one_side)
     high = (differences + np.hypot(above[..., :, None], below[..., None, :])).max(axis=(-2, -1))
     below, above = distances(correct, n, one_side / (len(n) * (len(n) - 1)))
     low = (differences - np.hypot(below[..., :, None], above[..., None, :])).max(axis=(-2, -1))
+    if len(n) < of_all:  # a class without samples may be at 0, or at 1
+        high = np.ones_like(low)
     return Interval(np.maximum(low, 0.0)[()], np.minimum(high, 1.0)[()])
 
 
@@ -60,10 +63,11 @@ def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interv
         n: (C,) samples per class.
         level: nominal coverage, such as 0.95.
     """
-    correct, n = present(correct, n)
+    (correct, n), of_all = present(correct, n), np.size(n)
     classes = len(n)
     if classes < 2:
-        return unknown(correct) if classes == 0 else Interval(*np.zeros((2, *correct.shape[:-1])))
+        low, high = unknown(correct)
+        return Interval(low, min(of_all - 1, 0.5) * high)
     one_side = (1 - level) / 2
     rates = correct / n
     offset = rates - rates.mean(axis=-1, keepdims=True)
@@ -82,9 +86,9 @@ def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interv
     low = np.where(y > b + more, y + b - np.sqrt(4 * b * y + more**2), 0.0)
     b = np.maximum(_weighted_mean(larger**2, shares), _weighted_mean(larger**2, (np.abs(offset) + larger) ** 2))
     high = y + 2 * b + np.sqrt(4 * b * (b + y) + less**2)
-    return Interval(
-        np.sqrt(np.maximum(low, 0.0) / classes)[()], np.minimum(np.sqrt(np.maximum(high, total) / classes), 0.5)[()]
-    )
+    # Classes without samples are at the mean for the low end; for the high end nothing holds them.
+    high = np.sqrt(np.maximum(high, total) / classes) if classes == of_all else np.ones_like(low)
+    return Interval(np.sqrt(np.maximum(low, 0.0) / of_all)[()], np.minimum(high, 0.5)[()])
 
 
 def _variances(correct: Array, n: Array) -> Array:

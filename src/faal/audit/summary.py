@@ -103,7 +103,8 @@ def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[
     """From counts to figures.
 
     Args:
-        n: (C,) samples of each class (or group); those without any have no accuracy.
+        n: (C,) samples of each class (or group). Those without any have no accuracy and no part in the values; the
+            intervals, which are about all C, allow for them.
         correct: (C,) how many of them were answered correctly.
         names: the classes'.
         level: nominal coverage of the intervals.
@@ -112,16 +113,17 @@ def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[
     lows, highs = clopper_pearson(correct, n, level)
     order = [int(c) for c in np.argsort(rates, kind="stable") if n[c]]
     worst, best = order[0], int(np.nanargmax(rates))
-    lowest = order[: lowest_tenth(len(order))]
+    count = lowest_tenth(len(names))
+    lowest = order[:count]
     tenth = WorstTenth(
-        *_figures(rates[lowest].mean(), lowest_mean_interval(correct, n, len(lowest), level)),
+        *_figures(rates[lowest].mean(), lowest_mean_interval(correct, n, count, level)),
         names=tuple(names[c] for c in lowest),
     )
     return Figures(
         average=Estimate(*_figures(correct.sum() / n.sum(), pooled_interval(correct, n, level))),
         balanced=Estimate(*_figures(np.nanmean(rates), mean_interval(correct, n, level))),
         worst=WorstClass(*_figures(rates[worst], worst_class_interval(correct, n, level)), names[worst]),
-        worst_tenth=tenth if len(order) >= MANY_CLASSES else None,
+        worst_tenth=tenth if len(names) >= MANY_CLASSES else None,
         gap=Gap(
             *_figures(rates[best] - rates[worst], gap_interval(correct, n, level)), best=names[best], worst=names[worst]
         ),

@@ -42,7 +42,9 @@ def audit(
         str | None, Parameter(help="The norm of the ball, linf or l2; that of the network's training if unset.")
     ] = None,
     groups: Groups = None,
-    limit: Annotated[int | None, Parameter(help="Audit so many test images only, drawn with the seed.")] = None,
+    limit: Annotated[
+        int | None, Parameter(help="Audit so many test images only, drawn with the seed, class by class.")
+    ] = None,
     seed: Seed = 0,
     engine: Annotated[
         str, Parameter(help="What attacks ask: reference, the network in float32; fast, a bfloat16 copy if that gains.")

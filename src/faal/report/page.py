@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from faal.errors import InputError
 from faal.report import figures, many, sections, story, words
+from faal.report.cautions import cautions, incomparable
 from faal.report.classes import classes_section
 from faal.report.confusion import confusion_section
 from faal.report.curve import curve_page, curve_section
@@ -118,7 +119,7 @@ def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str
         title=clean_text(title) if title else f"Audit of {_title(runs)}",
         headline=_headline(runs, chosen),
         lead=lead,
-        warnings=_warnings(runs, chosen),
+        warnings=cautions(runs, chosen),
         tiles_note=f"{words.attack_name(chosen)}, with {100 * runs[0].audit.level:g}{words.NBSP}% intervals",
         tiles=_tiles(runs, chosen) if len(runs) < MANY else [],
         sections=[part for part in parts if part is not None],
@@ -156,7 +157,7 @@ def demo_page(folder: Path, *, title: str | None) -> Page:
         title=clean_text(title) if title else "Repairing the weakest class",
         headline=words.demo_headline(found, seeds),
         lead=lead,
-        warnings=_warnings(runs, chosen),
+        warnings=cautions(runs, chosen),
         tiles_note=f"Correct under PGD-20 and CW-20 from five random starts each, {over}",
         tiles=story.tiles(demo, level),
         sections=[part for part in parts if part is not None],
@@ -227,8 +228,11 @@ def _headline(runs: Sequence[Run], chosen: str) -> str:
     attacks = [run.audit.attacks[chosen] for run in runs]
     if len(runs) == 1:
         return words.headline(attacks[0])
+    names = [run.name for run in runs]
+    if incomparable(runs):
+        return words.apart_headline(names, attacks)
     if len(runs) >= MANY:
-        return words.best_headline([run.name for run in runs], attacks)
+        return words.best_headline(names, attacks)
     return words.comparison_headline(attacks[0], attacks[-1])
 
 
@@ -239,55 +243,6 @@ def _lead(runs: Sequence[Run], attacks: Sequence[str], chosen: str) -> str:
     joined = f", correct under {under}" if chosen == "all" and len(tried) > 1 else ""
     told = f"{words.listing(tried)}{joined}; {words.threat(audit)}; " if tried else ""
     return f"{told}{audit.n:,} images of {audit.data}."
-
-
-def _warnings(runs: Sequence[Run], chosen: str) -> list[str]:
-    """The audits' own warnings, each once, and what makes runs hard to compare."""
-    warned: dict[str, list[str]] = {}
-    for run in runs:
-        for warning in dict.fromkeys((*run.audit.warnings, *(w for curve in run.curves for w in curve.warnings))):
-            warned.setdefault(warning, []).append(run.name)
-    found = [f"{_who(names, len(runs))}{warning}" for warning, names in warned.items()]
-    attacked = {run.name: [name for name in run.audit.attacks if name not in ("clean", "all")] for run in runs}
-    for run in runs:
-        known = dict(run.audit.made_by).get("model.digest")
-        if any(dict(curve.made_by).get("model.digest", known) != known for curve in run.curves if known):
-            found.append(f"{run.name}: a curve in its folder is of another network than its audit.")
-    if chosen == "clean":
-        run_by = "No attack was run" if not any(attacked.values()) else "No attack was run on all models"
-        found.append(f"{run_by}: this page says nothing about robustness.")
-    if len({frozenset(names) for names in attacked.values()}) > 1:
-        told = _apart({name: words.listing(list(map(words.attack_name, names))) for name, names in attacked.items()})
-        found.append(f"The models were audited under different attacks ({told}): only those of all are compared.")
-    if len({words.threat(run.audit) for run in runs}) > 1:
-        threats = _apart({run.name: words.threat(run.audit) for run in runs})
-        found.append(
-            f"The models were attacked under different threat models ({threats}): their figures do not compare."
-        )
-    if len({(run.audit.data, run.audit.n) for run in runs}) > 1:
-        data = _apart({run.name: f"{run.audit.data}, {run.audit.n:,} images" for run in runs})
-        found.append(f"The models were audited on different images ({data}): their figures do not compare.")
-    elif len({run.audit.fingerprint for run in runs} - {None}) > 1:
-        found.append(
-            f"The models were audited on different images, although all are called {runs[0].audit.data}: their figures "
-            "do not compare."
-        )
-    return found
-
-
-def _who(names: Sequence[str], count: int) -> str:
-    """Of whom a warning speaks, before it."""
-    if len(names) == count:
-        return "" if count == 1 else "All models: "
-    return f"{words.listing(names)}: "
-
-
-def _apart(told: Mapping[str, str]) -> str:
-    """What differs, with the runs of each kind: `a L∞, ε = 8/255 and b L∞, ε = 4/255`."""
-    kinds: dict[str, list[str]] = {}
-    for name, kind in told.items():
-        kinds.setdefault(kind, []).append(name)
-    return words.listing([f"{words.listing(names)} {kind}" for kind, names in kinds.items()])
 
 
 def _tiles(runs: Sequence[Run], chosen: str) -> list[Tile]:

@@ -1,5 +1,6 @@
 """Reads a run's files. The report sees a run through this door alone; what is wrong is said in words."""
 
+import hashlib
 import json
 import math
 import zipfile
@@ -37,6 +38,7 @@ def read_run(directory: Path, *, name: str | None = None) -> Run:
     return Run(
         name=clean_text(name or directory.resolve().name),
         audit=audit,
+        outdated=_outdated(directory / "best.pt", dict(audit.made_by).get("model.sha256")),
         verdicts=_verdicts(directory / "verdicts.npz"),
         examples=_examples(directory / "examples.npz", len(audit.classes)),
         training=_training(directory / "metrics.jsonl", len(audit.classes)),
@@ -44,6 +46,14 @@ def read_run(directory: Path, *, name: str | None = None) -> Run:
         curves=read_curves(directory),
         environment=tuple(_flat(read_json(environment))) if environment.is_file() else (),
     )
+
+
+def _outdated(network: Path, audited: str | None) -> bool:
+    """Whether a checkpoint is another than the audited one, as far as its digest was recorded."""
+    if audited is None or not network.is_file():
+        return False
+    with open(network, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() != audited
 
 
 def read_json(path: Path) -> dict[str, Any]:

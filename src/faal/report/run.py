@@ -151,10 +151,11 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run's folder."""
+    """A run's folder. `outdated`: its audit is of another network than the best.pt that lies beside it."""
 
     name: str
     audit: Audit
+    outdated: bool = False
     verdicts: Verdicts | None
     examples: Examples | None
     training: Training | None

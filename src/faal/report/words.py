@@ -134,11 +134,23 @@ def _condition(attack: str) -> str:
     return "Without any attack" if attack == "clean" else "Under attack"
 
 
+def unseen(attack: Attack, of: str = "class") -> str:
+    """Which classes, or groups, no image shows, as a sentence to go behind another; empty where all are shown."""
+    names = [f"“{entry.name}”" for entry in attack.classes if not entry.n]
+    several = f"{len(names)} {'classes' if of == 'class' else f'{of}s'}" if len(names) > 3 else listing(names)
+    return f" No image shows {several}: nothing is known of {'it' if len(names) == 1 else 'them'}." if names else ""
+
+
+def _weakest(attack: Attack, of: str = "class") -> str:
+    """`the weakest class`, of those that were seen."""
+    return f"the weakest {of} seen" if unseen(attack) else f"the weakest {of}"
+
+
 def headline(attack: Attack) -> str:
     """What one audit found."""
     return (
-        f"{_condition(attack.name)} the weakest class, “{attack.worst_class}”, stands at {_standing(attack.worst)}; "
-        f"the average is {whole(attack.average.value)}{NBSP}%."
+        f"{_condition(attack.name)} {_weakest(attack)}, “{attack.worst_class}”, stands at {_standing(attack.worst)}; "
+        f"the average is {whole(attack.average.value)}{NBSP}%.{unseen(attack)}"
     )
 
 
@@ -146,23 +158,33 @@ def comparison_headline(before: Attack, after: Attack) -> str:
     """What changed from one audit to another."""
     old, new = before.worst, after.worst
     if before.worst_class == after.worst_class:
-        weakest = f"the weakest class, “{after.worst_class}”,"
+        weakest = f"{_weakest(after)}, “{after.worst_class}”,"
         start, end = _standing(old), _standing(new)
     else:
-        weakest = "the weakest class"
+        weakest = _weakest(after)
         start, end = f"{_standing(old)}, “{before.worst_class}”,", f"{_standing(new)}, “{after.worst_class}”"
     if whole(old.value) == whole(new.value):
         moved = f"stayed at {end}"
     else:
         moved = f"{'rose' if new.value > old.value else 'fell'} from {start} to {end}"
     average = change(before.average.value, after.average.value)
-    return f"{_condition(after.name)} {weakest} {moved}; the average {average}."
+    return f"{_condition(after.name)} {weakest} {moved}; the average {average}.{unseen(after)}"
+
+
+def apart_headline(names: Sequence[str], attacks: Sequence[Attack]) -> str:
+    """What audits found whose figures do not compare, at most three of them one by one."""
+    apart = "These models were not audited alike, and their figures do not compare"
+    if len(names) > 3:
+        return f"{apart}."
+    told = [f"at {_standing(attack.worst)} in {name}" for name, attack in zip(names, attacks, strict=True)]
+    return f"{apart}: {_condition(attacks[0].name).lower()} the weakest class stands {listing(told)}."
 
 
 def group_sentence(attack: Attack, name: str) -> str:
     """The weakest of other groups than the classes, in the model of this name where there are several."""
     weakest = (
-        f"{_condition(attack.name)} the weakest group, “{attack.worst_class}”, stands at {_standing(attack.worst)}."
+        f"{_condition(attack.name)} {_weakest(attack, 'group')}, “{attack.worst_class}”, stands at "
+        f"{_standing(attack.worst)}.{unseen(attack, 'group')}"
     )
     return f"{name}: {weakest}" if name else weakest
 
@@ -172,8 +194,9 @@ def best_headline(names: Sequence[str], attacks: Sequence[Attack]) -> str:
     name, best = max(zip(names, attacks, strict=True), key=lambda pair: (pair[1].worst.value, pair[1].average.value))
     lowest = min(attacks, key=lambda attack: attack.worst.value).worst.value
     return (
-        f"{_condition(best.name)} the weakest class of {len(names)} models stands between {whole(lowest)}{NBSP}% and "
+        f"{_condition(best.name)} {_weakest(best)} of {len(names)} models stands between {whole(lowest)}{NBSP}% and "
         f"{_standing(best.worst)}; highest in {name}, whose average is {whole(best.average.value)}{NBSP}%."
+        f"{unseen(best)}"
     )
 
 
@@ -181,8 +204,9 @@ def curve_headline(curve: Curve) -> str:
     """How the accuracy falls from no attack to the largest radius."""
     first, last = curve.points[0], curve.points[-1]
     return (
-        f"From no attack to ε{NBSP}={NBSP}{epsilon(curve.epsilons[-1])} the weakest class "
+        f"From no attack to ε{NBSP}={NBSP}{epsilon(curve.epsilons[-1])} {_weakest(last)} "
         f"{change(first.worst.value, last.worst.value)}; the average {change(first.average.value, last.average.value)}."
+        f"{unseen(last)}"
     )
 
 

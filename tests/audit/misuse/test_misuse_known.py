@@ -34,7 +34,11 @@ def test_nothing_to_remark_on() -> None:
         ({"clean": 0.3}, r"30\.0%, is near chance \(25\.0%\).*normalised"),
         ({"drawn_from": 1000}, "400 of 1000 samples were audited, drawn at random with seed 3"),
         ({"n": np.array([29, 100, 171, 100])}, r"^1 class has fewer than 30 samples.*: ant \(29\)\.$"),
-        ({"n": np.array([29, 200, 0, 171])}, r"^2 classes have .*: cat \(0\), ant \(29\)\.$"),
+        ({"n": np.array([29, 200, 150, 21])}, r"^2 classes have .*: dog \(21\), ant \(29\)\.$"),
+        (
+            {"n": np.array([100, 150, 0, 150])},
+            r"^No sample shows 1 class of 4 \(cat\): .* low end of its interval is 0\.$",
+        ),
     ],
 )
 def test_each_remark(change: dict[str, Any], sentence: str) -> None:

@@ -50,7 +50,14 @@ def remarks(
             "softmax at the end hides gradients and makes attacks look weaker than they are; take it off and audit "
             "again."
         )
-    few = [c for c in np.argsort(n, kind="stable") if n[c] < FEW]
+    absent = [classes[c] for c in np.flatnonzero(n == 0)]
+    if absent:
+        named = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+        found.append(
+            f"No sample shows {'1 class' if len(absent) == 1 else f'{len(absent)} classes'} of {len(n)} ({named}): the "
+            "worst class is that of the others, and the low end of its interval is 0."
+        )
+    few = [c for c in np.argsort(n, kind="stable") if 0 < n[c] < FEW]
     if few:
         named = ", ".join(f"{classes[c]} ({n[c]})" for c in few[:5]) + (", ..." if len(few) > 5 else "")
         subject = "1 class has" if len(few) == 1 else f"{len(few)} classes have"

@@ -1,6 +1,8 @@
+import hashlib
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from scipy.stats import binomtest, t, ttest_1samp
 from torch import Tensor
 
 from faal.audit.compare import compare
+from faal.audit.conclusion import conclusion
 from faal.audit.paired import holm, paired_bootstrap, paired_intervals, worst_difference_interval
 from faal.audit.result import AuditResult
 from faal.audit.run import audit
@@ -281,3 +284,40 @@ def test_one_network_is_not_several_runs() -> None:
     copies = [replace(run, model={**run.model, "weights": "same"}) for run in (one, other)]  # under two names
     with pytest.raises(InputError, match="two of the audits of copies are of the same network"):
         compare("base", [one, other], "copies", copies)
+
+
+def test_a_network_compared_with_itself_is_noticed() -> None:
+    one, other, third = (replace(BASE, model={"name": "net", "weights": digest}) for digest in ("abc", "def", "ghi"))
+    assert compare("base", [one], "again", [one]).conclusion.startswith("Both sides are the same network: ")
+    assert "partly the same networks (1 of 2)" in compare("a", [one, other], "b", [one, third]).conclusion
+    assert "same network" not in compare("a", [one], "b", [other]).conclusion
+
+
+def test_classes_without_samples_are_named() -> None:
+    wider = {"data": {**BASE.data, "classes": [*CLASSES, "dog", "eel"]}}
+    said = compare("base", [replace(BASE, **wider)], "repaired", [replace(REPAIRED, **wider)]).conclusion
+    assert said.startswith("No sample shows 2 of the 5 classes (dog, eel): all of this is about the others.")
+
+
+def test_a_rise_of_the_worst_class_beside_no_single_one_is_explained() -> None:
+    """Holm's p-values are set by hand to where the minimum rises and no class by more than its correction allows."""
+    a, b = made({"pgd20": [40, 41, 42]}), made({"pgd20": [53, 54, 55]})
+    found = compare("a", [a], "b", [b])
+    named = [entry.name for entry in found.attacks["all"].classes if entry.p < 0.05]
+    assert (named, found.attacks["all"].worst.established) == (CLASSES, True)
+    robust = found.attacks["all"]
+    unsure = replace(robust, classes=tuple(replace(entry, p=0.06) for entry in robust.classes))
+    said = conclusion("a", "b", 1, 0.95, ["pgd20"], unsure, {})
+    assert "corrected for all 3; that the worst class of one side lies above the other's is a claim about no" in said
+    level = replace(unsure, worst=replace(unsure.worst, low=-0.1))
+    assert "corrected for all 3. " in conclusion("a", "b", 1, 0.95, ["pgd20"], level, {})
+
+
+def test_an_audit_of_another_network_than_lies_beside_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "best.pt").write_bytes(b"weights")
+    known = hashlib.sha256(b"weights").hexdigest()
+    replace(BASE, model={"name": "net", "sha256": known}).write(tmp_path)
+    assert compare("base", [tmp_path], "repaired", [REPAIRED]).runs == 1
+    (tmp_path / "best.pt").write_bytes(b"weights of a later epoch")
+    with pytest.raises(InputError, match=r"is of another network than the best\.pt that lies there now"):
+        compare("base", [tmp_path], "repaired", [REPAIRED])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from faal.audit.conclusion import conclusion
 from faal.audit.difference import AttackComparison, difference
+from faal.audit.folder import refuse_outdated
 from faal.audit.result import AuditResult
 from faal.audit.verdicts import ALL, with_all
 from faal.errors import InputError
@@ -63,7 +64,7 @@ def compare(
 
     Raises:
         InputError: other numbers of audits; one network twice on a side; audits of other data, samples, labels, images,
-            classes, groups, threats or attack settings.
+            classes, groups, threats or attack settings; a folder whose audit is of another network than its best.pt.
     """
     if len(results_a) != len(results_b) or not results_a:
         raise InputError(
@@ -95,18 +96,42 @@ def compare(
         threat=a[0].threat,
         attacks=found,
         groups=groups,
-        conclusion=conclusion(name_a, name_b, len(a), level, named, found[ALL], together),
+        conclusion=conclusion(name_a, name_b, len(a), level, named, found[ALL], together, _odd(a, b, found[ALL])),
     )
 
 
 def _read(runs: Sequence[AuditResult | Path | str]) -> list[AuditResult]:
-    return [run if isinstance(run, AuditResult) else AuditResult.read(Path(run)) for run in runs]
+    results = [run if isinstance(run, AuditResult) else AuditResult.read(Path(run)) for run in runs]
+    for run, result in zip(runs, results, strict=True):
+        if not isinstance(run, AuditResult):
+            refuse_outdated(Path(run), result)
+    return results
+
+
+def _digests(side: Sequence[AuditResult]) -> list[str]:
+    """Of the networks, as far as they were recorded."""
+    told = [next((run.model[key] for key in ("weights", "sha256", "digest") if key in run.model), None) for run in side]
+    return [digest for digest in told if digest is not None]
+
+
+def _odd(a: Sequence[AuditResult], b: Sequence[AuditResult], found: AttackComparison) -> list[str]:
+    """What a reader has to know of the two sides, in sentences."""
+    said = []
+    if shared := set(_digests(a)) & set(_digests(b)):
+        which = "the same network" if len(a) == 1 else f"partly the same networks ({len(shared)} of {len(a)})"
+        said.append(f"Both sides are {which}: what differs there is the audits' own chance.")
+    shown = {entry.name for entry in found.classes}
+    if hidden := [name for name in a[0].classes if name not in shown]:
+        few = f" ({', '.join(hidden)})" if len(hidden) <= 5 else ""
+        said.append(
+            f"No sample shows {len(hidden)} of the {len(a[0].classes)} classes{few}: all of this is about the others."
+        )
+    return said
 
 
 def _refuse_one_network_twice(name: str, side: Sequence[AuditResult]) -> None:
     """Several runs stand for the chance of training; a network that is listed twice would make it look smaller."""
-    told = [next((run.model[key] for key in ("weights", "sha256", "digest") if key in run.model), None) for run in side]
-    digests = [digest for digest in told if digest is not None]
+    digests = _digests(side)
     if len(set(digests)) < len(digests):
         raise InputError(
             f"two of the audits of {name} are of the same network; several runs a side have to be several training "

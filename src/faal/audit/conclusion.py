@@ -13,6 +13,7 @@ def conclusion(
     attacks: Sequence[str],
     found: AttackComparison,
     groups: Mapping[str, AttackComparison],
+    odd: Sequence[str] = (),
 ) -> str:
     """What was found, which classes and groups changed, what follows from it, and for what: models or methods.
 
@@ -24,10 +25,12 @@ def conclusion(
         attacks: the names of the attacks that `found` is under.
         found: the differences under all of them together.
         groups: the same by group, name of the grouping -> differences.
+        odd: sentences about the two sides, for a reader to know first.
     """
     under = ", ".join(attacks) + (" together" if len(attacks) > 1 else "")
     return " ".join(
         (
+            *odd,
             f"Under {under}, {name_b} is {_against(found.average, name_a)} on average over the "
             f"samples, and {_against(found.worst, 'it')} in the worst class.",
             _changed(found, level, "Classes", "class"),
@@ -42,9 +45,11 @@ def _changed(found: AttackComparison, level: float, several: str, one: str) -> s
     """Which classes, or groups, are named."""
     named = [f"{entry.name} ({100 * entry.value:+.1f})" for entry in found.classes if entry.p < 1 - level]
     corrected = f"by more than chance, corrected for all {len(found.classes)}"
-    return (
-        f"{several} that differ {corrected}: {', '.join(named)}." if named else f"No single {one} differs {corrected}."
-    )
+    if named:
+        return f"{several} that differ {corrected}: {', '.join(named)}."
+    # Both may hold: the worst of each side is one figure, a class is one of many that were looked at.
+    though = f"; that the worst {one} of one side lies above the other's is a claim about no single one"
+    return f"No single {one} differs {corrected}{though if found.worst.established else ''}."
 
 
 def _against(difference: Difference, other: str) -> str:

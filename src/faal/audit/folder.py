@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from faal import checkpoint
 from faal.audit.attacks import CLEAN, Attack, attack_named
 from faal.audit.blocks import Subject, holds
 from faal.audit.judge import CleanVerdict
-from faal.audit.result import AUDIT, SCHEMA
+from faal.audit.result import AUDIT, SCHEMA, AuditResult
 from faal.audit.verdicts import ALL
 from faal.errors import InputError
 
@@ -46,6 +47,20 @@ def refuse_another(folder: Path, record: Mapping[str, Any]) -> None:
     if differ:
         raise InputError(
             f"{folder} holds the audit of another subject ({'; '.join(differ)}); choose another folder with --out"
+        )
+
+
+def refuse_outdated(folder: Path, result: AuditResult) -> None:
+    """That the audit in a run's folder is of the best.pt that lies there, where both are known.
+
+    Raises:
+        InputError: it is of another network, as after a run went on.
+    """
+    network, audited = folder / "best.pt", result.model.get("sha256")
+    if audited is not None and network.is_file() and checkpoint.digest(network) != audited:
+        raise InputError(
+            f"the audit in {folder} is of another network than the best.pt that lies there now; audit that one, with "
+            "--out into another folder"
         )
 
 

@@ -5,6 +5,7 @@ A checkpoint is a plain dictionary of tensors, numbers, strings, lists and dicti
     format        "faal-checkpoint/1"
     architecture  the fields of `models.Architecture`
     classes       the names of the classes
+    image_size    height and width of the images that it was trained on
     weights       the state dict of the network as it is to be used
     recipe        the settings it was trained with
     training      only in last.pt: all that a resumed run needs

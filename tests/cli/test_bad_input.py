@@ -1,5 +1,6 @@
 """Whatever is wrong with the input: one sentence (what, where, what to do), status 2, nothing overwritten."""
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -132,4 +133,20 @@ def test_foreign_weights_say_the_epsilon_that_is_assumed(desk: Path, faal: Faal)
     arguments = ("--data", "digits", "--model", "small", "--width", "4", "--attacks", "clean", "--limit", "20")
     said = faal("audit", "weights.pt", *arguments)
     assert said.status == 0, said.err
-    assert "8/255 is assumed" in said.err
+    assumed = "These weights do not tell what they were trained against; linf epsilon 8/255 is assumed."
+    assert assumed in " ".join(said.err.split())
+    (folder,) = (desk / "runs").glob("audit-weights-*")
+    told = json.loads((folder / "audit.json").read_text())
+    assert told["warnings"][0] == assumed
+    assert told["data"]["image_size"] == [8, 8]
+    assert "is assumed" not in faal("audit", "weights.pt", *arguments, "--epsilon", "0.1", "--out", "o").err
+
+
+def test_a_run_into_the_folder_of_an_audit_is_refused(desk: Path, faal: Faal) -> None:
+    """Its best.pt would lie beside the figures of another network."""
+    (desk / "o").mkdir()
+    (desk / "o" / "audit.json").write_text("{}")
+    said = faal("train", "debug", "--data", "digits", "--epochs", "1", "--out", "o")
+    assert said.status == 2
+    assert "o holds the audit of another network" in " ".join(said.err.split())
+    assert [path.name for path in (desk / "o").iterdir()] == ["audit.json"]

@@ -68,11 +68,39 @@ def test_what_it_never_saw(tmp_path: Path, held_out: dict[str, Any], told: dict[
 def test_foreign_weights_and_what_is_assumed_of_them(tmp_path: Path) -> None:
     opened = open_model(foreign(tmp_path), data(), model="small", width=4)
     assert opened.threat == Threat("linf", 8 / 255)
-    assert [note for note in opened.notes if "8/255 is assumed" in note]
+    assert (opened.trained, opened.notes) == ({}, [])
+    assert "normalize" not in opened.record
+    normalised = open_model(foreign(tmp_path), data(), model="small", width=4, normalize="0.5:0.25")
+    assert normalised.record["normalize"] == "0.5:0.25"
     assert torch.equal(
         torch.cat([p.flatten() for p in opened.net.parameters()]),
         torch.cat([p.flatten() for p in build_model(SMALL, seed=1).parameters()]),
     )
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ('{"event": "batch"}\n', "the best network of its first 0 epochs and may yet change"),
+        ('{"event": "epoch"}\n{"event": "epoch"}\n', "of its first 2 epochs"),
+        ('{"event": "epoch"}\n{"event": "ba', "of its first 1 epochs"),
+        ('{"event": "epoch"}\n{"event": "end", "notes": []}\n', None),
+        ("", None),
+    ],
+)
+def test_a_run_that_has_not_come_to_its_end(tmp_path: Path, log: str, told: str | None) -> None:
+    path = ours(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text(log)
+    notes = open_model(tmp_path, data()).notes
+    assert told is None or told in notes[0]
+    assert len(notes) == (told is not None)
+    assert open_model(path.rename(tmp_path / "last.pt"), data()).notes == []
+
+
+def test_images_of_another_size_than_in_training(tmp_path: Path) -> None:
+    assert open_model(ours(tmp_path, image_size=[8, 8]), data()).notes == []
+    (note,) = open_model(ours(tmp_path, image_size=[16, 12]), data()).notes
+    assert note == "The network was trained on images of 16x12 pixels and sees 8x8; --size 16,12 makes them alike."
 
 
 @pytest.mark.parametrize(

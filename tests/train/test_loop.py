@@ -55,6 +55,7 @@ def test_what_a_run_leaves(recipe: Recipe, tmp_path: Path) -> None:
     assert [row["epoch"] for row in written if row["event"] == "epoch"] == [0, 1]
     assert outcome.epoch == 1
     assert "no selection" in str(outcome.note)
+    assert checkpoint.load(outcome.best)["image_size"] == [8, 8]
 
 
 def test_the_logged_weights_are_those_of_the_batch(recipe: Recipe, tmp_path: Path) -> None:

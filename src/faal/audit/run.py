@@ -57,6 +57,7 @@ def audit(
     data_record: Mapping[str, Any] | None = None,
     trained: Mapping[str, Any] | None = None,
     train_images: Tensor | ArrayLike | Source | None = None,
+    notes: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> AuditResult:
     """Audit a classifier: accuracy per class, clean and under attack, with intervals.
@@ -93,6 +94,7 @@ def audit(
         trained: the settings that the network was trained with, as far as they are known: `epsilon`, `norm`, `method`,
             `select`, `select_on` of a recipe. Compared with what is asked for, and not recorded.
         train_images: what it was trained on, like `images`; the result says which test images are among them.
+        notes: what a reader has to know of how model and data were made, in sentences; first among the warnings.
         progress: called with (attack, blocks done, blocks in all) whenever this process has finished a block.
 
     Returns:
@@ -165,6 +167,7 @@ def audit(
         level=level,
         interval_method=METHOD,
         warnings=(
+            *notes,
             *signs.warnings,
             *found.warnings,
             *(

@@ -87,11 +87,14 @@ def audit(
         raise InputError(f"{data} has no test images; an audit needs some")
     opened = open_model(checkpoint, dataset, model=model, width=width, depth=depth, normalize=normalize)
     errors = Console(stderr=True)
-    for note in (*dataset.notes, *opened.notes) if processes.is_main() else ():
-        errors.print(note, markup=False, highlight=False)
     if not epsilons and norm in set(LARGEST) - {opened.threat.norm}:
         raise InputError(f"--norm {norm} wants an --epsilon: the network was trained in {opened.threat.norm}")
     threat = Threat(norm or opened.threat.norm, epsilons[0] if epsilons else opened.threat.epsilon)
+    notes = [*dataset.notes, *opened.notes]
+    if not epsilons and not opened.trained:
+        notes.append(f"These weights do not tell what they were trained against; {threat} is assumed.")
+    for note in notes if processes.is_main() else ():
+        errors.print(note, markup=False, highlight=False)
     folder = out or (
         checkpoint
         if (checkpoint / "best.pt").exists()
@@ -111,7 +114,8 @@ def audit(
             "batch_size": batch_size,
             "out": folder,
             "model_record": {"name": checkpoint.stem, **opened.record},
-            "data_record": {"name": dataset.name, "split": "test"},
+            "data_record": {"name": dataset.name, "split": "test", "image_size": dataset.test.images.shape[1:]},
+            "notes": notes,
             "trained": opened.trained,
             "train_images": None if dataset.train is None else dataset.train.images,
             "progress": lambda attack, done, total: bar.update(task, total=total, completed=done, note=attack),

@@ -57,7 +57,7 @@ def train(
     net = build_model(architecture, seed=seed)
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
     outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=where)
-    _tell(outcome.best, outcome.epoch, outcome.note, data)
+    _tell(outcome.best, outcome.epoch, outcome.note, data, size)
 
 
 def repair(
@@ -128,7 +128,7 @@ def repair(
     # Training moves the weights where they lie; blends need them as they were.
     base = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()} if frontier else {}
     outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
-    _tell(outcome.best, outcome.epoch, outcome.note, data)
+    _tell(outcome.best, outcome.epoch, outcome.note, data, size)
     if frontier:
         from faal.study.frontier import frontier as judge_blends
         from faal.study.frontier import frontier_table
@@ -145,7 +145,7 @@ def _remark(*notes: str) -> None:
         Console(stderr=True).print(note, markup=False, highlight=False)
 
 
-def _tell(best: Path, epoch: int, note: str | None, data: str) -> None:
+def _tell(best: Path, epoch: int, note: str | None, data: str, size: str | None) -> None:
     from faal.engine import processes
 
     if not processes.is_main():
@@ -155,4 +155,5 @@ def _tell(best: Path, epoch: int, note: str | None, data: str) -> None:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     console.print(f"{best} holds the network of epoch {epoch}", markup=False, highlight=False, soft_wrap=True)
     follows = f"next: faal audit {quote(str(best.parent))} --data {quote(data)}"
+    follows += f" --size {quote(size)}" if size else ""
     console.print(follows, markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,6 @@
 """From a path on the command line to a network: our own checkpoints, run folders, the zoo, other people's weights."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,9 @@ from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normali
 from faal.models.provenance import handed_on
 from faal.models.zoo import read_zoo, zoo_name
 from faal.reading import read_tensors
+
+LOG = "metrics.jsonl"
+"""What a run writes as it goes, in the folder of its checkpoints; its last event is `end`."""
 
 FOREIGN = Threat("linf", 8 / 255)
 """What foreign weights are taken to be trained at: nearly all public robust networks on small images are."""
@@ -93,10 +96,6 @@ def open_model(
         if is_saved(path):
             notes += _compared(class_names(path.parent), data, path)
         sha256, threat, trained = checkpoint.digest(path), FOREIGN, {}
-        notes.append(
-            "Foreign weights do not tell what they were trained against; L-infinity at 8/255 is assumed where neither "
-            "--norm and --epsilon nor a recipe say otherwise."
-        )
     elif said:
         raise InputError(f"{said} describes foreign weights; say which network they are for with --model")
     else:
@@ -113,8 +112,14 @@ def open_model(
         if architecture.channels != channels:
             raise InputError(f"{path} takes images of {architecture.channels} channels, {data.name} has {channels}")
         net = restored(state, architecture, path)
-        notes = _compared(state.get("classes"), data, path)
+        notes = [
+            *_unfinished(path),
+            *_compared(state.get("classes"), data, path),
+            *_resized(state.get("image_size"), split.images.shape[1:] if split else ()),
+        ]
     record = {"path": path.name, "sha256": sha256, "architecture": architecture.model, **seen}
+    if architecture.normalize != "none":
+        record["normalize"] = architecture.normalize
     return Opened(net=net.eval(), architecture=architecture, record=record, threat=threat, trained=trained, notes=notes)
 
 
@@ -214,6 +219,27 @@ def _compared(classes: object, data: DataSet, path: Path) -> list[str]:
         )
     gone, new = [name for name in trained if name not in seen], [name for name in seen if name not in trained]
     return [f"The network was trained on the classes {_listed(gone)}, the data has {_listed(new)} in their place."]
+
+
+def _unfinished(path: Path) -> list[str]:
+    """That a best.pt is that of a run that has not come to its end, in a sentence."""
+    log = path.with_name(LOG)
+    text = log.read_text(encoding="utf-8", errors="replace") if path.name == "best.pt" and log.is_file() else ""
+    if not text or '"event": "end"' in text:
+        return []
+    epochs = text.count('"event": "epoch"')
+    return [
+        f"The run in {path.parent} has not come to its end: {path.name} is the best network of its first {epochs} "
+        "epochs and may yet change; give the same command again to go on."
+    ]
+
+
+def _resized(trained: object, seen: Sequence[int]) -> list[str]:
+    """That a network sees images of another size than in its training, in a sentence."""
+    if not isinstance(trained, list | tuple) or not seen or list(trained) == list(seen):
+        return []
+    (was, size), (now, _) = (("x".join(map(str, shape)), ",".join(map(str, shape))) for shape in (trained, seen))
+    return [f"The network was trained on images of {was} pixels and sees {now}; --size {size} makes them alike."]
 
 
 def _listed(names: list[str], most: int = 5) -> str:

@@ -69,6 +69,7 @@ OPTIONAL: dict[str, Any] = {
     "narrowing": {"samples": int, "changed": int},
     "commit": {},
     "withheld": list,
+    "image_size": list,
 }
 """Likewise, where it has them."""
 

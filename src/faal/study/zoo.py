@@ -169,6 +169,7 @@ def _trained(state: Mapping[str, Any], architecture: Architecture, threat: Threa
     return {
         "architecture": state["architecture"],
         "classes": classes,
+        "image_size": state.get("image_size"),
         "method": recipe["method"],
         "seed": state.get("seed"),
         "epoch": state.get("epoch"),

@@ -18,7 +18,8 @@ def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> 
     """Write `config.yaml` and `environment.json`, or check that the folder holds this very run already.
 
     Raises:
-        InputError: the folder holds a run with another configuration, or cannot be written.
+        InputError: the folder holds a run with another configuration, or the audit of a network that no run here made,
+            or cannot be written.
     """
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     path = out / CONFIG
@@ -35,6 +36,11 @@ def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> 
             )
         if started:
             return
+    if (out / "audit.json").exists():
+        raise InputError(
+            f"{out} holds the audit of another network, which this run's would be taken for; choose another folder "
+            "with --out"
+        )
     write_whole(path, text.encode())
     write_whole(out / "environment.json", json.dumps(environment, indent=2).encode())
 

@@ -266,6 +266,7 @@ class _Run:
         return {
             "architecture": asdict(self.architecture),
             "classes": list(self.classes),
+            "image_size": list(self.parts.whole.images.shape[1:]),
             "weights": {
                 name: tensor.detach().clone(memory_format=torch.contiguous_format)
                 for name, tensor in self.learner.net.state_dict().items()

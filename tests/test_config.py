@@ -164,6 +164,16 @@ class TestFiles:
         with pytest.raises(InputError, match=r"no recipe file .*nowhere\.yaml; `faal recipes`"):
             load_recipe(path)
 
+    def test_another_norm_brings_its_own_radius_and_step(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path / "a.yaml", "base: debug\nnorm: l2\nepsilon: 0.5\n")
+        with pytest.raises(InputError, match=r"a\.yaml: norm l2 wants its own step_size; .* is in linf"):
+            load_recipe(path)
+        path = self.write(tmp_path / "b.yaml", "norm: l2\n")
+        with pytest.raises(InputError, match="wants its own epsilon and step_size"):
+            load_recipe(path)
+        path = self.write(tmp_path / "c.yaml", "base: debug\nnorm: l2\nepsilon: 0.5\nstep-size: 0.1\n")
+        assert (load_recipe(path).norm, load_recipe(path).step_size) == ("l2", 0.1)
+
     def test_a_shipped_recipe_as_base(self, tmp_path: Path) -> None:
         mine = self.write(tmp_path / "mine.yaml", "base: cifar10-wrn34-10-faal-trades\nbeta: 5\n")
         assert load_recipe(mine) == dataclasses.replace(load_recipe("cifar10-wrn34-10-faal-trades"), beta=5.0)

@@ -80,7 +80,15 @@ def _from_file(path: Path, seen: tuple[Path, ...]) -> Recipe:
         settings = settings["recipe"]
     base = settings.pop("base", None)
     start = Recipe() if base is None else _from_file(_base(str(base), path), (*seen, path))
-    return start.replace(settings, source=str(path.name))
+    recipe = start.replace(settings, source=str(path.name))
+    named = {str(name).replace("-", "_") for name in settings}
+    missing = [name for name in ("epsilon", "step_size") if name not in named]
+    if recipe.norm != start.norm and missing:
+        raise InputError(
+            f"{path.name}: norm {recipe.norm} wants its own {' and '.join(missing)}; what the recipe starts from is in "
+            f"{start.norm}"
+        )
+    return recipe
 
 
 def _base(name: str, path: Path) -> Path:

@@ -1,5 +1,6 @@
 """A folder is for one subject; attacks may be added to it."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,36 @@ def test_so_are_other_weights_and_other_images(problem, tmp_path: Path, judged: 
         audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
     assert judged == []
     assert stamps(tmp_path) == before
+
+
+def test_more_samples_take_the_place_of_fewer(problem, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A quick look first, then the whole; the samples of the first are among those of the second."""
+    few, some, whole = (
+        audit(problem.net, problem.images, problem.labels, **QUICK, limit=limit, out=tmp_path)
+        for limit in (20, 40, None)
+    )
+    assert set(few.verdicts.index) < set(some.verdicts.index) < set(whole.verdicts.index)
+    assert AuditResult.read(tmp_path).data["n"] == 60
+
+
+def test_the_network_that_lies_there_takes_the_place_of_one_that_is_gone(  # type: ignore[no-untyped-def]
+    problem, tmp_path: Path
+) -> None:
+    """A run went on after it was audited."""
+
+    def judged(content: bytes, where: Path = tmp_path) -> AuditResult:
+        sha256 = hashlib.sha256(content).hexdigest()
+        return audit(problem.net, problem.images, problem.labels, **QUICK, out=where, model_record={"sha256": sha256})
+
+    (tmp_path / "best.pt").write_bytes(b"first")
+    judged(b"first")
+    with pytest.raises(InputError, match="another subject"):
+        judged(b"of elsewhere")
+    (tmp_path / "best.pt").write_bytes(b"second")
+    with pytest.raises(InputError, match="another subject"):
+        judged(b"of elsewhere")
+    assert judged(b"second").model["sha256"] == hashlib.sha256(b"second").hexdigest()
+    assert AuditResult.read(tmp_path).model == judged(b"second").model
 
 
 def test_attacks_of_earlier_calls_stay_at_no_cost(problem, tmp_path: Path, judged: list[str]) -> None:  # type: ignore[no-untyped-def]

@@ -1,7 +1,8 @@
 """The folder of an audit: whose it is, what it holds already, and whether it can be written.
 
 A folder is for one subject: one model, data, threat, seed and block size. Attacks may be added to it; another subject
-would silently take the place of the first and is refused.
+would silently take the place of the first and is refused. Two things may take its place: the same on more samples, and
+the network that lies in the folder now, where the audit is of one that is gone.
 """
 
 import json
@@ -25,7 +26,7 @@ def blocks_of(out: Path | str) -> Path:
 
 
 def refuse_another(folder: Path, record: Mapping[str, Any]) -> None:
-    """That `folder` holds no audit, or one of the same subject.
+    """That `folder` holds no audit, or one of the same subject, or one that this one may take the place of.
 
     Args:
         folder: the run's folder.
@@ -39,15 +40,12 @@ def refuse_another(folder: Path, record: Mapping[str, Any]) -> None:
     if earlier is None:
         return
     there, here = _identity(earlier), _identity(record)
-    differ = [
-        f"{name} {_short(there[name])} there, {_short(here[name])} here"
-        for name in here
-        if None not in (there[name], here[name]) and there[name] != here[name]
-    ]
-    if differ:
-        raise InputError(
-            f"{folder} holds the audit of another subject ({'; '.join(differ)}); choose another folder with --out"
-        )
+    differ = [name for name in here if None not in (there[name], here[name]) and there[name] != here[name]]
+    more = set(differ) <= {"samples", "images and labels"} and here["samples"] > there["samples"]
+    if not differ or more or (_is_outdated(folder, earlier) and not _is_outdated(folder, record)):
+        return
+    told = "; ".join(f"{name} {_short(there[name])} there, {_short(here[name])} here" for name in differ)
+    raise InputError(f"{folder} holds the audit of another subject ({told}); choose another folder with --out")
 
 
 def refuse_outdated(folder: Path, result: AuditResult) -> None:
@@ -56,12 +54,17 @@ def refuse_outdated(folder: Path, result: AuditResult) -> None:
     Raises:
         InputError: it is of another network, as after a run went on.
     """
-    network, audited = folder / "best.pt", result.model.get("sha256")
-    if audited is not None and network.is_file() and checkpoint.digest(network) != audited:
+    if _is_outdated(folder, {"model": result.model}):
         raise InputError(
-            f"the audit in {folder} is of another network than the best.pt that lies there now; audit that one, with "
-            "--out into another folder"
+            f"the audit in {folder} is of another network than the best.pt that lies there now; audit that one"
         )
+
+
+def _is_outdated(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Whether an audit is of another network than the best.pt in its folder, where both are known."""
+    network, model = folder / "best.pt", record.get("model")
+    audited = model.get("sha256") if isinstance(model, Mapping) else None
+    return audited is not None and network.is_file() and checkpoint.digest(network) != audited
 
 
 def claim(out: Path | str) -> None:

@@ -18,7 +18,7 @@ def cautions(runs: Sequence[Run], chosen: str) -> list[str]:
         if run.outdated:
             found.append(
                 f"{run.name}: the audit in its folder is of another network than the best.pt that lies there now; "
-                "audit that one, with --out into another folder."
+                "audit that one."
             )
         known = dict(run.audit.made_by).get("model.digest")
         if any(dict(curve.made_by).get("model.digest", known) != known for curve in run.curves if known):

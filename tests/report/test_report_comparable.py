@@ -21,6 +21,7 @@ def test_what_does_not_compare_is_said(tmp_path: Path, run_folder: Write) -> Non
     assert "audited on different images" in reader.text
     assert "Images won" not in reader.text
     assert "These models were not audited alike" in reader.text
+    assert "; L∞, ε = 4/255; 300 images of digits (test)." not in reader.text  # as if of both
     assert "the weakest class rose" not in reader.text
     assert "the weakest class fell" not in reader.text
 

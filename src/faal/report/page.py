@@ -110,7 +110,7 @@ def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str
             for j, curve in enumerate(run.curves)
         ]
         parts = [sections.attacks_section(runs, attacks), *curves, *_shared(runs, attacks, chosen)]
-    lead = [_lead(runs, attacks, chosen)]
+    lead = [] if incomparable(runs) else [_lead(runs, attacks, chosen)]
     if len(runs) > 1:
         lead.append(
             "These are single models, not methods: trained again with another seed, each would come out otherwise."

@@ -50,7 +50,7 @@ def remarks(
             "softmax at the end hides gradients and makes attacks look weaker than they are; take it off and audit "
             "again."
         )
-    absent = [classes[c] for c in np.flatnonzero(n == 0)]
+    absent = [name for name, size in zip(classes, n, strict=True) if not size]
     if absent:
         named = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
         found.append(

@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from faal.audit.pieces import Pieces
+from faal.audit import audit, pieces
+from faal.audit.pieces import Pieces, fitting, within_memory
+from faal.errors import InputError
 
 
 class Counting(nn.Module):
@@ -52,3 +54,73 @@ def test_a_batch_within_the_limit_is_not_computed_twice(problem) -> None:  # typ
     images = problem.images.clone().requires_grad_()
     Pieces(counting, 60)(images).sum().backward()
     assert counting.seen == [60]
+
+
+# --- how many fit ----------------------------------------------------------------------------------------------------
+
+
+class Small(nn.Module):
+    """A device that is full with more than `room` images."""
+
+    def __init__(self, net: nn.Module, room: int) -> None:
+        super().__init__()
+        self.net, self.room = net, room
+        self.largest = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.largest = max(self.largest, len(images))
+        logits: Tensor = self.net(images)
+        return logits
+
+
+def test_what_is_kept_for_the_way_back_is_counted_once_and_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tanh keeps its result, 256 bytes of an image; a linear layer its weights, which are no activation."""
+    image = torch.rand(1, 1, 8, 8)
+    five = nn.Sequential(*(nn.Tanh() for _ in range(5)), nn.Flatten(), nn.Linear(64, 3).requires_grad_(False))
+    monkeypatch.setattr(pieces, "ROOM", 10 * 5 * 256)
+    assert fitting(five, image, 250) == 10
+    assert fitting(five, image, 7) == 7
+    monkeypatch.setattr(pieces, "ROOM", 100)
+    assert fitting(five, image, 250) == 1
+    assert fitting(nn.Linear(3, 3), image, 250) == 250  # of a size that it does not take: not asked here
+
+
+def test_an_audit_on_a_cpu_stays_within_its_room(problem, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    counting = Counting(problem.net)
+    whole = audit(counting, problem.images, problem.labels, attacks="pgd2", epsilon=0.15)
+    assert max(counting.seen) == 60
+    monkeypatch.setattr(pieces, "ROOM", 1)
+    counting.seen.clear()
+    split = audit(counting, problem.images, problem.labels, attacks="pgd2", epsilon=0.15)
+    assert counting.seen.count(60) == 1  # the clean pass keeps nothing for a way back
+    assert (split.verdicts.predicted["pgd2"] == whole.verdicts.predicted["pgd2"]).all()
+
+
+@pytest.mark.parametrize(("room", "largest"), [(1, 1), (8, 7)])  # 250, 125, 62, 31, 15, 7
+def test_a_full_device_is_asked_for_half_as_many(problem, room: int, largest: int) -> None:  # type: ignore[no-untyped-def]
+    small = Small(problem.net, room)
+    whole = audit(problem.net, problem.images, problem.labels, attacks="pgd2", epsilon=0.15)
+    found = audit(small, problem.images, problem.labels, attacks="pgd2", epsilon=0.15)
+    assert small.largest == largest
+    assert (found.verdicts.predicted["pgd2"] == whole.verdicts.predicted["pgd2"]).all()
+
+
+def test_a_device_without_room_for_one(problem) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match="no room for one image at a time"):
+        audit(Small(problem.net, 0), problem.images, problem.labels, attacks="clean")
+
+
+def test_work_is_done_again_from_its_start_and_all_pieces_are_halved() -> None:
+    one, other = Pieces(nn.Identity(), 8), Pieces(nn.Identity(), 5)
+    begun = []
+
+    def work() -> str:
+        begun.append((one.limit, other.limit))
+        if one.limit > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return "done"
+
+    assert within_memory(work, nn.Sequential(one), other, None) == "done"
+    assert begun == [(8, 5), (4, 2), (2, 1)]

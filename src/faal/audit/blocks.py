@@ -9,18 +9,20 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from faal.audit.attacks import CLEAN, Attack
 from faal.audit.engines import REFERENCE, Engine
 from faal.audit.examples import Examples
 from faal.audit.judge import AttackVerdict, CleanVerdict, judge_attack, judge_clean
+from faal.audit.pieces import Pieces, within_memory
 from faal.audit.verdicts import read_arrays, write_arrays
 from faal.config import Threat
 from faal.engine.seeds import derive_seed
@@ -56,7 +58,7 @@ class Subject:
         engine: how the attacks' questions are answered.
     """
 
-    model: nn.Module
+    model: Pieces
     images: Source
     labels: Tensor
     index: Tensor
@@ -101,7 +103,9 @@ def clean_blocks(
     found: dict[int, CleanVerdict] = {}
     for done, block in enumerate(blocks, start=1):
         index = subject.index[subject.rows(block)]
-        found[block] = judge_clean(subject.model, subject.fetch(block), index, num_classes)
+        found[block] = within_memory(
+            partial(judge_clean, subject.model, subject.fetch(block), index, num_classes), subject.model
+        )
         if progress is not None:
             progress(CLEAN, done, len(blocks))
     return found
@@ -136,7 +140,8 @@ def attack_blocks(
         verdict = _kept(path, digest) if path else None
         if verdict is None:
             rows = subject.rows(block)
-            verdict = judge_attack(
+            judge = partial(
+                judge_attack,
                 subject.model,
                 subject.fetch(block),
                 subject.labels[rows].to(subject.device),
@@ -147,6 +152,7 @@ def attack_blocks(
                 seed=block_seed(subject.seed, block),
                 fast=subject.engine.fast,
             )
+            verdict = within_memory(judge, subject.model, subject.engine.fast)
             if path:
                 _keep(path, digest, verdict)
         found[block] = verdict

@@ -41,8 +41,8 @@ def refuse_another(folder: Path, record: Mapping[str, Any]) -> None:
         return
     there, here = _identity(earlier), _identity(record)
     differ = [name for name in here if None not in (there[name], here[name]) and there[name] != here[name]]
-    more = set(differ) <= {"samples", "images and labels"} and here["samples"] > there["samples"]
-    if not differ or more or (_is_outdated(folder, earlier) and not _is_outdated(folder, record)):
+    on_more = {"samples"} <= set(differ) <= {"samples", "images and labels"} and here["samples"] > there["samples"]
+    if not differ or on_more or (_is_outdated(folder, earlier) and not _is_outdated(folder, record)):
         return
     told = "; ".join(f"{name} {_short(there[name])} there, {_short(here[name])} here" for name in differ)
     raise InputError(f"{folder} holds the audit of another subject ({told}); choose another folder with --out")

@@ -1,8 +1,20 @@
-"""A network that holds the activations of a few images at a time, whatever it is asked for."""
+"""A network that holds the activations of a few images at a time, whatever it is asked for; and how many those are."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
+
+from faal.errors import InputError
+
+T = TypeVar("T")
+
+ROOM = 4 * 2**30
+"""Bytes of activations that a CPU is asked to hold. Its system ends a process that wants too much, without a word; a
+GPU says so, and is asked for less (`within_memory`)."""
 
 
 class Pieces(nn.Module):
@@ -30,3 +42,60 @@ class Pieces(nn.Module):
     def _logits(self, images: Tensor) -> Tensor:
         logits: Tensor = self.model(images)
         return logits
+
+
+@torch.enable_grad()
+def fitting(model: nn.Module, image: Tensor, most: int) -> int:
+    """How many images at once a network on a CPU may be asked for a gradient of; on other devices `most`.
+
+    Counted by what one image's forward keeps for the way back, each piece of memory once and weights not at all.
+
+    Args:
+        model: the network, in evaluation mode.
+        image: (1, channels, H, W) on its device.
+        most: what there is no use in exceeding.
+    """
+    weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    held: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        place = tensor.untyped_storage().data_ptr()
+        if place not in weights:
+            held[place] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    if image.device.type != "cpu":
+        return most
+    try:
+        with saved_tensors_hooks(note, lambda tensor: tensor):
+            kept = model(image.detach().requires_grad_())  # while it lives, no place is taken twice
+    except (RuntimeError, ValueError, AssertionError, TypeError):  # the clean pass says what is wrong
+        return most
+    del kept
+    return max(1, min(most, ROOM // max(1, sum(held.values()))))
+
+
+def within_memory(work: Callable[[], T], *networks: nn.Module | None) -> T:
+    """What `work` returns; where the device is full, once more with half as many images at a time.
+
+    Args:
+        work: what may be done again from its start.
+        networks: those it asks; every `Pieces` in them is halved.
+
+    Raises:
+        InputError: the device has no room for one image.
+    """
+    pieces = {part for net in networks if net is not None for part in net.modules() if isinstance(part, Pieces)}
+    while True:
+        try:
+            return work()
+        except torch.OutOfMemoryError:
+            if all(part.limit == 1 for part in pieces):
+                raise InputError(
+                    "the device has no room for one image at a time; audit on another one (--device), or a smaller "
+                    "--size"
+                ) from None
+        for part in pieces:
+            part.limit = max(1, part.limit // 2)
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from faal.audit.findings import fingerprint, investigate, survey
 from faal.audit.folder import blocks_of, claim, earlier_attacks, refuse_another
 from faal.audit.intervals import METHOD
 from faal.audit.misuse import examine
-from faal.audit.pieces import Pieces
+from faal.audit.pieces import Pieces, fitting, within_memory
 from faal.audit.result import AuditResult
 from faal.audit.summary import figures, group_figures
 from faal.audit.verdicts import ALL, Verdicts, with_all
@@ -78,8 +79,9 @@ def audit(
         seed: the only source of randomness. Verdicts depend on it and on `block_size`, but neither on a memory limit
             nor on the number of processes.
         block_size: samples per block.
-        batch_size: how many images the model holds at once; by default a whole block. A limit below the block saves
-            memory and costs one forward more per step.
+        batch_size: how many images the model holds at once; by default a whole block, on a CPU as many of it as have
+            their activations in 4 GiB. Below a block a step costs one forward more. Where a GPU is full, it is half as
+            many from there on.
         limit: audit only so many samples, drawn at random with `seed`, every class in proportion to its size.
         level: nominal coverage of the intervals.
         groups: groups of samples other than their classes, for the same figures by group: name -> each sample's group,
@@ -126,7 +128,7 @@ def audit(
         record["data"]["fingerprint"] = fingerprint(subject.labels, clean)
         if chosen:
             check_gradient(subject.model, subject.fetch(0)[:2])
-        subject = replace(subject, engine=engine_for(engine, subject.model, subject.fetch(0)))
+        subject = _equipped(subject, engine, batch_size)
         if len(set(processes.gather_objects(subject.engine.fast is None))) > 1:
             raise InputError(
                 "the machines of this audit would ask the model in different arithmetic: audit on machines of one "
@@ -221,7 +223,7 @@ def audit_share(
     with attacked(model), exact_float32(subject.device), kept_generators():
         clean = clean_blocks(subject, rank=rank, world_size=world_size)
         check_gradient(subject.model, subject.fetch(0)[:2])
-        subject = replace(subject, engine=engine_for(engine, subject.model, subject.fetch(0)))
+        subject = _equipped(subject, engine, batch_size)
         claim(out)
         for attack in chosen:
             attack_blocks(subject, attack, clean, folder=blocks_of(out), rank=rank, world_size=world_size)
@@ -254,6 +256,14 @@ def _subject(
         block_size=block_size,
         key=_digest(model, told),
     )
+
+
+def _equipped(subject: Subject, engine: str, batch_size: int | None) -> Subject:
+    """The subject with what answers its attacks' questions, and for as many images at a time as memory holds."""
+    images = subject.fetch(0)
+    if batch_size is None:
+        subject.model.limit = fitting(subject.model, images[:1], subject.block_size)
+    return replace(subject, engine=within_memory(partial(engine_for, engine, subject.model, images), subject.model))
 
 
 def _record(subject: Subject, told: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:

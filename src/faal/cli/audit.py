@@ -49,7 +49,9 @@ def audit(
     engine: Annotated[
         str, Parameter(help="What attacks ask: reference, the network in float32; fast, a bfloat16 copy if that gains.")
     ] = "fast",
-    batch_size: Annotated[int | None, Parameter(help="Images per forward; 250 if unset, fewer save memory.")] = None,
+    batch_size: Annotated[
+        int | None, Parameter(help="Images per forward; unset, as many of 250 as memory holds.")
+    ] = None,
     out: Out = None,
     device: Device = "auto",
     size: Size = None,

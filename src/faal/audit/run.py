@@ -29,6 +29,7 @@ from faal.audit.verdicts import ALL, Verdicts, with_all
 from faal.config import Threat
 from faal.data import Grouping, grouping
 from faal.data.checks import as_labels
+from faal.data.classwise import places_in_class
 from faal.data.images import InMemory
 from faal.engine import processes
 from faal.engine.environment import environment
@@ -309,11 +310,7 @@ def _drawn(labels: Tensor, limit: int | None, seed: int) -> Tensor:
     if limit is None or limit >= len(labels):
         return torch.arange(len(labels))
     order = torch.randperm(len(labels), generator=generator("audit", seed))
-    by_class = order[labels[order].argsort(stable=True)]
-    sizes = torch.bincount(labels)
-    rank = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes)[labels[by_class]]
-    turn = torch.empty(len(labels), dtype=torch.float64)
-    turn[by_class] = (rank.double() + 0.5) / sizes[labels[by_class]]
+    turn = (places_in_class(labels, order).double() + 0.5) / torch.bincount(labels)[labels]
     return order[turn[order].argsort(stable=True)[:limit]].sort().values
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from faal.data.classwise import places_in_class
 from faal.engine.seeds import generator
 
 SHARE = 25
@@ -63,15 +64,9 @@ def hold_out(
         )
         return HeldOut(everything, nothing, nothing, reason)
 
-    # A shuffle, sorted by class without losing the shuffled order within it: `rank` is a sample's place in its class.
-    shuffled = torch.randperm(len(labels), generator=generator(seed, "held out"))
-    shuffled = shuffled[torch.argsort(labels[shuffled], stable=True)]
-    of_class = labels[shuffled]
-    rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[of_class]
-    quota = (counts // SHARE).clamp(min=LEAST)[of_class]
-
-    chosen = (rank < quota) & select
-    steering = (rank >= quota) & (rank < 2 * quota) & steer
-    rest = ~(chosen | steering)
-    train, selected, steered = (shuffled[part].sort().values for part in (rest, chosen, steering))
+    place = places_in_class(labels, torch.randperm(len(labels), generator=generator(seed, "held out")))
+    quota = (counts // SHARE).clamp(min=LEAST)[labels]
+    chosen = (place < quota) & select
+    steering = (place >= quota) & (place < 2 * quota) & steer
+    train, selected, steered = (part.nonzero().flatten() for part in (~(chosen | steering), chosen, steering))
     return HeldOut(train, selected, steered, None)

@@ -203,7 +203,17 @@ def test_the_probes_figures_are_recorded_and_depend_on_no_memory_limit(bench: Be
     result = audit(bench.plain, **given, train_images=bench.train.images, out=tmp_path)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])  # type: ignore[arg-type]
-    names = ["repeats", "leakage", "steadiness", "normalisers", "readings", "silence", "blind_search", "beyond_bounds"]
+    names = [
+        "numbering",
+        "repeats",
+        "leakage",
+        "steadiness",
+        "normalisers",
+        "readings",
+        "silence",
+        "blind_search",
+        "beyond_bounds",
+    ]
     assert list(result.probes) == names
     assert type(result).read(tmp_path).probes == result.probes
     again = audit(bench.plain, **given, train_images=bench.train.images, batch_size=7)

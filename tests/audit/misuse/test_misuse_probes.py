@@ -9,12 +9,10 @@ from tests.audit.misuse.layers import REVERSED, Layer, chain
 from torch import Tensor, nn
 
 from faal.audit.misuse.gradients import beyond_bounds, blind_search, silence
-from faal.audit.misuse.normalisers import normalisers
 from faal.audit.misuse.outputs import steadiness
 from faal.audit.misuse.readings import READINGS, readings
 from faal.config import Threat
 from faal.inner.modes import attacked
-from faal.models.normalize import Normalized
 
 THREAT = Threat("linf", 0.2)
 
@@ -95,51 +93,6 @@ def test_a_few_samples_more_are_no_matter_of_units(bench: Bench) -> None:
     assert found.figures["accuracy"]["levels"] == pytest.approx(240 / 256)
     assert found.figures["accuracy"]["as_given"] == pytest.approx(230 / 256)
     assert found.warning is None
-
-
-# --- normalisers -----------------------------------------------------------------------------------------------------
-
-
-class Named(nn.Module):
-    """A normalisation with plain numbers under other names; with several of them it is none of a grey image."""
-
-    def __init__(self, mu: list[float], sigma: float) -> None:
-        super().__init__()
-        self.mu, self.sigma = mu, sigma
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (images - self.mu[0]) / self.sigma
-
-
-@pytest.mark.parametrize(
-    ("wrap", "twice"),
-    [
-        (lambda net: net, 0),
-        (lambda net: chain(Named([0.3], 0.4), net), 1),
-        (lambda net: Normalized(Normalized(net, (0.2,), (0.5,)), (0.1,), (0.9,)), 2),
-        (lambda net: Normalized(net, (0.0,), (1.0,)), 0),
-        (lambda net: chain(Layer(lambda x: 1 - x), net), 0),
-        (lambda net: chain(Named([0.3, 0.3, 0.3], 0.4), net), 0),
-    ],
-)
-def test_chains_of_normalisation(wrap: Callable[[nn.Module], nn.Module], twice: int, bench: Bench) -> None:
-    found = normalisers(wrap(bench.normalized), bench.samples()[:1])
-    assert found.figures["twice"] == twice
-    assert (found.warning is not None) == (twice > 0)
-
-
-def test_an_ensemble_normalises_once_for_each_member(bench: Bench) -> None:
-    class Mean(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.members = nn.ModuleList([bench.normalized, Normalized(bench.plain, (0.2,), (0.3,))])
-
-        def forward(self, images: Tensor) -> Tensor:
-            return torch.stack([member(images) for member in self.members]).mean(dim=0)
-
-    found = normalisers(Mean(), bench.samples())
-    assert found.figures == {"layers": ["members.0", "members.1"], "twice": 0}
-    assert not bench.normalized._forward_pre_hooks
 
 
 # --- gradients -------------------------------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ from faal.engine.seeds import generator
 HONEST = 0.1
 """The share of samples that may be odd in an honest model: without a gradient, or standing where nothing can stand."""
 
+HARDLY = 0.5
+"""Of a clean accuracy below this it is not clear whose fault it is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from faal.audit.misuse.gradients import beyond_bounds, blind_search, silence
 from faal.audit.misuse.known import about_choice, about_radius, remarks
 from faal.audit.misuse.leakage import leakage, repeats
 from faal.audit.misuse.normalisers import normalisers
+from faal.audit.misuse.numbering import numbering
 from faal.audit.misuse.outputs import steadiness
 from faal.audit.misuse.readings import readings
 from faal.engine import processes
@@ -67,12 +68,13 @@ def examine(
     """
     labels = subject.labels.numpy()
     right = {name: predicted == labels for name, predicted in found.predicted.items()}
+    numbered = numbering(found.predicted[CLEAN], labels, classes, seed=subject.seed)
     said = [
         *remarks(
             training=training,
             probabilities=found.probabilities,
             n=np.bincount(labels, minlength=found.num_classes),
-            clean=float(right[CLEAN].mean()),
+            clean=numbered.figures["accuracy"]["renumbered"],
             classes=classes,
             drawn_from=len(subject.images),
             seed=subject.seed,
@@ -80,13 +82,13 @@ def examine(
         *about_radius(subject.threat, subject.images.fetch(subject.index[:1]).numel(), trained),
         *about_choice(trained),
     ]
-    probes = {"repeats": repeats(clean)}
+    probes = {"numbering": numbered, "repeats": repeats(clean)}
     if train_images is not None:
         probes["leakage"] = leakage(subject, train_images, classes, progress=progress)
     asked: dict[str, Finding] = {}
     with kept_generators():
         _seed(derive_seed("misuse", subject.seed))
-        for name, finding in _asked(subject, right):
+        for name, finding in _asked(subject, right, numbered.figures["order"]):
             asked[name] = finding
             if finding.warning:  # the next ones would see the same cause in another guise
                 break
@@ -97,12 +99,20 @@ def examine(
     )
 
 
-def _asked(subject: Subject, right: Mapping[str, NDArray[np.bool_]]) -> Iterator[tuple[str, Finding]]:
-    """The probes that ask the model, by name, in the order in which one rests on another."""
+def _asked(
+    subject: Subject, right: Mapping[str, NDArray[np.bool_]], order: Sequence[int] | None
+) -> Iterator[tuple[str, Finding]]:
+    """The probes that ask the model, by name, in the order in which one rests on another.
+
+    Under another `order` of the classes (C,) a reading of the images that turns all answers into one would raise the
+    accuracy from 0, and is compared with the renumbered answers therefore.
+    """
     model, threat, count = subject.model, subject.threat, len(subject.labels)
     everything = draw(subject, np.ones(count, dtype=bool), _share(READ, count // 4))
     yield "steadiness", steadiness(model, everything[:SEARCHED])
     yield "normalisers", normalisers(model, everything)
+    if order is not None:
+        everything = replace(everything, labels=torch.tensor(order).to(subject.device)[everything.labels])
     yield "readings", readings(model, everything)
     attacks = [name for name in right if name != CLEAN]
     if not attacks or not right[CLEAN].any():

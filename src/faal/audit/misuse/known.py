@@ -36,7 +36,7 @@ def remarks(
         training: the model was found in training mode.
         probabilities: all of its clean outputs look like probabilities.
         n: (C,) samples per class.
-        clean: its clean accuracy.
+        clean: its clean accuracy, with the classes renumbered that are seen to be numbered otherwise.
         classes: the classes' names.
         drawn_from: how many samples there were to draw from.
         seed: the audit's seed.

@@ -7,16 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from faal.audit.chance import LEVEL, exceeds
-from faal.audit.misuse.evidence import Finding, Samples
+from faal.audit.misuse.evidence import HARDLY, Finding, Samples
 
 SQUEEZED = 2 / 255
 """Images without a brighter pixel were divided by 255 once too often."""
 
 RISE = 0.05
 """By how much another reading has to raise the clean accuracy: an honest model may like its images a little starker."""
-
-HARDLY = 0.5
-"""Of a clean accuracy below this it is not clear whose fault it is."""
 
 
 @dataclass(frozen=True)

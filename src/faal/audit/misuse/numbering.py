@@ -1,0 +1,117 @@
+"""Whether model and data number the classes alike: two may be swapped, or folders sorted as "1", "10", "2"."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from faal.audit.chance import LEVEL, exceeds
+from faal.audit.misuse.evidence import HARDLY, Finding
+from faal.engine.seeds import generator
+
+Integers = NDArray[np.int64]
+Numbers = NDArray[np.int16] | Integers
+
+TWICE = 2 / 3
+"""The share of other classes' numbers among answers that are these or the classes' own, where they are given twice as
+often. Classes that are merely confused stay below: what is lost to one of them is not lost by it too."""
+
+NEARLY = 3 / 4
+"""In more of a ring's classes than this the assigned number is the answer: in all of two to four, in four of five. One
+weak class among many, which is mostly taken for a third, hides no other."""
+
+NAMED = 5
+"""Of more classes than these a sentence names so many."""
+
+
+def numbering(predicted: Numbers, labels: Numbers, classes: Sequence[str], *, seed: int) -> Finding:
+    """Look for classes that are answered with each other's numbers.
+
+    The one-to-one assignment of numbers to classes that suits a random half of every class best falls into rings: two
+    swapped classes, or several that follow one another. Each is tested on the other halves, equally many images of each
+    of its classes: the assigned numbers have to be given more than twice as often as the classes' own, by the binomial
+    test at `LEVEL` divided by the rings. And over all images, in more than `NEARLY` of its classes, the assigned number
+    has to be given twice as often as the class's own, and no other more often.
+
+    Where in truth no ring of classes is answered with each other's numbers more than twice as often as with its own,
+    the chance of a false alarm is at most `LEVEL`. Of a network that has hardly learnt anything that may be otherwise,
+    by chance of its start: of those the sentence says so. Two swapped classes are seen from 36 images of them on, those
+    of a weak network from some hundreds. No forward.
+
+    Args:
+        predicted: (N,) answers to the clean images, 0 to C - 1.
+        labels: (N,) their classes, 0 to C - 1.
+        classes: the C names.
+        seed: the audit's.
+    """
+    counts = _counts(predicted, labels, len(classes))
+    order = _order(predicted, labels, counts, seed)
+    moved = np.flatnonzero(order != np.arange(len(classes)))
+    accuracy = {
+        "as_given": float((predicted == labels).mean()),
+        "renumbered": float((predicted == order[labels]).mean()),
+    }
+    figures = {"samples": len(labels), "accuracy": accuracy, "order": order.tolist() if len(moved) else None}
+    if len(moved) == 0:
+        return Finding(figures=figures)
+    answered = ", ".join(
+        f"{classes[c]!r} as {classes[order[c]]!r} ({counts[c, order[c]]} of {counts[c].sum()})" for c in moved[:NAMED]
+    ) + (", ..." if len(moved) > NAMED else "")
+    weak = " (or has learnt too little to tell)" if accuracy["renumbered"] < HARDLY else ""
+    return Finding(
+        figures=figures,
+        warning=f"Images are answered with each other's classes, {answered}: the model numbers {len(moved)} classes in "
+        f"another order than the data{weak}, and its clean accuracy would be {accuracy['renumbered']:.1%} instead of "
+        f"{accuracy['as_given']:.1%}; number the data's classes as in its training (folders are numbered in the order "
+        "of their names), or let the model return logits[:, order] (`order` is in `probes`), and audit again.",
+    )
+
+
+def _order(predicted: Numbers, labels: Numbers, counts: Integers, seed: int) -> Integers:
+    """(C,) the number that each class is answered with: another one where that is shown, else its own."""
+    place, own = _places(labels, seed), np.arange(len(counts))
+    chosen = place % 2 == 0
+    fit = _counts(predicted[chosen], labels[chosen], len(counts))
+    # Where it makes no difference, a class keeps its own.
+    assigned = linear_sum_assignment(fit * (len(counts) + 1) + np.eye(len(counts)), maximize=True)[1]
+
+    order, rings = own.copy(), list(_rings(assigned))
+    for ring in rings:
+        equal = 2 * (counts[ring].sum(axis=1).min() // 2)
+        rows = np.flatnonzero(np.isin(labels, ring) & ~chosen & (place < equal))
+        other, same = (int((predicted[rows] == number[labels[rows]]).sum()) for number in (assigned, own))
+        rivals = (counts + np.diag(counts.diagonal()))[ring].max(axis=1)
+        clear = (counts[ring, assigned[ring]] >= rivals).mean() > NEARLY
+        if clear and exceeds(other, other + same, TWICE, LEVEL / len(rings)):
+            order[ring] = assigned[ring]
+    return order
+
+
+def _counts(predicted: Numbers, labels: Numbers, num_classes: int) -> Integers:
+    """(C, C) how often the images of a class (row) are given a number (column)."""
+    return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def _places(labels: Numbers, seed: int) -> Integers:
+    """(N,) each sample's place among those of its class, in an order drawn with the seed."""
+    drawn = torch.randperm(len(labels), generator=generator("numbering", seed)).numpy()
+    by_class = drawn[np.argsort(labels[drawn], kind="stable")]
+    n = np.bincount(labels)
+    places = np.empty(len(labels), dtype=np.int64)
+    places[by_class] = np.arange(len(labels)) - np.repeat(n.cumsum() - n, n)
+    return places
+
+
+def _rings(assigned: Integers) -> Iterator[list[int]]:
+    """The cycles of a permutation, without the classes that stay."""
+    met: set[int] = set()
+    for start in range(len(assigned)):
+        ring, c = [], start
+        while c not in met:
+            met.add(c)
+            ring.append(c)
+            c = int(assigned[c])
+        if len(ring) > 1:
+            yield ring

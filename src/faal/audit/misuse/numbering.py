@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from faal.audit.chance import LEVEL, exceeds
 from faal.audit.misuse.evidence import HARDLY, Finding
+from faal.data.classwise import places_in_class
 from faal.engine.seeds import generator
 
 Integers = NDArray[np.int64]
@@ -71,7 +72,8 @@ def numbering(predicted: Numbers, labels: Numbers, classes: Sequence[str], *, se
 
 def _order(predicted: Numbers, labels: Numbers, counts: Integers, seed: int) -> Integers:
     """(C,) the number that each class is answered with: another one where that is shown, else its own."""
-    place, own = _places(labels, seed), np.arange(len(counts))
+    drawn = torch.randperm(len(labels), generator=generator("numbering", seed))
+    place, own = places_in_class(torch.from_numpy(labels), drawn).numpy(), np.arange(len(counts))
     chosen = place % 2 == 0
     fit = _counts(predicted[chosen], labels[chosen], len(counts))
     # Where it makes no difference, a class keeps its own.
@@ -92,16 +94,6 @@ def _order(predicted: Numbers, labels: Numbers, counts: Integers, seed: int) -> 
 def _counts(predicted: Numbers, labels: Numbers, num_classes: int) -> Integers:
     """(C, C) how often the images of a class (row) are given a number (column)."""
     return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def _places(labels: Numbers, seed: int) -> Integers:
-    """(N,) each sample's place among those of its class, in an order drawn with the seed."""
-    drawn = torch.randperm(len(labels), generator=generator("numbering", seed)).numpy()
-    by_class = drawn[np.argsort(labels[drawn], kind="stable")]
-    n = np.bincount(labels)
-    places = np.empty(len(labels), dtype=np.int64)
-    places[by_class] = np.arange(len(labels)) - np.repeat(n.cumsum() - n, n)
-    return places
 
 
 def _rings(assigned: Integers) -> Iterator[list[int]]:

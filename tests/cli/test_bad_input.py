@@ -150,3 +150,19 @@ def test_a_run_into_the_folder_of_an_audit_is_refused(desk: Path, faal: Faal) ->
     assert said.status == 2
     assert "o holds the audit of another network" in " ".join(said.err.split())
     assert [path.name for path in (desk / "o").iterdir()] == ["audit.json"]
+
+
+def test_a_folder_that_may_not_be_entered(desk: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for somebody without the permission, wherever a command comes upon it."""
+    (desk / "closed").mkdir()
+
+    def refuse(path: Path) -> bool:
+        if path.parent.name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return os.path.isfile(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    said = faal("report", "closed")
+    assert said.status == 2
+    assert "may not be read or written; look at its permissions" in said.err
+    assert "Traceback" not in said.err

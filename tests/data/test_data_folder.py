@@ -68,8 +68,81 @@ def test_all_formats_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "test" / ".cache").mkdir()
     data = load_data(f"folder:{tmp_path}")
     assert data.test is not None
+    assert data.notes == ()
     assert data.test.counts(2).tolist() == [5, 1]
     assert (data.test.images.fetch(torch.arange(6)) * 255 - 50).abs().max() <= 2
+
+
+def test_images_that_are_not_read_are_said(tmp_path: Path) -> None:
+    fill(tmp_path)
+    for name in ("x.tif", "y.TIF", "z.gif"):
+        save(tmp_path / "train" / "cat" / name)
+    save(tmp_path / "test" / "dog" / "more" / "x.png")
+    (tmp_path / "test" / "dog" / "notes").mkdir()
+    data = load_data(f"folder:{tmp_path}")
+    assert data.train is not None
+    assert data.train.counts(2).tolist() == [3, 1]
+    assert data.notes == (
+        f"Not read: 1 .gif and 2 .tif files and the images in 1 folder such as {tmp_path / 'test' / 'dog' / 'more'}; "
+        "only .png, .jpg, .jpeg, .webp, .bmp files directly in a class's folder are.",
+    )
+
+
+def test_a_class_in_another_format_is_not_to_be_deleted(tmp_path: Path) -> None:
+    fill(tmp_path)
+    (tmp_path / "train" / "dog" / "0.png").rename(tmp_path / "train" / "dog" / "0.tiff")
+    assert "images but 1 .tiff; convert them to PNG" in refused(f"folder:{tmp_path}")
+
+
+def test_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
+    fill(tmp_path)
+    (tmp_path / "test" / "caf\udce9").mkdir()
+    message = refused(f"folder:{tmp_path}")
+    assert r"the class folder 'caf\udce9'" in message
+    assert "rename it" in message
+    message.encode()
+
+
+def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for somebody without the permission: a folder of a class, then a file."""
+    fill(tmp_path)
+    closed = tmp_path / "train" / "dog"
+
+    def refuse(path: Path) -> object:
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    listed = Path.iterdir
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", refuse)
+        assert f"{closed} cannot be read (Permission denied); look at its permissions" in refused(f"folder:{tmp_path}")
+
+    opened = Image.open
+
+    def shut(path: Path, **options: object) -> Image.Image:
+        if path == closed / "0.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image, "open", shut)
+    assert f"{closed / '0.png'} cannot be read (Permission denied)" in refused(f"folder:{tmp_path}")
+
+
+def test_gray_as_rgb(tmp_path: Path) -> None:
+    fill(tmp_path, mode="L")
+    save(tmp_path / "test" / "dog" / "colour.png", mode="RGB")
+    data = load_data(f"folder:{tmp_path}", rgb=True)
+    assert data.notes == ()
+    (tmp_path / "test" / "dog" / "colour.png").unlink()
+    data = load_data(f"folder:{tmp_path}", rgb=True)
+    assert data.test is not None
+    assert data.test.images.shape == (3, 4, 6)
+    digits = load_data("digits", rgb=True)
+    assert digits.test is not None
+    pixels = digits.test.images.fetch(torch.arange(5))
+    assert pixels.shape == (5, 3, 8, 8)
+    assert torch.equal(pixels[:, 0], pixels[:, 2])
 
 
 def test_gray_where_all_are_gray(tmp_path: Path) -> None:

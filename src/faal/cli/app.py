@@ -40,6 +40,12 @@ def main() -> None:
     except InputError as error:
         errors.print(f"faal: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
         status = 2
+    except PermissionError as error:  # of any file or folder that a command comes upon
+        errors.print(
+            f"faal: {error.filename} may not be read or written; look at its permissions",
+            style="bold red", markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        status = 2
     except KeyboardInterrupt:
         errors.print("faal: stopped; the same command goes on where this one was", markup=False)
         status = 130

@@ -15,6 +15,7 @@ from faal.cli.options import (
     Model,
     Normalize,
     Out,
+    Rgb,
     Seed,
     Size,
     Width,
@@ -55,6 +56,7 @@ def audit(
     out: Out = None,
     device: Device = "auto",
     size: Size = None,
+    rgb: Rgb = False,
     model: Model = None,
     width: Width = None,
     depth: Depth = None,
@@ -84,7 +86,7 @@ def audit(
     epsilons = () if epsilon is None else radii(map(parse_epsilon, epsilon.split(",")))
     where = numerics.pick_device(device)
     processes.start(where)
-    dataset = load_data(data, size=parse_size(size))
+    dataset = load_data(data, size=parse_size(size), rgb=rgb)
     if dataset.test is None:
         raise InputError(f"{data} has no test images; an audit needs some")
     opened = open_model(checkpoint, dataset, model=model, width=width, depth=depth, normalize=normalize)

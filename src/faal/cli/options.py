@@ -32,6 +32,9 @@ Groups = Annotated[
 ]
 Device = Annotated[str, Parameter(help="auto (a GPU where there is one), cpu or cuda.")]
 Size = Annotated[str | None, Parameter(help="H,W: resize the images of a folder to this size.")]
+Rgb = Annotated[
+    bool, Parameter(help="Give gray images three equal channels, for a network that takes colour.", negative=())
+]
 Out = Annotated[Path | None, Parameter(help="The folder that everything is written to.")]
 Seed = Annotated[int, Parameter(help="The seed of everything that is random.")]
 Model = Annotated[

@@ -15,6 +15,7 @@ from faal.cli.options import (
     Groups,
     Out,
     Overrides,
+    Rgb,
     Seed,
     Size,
     given,
@@ -31,7 +32,7 @@ RecipeName = Annotated[str, Parameter(help="A shipped recipe (`faal recipes`) or
 
 def train(
     recipe: RecipeName, /, *, data: Data, groups: Groups = None, out: Out = None, seed: Seed = 1,
-    device: Device = "auto", size: Size = None, settings: Overrides = UNSET,
+    device: Device = "auto", size: Size = None, rgb: Rgb = False, settings: Overrides = UNSET,
 ) -> None:  # fmt: skip
     """Train from scratch.
 
@@ -50,14 +51,14 @@ def train(
     chosen = overridden(load_recipe(recipe), settings)
     where = numerics.pick_device(device)
     processes.start(where)
-    dataset = load_data(data, size=parse_size(size))
+    dataset = load_data(data, size=parse_size(size), rgb=rgb)
     dataset = dataset if groups is None else weighed_by(dataset, groups)
     _remark(*dataset.notes, *numerics.precision_notes(chosen.precision, where), *reach_notes(chosen))
     architecture = Architecture.of(chosen, dataset)
     net = build_model(architecture, seed=seed)
     folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
     outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=where)
-    _tell(outcome.best, outcome.epoch, outcome.note, data, size)
+    _tell(outcome.best, outcome.epoch, outcome.note, data, size, rgb)
 
 
 def repair(
@@ -74,6 +75,7 @@ def repair(
     seed: Seed = 1,
     device: Device = "auto",
     size: Size = None,
+    rgb: Rgb = False,
     frontier: Annotated[
         bool,
         Parameter(help="Judge blends of base and repair on the withheld images too, and keep them.", negative=()),
@@ -98,7 +100,7 @@ def repair(
     chosen = overridden(Recipe() if recipe is None else load_recipe(recipe), settings)
     where = numerics.pick_device(device)
     processes.start(where)
-    dataset = load_data(data, size=parse_size(size))
+    dataset = load_data(data, size=parse_size(size), rgb=rgb)
     dataset = dataset if groups is None else weighed_by(dataset, groups)
     # Only what the command line says of the network counts: the recipe's own words are about another one.
     network = {
@@ -128,7 +130,7 @@ def repair(
     # Training moves the weights where they lie; blends need them as they were.
     base = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()} if frontier else {}
     outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
-    _tell(outcome.best, outcome.epoch, outcome.note, data, size)
+    _tell(outcome.best, outcome.epoch, outcome.note, data, size, rgb)
     if frontier:
         from faal.study.frontier import frontier as judge_blends
         from faal.study.frontier import frontier_table
@@ -145,7 +147,7 @@ def _remark(*notes: str) -> None:
         Console(stderr=True).print(note, markup=False, highlight=False)
 
 
-def _tell(best: Path, epoch: int, note: str | None, data: str, size: str | None) -> None:
+def _tell(best: Path, epoch: int, note: str | None, data: str, size: str | None, rgb: bool) -> None:
     from faal.engine import processes
 
     if not processes.is_main():
@@ -155,5 +157,5 @@ def _tell(best: Path, epoch: int, note: str | None, data: str, size: str | None)
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     console.print(f"{best} holds the network of epoch {epoch}", markup=False, highlight=False, soft_wrap=True)
     follows = f"next: faal audit {quote(str(best.parent))} --data {quote(data)}"
-    follows += f" --size {quote(size)}" if size else ""
+    follows += (f" --size {quote(size)}" if size else "") + (" --rgb" if rgb else "")
     console.print(follows, markup=False, highlight=False, soft_wrap=True)

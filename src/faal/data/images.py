@@ -106,6 +106,10 @@ class InMemory(Images):
         resident = device.type == "cpu" or self.pixels.nbytes <= RESIDENT_LIMIT
         return InMemory(self.pixels.to(device) if resident else self.pixels, device)
 
+    def in_rgb(self) -> "InMemory":
+        """Gray images with three equal channels; RGB ones as they are."""
+        return self if self.shape[0] == 3 else InMemory(self.pixels.expand(-1, 3, -1, -1).contiguous(), self.device)
+
     def resized(self, height: int, width: int) -> "InMemory":
         """The images at another size, bilinear with antialiasing; uint8 stays uint8."""
         chunks = []
@@ -181,6 +185,8 @@ def decoded(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error for an image file that does not open or decode."""
+    if isinstance(error, OSError) and error.errno is not None:  # of the system; those of decoders have no number
+        return InputError(f"{path} cannot be read ({error.strerror}); look at its permissions, or delete it")
     reason = "it is not a PNG, JPEG, WebP or BMP image" if "cannot identify" in str(error) else str(error)
     return InputError(f"{path} is not a readable image ({reason}); replace or delete it")
 

@@ -24,7 +24,7 @@ FORMS = {
 """The data sets by name, with what follows the name."""
 
 
-def load_data(spec: str, *, size: tuple[int, int] | None = None) -> DataSet:
+def load_data(spec: str, *, size: tuple[int, int] | None = None, rgb: bool = False) -> DataSet:
     """A data set by its specification.
 
     Args:
@@ -33,20 +33,23 @@ def load_data(spec: str, *, size: tuple[int, int] | None = None) -> DataSet:
             `x_train`, `y_train`, `x_test`, `y_test`, or `images`, `labels` (see `arrays.py`); `module:function`, a
             function that returns a DataSet or a dict of such arrays.
         size: (H, W) to resize every image to, bilinear with antialiasing; by default they stay as they are.
+        rgb: give gray images three equal channels, for a network that takes no others.
 
     Returns:
         The data set, images in [0, 1] once fetched, checked. Raises InputError where something is wrong with it.
     """
     if size is not None and min(size) < 1:
         raise InputError(f"images cannot be resized to {size[0]}x{size[1]}; give a height and a width of at least 1")
-    data = check(_read(spec, size), spec)
+    data = check(_read(spec, size, rgb), spec)
+    if rgb:
+        data = _in_rgb(data, spec)
     if size is not None:
         data = _resized(data, size, spec)
     check_shapes(data, spec)
     return data
 
 
-def _read(spec: str, size: tuple[int, int] | None) -> DataSet:
+def _read(spec: str, size: tuple[int, int] | None, rgb: bool) -> DataSet:
     name, colon, argument = spec.partition(":")
     if name not in FORMS:
         named = argument.isidentifier() and all(part.isidentifier() for part in name.split("."))
@@ -60,11 +63,22 @@ def _read(spec: str, size: tuple[int, int] | None) -> DataSet:
         case "digits":
             return digits()
         case "folder":
-            return read_folder(path, size)
+            return read_folder(path, size, rgb)
         case "npz":
             return read_npz(path)
         case _:
             return read_cifar(name, path)
+
+
+def _in_rgb(data: DataSet, spec: str) -> DataSet:
+    def coloured(split: Split | None) -> Split | None:
+        if split is None or split.images.shape[0] == 3:
+            return split
+        if not isinstance(split.images, InMemory):
+            raise InputError(f"the images of {spec} cannot be given three channels; let it return them so")
+        return replace(split, images=split.images.in_rgb())
+
+    return replace(data, train=coloured(data.train), test=coloured(data.test))
 
 
 def _resized(data: DataSet, size: tuple[int, int], spec: str) -> DataSet:

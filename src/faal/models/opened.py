@@ -107,10 +107,14 @@ def open_model(
         if architecture.num_classes != data.num_classes:
             raise InputError(
                 f"{path} tells {architecture.num_classes} classes apart, {data.name} has {data.num_classes}; "
-                "name the data that it was trained for with --data"
+                "name the data that it was trained for with --data (an npz file without images of the last class tells "
+                "of it by `classes`)"
             )
         if architecture.channels != channels:
-            raise InputError(f"{path} takes images of {architecture.channels} channels, {data.name} has {channels}")
+            gray = "; --rgb gives gray images three" if channels == 1 else ""
+            raise InputError(
+                f"{path} takes images of {architecture.channels} channels, {data.name} has {channels}{gray}"
+            )
         net = restored(state, architecture, path)
         notes = [
             *_unfinished(path),

@@ -166,3 +166,13 @@ def test_a_folder_that_may_not_be_entered(desk: Path, faal: Faal, monkeypatch: p
     assert said.status == 2
     assert "may not be read or written; look at its permissions" in said.err
     assert "Traceback" not in said.err
+
+
+def test_a_full_device(desk: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr("faal.train.loop.train_step", full)
+    said = faal("train", "debug", "--data", "digits", "--epochs", "1", "--out", "o")
+    assert (said.status, said.out) == (2, "")
+    assert "the device is full; take a smaller --batch-size, or another --device" in said.err

@@ -38,22 +38,25 @@ def main() -> None:
         result = app(print_error=True, exit_on_error=False)
         status = result if isinstance(result, int) else 0
     except InputError as error:
-        errors.print(f"faal: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
-        status = 2
+        status = _said(errors, str(error))
     except PermissionError as error:  # of any file or folder that a command comes upon
-        errors.print(
-            f"faal: {error.filename} may not be read or written; look at its permissions",
-            style="bold red", markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        status = 2
+        status = _said(errors, f"{error.filename} may not be read or written; look at its permissions")
     except KeyboardInterrupt:
         errors.print("faal: stopped; the same command goes on where this one was", markup=False)
         status = 130
     except Exception as error:
-        if not type(error).__module__.startswith("cyclopts"):
+        if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which need not have been imported
+            _said(errors, "the device is full; take a smaller --batch-size, or another --device")
+        elif not type(error).__module__.startswith("cyclopts"):  # which has said what is wrong
             raise
-        status = 2  # cyclopts has said what is wrong
+        status = 2
     finally:
         if "faal.engine.processes" in sys.modules:  # a command that computes; the help does not wait for torch
             sys.modules["faal.engine.processes"].stop()
     sys.exit(status)
+
+
+def _said(errors: Console, sentence: str) -> int:
+    """Say what is wrong with the input; the exit status for it."""
+    errors.print(f"faal: {sentence}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    return 2

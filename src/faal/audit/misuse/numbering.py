@@ -9,11 +9,12 @@ from scipy.optimize import linear_sum_assignment
 
 from faal.audit.chance import LEVEL, exceeds
 from faal.audit.misuse.evidence import HARDLY, Finding
+from faal.audit.summary import confusion_matrix
 from faal.data.classwise import places_in_class
 from faal.engine.seeds import generator
 
+Answers = NDArray[np.int16]
 Integers = NDArray[np.int64]
-Numbers = NDArray[np.int16] | Integers
 
 TWICE = 2 / 3
 """The share of other classes' numbers among answers that are these or the classes' own, where they are given twice as
@@ -27,7 +28,7 @@ NAMED = 5
 """Of more classes than these a sentence names so many."""
 
 
-def numbering(predicted: Numbers, labels: Numbers, classes: Sequence[str], *, seed: int) -> Finding:
+def numbering(predicted: Answers, labels: Integers, classes: Sequence[str], *, seed: int) -> Finding:
     """Look for classes that are answered with each other's numbers.
 
     The one-to-one assignment of numbers to classes that suits a random half of every class best falls into rings: two
@@ -47,7 +48,7 @@ def numbering(predicted: Numbers, labels: Numbers, classes: Sequence[str], *, se
         classes: the C names.
         seed: the audit's.
     """
-    counts = _counts(predicted, labels, len(classes))
+    counts = confusion_matrix(labels, predicted, len(classes))
     order = _order(predicted, labels, counts, seed)
     moved = np.flatnonzero(order != np.arange(len(classes)))
     accuracy = {
@@ -70,12 +71,12 @@ def numbering(predicted: Numbers, labels: Numbers, classes: Sequence[str], *, se
     )
 
 
-def _order(predicted: Numbers, labels: Numbers, counts: Integers, seed: int) -> Integers:
+def _order(predicted: Answers, labels: Integers, counts: Integers, seed: int) -> Integers:
     """(C,) the number that each class is answered with: another one where that is shown, else its own."""
     drawn = torch.randperm(len(labels), generator=generator("numbering", seed))
     place, own = places_in_class(torch.from_numpy(labels), drawn).numpy(), np.arange(len(counts))
     chosen = place % 2 == 0
-    fit = _counts(predicted[chosen], labels[chosen], len(counts))
+    fit = confusion_matrix(labels[chosen], predicted[chosen], len(counts))
     # Where it makes no difference, a class keeps its own.
     assigned = linear_sum_assignment(fit * (len(counts) + 1) + np.eye(len(counts)), maximize=True)[1]
 
@@ -89,11 +90,6 @@ def _order(predicted: Numbers, labels: Numbers, counts: Integers, seed: int) -> 
         if clear and exceeds(other, other + same, TWICE, LEVEL / len(rings)):
             order[ring] = assigned[ring]
     return order
-
-
-def _counts(predicted: Numbers, labels: Numbers, num_classes: int) -> Integers:
-    """(C, C) how often the images of a class (row) are given a number (column)."""
-    return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def _rings(assigned: Integers) -> Iterator[list[int]]:

@@ -3,6 +3,7 @@
 faal.solve_kldro(losses, tau)          the worst class distribution within a ball, exactly
 faal.FAAL(num_classes, tau)            phase 2 as three lines in anybody's training loop
 faal.audit(model, images, labels)      class-wise robust accuracy with intervals
+faal.load_model(path)                  the network of a run, for one's own code
 """
 
 from importlib import import_module
@@ -14,11 +15,16 @@ if TYPE_CHECKING:
     from faal.audit.run import audit
     from faal.intermediate.kldro import solve_kldro
     from faal.intermediate.rules.faal import FAAL
+    from faal.models.handover import load_model
 
 __version__ = "0.1.0"
-__all__ = ["FAAL", "InputError", "__version__", "audit", "solve_kldro"]
+__all__ = ["FAAL", "InputError", "__version__", "audit", "load_model", "solve_kldro"]
 
-_HOMES = {"FAAL": "faal.intermediate.rules.faal", "solve_kldro": "faal.intermediate.kldro"}
+_HOMES = {
+    "FAAL": "faal.intermediate.rules.faal",
+    "load_model": "faal.models.handover",
+    "solve_kldro": "faal.intermediate.kldro",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -26,7 +26,11 @@ from faal.reading import read_tensors
 FORMAT = "faal-checkpoint/1"
 
 
-def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+ELSEWHERE = "choose another folder with --out"
+"""What to do where a file cannot be written."""
+
+
+def _write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str = ELSEWHERE) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,19 +40,19 @@ def _write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except (OSError, RuntimeError) as error:
-        raise InputError(f"{path} cannot be written ({_short(error)}); choose another folder with --out") from None
+        raise InputError(f"{path} cannot be written ({_short(error)}); {advice}") from None
     finally:
         with suppress(OSError):  # what an error or an interrupt left; after a success there is nothing
             beside.unlink()
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, *, advice: str = ELSEWHERE) -> None:
     """Write a file so that a reader, or a crash, finds either the old content or the new.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written; `advice` says what to do.
     """
-    _write_whole(path, lambda file: file.write(data))
+    _write_whole(path, lambda file: file.write(data), advice)
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

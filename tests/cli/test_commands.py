@@ -26,6 +26,7 @@ def faal(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
         "repair",
         "audit",
         "compare",
+        "export",
         "report",
         "methods",
         "recipes",

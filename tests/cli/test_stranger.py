@@ -162,8 +162,8 @@ def test_from_the_readme_alone(tmp_path: Path) -> None:
     faal(tmp_path, f"repair weights.pth cifar10-prn18-faal-at-repair {theirs} {short} --out runs/mended")
     faal(tmp_path, f"audit runs/mended --data folder:parts {attacks}")
     mended = tmp_path / "runs" / "mended"
-    weights = torch.load(mended / "best.pt", weights_only=True)["weights"]
-    net.load_state_dict({name.removeprefix("net."): t for name, t in weights.items() if name.startswith("net.")})
+    faal(tmp_path, "export runs/mended mended.pth")
+    net.load_state_dict(torch.load(tmp_path / "mended.pth", weights_only=True))
     with torch.no_grad():
         after = answers(net, x).argmax(1) == y
     assert figures(mended, "clean") == per_class(after, y)

@@ -5,7 +5,7 @@ import sys
 from cyclopts import App
 from rich.console import Console
 
-from faal.cli import audit, compare, demo, listing, report, reproduce, train, zoo
+from faal.cli import audit, compare, demo, export, listing, report, reproduce, train, zoo
 from faal.errors import InputError
 
 app = App(
@@ -19,6 +19,7 @@ for command in (
     train.train,
     train.repair,
     audit.audit,
+    export.export,
     compare.compare,
     reproduce.reproduce,
     report.report,

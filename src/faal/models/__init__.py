@@ -2,6 +2,7 @@
 
 from faal.models.build import MODELS, Architecture, build_model
 from faal.models.foreign import load_weights
+from faal.models.handover import load_model
 from faal.models.normalize import Normalized, parse_normalize
 from faal.models.opened import Opened, open_model
 from faal.models.preact_resnet import PreActResNet
@@ -19,6 +20,7 @@ __all__ = [
     "SmallNet",
     "WideResNet",
     "build_model",
+    "load_model",
     "load_weights",
     "open_model",
     "parse_normalize",

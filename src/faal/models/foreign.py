@@ -63,6 +63,13 @@ class Candidate:
         )
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network itself, without what this program puts around it and no file of others knows."""
+    while isinstance(model, Normalized | Logits):
+        model = model.net
+    return model
+
+
 def load_weights(model: nn.Module, path: Path) -> list[str]:
     """Loads a foreign checkpoint: a state_dict, plain or among other things, with or without prefixes.
 
@@ -83,9 +90,7 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
         InputError: the file cannot be read safely, is of another architecture, holds two sets of weights that fit and
             differ, expects another normalisation, or has weights that are not finite. The model is as before then.
     """
-    net = model
-    while isinstance(net, Normalized | Logits):  # what stands around a network, and in no file of others
-        net = net.net
+    net = unwrapped(model)
     wanted: dict[str, Tensor] = net.state_dict()
     content = hf_tensors(path.parent) if is_saved(path) else read_tensors(path)
     chosen, copies = _choose(wanted, weight_sets(content), path)

@@ -69,8 +69,7 @@ def open_model(
         InputError: in one sentence, whatever does not fit.
     """
     published, seen = zoo_name(path), dict[str, Any]()
-    if path.is_dir():
-        path = _in_folder(path)
+    path = file_of(path)
     if model is None and is_saved(path):
         model = f"hf:{path.parent}"
     options = {"--model": model, "--width": width, "--depth": depth, "--normalize": normalize}
@@ -99,7 +98,7 @@ def open_model(
     elif said:
         raise InputError(f"{said} describes foreign weights; say which network they are for with --model")
     else:
-        state, sha256 = _own(path) if published is None else read_zoo(published)
+        state, sha256 = stored(path)
         architecture, threat = described(state, path)
         with understood(path):
             seen = handed_on(state)
@@ -117,7 +116,7 @@ def open_model(
             )
         net = restored(state, architecture, path)
         notes = [
-            *_unfinished(path),
+            *unfinished(path),
             *_compared(state.get("classes"), data, path),
             *_resized(state.get("image_size"), split.images.shape[1:] if split else ()),
         ]
@@ -132,12 +131,25 @@ def _is_ours(path: Path) -> bool:
     return isinstance(content, Mapping) and content.get("format") == checkpoint.FORMAT
 
 
-def _own(path: Path) -> tuple[dict[str, Any], str]:
-    return checkpoint.load(path), checkpoint.digest(path)
+def stored(path: Path) -> tuple[dict[str, Any], str]:
+    """What a checkpoint of ours, or `zoo:NAME`, holds, and the SHA-256 of its file.
+
+    Raises:
+        InputError: it cannot be read, or is not ours.
+    """
+    published = zoo_name(path)
+    return (checkpoint.load(path), checkpoint.digest(path)) if published is None else read_zoo(published)
 
 
-def _in_folder(folder: Path) -> Path:
-    """The file of weights in a run's folder, or in one of Hugging Face's."""
+def file_of(path: Path) -> Path:
+    """The file of weights in a run's folder, or in one of Hugging Face's; any other path as it is.
+
+    Raises:
+        InputError: the folder holds none.
+    """
+    if not path.is_dir():
+        return path
+    folder = path
     if (folder / "best.pt").exists():
         return folder / "best.pt"
     if not (folder / CONFIG).exists():
@@ -192,7 +204,7 @@ def restored(state: Mapping[str, Any], architecture: Architecture, path: Path) -
     Raises:
         InputError: the weights are missing, or another network's.
     """
-    net = build_model(architecture)
+    net = build_model(architecture, seed=0)  # the seed spares the caller's generator; nothing of it stays
     try:
         net.load_state_dict(state["weights"])
     except (KeyError, TypeError, AttributeError, RuntimeError):
@@ -225,7 +237,7 @@ def _compared(classes: object, data: DataSet, path: Path) -> list[str]:
     return [f"The network was trained on the classes {_listed(gone)}, the data has {_listed(new)} in their place."]
 
 
-def _unfinished(path: Path) -> list[str]:
+def unfinished(path: Path) -> list[str]:
     """That a best.pt is that of a run that has not come to its end, in a sentence."""
     log = path.with_name(LOG)
     text = log.read_text(encoding="utf-8", errors="replace") if path.name == "best.pt" and log.is_file() else ""

@@ -1,0 +1,36 @@
+"""`faal export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+
+def export(
+    run: Annotated[Path, Parameter(help="A run's folder (its best.pt), a checkpoint of this program, or zoo:NAME.")],
+    file: Annotated[Path, Parameter(help="What to write: FILE.safetensors or FILE.pth, which must not exist yet.")],
+    /,
+) -> None:
+    """Write a network's weights as its own class takes them, and say what normalisation belongs in front of it.
+
+    The file is a state_dict for `load_state_dict(strict=True)`; a .safetensors file also tells architecture, classes
+    and normalisation in its metadata. In Python, faal.load_model(RUN) is the whole network, normalisation included.
+
+        faal export runs/repaired repaired.safetensors
+        faal export zoo:prn18w16-pgd-at weights.pth
+    """
+    from faal.models.handover import export as run_export
+
+    done = run_export(run, file)
+    for note in done.notes:
+        Console(stderr=True).print(note, markup=False, highlight=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{file}: the weights of {done.architecture.model}, {done.tensors} tensors")
+    if done.normalisation is None:
+        console.print("Images go in as they are, in [0, 1].")
+    else:
+        mean, std = (", ".join(map(str, values)) for values in done.normalisation)
+        console.print(f"Images in [0, 1] go in as (images - mean) / std, by channel: mean {mean}; std {std}.")
+    if done.classes:
+        console.print(f"Classes, from 0: {', '.join(done.classes)}")

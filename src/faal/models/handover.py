@@ -1,0 +1,115 @@
+"""Back into somebody's own code: the network of a run as a module, or its weights as a file that its class takes."""
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor, nn
+
+from faal.checkpoint import write_whole
+from faal.errors import InputError
+from faal.models.build import Architecture
+from faal.models.foreign import unwrapped
+from faal.models.normalize import Statistics, parse_normalize
+from faal.models.opened import described, file_of, restored, stored, understood, unfinished
+
+SAFETENSORS, TORCH = {".safetensors"}, {".pth", ".pt"}
+"""How a file's name ends, for either format."""
+
+
+def load_model(path: Path | str) -> nn.Module:
+    """The network of a run, trained or repaired.
+
+    Args:
+        path: a run's folder (its best.pt), a checkpoint of this program, or `zoo:NAME`. Of a network of one's own,
+            `module:function`, the checkpoint holds the name and the weights: the module must be importable, or lie in
+            the current folder.
+
+    Returns:
+        A module from images (B, channels, H, W) in [0, 1] to logits (B, C), on the CPU, in evaluation mode. Weights
+        are float32, whatever precision the training took. Normalisation that the network expects is part of it; `.net`
+        is then the network without.
+
+    Raises:
+        InputError: there is no such run, it is damaged or of another version, or its network cannot be built here.
+    """
+    file = file_of(Path(path))
+    state, _ = stored(file)
+    architecture, _ = described(state, file)
+    return restored(state, architecture, file).eval()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written, and what its reader has to know."""
+
+    architecture: Architecture
+    """The network that the weights are of."""
+    tensors: int
+    """How many entries the file has."""
+    normalisation: Statistics | None
+    """Mean and deviation of each channel, which the network wants done to images in [0, 1]; None for nothing."""
+    classes: tuple[str, ...]
+    """What the logits stand for, in their order; empty where the checkpoint has no names."""
+    notes: list[str]
+    """What is odd about the run, in sentences."""
+
+
+def export(path: Path, file: Path) -> Exported:
+    """Write the weights of a run's network as its own class takes them: `net.load_state_dict(weights, strict=True)`.
+
+    Args:
+        path: like that of `load_model`.
+        file: where to; `.safetensors`, which tells architecture, classes and normalisation in its metadata too, or
+            `.pth` or `.pt`, a plain state_dict.
+
+    Raises:
+        InputError: as in `load_model`; the file exists, ends otherwise or cannot be written; safetensors cannot hold
+            what the network keeps.
+    """
+    if file.suffix not in SAFETENSORS | TORCH:
+        raise InputError(f"{file} has to end in .safetensors or .pth, which says what is written")
+    if file.exists():
+        raise InputError(f"{file} exists and is not overwritten; name another file, or remove it first")
+    source = file_of(path)
+    state, _ = stored(source)
+    architecture, _ = described(state, source)
+    with understood(source):
+        classes = tuple(str(name) for name in state.get("classes") or ())
+    weights = unwrapped(restored(state, architecture, source)).state_dict()
+    normalisation = parse_normalize(architecture.normalize, architecture.channels)
+    if file.suffix in SAFETENSORS:
+        content = _safetensors(weights, architecture, normalisation, classes)
+    else:
+        buffer = io.BytesIO()
+        torch.save(weights, buffer)
+        content = buffer.getvalue()
+    write_whole(file, content, advice="name a file in another folder")
+    return Exported(
+        architecture=architecture,
+        tensors=len(weights),
+        normalisation=normalisation,
+        classes=classes,
+        notes=unfinished(source),
+    )
+
+
+def _safetensors(
+    weights: dict[str, Tensor], architecture: Architecture, normalisation: Statistics | None, classes: tuple[str, ...]
+) -> bytes:
+    for name, value in weights.items():
+        if not isinstance(value, Tensor):  # a module's get_extra_state
+            raise InputError(f"{architecture.model} keeps {name}, which is no tensor, so name a file that ends in .pth")
+    told = "none" if normalisation is None else ":".join(",".join(map(str, values)) for values in normalisation)
+    metadata = {
+        "format": "pt",
+        "architecture": json.dumps(asdict(architecture)),
+        "normalize": told,
+        "classes": json.dumps(classes, ensure_ascii=False),
+    }
+    # Copies, for tied weights: the format refuses tensors that share their memory.
+    content: bytes = safetensors_bytes({name: value.clone().contiguous() for name, value in weights.items()}, metadata)
+    return content

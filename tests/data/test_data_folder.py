@@ -1,6 +1,10 @@
 """Folders of image files."""
 
+import errno
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +74,88 @@ def test_all_formats_and_nothing_else(tmp_path: Path) -> None:
     assert data.test is not None
     assert data.test.counts(2).tolist() == [5, 1]
     assert (data.test.images.fetch(torch.arange(6)) * 255 - 50).abs().max() <= 2
+
+
+@pytest.mark.parametrize("name", ["b.tif", "b.GIF", "b.heic"])
+def test_images_of_another_kind_would_halve_a_class(tmp_path: Path, name: str) -> None:
+    fill(tmp_path)
+    (tmp_path / "test" / "dog" / name).write_bytes(b"an image")
+    (tmp_path / "test" / "dog" / "c.tiff").write_bytes(b"an image")
+    message = refused(f"folder:{tmp_path}")
+    assert (
+        f"{tmp_path / 'test' / 'dog'} holds images that would be left out of the class ({name} and 1 more)" in message
+    )
+    assert "convert them, or move them out" in message
+
+
+@pytest.mark.parametrize("name", ["x.png", "y.tif"])
+def test_images_in_a_folder_within_a_class_would_be_left_out(tmp_path: Path, name: str) -> None:
+    nested = fill(tmp_path) / "train" / "cat" / "more" / "deep"
+    nested.mkdir(parents=True)
+    (nested.parent / "again").symlink_to(nested.parent)
+    assert load_data(f"folder:{tmp_path}").notes == ()  # a folder without images is nobody's loss
+    (nested / name).write_bytes(b"an image")
+    message = refused(f"folder:{tmp_path}")
+    assert f"would be left out of the class ({nested / name})" in message
+
+
+def test_images_of_no_class_are_counted_in_a_note(tmp_path: Path) -> None:
+    fill(tmp_path)
+    save(tmp_path / "test" / "x.png")
+    (tmp_path / "test" / "y.tif").write_bytes(b"an image")
+    (tmp_path / "test" / "Thumbs.db").write_bytes(b"")
+    (note,) = load_data(f"folder:{tmp_path}").notes
+    assert note == f"Images in {tmp_path / 'test'} itself are of no class and were left out: 2."
+
+
+@pytest.mark.parametrize("place", ["train", "test/dog", "test/cat/more"])
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Root may read all, so the answer of the system is put on."""
+    (fill(tmp_path) / "test" / "cat" / "more").mkdir()
+    scan = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path) == str(tmp_path / place):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert f"no permission to read {tmp_path / place}: " in refused(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("limit", [0, 1000])
+def test_an_image_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """Be it seen at reading, or, on disk, when a batch asks for it."""
+    locked = fill(tmp_path) / "test" / "dog" / "1.png"
+    monkeypatch.setattr("faal.data.folder.RESIDENT_LIMIT", limit)
+    data = load_data(f"folder:{tmp_path}") if limit == 0 else None
+    opened = Image.open
+
+    def opening(path: Path, **options: Any) -> Image.Image:
+        if path == locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, **options)
+
+    monkeypatch.setattr(Image, "open", opening)
+    if data is None:
+        assert f"no permission to read {locked}: " in refused(f"folder:{tmp_path}")
+        return
+    assert data.test is not None
+    with pytest.raises(InputError, match=f"no permission to read {locked}: "):
+        data.test.images.fetch(torch.arange(3))
+
+
+@pytest.mark.skipif(os.name != "posix" or sys.platform == "darwin", reason="file names are Unicode here")
+@pytest.mark.parametrize("level", ["data set", "class"])
+def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path, level: str) -> None:
+    """As archives from elsewhere unpack. No result could name it."""
+    name = os.fsdecode(b"caf\xe9")
+    root = tmp_path / name if level == "data set" else tmp_path
+    fill(root)
+    if level == "class":
+        for part in ("train", "test"):
+            (root / part / "dog").rename(root / part / name)
+    assert rf"the name of the {level} 'caf\udce9' is not UTF-8; rename it" in refused(f"folder:{root}")
 
 
 def test_gray_where_all_are_gray(tmp_path: Path) -> None:

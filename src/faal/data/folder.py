@@ -5,15 +5,13 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from faal.data.class_folders import Files, class_files, class_names, loose_images
 from faal.data.dataset import DataSet, Split
 from faal.data.images import FORMATS, RESIDENT_LIMIT, Images, InMemory, OnDisk, threads, unreadable
 from faal.errors import InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 GRAY = ("1", "L", "LA")
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-
-Files = list[tuple[Path, int]]
 
 
 def read_folder(path: Path, size: tuple[int, int] | None) -> DataSet:
@@ -24,43 +22,33 @@ def read_folder(path: Path, size: tuple[int, int] | None) -> DataSet:
         size: (H, W) to resize to; without it all images must have one size.
 
     Images are gray (one channel) if all files of both parts are, RGB otherwise, and a note says so where both kinds
-    occur. A part of at most `RESIDENT_LIMIT`
-    bytes is decoded at once; a larger one stays on disk and is decoded batch by batch.
+    occur. A part of at most `RESIDENT_LIMIT` bytes is decoded at once; a larger one stays on disk and is decoded batch
+    by batch.
+
+    Raises:
+        InputError: the folders are not so, or a class has images that would be left out (`class_files`).
     """
     if not path.is_dir():
         raise InputError(f"there is no folder {path}; folder:DIR needs DIR/train/CLASS and DIR/test/CLASS")
     folders = {part: path / part for part in ("train", "test") if (path / part).is_dir()}
     if not folders:
         raise InputError(f"{path} holds neither a folder train nor a folder test; put the class folders into these")
-    names = {part: _class_names(folder) for part, folder in folders.items()}
+    names = {part: class_names(folder) for part, folder in folders.items()}
     if len(names) == 2 and names["train"] != names["test"]:
         odd = sorted(set(names["train"]) ^ set(names["test"]))
         raise InputError(
             f"the classes under {path}/train and {path}/test differ in {', '.join(odd)}; make them the same"
         )
     classes = next(iter(names.values()))
-    files = {part: _files(folder, classes) for part, folder in folders.items()}
+    files = {part: class_files(folder, classes) for part, folder in folders.items()}
     shape, notes = _common_shape([file for part in files.values() for file, _ in part], path, size)
+    notes += tuple(
+        f"Images in {folder} itself are of no class and were left out: {count}."
+        for folder in folders.values()
+        if (count := loose_images(folder))
+    )
     splits = {part: _split(part_files, shape, path) for part, part_files in files.items()}
     return DataSet(path.resolve().name, classes, splits.get("train"), splits.get("test"), notes)
-
-
-def _class_names(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
-
-
-def _files(folder: Path, classes: tuple[str, ...]) -> Files:
-    """Every image file with its label, class by class in the order of the names."""
-    files: Files = []
-    for label, name in enumerate(classes):
-        entries = (folder / name).iterdir()
-        images = sorted(file for file in entries if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
-        if not images:
-            raise InputError(
-                f"{folder / name} holds no {', '.join(SUFFIXES)} images; fill the class or delete its folder"
-            )
-        files += [(file, label) for file in images]
-    return files
 
 
 def _split(files: Files, shape: tuple[int, int, int], path: Path) -> Split:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from faal.errors import InputError
+from faal.errors import InputError, forbidden
 
 RESIDENT_LIMIT = 2 * 1024**3
 """Bytes of decoded uint8 up to which a split is held whole: in memory, and on the device. Beyond it, images stream."""
@@ -181,6 +181,8 @@ def decoded(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error for an image file that does not open or decode."""
+    if isinstance(error, PermissionError):
+        return forbidden(path)
     reason = "it is not a PNG, JPEG, WebP or BMP image" if "cannot identify" in str(error) else str(error)
     return InputError(f"{path} is not a readable image ({reason}); replace or delete it")
 

@@ -12,7 +12,7 @@ from faal.data.digits import digits
 from faal.data.folder import read_folder
 from faal.data.images import InMemory
 from faal.data.user import importable, read_function
-from faal.errors import InputError, unknown
+from faal.errors import InputError, permitted, unknown
 
 FORMS = {
     "digits": "digits",
@@ -24,6 +24,7 @@ FORMS = {
 """The data sets by name, with what follows the name."""
 
 
+@permitted()
 def load_data(spec: str, *, size: tuple[int, int] | None = None) -> DataSet:
     """A data set by its specification.
 

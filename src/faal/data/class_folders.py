@@ -53,10 +53,10 @@ def _images(folder: Path) -> list[Path]:
                 f"{folder} holds a folder with images that would be left out of the class ({image}): folders within "
                 f"a class are not read; move its images into {folder}, or the folder out of it"
             )
-    images = sorted(folder / entry.name for entry in entries if _suffix(entry.name) in SUFFIXES)
+    images = sorted(entry.name for entry in entries if _suffix(entry.name) in SUFFIXES)
     if not images:
         raise InputError(f"{folder} holds no {', '.join(SUFFIXES)} images; fill the class or delete its folder")
-    return images
+    return [folder / name for name in images]
 
 
 def _seen(folder: Path | str) -> Iterator["os.DirEntry[str]"]:

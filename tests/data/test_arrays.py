@@ -1,5 +1,7 @@
 """Data sets from arrays, and what is said about arrays that are none."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,8 @@ def test_a_test_part_alone_with_names(tmp_path: Path) -> None:
     data = load_data(saved(tmp_path, images=X, labels=Y, classes=["circle", "square", "star", "none"]))
     assert data.train is None
     assert data.classes == ("circle", "square", "star", "none")
+    assert not data.counted
+    assert load_data(saved(tmp_path, images=X, labels=Y)).counted
 
 
 @pytest.mark.parametrize(
@@ -118,6 +122,7 @@ F = (X / 255).astype(np.float32)
         ({"images": X, "labels": Y * 0}, "has 1 class; a classifier needs at least two"),
         ({"images": X, "labels": Y, "classes": ["a", "b", "a"]}, "names the class 'a' twice"),
         ({"images": X, "labels": Y, "classes": np.eye(3)}, "classes must be a list of names"),
+        ({"images": X, "labels": Y, "classes": [b"a", b"b", b"caf\xe9"]}, "not UTF-8; store it as text"),
         ({"images": X[:0], "labels": Y[:0]}, "holds no test images"),
         ({"images": X, "label": Y}, "lacks labels; images and labels belong together, and it holds images, label"),
         ({"x_train": X, "y_train": Y, "y_test": Y}, "lacks x_test"),
@@ -135,6 +140,17 @@ def test_what_is_said(tmp_path: Path, arrays: dict[str, Any], said: str) -> None
 
 def test_a_missing_file(tmp_path: Path) -> None:
     assert f"there is no file {tmp_path / 'gone.npz'}" in refused(f"npz:{tmp_path / 'gone.npz'}")
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read all, so the answer of the system is put on."""
+    spec = saved(tmp_path, images=X, labels=Y)
+
+    def load(path: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(np, "load", load)
+    assert f"no permission to read {tmp_path / 'shapes.npz'}: " in refused(spec)
 
 
 def test_a_truncated_file(tmp_path: Path) -> None:

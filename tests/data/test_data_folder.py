@@ -1,6 +1,10 @@
 """Folders of image files."""
 
+import errno
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,76 +77,102 @@ def test_all_formats_and_nothing_else(tmp_path: Path) -> None:
     assert (data.test.images.fetch(torch.arange(6)) * 255 - 50).abs().max() <= 2
 
 
-def test_images_that_are_not_read_are_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["b.tif", "b.GIF", "b.heic"])
+def test_images_of_another_kind_would_halve_a_class(tmp_path: Path, name: str) -> None:
     fill(tmp_path)
-    for name in ("x.tif", "y.TIF", "z.gif"):
-        save(tmp_path / "train" / "cat" / name)
-    save(tmp_path / "test" / "dog" / "more" / "x.png")
-    (tmp_path / "test" / "dog" / "notes").mkdir()
-    data = load_data(f"folder:{tmp_path}")
-    assert data.train is not None
-    assert data.train.counts(2).tolist() == [3, 1]
-    assert data.notes == (
-        f"Not read: 1 .gif and 2 .tif files and the images in 1 folder such as {tmp_path / 'test' / 'dog' / 'more'}; "
-        "only .png, .jpg, .jpeg, .webp, .bmp files directly in a class's folder are.",
-    )
-
-
-def test_a_class_in_another_format_is_not_to_be_deleted(tmp_path: Path) -> None:
-    fill(tmp_path)
-    (tmp_path / "train" / "dog" / "0.png").rename(tmp_path / "train" / "dog" / "0.tiff")
-    assert "images but 1 .tiff; convert them to PNG" in refused(f"folder:{tmp_path}")
-
-
-def test_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
-    fill(tmp_path)
-    (tmp_path / "test" / "caf\udce9").mkdir()
+    (tmp_path / "test" / "dog" / name).write_bytes(b"an image")
+    (tmp_path / "test" / "dog" / "c.tiff").write_bytes(b"an image")
     message = refused(f"folder:{tmp_path}")
-    assert r"the class folder 'caf\udce9'" in message
-    assert "rename it" in message
-    message.encode()
+    assert (
+        f"{tmp_path / 'test' / 'dog'} holds images that would be left out of the class ({name} and 1 more)" in message
+    )
+    assert "convert them, or move them out" in message
 
 
-def test_what_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for somebody without the permission: a folder of a class, then a file."""
+@pytest.mark.parametrize("name", ["x.png", "y.tif"])
+def test_images_in_a_folder_within_a_class_would_be_left_out(tmp_path: Path, name: str) -> None:
+    nested = fill(tmp_path) / "train" / "cat" / "more" / "deep"
+    nested.mkdir(parents=True)
+    (nested.parent / "again").symlink_to(nested.parent)
+    assert load_data(f"folder:{tmp_path}").notes == ()  # a folder without images is nobody's loss
+    (nested / name).write_bytes(b"an image")
+    message = refused(f"folder:{tmp_path}")
+    assert f"would be left out of the class ({nested / name})" in message
+
+
+def test_images_of_no_class_are_counted_in_a_note(tmp_path: Path) -> None:
     fill(tmp_path)
-    closed = tmp_path / "train" / "dog"
+    save(tmp_path / "test" / "x.png")
+    (tmp_path / "test" / "y.tif").write_bytes(b"an image")
+    (tmp_path / "test" / "Thumbs.db").write_bytes(b"")
+    (note,) = load_data(f"folder:{tmp_path}").notes
+    assert note == f"Images in {tmp_path / 'test'} itself are of no class and were left out: 2."
 
-    def refuse(path: Path) -> object:
-        if path == closed:
-            raise PermissionError(13, "Permission denied", str(path))
-        return listed(path)
 
-    listed = Path.iterdir
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "iterdir", refuse)
-        assert f"{closed} cannot be read (Permission denied); look at its permissions" in refused(f"folder:{tmp_path}")
+@pytest.mark.parametrize("place", ["train", "test/dog", "test/cat/more"])
+def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Root may read all, so the answer of the system is put on."""
+    (fill(tmp_path) / "test" / "cat" / "more").mkdir()
+    scan = os.scandir
 
+    def scandir(path: str) -> object:
+        if str(path) == str(tmp_path / place):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert f"no permission to read {tmp_path / place}: " in refused(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("limit", [0, 1000])
+def test_an_image_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """Be it seen at reading, or, on disk, when a batch asks for it."""
+    locked = fill(tmp_path) / "test" / "dog" / "1.png"
+    monkeypatch.setattr("faal.data.folder.RESIDENT_LIMIT", limit)
+    data = load_data(f"folder:{tmp_path}") if limit == 0 else None
     opened = Image.open
 
-    def shut(path: Path, **options: object) -> Image.Image:
-        if path == closed / "0.png":
-            raise PermissionError(13, "Permission denied", str(path))
-        return opened(path, **options)  # type: ignore[arg-type]
+    def opening(path: Path, **options: Any) -> Image.Image:
+        if path == locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, **options)
 
-    monkeypatch.setattr(Image, "open", shut)
-    assert f"{closed / '0.png'} cannot be read (Permission denied)" in refused(f"folder:{tmp_path}")
-
-
-def test_gray_as_rgb(tmp_path: Path) -> None:
-    fill(tmp_path, mode="L")
-    save(tmp_path / "test" / "dog" / "colour.png", mode="RGB")
-    data = load_data(f"folder:{tmp_path}", rgb=True)
-    assert data.notes == ()
-    (tmp_path / "test" / "dog" / "colour.png").unlink()
-    data = load_data(f"folder:{tmp_path}", rgb=True)
+    monkeypatch.setattr(Image, "open", opening)
+    if data is None:
+        assert f"no permission to read {locked}: " in refused(f"folder:{tmp_path}")
+        return
     assert data.test is not None
-    assert data.test.images.shape == (3, 4, 6)
-    digits = load_data("digits", rgb=True)
-    assert digits.test is not None
-    pixels = digits.test.images.fetch(torch.arange(5))
-    assert pixels.shape == (5, 3, 8, 8)
+    with pytest.raises(InputError, match=f"no permission to read {locked}: "):
+        data.test.images.fetch(torch.arange(3))
+
+
+@pytest.mark.skipif(os.name != "posix" or sys.platform == "darwin", reason="file names are Unicode here")
+@pytest.mark.parametrize("level", ["data set", "class"])
+def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path, level: str) -> None:
+    """As archives from elsewhere unpack. No result could name it."""
+    name = os.fsdecode(b"caf\xe9")
+    root = tmp_path / name if level == "data set" else tmp_path
+    fill(root)
+    if level == "class":
+        for part in ("train", "test"):
+            (root / part / "dog").rename(root / part / name)
+    assert rf"the name of the {level} 'caf\udce9' is not UTF-8; rename it" in refused(f"folder:{root}")
+
+
+@pytest.mark.parametrize("spec", ["folder", "digits"])
+def test_gray_as_rgb(tmp_path: Path, spec: str) -> None:
+    fill(tmp_path, mode="L")
+    data = load_data(f"folder:{tmp_path}" if spec == "folder" else spec, rgb=True)
+    assert data.train is not None
+    assert data.train.images.shape[0] == 3
+    pixels = data.train.images.fetch(torch.arange(3))
     assert torch.equal(pixels[:, 0], pixels[:, 2])
+    (note,) = data.notes
+    assert note.startswith("Gray images were given three equal channels: an attack moves each by itself")
+
+
+def test_colour_stays_as_it_is_with_rgb(tmp_path: Path) -> None:
+    assert load_data(f"folder:{fill(tmp_path)}", rgb=True).notes == ()
 
 
 def test_gray_where_all_are_gray(tmp_path: Path) -> None:

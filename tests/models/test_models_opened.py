@@ -1,6 +1,6 @@
 """From a path to a network: what is ours, what is foreign, and what is said when either does not fit."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +160,32 @@ def test_a_checkpoint_that_names_no_classes(tmp_path: Path) -> None:
     assert open_model(ours(tmp_path, classes=None), data()).notes == []
 
 
+def test_classes_that_were_counted_and_may_be_more(tmp_path: Path) -> None:
+    """Arrays without names, and no image of the last class."""
+    counted = replace(data(("0", "1")), counted=True)
+    advice = r"counted by the highest label: .* name all in the array `classes`"
+    with pytest.raises(InputError, match=f"tells 3 classes apart, pets has 2; .*{advice}"):
+        open_model(ours(tmp_path), counted)
+    with pytest.raises(InputError, match=f"pets has 2 classes: .*{advice}"):
+        open_model(foreign(tmp_path), counted, model="small", width=4)
+
+
+def test_gray_images_before_a_network_for_colour(tmp_path: Path) -> None:
+    colour = Architecture(model="small", num_classes=3, channels=3, width=4)
+    weights = build_model(colour, seed=1).state_dict()
+    path = ours(tmp_path, architecture=asdict(colour), weights=weights)
+    with pytest.raises(InputError, match="takes images of 3 channels, pets has 1; --rgb gives gray images three"):
+        open_model(path, data())
+    torch.save(weights, path)
+    with pytest.raises(InputError, match="if it is for colour, --rgb gives gray"):
+        open_model(path, data(), model="small", width=4)
+
+
 def test_data_that_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="tells 3 classes apart, pets has 4"):
         open_model(ours(tmp_path), data(("a", "b", "c", "d")))
     colour = DataSet("pets", CLASSES, None, Split(InMemory(torch.zeros(3, 3, 8, 8)), torch.arange(3)))
-    with pytest.raises(InputError, match="takes images of 1 channels, pets has 3"):
+    with pytest.raises(InputError, match="takes images of 1 channels, pets has 3; save the images in gray"):
         open_model(ours(tmp_path), colour)
 
 

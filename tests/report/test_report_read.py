@@ -1,5 +1,9 @@
+import builtins
+import errno
+import io
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +12,7 @@ import numpy as np
 import pytest
 
 from faal.errors import InputError
+from faal.report import write_report
 from faal.report.read import clean_text, read_run
 
 Write = Callable[..., dict[str, Any]]
@@ -166,3 +171,31 @@ def test_no_such_folder(tmp_path: Path) -> None:
 def test_clean_text_takes_what_no_file_can_hold() -> None:
     assert clean_text("a\x00b\x1b[31m\udc80c") == "a\ufffdb\ufffd[31m?c"
     assert clean_text("猫 é\u00a0→") == "猫 é\u00a0→"
+
+
+@pytest.mark.parametrize("name", ["audit.json", "config.yaml", "verdicts.npz", "metrics.jsonl"])
+def test_a_file_that_may_not_be_read(
+    tmp_path: Path, run_folder: Write, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Root may read all, so the answer of the system is put on."""
+    run_folder(tmp_path, epochs=2)
+    locked, opened = tmp_path / name, io.open
+
+    def opening(path: Any, *arguments: Any, **options: Any) -> Any:
+        if str(path) == str(locked):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(io, "open", opening)  # what pathlib calls
+    monkeypatch.setattr(builtins, "open", opening)  # what NumPy calls
+    with pytest.raises(InputError, match=f"no permission to read {locked}: "):
+        read_run(tmp_path)
+
+
+def test_a_folder_that_may_not_be_entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stat(path: Path, **_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "is_file", stat)
+    with pytest.raises(InputError, match=f"no permission to read {tmp_path / 'audit.json'}: "):
+        write_report([tmp_path])

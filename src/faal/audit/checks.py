@@ -72,7 +72,7 @@ def check_logits(logits: Tensor, index: Tensor, num_classes: int | None) -> None
     if num_classes is not None and logits.shape[1] != num_classes:
         raise InputError(
             f"the model has {logits.shape[1]} outputs but there are {num_classes} classes; "
-            "audit it on the classes it was trained for"
+            "audit it on the classes it was trained for, and name those without images too"
         )
     finite = logits.isfinite().all(dim=1)
     if not finite.all():

@@ -15,6 +15,7 @@ from faal.audit.checks import check_images, check_logits, look_like_probabilitie
 from faal.audit.engines import Fast
 from faal.audit.examples import Examples, as_bytes, spread
 from faal.config import Threat
+from faal.data.checks import if_gray
 from faal.errors import InputError, first_line
 from faal.inner.norms import NORMS
 
@@ -74,7 +75,9 @@ def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: in
         raise
     except (RuntimeError, ValueError, AssertionError) as error:  # as networks of one size refuse another
         shape = tuple(images.shape[1:])
-        raise InputError(f"the model does not take images of shape {shape}: {first_line(error)}") from error
+        raise InputError(
+            f"the model does not take images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"
+        ) from error
     check_logits(logits, index, num_classes)
     return CleanVerdict(
         predicted=_int16(logits.argmax(dim=1)),

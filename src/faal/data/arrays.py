@@ -1,8 +1,8 @@
 """Data sets from arrays: an `.npz` file, or a dict with the same keys.
 
 `x_train`, `y_train`, `x_test`, `y_test` hold both parts, or one of them; so do `train_images`, `train_labels`,
-`test_images`, `test_labels`. `images` and `labels` are a test part alone, `classes` the classes' names (otherwise the
-classes are called by their numbers).
+`test_images`, `test_labels`. `images` and `labels` are a test part alone, `classes` the classes' names; without it the
+classes are called by their numbers, from 0 to the highest label.
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,8 @@ def read_npz(path: Path) -> DataSet:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
+    except PermissionError:
+        raise  # `load_data` says so
     except Exception as error:  # a damaged file shows in the archive's, the compressor's or the array's own errors
         if "Object arrays" in str(error):
             raise InputError(
@@ -42,7 +44,7 @@ def from_arrays(arrays: Mapping[str, object], name: str, where: str) -> DataSet:
             f"{where} holds {', '.join(arrays) or 'nothing'}; name the arrays x_train, y_train, x_test, y_test, "
             "or images, labels"
         )
-    return DataSet(name, _classes(arrays, train, test, where), train, test)
+    return DataSet(name, _classes(arrays, train, test, where), train, test, counted="classes" not in arrays)
 
 
 def _part(arrays: Mapping[str, object], names: tuple[tuple[str, str], ...], part: str, where: str) -> Split | None:
@@ -72,7 +74,10 @@ def _classes(arrays: Mapping[str, object], train: Split | None, test: Split | No
         names = np.asarray(arrays["classes"])
         if names.ndim != 1 or names.dtype.kind not in "USiu":
             raise InputError(f"{where}: classes must be a list of names, one per class")
-        return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist())
+        try:
+            return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist())
+        except UnicodeDecodeError as error:
+            raise InputError(f"{where}: classes has the name {error.object!r}, not UTF-8; store it as text") from None
     labels = [int(split.labels.max()) for split in (train, test) if split is not None and split.n]
     highest = max(labels, default=-1)
     return tuple(str(number) for number in range(highest + 1))

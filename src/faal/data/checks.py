@@ -84,6 +84,11 @@ def check(data: DataSet, where: str) -> DataSet:
     for part, split in parts:
         if split.n == 0:
             raise InputError(f"{where} holds no {part} images; leave the part out, or fill it")
+    for kind, name in (("data set", data.name), *(("class", name) for name in data.classes)):
+        if not _is_text(name):
+            raise InputError(
+                f"{where}: the name of the {kind} {name!r} is not UTF-8; rename it, since results have to write it"
+            )
     if data.num_classes < 2:
         raise InputError(
             f"{where} has {_counted(data.num_classes, 'class', 'classes')}; a classifier needs at least two"
@@ -103,6 +108,23 @@ def check_shapes(data: DataSet, where: str) -> None:
             f"{where} has training images of {_shape(data.train)} and test images of {_shape(data.test)}; "
             "give both the same channels, and one size with --size H,W"
         )
+
+
+def other_channels(channels: int) -> str:
+    """What to do where a network is not for images of so many channels, 1 or 3."""
+    return "--rgb gives gray images three channels, all alike" if channels == 1 else "save the images in gray"
+
+
+def if_gray(channels: int) -> str:
+    """The end of a sentence about a network that does not fit, where the images' being gray may be why."""
+    return f"; if it is for colour, {other_channels(channels)}" if channels == 1 else ""
+
+
+def other_classes(data: DataSet) -> str:
+    """What to do where a network is for another number of classes than the data."""
+    if data.counted:
+        return "these were counted by the highest label: if others have no images, name all in the array `classes`"
+    return "name the data that it was trained for with --data"
 
 
 def _check_split(split: Split, num_classes: int, where: str) -> None:
@@ -126,6 +148,15 @@ def _check_range(pixels: Tensor, where: str) -> None:
         return
     advice = "undo the normalisation (it belongs inside the model)" if low < 0 else "divide them by 255"
     raise InputError(f"{where} has images from {low:g} to {high:g}; they must lie in [0, 1]: {advice}")
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; a file's name that cannot holds lone surrogates."""
+    try:
+        str(name).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shape(split: Split) -> str:

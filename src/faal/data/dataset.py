@@ -100,6 +100,7 @@ class DataSet:
         train: the training data, or None.
         test: the test data, or None.
         notes: what was done to make them one data set, in sentences.
+        counted: whether the classes were counted by the highest label, so that a last one without images is missed.
     """
 
     name: str
@@ -107,6 +108,7 @@ class DataSet:
     train: Split | None
     test: Split | None
     notes: tuple[str, ...] = ()
+    counted: bool = False
 
     @property
     def num_classes(self) -> int:

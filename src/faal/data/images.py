@@ -17,13 +17,20 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from faal.errors import InputError
+from faal.errors import InputError, forbidden
 
 RESIDENT_LIMIT = 2 * 1024**3
 """Bytes of decoded uint8 up to which a split is held whole: in memory, and on the device. Beyond it, images stream."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """The image formats that are decoded; a file that is something else inside is refused whatever its suffix says."""
+
+
+COLOURED = (
+    "Gray images were given three equal channels: an attack moves each by itself, where a gray camera has but one, so "
+    "that robust accuracy may be lower than against what it can show."
+)
+"""What has to be known of it (`in_rgb`)."""
 
 
 class Images(Protocol):
@@ -185,8 +192,8 @@ def decoded(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error for an image file that does not open or decode."""
-    if isinstance(error, OSError) and error.errno is not None:  # of the system; those of decoders have no number
-        return InputError(f"{path} cannot be read ({error.strerror}); look at its permissions, or delete it")
+    if isinstance(error, PermissionError):
+        return forbidden(path)
     reason = "it is not a PNG, JPEG, WebP or BMP image" if "cannot identify" in str(error) else str(error)
     return InputError(f"{path} is not a readable image ({reason}); replace or delete it")
 

@@ -10,9 +10,9 @@ from faal.data.cifar import read_cifar
 from faal.data.dataset import DataSet, Split
 from faal.data.digits import digits
 from faal.data.folder import read_folder
-from faal.data.images import InMemory
+from faal.data.images import COLOURED, InMemory
 from faal.data.user import importable, read_function
-from faal.errors import InputError, unknown
+from faal.errors import InputError, permitted, unknown
 
 FORMS = {
     "digits": "digits",
@@ -24,6 +24,7 @@ FORMS = {
 """The data sets by name, with what follows the name."""
 
 
+@permitted()
 def load_data(spec: str, *, size: tuple[int, int] | None = None, rgb: bool = False) -> DataSet:
     """A data set by its specification.
 
@@ -78,7 +79,9 @@ def _in_rgb(data: DataSet, spec: str) -> DataSet:
             raise InputError(f"the images of {spec} cannot be given three channels; let it return them so")
         return replace(split, images=split.images.in_rgb())
 
-    return replace(data, train=coloured(data.train), test=coloured(data.test))
+    train, test = coloured(data.train), coloured(data.test)
+    same = train is data.train and test is data.test
+    return data if same else replace(data, train=train, test=test, notes=(*data.notes, COLOURED))
 
 
 def _resized(data: DataSet, size: tuple[int, int], spec: str) -> DataSet:

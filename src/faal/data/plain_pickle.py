@@ -106,6 +106,8 @@ def load_plain(path: Path) -> dict[str, Any]:
             f"{path} is a pickle that asks for {error}, which plain data do not need and which could run code; "
             "nothing was run: take the official download instead"
         ) from error
+    except PermissionError:
+        raise  # `load_data` says so
     except Exception as error:  # a damaged pickle can fail in any of its instructions
         raise InputError(f"{path} is truncated or not a CIFAR data file; unpack the official download again") from error
 

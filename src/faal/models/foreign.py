@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faal.errors import InputError
 from faal.models.libraries import Logits, hf_tensors, is_saved
-from faal.models.mismatch import mismatch
+from faal.models.mismatch import MismatchError, mismatch
 from faal.models.normalize import Normalized
 from faal.reading import read_tensors, weight_sets
 
@@ -112,7 +112,7 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
     unexpected = [name for name in rest if name not in {*unused, *means, *deviations}]
     if unexpected or not chosen.fits(wanted):
         missing = [name for name in wanted if name not in chosen.weights and not name.endswith(COUNTER)]
-        raise InputError(f"{path} {mismatch(wanted, chosen.weights, missing, unexpected, chosen.tensors)}")
+        raise MismatchError(f"{path} {mismatch(wanted, chosen.weights, missing, unexpected, chosen.tensors)}")
     for name, tensor in chosen.weights.items():
         if not torch.isfinite(tensor).all():
             raise InputError(f"{path} has values in {name!r} that are not finite: its training went astray")

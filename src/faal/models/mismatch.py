@@ -5,11 +5,17 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
+from faal.errors import InputError
+
 SHOWN = 3
 """How many names a sentence lists before it says that there are more."""
 
 MARKS = ((".layer4.0.conv3.weight", None), (".layer4.0.shortcut.1.weight", "rn18"), (".bn.weight", "prn18"))
 """By which of its tensors a net of four stages is told; blocks of three convolutions are none of ours."""
+
+
+class MismatchError(InputError):
+    """Weights are of another architecture than the model, which was built for the data's classes and channels."""
 
 
 def mismatch(

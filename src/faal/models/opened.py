@@ -11,10 +11,12 @@ from torch import nn
 from faal import checkpoint
 from faal.config import Threat
 from faal.data import DataSet
+from faal.data.checks import if_gray, other_channels, other_classes
 from faal.errors import InputError
 from faal.models.build import Architecture, build_model
 from faal.models.foreign import load_weights
 from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normalisation, is_saved
+from faal.models.mismatch import MismatchError
 from faal.models.provenance import handed_on
 from faal.models.zoo import read_zoo, zoo_name
 from faal.reading import read_tensors
@@ -89,7 +91,11 @@ def open_model(
             normalize=normalize or expected or "none",
         )
         net = build_model(architecture, seed=0)
-        notes = load_weights(net, path)
+        try:
+            notes = load_weights(net, path)
+        except MismatchError as error:
+            counted = f"; {data.name} has {data.num_classes} classes: {other_classes(data)}" if data.counted else ""
+            raise InputError(f"{error}{counted}{if_gray(channels)}") from None
         if expected:
             notes.append(f"Images are normalised by {expected} for {model}, as it expects; --normalize says otherwise.")
         if is_saved(path):
@@ -106,13 +112,12 @@ def open_model(
         if architecture.num_classes != data.num_classes:
             raise InputError(
                 f"{path} tells {architecture.num_classes} classes apart, {data.name} has {data.num_classes}; "
-                "name the data that it was trained for with --data (an npz file without images of the last class tells "
-                "of it by `classes`)"
+                f"{other_classes(data)}"
             )
         if architecture.channels != channels:
-            gray = "; --rgb gives gray images three" if channels == 1 else ""
             raise InputError(
-                f"{path} takes images of {architecture.channels} channels, {data.name} has {channels}{gray}"
+                f"{path} takes images of {architecture.channels} channels, {data.name} has {channels}; "
+                f"{other_channels(channels)}"
             )
         net = restored(state, architecture, path)
         notes = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from faal.errors import InputError
+from faal.errors import InputError, permitted
 from faal.report import figures, many, sections, story, words
 from faal.report.cautions import cautions, incomparable
 from faal.report.classes import classes_section
@@ -30,6 +30,7 @@ MANY = 3
 """From so many runs on a page compares them in tables and small multiples, instead of telling each in full."""
 
 
+@permitted()
 def write_report(
     directories: Sequence[Path],
     *,

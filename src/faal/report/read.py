@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from faal.errors import InputError
+from faal.errors import InputError, permitted
 from faal.report.run import Attack, Audit, ClassAccuracy, Curve, Epoch, Estimate, Examples, Run, Training, Verdicts
 
 T = TypeVar("T")
@@ -20,6 +20,7 @@ T = TypeVar("T")
 AUDIT_SCHEMA, CURVE_SCHEMA = "faal-audit/", "faal-curve/"
 
 
+@permitted()
 def read_run(directory: Path, *, name: str | None = None) -> Run:
     """Reads a run's folder: `audit.json`, and what there is of the other files.
 
@@ -60,6 +61,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except PermissionError:
+        raise
     except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(
             f"{path} cannot be read as JSON ({error}); it is cut short or damaged, so make it again"
@@ -226,6 +229,8 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]] | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
+    except PermissionError:
+        raise
     except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         # RuntimeError: flags of an archive that ask for a password or an unknown compression.
         raise InputError(f"{path} cannot be read as arrays ({error}); it is damaged, so audit again") from None

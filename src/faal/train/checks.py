@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from faal.config import Recipe
 from faal.data import DataSet
+from faal.data.checks import if_gray, other_channels
 from faal.engine import processes
 from faal.engine.numerics import REFUSALS, Numerics
 from faal.errors import InputError, first_line
@@ -20,10 +21,11 @@ def check_data(data: DataSet, architecture: Architecture) -> None:
         raise InputError(f"{data.name} has no training images; training needs some")
     if data.num_classes != architecture.num_classes:
         raise InputError(f"{data.name} has {data.num_classes} classes, the network {architecture.num_classes}")
-    if data.train.images.shape[0] != architecture.channels:
+    channels = data.train.images.shape[0]
+    if channels != architecture.channels:
         raise InputError(
-            f"{data.name} has images of {data.train.images.shape[0]} channels; "
-            f"the network takes {architecture.channels}"
+            f"{data.name} has images of {channels} channels; the network takes {architecture.channels}: "
+            f"{other_channels(channels)}"
         )
 
 
@@ -67,7 +69,9 @@ def check_net(net: nn.Module, images: Tensor, num_classes: int) -> None:
             logits = net(images)
     except REFUSALS as error:  # as networks of one size refuse another
         shape = tuple(images.shape[1:])
-        raise InputError(f"the network does not take images of shape {shape}: {first_line(error)}") from error
+        raise InputError(
+            f"the network does not take images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"
+        ) from error
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(

@@ -1,0 +1,81 @@
+"""What is in the class folders of one part of a data set, and what must not be passed over in silence."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from faal.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+"""The files that are a class's images; a hidden one is none."""
+
+# Not whatever PIL has a name for: that includes PDF, films and HDF5.
+OTHER_SUFFIXES = (
+    ".tif", ".tiff", ".gif", ".apng", ".avif", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".jxl",
+    ".pbm", ".pgm", ".ppm", ".pnm", ".tga", ".exr", ".dcm", ".dng", ".cr2", ".nef", ".arw",
+)  # fmt: skip
+"""Images that are not read. A class that has some would be judged, or trained, by its other images alone."""
+
+Files = list[tuple[Path, int]]
+
+
+def class_names(folder: Path) -> tuple[str, ...]:
+    """The class folders' names, sorted; hidden folders are none."""
+    return tuple(sorted(entry.name for entry in _seen(folder) if entry.is_dir()))
+
+
+def class_files(folder: Path, classes: tuple[str, ...]) -> Files:
+    """Every image file with its label, class by class in the order of the names.
+
+    Raises:
+        InputError: a class has no images, or some that would be left out: of another format, or in a folder of its own.
+    """
+    return [(file, label) for label, name in enumerate(classes) for file in _images(folder / name)]
+
+
+def loose_images(folder: Path) -> int:
+    """How many images lie beside the class folders, where they are of no class."""
+    return sum(_is_image(entry.name) and not entry.is_dir() for entry in _seen(folder))
+
+
+def _images(folder: Path) -> list[Path]:
+    entries = list(_seen(folder))
+    others = sorted(entry.name for entry in entries if _suffix(entry.name) in OTHER_SUFFIXES)
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise InputError(
+            f"{folder} holds images that would be left out of the class ({others[0]}{more}): only "
+            f"{', '.join(SUFFIXES)} are read; convert them, or move them out of the folder"
+        )
+    for nested in sorted(entry.path for entry in entries if entry.is_dir()):
+        if (image := _first_within(nested)) is not None:
+            raise InputError(
+                f"{folder} holds a folder with images that would be left out of the class ({image}): folders within "
+                f"a class are not read; move its images into {folder}, or the folder out of it"
+            )
+    images = sorted(entry.name for entry in entries if _suffix(entry.name) in SUFFIXES)
+    if not images:
+        raise InputError(f"{folder} holds no {', '.join(SUFFIXES)} images; fill the class or delete its folder")
+    return [folder / name for name in images]
+
+
+def _seen(folder: Path | str) -> Iterator["os.DirEntry[str]"]:
+    """What is in a folder and not hidden."""
+    with os.scandir(folder) as entries:
+        yield from (entry for entry in entries if not entry.name.startswith("."))
+
+
+def _first_within(folder: str) -> str | None:
+    """An image at any depth of a folder, links to folders not followed, since they may lead in a circle."""
+    entries = sorted(_seen(folder), key=lambda entry: entry.name)
+    own = next((entry.path for entry in entries if _is_image(entry.name)), None)
+    deeper = (_first_within(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+    return own or next((image for image in deeper if image is not None), None)
+
+
+def _is_image(name: str) -> bool:
+    return _suffix(name) in SUFFIXES or _suffix(name) in OTHER_SUFFIXES
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()

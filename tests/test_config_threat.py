@@ -1,5 +1,6 @@
 """The threat model, and how its radius is read."""
 
+import numpy as np
 import pytest
 
 from faal.config import Recipe, Threat, epsilon_text, number, parse_epsilon
@@ -15,10 +16,15 @@ def test_is_written_as_it_is_read(text: str) -> None:
     assert epsilon_text(parse_epsilon(text)) == text
 
 
-@pytest.mark.parametrize("text", ["eight", "", "8/0"])
-def test_refuses_what_is_no_number(text: str) -> None:
-    with pytest.raises(InputError, match="epsilon"):
-        parse_epsilon(text)
+def test_takes_numbers_as_they_are() -> None:
+    assert parse_epsilon(8 / 255) == 8 / 255
+    assert type(parse_epsilon(np.float32(0.5))) is float
+
+
+@pytest.mark.parametrize("value", ["eight", "", "8/0", "nan", None, True, [0.1]])
+def test_refuses_what_is_no_number(value: object) -> None:
+    with pytest.raises(InputError, match=r"epsilon is a number .* such as 8/255, not"):
+        parse_epsilon(value)
 
 
 def test_pixel_levels_are_noticed() -> None:

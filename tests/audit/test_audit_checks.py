@@ -4,7 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from faal.audit.checks import check_gradient, check_labels, check_model, check_settings, look_like_probabilities
+from faal.audit.checks import (
+    check_gradient,
+    check_labels,
+    check_model,
+    check_settings,
+    class_names,
+    look_like_probabilities,
+    pixels_of,
+    told_training,
+)
+from faal.config import Recipe
 from faal.errors import InputError
 
 GOOD: dict[str, Any] = {"block_size": 250, "batch_size": None, "limit": None, "level": 0.95, "engine": "reference"}
@@ -32,6 +42,35 @@ def test_the_model_is_a_module_in_float32() -> None:
         check_model(lambda images: images)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"weight is bfloat16.*model\.float\(\)"):
         check_model(nn.Linear(2, 2).bfloat16())
+
+
+def test_names_of_classes() -> None:
+    assert class_names(None) is None
+    assert class_names([3, "b"]) == ("3", "b")  # type: ignore[list-item]
+    for wrong, said in ((["a", "b", "a"], "names 'a' twice"), ("abc", "a list of the classes' names"), (3, "a list")):
+        with pytest.raises(InputError, match=said):
+            class_names(wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_told_of_the_training() -> None:
+    assert told_training(None) == {}
+    assert told_training({"epsilon": "8/255", "select": None}) == {"epsilon": 8 / 255}
+    whole = {**Recipe().plain(), "chosen_on_test": False}
+    assert told_training(whole).items() <= whole.items()
+    for wrong, said in (
+        ({"selekt": "last"}, "did you mean 'select'"),
+        ({"norm": "Linf"}, "no norm 'Linf'; did you mean 'linf'"),
+        ({"epsilon": "far"}, "epsilon is a number"),
+        (8 / 255, "trained is a float; it is a mapping"),
+    ):
+        with pytest.raises(InputError, match=said):
+            told_training(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("images", [None, "images.npy", list(torch.zeros(2, 1, 4, 4)), [[0.5], [0.5, 0.5]]])
+def test_what_makes_no_array_of_images(images: object) -> None:
+    with pytest.raises(InputError, match=r"images is a \w+ that makes no array .* torch\.stack"):
+        pixels_of(images, "images")
 
 
 def test_labels() -> None:

@@ -52,6 +52,17 @@ def test_audit_json_has_exactly_the_documented_keys(result: AuditResult, tmp_pat
         assert [sum(row) for row in attack["confusion"]] == [12] * 5
 
 
+def test_it_says_in_one_line_what_it_found(result: AuditResult) -> None:
+    worst = result.attacks["cw5"].worst
+    assert worst.value is not None
+    assert "\n" not in repr(result)
+    assert repr(result).startswith(
+        "<AuditResult of Sequential, n = 60, linf epsilon 0.15; average (worst class) in %: cl"
+    )
+    average = 100 * result.attacks["cw5"].average.value  # type: ignore[operator]
+    assert f", cw5 {average:.1f} ({worst.name} {100 * worst.value:.1f}), all " in repr(result)
+
+
 def test_it_comes_back_from_its_files(result: AuditResult, tmp_path) -> None:  # type: ignore[no-untyped-def]
     result.write(tmp_path)
     back = AuditResult.read(tmp_path)

@@ -32,7 +32,10 @@ def test_several_radii_give_the_curve_and_one_an_audit(desk: Path, faal: Faal) -
     assert "Accuracy against ε" in page
 
 
-@pytest.mark.parametrize(("epsilon", "told"), [("", "--epsilon"), ("2/255,", "--epsilon"), ("2/255,8", "8/255")])
+NONE = "epsilon is a number in units of images in [0, 1], such as 8/255"
+
+
+@pytest.mark.parametrize(("epsilon", "told"), [("", NONE), ("2/255,", NONE), ("2/255,8", "8/255")])
 def test_radii_that_are_none(desk: Path, faal: Faal, epsilon: str, told: str) -> None:
     said = faal("audit", "net.pt", "--data", "npz:data.npz", "--epsilon", epsilon, "--out", "run")
     assert said.status == 2, said.out

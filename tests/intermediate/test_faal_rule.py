@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import faal
 from faal.config import Schedule
+from faal.errors import InputError
 from faal.intermediate.class_rule import EpochStats
 from faal.intermediate.class_stats import BatchStats, Need, batch_stats
 from faal.intermediate.rules.faal import FAAL
@@ -259,15 +260,71 @@ def test_no_value_is_looked_at_from_python() -> None:
         ({"frequencies": torch.tensor([1.0, 0.0, 1.0])}, "3 positive numbers"),
         ({"frequencies": torch.tensor([1.0, math.nan, 1.0])}, "3 positive numbers"),
         ({"statistic": "accuracy"}, "accuracy"),
+        ({"num_classes": 0}, "num_classes is a whole number, at least 1, not 0"),
+        ({"num_classes": 2.5}, "num_classes is a whole number"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        FAAL(3, **options)  # type: ignore[arg-type]
+        FAAL(**{"num_classes": 3, **options})  # type: ignore[arg-type]
 
 
 def test_a_reduced_loss_is_refused() -> None:
     """It would broadcast, and train plainly without a word."""
     logits, labels = torch.randn(6, 3), torch.arange(6) % 3
-    with pytest.raises(ValueError, match='reduction="none"'):
+    with pytest.raises(InputError, match='reduction="none"'):
         FAAL(3)(torch.tensor(1.0), logits, labels)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"labels": torch.tensor([0, 1, 2, 0, 1, 3])},
+            "sample 5 of the batch has the label 3, .* 3 outputs are 0 to 2",
+        ),
+        ({"labels": torch.tensor([0, -100, 2, 0, 1, 2])}, "sample 1 of the batch has the label -100, out of range"),
+        ({"labels": torch.zeros(6)}, "every label is a whole number, not float32"),
+        ({"groups": torch.tensor([0, 1, 2, 3, 0, 0])}, "sample 3 .* group 3, .* 3 classes of the rule are 0 to 2"),
+        ({"groups": torch.tensor([0, 1])}, "one group per sample is wanted, 6, not"),
+        ({"logits": torch.zeros(6, 4), "labels": torch.tensor([0, 1, 2, 3, 0, 1])}, "3 classes of the rule are 0 to 2"),
+        ({"logits": torch.zeros(6, 3, 8, 8)}, "logits are of shape"),
+        ({"logits": torch.zeros(5, 3)}, "with B = 6, not"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_refused(changed: dict[str, Tensor], said: str) -> None:
+    batch = {"per_sample_loss": torch.ones(6), "logits": torch.zeros(6, 3), "labels": torch.arange(6) % 3}
+    with pytest.raises(InputError, match=said):
+        FAAL(3)(**(batch | changed))
+
+
+class TestNotANumber:
+    """Nothing waits for the device to look: the loss says it, as a plain mean does, and nothing of it stays."""
+
+    @pytest.mark.parametrize("wrong", [math.nan, math.inf])
+    def test_a_loss_that_is_none_is_not_hidden(self, wrong: float) -> None:
+        logits, labels, loss = batch_of(3, 12, seed=5)
+        loss[4] = wrong
+        assert not FAAL(3)(loss, logits, labels).isfinite()
+        assert not FAAL(3, tau=0.9, ball="cvar")(loss, logits, labels).isfinite()
+
+    @pytest.mark.parametrize("smoothing", [0.0, 0.9])
+    def test_an_answer_that_is_none_does_not_reach_the_next_batch(self, smoothing: float) -> None:
+        first, broken, last = (batch_of(3, 12, seed=seed) for seed in (5, 6, 7))
+        broken[0][broken[1] == 1] = math.nan
+        rule, spared = FAAL(3, smoothing=smoothing), FAAL(3, smoothing=smoothing)
+        for logits, labels, loss in (first, broken):
+            rule(loss, logits, labels)
+        spared(first[2], first[0], first[1])
+        found = rule(last[2], last[0], last[1])
+        assert found.isfinite()
+        assert rule.average.isfinite().all()
+        if not smoothing:
+            assert torch.equal(found, spared(last[2], last[0], last[1]))
+
+    def test_a_class_is_not_seen_before_it_has_a_margin(self) -> None:
+        logits, labels, loss = batch_of(3, 12, seed=8)
+        logits[labels == 2] = math.nan
+        rule = FAAL(3, smoothing=0.9)
+        rule(loss, logits, labels)
+        assert rule.seen.tolist() == [True, True, False]

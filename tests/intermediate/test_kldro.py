@@ -265,6 +265,15 @@ def test_a_batch_is_its_problems_one_by_one() -> None:
     torch.testing.assert_close(shared[5], solve_kldro(losses[5], 0.3, reference=u[1]), rtol=1e-13, atol=0)
 
 
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("ball", ["kl", "kl-forward", "chi2", "cvar"])
+def test_a_row_that_is_not_finite_has_no_weights_and_spoils_no_other(ball: str, wrong: float) -> None:
+    losses = torch.tensor([[1.0, wrong, 2.0], [1.0, 2.0, 3.0]])
+    found = solve_kldro(losses, 0.5, ball=ball)
+    assert found[0].isnan().all()
+    assert torch.equal(found[1], solve_kldro(losses[1], 0.5, ball=ball))
+
+
 def test_weights_are_constants() -> None:
     losses = torch.randn(5, requires_grad=True, generator=torch.Generator().manual_seed(0))
     assert not solve_kldro(losses, 0.5).requires_grad

@@ -67,6 +67,6 @@ def test_only_plain_tensors_on_a_cpu_are_looked_at() -> None:
     class Other(Tensor):
         pass
 
-    assert module._may_look(LEVELS)
-    assert not module._may_look(LEVELS.to("meta"))
-    assert not module._may_look(LEVELS.as_subclass(Other))
+    assert module.may_look(LEVELS)
+    assert not module.may_look(LEVELS.to("meta"))
+    assert not module.may_look(LEVELS.as_subclass(Other))

@@ -52,6 +52,11 @@ def test_our_own(tmp_path: Path, by_folder: bool) -> None:
     assert torch.equal(opened.net(images), build_model(SMALL, seed=1).eval()(images))
 
 
+def test_settings_of_another_version_are_passed_over(tmp_path: Path) -> None:
+    trained = open_model(ours(tmp_path, recipe={"epsilon": 0.1, "zeal": 3}), data()).trained
+    assert trained == {"epsilon": 0.1, "chosen_on_test": False}
+
+
 @pytest.mark.parametrize(
     ("held_out", "told"),
     [

@@ -1,10 +1,20 @@
 """What an audit refuses: input from which no true figure can come. What it only remarks on is in `misuse`."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from faal.audit.engines import ENGINES
+from faal.config import Recipe, parse_epsilon
+from faal.config.threat import LARGEST
 from faal.errors import InputError, unknown
+
+TOLD = ("epsilon", "norm", "method", "select", "select_on", "chosen_on_test")
+"""What an audit asks of the settings of a training."""
 
 
 def check_settings(*, block_size: int, batch_size: int | None, limit: int | None, level: float, engine: str) -> None:
@@ -18,10 +28,75 @@ def check_settings(*, block_size: int, batch_size: int | None, limit: int | None
         raise unknown("audit engine", engine, ENGINES, see="`faal audit --help`")
 
 
+def told_training(trained: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a caller tells of the training, its radius as a number; all settings of a recipe may be among it.
+
+    Raises:
+        InputError: a setting that no training has, or a value that it cannot have.
+    """
+    if not isinstance(trained, Mapping | None):
+        raise InputError(f"trained is a {type(trained).__name__}; it is a mapping, such as {{'epsilon': '8/255'}}")
+    told = {name: value for name, value in (trained or {}).items() if value is not None}
+    known = {item.name for item in fields(Recipe)} | set(TOLD)
+    for name in told:
+        if name not in known:
+            raise unknown("entry of trained", str(name), TOLD)
+    if "norm" in told and told["norm"] not in LARGEST:
+        raise unknown("norm", str(told["norm"]), LARGEST)
+    if "epsilon" in told:
+        told["epsilon"] = parse_epsilon(told["epsilon"])
+    return told
+
+
+def class_names(classes: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The classes' names as text; None where a caller has none.
+
+    Raises:
+        InputError: not a list of names, or a name that two classes share.
+    """
+    if classes is None:
+        return None
+    if isinstance(classes, str) or not hasattr(classes, "__len__"):
+        raise InputError(f"classes is {classes!r}; give a list of the classes' names, in the order of the logits")
+    names = tuple(map(str, classes))
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"classes names {name!r} twice; give every class a name of its own")
+    return names
+
+
+def pixels_of(images: Any, where: str) -> Tensor:
+    """An array of images as a tensor.
+
+    Raises:
+        InputError: no array; the message begins with `where` and says how to make one.
+    """
+    kind = type(images).__name__
+    if isinstance(images, DataLoader | Dataset):
+        loader = "loader" if isinstance(images, DataLoader) else "torch.utils.data.DataLoader(dataset, 256)"
+        raise InputError(
+            f"{where} is a {kind}; an audit cuts its own blocks, so hand over all images and all labels at once: "
+            f"images, labels = map(torch.cat, zip(*{loader}))"
+        )
+    try:
+        pixels: Tensor = torch.as_tensor(images)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"{where} is a {kind} that makes no array of numbers; give an array (N, channels, H, W), such as "
+            "torch.stack(list_of_images), or an object with len and fetch(index)"
+        ) from None
+    return pixels
+
+
 def check_model(model: nn.Module) -> None:
-    """That the network is one, and in float32."""
+    """That the network is one, with its weights, and in float32."""
     if not isinstance(model, nn.Module):
         raise InputError(f"the model is a {type(model).__name__}; an audit needs a torch.nn.Module that returns logits")
+    if any(not hasattr(module, "training") for module in model.modules()):
+        raise InputError(
+            "the model is a frozen ScriptModule, whose weights are no parameters any more; audit it as it was before "
+            "torch.jit.freeze or torch.jit.optimize_for_inference"
+        )
     for name, parameter in model.named_parameters():
         if parameter.dtype != torch.float32:
             kind = str(parameter.dtype).removeprefix("torch.")
@@ -54,6 +129,11 @@ def check_images(images: Tensor, index: Tensor) -> None:
     inside = (images >= 0) & (images <= 1)
     if not inside.all():
         bad = int((~inside.flatten(1).all(dim=1)).int().argmax())
+        if not images[bad].isfinite().all():
+            raise InputError(
+                f"image {int(index[bad])} has values that are NaN or infinite; find out where they come from, or "
+                "leave it out"
+            )
         low, high = (float(end) for end in images[bad].aminmax())
         if (images < 0).any():
             advice = "undo any normalisation, it belongs inside the model"

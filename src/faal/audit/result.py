@@ -13,11 +13,17 @@ from typing import Any, Self
 from faal.audit.examples import Examples
 from faal.audit.verdicts import Verdicts, read_arrays, write_arrays
 from faal.checkpoint import write_whole
+from faal.config import Threat
 from faal.errors import InputError
 
 SCHEMA = "faal-audit/1"
 
 AUDIT, VERDICTS, EXAMPLES = "audit.json", "verdicts.npz", "examples.npz"
+
+
+def percent(value: float | None) -> str:
+    """A fraction as people read it, in per cent; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.1f}"
 
 
 @dataclass(frozen=True)
@@ -177,7 +183,7 @@ class AttackResult(Figures):
 _PLAIN = ("model", "data", "threat", "seed", "engine", "block_size", "level", "interval_method", "environment")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AuditResult:
     """An audit: figures per attack, and the verdicts behind them.
 
@@ -207,6 +213,15 @@ class AuditResult:
     def classes(self) -> tuple[str, ...]:
         """The classes' names."""
         return tuple(self.data["classes"])
+
+    def __repr__(self) -> str:
+        """Average and worst class in per cent, attack by attack; `faal.audit.table` has it all."""
+        figures = (
+            f"{name} {percent(found.average.value)} ({found.worst.name} {percent(found.worst.value)})"
+            for name, found in self.attacks.items()
+        )
+        about = f"{self.model['name']}, n = {self.data['n']}, {Threat(**self.threat)}"
+        return f"<AuditResult of {about}; average (worst class) in %: {', '.join(figures)}>"
 
     def to_json(self) -> dict[str, Any]:
         """The content of `audit.json`."""

@@ -15,7 +15,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from faal.audit.attacks import CLEAN, attacks_named
 from faal.audit.blocks import Progress, Source, Subject, attack_blocks, clean_blocks
-from faal.audit.checks import check_gradient, check_labels, check_model, check_settings
+from faal.audit.checks import (
+    check_gradient,
+    check_labels,
+    check_model,
+    check_settings,
+    class_names,
+    pixels_of,
+    told_training,
+)
 from faal.audit.conditions import exact_float32, kept_generators
 from faal.audit.engines import engine_for
 from faal.audit.findings import fingerprint, investigate, survey
@@ -26,7 +34,7 @@ from faal.audit.pieces import Pieces, fitting, within_memory
 from faal.audit.result import AuditResult
 from faal.audit.summary import figures, group_figures
 from faal.audit.verdicts import ALL, Verdicts, with_all
-from faal.config import Threat
+from faal.config import Threat, parse_epsilon
 from faal.data import Grouping, grouping
 from faal.data.checks import as_labels
 from faal.data.classwise import places_in_class
@@ -45,7 +53,7 @@ def audit(
     *,
     classes: Sequence[str] | None = None,
     attacks: str | Iterable[str] = ("clean", "pgd20", "cw20"),
-    epsilon: float = 8 / 255,
+    epsilon: float | str = 8 / 255,
     norm: str = "linf",
     seed: int = 0,
     block_size: int = 250,
@@ -69,13 +77,14 @@ def audit(
     every process gets the whole result, and the main one writes it.
 
     Args:
-        model: returns logits (B, C) for images (B, channels, H, W) in [0, 1]; normalisation belongs inside.
+        model: returns logits (B, C) for images (B, channels, H, W) in [0, 1]; normalisation belongs inside. A
+            ScriptModule will do, unless it is frozen.
         images: (N, channels, H, W), uint8 or floating point in [0, 1]; or anything with `len` and `fetch(index)`, such
             as a store of `faal.data`.
         labels: (N,) integers, 0 to C - 1.
         classes: the C classes' names; by default their numbers.
         attacks: `clean` (always first, asked for or not), `pgd20`, `cw20` or another number of steps, `autoattack`.
-        epsilon: radius of the ball, in units of [0, 1].
+        epsilon: radius of the ball, in units of [0, 1]: a number, or text such as `8/255`.
         norm: the ball's norm, `linf` or `l2`.
         seed: the only source of randomness. Verdicts depend on it and on `block_size`, but neither on a memory limit
             nor on the number of processes.
@@ -106,12 +115,14 @@ def audit(
     Raises:
         InputError: the input is wrong; the message says what, where and what to do.
     """
-    threat = Threat(norm, epsilon)
+    threat = Threat(norm, parse_epsilon(epsilon))
     check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=level, engine=engine)
     chosen = attacks_named(attacks)
     check_model(model)
     model = model.module if isinstance(model, DistributedDataParallel) else model
     source = _source(images)
+    training_source = None if train_images is None else _source(train_images, "train_images")
+    classes, trained = class_names(classes), told_training(trained)
     width = None if classes is None else len(classes)
     every_group = _groupings(groups, len(source))
     told = {"name": type(model).__name__, **_plain(model_record)}
@@ -150,8 +161,8 @@ def audit(
             found,
             classes=names,
             training=training,
-            trained=trained or {},
-            train_images=None if train_images is None else _source(train_images),
+            trained=trained,
+            train_images=training_source,
             progress=progress,
         )
 
@@ -199,7 +210,7 @@ def audit_share(
     world_size: int,
     out: Path | str,
     attacks: str | Iterable[str] = ("clean", "pgd20", "cw20"),
-    epsilon: float = 8 / 255,
+    epsilon: float | str = 8 / 255,
     norm: str = "linf",
     seed: int = 0,
     block_size: int = 250,
@@ -214,7 +225,7 @@ def audit_share(
     arguments and the same `out` finds every block finished and only counts. The arguments are those of `audit`.
     Machines of different kinds need the engine `reference`: what another engine's blocks say, `audit` does not take.
     """
-    threat = Threat(norm, epsilon)
+    threat = Threat(norm, parse_epsilon(epsilon))
     check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=0.95, engine=engine)
     chosen = attacks_named(attacks)
     check_model(model)
@@ -278,11 +289,11 @@ def _record(subject: Subject, told: Mapping[str, Any], data: Mapping[str, Any] |
     }
 
 
-def _source(images: Tensor | ArrayLike | Source) -> Source:
-    """A store as it is; an array as a store."""
+def _source(images: Tensor | ArrayLike | Source, where: str = "images") -> Source:
+    """A store as it is; an array as a store. `where` is what a message calls it."""
     if hasattr(images, "fetch"):
         return cast(Source, images)
-    pixels = torch.as_tensor(images)
+    pixels = pixels_of(images, where)
     return InMemory(pixels.float() if pixels.is_floating_point() else pixels)
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from faal.audit.compare import Comparison
 from faal.audit.difference import AttackComparison, Difference
-from faal.audit.result import AttackResult, AuditResult, Estimate
+from faal.audit.result import AttackResult, AuditResult, Estimate, percent
 from faal.audit.summary import lowest_tenth
 from faal.audit.verdicts import ALL
 from faal.config import Threat
@@ -37,7 +37,7 @@ def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
     per_class = titled(_classes_title("Accuracy per class in %", shown, weakness), ["class"], ["n", *result.attacks])
     for c in shown:
         entries = [found.classes[c] for found in result.attacks.values()]
-        plain_row(per_class, entries[0].name, str(entries[0].n), *(_percent(entry.value) for entry in entries))
+        plain_row(per_class, entries[0].name, str(entries[0].n), *(percent(entry.value) for entry in entries))
     grouped = [_by_group(result, name, rows) for name in result.groups]
     notes = [Text(f"Note: {warning}") for warning in result.warnings]
     return Group(figures, _spread(result), per_class, *grouped, *notes)
@@ -91,10 +91,10 @@ def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableT
     figures = titled(title, ["attack", ""], [a, b, "difference"])
     for name, found in comparison.attacks.items():
         for what, entry in _overall(found):
-            plain_row(figures, name, what, _percent(entry.a), _percent(entry.b), _difference(entry))
+            plain_row(figures, name, what, percent(entry.a), percent(entry.b), _difference(entry))
         for grouping, by_attack in comparison.groups.items():
             worst = by_attack[name].worst
-            plain_row(figures, name, f"worst {grouping}", _percent(worst.a), _percent(worst.b), _difference(worst))
+            plain_row(figures, name, f"worst {grouping}", percent(worst.a), percent(worst.b), _difference(worst))
     return Group(
         figures,
         _each(comparison, comparison.attacks[ALL], "class", "Per class", "classes", rows),
@@ -122,7 +122,7 @@ def _each(comparison: Comparison, found: AttackComparison, heading: str, title: 
     grid = titled(title, [heading], [comparison.name_a, comparison.name_b, "difference", "p"])
     for place in shown:
         entry = found.classes[place]
-        plain_row(grid, entry.name, _percent(entry.a), _percent(entry.b), _difference(entry), f"{entry.p:.2g}")
+        plain_row(grid, entry.name, percent(entry.a), percent(entry.b), _difference(entry), f"{entry.p:.2g}")
     return grid
 
 
@@ -149,13 +149,9 @@ def _classes_title(title: str, shown: Sequence[int], every: Sequence[float]) -> 
     return title if len(shown) == len(every) else f"{title}: {len(shown)} of {len(every)}"
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
 def estimate_text(entry: Estimate) -> str:
     """In per cent, with its interval."""
-    return f"{_percent(entry.value)} ({_percent(entry.low)} to {_percent(entry.high)})"
+    return f"{percent(entry.value)} ({percent(entry.low)} to {percent(entry.high)})"
 
 
 def _difference(entry: Difference) -> str:

@@ -43,9 +43,9 @@ def epsilon_text(epsilon: float) -> str:
     return f"{levels}/255" if whole else f"{epsilon:.6g}"
 
 
-def parse_epsilon(text: str) -> float:
-    """A radius as it is written on the command line, such as `8/255`. Raises InputError."""
+def parse_epsilon(value: object) -> float:
+    """A radius from a number, or from text such as `8/255`. Raises InputError."""
     try:
-        return number(text)
+        return number(value)
     except (ValueError, ZeroDivisionError):
-        raise InputError(f"--epsilon is a number in units of images in [0, 1], such as 8/255, not {text!r}") from None
+        raise InputError(f"epsilon is a number in units of images in [0, 1], such as 8/255, not {value!r}") from None

@@ -22,7 +22,8 @@ def attacked(model: nn.Module, *, training: bool = False) -> Iterator[nn.Module]
     grads = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         model.train(training)
-        model.requires_grad_(False)
+        for parameter, _ in grads:  # one by one: a ScriptModule has no `requires_grad_` of its own
+            parameter.requires_grad_(False)
         yield model
     finally:
         for module, mode in modes:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from torch import nn
 
 from faal import checkpoint
-from faal.config import Threat
+from faal.config import Recipe, Threat
 from faal.data import DataSet
 from faal.data.checks import if_gray, other_channels, other_classes
 from faal.errors import InputError
@@ -108,7 +108,9 @@ def open_model(
         architecture, threat = described(state, path)
         with understood(path):
             seen = handed_on(state)
-        trained = {**state["recipe"], "chosen_on_test": seen.get("chosen_on_test", False)}
+        known = {item.name for item in fields(Recipe)}  # another version's recipe may have settings beyond
+        trained = {name: value for name, value in state["recipe"].items() if name in known}
+        trained = {**trained, "chosen_on_test": seen.get("chosen_on_test", False)}
         if architecture.num_classes != data.num_classes:
             raise InputError(
                 f"{path} tells {architecture.num_classes} classes apart, {data.name} has {data.num_classes}; "

@@ -1,12 +1,13 @@
 """FAAL: the worst class distribution of each batch, within a KL ball around uniform (Eqs. 6 and 7)."""
 
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 import torch
 from torch import Tensor
 
 from faal.config import Recipe, Schedule, epoch_of
 from faal.errors import InputError
+from faal.intermediate.balls.newton import may_look
 from faal.intermediate.class_rule import ClassRule, EpochStats, TermWeights, settings_of
 from faal.intermediate.class_stats import BatchStats, Need, batch_stats
 from faal.intermediate.kldro import check_ball, solve_kldro
@@ -21,8 +22,12 @@ class FAAL(ClassRule):
 
     where `logits` are the network's answers on the adversarial examples.
 
+    No batch makes the device wait for a look at its values, so that a loss or an answer that is no number is not
+    refused: as under a plain mean, the loss of its batch is none either, and `GradScaler` or the loop may pass over it.
+    The next batch does not know of it; no moving average takes it up.
+
     Args:
-        num_classes: C.
+        num_classes: C, or the number of groups.
         tau: radius of the KL ball; 0 gives plain adversarial training. A number, or a schedule over the run.
         frequencies: (C,) shares or counts of the classes in the training set; None when they are equal. A sample
             weighs w_c / pi_c, so that a rare class counts by its weight in Eq. 6 and not by its size.
@@ -49,6 +54,8 @@ class FAAL(ClassRule):
         counted: bool = False,
         ball: str = "kl",
     ) -> None:
+        if not isinstance(num_classes, SupportsIndex) or num_classes < 1:
+            raise InputError(f"num_classes is a whole number, at least 1, not {num_classes!r}")
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing is the decay of a moving average, at least 0 and below 1, not {smoothing}")
         if counted and smoothing > 0:
@@ -109,7 +116,8 @@ class FAAL(ClassRule):
             return means, present
         old, seen = self.average.to(means.device), self.seen.to(means.device)
         moved = torch.where(seen, self.smoothing * old + (1 - self.smoothing) * means, means)
-        self.average, self.seen = torch.where(present, moved, old), seen | present
+        fresh = present & means.isfinite()  # one NaN would stay in the average for good
+        self.average, self.seen = torch.where(fresh, moved, old), seen | fresh
         return self.average, self.seen
 
     def __call__(self, per_sample_loss: Tensor, logits: Tensor, labels: Tensor, groups: Tensor | None = None) -> Tensor:
@@ -125,13 +133,35 @@ class FAAL(ClassRule):
             scalar, differentiable through `per_sample_loss` alone.
 
         Raises:
-            ValueError: the loss is reduced already.
+            InputError: the loss is reduced already, or a shape does not fit; on a CPU also a label or a group out of
+                range. Elsewhere, where a look would wait for the device, such a label ends in the device's own error.
         """
         if per_sample_loss.shape != labels.shape:
-            raise ValueError(
+            raise InputError(
                 f"one loss per sample is wanted, of shape {tuple(labels.shape)}, not {tuple(per_sample_loss.shape)}: "
                 'compute it with reduction="none"'
             )
+        if logits.dim() != 2 or len(logits) != len(labels):
+            raise InputError(f"logits are of shape (B, C) with B = {len(labels)}, not {tuple(logits.shape)}")
+        _require_range("label", labels, logits.shape[1], "outputs")
         classes = labels if groups is None else groups
+        if classes.shape != labels.shape:
+            raise InputError(f"one group per sample is wanted, {len(labels)}, not {tuple(classes.shape)}")
+        _require_range("label" if groups is None else "group", classes, self.num_classes, "classes of the rule")
         weights = self.weigh(batch_stats(logits.detach(), labels, classes, self.num_classes, self.needs))
         return weights.reduce(None, per_sample_loss, classes)
+
+
+def _require_range(kind: str, numbers: Tensor, count: int, what: str) -> None:
+    """That numbers (B,) of classes or groups are whole, and below `count`, as far as they may be looked at."""
+    if numbers.is_floating_point() or numbers.dtype == torch.bool:
+        raise InputError(f"every {kind} is a whole number, not {str(numbers.dtype).removeprefix('torch.')}")
+    if not may_look(numbers):
+        return
+    outside = (numbers < 0) | (numbers >= count)
+    if outside.any():
+        place = int(outside.int().argmax())
+        raise InputError(
+            f"sample {place} of the batch has the {kind} {int(numbers[place])}, out of range: the {count} {what} are "
+            f"0 to {count - 1}; leave samples of no class out of the batch"
+        )

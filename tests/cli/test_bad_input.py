@@ -152,20 +152,16 @@ def test_a_run_into_the_folder_of_an_audit_is_refused(desk: Path, faal: Faal) ->
     assert [path.name for path in (desk / "o").iterdir()] == ["audit.json"]
 
 
-def test_a_folder_that_may_not_be_entered(desk: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_not_be_touched(desk: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:
     """As for somebody without the permission, wherever a command comes upon it."""
-    (desk / "closed").mkdir()
 
-    def refuse(path: Path) -> bool:
-        if path.parent.name == "closed":
-            raise PermissionError(13, "Permission denied", str(path))
-        return os.path.isfile(path)
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "o/config.yaml")
 
-    monkeypatch.setattr(Path, "is_file", refuse)
-    said = faal("report", "closed")
+    monkeypatch.setattr("faal.train.folder.describe", refuse)
+    said = faal("train", "debug", "--data", "digits", "--epochs", "1", "--out", "o")
     assert said.status == 2
-    assert "may not be read or written; look at its permissions" in said.err
-    assert "Traceback" not in said.err
+    assert said.err.strip() == "faal: o/config.yaml may not be read or written; look at its permissions"
 
 
 def test_a_full_device(desk: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,8 +78,11 @@ class OfOneSize(nn.Module):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ValueError("Input image size (48*40) doesn't match model (32*32).\nResize it."), r"match model \(32\*32\)\.$"),
-        (AssertionError(), "AssertionError$"),
+        (
+            ValueError("Input image size (48*40) doesn't match model (32*32).\nResize it."),
+            r"match model \(32\*32\)\.; if it is for colour, --rgb",
+        ),
+        (AssertionError(), "AssertionError; if it is for colour, --rgb"),
     ],
 )
 def test_a_network_of_another_size_is_told_in_a_sentence(error: Exception, said: str, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_what_may_not_be_touched(desk: Path, faal: Faal, monkeypatch: pytest.Mon
     monkeypatch.setattr("faal.train.folder.describe", refuse)
     said = faal("train", "debug", "--data", "digits", "--epochs", "1", "--out", "o")
     assert said.status == 2
-    assert said.err.strip() == "faal: o/config.yaml may not be read or written; look at its permissions"
+    assert said.err.endswith("faal: o/config.yaml may not be read or written; look at its permissions\n")
 
 
 def test_a_full_device(desk: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ def permitted() -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
+        if error.filename is None:  # of no file
+            raise
         raise forbidden(error.filename) from None
 
 

@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -109,3 +110,8 @@ def test_an_output_cut_off_from_the_images_has_no_gradient() -> None:
 
     with pytest.raises(InputError, match=r"no gradient to its images.*detach.*attack clean alone"):
         check_gradient(Cut(), images)
+
+
+def test_flipped_channels_are_an_array() -> None:
+    images = np.random.default_rng(0).random((2, 3, 4, 4), dtype=np.float32)
+    assert torch.equal(pixels_of(images[:, ::-1], "images"), torch.from_numpy(images).flip(1))

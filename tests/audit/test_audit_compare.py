@@ -296,7 +296,9 @@ def test_a_network_compared_with_itself_is_noticed() -> None:
 def test_classes_without_samples_are_named() -> None:
     wider = {"data": {**BASE.data, "classes": [*CLASSES, "dog", "eel"]}}
     said = compare("base", [replace(BASE, **wider)], "repaired", [replace(REPAIRED, **wider)]).conclusion
-    assert said.startswith("No sample shows 2 of the 5 classes (dog, eel): all of this is about the others.")
+    assert said.startswith(
+        "No sample shows 2 of the 5 classes (dog, eel): all of this, a worst tenth too, is about the others."
+    )
 
 
 def test_a_rise_of_the_worst_class_beside_no_single_one_is_explained() -> None:

@@ -83,6 +83,15 @@ def test_more_samples_take_the_place_of_fewer(problem, tmp_path: Path) -> None: 
     assert AuditResult.read(tmp_path).data["n"] == 60
 
 
+def test_other_samples_do_not_take_its_place_though_they_are_more(problem, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    audit(problem.net, problem.images[:40], problem.labels[:40], **QUICK, out=tmp_path)
+    for images, labels in ((problem.images.flip(0), problem.labels), (problem.images, problem.labels.roll(1))):
+        with pytest.raises(InputError, match="samples 40 there, 60 here"):
+            audit(problem.net, images, labels, **QUICK, out=tmp_path)
+    assert AuditResult.read(tmp_path).data["n"] == 40
+    assert audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path).data["n"] == 60
+
+
 def test_the_network_that_lies_there_takes_the_place_of_one_that_is_gone(  # type: ignore[no-untyped-def]
     problem, tmp_path: Path
 ) -> None:
@@ -99,6 +108,8 @@ def test_the_network_that_lies_there_takes_the_place_of_one_that_is_gone(  # typ
     (tmp_path / "best.pt").write_bytes(b"second")
     with pytest.raises(InputError, match="another subject"):
         judged(b"of elsewhere")
+    with pytest.raises(InputError, match="another subject"):  # nobody knows whether it is
+        audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
     assert judged(b"second").model["sha256"] == hashlib.sha256(b"second").hexdigest()
     assert AuditResult.read(tmp_path).model == judged(b"second").model
 

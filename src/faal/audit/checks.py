@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -79,7 +80,8 @@ def pixels_of(images: Any, where: str) -> Tensor:
             f"images, labels = map(torch.cat, zip(*{loader}))"
         )
     try:
-        pixels: Tensor = torch.as_tensor(images)
+        # A flip of the channels has a stride that PyTorch does not take.
+        pixels: Tensor = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
     except (TypeError, ValueError, RuntimeError):
         raise InputError(
             f"{where} is a {kind} that makes no array of numbers; give an array (N, channels, H, W), such as "

@@ -124,7 +124,8 @@ def _odd(a: Sequence[AuditResult], b: Sequence[AuditResult], found: AttackCompar
     if hidden := [name for name in a[0].classes if name not in shown]:
         few = f" ({', '.join(hidden)})" if len(hidden) <= 5 else ""
         said.append(
-            f"No sample shows {len(hidden)} of the {len(a[0].classes)} classes{few}: all of this is about the others."
+            f"No sample shows {len(hidden)} of the {len(a[0].classes)} classes{few}: all of this, a worst tenth too, "
+            "is about the others."
         )
     return said
 

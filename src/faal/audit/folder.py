@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from faal import checkpoint
 from faal.audit.attacks import CLEAN, Attack, attack_named
 from faal.audit.blocks import Subject, holds
 from faal.audit.judge import CleanVerdict
-from faal.audit.result import AUDIT, SCHEMA, AuditResult
-from faal.audit.verdicts import ALL
+from faal.audit.result import AUDIT, SCHEMA, VERDICTS, AuditResult
+from faal.audit.verdicts import ALL, Verdicts
 from faal.errors import InputError
 
 
@@ -25,13 +27,20 @@ def blocks_of(out: Path | str) -> Path:
     return Path(out) / "blocks"
 
 
-def refuse_another(folder: Path, record: Mapping[str, Any]) -> None:
+def refuse_another(
+    folder: Path,
+    record: Mapping[str, Any],
+    subject: Subject | None = None,
+    clean: Mapping[int, CleanVerdict] | None = None,
+) -> None:
     """That `folder` holds no audit, or one of the same subject, or one that this one may take the place of.
 
     Args:
         folder: the run's folder.
         record: model, data, threat, seed and block_size as `audit.json` has them. What is not known on both sides, such
             as the fingerprint before the images have been seen, is not compared.
+        subject: whose samples those of an earlier audit have to be among, where this one has more of them.
+        clean: its clean verdicts, once they are known: the same answers tell the same images.
 
     Raises:
         InputError: it holds the audit of another subject; the message says what differs.
@@ -41,8 +50,8 @@ def refuse_another(folder: Path, record: Mapping[str, Any]) -> None:
         return
     there, here = _identity(earlier), _identity(record)
     differ = [name for name in here if None not in (there[name], here[name]) and there[name] != here[name]]
-    on_more = {"samples"} <= set(differ) <= {"samples", "images and labels"} and here["samples"] > there["samples"]
-    if not differ or on_more or (_is_outdated(folder, earlier) and not _is_outdated(folder, record)):
+    on_more = set(differ) <= {"samples", "images and labels"} and subject is not None and _has(subject, folder, clean)
+    if not differ or on_more or (_is_of(folder, earlier) is False and _is_of(folder, record)):
         return
     told = "; ".join(f"{name} {_short(there[name])} there, {_short(here[name])} here" for name in differ)
     raise InputError(f"{folder} holds the audit of another subject ({told}); choose another folder with --out")
@@ -54,17 +63,34 @@ def refuse_outdated(folder: Path, result: AuditResult) -> None:
     Raises:
         InputError: it is of another network, as after a run went on.
     """
-    if _is_outdated(folder, {"model": result.model}):
+    if _is_of(folder, {"model": result.model}) is False:
         raise InputError(
             f"the audit in {folder} is of another network than the best.pt that lies there now; audit that one"
         )
 
 
-def _is_outdated(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Whether an audit is of another network than the best.pt in its folder, where both are known."""
+def _is_of(folder: Path, record: Mapping[str, Any]) -> bool | None:
+    """Whether an audit is of the best.pt in its folder; None where one of the two is not known."""
     network, model = folder / "best.pt", record.get("model")
     audited = model.get("sha256") if isinstance(model, Mapping) else None
-    return audited is not None and network.is_file() and checkpoint.digest(network) != audited
+    return None if audited is None or not network.is_file() else checkpoint.digest(network) == audited
+
+
+def _has(subject: Subject, folder: Path, clean: Mapping[int, CleanVerdict] | None) -> bool:
+    """Whether a subject has all samples of the audit in a folder, and more, as far as labels and clean answers tell."""
+    try:
+        earlier = Verdicts.read(folder / VERDICTS)
+    except InputError:
+        return False
+    index, label = subject.index.numpy(), subject.labels.numpy()
+    if len(index) <= len(earlier.index) or not np.isin(earlier.index, index).all():
+        return False
+    rows = np.searchsorted(index, earlier.index)
+    same = np.array_equal(label[rows], earlier.label)
+    if clean is None:
+        return same
+    answers = np.concatenate([verdict.predicted for verdict in clean.values()])
+    return same and np.array_equal(answers[rows], earlier.predicted[CLEAN])
 
 
 def claim(out: Path | str) -> None:

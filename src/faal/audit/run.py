@@ -135,7 +135,7 @@ def audit(
     training = any(module.training for module in model.modules())
     with attacked(model), exact_float32(subject.device), kept_generators():
         if out is not None:
-            refuse_another(Path(out), record)
+            refuse_another(Path(out), record, subject)
         clean = survey(subject, width, progress=progress)
         record["data"]["fingerprint"] = fingerprint(subject.labels, clean)
         if chosen:
@@ -148,7 +148,7 @@ def audit(
             )
         lost: list[str] = []
         if out is not None:
-            refuse_another(Path(out), record)
+            refuse_another(Path(out), record, subject, clean)
             claim(out)
             # The main process's answer: the folder may reach the others later.
             kept, lost = processes.gather_objects(earlier_attacks(Path(out), subject, clean, chosen))[0]
@@ -231,7 +231,7 @@ def audit_share(
     check_model(model)
     told = {"name": type(model).__name__, **_plain(model_record)}
     subject = _subject(model, _source(images), labels, None, threat, seed, block_size, batch_size, limit, told)
-    refuse_another(Path(out), _record(subject, told, None))
+    refuse_another(Path(out), _record(subject, told, None), subject)
     with attacked(model), exact_float32(subject.device), kept_generators():
         clean = clean_blocks(subject, rank=rank, world_size=world_size)
         check_gradient(subject.model, subject.fetch(0)[:2])
@@ -315,14 +315,18 @@ def _plain(record: Mapping[str, Any] | None) -> dict[str, Any]:
 def _drawn(labels: Tensor, limit: int | None, seed: int) -> Tensor:
     """The samples to audit, in the data's order: all, or `limit` of them at random, classes in proportion.
 
-    Places are dealt by Webster's method (Sainte-Lague's divisors), which favours neither large classes nor small ones:
-    the r-th sample of a class of n_c, in a random order, comes at (r + 1/2) / n_c.
+    The r-th sample of a class of n_c, in a random order, has its turn at (r + u_c) / n_c, with u_c uniform in [0, 1): a
+    systematic sample of every class, each from a start of its own, so that classes with less than one place have their
+    chance and neither large nor small ones are favoured. A larger limit adds to the samples of a smaller one.
     """
     if limit is None or limit >= len(labels):
         return torch.arange(len(labels))
-    order = torch.randperm(len(labels), generator=generator("audit", seed))
-    turn = (places_in_class(labels, order).double() + 0.5) / torch.bincount(labels)[labels]
-    return order[turn[order].argsort(stable=True)[:limit]].sort().values
+    drawing = generator("audit", seed)
+    order = torch.randperm(len(labels), generator=drawing)
+    sizes = torch.bincount(labels)
+    start = torch.rand(len(sizes), generator=drawing, dtype=torch.float64)
+    turn = (places_in_class(labels, order) + start[labels]) / sizes[labels]
+    return turn.argsort(stable=True)[:limit].sort().values
 
 
 def _digest(model: nn.Module, record: Mapping[str, Any] | None = None) -> str:

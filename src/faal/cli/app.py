@@ -41,6 +41,8 @@ def main() -> None:
     except InputError as error:
         status = _said(errors, str(error))
     except PermissionError as error:  # of any file or folder that a command comes upon
+        if error.filename is None:
+            raise
         status = _said(errors, f"{error.filename} may not be read or written; look at its permissions")
     except KeyboardInterrupt:
         errors.print("faal: stopped; the same command goes on where this one was", markup=False)

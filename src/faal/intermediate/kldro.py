@@ -45,8 +45,8 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
     """The class distribution that makes the mean loss largest within a ball around a reference (Eq. 7).
 
     Args:
-        losses: (..., C) finite floats; a row with one that is not comes out as NaN, and no other row does. A class
-            with reference 0 gets weight 0, whatever its loss.
+        losses: (..., C) finite floats; a row with one that is not comes out as NaN where tau is not 0, and no other row
+            does. A class with reference 0 gets weight 0, whatever its loss.
         tau: radius of the ball, at least 0; a number or a tensor that broadcasts over (...). A number out of range is
             an error; a tensor's values are not looked at: a negative element counts as 0.
         reference: (..., C) distribution u at the centre; uniform when None. Rows sum to 1.

@@ -222,7 +222,9 @@ class TestFiles:
             load_recipe("cifar10-prn18-_scratch")
 
 
-STUDIES = ("cifar10-prn18", "cifar10-wrn34-10", "cifar100-rn18", "digits-small")
+STUDIES = (
+    "cifar10-prn18", "cifar10-wrn34-10", "cifar100-rn18", "digits-small", "fashion-mnist-small", "mnist-small",
+)  # fmt: skip
 OF_THE_PAPER = (
     "pgd-at trades mart at-awp trades-awp faal-at faal-trades faal-mart faal-at-awp faal-trades-awp".split()  # noqa: SIM905
 )
@@ -275,6 +277,12 @@ class TestShipped:
             ("cifar10", "wrn34-10", 10, "cifar10-wrn34-10"),
             ("cifar100", "timm:resnet18", 100, "cifar100-rn18"),
             ("digits", "prn18", 10, "digits-small"),
+            ("fashion-mnist", "small", 10, "fashion-mnist-small"),
+            ("mnist", "nets:mine", 10, "mnist-small"),
+            ("kmnist", "small", 10, "mnist-small"),
+            ("emnist-letters", "small", 26, "mnist-small"),
+            ("emnist-byclass", "small", 62, "cifar100-rn18"),
+            ("idx", "small", 10, "cifar10-prn18"),
             ("folder", "wrn34-10", 7, "cifar10-prn18"),
             ("folder", "nets:mine", 200, "cifar100-rn18"),
         ],

@@ -34,9 +34,10 @@ def load_data(spec: str, *, size: tuple[int, int] | None = None, rgb: bool = Fal
     Args:
         spec: `digits`; `cifar10:DIR` or `cifar100:DIR`, the unpacked official download (for Python or binary) or the
             folder that holds it; `fashion-mnist`, `mnist` or `kmnist`, from the usual places or, with `:DIR`, from a
-            folder; `idx:DIR`, a folder of files in MNIST's format; `folder:DIR` with DIR/train/CLASS/* and DIR/test/CLASS/*; `npz:FILE` with arrays
-            `x_train`, `y_train`, `x_test`, `y_test`, or `images`, `labels` (see `arrays.py`); `module:function`, a
-            function that returns a DataSet or a dict of such arrays.
+            folder; `idx:DIR`, a folder of files in MNIST's format (see `idx/folder.py`); `folder:DIR` with
+            DIR/train/CLASS/* and DIR/test/CLASS/*; `npz:FILE` with arrays `x_train`, `y_train`, `x_test`, `y_test`, or
+            `images`, `labels` (see `arrays.py`); `module:function`, a function that returns a DataSet or a dict of such
+            arrays.
         size: (H, W) to resize every image to, bilinear with antialiasing; by default they stay as they are.
         rgb: give gray images three equal channels, for a network that takes no others.
 

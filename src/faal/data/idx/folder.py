@@ -46,9 +46,10 @@ def read_idx(path: Path) -> DataSet:
         raise InputError(f"{folder} holds several data sets ({', '.join(names)}); name one: idx:{folder / names[0]}")
     prefix = next(iter(sets), None) if wanted is None else wanted
     if prefix is None or prefix not in sets:
-        what = "no IDX files" if prefix is None else f"no folder {path}, nor files that begin with {prefix!r},"
-        where = f" in {folder}" if folder.is_dir() or prefix is None else ""
-        raise InputError(f"there are {what}{where}; idx:DIR is the folder with {FOUR}, each plain or as .gz")
+        missing = f"{folder} holds no IDX files"
+        if prefix is not None:
+            missing = f"there is no folder {path}, and no IDX file {path.name}-* in {folder}"
+        raise InputError(f"{missing}; idx:DIR is the folder with {FOUR}, each plain or as .gz")
     return _emnist(folder, prefix, sets[prefix]) if prefix else _plain(sets[prefix])
 
 

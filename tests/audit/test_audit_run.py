@@ -16,7 +16,6 @@ import faal
 import faal.audit
 from faal.audit import AuditResult, audit
 from faal.audit.blocks import block_seed
-from faal.audit.run import _drawn
 from faal.inner.pgd import pgd
 
 QUICK: dict[str, Any] = {"attacks": "pgd5,cw5", "epsilon": 0.15, "block_size": 16}
@@ -129,20 +128,6 @@ def test_limit_draws_a_part_that_the_seed_decides(problem) -> None:  # type: ign
     assert any("20 of 60 samples" in warning for warning in parts[0].warnings)
     more = audit(problem.net, problem.images, problem.labels, attacks="clean", limit=600)
     assert same_verdicts(more, whole)
-
-
-def test_limit_draws_every_class_in_proportion() -> None:
-    """400 of a class and 10 each of twenty: over 2,000 seeds the large one has two thirds of 20 places (0.03 is five
-    standard errors and more), and of 300 never more than three away from 200."""
-    labels = torch.cat([torch.zeros(400, dtype=torch.int64), torch.arange(1, 21).repeat(10)])
-    few = [float((labels[_drawn(labels, 20, seed)] == 0).float().mean()) for seed in range(2000)]
-    assert np.mean(few) == pytest.approx(2 / 3, abs=0.03)
-    assert all(abs(int((labels[_drawn(labels, 300, seed)] == 0).sum()) - 200) <= 6 for seed in range(100))
-    even = torch.arange(100) % 10
-    for limit in (10, 25, 99):
-        counts = torch.bincount(even[_drawn(even, limit, 1)], minlength=10)
-        assert int(counts.max() - counts.min()) <= 1
-    assert set(_drawn(labels, 20, 3).tolist()) < set(_drawn(labels, 90, 3).tolist())
 
 
 # --- what it leaves alone --------------------------------------------------------------------------------------------

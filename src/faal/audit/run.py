@@ -37,7 +37,7 @@ from faal.audit.verdicts import ALL, Verdicts, with_all
 from faal.config import Threat, parse_epsilon
 from faal.data import Grouping, grouping
 from faal.data.checks import as_labels
-from faal.data.classwise import places_in_class
+from faal.data.classwise import in_proportion
 from faal.data.images import InMemory
 from faal.engine import processes
 from faal.engine.environment import environment
@@ -256,7 +256,7 @@ def _subject(
     """What is audited, checked."""
     label = as_labels(labels, "labels")
     check_labels(label, len(source), width)
-    index = _drawn(label, limit, seed)
+    index = in_proportion(label, len(label) if limit is None else limit, generator("audit", seed))
     return Subject(
         model=Pieces(model, batch_size or block_size),
         images=source,
@@ -310,23 +310,6 @@ def _plain(record: Mapping[str, Any] | None) -> dict[str, Any]:
     """A caller's record as JSON has it; what JSON does not know, such as a path, as text."""
     plain: dict[str, Any] = json.loads(json.dumps(dict(record or {}), default=str))
     return plain
-
-
-def _drawn(labels: Tensor, limit: int | None, seed: int) -> Tensor:
-    """The samples to audit, in the data's order: all, or `limit` of them at random, classes in proportion.
-
-    The r-th sample of a class of n_c, in a random order, has its turn at (r + u_c) / n_c, with u_c uniform in [0, 1): a
-    systematic sample of every class, each from a start of its own, so that classes with less than one place have their
-    chance and neither large nor small ones are favoured. A larger limit adds to the samples of a smaller one.
-    """
-    if limit is None or limit >= len(labels):
-        return torch.arange(len(labels))
-    drawing = generator("audit", seed)
-    order = torch.randperm(len(labels), generator=drawing)
-    sizes = torch.bincount(labels)
-    start = torch.rand(len(sizes), generator=drawing, dtype=torch.float64)
-    turn = (places_in_class(labels, order) + start[labels]) / sizes[labels]
-    return turn.argsort(stable=True)[:limit].sort().values
 
 
 def _digest(model: nn.Module, record: Mapping[str, Any] | None = None) -> str:

@@ -38,6 +38,9 @@ class Recipe:
     nesterov: bool = _setting(False, "Nesterov momentum.")
     weight_decay: float = _setting(5e-4, "L2 penalty in SGD.")
 
+    limit: int | None = _setting(
+        None, "Train on so many images only, drawn with the seed, class by class, beside those withheld; unset: all."
+    )
     crop: int = _setting(4, "Random crop: pixels of zero padding on each side; 0 for none.")
     flip: bool = _setting(True, "Random horizontal flip.")
 
@@ -116,6 +119,7 @@ class Recipe:
             "batch_size": (2, math.inf),
             "momentum": (0, 1),
             "weight_decay": (0, math.inf),
+            "limit": (1, math.inf),
             "crop": (0, 64),
             "step_size": (0, LARGEST[self.threat.norm]),
             "steps": (0, math.inf),

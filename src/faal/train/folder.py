@@ -46,10 +46,13 @@ def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> 
 
 
 def _same(kept: Any, config: dict[str, Any]) -> bool:
-    """Whether two configurations make the same network: how often a run writes makes no difference."""
+    """Whether two configurations make the same network: how often a run writes makes no difference, nor does a setting
+    that is unset here and unknown to the version that began the run."""
     if not isinstance(kept, dict):
         return False
-    ours, theirs = ({k: v for k, v in _flat(c).items() if k not in WRITING} for c in (config, kept))
+    ours, theirs = (
+        {k: v for k, v in _flat(c).items() if k not in WRITING and v is not None} for c in (config, kept)
+    )
     return ours == theirs
 
 

@@ -83,7 +83,7 @@ def train(
     check_data(data, architecture)
     check_groups(data, recipe.method)
     check_attack(recipe)
-    parts = parts_of(data, recipe, steers=steers(recipe), device=device)
+    parts = parts_of(data, recipe, steers=steers(recipe), device=device, seed=seed)
     images = parts.whole.images.fetch(torch.arange(2)).to(device)
     check_net(net.to(device), images, data.num_classes)
     numerics = Numerics.choose(recipe.precision, device, net, images)

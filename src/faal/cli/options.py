@@ -19,8 +19,9 @@ Checkpoint = Annotated[
 Data = Annotated[
     str,
     Parameter(
-        help="digits, cifar10:DIR, cifar100:DIR (the unpacked official download), folder:DIR "
-        "(DIR/train/CLASS/*.png and DIR/test/CLASS/*.png), npz:FILE, or module:function."
+        help="digits, cifar10:DIR, cifar100:DIR (the unpacked official download), fashion-mnist[:DIR], mnist[:DIR], "
+        "kmnist[:DIR], idx:DIR (files in MNIST's format), folder:DIR (DIR/train/CLASS/*.png and "
+        "DIR/test/CLASS/*.png), npz:FILE, or module:function."
     ),
 ]
 Groups = Annotated[

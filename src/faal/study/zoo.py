@@ -44,6 +44,9 @@ SOURCES = {
     },
     "digits": "Optical Recognition of Handwritten Digits (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository), "
     "as in scikit-learn; CC BY 4.0",
+    "fashion-mnist": "Fashion-MNIST (H. Xiao, K. Rasul and R. Vollgraf, Zalando, 2017); MIT",
+    "mnist": "MNIST (Y. LeCun, C. Cortes and C. Burges); CC BY-SA 3.0",
+    "kmnist": "Kuzushiji-MNIST (T. Clanuwat and others, CODH, 2018); CC BY-SA 4.0",
 }
 """Where data comes from, and what its owners allow."""
 
@@ -86,7 +89,7 @@ def publish(
             that was not recorded, a training part.
         audit: the folder of its audit; the run's own if None.
         precision: `float16` or `bfloat16`.
-        source: where the data comes from and under which licence; known for digits, CIFAR-10 and CIFAR-100.
+        source: where the data comes from and under which licence; known for digits, CIFAR and MNIST's kin.
         licence: of the weights.
         folder: the zoo; the program's own if None.
         device: where the network answers.

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.idx_files import idx
 
 from faal.data.idx import file as idx_file
 from faal.data.idx.file import read_array
 from faal.errors import InputError
-from tests.idx_files import idx
 
 IMAGES = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
 WHOLE = idx(IMAGES)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.idx_files import NAMES, arrays, idx, write
 
 from faal.data import fingerprint, load_data
 from faal.data.dataset import Split
 from faal.data.idx.known import EMNIST, KNOWN
 from faal.errors import InputError
-from tests.idx_files import NAMES, arrays, idx, write
 
 FASHION = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
@@ -88,7 +88,9 @@ def test_known_by_its_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert load_data(f"fashion-mnist:{folder}").notes == ()
     with pytest.raises(InputError, match=f"holds Fashion-MNIST, not MNIST; write fashion-mnist:{folder}"):
         load_data(f"mnist:{folder}")
-    other = write(tmp_path / "other", parts | {"y_test": parts["y_test"][::-1].copy(), "y_train": parts["y_train"] // 2})
+    other = write(
+        tmp_path / "other", parts | {"y_test": parts["y_test"][::-1].copy(), "y_train": parts["y_train"] // 2}
+    )
     data = load_data(f"fashion-mnist:{other}")
     assert (data.name, data.classes) == ("fashion-mnist", FASHION)
     assert ["not those of Fashion-MNIST" in note for note in data.notes] == [True]

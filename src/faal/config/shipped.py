@@ -1,8 +1,8 @@
 """Recipes in files: the shipped ones by name, one's own by path.
 
 A folder of `recipes/` is a setting, DATA-MODEL. What is the same in all settings, a method's recipe above all, lies in
-`recipes/_methods` and is every setting's: whatever it starts from is looked for in the setting's folder first. A file of
-the same name in the setting's folder takes its place.
+`recipes/_methods` and is every setting's: what it starts from is looked for in the setting's folder first. A file
+of the same name in the setting's folder takes its place.
 """
 
 from pathlib import Path
@@ -21,7 +21,8 @@ REPAIR = "-faal-at-repair"
 """What repairs where no recipe is named."""
 
 LIKE_MNIST = ("kmnist", "emnist-")
-"""The beginnings of the names of data sets without recipes whose images are like MNIST's: strokes, not to be flipped."""
+"""How the names of data sets begin that have no recipes and whose images are like MNIST's: strokes, not to be flipped.
+"""
 
 MANY_CLASSES = 50
 """From so many on a batch shows few images of a class, and some classes not at all."""

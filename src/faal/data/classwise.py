@@ -22,7 +22,7 @@ def places_in_class(labels: Tensor, order: Tensor) -> Tensor:
 
 
 def in_proportion(labels: Tensor, count: int, drawing: torch.Generator) -> Tensor:
-    """So many samples at random, classes in proportion to their sizes: (count,) int64, sorted; all where there are fewer.
+    """So many samples at random, classes in proportion: (count,) int64, sorted; all where there are no more.
 
     The r-th sample of a class of n_c, in a random order, has its turn at (r + u_c) / n_c, with u_c uniform in [0, 1): a
     systematic sample of every class, each from a start of its own, so that classes with less than one place have their

@@ -50,9 +50,7 @@ def _same(kept: Any, config: dict[str, Any]) -> bool:
     that is unset here and unknown to the version that began the run."""
     if not isinstance(kept, dict):
         return False
-    ours, theirs = (
-        {k: v for k, v in _flat(c).items() if k not in WRITING and v is not None} for c in (config, kept)
-    )
+    ours, theirs = ({k: v for k, v in _flat(c).items() if k not in WRITING and v is not None} for c in (config, kept))
     return ours == theirs
 
 

@@ -8,8 +8,8 @@ data sets in its form have them.
 import gzip
 import os
 import zlib
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def read_array(path: Path, dimensions: int) -> np.ndarray:
             raise InputError(f"{path} is a damaged gzip file ({error}); {AGAIN}") from None
 
 
-def _read(file: BinaryIO | gzip.GzipFile, path: Path, dimensions: int, size: int, *, packed: bool) -> np.ndarray:
+def _read(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int, size: int, *, packed: bool) -> np.ndarray:
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES:
         begins = f"begins with the bytes {head.hex(' ')}" if head else "is empty"

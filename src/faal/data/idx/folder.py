@@ -22,8 +22,8 @@ DIMENSIONS = {"images": 3, "labels": 1}
 FOUR = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
 
 TURNED = (
-    "EMNIST's files hold each image with its rows and columns exchanged; the images were turned upright. A network that "
-    "was trained on them as they lie in the files has to exchange them again in its own code."
+    "EMNIST's files hold each image with its rows and columns exchanged; the images were turned upright. A network "
+    "that was trained on them as they lie in the files has to exchange them again in its own code."
 )
 
 Files = Mapping[tuple[str, str], Path]
@@ -90,7 +90,7 @@ def _absent(name: str, path: Path | None, searched: tuple[Path, ...]) -> InputEr
     )
 
 
-def _sets(folder: Path) -> dict[str, Files]:
+def _sets(folder: Path) -> Mapping[str, Files]:
     """The data sets in a folder by what their files' names begin with, which is empty for MNIST's own names.
 
     Of a file that lies there plain and compressed, the plain one counts; hyphens count before dots.
@@ -155,7 +155,9 @@ def _mapping(path: Path) -> dict[int, str]:
     except (ValueError, IndexError, OverflowError):
         found = {}
     if not found or not 0 <= min(found) <= max(found) <= 255:
-        raise InputError(f"{path} is no mapping of labels: each of its lines is a label and a character's code") from None
+        raise InputError(
+            f"{path} is no mapping of labels: its lines hold a label and a character's code each"
+        ) from None
     return found
 
 

@@ -87,7 +87,7 @@ def _read(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int, siz
     if packed and count > RESIDENT_LIMIT:
         raise InputError(f"{told}, more than is unpacked here; unpack it yourself, with gunzip")
     array = np.empty(count, np.uint8)
-    view, filled = memoryview(array), 0
+    view, filled = array.data, 0
     while filled < count and (read := file.readinto(view[filled:])):
         filled += read
     if filled < count:

@@ -117,9 +117,7 @@ def test_opaque_alpha_is_no_loss(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("colour", "noted"), [((0, 1, 2), True), ((200, 1, 2), False)])
-def test_a_transparent_colour_counts_where_it_occurs(
-    tmp_path: Path, colour: tuple[int, int, int], noted: bool
-) -> None:
+def test_a_transparent_colour_counts_where_it_occurs(tmp_path: Path, colour: tuple[int, int, int], noted: bool) -> None:
     two_classes(tmp_path, Image.fromarray(COLOURS), "icon.png", transparency=colour)
     assert bool(notes_of(tmp_path)) == noted
 
@@ -134,9 +132,7 @@ def test_a_palette_with_transparent_entries(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
 @pytest.mark.parametrize(("orientation", "noted"), [(6, True), (1, False), (77, False)])
-def test_an_orientation_tag_is_said_and_not_applied(
-    tmp_path: Path, suffix: str, orientation: int, noted: bool
-) -> None:
+def test_an_orientation_tag_is_said_and_not_applied(tmp_path: Path, suffix: str, orientation: int, noted: bool) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     two_classes(tmp_path, Image.fromarray(COLOURS), f"turned.{suffix}", exif=exif)

@@ -143,7 +143,9 @@ def clamped(pixels: Tensor, where: str) -> tuple[Tensor, tuple[str, ...]]:
     if not (low >= -ROUNDING and high <= 1 + ROUNDING) or (low >= 0 and high <= 1):
         return pixels, ()
     beyond = max(-low, high - 1)
-    return pixels.clamp(0, 1), (f"{where} has values up to {beyond:.1g} outside [0, 1], by rounding; they were clamped.",)
+    return pixels.clamp(0, 1), (
+        f"{where} has values up to {beyond:.1g} outside [0, 1], by rounding; they were clamped.",
+    )
 
 
 def into_range(low: float, high: float) -> str:

@@ -138,5 +138,9 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     """The error for an image file that does not open or decode."""
     if isinstance(error, PermissionError):
         return forbidden(path)
-    reason = "it is not a PNG, JPEG, WebP or BMP image that can be decoded" if "cannot identify" in str(error) else str(error)
+    reason = (
+        "it is not a PNG, JPEG, WebP or BMP image that can be decoded"
+        if "cannot identify" in str(error)
+        else str(error)
+    )
     return InputError(f"{path} is not a readable image ({reason}); replace or delete it")

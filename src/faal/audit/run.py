@@ -293,7 +293,7 @@ def _record(subject: Subject, told: Mapping[str, Any], data: Mapping[str, Any] |
 
 
 def _source(images: Tensor | ArrayLike | Source, where: str = "images") -> tuple[Source, tuple[str, ...]]:
-    """A store as it is; an array as a store, with a note where values were clamped. `where` is what a message calls it."""
+    """A store as it is; an array as a store, with a note of what was clamped. `where` is what a message calls it."""
     if hasattr(images, "fetch"):
         return cast(Source, images), ()
     pixels = pixels_of(images, where)

@@ -21,8 +21,8 @@ MOST_CLASSES = 2**15
 """Predictions are stored as int16; a larger label is an identifier rather than a class's number."""
 
 ROUNDING = 1e-5
-"""How far out of [0, 1] arithmetic in float32 may take a value: a resize is off by about 1e-7, long sums by 1e-6. A grey
-level is 4e-3."""
+"""How far out of [0, 1] arithmetic in float32 may take a value: a resize is off by about 1e-7, long sums by 1e-6. From
+one grey level to the next it is 4e-3."""
 
 OVERSHOOT = 0.25
 """How far below 0 cubic interpolation takes a value; normalisation goes further."""

@@ -21,7 +21,8 @@ def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> 
         rgb: three channels even if all images are gray.
 
     Images are gray (one channel) if all files of both parts are, RGB otherwise, and a note says so where both kinds
-    occur. Notes also say what of the files is left out: alpha, orientation tags, further frames, CMYK's profile. A part of at most `RESIDENT_LIMIT` bytes is decoded at once; a larger one stays on disk and is decoded batch
+    occur. Notes also say what of the files is left out: transparency, orientation tags, further frames, the profile of
+    CMYK. A part of at most `RESIDENT_LIMIT` bytes is decoded at once; a larger one stays on disk and is decoded batch
     by batch.
 
     Raises:

@@ -57,8 +57,8 @@ def placed(rows: Rows, columns: Sequence[str], split: Split, path: Path) -> Plac
     if split.files is not None and (name := _chosen(naming, values, split.n, path)) is not None:
         found = naming[name]
         if name != FILE:
-            others = sum(not places for places in found)
-            more = f"; {others} rows are about other images" if others else ""
+            elsewhere = sum(not places for places in found)
+            more = f"; {elsewhere} rows are about other images" if elsewhere else ""
             notes.append(f"The rows of {path} were matched to images by its column {name!r}{more}.")
         return Placed(_by_name(rows, found, name, plain, split.files, path), passed_over, tuple(notes))
     if len(rows) != split.n:

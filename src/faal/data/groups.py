@@ -43,7 +43,7 @@ def read_groups(spec: str, split: Split) -> tuple[Grouping, ...]:
         split: the samples.
 
     Raises:
-        InputError: no such file or column, no table, samples without a group, or a table in another order than the data.
+        InputError: no such file or column, no table, samples without a group, rows in another order than the data.
     """
     return read_groups_noted(spec, split)[0]
 

@@ -4,7 +4,6 @@ An image is read as its 8-bit gray or RGB values. What that leaves out is refuse
 per channel; the rest is in `Header`, for the reader of a folder to say.
 """
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -82,7 +81,7 @@ def decoded(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 def is_opaque(path: Path) -> bool:
     """Whether alpha is 255 in every pixel of an image file, so that nothing is lost without it."""
     with _opened(path) as file:
-        return file.convert("RGBA").getextrema()[3] == (255, 255)
+        return file.convert("RGBA").getchannel("A").getextrema() == (255, 255)
 
 
 @cache

@@ -10,9 +10,9 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_processors() -> int:
-    """The processors that the process may run on, at most as many as its share of processor time amounts to; at least 1.
+    """The processors that the process may run on, or what its share of processor time amounts to, rounded up, if less.
 
-    Schedulers bind a job to some processors, `docker run --cpuset-cpus` does, and `docker run --cpus` limits the time.
+    Schedulers bind a job to some processors, as `docker run --cpuset-cpus` does; `docker run --cpus` limits the time.
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):

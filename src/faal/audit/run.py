@@ -307,6 +307,8 @@ def _groupings(groups: Mapping[str, Sequence[object]] | Iterable[Grouping], coun
     """Groups of all samples, a group per sample."""
     found = [grouping(*item) for item in groups.items()] if isinstance(groups, Mapping) else list(groups)
     for each in found:
+        if sum(other.name == each.name for other in found) > 1:
+            raise InputError(f"two groupings are called {each.name!r}; give each a name of its own")
         if len(each.index) != count:
             raise InputError(f"there are {count} images and {len(each.index)} groups in {each.name!r}; give one each")
     return found

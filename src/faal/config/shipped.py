@@ -1,6 +1,7 @@
 """Recipes in files: the shipped ones by name, one's own by path."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -64,11 +65,34 @@ def repair_recipe(data: str, model: str, num_classes: int) -> str:
     return next(setting for setting in likely if setting in known) + REPAIR
 
 
+MERGED = "tag:yaml.org,2002:merge"
+"""`<<`: what it brings in, a mapping's own keys may replace."""
+
+
+class _Once(yaml.SafeLoader):
+    """YAML's safe loader, which refuses a key that comes twice in a mapping: of the two, YAML's own takes the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping as it is written, if its keys differ from each other."""
+        node = super().compose_mapping_node(anchor)
+        seen: dict[object, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == MERGED:
+                continue
+            name, line = self.construct_object(key), key.start_mark.line + 1
+            if name in seen:
+                raise yaml.YAMLError(
+                    f"{key.value!r} is given twice, in lines {seen[name]} and {line}; leave one of them"
+                )
+            seen[name] = line
+        return node
+
+
 def _from_file(path: Path, seen: tuple[Path, ...]) -> Recipe:
     if path in seen:
         raise InputError(f"the recipe {path} is its own base; remove one `base:` of {', '.join(map(str, seen))}")
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = yaml.load(path.read_text(encoding="utf-8"), _Once)
     except FileNotFoundError:
         raise InputError(f"there is no recipe file {path}; `faal recipes` lists the shipped ones") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

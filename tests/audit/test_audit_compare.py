@@ -276,6 +276,11 @@ def test_as_many_runs_on_either_side() -> None:
         compare("base", [], "other", [])
 
 
+def test_two_sides_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="both sides are called base"):
+        compare("base", [BASE], "base", [REPAIRED])
+
+
 def test_one_network_is_not_several_runs() -> None:
     one, other = (replace(BASE, model={"name": "net", "digest": digest}) for digest in ("abc", "def"))
     with pytest.raises(InputError, match="two of the audits of base are of the same network"):

@@ -82,6 +82,21 @@ def test_bytes_arrays_and_stores_are_one_to_it(problem) -> None:  # type: ignore
     assert all(same_verdicts(results[0], other) for other in results[1:])
 
 
+def test_rounding_beyond_the_range_is_clamped_and_said(problem) -> None:  # type: ignore[no-untyped-def]
+    """The verdicts are those on the clamped images; what was handed in is left as it was."""
+    images = problem.images.clone()
+    images[7, 0, 0, 0], images[9, 0, 0, 0] = 1.0000001, -1e-7
+    before = images.clone()
+    clamped = audit(problem.net, images.clamp(0, 1), problem.labels, **QUICK)
+    result = audit(problem.net, images, problem.labels, train_images=1 - images, **QUICK)
+    assert same_verdicts(result, clamped)
+    assert torch.equal(images, before)
+    said = [warning for warning in result.warnings if warning not in clamped.warnings]
+    assert len(said) == 2
+    assert said[0].startswith("images has values up to 1e-07 outside [0, 1]")
+    assert said[1].startswith("train_images has values")
+
+
 def test_the_seed_decides_and_nothing_else(problem) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(1)
     first = audit(problem.net, problem.images, problem.labels, attacks="pgd1", epsilon=0.6)

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from faal.audit.engines import ENGINES
 from faal.config import Recipe, parse_epsilon
 from faal.config.threat import LARGEST
+from faal.data.checks import into_range
 from faal.errors import InputError, unknown
 
 TOLD = ("epsilon", "norm", "method", "select", "select_on", "chosen_on_test")
@@ -137,10 +138,8 @@ def check_images(images: Tensor, index: Tensor) -> None:
                 "leave it out"
             )
         low, high = (float(end) for end in images[bad].aminmax())
-        if (images < 0).any():
-            advice = "undo any normalisation, it belongs inside the model"
-        else:
-            advice = "divide by 255" if (images > 2).any() else "clamp it"
+        # The whole block says more of what the images are than a dark one of them.
+        advice = into_range(*(float(end) for end in images.nan_to_num(0.5, 0.5, 0.5).aminmax()))
         raise InputError(f"image {int(index[bad])} runs from {low:g} to {high:g}, outside [0, 1]: {advice}")
 
 

@@ -63,14 +63,17 @@ def compare(
         seed: of the bootstrap.
 
     Raises:
-        InputError: other numbers of audits; one network twice on a side; audits of other data, samples, labels, images,
-            classes, groups, threats or attack settings; a folder whose audit is of another network than its best.pt.
+        InputError: one name for both; other numbers of audits; one network twice on a side; audits of other data,
+            samples, labels, images, classes, groups, threats or attack settings; a folder whose audit is of another
+            network than its best.pt.
     """
     if len(results_a) != len(results_b) or not results_a:
         raise InputError(
             f"{name_a} has {len(results_a)} audits and {name_b} has {len(results_b)}; "
             "they are compared in pairs, so give as many of each, in the same order of seeds"
         )
+    if name_a == name_b:
+        raise InputError(f"both sides are called {name_a}, and what is found could be of either; name them apart")
     a, b = _read(results_a), _read(results_b)
     for name, side in ((name_a, a), (name_b, b)):
         _refuse_one_network_twice(name, side)

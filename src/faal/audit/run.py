@@ -36,7 +36,7 @@ from faal.audit.summary import figures, group_figures
 from faal.audit.verdicts import ALL, Verdicts, with_all
 from faal.config import Threat, parse_epsilon
 from faal.data import Grouping, grouping
-from faal.data.checks import as_labels
+from faal.data.checks import as_labels, clamped
 from faal.data.classwise import in_proportion
 from faal.data.images import InMemory
 from faal.engine import processes
@@ -120,8 +120,8 @@ def audit(
     chosen = attacks_named(attacks)
     check_model(model)
     model = model.module if isinstance(model, DistributedDataParallel) else model
-    source = _source(images)
-    training_source = None if train_images is None else _source(train_images, "train_images")
+    source, clamped_some = _source(images)
+    training_source, clamped_more = (None, ()) if train_images is None else _source(train_images, "train_images")
     classes, trained = class_names(classes), told_training(trained)
     width = None if classes is None else len(classes)
     every_group = _groupings(groups, len(source))
@@ -182,6 +182,8 @@ def audit(
         interval_method=METHOD,
         warnings=(
             *notes,
+            *clamped_some,
+            *clamped_more,
             *signs.warnings,
             *found.warnings,
             *(
@@ -230,7 +232,8 @@ def audit_share(
     chosen = attacks_named(attacks)
     check_model(model)
     told = {"name": type(model).__name__, **_plain(model_record)}
-    subject = _subject(model, _source(images), labels, None, threat, seed, block_size, batch_size, limit, told)
+    source, _ = _source(images)  # what was clamped is said by the audit that counts
+    subject = _subject(model, source, labels, None, threat, seed, block_size, batch_size, limit, told)
     refuse_another(Path(out), _record(subject, told, None), subject)
     with attacked(model), exact_float32(subject.device), kept_generators():
         clean = clean_blocks(subject, rank=rank, world_size=world_size)
@@ -289,18 +292,23 @@ def _record(subject: Subject, told: Mapping[str, Any], data: Mapping[str, Any] |
     }
 
 
-def _source(images: Tensor | ArrayLike | Source, where: str = "images") -> Source:
-    """A store as it is; an array as a store. `where` is what a message calls it."""
+def _source(images: Tensor | ArrayLike | Source, where: str = "images") -> tuple[Source, tuple[str, ...]]:
+    """A store as it is; an array as a store, with a note of what was clamped. `where` is what a message calls it."""
     if hasattr(images, "fetch"):
-        return cast(Source, images)
+        return cast(Source, images), ()
     pixels = pixels_of(images, where)
-    return InMemory(pixels.float() if pixels.is_floating_point() else pixels)
+    if not pixels.is_floating_point():
+        return InMemory(pixels), ()
+    pixels, notes = clamped(pixels.float(), where)
+    return InMemory(pixels), notes
 
 
 def _groupings(groups: Mapping[str, Sequence[object]] | Iterable[Grouping], count: int) -> list[Grouping]:
     """Groups of all samples, a group per sample."""
     found = [grouping(*item) for item in groups.items()] if isinstance(groups, Mapping) else list(groups)
     for each in found:
+        if sum(other.name == each.name for other in found) > 1:
+            raise InputError(f"two groupings are called {each.name!r}; give each a name of its own")
         if len(each.index) != count:
             raise InputError(f"there are {count} images and {len(each.index)} groups in {each.name!r}; give one each")
     return found

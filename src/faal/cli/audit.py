@@ -75,7 +75,8 @@ def audit(
     from faal.audit import table
     from faal.config import Threat, parse_epsilon
     from faal.config.threat import LARGEST
-    from faal.data import load_data, read_groups
+    from faal.data import load_data
+    from faal.data.groups import read_groups_noted
     from faal.engine import numerics, processes
     from faal.engine.progress import progress_bar
     from faal.errors import InputError
@@ -94,7 +95,8 @@ def audit(
     if not epsilons and norm in set(LARGEST) - {opened.threat.norm}:
         raise InputError(f"--norm {norm} wants an --epsilon: the network was trained in {opened.threat.norm}")
     threat = Threat(norm or opened.threat.norm, epsilons[0] if epsilons else opened.threat.epsilon)
-    notes = [*dataset.notes, *opened.notes]
+    groupings, group_notes = ((), ()) if groups is None else read_groups_noted(groups, dataset.test)
+    notes = [*dataset.notes, *group_notes, *opened.notes]
     if not epsilons and not opened.trained:
         notes.append(f"These weights do not tell what they were trained against; {threat} is assumed.")
     for note in notes if processes.is_main() else ():
@@ -111,7 +113,7 @@ def audit(
             "classes": dataset.classes,
             "attacks": attacks,
             "norm": threat.norm,
-            "groups": () if groups is None else read_groups(groups, dataset.test),
+            "groups": groupings,
             "limit": limit,
             "seed": seed,
             "engine": engine,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from faal.config import Recipe, Schedule
+from faal.config import Recipe, Schedule, epsilon_text
 from faal.config.threat import LARGEST
 from faal.errors import InputError
 
@@ -116,6 +116,7 @@ def reach_notes(recipe: Recipe) -> tuple[str, ...]:
     if recipe.method == "standard" or recipe.steps * recipe.step_size >= recipe.epsilon:
         return ()
     return (
-        f"The attack of training reaches {recipe.steps * recipe.step_size:.3g} of epsilon {recipe.epsilon:.3g} in "
-        f"{recipe.steps} steps of {recipe.step_size:.3g}: it does not fill the ball; raise --step-size or --steps.",
+        f"The attack of training reaches {recipe.steps * recipe.step_size:.3g} of epsilon "
+        f"{epsilon_text(recipe.epsilon)} in {recipe.steps} steps of {recipe.step_size:.3g}: it "
+        "does not fill the ball; raise --step-size or --steps.",
     )

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from faal.cli.options import Data, Device
+from faal.epsilon import epsilon_text
 
 
 def zoo(name: Annotated[str | None, Parameter(help="Show the card of this network.")] = None, /) -> None:
@@ -109,13 +110,13 @@ def _show(console: Console, card: dict[str, Any]) -> None:
     facts = {
         "model": _model(card),
         "data": f"{card['data']['name']}: {card['data']['source']}",
-        "method": f"{card['method']}, seed {card['seed']}, against {threat['norm']} {threat['epsilon']:.6g}",
+        "method": f"{card['method']}, seed {card['seed']}, against {threat['norm']} {epsilon_text(threat['epsilon'])}",
         "from": f"{origin['path']}, SHA-256 {origin['sha256'][:12]}" if origin else "scratch",
         "weights": f"{card.get('precision')}, SHA-256 {card['sha256'][:12]}, {card['licence']}",
         "narrowing": f"changed {narrowing['changed']} of {narrowing['samples']} clean answers" if narrowing else "-",
         "commit": ", ".join(f"{what} {which}" for what, which in commit.items() if which) if commit else "-",
         "judged on": f"{audit['n']} images ({audit['split']}), {audit['threat']['norm']} "
-        f"{audit['threat']['epsilon']:.6g}, {audit['engine']}",
+        f"{epsilon_text(audit['threat']['epsilon'])}, {audit['engine']}",
     }
     grid = Table.grid(padding=(0, 2))
     for fact, told in facts.items():

@@ -185,11 +185,15 @@ class Recipe:
             InputError: an unknown field (names the nearest), or a value that does not read.
         """
         known = {f.name: f for f in fields(self)}
-        values = {}
+        values: dict[str, Any] = {}
         for key, value in settings.items():
             name = str(key).replace("-", "_")
             if name not in known:
                 raise unknown(f"setting ({source})", str(key), known, see="`faal recipes --settings`")
+            if name in values:
+                raise InputError(
+                    f"{source}: {name} is given twice, with a dash and with an underscore; leave one of them"
+                )
             values[name] = _read(known[name], value, source)
         if "constants" in values:
             values["constants"] = {**self.constants, **values["constants"]}
@@ -235,10 +239,18 @@ def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
 def _pairs(value: Any) -> dict[str, Any]:
     """`name=value name=value` or a mapping, as a mapping."""
     if isinstance(value, str):
-        value = dict(pair.split("=", 1) for pair in value.split())
-    if not isinstance(value, Mapping):
+        pairs = [pair.split("=", 1) for pair in value.split()]
+    elif isinstance(value, Mapping):
+        pairs = list(value.items())
+    else:
         raise ValueError("pairs are wanted")
-    return {str(name).replace("-", "_"): _plain(each) for name, each in value.items()}
+    read = {}
+    for name, each in pairs:
+        key = str(name).replace("-", "_")
+        if key in read:
+            raise InputError(f"{key} is given twice")
+        read[key] = _plain(each)
+    return read
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ of the same name in the setting's folder takes its place.
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -88,13 +88,36 @@ def repair_recipe(data: str, model: str, num_classes: int) -> str:
     return next(setting for setting in likely if setting in known) + REPAIR
 
 
+MERGED = "tag:yaml.org,2002:merge"
+"""`<<`: what it brings in, a mapping's own keys may replace."""
+
+
+class _Once(yaml.SafeLoader):
+    """YAML's safe loader, which refuses a key that comes twice in a mapping: of the two, YAML's own takes the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping as it is written, if its keys differ from each other."""
+        node = super().compose_mapping_node(anchor)
+        seen: dict[object, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == MERGED:
+                continue
+            name, line = self.construct_object(key), key.start_mark.line + 1
+            if name in seen:
+                raise yaml.YAMLError(
+                    f"{key.value!r} is given twice, in lines {seen[name]} and {line}; leave one of them"
+                )
+            seen[name] = line
+        return node
+
+
 def _from_file(path: Path, setting: Path, seen: tuple[Path, ...]) -> Recipe:
     """The recipe in a file; what it starts from is looked for in the folder `setting`."""
     path = path.resolve()
     if path in seen:
         raise InputError(f"the recipe {path} is its own base; remove one `base:` of {', '.join(map(str, seen))}")
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = yaml.load(path.read_text(encoding="utf-8"), _Once)
     except FileNotFoundError:
         raise InputError(f"there is no recipe file {path}; `faal recipes` lists the shipped ones") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

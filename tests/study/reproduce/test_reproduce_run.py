@@ -304,5 +304,7 @@ def test_a_base_that_is_none(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=told):
             make(tmp_path / "out", bases=[text])
+    with pytest.raises(InputError, match="--base names pgd-at twice"):
+        make(tmp_path / "out", bases=[f"pgd-at={tmp_path}/x.pt", "pgd-at=zoo:prn18w16-pgd-at"])
     with pytest.raises(InputError, match="leave out --base"):
         make(tmp_path / "out", "table2", bases=["pgd-at=x.pt"])

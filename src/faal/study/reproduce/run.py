@@ -122,13 +122,15 @@ def given_bases(texts: Sequence[str], table: Table) -> dict[str, Given]:
     known = _starts(table.rows)
     if texts and not known:
         raise InputError(f"{table.name} fine-tunes nothing; leave out --base, or take it to table1, table3 or figure2")
-    found = {}
+    found: dict[str, Given] = {}
     for text in texts:
         name, equals, rest = text.partition("=")
         if not equals or not name or not rest:
             raise InputError(f"--base is NAME=FILE or NAME=FILE:NORMALIZE, such as trades=trades.pt:none, not {text!r}")
         if name not in known:
             raise unknown(f"base of {table.name}", name, known)
+        if name in found:
+            raise InputError(f"--base names {name} twice; give it one checkpoint")
         whole = Path(rest).exists()  # a name with a colon in it
         if (published := zoo_name(rest)) is not None and not whole:
             found[name] = Given(file=Path(rest), normalize="none", sha256=str(read_card(published)["sha256"]))

@@ -15,7 +15,7 @@ from faal.data.checks import if_gray, other_channels, other_classes
 from faal.errors import InputError
 from faal.models.build import Architecture, build_model
 from faal.models.foreign import load_weights
-from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normalisation, is_saved
+from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normalisation, is_saved, size_notes
 from faal.models.mismatch import MismatchError
 from faal.models.provenance import handed_on
 from faal.models.zoo import read_zoo, zoo_name
@@ -98,6 +98,8 @@ def open_model(
             raise InputError(f"{error}{counted}{if_gray(channels)}") from None
         if expected:
             notes.append(f"Images are normalised by {expected} for {model}, as it expects; --normalize says otherwise.")
+        if split:
+            notes += size_notes(model, *split.images.shape[1:])
         if is_saved(path):
             notes += _compared(class_names(path.parent), data, path)
         sha256, threat, trained = checkpoint.digest(path), FOREIGN, {}

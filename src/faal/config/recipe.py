@@ -30,7 +30,7 @@ class Recipe:
     width: int | None = _setting(None, "Channels of the first stage (wrn: widening factor); the model's own if unset.")
     depth: int | None = _setting(None, "Depth of the network; the model's own if unset.")
     normalize: str = _setting(
-        "none", "Normalisation inside the network: none, cifar10, cifar100, MEAN:STD or MEAN:STD:bgr."
+        "none", "Normalisation inside the network: none, cifar10, cifar100, MEAN:STD, MEAN:STD:bgr."
     )
 
     epochs: int = _setting(200, "Passes over the training set.")

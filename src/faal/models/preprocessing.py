@@ -1,6 +1,6 @@
 """What Hugging Face's image processors do to images before a network: per pixel, as `--normalize` says it, or in size.
 
-A processor maps an image u in [0, 1] to (255 f u - o - mean) / std, with the factor f (1/255) and the offset o (0 or 1).
+A processor maps an image u in [0, 1] to (255 f u - o - mean) / std, with the factor f (1/255) and the offset o (0, 1).
 EfficientNet's may divide by std once more, and some reverse the channels. All of that is one mean and one deviation per
 channel and the order of the channels. What is not per pixel, other than the size, cannot be applied and is refused.
 """
@@ -32,9 +32,9 @@ OWN: dict[str, bool] = {"do_flip_channel_order": False, "rescale_offset": False,
 """Steps of single processors. All others ignore them, even where a file names them."""
 
 COMMON = (
-    "Beit Bit CLIP ConvNext DINOv3ViT DPT DeiT EfficientFormer Levit MobileNetV1 MobileNetV2 PoolFormer Pvt Segformer "
-    "Siglip TextNet ViT ViTHybrid"
-).split()
+    *("Beit", "Bit", "CLIP", "ConvNext", "DINOv3ViT", "DPT", "DeiT", "EfficientFormer", "Levit", "MobileNetV1"),
+    *("MobileNetV2", "PoolFormer", "Pvt", "Segformer", "Siglip", "TextNet", "ViT", "ViTHybrid"),
+)
 """Processors that rescale and normalise, and do nothing else but change the size."""
 
 PROCESSORS: dict[str, Processor] = {

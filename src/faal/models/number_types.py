@@ -58,10 +58,7 @@ def require_types(wanted: Mapping[str, object], found: Mapping[str, object], whe
         if _is_plain(tensor) and tensor.dtype in allowed:
             continue
         place = f", where the network has {number_type(own)}" if isinstance(own, Tensor) else ""
-        raise InputError(
-            f"{where} stores {name!r} as {number_type(tensor)}{place}; its values may need scales that are not applied "
-            "here: save the network's weights dense and in floating point, such as float32, before they are quantised"
-        )
+        raise InputError(f"{where} stores {name!r} as {number_type(tensor)}{place}; {_instead(tensor)}")
 
 
 def require_float32(net: nn.Module, who: str, advice: str) -> None:
@@ -79,6 +76,17 @@ def require_float32(net: nn.Module, who: str, advice: str) -> None:
 
 def _is_plain(tensor: Tensor) -> bool:
     return not (tensor.is_quantized or tensor.is_nested or tensor.is_meta) and tensor.layout is torch.strided
+
+
+def _instead(tensor: Tensor) -> str:
+    """What to save in a tensor's place."""
+    if tensor.is_nested or (tensor.layout is not torch.strided and not tensor.is_meta):
+        return "save it dense (tensor.to_dense())"
+    if tensor.is_meta or tensor.is_complex():
+        return "save the weights of this network themselves"
+    return (
+        "scales of quantised weights are not applied here, so save the weights in floating point, as they were before"
+    )
 
 
 def _alike(dtype: torch.dtype) -> frozenset[torch.dtype]:

@@ -187,7 +187,7 @@ def about_size(size: Size | None, height: int, width: int, where: str) -> list[s
 
 def _numbers(value: object, name: str, where: str) -> list[float]:
     """A setting's numbers; a list of one for a single number. Raises InputError where there are none."""
-    values = list(value) if isinstance(value, list | tuple) else [value]
+    values: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
     if not values or any(isinstance(v, bool) or not isinstance(v, int | float) or not math.isfinite(v) for v in values):
         raise InputError(
             f"{where} has its images prepared with {name} {json.dumps(value)}, which is no number; {OTHERWISE}"

@@ -139,6 +139,9 @@ OWN = """
     def wrong():
         return "a net"
 
+    def halved():
+        return Net(5).half()
+
     def broken():
         raise RuntimeError("no weights at home")
 
@@ -183,6 +186,7 @@ def test_own_function_is_seeded_and_normalised_too(own: str) -> None:
         (":net", "cannot import ''"),
         ("their_nets:number", "has no function 'number'"),
         ("their_nets:wrong", "returned a str, and must return a torch.nn.Module"),
+        ("their_nets:halved", r"linear.weight is float16; .*\.float\(\)"),
         ("their_nets:broken", "failed with RuntimeError: no weights at home"),
         ("their_nets:other_argument", "failed with TypeError"),
     ],

@@ -131,6 +131,13 @@ def test_metadata_tells_what_the_weights_do_not(work: Path) -> None:
     assert (told["format"], told["normalize"]) == ("pt", NORMALIZE)
 
 
+def test_a_network_that_takes_blue_first_says_so(work: Path) -> None:
+    run(work, model="small", normalize=f"{NORMALIZE}:bgr")
+    assert export(Path("run"), Path("w.safetensors")).reverse
+    with safe_open("w.safetensors", "pt") as file:
+        assert file.metadata()["normalize"] == f"{NORMALIZE}:bgr"
+
+
 def test_a_network_of_this_program_and_without_normalisation(work: Path) -> None:
     trained = run(work, "small", "none", width=4)
     done = export(Path("run"), Path("mine.safetensors"))

@@ -118,8 +118,7 @@ def audit(
     threat = Threat(norm, parse_epsilon(epsilon))
     check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=level, engine=engine)
     chosen = attacks_named(attacks)
-    check_model(model)
-    model = model.module if isinstance(model, DistributedDataParallel) else model
+    model = _network(model)
     source, clamped_some = _source(images)
     training_source, clamped_more = (None, ()) if train_images is None else _source(train_images, "train_images")
     classes, trained = class_names(classes), told_training(trained)
@@ -230,18 +229,25 @@ def audit_share(
     threat = Threat(norm, parse_epsilon(epsilon))
     check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=0.95, engine=engine)
     chosen = attacks_named(attacks)
-    check_model(model)
+    model = _network(model)
     told = {"name": type(model).__name__, **_plain(model_record)}
     source, _ = _source(images)  # what was clamped is said by the audit that counts
     subject = _subject(model, source, labels, None, threat, seed, block_size, batch_size, limit, told)
     refuse_another(Path(out), _record(subject, told, None), subject)
     with attacked(model), exact_float32(subject.device), kept_generators():
         clean = clean_blocks(subject, rank=rank, world_size=world_size)
-        check_gradient(subject.model, subject.fetch(0)[:2])
+        if chosen:
+            check_gradient(subject.model, subject.fetch(0)[:2])
         subject = _equipped(subject, engine, batch_size)
         claim(out)
         for attack in chosen:
             attack_blocks(subject, attack, clean, folder=blocks_of(out), rank=rank, world_size=world_size)
+
+
+def _network(model: nn.Module) -> nn.Module:
+    """What is audited of what a caller hands over, checked: the network itself, without DistributedDataParallel."""
+    check_model(model)
+    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def _subject(

@@ -32,5 +32,7 @@ def export(
     else:
         mean, std = (", ".join(map(str, values)) for values in done.normalisation)
         console.print(f"Images in [0, 1] go in as (images - mean) / std, by channel: mean {mean}; std {std}.")
+    if done.reverse:
+        console.print("The network takes the channels in reverse, blue first: images.flip(1) after the normalisation.")
     if done.classes:
         console.print(f"Classes, from 0: {', '.join(done.classes)}")

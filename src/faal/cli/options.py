@@ -47,8 +47,8 @@ Depth = Annotated[int | None, Parameter(help="For foreign weights: the network's
 Normalize = Annotated[
     str | None,
     Parameter(
-        help="For foreign weights that expect it outside: none, cifar10, cifar100 or MEAN:STD; unset, what timm or "
-        "Hugging Face says of its own network, and none for others."
+        help="For foreign weights that expect it outside: none, cifar10, cifar100 or MEAN:STD, with :bgr behind it "
+        "where blue comes first; unset, what timm or Hugging Face says of its own network, and none for others."
     ),
 ]
 

@@ -29,7 +29,9 @@ class Recipe:
     )
     width: int | None = _setting(None, "Channels of the first stage (wrn: widening factor); the model's own if unset.")
     depth: int | None = _setting(None, "Depth of the network; the model's own if unset.")
-    normalize: str = _setting("none", "Normalisation inside the network: none, cifar10, cifar100, or MEAN:STD.")
+    normalize: str = _setting(
+        "none", "Normalisation inside the network: none, cifar10, cifar100, MEAN:STD, MEAN:STD:bgr."
+    )
 
     epochs: int = _setting(200, "Passes over the training set.")
     batch_size: int = _setting(128, "Images per step, over all processes.")

@@ -14,7 +14,7 @@ from faal.data import DataSet
 from faal.engine.seeds import derive_seed
 from faal.errors import InputError, unknown
 from faal.models.libraries import LIBRARIES
-from faal.models.normalize import Normalized, parse_normalize
+from faal.models.normalize import Normalized, parse_normalize, reverses_channels
 from faal.models.own import own_model
 from faal.models.preact_resnet import PreActResNet
 from faal.models.resnet import ResNet
@@ -42,7 +42,8 @@ class Architecture:
     depth: int | None = None
     """Blocks per stage (2); a Wide ResNet's depth (34); the small net's convolutions (3)."""
     normalize: str = "none"
-    """What the network expects to be done to images in [0, 1]: `none`, `cifar10`, `cifar100` or `MEAN:STD`."""
+    """What the network expects to be done to images in [0, 1]: `none`, `cifar10`, `cifar100`, `MEAN:STD` or
+    `MEAN:STD:bgr`."""
 
     @classmethod
     def of(cls, recipe: Recipe, data: DataSet) -> Self:
@@ -122,7 +123,9 @@ def build_model(architecture: Architecture, *, seed: int | None = None) -> nn.Mo
             torch.default_generator.manual_seed(derive_seed(seed, "initial weights"))
             net = _network(architecture)
     statistics = parse_normalize(architecture.normalize, architecture.channels)
-    return net if statistics is None else Normalized(net, *statistics)
+    if statistics is None:
+        return net
+    return Normalized(net, *statistics, reverse=reverses_channels(architecture.normalize))
 
 
 def _network(architecture: Architecture) -> nn.Module:

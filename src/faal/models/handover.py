@@ -13,7 +13,7 @@ from faal.checkpoint import write_whole
 from faal.errors import InputError
 from faal.models.build import Architecture
 from faal.models.foreign import unwrapped
-from faal.models.normalize import Statistics, parse_normalize
+from faal.models.normalize import BLUE_FIRST, Statistics, parse_normalize, reverses_channels
 from faal.models.opened import described, file_of, restored, stored, understood, unfinished
 
 SAFETENSORS, TORCH = {".safetensors"}, {".pth", ".pt"}
@@ -52,6 +52,8 @@ class Exported:
     """How many entries the file has."""
     normalisation: Statistics | None
     """Mean and deviation of each channel, which the network wants done to images in [0, 1]; None for nothing."""
+    reverse: bool
+    """Whether the network takes the channels in reverse, blue first, after the normalisation."""
     classes: tuple[str, ...]
     """What the logits stand for, in their order; empty where the checkpoint has no names."""
     notes: list[str]
@@ -92,6 +94,7 @@ def export(path: Path, file: Path) -> Exported:
         architecture=architecture,
         tensors=len(weights),
         normalisation=normalisation,
+        reverse=reverses_channels(architecture.normalize),
         classes=classes,
         notes=unfinished(source),
     )
@@ -104,6 +107,8 @@ def _safetensors(
         if not isinstance(value, Tensor):  # a module's get_extra_state
             raise InputError(f"{architecture.model} keeps {name}, which is no tensor, so name a file that ends in .pth")
     told = "none" if normalisation is None else ":".join(",".join(map(str, values)) for values in normalisation)
+    if reverses_channels(architecture.normalize):
+        told += f":{BLUE_FIRST}"
     metadata = {
         "format": "pt",
         "architecture": json.dumps(asdict(architecture)),

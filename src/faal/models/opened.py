@@ -15,8 +15,9 @@ from faal.data.checks import if_gray, other_channels, other_classes
 from faal.errors import InputError
 from faal.models.build import Architecture, build_model
 from faal.models.foreign import load_weights
-from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normalisation, is_saved
+from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normalisation, is_saved, size_notes
 from faal.models.mismatch import MismatchError
+from faal.models.number_types import require_types
 from faal.models.provenance import handed_on
 from faal.models.zoo import read_zoo, zoo_name
 from faal.reading import read_tensors
@@ -98,6 +99,8 @@ def open_model(
             raise InputError(f"{error}{counted}{if_gray(channels)}") from None
         if expected:
             notes.append(f"Images are normalised by {expected} for {model}, as it expects; --normalize says otherwise.")
+        if split:
+            notes += size_notes(model, *split.images.shape[1:])
         if is_saved(path):
             notes += _compared(class_names(path.parent), data, path)
         sha256, threat, trained = checkpoint.digest(path), FOREIGN, {}
@@ -209,10 +212,11 @@ def restored(state: Mapping[str, Any], architecture: Architecture, path: Path) -
     """The network of a checkpoint of ours with its weights.
 
     Raises:
-        InputError: the weights are missing, or another network's.
+        InputError: the weights are missing, another network's, or of a type of number that does not mean its own value.
     """
     net = build_model(architecture, seed=0)  # the seed spares the caller's generator; nothing of it stays
     try:
+        require_types(net.state_dict(), state["weights"], path)
         net.load_state_dict(state["weights"])
     except (KeyError, TypeError, AttributeError, RuntimeError):
         raise InputError(

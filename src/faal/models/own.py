@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from faal.errors import InputError
+from faal.models.number_types import require_float32
 from faal.named import import_function
 
 
@@ -19,7 +20,8 @@ def own_model(reference: str, num_classes: int) -> nn.Module:
         num_classes: handed over as `num_classes=` if the function takes it.
 
     Raises:
-        InputError: the module cannot be imported, lacks the function, the call fails, or returns no `nn.Module`.
+        InputError: the module cannot be imported, lacks the function, the call fails, or returns no `nn.Module`,
+            or one whose weights are not float32.
     """
     function = import_function(reference)
     try:
@@ -28,6 +30,7 @@ def own_model(reference: str, num_classes: int) -> nn.Module:
         raise InputError(f"{reference} failed with {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"{reference} returned a {type(model).__name__}, and must return a torch.nn.Module")
+    require_float32(model, reference, "networks are float32 here, so let it return its network with .float()")
     return model
 
 

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from faal.checkpoint import digest
 from faal.errors import InputError, unknown
+from faal.models.number_types import FLOATS
 from faal.reading import read_tensors
 
 FOLDER = Path(__file__).parents[1] / "zoo"
@@ -177,4 +178,4 @@ def read_zoo(name: str, folder: Path | None = None) -> tuple[dict[str, Any], str
 def widened(content: object) -> dict[str, Tensor]:
     """Weights as a network takes them: every floating-point tensor in float32."""
     assert isinstance(content, Mapping)  # safetensors holds nothing else
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in content.items()}
+    return {name: tensor.float() if tensor.dtype in FLOATS else tensor for name, tensor in content.items()}

@@ -148,7 +148,8 @@ def given_bases(texts: Sequence[str], table: Table, models: Sequence[str] = ()) 
         if name not in found or not model:
             given = ", ".join(found) or "none"
             raise InputError(
-                f"--model is NAME=MODEL for a base that --base gives ({given}), such as trades=mymodels:net, not {text!r}"
+                f"--model is NAME=MODEL for a base that --base gives ({given}), such as trades=mymodels:net, "
+                f"not {text!r}"
             )
         found[name] = replace(found[name], model=model)
     return found

@@ -107,7 +107,7 @@ def _take_in(run: Run, given: Given, study: Study) -> dict[str, Any]:
 
 
 def open_given(given: Given, recipe: Recipe, data: DataSet) -> Opened:
-    """A published checkpoint, of ours or foreign; a foreign one is of the network that the call names, or else the recipe's.
+    """A published checkpoint, of ours or foreign; a foreign one is of the network that the call names, or the recipe's.
 
     Raises:
         InputError: it does not read, or does not fit.
@@ -129,7 +129,8 @@ def judged(run: Run, study: Study) -> Record:
     data = data_of(study.data)
     if data.test is None:
         raise InputError(f"{study.data} has no test images; a table needs some")
-    opened, threat = open_model(run.folder, data, model=run.model), run.recipe.threat  # of a table's rows one is as the other
+    opened = open_model(run.folder, data, model=run.model)
+    threat = run.recipe.threat  # of a table's rows one is as the other
     result = audit(
         opened.net.to(study.device),
         data.test.images,

@@ -40,7 +40,10 @@ Out = Annotated[Path | None, Parameter(help="The folder that everything is writt
 Seed = Annotated[int, Parameter(help="The seed of everything that is random.")]
 Model = Annotated[
     str | None,
-    Parameter(help="For foreign weights: prn18, rn18, wrn34-10, small, timm:NAME, hf:NAME_OR_DIR, or module:function."),
+    Parameter(
+        help="For foreign weights: prn18, rn18, wrn34-10, small, timm:NAME, hf:NAME_OR_DIR, or module:function. A "
+        "checkpoint of this program needs it where its network is module:function: no file makes it run."
+    ),
 ]
 Width = Annotated[int | None, Parameter(help="For foreign weights: the network's width.")]
 Depth = Annotated[int | None, Parameter(help="For foreign weights: the network's depth.")]

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Column, Table
 
-from faal.cli.options import Data, Device
+from faal.cli.options import Data, Device, Model
 from faal.epsilon import epsilon_text
 
 
@@ -74,6 +74,7 @@ def publish(
     licence: Annotated[str, Parameter(help="Of the weights.")] = "Apache-2.0",
     out: Annotated[Path | None, Parameter(help="The folder of the zoo; the program's own if unset.")] = None,
     device: Device = "auto",
+    model: Model = None,
 ) -> None:
     """Put a trained and audited network into the zoo: its weights in half the size, and a card of how it was made.
 
@@ -95,8 +96,11 @@ def publish(
         source=source,
         licence=licence,
         folder=out,
+        model=model,
         device=pick_device(device),
     )
+    for note in done.notes:
+        Console(stderr=True).print(note, markup=False, highlight=False)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"{done.weights} ({done.size / 1e6:.1f} MB) and {done.card}")
     console.print(f"{done.changed} of {done.samples} clean answers differ from those that were audited")

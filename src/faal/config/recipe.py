@@ -25,7 +25,8 @@ class Recipe:
 
     method: str = _setting("pgd-at", "What is trained, a row of `faal methods`.")
     model: str = _setting(
-        "prn18", "The network: prn18, rn18, wrn34-10, small, timm:NAME, or one's own module:function."
+        "prn18",
+        "The network: prn18, rn18, wrn34-10, small, timm:NAME, or, in the command alone, one's own module:function.",
     )
     width: int | None = _setting(None, "Channels of the first stage (wrn: widening factor); the model's own if unset.")
     depth: int | None = _setting(None, "Depth of the network; the model's own if unset.")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,19 +15,20 @@ from faal.errors import InputError
 from faal.models.build import Architecture
 from faal.models.foreign import unwrapped
 from faal.models.normalize import BLUE_FIRST, Statistics, parse_normalize, reverses_channels
-from faal.models.opened import described, file_of, restored, stored, understood, unfinished
+from faal.models.opened import as_named, described, file_of, restored, stored, understood, unfinished
 
 SAFETENSORS, TORCH = {".safetensors"}, {".pth", ".pt"}
 """How a file's name ends, for either format."""
 
 
-def load_model(path: Path | str) -> nn.Module:
+def load_model(path: Path | str, *, model: str | None = None) -> nn.Module:
     """The network of a run, trained or repaired.
 
     Args:
-        path: a run's folder (its best.pt), a checkpoint of this program, or `zoo:NAME`. Of a network of one's own,
-            `module:function`, the checkpoint holds the name and the weights: the module must be importable, or lie in
-            the current folder.
+        path: a run's folder (its best.pt), a checkpoint of this program, or `zoo:NAME`.
+        model: the network, where it is one's own, `module:function`: the checkpoint holds its name and its weights, but
+            no code is imported because a file names it. The module is installed, or lies in the current folder. Where
+            it names another network than the checkpoint, that one gets the weights, with a warning.
 
     Returns:
         A module from images (B, channels, H, W) in [0, 1] to logits (B, C), on the CPU, in evaluation mode. Weights
@@ -34,12 +36,19 @@ def load_model(path: Path | str) -> nn.Module:
         is then the network without.
 
     Raises:
-        InputError: there is no such run, it is damaged or of another version, or its network cannot be built here.
+        InputError: there is no such run, it is damaged or of another version, or its network cannot be built here; it
+            names code, and `model` does not.
+
+    Example:
+        >>> net = load_model("runs/mine", model="mymodels:net")  # doctest: +SKIP
     """
     file = file_of(Path(path))
     state, _ = stored(file)
     architecture, _ = described(state, file)
-    return restored(state, architecture, file).eval()
+    architecture, notes = as_named(architecture, model, file)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return restored(state, architecture, file, model=model).eval()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +69,14 @@ class Exported:
     """What is odd about the run, in sentences."""
 
 
-def export(path: Path, file: Path) -> Exported:
+def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
     """Write the weights of a run's network as its own class takes them: `net.load_state_dict(weights, strict=True)`.
 
     Args:
         path: like that of `load_model`.
         file: where to; `.safetensors`, which tells architecture, classes and normalisation in its metadata too, or
             `.pth` or `.pt`, a plain state_dict.
+        model: like that of `load_model`; a difference is one of the notes.
 
     Raises:
         InputError: as in `load_model`; the file exists, ends otherwise or cannot be written; safetensors cannot hold
@@ -79,9 +89,10 @@ def export(path: Path, file: Path) -> Exported:
     source = file_of(path)
     state, _ = stored(source)
     architecture, _ = described(state, source)
+    architecture, other = as_named(architecture, model, source)
     with understood(source):
         classes = tuple(str(name) for name in state.get("classes") or ())
-    weights = unwrapped(restored(state, architecture, source)).state_dict()
+    weights = unwrapped(restored(state, architecture, source, model=model)).state_dict()
     normalisation = parse_normalize(architecture.normalize, architecture.channels)
     if file.suffix in SAFETENSORS:
         content = _safetensors(weights, architecture, normalisation, classes)
@@ -96,7 +107,7 @@ def export(path: Path, file: Path) -> Exported:
         normalisation=normalisation,
         reverse=reverses_channels(architecture.normalize),
         classes=classes,
-        notes=unfinished(source),
+        notes=[*other, *unfinished(source)],
     )
 
 

@@ -104,7 +104,7 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
         folder: where cards are kept; the program's own zoo if None.
 
     Raises:
-        InputError: there is no such network (names the nearest), or its card is damaged or asks for other code.
+        InputError: there is no such network (names the nearest), or its card is damaged.
     """
     known = zoo_names(folder)
     if name not in known:
@@ -126,11 +126,6 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
             else "is another network's, or was changed"
         )
         raise InputError(f"the card {path} {wrong}; install the program again")
-    if ":" in str(card["architecture"].get("model")):
-        raise InputError(
-            f"the card {path} asks for code of another package ({card['architecture']['model']}), and none is run for "
-            "a file's sake; networks of the zoo are built from the program's own parts"
-        )
     found: dict[str, Any] = card
     return found
 

@@ -39,6 +39,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "faal",
     "pdf.fonttype": 42,
+    "text.usetex": False,  # a matplotlibrc in the current folder may set it, with a preamble for LaTeX to run
     "text.parse_math": False,
     "text.color": INK,
     "axes.edgecolor": RULE,

@@ -38,7 +38,7 @@ from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
 from faal.errors import InputError
 from faal.methods import steers
-from faal.models.opened import described, restored, understood
+from faal.models.opened import as_named, described, restored, understood
 from faal.report.bars import save_figure
 from faal.report.scatter import frontier as scatter
 from faal.report.scatter import on_frontier
@@ -108,6 +108,7 @@ def frontier(
     out: Path,
     seed: int,
     device: torch.device,
+    model: str | None = None,
 ) -> Frontier:
     """Judge base, repair and the blends between them; go on where an earlier call stopped.
 
@@ -122,6 +123,7 @@ def frontier(
         out: the repair's folder, finished.
         seed: the repair's.
         device: where to judge.
+        model: the network, where it is `module:function`: the repair's folder alone makes us import none.
 
     Raises:
         InputError: nothing is withheld to judge on, or the folder holds no finished repair of that network, or files of
@@ -130,7 +132,8 @@ def frontier(
     best = out / "best.pt"
     state = checkpoint.load(best)
     architecture, _ = described(state, best)
-    net = restored(state, architecture, best).to(device)
+    architecture, _ = as_named(architecture, model, best)
+    net = restored(state, architecture, best, model=model).to(device)
     repaired: dict[str, Tensor] = state["weights"]
     with understood(best):
         epoch, trained_on, seen = state["epoch"], state["held_out"]["data"], bool(state["held_out"].get("seen"))

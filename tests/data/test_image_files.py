@@ -105,8 +105,8 @@ def test_transparency_is_said(tmp_path: Path, mode: str, suffix: str, alpha: int
     exact = {"lossless": True} if suffix == "webp" else {}
     path = two_classes(tmp_path, with_alpha(mode, alpha), f"icon.{suffix}", **exact)
     assert not is_opaque(path)
-    (note,) = [note for note in notes_of(tmp_path) if "have transparency" in note]
-    assert note.startswith(f"1 of 2 images under {tmp_path} have transparency")
+    (note,) = [note for note in notes_of(tmp_path) if "have an alpha channel" in note]
+    assert note.startswith(f"1 of 2 images under {tmp_path} have an alpha channel")
     assert str(path) in note
 
 
@@ -127,7 +127,7 @@ def test_a_palette_with_transparent_entries(tmp_path: Path) -> None:
     """PIL's own warning would tell a user to convert the image."""
     two_classes(tmp_path, with_alpha("RGB", 0).quantize(8), "icon.png")
     (note,) = notes_of(tmp_path)
-    assert "have transparency" in note
+    assert "have an alpha channel" in note
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])

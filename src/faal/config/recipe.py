@@ -241,6 +241,7 @@ def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
 
 def _pairs(value: Any) -> dict[str, Any]:
     """`name=value name=value` or a mapping, as a mapping."""
+    pairs: list[Any]
     if isinstance(value, str):
         pairs = [pair.split("=", 1) for pair in value.split()]
     elif isinstance(value, Mapping):

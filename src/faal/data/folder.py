@@ -95,24 +95,21 @@ def _left_out(files: list[Path], headers: list[Header], path: Path) -> tuple[str
     alpha = having(lambda header: header.alpha)
     opaque = zip(alpha, threads().map(is_opaque, alpha), strict=True)
     clear = next((file for file, all_opaque in opaque if not all_opaque), None)
+    turned = having(lambda header: header.turned)
+    several = having(lambda header: header.frames > 1)
+    inks = having(lambda header: header.cmyk)
     kinds = (
         (
             alpha if clear is not None else [],
-            "have transparency",
-            ", which is dropped: the stored colours are used, also where nothing would be drawn; flatten the images "
-            "onto a background if their content is in alpha",
+            f"have an alpha channel, which is dropped ({clear}, for one, is not opaque): the stored colours are used, "
+            "also where nothing would be drawn; flatten the images onto a background if their content is in alpha.",
         ),
-        (
-            having(lambda header: header.turned),
-            "have an orientation tag",
-            ", which is not applied: pixels are used as stored",
-        ),
-        (having(lambda header: header.frames > 1), "hold several frames", ", of which the first is read"),
-        (having(lambda header: header.cmyk), "are in CMYK", " and were converted to RGB without their colour profile"),
+        (turned, "have an orientation tag ({}, for one), which is not applied: pixels are used as stored."),
+        (several, "hold several frames ({}, for one), of which the first is read."),
+        (inks, "are in CMYK ({}, for one) and were converted to RGB without their colour profile."),
     )
     return tuple(
-        f"{len(found)} of {len(files)} images under {path} {what} ({clear if found is alpha else found[0]}, for one)"
-        f"{so}."
-        for found, what, so in kinds
+        f"{len(found)} of {len(files)} images under {path} " + what.replace("{}", str(found[0]))
+        for found, what in kinds
         if found
     )

@@ -276,10 +276,16 @@ def _given(name: str, told: Mapping[str, Any], classes: int) -> Network:
     """A network of others: its weights lie in OUT, `says` goes with every command on it and on its repairs, `foreign`
     with those that read its own weights, `audited` with its own audit."""
     return Network(
-        name=name, data=told["data"], architecture=Architecture(model=name, num_classes=classes),
-        place=f"OUT/{told['file']}", forward=float(told["forward"]), published=True, options=tuple(told["says"]), repaired=tuple(told["foreign"]),
+        name=name,
+        data=told["data"],
+        architecture=Architecture(model=name, num_classes=classes),
+        place=f"OUT/{told['file']}",
+        forward=float(told["forward"]),
+        published=True,
+        options=tuple(told["says"]),
+        repaired=tuple(told["foreign"]),
         audited=(*told["foreign"], *told["audited"]),
-    )  # fmt: skip
+    )
 
 
 def _in_zoo(name: str | None, recipe: Recipe, seed: int) -> str | None:

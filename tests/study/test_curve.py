@@ -99,6 +99,12 @@ def test_audits_that_make_no_curve(second: dict[str, Any], told: str) -> None:
         curve_of([made(0.1, within(9, 9, 9)), made(0.2, within(9, 9, 9), **second)])
 
 
+def test_audits_of_one_network_under_two_names_make_a_curve() -> None:
+    models = [{"name": name, "weights": "same", "digest": name} for name in ("before", "after")]
+    found = curve_of([made(0.1, within(9, 9, 9), model=models[0]), made(0.2, within(9, 9, 9), model=models[1])])
+    assert len(found.points) == 3
+
+
 def test_none_is_refused_and_repeats_count_once() -> None:
     with pytest.raises(InputError, match="at least one audit"):
         curve_of([])

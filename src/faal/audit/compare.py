@@ -152,7 +152,7 @@ def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[s
             ("classes", run.classes == first.classes),
             ("samples", np.array_equal(run.verdicts.index, first.verdicts.index)),
             ("labels", np.array_equal(run.verdicts.label, first.verdicts.label)),
-            ("data", _agree(run.data.get("name"), first.data.get("name"))),
+            ("data", _same_images(run, first) or _agree(run.data.get("name"), first.data.get("name"))),
             ("images", _agree(run.data.get("fingerprint"), first.data.get("fingerprint"))),
         ]
         for what, same in apart:
@@ -191,6 +191,11 @@ def _common_groups(runs: Sequence[AuditResult]) -> dict[str, tuple[NDArray[np.in
 
 def _group_names(run: AuditResult, name: str) -> tuple[str, ...]:
     return tuple(group.name for group in run.groups[name][ALL].classes)
+
+
+def _same_images(run: AuditResult, first: AuditResult) -> bool:
+    """Whether two audits are known to be of the same images, whatever their data is called."""
+    return run.data.get("fingerprint") is not None and run.data["fingerprint"] == first.data.get("fingerprint")
 
 
 def _agree(one: str | None, other: str | None) -> bool:

@@ -16,7 +16,7 @@ from faal.audit.blocks import Progress, Subject, attack_blocks, clean_blocks
 from faal.audit.chance import exceeds
 from faal.audit.checks import check_labels
 from faal.audit.examples import Examples, gallery
-from faal.audit.judge import AttackVerdict, CleanVerdict
+from faal.audit.judge import AttackVerdict, CleanVerdict, image_digests
 from faal.engine import processes
 
 V = TypeVar("V", CleanVerdict, AttackVerdict)
@@ -74,6 +74,14 @@ def fingerprint(labels: Tensor, clean: Mapping[int, CleanVerdict]) -> str:
     digest = hashlib.sha256(labels.numpy().astype("<i8").tobytes())
     for verdict in clean.values():
         digest.update(verdict.images)
+    return digest.hexdigest()
+
+
+def fingerprint_of(subject: Subject) -> str:
+    """The same before the clean pass, from the images alone."""
+    digest = hashlib.sha256(subject.labels.numpy().astype("<i8").tobytes())
+    for block in subject.blocks():
+        digest.update(image_digests(subject.fetch(block)))
     return digest.hexdigest()
 
 

@@ -90,7 +90,7 @@ def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: in
         seconds=time.perf_counter() - start,
         probabilities=look_like_probabilities(logits),
         num_classes=logits.shape[1],
-        images=b"".join(_sha256(image) for image in images.cpu().numpy()),
+        images=image_digests(images),
         logits=str(own).removeprefix("torch."),
         ties=int((first == second).sum()),
     )
@@ -172,6 +172,11 @@ def _inside(adversarial: Tensor, images: Tensor, threat: Threat) -> Tensor:
     distance = NORMS[threat.norm].distance
     near = distance(adversarial, images) <= threat.epsilon + distance(images + SLACK, images)
     return near & ((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(dim=1)
+
+
+def image_digests(images: Tensor) -> bytes:
+    """The SHA-256 of each of (B, channels, H, W) images, 32 bytes each."""
+    return b"".join(map(_sha256, images.cpu().numpy()))
 
 
 def _sha256(image: NDArray[np.float32]) -> bytes:

@@ -27,7 +27,7 @@ from faal.audit.checks import (
 from faal.audit.conditions import exact_float32, kept_generators
 from faal.audit.engines import engine_for
 from faal.audit.findings import fingerprint, investigate, survey
-from faal.audit.folder import blocks_of, claim, earlier_attacks, refuse_another
+from faal.audit.folder import blocks_of, claim, earlier_attacks, former_keys, network_key, refuse_another
 from faal.audit.intervals import METHOD
 from faal.audit.misuse import examine
 from faal.audit.pieces import Pieces, fitting, within_memory
@@ -135,6 +135,7 @@ def audit(
     with attacked(model), exact_float32(subject.device), kept_generators():
         if out is not None:
             refuse_another(Path(out), record, subject)
+            subject = replace(subject, former=former_keys(Path(out), record))
         clean = survey(subject, width, progress=progress)
         record["data"]["fingerprint"] = fingerprint(subject.labels, clean)
         if chosen:
@@ -266,8 +267,9 @@ def _subject(
     label = as_labels(labels, "labels")
     check_labels(label, len(source), width)
     index = in_proportion(label, len(label) if limit is None else limit, generator("audit", seed))
+    pieces = Pieces(model, batch_size or block_size)
     return Subject(
-        model=Pieces(model, batch_size or block_size),
+        model=pieces,
         images=source,
         labels=label[index],
         index=index,
@@ -275,7 +277,7 @@ def _subject(
         threat=threat,
         seed=seed,
         block_size=block_size,
-        key=_digest(model, told),
+        key=str(network_key({**told, "weights": _digest(pieces)})),
     )
 
 
@@ -326,9 +328,9 @@ def _plain(record: Mapping[str, Any] | None) -> dict[str, Any]:
     return plain
 
 
-def _digest(model: nn.Module, record: Mapping[str, Any] | None = None) -> str:
-    """Of the weights and buffers, and of what is recorded about the model, if anything."""
-    digest = hashlib.sha256(b"" if record is None else json.dumps(record, sort_keys=True).encode())
+def _digest(model: nn.Module) -> str:
+    """Of the weights and buffers."""
+    digest = hashlib.sha256()
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -19,6 +19,7 @@ from faal.cli.options import (
     Seed,
     Size,
     Width,
+    called,
     parse_size,
 )
 
@@ -104,7 +105,7 @@ def audit(
     folder = out or (
         checkpoint
         if (checkpoint / "best.pt").exists()
-        else Path("runs") / f"audit-{checkpoint.stem.replace(':', '-')}-{opened.record['sha256'][:8]}"
+        else Path("runs") / f"audit-{called(checkpoint).replace(':', '-')}-{opened.record['sha256'][:8]}"
     )
     subject = (opened.net.to(where), dataset.test.images, dataset.test.labels)
     with progress_bar(errors) as bar:
@@ -119,7 +120,7 @@ def audit(
             "engine": engine,
             "batch_size": batch_size,
             "out": folder,
-            "model_record": {"name": checkpoint.stem, **opened.record},
+            "model_record": {"name": called(checkpoint), **opened.record},
             "data_record": {"name": dataset.name, "split": "test", "image_size": dataset.test.images.shape[1:]},
             "notes": notes,
             "trained": opened.trained,

@@ -10,6 +10,9 @@ from faal.config import Recipe, Schedule, epsilon_text
 from faal.config.threat import LARGEST
 from faal.errors import InputError
 
+ENDINGS = {".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors", ".tar", ".th", ".yaml", ".yml"}
+"""Of the files that hold weights and recipes."""
+
 Checkpoint = Annotated[
     Path,
     Parameter(
@@ -54,6 +57,15 @@ Normalize = Annotated[
         "where blue comes first; unset, what timm or Hugging Face says of its own network, and none for others."
     ),
 ]
+
+
+def called(path: Path | str) -> str:
+    """What a checkpoint, a run's folder or a recipe is called: the last part of its path, without a file's ending.
+
+    A folder has no ending: `runs/tau0.5` is `tau0.5`, and `.` the folder's own name. `zoo:NAME` is called that.
+    """
+    whole = Path(path).absolute() if Path(path).name not in ("", "..") else Path(path).resolve()
+    return whole.stem if whole.suffix in ENDINGS and not whole.is_dir() else whole.name
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from faal.cli.options import (
     Rgb,
     Seed,
     Size,
+    called,
     given,
     overridden,
     parse_size,
@@ -58,7 +59,7 @@ def train(
     _remark(*dataset.notes, *numerics.precision_notes(chosen.precision, where), *reach_notes(chosen))
     architecture = Architecture.of(chosen, dataset)
     net = build_model(architecture, seed=seed, model=named)
-    folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
+    folder = out or Path("runs") / f"{called(recipe)}-seed{seed}"
     outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=where)
     _tell(outcome.best, outcome.epoch, outcome.note, data, size, rgb, architecture.model)
 
@@ -124,7 +125,7 @@ def repair(
         {"model": same.model, "width": same.width, "depth": same.depth, "normalize": same.normalize},
         source="checkpoint",
     )
-    folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
+    folder = out or Path("runs") / f"{called(recipe)}-seed{seed}"
     if frontier:
         from faal.study.frontier import check_frontier
 

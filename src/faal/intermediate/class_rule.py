@@ -148,6 +148,12 @@ class ClassRule:
         """The factors on epsilon and step size for phase 1."""
         return ClassBudget()
 
+    def moved(self) -> dict[str, Tensor]:
+        """For the log: name -> (C,), the factors that hold for the whole epoch, of which 1 changes nothing."""
+        budget = self.budget()
+        factors = {"epsilon_factors": budget.epsilon, "step_factors": budget.step_size}
+        return {name: vector for name, vector in factors.items() if vector is not None}
+
     def weigh(self, batch: BatchStats) -> TermWeights:
         """The weights of this batch's classes, on the batch's device, without a host synchronisation."""
         ones = torch.ones_like(batch.counts)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from faal.audit import AuditResult, audit
 from faal.audit.blocks import Source
-from faal.audit.folder import refuse_another
+from faal.audit.folder import network_key, refuse_another
 from faal.audit.result import Figures
 from faal.audit.summary import estimates
 from faal.audit.tables import estimate_text, plain_row, titled
@@ -209,7 +209,7 @@ def _check(every: Sequence[AuditResult]) -> None:
     first = every[0]
     for before, result in itertools.pairwise(every):
         apart = [
-            ("models", result.model.get("digest") == first.model.get("digest")),
+            ("models", _network(result) == _network(first)),
             ("norms", result.threat["norm"] == first.threat["norm"]),
             ("classes", result.classes == first.classes),
             ("samples", np.array_equal(result.verdicts.index, first.verdicts.index)),
@@ -224,6 +224,10 @@ def _check(every: Sequence[AuditResult]) -> None:
             )
     if not any(all(name in result.attacks for result in every) for name in first.attacks if name not in ("clean", ALL)):
         raise InputError("a curve needs an attack that was run at every radius, such as --attacks clean,pgd20")
+
+
+def _network(result: AuditResult) -> object:
+    return network_key(result.model) or result.model.get("digest")
 
 
 def _point(epsilon: float, stands: NDArray[np.bool_], again: int, result: AuditResult) -> Point:

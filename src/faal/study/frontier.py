@@ -271,12 +271,18 @@ def _kept(out: Path, made: Mapping[str, Any]) -> dict[float, Blend]:
     """The blends that an earlier call judged, by their shares; none where it judged another repair or otherwise."""
     try:
         plain = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        if {key: plain.get(key) for key in made} != dict(made):
+        if _nameless({key: plain.get(key) for key in made}) != _nameless(made):
             return {}
         found = [Blend(share=b["share"], file=b["file"], figures=Figures.from_json(b)) for b in plain["blends"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return {blend.share: blend for blend in found if blend.file is None or (out / blend.file).exists()}
+
+
+def _nameless(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the base and the data are called: their digest and fingerprint are there too."""
+    base, data = ({k: v for k, v in made[part].items() if k not in ("path", "name")} for part in ("base", "data"))
+    return {**made, "base": base, "data": data}
 
 
 def _write(out: Path, found: Frontier) -> None:

@@ -233,8 +233,9 @@ class _Run:
             self.average.update()
         self.read(log)
         record: dict[str, Any] = {"lr": recipe.lr.at(progress), "seconds": round(time.monotonic() - self.began, 3)}
-        if (factors := learner.rule.budget().epsilon) is not None and bool((factors != 1).any()):
-            record["epsilon_factors"] = [round(factor, 5) for factor in factors.tolist()]
+        for name, vector in learner.rule.moved().items():
+            if bool((vector != 1).any()):
+                record[name] = [round(factor, 5) for factor in vector.tolist()]
         with self.average.applied():
             record["select"] = self.choose()
         log.epoch(position.epoch, record)

@@ -15,6 +15,7 @@ from faal.engine.seeds import derive_seed
 from faal.errors import InputError, unknown
 from faal.models.libraries import LIBRARIES
 from faal.models.normalize import Normalized, parse_normalize
+from faal.models.offsets import Offset
 from faal.models.own import own_model
 from faal.models.preact_resnet import PreActResNet
 from faal.models.resnet import ResNet
@@ -43,6 +44,8 @@ class Architecture:
     """Blocks per stage (2); a Wide ResNet's depth (34); the small net's convolutions (3)."""
     normalize: str = "none"
     """What the network expects to be done to images in [0, 1]: `none`, `cifar10`, `cifar100` or `MEAN:STD`."""
+    offsets: bool = False
+    """Whether a constant per class is added to the logits (`models.offsets`); the weights have the constants."""
 
     @classmethod
     def of(cls, recipe: Recipe, data: DataSet) -> Self:
@@ -109,7 +112,8 @@ def build_model(architecture: Architecture, *, seed: int | None = None) -> nn.Mo
 
     Returns:
         A module from images (B, channels, H, W) in [0, 1] to logits (B, num_classes). Where the architecture names a
-        normalisation it is a `Normalized` around the network.
+        normalisation it is a `Normalized` around the network, and where it has offsets an `Offset` around that, of
+        zeros.
 
     Raises:
         InputError: no such model; one's own function cannot be imported or returns no module; a library is missing.
@@ -122,7 +126,8 @@ def build_model(architecture: Architecture, *, seed: int | None = None) -> nn.Mo
             torch.default_generator.manual_seed(derive_seed(seed, "initial weights"))
             net = _network(architecture)
     statistics = parse_normalize(architecture.normalize, architecture.channels)
-    return net if statistics is None else Normalized(net, *statistics)
+    net = net if statistics is None else Normalized(net, *statistics)
+    return Offset(net, torch.zeros(architecture.num_classes)) if architecture.offsets else net
 
 
 def _network(architecture: Architecture) -> nn.Module:

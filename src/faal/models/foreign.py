@@ -11,6 +11,7 @@ from faal.errors import InputError
 from faal.models.libraries import Logits, hf_tensors, is_saved
 from faal.models.mismatch import MismatchError, mismatch
 from faal.models.normalize import Normalized
+from faal.models.offsets import Offset
 from faal.reading import read_tensors, weight_sets
 
 COUNTER = "num_batches_tracked"
@@ -65,7 +66,7 @@ class Candidate:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network itself, without what this program puts around it and no file of others knows."""
-    while isinstance(model, Normalized | Logits):
+    while isinstance(model, Normalized | Logits | Offset):
         model = model.net
     return model
 

@@ -17,6 +17,7 @@ from faal.models.build import Architecture, build_model
 from faal.models.foreign import load_weights
 from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normalisation, is_saved
 from faal.models.mismatch import MismatchError
+from faal.models.offsets import Offset
 from faal.models.provenance import handed_on
 from faal.models.zoo import read_zoo, zoo_name
 from faal.reading import read_tensors
@@ -130,6 +131,8 @@ def open_model(
     record = {"path": path.name, "sha256": sha256, "architecture": architecture.model, **seen}
     if architecture.normalize != "none":
         record["normalize"] = architecture.normalize
+    if isinstance(net, Offset):
+        record["offsets"] = net.offsets.tolist()
     return Opened(net=net.eval(), architecture=architecture, record=record, threat=threat, trained=trained, notes=notes)
 
 

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from faal import checkpoint
 from faal.config import Recipe
@@ -18,17 +19,19 @@ from faal.engine.numerics import Numerics
 from faal.engine.seeds import derive_seed
 from faal.intermediate.class_rule import EpochStats, Look
 from faal.intermediate.class_stats import Sight
-from faal.methods import steers
+from faal.methods import epochs_of_training, seeks_offsets, steers
 from faal.models import Architecture
+from faal.models.offsets import OFFSETS, Offset, without_offsets
 from faal.outer.averaging import GatedAverage, WeightAverage
 from faal.step import Moment, train_step
 from faal.train import folder
-from faal.train.checks import check_alike, check_answers, check_attack, check_data, check_groups, check_net
+from faal.train.checks import check_alike, check_answers, check_attack, check_data, check_groups, check_method, check_net
 from faal.train.forks import begin_from, fork_file, keep_fork
 from faal.train.learner import learner_for
 from faal.train.log import Log
 from faal.train.looking import GATE, see
 from faal.train.notes import notes_of
+from faal.train.offsets import EVALUATIONS, Evaluation, Found, search
 from faal.train.parts import Parts, parts_of
 from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
 from faal.train.state import Position, capture, generator_state, restore
@@ -40,8 +43,10 @@ class Outcome:
 
     best: Path
     """best.pt: the chosen epoch's weights (the last epoch's where nothing was held out)."""
-    epoch: int
-    """The epoch that was chosen, from 0."""
+    epoch: int | None
+    """The epoch that was chosen, from 0; None where the method trains nothing."""
+    offsets: Found | None
+    """What the search for offsets came to, where there was one: best.pt has them."""
     note: str | None
     """What a reader of the results has to know about how the run went, in words."""
 
@@ -78,8 +83,9 @@ def train(
 
     Raises:
         InputError: the data does not fit the network, the folder holds another run, the fork is of a run that differs,
-            or training diverged.
+            training diverged, or the method trains nothing and there is no `origin`.
     """
+    check_method(recipe, trained=origin is not None)
     check_data(data, architecture)
     check_groups(data, recipe.method)
     check_attack(recipe)
@@ -104,20 +110,30 @@ def train(
     # For networks that draw random numbers themselves; a run that goes on, or a fork, restores its own.
     torch.manual_seed(derive_seed(seed, "network", processes.rank()))
     run.resume(fork)
+    epochs = epochs_of_training(recipe)
     with Log(
         out,
         every=recipe.log_every,
         title=f"{recipe.method}, seed {seed}",
-        steps=recipe.epochs * len(run.batches),
+        steps=epochs * len(run.batches) + (EVALUATIONS if seeks_offsets(recipe) else 0),
         done=run.position.epoch * len(run.batches) + run.position.step,
         position=run.position.log_bytes,
         quiet=quiet,
     ) as log:
-        while run.position.epoch < recipe.epochs:
+        while run.position.epoch < epochs:
             run.epoch(log)
-        notes = [*parts.notes, *notes_of(recipe, run.learner.rule, run.average, run.seen)]
+        notes = [*(parts.notes if epochs else ()), *notes_of(recipe, run.learner.rule, run.average, run.seen)]
+        found = None
+        if seeks_offsets(recipe):
+            found = run.seek_offsets(log)
+            notes += [note for note in (parts.for_offsets[1],) if note]
         log.end(notes)
-    return Outcome(best=out / "best.pt", epoch=run.position.best_epoch, note=". ".join(notes) or None)
+    return Outcome(
+        best=out / "best.pt",
+        epoch=run.position.best_epoch if epochs else None,
+        offsets=found,
+        note=". ".join(notes) or None,
+    )
 
 
 class _Run:
@@ -261,16 +277,52 @@ class _Run:
                 checkpoint.save(self.out / "best.pt", self.described())
         return record
 
+    def seek_offsets(self, log: Log) -> Found:
+        """Choose offsets for the kept network, or for the one that the run began with where nothing is trained, and
+        write best.pt with them. Repeated it does the same again."""
+        net, own = self.learner.net, self.architecture.offsets
+        if epochs_of_training(self.recipe):
+            processes.barrier()
+            state = checkpoint.load(self.out / "best.pt")
+            searched = state["architecture"]["offsets"] and not own  # the search was over when the run was stopped
+            plain = without_offsets(state["weights"]) if searched else state["weights"]
+            start = dict(net.named_buffers()).get(OFFSETS) if own else None
+            net.load_state_dict(plain if start is None else plain | {OFFSETS: start})
+        else:
+            self.save(log)  # the folder is this run's from now on
+            state = self.described() | {"epoch": None}
+        if not isinstance(net, Offset):
+            net = Offset(net, torch.zeros(len(self.classes)))
+        net = self.learner.numerics.place(net)
+        tried = count()
+
+        def tell(evaluation: Evaluation) -> None:
+            log.evaluated(next(tried), asdict(evaluation))
+
+        found = search(
+            net,
+            self.parts.for_offsets[0],
+            choosing_look(self.recipe.select_attack),
+            rule=self.recipe.select if self.recipe.select in RULES else "sum",
+            num_classes=len(self.classes),
+            threat=self.recipe.threat,
+            seed=self.seed,
+            numerics=self.learner.numerics,
+            tell=tell,
+        )
+        if processes.is_main():
+            architecture = asdict(replace(self.architecture, offsets=True))
+            checkpoint.save(self.out / "best.pt", state | {"architecture": architecture, "weights": copied(net)})
+        processes.barrier()
+        return found
+
     def described(self) -> dict[str, Any]:
         """The network as it is to be used, with what it takes to use it."""
         return {
             "architecture": asdict(self.architecture),
             "classes": list(self.classes),
             "image_size": list(self.parts.whole.images.shape[1:]),
-            "weights": {
-                name: tensor.detach().clone(memory_format=torch.contiguous_format)
-                for name, tensor in self.learner.net.state_dict().items()
-            },
+            "weights": copied(self.learner.net),
             "recipe": self.recipe.plain(),
             "seed": self.seed,
             "epoch": self.position.epoch,
@@ -317,3 +369,11 @@ class _Run:
         with self.average.applied():
             described = self.described()
         return described | {"training": capture(self.position, self.learner, self.average, generators)}
+
+
+def copied(net: nn.Module) -> dict[str, Tensor]:
+    """A copy of the state dict, in the plain memory format."""
+    tensors: dict[str, Tensor] = net.state_dict()
+    return {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }

@@ -89,7 +89,7 @@ def export(path: Path, file: Path) -> Exported:
     architecture, _ = described(state, source)
     with understood(source):
         classes = tuple(str(name) for name in state.get("classes") or ())
-    net = restored(state, architecture, source)
+    net = restored(state, architecture, source).eval()
     offsets, folded = tuple[float, ...](), None
     if isinstance(net, Offset):
         size = state.get("image_size") or (32, 32)

@@ -63,7 +63,8 @@ def fold(net: Offset, inner: nn.Module, images: Tensor) -> str | None:
         before = net(images)
         size = max(1.0, float(before.abs().max()))
         shift = size * torch.linspace(-1, 1, len(net.offsets))
-        for name, layer in reversed(list(inner.named_modules())):
+        layers: list[tuple[str, nn.Module]] = list(inner.named_modules())
+        for name, layer in reversed(layers):
             bias = getattr(layer, "bias", None)
             if not isinstance(layer, nn.Linear | nn.Conv2d) or bias is None or bias.shape != shift.shape:
                 continue
@@ -72,7 +73,6 @@ def fold(net: Offset, inner: nn.Module, images: Tensor) -> str | None:
             if _equal(net(images), before + shift, size):
                 bias.copy_(kept + net.offsets)
                 net.offsets.zero_()
-                assert _equal(net(images), before, size)
                 return name
             bias.copy_(kept)
     return None

@@ -135,7 +135,7 @@ def frontier(
     repaired: dict[str, Tensor] = state["weights"]
     with understood(best):
         epoch, trained_on, seen = state["epoch"], state["held_out"]["data"], bool(state["held_out"].get("seen"))
-    if architecture.offsets and OFFSETS not in base:  # a repair that put offsets on top; blends have their share of them
+    if architecture.offsets and OFFSETS not in base:  # chosen in the repair: a blend has its share of them
         base = with_offsets(base, torch.zeros(architecture.num_classes))
     if {name: t.shape for name, t in base.items()} != {name: t.shape for name, t in repaired.items()}:
         raise InputError(f"{best} is not a repair of {origin.get('path')}: the two are different networks")

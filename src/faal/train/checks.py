@@ -16,8 +16,10 @@ from faal.step import Learner, attack_of
 
 
 def check_method(recipe: Recipe, *, trained: bool) -> None:
-    """That a method which trains nothing has a trained network, and no test images to choose by. Raises InputError."""
+    """That the attack of training can move; that a method which trains nothing has a trained network, and no test
+    images to choose by. Raises InputError."""
     if method(recipe.method).trains:
+        check_attack(recipe)
         return
     if not trained:
         raise InputError(

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from itertools import count
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from faal import checkpoint
 from faal.config import Recipe
@@ -21,20 +20,19 @@ from faal.intermediate.class_rule import EpochStats, Look
 from faal.intermediate.class_stats import Sight
 from faal.methods import epochs_of_training, seeks_offsets, steers
 from faal.models import Architecture
-from faal.models.offsets import OFFSETS, Offset, without_offsets
 from faal.outer.averaging import GatedAverage, WeightAverage
 from faal.step import Moment, train_step
 from faal.train import folder
-from faal.train.checks import check_alike, check_answers, check_attack, check_data, check_groups, check_method, check_net
+from faal.train.checks import check_alike, check_answers, check_data, check_groups, check_method, check_net
 from faal.train.forks import begin_from, fork_file, keep_fork
 from faal.train.learner import learner_for
 from faal.train.log import Log
 from faal.train.looking import GATE, see
 from faal.train.notes import notes_of
-from faal.train.offsets import EVALUATIONS, Evaluation, Found, search
+from faal.train.offsets import EVALUATIONS, Found, with_best_offsets
 from faal.train.parts import Parts, parts_of
 from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
-from faal.train.state import Position, capture, generator_state, restore
+from faal.train.state import Position, capture, copied, generator_state, restore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +83,9 @@ def train(
         InputError: the data does not fit the network, the folder holds another run, the fork is of a run that differs,
             training diverged, or the method trains nothing and there is no `origin`.
     """
-    check_method(recipe, trained=origin is not None)
     check_data(data, architecture)
     check_groups(data, recipe.method)
-    check_attack(recipe)
+    check_method(recipe, trained=origin is not None)
     parts = parts_of(data, recipe, steers=steers(recipe), device=device)
     images = parts.whole.images.fetch(torch.arange(2)).to(device)
     check_net(net.to(device), images, data.num_classes)
@@ -280,39 +277,18 @@ class _Run:
     def seek_offsets(self, log: Log) -> Found:
         """Choose offsets for the kept network, or for the one that the run began with where nothing is trained, and
         write best.pt with them. Repeated it does the same again."""
-        net, own = self.learner.net, self.architecture.offsets
         if epochs_of_training(self.recipe):
             processes.barrier()
             state = checkpoint.load(self.out / "best.pt")
-            searched = state["architecture"]["offsets"] and not own  # the search was over when the run was stopped
-            plain = without_offsets(state["weights"]) if searched else state["weights"]
-            start = dict(net.named_buffers()).get(OFFSETS) if own else None
-            net.load_state_dict(plain if start is None else plain | {OFFSETS: start})
         else:
             self.save(log)  # the folder is this run's from now on
             state = self.described() | {"epoch": None}
-        if not isinstance(net, Offset):
-            net = Offset(net, torch.zeros(len(self.classes)))
-        net = self.learner.numerics.place(net)
-        tried = count()
-
-        def tell(evaluation: Evaluation) -> None:
-            log.evaluated(next(tried), asdict(evaluation))
-
-        found = search(
-            net,
-            self.parts.for_offsets[0],
-            choosing_look(self.recipe.select_attack),
-            rule=self.recipe.select if self.recipe.select in RULES else "sum",
-            num_classes=len(self.classes),
-            threat=self.recipe.threat,
-            seed=self.seed,
-            numerics=self.learner.numerics,
-            tell=tell,
+        learner, recipe = self.learner, self.recipe
+        state, found = with_best_offsets(
+            state, learner.net, self.parts, recipe, seed=self.seed, numerics=learner.numerics, tell=log.evaluated
         )
         if processes.is_main():
-            architecture = asdict(replace(self.architecture, offsets=True))
-            checkpoint.save(self.out / "best.pt", state | {"architecture": architecture, "weights": copied(net)})
+            checkpoint.save(self.out / "best.pt", state)
         processes.barrier()
         return found
 
@@ -369,11 +345,3 @@ class _Run:
         with self.average.applied():
             described = self.described()
         return described | {"training": capture(self.position, self.learner, self.average, generators)}
-
-
-def copied(net: nn.Module) -> dict[str, Tensor]:
-    """A copy of the state dict, in the plain memory format."""
-    tensors: dict[str, Tensor] = net.state_dict()
-    return {
-        name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
-    }

@@ -14,23 +14,27 @@ better. Group-wise thresholds behind a finished classifier are Hardt, Price and 
 are added to logits Menon et al.'s (ICLR 2021), who take them from the classes' frequencies.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from faal import losses
-from faal.config import Threat
+from faal.config import Recipe, Threat
 from faal.data import Grouping, Split
 from faal.engine import processes
 from faal.engine.numerics import Numerics
 from faal.inner.modes import attacked
 from faal.intermediate.class_rule import Look
 from faal.intermediate.class_stats import Sight
-from faal.models.offsets import Offset
+from faal.models.offsets import OFFSETS, Offset, without_offsets
 from faal.train.looking import BATCH, see
-from faal.train.selection import RULES, HeldOutAccuracy
+from faal.train.parts import Parts
+from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
+from faal.train.state import copied
 
 EVALUATIONS = 10
 """How often the images are attacked, the network as it is included."""
@@ -63,6 +67,55 @@ class Found:
     """The best; `before` itself where none was better."""
     images: int
     """So many were attacked at each evaluation."""
+
+
+def with_best_offsets(
+    state: Mapping[str, Any],
+    net: nn.Module,
+    parts: Parts,
+    recipe: Recipe,
+    *,
+    seed: int,
+    numerics: Numerics,
+    tell: Callable[[int, dict[str, Any]], None],
+) -> tuple[dict[str, Any], Found]:
+    """The checkpoint of a network with the best offsets for it.
+
+    A checkpoint that has such offsets already, of a run that is repeated, comes out the same.
+
+    Args:
+        state: the checkpoint, as in best.pt.
+        net: the module that its weights are loaded into: an `Offset` where the run began with one, whose offsets the
+            search then begins with, and which are no part of what is repeated.
+        parts: the data.
+        recipe: the run's.
+        seed: the run's seed.
+        numerics: device and precision.
+        tell: is called after each evaluation with its number, from 0, and what it came to.
+    """
+    weights = dict(state["weights"])
+    if isinstance(net, Offset):
+        weights[OFFSETS] = net.offsets
+    elif state["architecture"].get("offsets"):
+        weights = without_offsets(weights)
+    net.load_state_dict(weights)
+    if not isinstance(net, Offset):
+        net = Offset(net, torch.zeros(state["architecture"]["num_classes"]))
+    net = net.to(numerics.device)
+    tried = count()
+    found = search(
+        net,
+        parts.for_offsets[0],
+        choosing_look(recipe.select_attack),
+        rule=recipe.select if recipe.select in RULES else "sum",
+        num_classes=len(net.offsets),
+        threat=recipe.threat,
+        seed=seed,
+        numerics=numerics,
+        tell=lambda evaluation: tell(next(tried), asdict(evaluation)),
+    )
+    changed = {"architecture": {**state["architecture"], "offsets": True}, "weights": copied(net)}
+    return {**state, **changed}, found
 
 
 def search(

@@ -46,7 +46,6 @@ class Parts:
         withheld = {"select": self.select_index, "steer": self.steer_index}
         return {name: part_digest(data, index) for name, index in withheld.items() if len(index) > 0}
 
-
     @property
     def for_offsets(self) -> tuple[Split, str | None]:
         """The images that offsets are chosen on, and what a reader has to know of that: the withheld ones, else some of

@@ -39,5 +39,12 @@ def export(
         console.print(f"Images in [0, 1] go in as (images - mean) / std, by channel: mean {mean}; std {std}.")
     if done.reverse:
         console.print("The network takes the channels in reverse, blue first: images.flip(1) after the normalisation.")
+    if done.folded is not None:
+        console.print(f"The offsets are in {done.folded}.bias: the logits are those of the network with its offsets.")
+    if done.offsets:
+        console.print(
+            "No layer has a bias that is added to the logits: add the offsets to the logits yourself, class by class: "
+            f"{', '.join(f'{offset:.6g}' for offset in done.offsets)}"
+        )
     if done.classes:
         console.print(f"Classes, from 0: {', '.join(done.classes)}")

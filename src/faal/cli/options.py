@@ -84,12 +84,18 @@ def _help(item: dataclasses.Field[Any]) -> str:
     return f"{item.metadata['help']} [{default}]"
 
 
+FLAGS = {"offsets"}
+"""Settings that are switched on by their name alone."""
+
 Settings = dataclasses.make_dataclass(
     "Settings",
     [
         (
             item.name,
-            Annotated[str | None, Parameter(help=_help(item), group="Settings of the recipe", show_default=False)],
+            Annotated[
+                bool | None if item.name in FLAGS else str | None,
+                Parameter(help=_help(item), group="Settings of the recipe", show_default=False, negative=()),
+            ],
             dataclasses.field(default=None),
         )
         for item in dataclasses.fields(Recipe)

@@ -1,8 +1,9 @@
 """`faal train` and `faal repair`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -24,6 +25,10 @@ from faal.cli.options import (
     parse_size,
     reach_notes,
 )
+
+if TYPE_CHECKING:  # the help waits for no PyTorch
+    from faal.train.loop import Outcome
+    from faal.train.offsets import Found
 
 THREAT = ("norm", "epsilon", "step_size")
 """What a repair without a recipe has from its network: a ball, and steps that suit it."""
@@ -61,7 +66,7 @@ def train(
     net = build_model(architecture, seed=seed, model=named)
     folder = out or Path("runs") / f"{called(recipe)}-seed{seed}"
     outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=where)
-    _tell(outcome.best, outcome.epoch, outcome.note, data, size, rgb, architecture.model)
+    _tell(outcome, dataset.classes, data, size, rgb, architecture.model)
 
 
 def repair(
@@ -93,6 +98,7 @@ def repair(
         faal repair runs/base --data cifar10:DIR --out runs/repaired
         faal repair model.pth cifar10-wrn34-10-faal-at-awp-repair --data cifar10:DIR --model wrn34-10
         faal repair runs/base cifar10-prn18-faal-at-repair --data cifar10:DIR --out runs/repaired --frontier
+        faal repair runs/base --data cifar10:DIR --method offsets
     """
     from faal.config import Recipe, load_recipe, repair_recipe
     from faal.data import load_data, weighed_by
@@ -133,7 +139,7 @@ def repair(
     # Training moves the weights where they lie; blends need them as they were.
     base = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()} if frontier else {}
     outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
-    _tell(outcome.best, outcome.epoch, outcome.note, data, size, rgb, same.model)
+    _tell(outcome, dataset.classes, data, size, rgb, same.model)
     if frontier:
         from faal.study.frontier import frontier as judge_blends
         from faal.study.frontier import frontier_table
@@ -152,17 +158,33 @@ def _remark(*notes: str) -> None:
         Console(stderr=True).print(note, markup=False, highlight=False)
 
 
-def _tell(best: Path, epoch: int, note: str | None, data: str, size: str | None, rgb: bool, model: str) -> None:
+def _tell(outcome: "Outcome", classes: Sequence[str], data: str, size: str | None, rgb: bool, model: str) -> None:
     from faal.engine import processes
     from faal.models.own import is_own
 
     if not processes.is_main():
         return
-    console = Console()
-    if note:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{best} holds the network of epoch {epoch}", markup=False, highlight=False, soft_wrap=True)
-    follows = f"next: faal audit {quote(str(best.parent))} --data {quote(data)}"
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    if outcome.note:
+        console.print(outcome.note)
+    chosen = "" if outcome.epoch is None else f" of epoch {outcome.epoch}"
+    if outcome.offsets:
+        console.print(_offsets(outcome.offsets, classes))
+    console.print(f"{outcome.best} holds the network{chosen}{' with its offsets' if outcome.offsets else ''}")
+    follows = f"next: faal audit {quote(str(outcome.best.parent))} --data {quote(data)}"
     follows += (f" --size {quote(size)}" if size else "") + (" --rgb" if rgb else "")
     follows += f" --model {quote(model)}" if is_own(model) else ""
-    console.print(follows, markup=False, highlight=False, soft_wrap=True)
+    console.print(follows)
+
+
+def _offsets(found: "Found", classes: Sequence[str]) -> str:
+    """Offsets by class, and the figures of the images that they were chosen on, in lines."""
+    each = (f"{name} {offset:+.3f}" for name, offset in zip(classes, found.after.offsets, strict=True))
+    before, after = (
+        f"{100 * figures.average:.1f} (worst {100 * figures.worst:.1f})"
+        for figures in (found.before.accuracy, found.after.accuracy)
+    )
+    return (
+        f"offsets: {', '.join(each)}\n"
+        f"robust accuracy in % on the {found.images} images that they were chosen on: {before} before, {after} after"
+    )

@@ -81,6 +81,7 @@ class Recipe:
     )
     select: str = _setting("sum", "The epoch that is kept: sum (average + worst), average, worst (class), or last.")
     select_attack: str = _setting("cw10", "The attack that it is chosen under, on the withheld part.")
+    offsets: bool = _setting(False, "Add the best constant per class to the kept epoch's logits, chosen likewise.")
 
     attack_loss: str = _setting(
         "own", "What phase 1 maximises: the method's own, ce, kl, cw, or alternate (own and cw, batch by batch)."

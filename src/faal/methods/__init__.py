@@ -7,7 +7,7 @@ from faal.errors import unknown
 from faal.methods.row import Adversary, Method
 from faal.methods.table import METHODS
 
-__all__ = ["METHODS", "Adversary", "Method", "first_epoch", "method", "steers"]
+__all__ = ["METHODS", "Adversary", "Method", "epochs_of_training", "first_epoch", "method", "seeks_offsets", "steers"]
 
 
 def method(name: str) -> Method:
@@ -33,3 +33,13 @@ def first_epoch(recipe: Recipe, counts: Tensor) -> int:
 def steers(recipe: Recipe) -> bool:
     """Whether a run looks at images withheld to steer by: its rule does, or the gate of its average."""
     return method(recipe.method).rule.steers or recipe.average == "gated"
+
+
+def seeks_offsets(recipe: Recipe) -> bool:
+    """Whether a run ends with the search for offsets: by its setting, or because its method is nothing else."""
+    return recipe.offsets or not method(recipe.method).trains
+
+
+def epochs_of_training(recipe: Recipe) -> int:
+    """The epochs of a run: the recipe's, or 0 where its method trains nothing."""
+    return recipe.epochs if method(recipe.method).trains else 0

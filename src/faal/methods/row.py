@@ -11,7 +11,7 @@ from faal.intermediate.class_rule import ClassRule, constants_of
 from faal.intermediate.rules.faal import FAAL
 from faal.intermediate.rules.product import Product
 from faal.intermediate.rules.uniform import Uniform
-from faal.outer.objectives import Objective
+from faal.outer.objectives import NOTHING, Objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,11 @@ class Method:
             return FAAL.from_recipe(recipe, counts, **self.fixed)
         own = self.rule.from_recipe(recipe, counts, **self.fixed)
         return Product(own, FAAL.from_recipe(replace(recipe, constants={}), counts))
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains; a method that does not is a repair of a trained network by other means."""
+        return self.objective is not NOTHING
 
     @property
     def level(self) -> str:

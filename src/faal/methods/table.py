@@ -166,5 +166,13 @@ METHODS: dict[str, Method] = (
         "faal-trades-awp": _with_faal("trades-awp", PLAIN["trades-awp"]),
     }
     | RULES
+    | {
+        "offsets": Method(
+            summary="no training: a constant per class is added to the logits, chosen under attack",
+            reference="Hardt, Price and Srebro, NeurIPS 2016; Menon et al., ICLR 2021",
+            adversary=None,
+            objective=objectives.NOTHING,
+        )
+    }
     | {f"faal-{name}": _with_faal(name, RULES[name]) for name in ("cfa-at", "cfa-trades", "dafa", "bat", "wat")}
 )

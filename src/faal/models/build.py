@@ -15,6 +15,7 @@ from faal.engine.seeds import derive_seed
 from faal.errors import InputError, unknown
 from faal.models.libraries import LIBRARIES
 from faal.models.normalize import Normalized, parse_normalize, reverses_channels
+from faal.models.offsets import Offset
 from faal.models.own import own_model, require_named
 from faal.models.preact_resnet import PreActResNet
 from faal.models.resnet import ResNet
@@ -44,6 +45,8 @@ class Architecture:
     normalize: str = "none"
     """What the network expects to be done to images in [0, 1]: `none`, `cifar10`, `cifar100`, `MEAN:STD` or
     `MEAN:STD:bgr`."""
+    offsets: bool = False
+    """Whether a constant per class is added to the logits (`models.offsets`); the weights have the constants."""
 
     @classmethod
     def of(cls, recipe: Recipe, data: DataSet) -> Self:
@@ -112,7 +115,8 @@ def build_model(architecture: Architecture, *, seed: int | None = None, model: s
 
     Returns:
         A module from images (B, channels, H, W) in [0, 1] to logits (B, num_classes). Where the architecture names a
-        normalisation it is a `Normalized` around the network.
+        normalisation it is a `Normalized` around the network, and where it has offsets an `Offset` around that, of
+        zeros.
 
     Raises:
         InputError: no such model; one's own function is not what `model` names, cannot be imported or returns no
@@ -126,9 +130,9 @@ def build_model(architecture: Architecture, *, seed: int | None = None, model: s
             torch.default_generator.manual_seed(derive_seed(seed, "initial weights"))
             net = _network(architecture, model)
     statistics = parse_normalize(architecture.normalize, architecture.channels)
-    if statistics is None:
-        return net
-    return Normalized(net, *statistics, reverse=reverses_channels(architecture.normalize))
+    if statistics is not None:
+        net = Normalized(net, *statistics, reverse=reverses_channels(architecture.normalize))
+    return Offset(net, torch.zeros(architecture.num_classes)) if architecture.offsets else net
 
 
 def _network(architecture: Architecture, named: str | None) -> nn.Module:

@@ -12,6 +12,7 @@ from faal.models.libraries import Logits, hf_tensors, is_saved
 from faal.models.mismatch import MismatchError, mismatch
 from faal.models.normalize import Normalized
 from faal.models.number_types import COUNTER, require_types
+from faal.models.offsets import Offset
 from faal.reading import read_tensors, weight_sets
 
 UNUSED = "sub_block1"
@@ -65,7 +66,7 @@ class Candidate:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network itself, without what this program puts around it and no file of others knows."""
-    while isinstance(model, Normalized | Logits):
+    while isinstance(model, Normalized | Logits | Offset):
         model = model.net
     return model
 

@@ -3,7 +3,7 @@
 import io
 import json
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from faal.errors import InputError
 from faal.models.build import Architecture
 from faal.models.foreign import unwrapped
 from faal.models.normalize import BLUE_FIRST, Statistics, parse_normalize, reverses_channels
+from faal.models.offsets import Offset, fold
 from faal.models.opened import as_named, described, file_of, restored, stored, understood, unfinished
 
 SAFETENSORS, TORCH = {".safetensors"}, {".pth", ".pt"}
@@ -33,7 +34,8 @@ def load_model(path: Path | str, *, model: str | None = None) -> nn.Module:
     Returns:
         A module from images (B, channels, H, W) in [0, 1] to logits (B, C), on the CPU, in evaluation mode. Weights
         are float32, whatever precision the training took. Normalisation that the network expects is part of it; `.net`
-        is then the network without.
+        is then the network without. Where the run chose offsets, `.net` is the network without these, normalisation
+        included.
 
     Raises:
         InputError: there is no such run, it is damaged or of another version, or its network cannot be built here; it
@@ -65,12 +67,20 @@ class Exported:
     """Whether the network takes the channels in reverse, blue first, after the normalisation."""
     classes: tuple[str, ...]
     """What the logits stand for, in their order; empty where the checkpoint has no names."""
+    offsets: tuple[float, ...]
+    """One constant per class that the reader has to add to the logits; empty where there are none, or where the
+    weights have them."""
+    folded: str | None
+    """The layer whose bias has the offsets in it; None for none."""
     notes: list[str]
     """What is odd about the run, in sentences."""
 
 
 def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
     """Write the weights of a run's network as its own class takes them: `net.load_state_dict(weights, strict=True)`.
+
+    Offsets go into the bias of the layer that gives the logits, where the network has such a layer; else the reader
+    has to add them.
 
     Args:
         path: like that of `load_model`.
@@ -92,10 +102,17 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
     architecture, other = as_named(architecture, model, source)
     with understood(source):
         classes = tuple(str(name) for name in state.get("classes") or ())
-    weights = unwrapped(restored(state, architecture, source, model=model)).state_dict()
+    net = restored(state, architecture, source, model=model).eval()
+    offsets, folded = tuple[float, ...](), None
+    if isinstance(net, Offset):
+        size = state.get("image_size") or (32, 32)
+        drawn = torch.rand(4, architecture.channels, *size, generator=torch.Generator().manual_seed(0))
+        folded = fold(net, unwrapped(net), drawn)
+        offsets = tuple(net.offsets.tolist()) if folded is None else ()
+    weights = unwrapped(net).state_dict()
     normalisation = parse_normalize(architecture.normalize, architecture.channels)
     if file.suffix in SAFETENSORS:
-        content = _safetensors(weights, architecture, normalisation, classes)
+        content = _safetensors(weights, architecture, normalisation, classes, offsets)
     else:
         buffer = io.BytesIO()
         torch.save(weights, buffer)
@@ -107,12 +124,18 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
         normalisation=normalisation,
         reverse=reverses_channels(architecture.normalize),
         classes=classes,
+        offsets=offsets,
+        folded=folded,
         notes=[*other, *unfinished(source)],
     )
 
 
 def _safetensors(
-    weights: dict[str, Tensor], architecture: Architecture, normalisation: Statistics | None, classes: tuple[str, ...]
+    weights: dict[str, Tensor],
+    architecture: Architecture,
+    normalisation: Statistics | None,
+    classes: tuple[str, ...],
+    offsets: tuple[float, ...],
 ) -> bytes:
     for name, value in weights.items():
         if not isinstance(value, Tensor):  # a module's get_extra_state
@@ -122,10 +145,12 @@ def _safetensors(
         told += f":{BLUE_FIRST}"
     metadata = {
         "format": "pt",
-        "architecture": json.dumps(asdict(architecture)),
+        "architecture": json.dumps(asdict(replace(architecture, offsets=bool(offsets)))),
         "normalize": told,
         "classes": json.dumps(classes, ensure_ascii=False),
     }
+    if offsets:
+        metadata["offsets"] = json.dumps(offsets)
     # Copies, for tied weights: the format refuses tensors that share their memory.
     content: bytes = safetensors_bytes({name: value.clone().contiguous() for name, value in weights.items()}, metadata)
     return content

@@ -18,6 +18,7 @@ from faal.models.foreign import load_weights
 from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normalisation, is_saved, size_notes
 from faal.models.mismatch import MismatchError
 from faal.models.number_types import require_types
+from faal.models.offsets import Offset
 from faal.models.own import require_named
 from faal.models.provenance import handed_on
 from faal.models.zoo import read_zoo, zoo_name
@@ -138,6 +139,8 @@ def open_model(
     record = {"path": path.name, "sha256": sha256, "architecture": architecture.model, **seen}
     if architecture.normalize != "none":
         record["normalize"] = architecture.normalize
+    if isinstance(net, Offset):
+        record["offsets"] = net.offsets.tolist()
     return Opened(net=net.eval(), architecture=architecture, record=record, threat=threat, trained=trained, notes=notes)
 
 

@@ -82,6 +82,9 @@ def _confusional(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
     return Terms(0.7 * fit, robust, 0.3 * losses.cross_entropy(adversarial, labels))
 
 
+NOTHING = Objective(name="none, nothing is trained", clean=False, adversarial=False, terms=lambda *_: Terms(None, None))
+"""Of a method that changes a trained network without training it."""
+
 STANDARD = Objective(name="standard", clean=True, adversarial=False, terms=_standard)
 """CE(f(x), y)."""
 

@@ -16,10 +16,11 @@ from faal.config import Recipe
 from faal.data.splits import SHARE
 from faal.engine.numerics import operations
 from faal.intermediate.class_rule import Look
-from faal.methods import method, steers
+from faal.methods import epochs_of_training, method, seeks_offsets, steers
 from faal.models import Architecture, build_model
 from faal.study.frontier import SHARES
 from faal.train.looking import GATE
+from faal.train.offsets import EVALUATIONS
 from faal.train.selection import choosing_look
 
 STEP, VIEW = 2, 3
@@ -62,14 +63,17 @@ def training_forwards(recipe: Recipe, images: int, num_classes: int) -> float:
         step += STEP * recipe.steps + losses.count("kl") / len(losses) + row.adversary.friendly
 
     chosen = recipe.select != "last"
-    select = recipe.hold_out == "both" or (recipe.hold_out == "select" and chosen and recipe.select_on != "test")
+    select = recipe.hold_out == "both" or (
+        recipe.hold_out == "select" and ((chosen and recipe.select_on != "test") or seeks_offsets(recipe))
+    )
     steer = recipe.hold_out == "both" or (recipe.hold_out == "select" and steers(recipe))
     part = images / SHARE
     trained = images - part * (select + steer)
 
     rule = row.make_rule(recipe, torch.full((num_classes,), images // num_classes))
-    total = 0.0
-    for epoch in range(recipe.epochs):
+    # The search for offsets: every evaluation, and one forward for the spread of the margins.
+    total = part * (EVALUATIONS * look_forwards(choosing_look(recipe.select_attack)) + 1) * seeks_offsets(recipe)
+    for epoch in range(epochs_of_training(recipe)):
         progress = epoch / recipe.epochs
         ascent = VIEW * views if row.awp and recipe.awp_gamma.at(progress) > 0 else 0
         total += trained * (step + ascent)

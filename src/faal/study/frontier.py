@@ -38,6 +38,7 @@ from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
 from faal.errors import InputError
 from faal.methods import steers
+from faal.models.offsets import OFFSETS, with_offsets
 from faal.models.opened import as_named, described, restored, understood
 from faal.report.bars import save_figure
 from faal.report.scatter import frontier as scatter
@@ -137,6 +138,8 @@ def frontier(
     repaired: dict[str, Tensor] = state["weights"]
     with understood(best):
         epoch, trained_on, seen = state["epoch"], state["held_out"]["data"], bool(state["held_out"].get("seen"))
+    if architecture.offsets and OFFSETS not in base:  # chosen in the repair: a blend has its share of them
+        base = with_offsets(base, torch.zeros(architecture.num_classes))
     if {name: t.shape for name, t in base.items()} != {name: t.shape for name, t in repaired.items()}:
         raise InputError(f"{best} is not a repair of {origin.get('path')}: the two are different networks")
     split = _held_out(data, recipe, device)

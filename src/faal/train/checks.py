@@ -15,6 +15,21 @@ from faal.models import Architecture
 from faal.step import Learner, attack_of
 
 
+def check_method(recipe: Recipe, *, trained: bool) -> None:
+    """That the attack of training can move; that a method which trains nothing has a trained network, and no test
+    images to choose by. Raises InputError."""
+    if method(recipe.method).trains:
+        check_attack(recipe)
+        return
+    if not trained:
+        raise InputError(
+            f"{recipe.method} trains nothing and needs a trained network: faal repair CHECKPOINT --method "
+            f"{recipe.method}; to have it on top of a method that trains, set offsets to true"
+        )
+    if recipe.select_on == "test":
+        raise InputError("offsets are never chosen on test images; leave select_on at held-out")
+
+
 def check_data(data: DataSet, architecture: Architecture) -> None:
     """That there is something to train on, of the network's channels and classes. Raises InputError."""
     if data.train is None:

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from faal.checkpoint import write_whole
+from faal.config import Recipe
 from faal.errors import InputError
 
 CONFIG = "config.yaml"
@@ -50,11 +51,13 @@ def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> 
 
 def _same(kept: Any, config: dict[str, Any]) -> bool:
     """Whether two configurations make the same network: how often a run writes and what things are called make no
-    difference, nor does a setting that is unset here and unknown to the version that began the run."""
+    difference, and settings that an older version did not have count as unset."""
     if not isinstance(kept, dict):
         return False
-    left_out = (*WRITING, *NAMES)
-    ours, theirs = ({k: v for k, v in _flat(c).items() if k not in left_out and v is not None} for c in (config, kept))
+    for part, unset in (("recipe", Recipe().plain()), ("architecture", {"offsets": False})):
+        if isinstance(kept.get(part), dict):
+            kept = {**kept, part: {**unset, **kept[part]}}
+    ours, theirs = ({k: v for k, v in _flat(c).items() if k not in (*WRITING, *NAMES)} for c in (config, kept))
     return ours == theirs
 
 

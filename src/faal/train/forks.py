@@ -14,7 +14,7 @@ from faal.methods import first_epoch, method, steers
 
 MAY_DIFFER = frozenset(
     {"method", "tau", "smoothing", "statistic", "counted", "constants", "average", "average_decay", "average_from"}
-    | {"average_span", "average_gate", "log_every", "checkpoint_every"}
+    | {"average_span", "average_gate", "offsets", "log_every", "checkpoint_every"}
 )
 """The settings in which a fork may differ from the run that it begins from: those that act from the fork on."""
 
@@ -49,7 +49,7 @@ def begin_from(path: Path, out: Path, *, recipe: Recipe, seed: int, data: str, c
     state = checkpoint.load(path)
     if "best" not in state or "training" not in state:
         raise InputError(f"{path} holds no fork of a run; runs keep them as fork-EPOCH.pt")
-    ours, theirs = recipe.plain(), state["recipe"]
+    ours, theirs = recipe.plain(), Recipe().plain() | state["recipe"]
     differing = [name for name in ours if name not in MAY_DIFFER and ours[name] != theirs.get(name)]
     other = Recipe().replace(theirs, source=str(path))
     if _beginning(other) != _beginning(recipe):

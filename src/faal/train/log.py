@@ -126,6 +126,11 @@ class Log:
                 if record.get("select"):
                     self.board.add_scalar(f"select/{name}", record["select"][name], epoch)
 
+    def evaluated(self, number: int, record: dict[str, Any]) -> None:
+        """Write what the evaluation of some offsets, from 0, came to."""
+        self._write({"event": "offsets", "evaluation": number, **record})
+        self.bar.update(self.task, advance=1, note=f"offsets, worst {record['accuracy']['worst']:.1%}")
+
     def end(self, notes: Sequence[str]) -> None:
         """Write what a reader of the run has to know."""
         self._write({"event": "end", "notes": list(notes)})

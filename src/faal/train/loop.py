@@ -18,20 +18,21 @@ from faal.engine.numerics import Numerics
 from faal.engine.seeds import derive_seed
 from faal.intermediate.class_rule import EpochStats, Look
 from faal.intermediate.class_stats import Sight
-from faal.methods import steers
+from faal.methods import epochs_of_training, seeks_offsets, steers
 from faal.models import Architecture
 from faal.outer.averaging import GatedAverage, WeightAverage
 from faal.step import Moment, train_step
 from faal.train import folder
-from faal.train.checks import check_alike, check_answers, check_attack, check_data, check_groups, check_net
+from faal.train.checks import check_alike, check_answers, check_data, check_groups, check_method, check_net
 from faal.train.forks import begin_from, fork_file, keep_fork
 from faal.train.learner import learner_for
 from faal.train.log import Log
 from faal.train.looking import GATE, see
 from faal.train.notes import notes_of
+from faal.train.offsets import EVALUATIONS, Found, with_best_offsets
 from faal.train.parts import Parts, parts_of
 from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
-from faal.train.state import Position, capture, generator_state, restore
+from faal.train.state import Position, capture, copied, generator_state, restore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,10 @@ class Outcome:
 
     best: Path
     """best.pt: the chosen epoch's weights (the last epoch's where nothing was held out)."""
-    epoch: int
-    """The epoch that was chosen, from 0."""
+    epoch: int | None
+    """The epoch that was chosen, from 0; None where the method trains nothing."""
+    offsets: Found | None
+    """What the search for offsets came to, where there was one: best.pt has them."""
     note: str | None
     """What a reader of the results has to know about how the run went, in words."""
 
@@ -78,11 +81,12 @@ def train(
 
     Raises:
         InputError: the data does not fit the network, the folder holds another run, the fork is of a run that differs,
-            or training diverged.
+            training diverged, or the method trains nothing and there is no `origin`.
     """
     check_data(data, architecture)
     check_groups(data, recipe.method)
     check_attack(recipe)
+    check_method(recipe, trained=origin is not None)
     parts = parts_of(data, recipe, steers=steers(recipe), device=device, seed=seed)
     images = parts.whole.images.fetch(torch.arange(2)).to(device)
     check_net(net.to(device), images, data.num_classes)
@@ -104,20 +108,30 @@ def train(
     # For networks that draw random numbers themselves; a run that goes on, or a fork, restores its own.
     torch.manual_seed(derive_seed(seed, "network", processes.rank()))
     run.resume(fork)
+    epochs = epochs_of_training(recipe)
     with Log(
         out,
         every=recipe.log_every,
         title=f"{recipe.method}, seed {seed}",
-        steps=recipe.epochs * len(run.batches),
+        steps=epochs * len(run.batches) + (EVALUATIONS if seeks_offsets(recipe) else 0),
         done=run.position.epoch * len(run.batches) + run.position.step,
         position=run.position.log_bytes,
         quiet=quiet,
     ) as log:
-        while run.position.epoch < recipe.epochs:
+        while run.position.epoch < epochs:
             run.epoch(log)
-        notes = [*parts.notes, *notes_of(recipe, run.learner.rule, run.average, run.seen)]
+        notes = [*(parts.notes if epochs else ()), *notes_of(recipe, run.learner.rule, run.average, run.seen)]
+        found = None
+        if seeks_offsets(recipe):
+            found = run.seek_offsets(log)
+            notes += [note for note in (parts.for_offsets[1],) if note]
         log.end(notes)
-    return Outcome(best=out / "best.pt", epoch=run.position.best_epoch, note=". ".join(notes) or None)
+    return Outcome(
+        best=out / "best.pt",
+        epoch=run.position.best_epoch if epochs else None,
+        offsets=found,
+        note=". ".join(notes) or None,
+    )
 
 
 class _Run:
@@ -262,16 +276,31 @@ class _Run:
                 checkpoint.save(self.out / "best.pt", self.described())
         return record
 
+    def seek_offsets(self, log: Log) -> Found:
+        """Choose offsets for the kept network, or for the one that the run began with where nothing is trained, and
+        write best.pt with them. Repeated it does the same again."""
+        if epochs_of_training(self.recipe):
+            processes.barrier()
+            state = checkpoint.load(self.out / "best.pt")
+        else:
+            self.save(log)  # the folder is this run's from now on
+            state = self.described() | {"epoch": None}
+        learner, recipe = self.learner, self.recipe
+        state, found = with_best_offsets(
+            state, learner.net, self.parts, recipe, seed=self.seed, numerics=learner.numerics, tell=log.evaluated
+        )
+        if processes.is_main():
+            checkpoint.save(self.out / "best.pt", state)
+        processes.barrier()
+        return found
+
     def described(self) -> dict[str, Any]:
         """The network as it is to be used, with what it takes to use it."""
         return {
             "architecture": asdict(self.architecture),
             "classes": list(self.classes),
             "image_size": list(self.parts.whole.images.shape[1:]),
-            "weights": {
-                name: tensor.detach().clone(memory_format=torch.contiguous_format)
-                for name, tensor in self.learner.net.state_dict().items()
-            },
+            "weights": copied(self.learner.net),
             "recipe": self.recipe.plain(),
             "seed": self.seed,
             "epoch": self.position.epoch,

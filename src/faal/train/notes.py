@@ -56,6 +56,8 @@ def notes_of(recipe: Recipe, rule: ClassRule, average: WeightAverage, seen: Iter
     """
     notes = [SEEN[part] for part in seen]
     row = method(recipe.method)
+    if not row.trains:
+        return notes
     if not isinstance(rule, Uniform) and not rule.acts(recipe.epochs):
         plain = f": the network is that of {row.plain}" if row.plain else ""
         notes.append(f"The class weights of {recipe.method} act in no epoch of a run of {recipe.epochs}{plain}")

@@ -10,6 +10,7 @@ from faal.data import DataSet, Split, hold_out
 from faal.data.classwise import in_proportion
 from faal.engine.seeds import generator
 from faal.errors import InputError
+from faal.methods import seeks_offsets
 from faal.models.provenance import part_digest
 
 HELD_OUT_SEED = 0
@@ -47,6 +48,19 @@ class Parts:
         withheld = {"select": self.select_index, "steer": self.steer_index}
         return {name: part_digest(data, index) for name, index in withheld.items() if len(index) > 0}
 
+    @property
+    def for_offsets(self) -> tuple[Split, str | None]:
+        """The images that offsets are chosen on, and what a reader has to know of that: the withheld ones, else some of
+        those that are trained on; never test images."""
+        if len(self.select_index) > 0:
+            return self.whole.take(self.select_index), None
+        chosen = self.whole.take(self.train[_first(self.whole.labels[self.train], STEER_MOST)])
+        return chosen, (
+            f"No image was withheld to choose the offsets on: they were chosen on {chosen.n} training images. To a "
+            "network that was trained on these they are easier than new ones, and not equally so in every class: the "
+            "figures for them are too good, and other offsets may suit new images better"
+        )
+
 
 def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.device, seed: int = 0) -> Parts:
     """Divide a data set as a recipe wants it.
@@ -71,7 +85,8 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
     held = hold_out(
         whole.groups,
         data.groups,
-        select=recipe.hold_out == "both" or (recipe.hold_out == "select" and choice and recipe.select_on != "test"),
+        select=recipe.hold_out == "both"
+        or (recipe.hold_out == "select" and ((choice and recipe.select_on != "test") or seeks_offsets(recipe))),
         steer=recipe.hold_out == "both" or (recipe.hold_out == "select" and steers),
         seed=HELD_OUT_SEED,
         kind="class" if whole.grouping is None else "group",

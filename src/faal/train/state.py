@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from faal.engine import processes
 from faal.outer.averaging import WeightAverage
@@ -27,6 +27,12 @@ class Position:
     """Size of metrics.jsonl."""
     seconds: float = 0.0
     """Spent on the epoch so far."""
+
+
+def copied(net: nn.Module) -> dict[str, Tensor]:
+    """A copy of the state dict, in the plain memory format."""
+    tensors: dict[str, Tensor] = net.state_dict()
+    return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
 
 
 def generator_state(device: torch.device) -> dict[str, Tensor]:

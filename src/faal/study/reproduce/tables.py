@@ -15,8 +15,13 @@ WAYS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "faal-at-awp": ("FAAL_AT-AWP", {}),
     "faal-trades": ("FAAL_TRADES", {}),
     "faal-trades-awp": ("FAAL_TRADES-AWP", {}),
+    "faal-at-offsets": ("FAAL_AT, then offsets", {"offsets": True}),
+    "faal-trades-offsets": ("FAAL_TRADES, then offsets", {"offsets": True}),
 }
-"""Ways to fine-tune: label and settings. A name is its method's, with the constant that is set behind it."""
+"""Ways to fine-tune: label and settings. A name is its method's, with what is set behind it: a constant, or offsets."""
+
+OFFSETS = "offsets"
+"""The repair without training, which the paper does not have: an arm of every table of fine-tunes."""
 
 
 def _scratch(labels: Mapping[str, str], printed: Mapping[str, paper.Figures]) -> tuple[Row, ...]:
@@ -27,23 +32,32 @@ def _scratch(labels: Mapping[str, str], printed: Mapping[str, paper.Figures]) ->
 
 
 def _fine_tunes(base: str, ways: Sequence[str], printed: Mapping[str, paper.Figures]) -> tuple[Row, ...]:
-    """The fine-tunes of a base."""
-    return tuple(
+    """The repairs of a base: fine-tunes, and offsets alone."""
+    tuned = (
         Row(
             name=f"{base}--{way}",
             label=f"+ Fine-tune with {WAYS[way][0]}",
-            method=way.partition("-0.")[0],
+            method=way.partition("-0.")[0].removesuffix(f"-{OFFSETS}"),
             start=base,
             settings=WAYS[way][1],
-            paper=printed[f"{base}--{way}"],
+            paper=printed.get(f"{base}--{way}", {}),
         )
         for way in ways
     )
+    return (*tuned, _offsets_of(base, "+ Offsets"))
+
+
+def _offsets_of(base: str, label: str) -> Row:
+    """Offsets on a base."""
+    return Row(name=f"{base}--{OFFSETS}", label=label, method=OFFSETS, start=base)
 
 
 _BASES = {"pgd-at": "PGD-AT", "trades": "TRADES", "mart": "MART", "trades-awp": "TRADES-AWP"}
-_WAYS1 = ("frl-rwrm-0.05", "frl-rwrm-0.07", "faal-at", "faal-at-awp")
-_WAYS3 = ("frl-rwrm-0.05", "faal-at", "faal-at-awp", "faal-trades", "faal-trades-awp")
+_WAYS1 = ("frl-rwrm-0.05", "frl-rwrm-0.07", "faal-at", "faal-at-awp", "faal-at-offsets")
+_WAYS3 = (
+    *("frl-rwrm-0.05", "faal-at", "faal-at-awp", "faal-trades", "faal-trades-awp"),
+    *("faal-at-offsets", "faal-trades-offsets"),
+)
 
 TABLE1 = Table(
     name="table1",
@@ -129,8 +143,9 @@ EVERY = Table(
     model="prn18",
     attacks=("clean", "autoattack"),
     rows=(
-        *_scratch({name: name for name in METHODS if name not in FINE_TUNES}, {}),
+        *_scratch({name: name for name in METHODS if name not in (*FINE_TUNES, OFFSETS)}, {}),
         *(Row(name=f"trades--{name}", label=f"TRADES + {name}", method=name, start="trades") for name in FINE_TUNES),
+        _offsets_of("trades", "TRADES + offsets"),
     ),
 )
 

@@ -15,6 +15,7 @@ from faal.config import Recipe
 from faal.data import DataSet, load_data
 from faal.engine.environment import environment
 from faal.errors import InputError
+from faal.methods import epochs_of_training
 from faal.models import Architecture, Opened, build_model, open_model
 from faal.models.zoo import zoo_name
 from faal.reading import read_tensors
@@ -80,7 +81,7 @@ def _train(run: Run, study: Study) -> dict[str, Any]:
     notes = [outcome.note] if outcome.note else []
     if fork is not None:
         notes.append(f"Up to epoch {fork[1]} it is the plain method's run of the same seed, trained once")
-    return {"epochs": recipe.epochs, "from": fork[1] if fork else 0, "note": notes}
+    return {"epochs": epochs_of_training(recipe), "from": fork[1] if fork else 0, "note": notes}
 
 
 def _take_in(run: Run, given: Given, study: Study) -> dict[str, Any]:

@@ -1,0 +1,83 @@
+"""Offsets: one constant per class, added to the logits of a network."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+OFFSETS, INNER = "offsets", "net."
+"""In a state dict of `Offset`: the name of the offsets, and the beginning of the names of the network's own tensors."""
+
+
+class Offset(nn.Module):
+    """A network with one constant per class added to its logits: net(images) + offsets.
+
+    The offsets are a buffer: no optimiser moves them. `.net` is the network without them.
+
+    Args:
+        net: returns logits (B, C).
+        offsets: (C,) float32, in units of the logits.
+
+    Example:
+        >>> Offset(nn.Identity(), torch.tensor([0.5, -0.5]))(torch.zeros(1, 2))
+        tensor([[ 0.5000, -0.5000]])
+    """
+
+    offsets: Tensor
+
+    def __init__(self, net: nn.Module, offsets: Tensor) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer(OFFSETS, offsets)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels, H, W) in [0, 1] -> logits (B, C), in float32 or wider."""
+        logits: Tensor = self.net(images) + self.offsets
+        return logits
+
+
+def with_offsets(weights: Mapping[str, Tensor], offsets: Tensor) -> dict[str, Tensor]:
+    """The state dict of `Offset` around the network of a state dict."""
+    return {OFFSETS: offsets, **{f"{INNER}{name}": tensor for name, tensor in weights.items()}}
+
+
+def without_offsets(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of the network within an `Offset`, of the state dict of that."""
+    return {name.removeprefix(INNER): tensor for name, tensor in weights.items() if name != OFFSETS}
+
+
+def fold(net: Offset, inner: nn.Module, images: Tensor) -> str | None:
+    """Move the offsets into the bias of the linear layer or convolution that gives the logits, if there is one.
+
+    It is found by trying: where its bias moves by some d (C,), the logits have to move by d, for every image.
+
+    Args:
+        net: in evaluation mode; afterwards its own offsets are 0, unless there is no such layer.
+        inner: the part of `net` whose layers are tried, and named.
+        images: (B, channels, H, W) to try with.
+
+    Returns:
+        The layer's name in `inner`; None where none passes, and nothing was changed.
+    """
+    with torch.no_grad():
+        before = net(images)
+        size = max(1.0, float(before.abs().max()))
+        shift = size * torch.linspace(-1, 1, len(net.offsets))
+        layers: list[tuple[str, nn.Module]] = list(inner.named_modules())
+        for name, layer in reversed(layers):
+            bias = getattr(layer, "bias", None)
+            if not isinstance(layer, nn.Linear | nn.Conv2d) or bias is None or bias.shape != shift.shape:
+                continue
+            kept = bias.clone()
+            bias += shift
+            if _equal(net(images), before + shift, size):
+                bias.copy_(kept + net.offsets)
+                net.offsets.zero_()
+                return name
+            bias.copy_(kept)
+    return None
+
+
+def _equal(logits: Tensor, expected: Tensor, size: float) -> bool:
+    """Whether logits of some size are the same up to the rounding of float32."""
+    return bool(((logits - expected).abs() <= 1e-5 * size).all())

@@ -1,0 +1,224 @@
+"""Offsets: one constant per class added to the logits, chosen under attack; nothing is trained.
+
+The network is z'(x) = z(x) + b, b in R^C with sum(b) = 0. The search maximises the rule by which an epoch is chosen
+(`selection.RULES`) of the class-wise robust accuracies a_c(b) under the attack of that choice. The offsets are part of
+the network that is attacked: every evaluation attacks anew.
+
+    b(0) = the network's own offsets, or 0
+    b(t+1) = b(t) + RATE s (1 - t / EVALUATIONS) (mean_k a_k(b(t)) - a_c(b(t)))        c a class with images
+
+s is the median over the images of |z_y - max_{j != y} z_j| without attack: logits times a constant give offsets times
+that constant, and one RATE suits all networks. The terms of a step sum to 0 over the classes with images; a class
+without any keeps its offset. Kept is the b(t) of the highest score, the earliest of equals: no offsets where none are
+better. Group-wise thresholds behind a finished classifier are Hardt, Price and Srebro's (NeurIPS 2016); constants that
+are added to logits Menon et al.'s (ICLR 2021), who take them from the classes' frequencies.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from faal import losses
+from faal.config import Recipe, Threat
+from faal.data import Grouping, Split
+from faal.engine import processes
+from faal.engine.numerics import Numerics
+from faal.inner.modes import attacked
+from faal.intermediate.class_rule import Look
+from faal.intermediate.class_stats import Sight
+from faal.models.offsets import OFFSETS, Offset, without_offsets
+from faal.train.looking import BATCH, see
+from faal.train.parts import Parts
+from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
+from faal.train.state import copied
+
+EVALUATIONS = 10
+"""How often the images are attacked, the network as it is included."""
+
+RATE = 1.0
+"""The first step in units of s, for a class whose accuracy is 1 below the mean."""
+
+DIGITS = 3
+"""Significant digits of s: the last bits of a forward pass, which depend on the batches, do not move the offsets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Offsets that were tried, and what they came to."""
+
+    offsets: tuple[float, ...]
+    """C numbers, in units of the logits."""
+    accuracy: HeldOutAccuracy
+    """Of the classes, or of the groups where the images have any: what is scored."""
+    by_class: HeldOutAccuracy
+    """Of the classes: what the next step follows from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search came to."""
+
+    before: Evaluation
+    after: Evaluation
+    """The best; `before` itself where none was better."""
+    images: int
+    """So many were attacked at each evaluation."""
+
+
+def with_best_offsets(
+    state: Mapping[str, Any],
+    net: nn.Module,
+    parts: Parts,
+    recipe: Recipe,
+    *,
+    seed: int,
+    numerics: Numerics,
+    tell: Callable[[int, dict[str, Any]], None],
+) -> tuple[dict[str, Any], Found]:
+    """The checkpoint of a network with the best offsets for it.
+
+    A checkpoint that has such offsets already, of a run that is repeated, comes out the same.
+
+    Args:
+        state: the checkpoint, as in best.pt.
+        net: the module that its weights are loaded into: an `Offset` where the run began with one, whose offsets the
+            search then begins with, and which are no part of what is repeated.
+        parts: the data.
+        recipe: the run's.
+        seed: the run's seed.
+        numerics: device and precision.
+        tell: is called after each evaluation with its number, from 0, and what it came to.
+    """
+    weights = dict(state["weights"])
+    if isinstance(net, Offset):
+        weights[OFFSETS] = net.offsets
+    elif state["architecture"].get("offsets"):
+        weights = without_offsets(weights)
+    net.load_state_dict(weights)
+    if not isinstance(net, Offset):
+        net = Offset(net, torch.zeros(state["architecture"]["num_classes"]))
+    net = net.to(numerics.device)
+    tried = count()
+    found = search(
+        net,
+        parts.for_offsets[0],
+        choosing_look(recipe.select_attack),
+        rule=recipe.select if recipe.select in RULES else "sum",
+        num_classes=len(net.offsets),
+        threat=recipe.threat,
+        seed=seed,
+        numerics=numerics,
+        tell=lambda evaluation: tell(next(tried), asdict(evaluation)),
+    )
+    changed = {"architecture": {**state["architecture"], "offsets": True}, "weights": copied(net)}
+    return {**state, **changed}, found
+
+
+def search(
+    net: Offset,
+    split: Split,
+    look: Look,
+    *,
+    rule: str,
+    num_classes: int,
+    threat: Threat,
+    seed: int,
+    numerics: Numerics,
+    batch_size: int = BATCH,
+    tell: Callable[[Evaluation], None] = lambda evaluation: None,
+) -> Found:
+    """Choose a network's offsets, from those that it has; afterwards it has the chosen ones.
+
+    Args:
+        net: the network, on the device.
+        split: the images to choose on, with their groups where these are what the rule scores.
+        look: the attack.
+        rule: a name of `selection.RULES`.
+        num_classes: C.
+        threat: what the attack may do.
+        seed: of the attack's random starts, which are the same at every evaluation.
+        numerics: the arithmetic: this is no verdict.
+        batch_size: images per forward.
+        tell: is called after each evaluation.
+
+    Returns:
+        The first evaluation and the best; over several processes the same on each.
+    """
+    here = net.offsets.double().cpu()
+    scale = margin_scale(net, split, numerics, batch_size)
+    before = best = None
+    for turn in range(EVALUATIONS):
+        net.offsets.copy_(here)
+        sight = see(
+            net,
+            _by_cell(split, num_classes),
+            look,
+            num_classes=num_classes,
+            threat=threat,
+            seed=seed,
+            numerics=numerics,
+            batch_size=batch_size,
+        )
+        tried = _evaluation(net, sight, split.grouping, num_classes)
+        tell(tried)
+        before = before or tried
+        if best is None or RULES[rule](tried.accuracy) > RULES[rule](best.accuracy):
+            best = tried
+        step = RATE * scale * (1 - turn / EVALUATIONS) * _towards_equal(tried.by_class.classes)
+        if not step.any():
+            break
+        here = here + step
+    assert before is not None
+    assert best is not None
+    net.offsets.copy_(torch.tensor(best.offsets))
+    return Found(before=before, after=best, images=split.n)
+
+
+def _by_cell(split: Split, num_classes: int) -> Split:
+    """The split grouped by group and class at once, so that one evaluation tells the accuracies of both."""
+    if split.grouping is None:
+        return split
+    cells = split.grouping.index * num_classes + split.labels
+    names = tuple(map(str, range(len(split.grouping.names) * num_classes)))
+    return replace(split, grouping=Grouping(split.grouping.name, names, cells))
+
+
+def _evaluation(net: Offset, sight: Sight, grouping: Grouping | None, num_classes: int) -> Evaluation:
+    offsets = tuple(net.offsets.tolist())
+    if grouping is None:
+        accuracy = HeldOutAccuracy.of(sight)
+        return Evaluation(offsets=offsets, accuracy=accuracy, by_class=accuracy)
+    counts = sight.counts.view(-1, num_classes)
+    wrong = counts * sight.robust_error.view(-1, num_classes)
+
+    def pooled(dim: int) -> HeldOutAccuracy:
+        n = counts.sum(dim)
+        return HeldOutAccuracy.of(replace(sight, counts=n, robust_error=wrong.sum(dim) / n.clamp_min(1)))
+
+    return Evaluation(offsets=offsets, accuracy=pooled(1), by_class=pooled(0))
+
+
+def _towards_equal(accuracies: list[float | None]) -> Tensor:
+    """(C,) float64 of sum 0: the mean over the classes with images less each one's accuracy; 0 for the others."""
+    there = torch.tensor([accuracy is not None for accuracy in accuracies])
+    values = torch.tensor([accuracy or 0.0 for accuracy in accuracies], dtype=torch.float64)
+    step: Tensor = torch.where(there, values.sum() / there.sum() - values, 0.0)
+    return step
+
+
+@torch.no_grad()
+def margin_scale(net: Offset, split: Split, numerics: Numerics, batch_size: int = BATCH) -> float:
+    """The median of |z_y - max_{j != y} z_j| over the images, without attack, to 3 digits; 0 where none is finite."""
+    own = torch.arange(split.n).tensor_split(processes.world_size())[processes.rank()]
+    margins = []
+    for index in own.split(batch_size) if len(own) else ():
+        with attacked(net), numerics.autocast():
+            logits = losses.widened(net(split.images.fetch(index)))
+        margins.append(losses.margin(logits, split.labels[index].to(logits.device)).abs().cpu())
+    found = torch.cat([part for parts in processes.gather_objects(margins) for part in parts])
+    found = found[found.isfinite()]
+    return float(f"{float(found.median()):.{DIGITS}g}") if len(found) else 0.0

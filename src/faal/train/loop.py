@@ -85,7 +85,6 @@ def train(
     """
     check_data(data, architecture)
     check_groups(data, recipe.method)
-    check_attack(recipe)
     check_method(recipe, trained=origin is not None)
     parts = parts_of(data, recipe, steers=steers(recipe), device=device, seed=seed)
     images = parts.whole.images.fetch(torch.arange(2)).to(device)

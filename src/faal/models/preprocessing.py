@@ -32,8 +32,8 @@ OWN: dict[str, bool] = {"do_flip_channel_order": False, "rescale_offset": False,
 """Steps of single processors. All others ignore them, even where a file names them."""
 
 COMMON = (
-    *("Beit", "Bit", "CLIP", "ConvNext", "DINOv3ViT", "DPT", "DeiT", "EfficientFormer", "Levit", "MobileNetV1"),
-    *("MobileNetV2", "PoolFormer", "Pvt", "Segformer", "Siglip", "TextNet", "ViT", "ViTHybrid"),
+    *("Beit", "Bit", "CLIP", "ConvNext", "DINOv3ViT", "DPT", "DeiT", "Levit", "MobileNetV1", "MobileNetV2"),
+    *("PoolFormer", "Pvt", "Segformer", "Siglip", "TextNet", "ViT"),
 )
 """Processors that rescale and normalise, and do nothing else but change the size."""
 
@@ -178,11 +178,11 @@ def size_of(settings: Mapping[str, Any]) -> Size | None:
 
 
 def about_size(size: Size | None, height: int, width: int, where: str) -> list[str]:
-    """That a network expects images of another size than height x width, in a sentence."""
+    """That a network is described for images of another size than height x width, in a sentence."""
     if size is None or size.fits(height, width):
         return []
-    alike = "" if size.height is None else f"; --size {size.height},{size.width} makes them alike"
-    return [f"{where} expects images resized to {size.words}; these are {height}x{width} and stay so{alike}."]
+    alike = "" if size.height is None else f"; if its weights are, --size {size.height},{size.width} makes them alike"
+    return [f"{where} is for images resized to {size.words}; these are {height}x{width} and stay so{alike}."]
 
 
 def _numbers(value: object, name: str, where: str) -> list[float]:

@@ -83,7 +83,8 @@ class Log:
         """
         if not self.pending:
             return
-        losses, accuracies = (torch.stack([r[i] for _, _, r in self.pending]) for i in (0, 2))
+        losses = torch.stack([result.loss for _, _, result in self.pending])
+        accuracies = torch.stack([result.accuracy for _, _, result in self.pending])
         vectors = {
             name: torch.stack(found).tolist()
             for name in VECTORS

@@ -42,7 +42,7 @@ from faal.data.images import InMemory
 from faal.engine import processes
 from faal.engine.environment import environment
 from faal.engine.seeds import generator
-from faal.errors import InputError
+from faal.errors import InputError, refuse_unwritable
 from faal.inner.modes import attacked
 
 
@@ -135,6 +135,7 @@ def audit(
     with attacked(model), exact_float32(subject.device), kept_generators():
         if out is not None:
             refuse_another(Path(out), record, subject)
+            refuse_unwritable(blocks_of(out))
             subject = replace(subject, former=former_keys(Path(out), record))
         clean = survey(subject, width, progress=progress)
         record["data"]["fingerprint"] = fingerprint(subject.labels, clean)
@@ -235,6 +236,7 @@ def audit_share(
     source, _ = _source(images)  # what was clamped is said by the audit that counts
     subject = _subject(model, source, labels, None, threat, seed, block_size, batch_size, limit, told)
     refuse_another(Path(out), _record(subject, told, None), subject)
+    refuse_unwritable(blocks_of(out))
     with attacked(model), exact_float32(subject.device), kept_generators():
         clean = clean_blocks(subject, rank=rank, world_size=world_size)
         if chosen:
@@ -249,6 +251,50 @@ def _network(model: nn.Module) -> nn.Module:
     """What is audited of what a caller hands over, checked: the network itself, without DistributedDataParallel."""
     check_model(model)
     return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def refuse_others(
+    model: nn.Module,
+    images: Tensor | ArrayLike | Source,
+    labels: Tensor | ArrayLike,
+    *,
+    folders: Mapping[Path, Threat],
+    beside: Path,
+    seed: int = 0,
+    block_size: int = 250,
+    limit: int | None = None,
+    model_record: Mapping[str, Any] | None = None,
+    data_record: Mapping[str, Any] | None = None,
+    **_: Any,
+) -> None:
+    """Refuse folders of other subjects as audits with these arguments would, before the first of them.
+
+    Args:
+        model: as for `audit`, and so are the other arguments that are not named here.
+        images: (N, channels, H, W).
+        labels: (N,).
+        folders: the folders of the audits, and what each attacks.
+        beside: a folder whose own audit is shown with these: it has to be of the same network and data, at any threat.
+        seed: the audits'.
+        block_size: the audits'.
+        limit: the audits'.
+        model_record: the audits'.
+        data_record: the audits'.
+
+    Raises:
+        InputError: one holds the audit of another subject, or cannot be written.
+    """
+    check_settings(block_size=block_size, batch_size=None, limit=limit, level=0.95, engine="reference")
+    model = _network(model)
+    told = {"name": type(model).__name__, **_plain(model_record)}
+    threat = next(iter(folders.values()))
+    subject = _subject(model, _source(images)[0], labels, None, threat, seed, block_size, None, limit, told)
+    record = _record(subject, told, data_record)
+    for folder, at in folders.items():
+        refuse_another(folder, {**record, "threat": asdict(at)}, subject)
+        refuse_unwritable(blocks_of(folder))
+    same = {"model": record["model"], "data": {name: record["data"].get(name) for name in ("name", "split")}}
+    refuse_another(beside, same, subject)
 
 
 def _subject(

@@ -22,7 +22,7 @@ from faal.audit.judge import judge_clean
 from faal.config import Threat
 from faal.data import DataSet, Split, fingerprint
 from faal.engine.environment import environment
-from faal.errors import InputError, unknown
+from faal.errors import InputError, refuse_unwritable, unknown
 from faal.inner.modes import attacked
 from faal.models import Architecture, zoo
 from faal.models.opened import as_named, described, restored, understood
@@ -130,6 +130,7 @@ def publish(
         )
     home = folder or zoo.FOLDER
     _check_place(name, home, sha256)
+    refuse_unwritable(home, "choose another folder")
     split = _audited(data, trained_on, result)
     net = restored(state, architecture, file, model=model)
     narrow = narrowed(net.state_dict(), NARROW[precision])

@@ -10,7 +10,7 @@ import torch
 
 from faal import checkpoint
 from faal.data import DataSet, fingerprint
-from faal.errors import InputError, unknown
+from faal.errors import InputError, refuse_unwritable, unknown
 from faal.models.zoo import read_card, zoo_name
 from faal.study.reproduce.costs import write_costs
 from faal.study.reproduce.crew import default_workers, work_together
@@ -78,6 +78,7 @@ def reproduce(
         if count is not None and count < 1:
             raise InputError(f"{name} is at least 1, not {count}")
     folder = out or Path("reproduce") / f"{scale}-{protocol}"
+    refuse_unwritable(folder)
     if what == "theorem1":
         return Reproduced(page=theorem1(folder, seeds=range(1, seeds + 1))[0], failed={})
     if what == "table4":

@@ -12,6 +12,7 @@ from faal import checkpoint
 from faal.config import Recipe
 from faal.data import DataSet, grouping
 from faal.errors import InputError
+from faal.methods import METHODS
 from faal.train.notes import SEEN
 from faal.train.parts import Parts, parts_of
 from tests.conftest import toy_data
@@ -115,3 +116,12 @@ def test_a_repair_of_another_part_chooses_on_images_that_are_new_to_its_base(rec
         other = short.replace({"limit": limit}, source="test")
         outcome, _ = repaired(tmp_path / "base", other, data, tmp_path / str(limit))
         assert SEEN["select"] not in str(outcome.note)
+
+
+def test_a_limit_is_none_of_a_methods_constants(recipe: Recipe) -> None:
+    """FRL has a constant of this name, for its multipliers."""
+    frl = recipe.replace({"method": "frl-rw", "limit": 90, "constants": "limit=0.3"}, source="test")
+    rule = METHODS["frl-rw"].make_rule(frl, torch.tensor(COUNTS))
+    assert vars(rule)["limit"] == 0.3
+    default = METHODS["frl-rw"].make_rule(Recipe(method="frl-rw", limit=90), torch.tensor(COUNTS))
+    assert vars(default)["limit"] == 0.5

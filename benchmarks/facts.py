@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-LEFT_OUT = ("seconds", "commit", "worker", "note", "label", "title", "price", "command", "warning")
-"""A key or column with one of these in its name is about time, place or wording: its value is no fact."""
+LEFT_OUT = ("seconds", "minutes", "commit", "worker", "note", "label", "title", "price", "command", "warning")
+"""A key or column with one of these in its name is about time, place or wording: its value is no fact, but where it is
+printed in the paper."""
 
 Facts = dict[str, str]
 
@@ -30,7 +31,7 @@ def short(data: bytes) -> str:
 
 def kept(name: str) -> bool:
     """Whether the value of a key or column can be compared."""
-    return not any(word in name.lower() for word in LEFT_OUT)
+    return name.endswith("_paper") or not any(word in name.lower() for word in LEFT_OUT)
 
 
 def array_digest(array: Any) -> str:
@@ -99,6 +100,8 @@ def run_digests(folder: Path) -> Facts:
             found = checkpoint(folder / name)
             facts[f"{name}/weights"] = weights_digest(found["weights"])
             facts[f"{name}/epoch"] = str(found.get("epoch"))
+            state = {key: each for key, each in found.get("training", {}).items() if key not in ("net", "optimizer")}
+            facts[f"{name}/keys of the state"] = " ".join(sorted(keys(state)))
     if (folder / "metrics.jsonl").exists():
         facts |= metrics_digests(rows_of(folder / "metrics.jsonl"))
     return facts
@@ -106,7 +109,7 @@ def run_digests(folder: Path) -> Facts:
 
 def audit_digests(folder: Path) -> Facts:
     """Of an audit's folder: verdicts, and each attack's figures."""
-    facts = {}
+    facts: Facts = {}
     with np.load(folder / "verdicts.npz", allow_pickle=False) as arrays:
         facts |= {f"verdicts.npz/{name}": array_digest(arrays[name]) for name in arrays.files}
     audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
@@ -150,7 +153,7 @@ def csv_facts(name: str, text: str) -> Facts:
     rows = list(csv.DictReader(io.StringIO(text)))
     facts = {f"{name}/columns": " ".join(rows[0]) if rows else ""}
     for number, row in enumerate(rows):
-        place = row.get("row") or f"{number:03d}"
+        place = row.get("row") or row.get("method") or f"{number:03d}"
         facts[f"{name}/{place}"] = " ".join(f"{key}={value}" for key, value in row.items() if kept(key))
     return facts
 

@@ -5,11 +5,15 @@
     python benchmarks/record.py compare record.txt --tree DIR       # that of another checkout
     python benchmarks/record.py write FILE --only options,recipes   # some parts; `compare` takes those of its file
 
-A line is one fact, `PART/WHERE = WHAT`, or `PART/WHERE` where something is there; lines are sorted, and those that begin with `#` (machine, commit) are not
-compared. `compare` prints the lines that differ, `-` of the record and `+` of now, and ends with status 1 where there
-are any. The parts, in `PARTS`, use the program through its command line, the public names of `import faal` and its
-files alone, so that modules may move between the two. Weights and verdicts depend on the machine, the parts in
-`record_parts.ANYWHERE` do not: `benchmarks/results/record.txt` holds those.
+A line is one fact, `PART/WHERE = WHAT`, or `PART/WHERE` where something is there; lines are sorted, and those that
+begin with `#` (machine, commit) are not compared. `compare` prints the lines that differ, `-` of the record and `+` of now,
+and ends with status 1 where there are any. The parts, in `record_parts.py`, use the program through its command line,
+the public names of `import faal` and its files alone, so that modules may move between the two.
+
+Weights and verdicts depend on the machine and on PyTorch. The parts in `record_parts.ANYWHERE` do not, and
+`benchmarks/results/record.txt` holds those:
+
+    python benchmarks/record.py write benchmarks/results/record.txt --only keys,options,recipes,samples
 """
 
 import argparse
@@ -24,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+
 from facts import Facts
 from record_parts import PARTS
 from surface import Surface
@@ -75,7 +80,7 @@ def gather(surface: Surface, parts: Iterable[str], jobs: int) -> tuple[Facts, bo
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         running = []
         for part in parts:
-            for name, task in PARTS[part](surface, Path(folder) / part, jobs).items():
+            for name, task in PARTS[part](surface, Path(folder) / part).items():
                 running.append(pool.submit(timed, f"{part}/{name}", task))
         outcomes = [future.result() for future in running]
     for found, _ in outcomes:

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-import facts as of
 import numpy as np
 import yaml
+
+import facts as of
 from facts import Facts
 from samples import AUDIT, AUDITED, BLOCKS, CPU, CURVE, GROUPED, REAUDITED, REPAIRED, SAMPLES, STOPPED
 from surface import Surface
 
 Task = Callable[[], Facts]
-Part = Callable[[Surface, Path, int], Mapping[str, Task]]
+Part = Callable[[Surface, Path], Mapping[str, Task]]
 
 EXACT = ("--precision", "float32", "--device", "cpu", "--seed", "1")
 SHORT = ("--epochs", "2", "--width", "8", *EXACT)
@@ -32,17 +33,17 @@ def toy(folder: Path) -> Path:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(5)
     patterns = rng.random((3, 8, 8))
-    parts = {}
+    parts: dict[str, np.ndarray] = {"classes": np.array(["bolt", "nut", "pin"])}
     for name, n in {"train": 660, "test": 90}.items():
         labels = np.arange(n) % 3
         images = 0.55 * patterns[labels] + 0.45 * rng.random((n, 8, 8))
         parts |= {f"x_{name}": np.round(255 * images).astype(np.uint8), f"y_{name}": labels}
-    np.savez(folder / "toy.npz", **parts, classes=np.array(["bolt", "nut", "pin"]))
+    np.savez(folder / "toy.npz", **parts)  # type: ignore[arg-type]
     (folder / "groups.csv").write_text("site\n" + "".join(f"{'ab'[row % 2]}\n" for row in range(90)))
     return folder
 
 
-def options(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
+def options(surface: Surface, work: Path) -> Mapping[str, Task]:
     """The options of every command, and the names of `import faal`."""
 
     def read() -> Facts:
@@ -57,7 +58,7 @@ def options(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
     return {"all": read}
 
 
-def recipes(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
+def recipes(surface: Surface, work: Path) -> Mapping[str, Task]:
     """Every setting of every shipped recipe."""
 
     def read() -> Facts:
@@ -68,7 +69,7 @@ def recipes(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
     return {"all": read}
 
 
-def keys(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
+def keys(surface: Surface, work: Path) -> Mapping[str, Task]:
     """The keys of every file that is written, by one run, repair and audit on toy data."""
 
     def written() -> Facts:
@@ -78,9 +79,10 @@ def keys(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
         surface.faal(here, "audit", "run", "--groups", "groups.csv", "--out", "audit", *judge)
         surface.faal(here, "audit", "run", "--epsilon", "0.1,0.2", "--out", "curve", *judge)
         surface.faal(here, "repair", "run", "debug", "--frontier", "--out", "repaired", *TOY, *EXACT)
-        facts = {}
+        facts: Facts = {}
         for file in sorted(here.rglob("*")):
-            if file.suffix in (".jsonl", ".json", ".yaml", ".pt", ".npz") and file.parent.name != "blocks":
+            twice = file.name == "previous.pt" or file.parent.name in ("blocks", "epsilon-0.2")
+            if file.suffix in (".jsonl", ".json", ".yaml", ".pt", ".npz") and not twice:
                 place = file.relative_to(here).parent
                 facts |= {f"{place}/{key}": what for key, what in of.file_keys(file).items() if place != Path(".")}
         return facts
@@ -88,7 +90,7 @@ def keys(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
     return {"all": written}
 
 
-def methods(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
+def methods(surface: Surface, work: Path) -> Mapping[str, Task]:
     """Two epochs of every method on digits: from scratch, or on the sample run where it only repairs."""
     names = of.listed(surface.pages([["methods"]])[0])[1:]
     shipped = set(surface.pages([["recipes"]])[0].split())
@@ -96,6 +98,7 @@ def methods(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
     def run(name: str) -> Facts:
         here = fresh(work, name)
         scratch, repair = f"digits-small-{name}", f"digits-small-{name}-repair"
+        command: tuple[str, ...]
         if scratch in shipped:
             command = ("train", scratch, *SHORT)
         elif repair in shipped:
@@ -133,7 +136,7 @@ VARIANTS = {
 """Settings beside the method, each on toy data, of which some images are withheld."""
 
 
-def variants(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
+def variants(surface: Surface, work: Path) -> Mapping[str, Task]:
     """Two epochs with options that the methods' recipes leave alone, and repairs with withheld images."""
     known = of.listed(surface.pages([["methods"]])[0])[1:]
     shipped = set(surface.pages([["recipes"]])[0].split())
@@ -167,7 +170,7 @@ AUDITS = {
 }
 
 
-def audits(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
+def audits(surface: Surface, work: Path) -> Mapping[str, Task]:
     """Audits of the sample run with every attack, in both norms, by groups, on either engine; and from Python."""
 
     def run(name: str) -> Facts:
@@ -190,12 +193,12 @@ REPRODUCED = {
 on other weights, and each base is in the part `methods`."""
 
 
-def reproduce(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
+def reproduce(surface: Surface, work: Path) -> Mapping[str, Task]:
     """The tables, figures and the theorem at scale tiny with one seed: their CSV files, all but times."""
 
     def run(name: str) -> Facts:
         work.mkdir(parents=True, exist_ok=True)
-        facts = {}
+        facts: Facts = {}
         for what in REPRODUCED[name]:
             surface.faal(work, "reproduce", what, "--seeds", "1", "--workers", "1", "--device", "cpu", "--out", "out")
             page = (work / "out" / f"{what.partition('/')[0]}.csv").read_text(encoding="utf-8")
@@ -205,7 +208,7 @@ def reproduce(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
     return {name: partial(run, name) for name in REPRODUCED}
 
 
-def samples(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
+def samples(surface: Surface, work: Path) -> Mapping[str, Task]:
     """The sample folders: networks load, earlier audits are recognised, and what is made of both is the same."""
 
     def again(name: str, command: tuple[str, ...]) -> Facts:
@@ -214,7 +217,7 @@ def samples(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
         found = [path.parent for path in sorted(folder.rglob("audit.json"))]
         before = {path: of.seconds_of(path) for path in found}
         surface.faal(here, *command)
-        facts = {}
+        facts: Facts = {}
         for path in found:
             place = f"{name}/{path.relative_to(here)}"
             facts[f"{place}/recognised"] = "yes" if of.seconds_of(path) == before[path] else "no"
@@ -265,7 +268,7 @@ def samples(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
     return tasks | {"loads": loads, "files": files, "zoo": zoo}
 
 
-def continued(surface: Surface, work: Path, jobs: int) -> Mapping[str, Task]:
+def continued(surface: Surface, work: Path) -> Mapping[str, Task]:
     """The sample folders that were stopped go on, or are refused; the sample run is repaired again."""
 
     def stopped() -> Facts:

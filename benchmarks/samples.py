@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from sklearn.datasets import load_digits
+
 from surface import Surface
 
 SAMPLES = Path(__file__).parent / "samples"

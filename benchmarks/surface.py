@@ -122,6 +122,7 @@ class Surface:
     def called(self, folder: Path) -> dict[str, str]:
         """Digests of what the public functions return."""
         import torch
+
         from facts import array_digest
 
         self._python(CALL, folder=folder)
@@ -132,7 +133,7 @@ class Surface:
         """`faal.load_model(path)`: its weights, and what it predicts on 300 digits."""
         import torch
 
-        file = folder / f"loaded-{abs(hash(path))}.pt"
+        file = folder / "loaded.pt"
         self._python(PREDICT, path, "digits" if predict else "none", str(file), folder=folder)
         found: dict[str, Any] = torch.load(file, weights_only=True)
         return found

@@ -171,8 +171,6 @@ items:
     do:
       - {train: base, recipe: digits-small-pgd-at, seeds: [SEED],
          settings: {width: 4, epochs: 20, steps: 1, select_attack: pgd1, lr: 0.01}}
-      - {repair: faal, of: base-SEED, recipe: digits-small-faal-at-repair, seeds: [SEED],
-         settings: {epochs: 1, steps: 1, select_attack: pgd1, lr: 0.01}}
       - {audit: ["*-SEED"]}
       - {audit: [base-1], attacks: autoattack, into: autoattack, limit: 30}
   - {stage: B, audit: [theirs]}
@@ -195,11 +193,11 @@ def test_a_miniature_stopped_and_resumed(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "runs.py"), "--plan", "plan.yaml", "--data", "npz:toy.npz", "--out",
                "out", "--given", "."]  # fmt: skip
     with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT) as runner:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not (out / "base-1" / "last.pt").exists() and time.monotonic() < until:
             time.sleep(0.05)
         runner.send_signal(signal.SIGTERM)
-        assert runner.wait(30) == 1
+        assert runner.wait(60) == 1
     told = [json.loads(line) for line in (out / "runs.jsonl").read_text().splitlines()]
     assert [(line["item"], line["status"]) for line in told] == [("base-1", "stopped")]
 
@@ -210,10 +208,10 @@ def test_a_miniature_stopped_and_resumed(tmp_path: Path) -> None:
     subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, check=True)
     told = [json.loads(line) for line in (out / "runs.jsonl").read_text().splitlines()][1:]
     logs = [path.read_text()[-500:] for path in (out / "logs").iterdir()]
-    assert [line["status"] for line in told] == ["done"] * 6, logs
+    assert [line["status"] for line in told] == ["done"] * 4, logs
     subprocess.run(evidence, cwd=tmp_path, env=ENVIRONMENT, check=True)
     found = json.loads((out / "e").read_text())
-    assert (found["items"], found["finished"]) == (6, 6)
+    assert (found["items"], found["finished"]) == (4, 4)
     assert found["networks"]["base-1"]["processor seconds"] > 0
     assert found["networks"]["base-1"]["withheld"]
     base = found["audits"]["base-1.autoattack-30"]

@@ -8,9 +8,13 @@ import torch
 
 from faal.config import Recipe, Schedule
 from faal.data import DataSet, InMemory, Split
+from faal.methods import METHODS
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+
+TRAINED = [name for name, row in METHODS.items() if row.trains]
+"""The methods that train a network, for the tests of training."""
 
 
 def toy_split(counts: list[int], *, channels: int = 1, size: int = 8, seed: int = 0) -> Split:

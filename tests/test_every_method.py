@@ -8,11 +8,10 @@ import torch
 
 from faal import checkpoint
 from faal.config import Recipe
-from faal.methods import METHODS
 from faal.models import Architecture, build_model
 from faal.train import loop
 from faal.train.loop import train
-from tests.conftest import toy_data
+from tests.conftest import TRAINED, toy_data
 from tests.train.test_loop import records, same
 
 SIZES = {2: [9, 7], 10: [5] * 10, 100: [1] * 100}
@@ -32,7 +31,7 @@ def run(recipe: Recipe, classes: int, out: Path) -> dict:
 
 
 @pytest.mark.parametrize("classes", SIZES)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_finite_deterministic_and_resumed_exactly(
     name: str, classes: int, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

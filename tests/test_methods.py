@@ -11,7 +11,16 @@ from faal.intermediate.class_stats import Need
 from faal.intermediate.rules.faal import FAAL
 from faal.intermediate.rules.uniform import Uniform
 from faal.methods import METHODS, Adversary, method
-from faal.outer.objectives import ADVERSARIAL_TRAINING, CONFUSIONAL, FRIENDLY, MART, STANDARD, TRADES, Objective
+from faal.outer.objectives import (
+    ADVERSARIAL_TRAINING,
+    CONFUSIONAL,
+    FRIENDLY,
+    MART,
+    NOTHING,
+    STANDARD,
+    TRADES,
+    Objective,
+)
 
 CE_UNIFORM = Adversary(loss="ce", start="uniform")
 CE_GAUSSIAN = Adversary(loss="ce", start="gaussian")
@@ -74,10 +83,11 @@ def test_every_row_says_what_it_is(name: str) -> None:
     row = METHODS[name]
     assert row.summary
     assert "\n" not in row.summary + row.reference
-    objectives: list[Objective] = [STANDARD, ADVERSARIAL_TRAINING, TRADES, MART, FRIENDLY, CONFUSIONAL]
+    objectives: list[Objective] = [STANDARD, ADVERSARIAL_TRAINING, TRADES, MART, FRIENDLY, CONFUSIONAL, NOTHING]
     assert row.objective in objectives
     assert row.level in ("fixed", "epoch", "batch")
     assert (row.adversary is None) is not row.objective.adversarial
+    assert row.trains is (name != "offsets")
     assert method(name) is row
 
 

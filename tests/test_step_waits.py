@@ -12,10 +12,10 @@ from faal.config import Recipe
 from faal.data import Batch
 from faal.engine.numerics import Numerics
 from faal.inner import boundary, pgd
-from faal.methods import METHODS
 from faal.models import Architecture, build_model
 from faal.step import Learner, Moment, StepResult, train_step
 from faal.train.learner import learner_for
+from tests.conftest import TRAINED
 
 META = torch.device("meta")
 CLASSES, SAMPLES = 3, 6
@@ -47,7 +47,7 @@ def test_no_ball_looks_at_a_value(ball: str) -> None:
     assert step_nowhere(learner_nowhere(recipe)).weights.shape == (CLASSES,)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_no_method_looks_at_a_value(name: str) -> None:
     result = step_nowhere(learner_nowhere(Recipe(method=name, steps=2)))
     assert result.weights.device == META

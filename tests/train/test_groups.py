@@ -18,7 +18,7 @@ from faal.models import Architecture, build_model
 from faal.train.looking import see
 from faal.train.loop import train
 from faal.train.parts import parts_of
-from tests.conftest import toy_data, toy_split
+from tests.conftest import TRAINED, toy_data, toy_split
 
 CPU = torch.device("cpu")
 CAMERAS = ("A", "B", "C")
@@ -63,7 +63,7 @@ def test_other_groups_are_another_run(recipe: Recipe, tmp_path: Path) -> None:
         run(recipe, grouped(data, list("ABCABC" * 6)), tmp_path)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_method_weighs_groups_or_says_that_it_cannot(name: str, recipe: Recipe, tmp_path: Path) -> None:
     data = grouped(toy_data([18, 18]), list("AABBCC" * 6))
     recipe = replace(recipe, method=name, epochs=1, steps=1)

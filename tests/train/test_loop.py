@@ -14,11 +14,10 @@ from faal.data import DataSet
 from faal.engine import processes
 from faal.errors import InputError
 from faal.intermediate.class_stats import Sight
-from faal.methods import METHODS
 from faal.models import Architecture, build_model
 from faal.train import loop
 from faal.train.loop import Outcome, train
-from tests.conftest import toy_data
+from tests.conftest import TRAINED, toy_data
 
 CPU = torch.device("cpu")
 
@@ -307,7 +306,7 @@ def test_a_folder_that_cannot_be_written(recipe: Recipe, tmp_path: Path) -> None
         run(recipe, toy_data([12] * 4), tmp_path / "file" / "run")
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_method_trains_and_is_deterministic(name: str, recipe: Recipe, tmp_path: Path) -> None:
     """Two epochs at unequal classes, one of which is absent from most batches."""
     recipe = recipe.replace({"method": name}, source="test")

@@ -116,8 +116,8 @@ class Figures:
     """Accuracies class by class (or group by group), and what they come to.
 
     `average` is over samples, `balanced` over classes; `deviation` is the standard deviation over the classes;
-    `worst_tenth` is None with fewer than 20 classes with samples. An audit of an earlier version comes back without `worst_tenth`,
-    `gap` and `deviation`.
+    `worst_tenth` is None with fewer than 20 classes that have samples. One of an earlier version comes back without
+    `worst_tenth`, `gap` and `deviation`.
     """
 
     average: Estimate

@@ -16,7 +16,7 @@ from faal.audit.conclusion import conclusion
 from faal.audit.paired import holm, paired_bootstrap, paired_intervals, worst_difference_interval
 from faal.audit.result import AuditResult
 from faal.audit.run import audit
-from faal.audit.summary import group_figures, summarise
+from faal.audit.summary import estimates, group_figures, summarise
 from faal.audit.verdicts import Verdicts, with_all
 from faal.data import Grouping
 from faal.errors import InputError
@@ -113,6 +113,35 @@ def in_many_classes(right: list[int]) -> AuditResult:
         attacks={name: summarise(label, answers, **settings) for name, answers in predicted.items()},
         verdicts=Verdicts(label=label, index=np.arange(400), predicted=predicted),
     )
+
+
+@pytest.mark.parametrize(("names", "shown", "count"), [(200, 20, 2), (25, 19, None), (60, 41, 5), (20, 20, 2)])
+def test_an_audit_and_a_comparison_have_the_same_worst_tenth(names: int, shown: int, count: int | None) -> None:
+    """That of the classes with samples, from 20 of these on."""
+    label = np.repeat(np.arange(shown), 10)
+    right = np.tile(np.arange(10), shown) < np.repeat(np.arange(shown) % 9, 10)
+    answers = np.where(right, label, (label + 1) % shown).astype(np.int16)
+    found = estimates(
+        np.bincount(label, minlength=names), np.bincount(label[right], minlength=names),
+        [f"class {c}" for c in range(names)], level=0.95,
+    ).worst_tenth  # fmt: skip
+    classes = [f"class {c}" for c in range(names)]
+    settings: dict[str, Any] = {"classes": classes, "level": 0.95, "parameters": {}, "seconds": 1.0}
+    predicted = with_all(label, {"clean": answers, "pgd20": answers})
+    one = replace(
+        BASE,
+        data={**BASE.data, "n": len(label), "classes": classes},
+        attacks={name: summarise(label, given, **settings) for name, given in predicted.items()},
+        verdicts=Verdicts(label=label, index=np.arange(len(label)), predicted=predicted),
+    )
+    both = compare("base", [one], "again", [one]).attacks["all"].worst_tenth
+    if count is None:
+        assert (found, both) == (None, None)
+    else:
+        assert found is not None
+        assert both is not None
+        assert len(found.names) == count
+        assert found.value == both.a == pytest.approx(np.sort(np.arange(shown) % 9)[:count].mean() / 10)
 
 
 def test_the_worst_tenth_and_the_gap_of_several_runs_are_students() -> None:

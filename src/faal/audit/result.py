@@ -77,9 +77,10 @@ class WorstClass(Estimate):
 
 @dataclass(frozen=True)
 class WorstTenth(Estimate):
-    """The mean accuracy of the lowest tenth of the classes, rounded up; `names` are those that came out lowest.
+    """The mean accuracy of the lowest tenth of the classes with samples, rounded up; `names` are those that came out
+    lowest.
 
-    The interval is that of the classes that are truly lowest.
+    The interval is that of the classes that are truly lowest, and allows for those without samples.
     """
 
     names: tuple[str, ...]
@@ -115,8 +116,8 @@ class Figures:
     """Accuracies class by class (or group by group), and what they come to.
 
     `average` is over samples, `balanced` over classes; `deviation` is the standard deviation over the classes;
-    `worst_tenth` is None with fewer than 20 classes. An audit of an earlier version comes back without `worst_tenth`,
-    `gap` and `deviation`.
+    `worst_tenth` is None with fewer than 20 classes that have samples. One of an earlier version comes back without
+    `worst_tenth`, `gap` and `deviation`.
     """
 
     average: Estimate

@@ -137,11 +137,12 @@ def audit(
             refuse_another(Path(out), record, subject)
             refuse_unwritable(blocks_of(out))
             subject = replace(subject, former=former_keys(Path(out), record))
+        _bound(subject, batch_size)
         clean = survey(subject, width, progress=progress)
         record["data"]["fingerprint"] = fingerprint(subject.labels, clean)
         if chosen:
             check_gradient(subject.model, subject.fetch(0)[:2])
-        subject = _equipped(subject, engine, batch_size)
+        subject = _equipped(subject, engine)
         if len(set(processes.gather_objects(subject.engine.fast is None))) > 1:
             raise InputError(
                 "the machines of this audit would ask the model in different arithmetic: audit on machines of one "
@@ -238,10 +239,11 @@ def audit_share(
     refuse_another(Path(out), _record(subject, told, None), subject)
     refuse_unwritable(blocks_of(out))
     with attacked(model), exact_float32(subject.device), kept_generators():
+        _bound(subject, batch_size)
         clean = clean_blocks(subject, rank=rank, world_size=world_size)
         if chosen:
             check_gradient(subject.model, subject.fetch(0)[:2])
-        subject = _equipped(subject, engine, batch_size)
+        subject = _equipped(subject, engine)
         claim(out)
         for attack in chosen:
             attack_blocks(subject, attack, clean, folder=blocks_of(out), rank=rank, world_size=world_size)
@@ -327,11 +329,15 @@ def _subject(
     )
 
 
-def _equipped(subject: Subject, engine: str, batch_size: int | None) -> Subject:
-    """The subject with what answers its attacks' questions, and for as many images at a time as memory holds."""
-    images = subject.fetch(0)
+def _bound(subject: Subject, batch_size: int | None) -> None:
+    """Hold as many images at a time as memory has room for, where the caller does not say how many."""
     if batch_size is None:
-        subject.model.limit = fitting(subject.model, images[:1], subject.block_size)
+        subject.model.limit = fitting(subject.model, subject.fetch(0)[:1], subject.block_size)
+
+
+def _equipped(subject: Subject, engine: str) -> Subject:
+    """The subject with what computes the logits of its attacks."""
+    images = subject.fetch(0)
     return replace(subject, engine=within_memory(partial(engine_for, engine, subject.model, images), subject.model))
 
 

@@ -21,7 +21,8 @@ from faal.audit.verdicts import ALL, Verdicts
 from faal.data import Grouping
 
 MANY_CLASSES = 20
-"""From how many classes on the worst tenth is a figure of its own: two classes or more, and a tenth of them."""
+"""From how many classes with samples on the worst tenth is a figure of its own: two classes or more, and a tenth of
+them, in an audit as in a comparison."""
 
 
 def lowest_tenth(classes: int) -> int:
@@ -113,7 +114,7 @@ def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[
     lows, highs = clopper_pearson(correct, n, level)
     order = [int(c) for c in np.argsort(rates, kind="stable") if n[c]]
     worst, best = order[0], int(np.nanargmax(rates))
-    count = lowest_tenth(len(names))
+    count = lowest_tenth(len(order))
     lowest = order[:count]
     tenth = WorstTenth(
         *_figures(rates[lowest].mean(), lowest_mean_interval(correct, n, count, level)),
@@ -123,7 +124,7 @@ def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[
         average=Estimate(*_figures(correct.sum() / n.sum(), pooled_interval(correct, n, level))),
         balanced=Estimate(*_figures(np.nanmean(rates), mean_interval(correct, n, level))),
         worst=WorstClass(*_figures(rates[worst], worst_class_interval(correct, n, level)), names[worst]),
-        worst_tenth=tenth if len(names) >= MANY_CLASSES else None,
+        worst_tenth=tenth if len(order) >= MANY_CLASSES else None,
         gap=Gap(
             *_figures(rates[best] - rates[worst], gap_interval(correct, n, level)), best=names[best], worst=names[worst]
         ),

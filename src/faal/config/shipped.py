@@ -49,7 +49,7 @@ def load_recipe(name: str) -> Recipe:
     return _from_file(path.resolve(), seen=())
 
 
-def repair_recipe(data: str, model: str, num_classes: int) -> str:
+def repair_recipe(data: str, model: str, num_classes: int, ending: str = REPAIR) -> str:
     """The shipped recipe that a network is repaired by where none is named: that of its data and architecture, else of
     its data; for data of one's own CIFAR-10's, with many classes CIFAR-100's.
 
@@ -57,11 +57,12 @@ def repair_recipe(data: str, model: str, num_classes: int) -> str:
         data: a data set's name, as recipes begin with.
         model: an architecture's name.
         num_classes: C.
+        ending: of its name; there are such recipes for every data set and architecture that FAAL repairs.
     """
-    known = [name.removesuffix(REPAIR) for name in recipe_names() if name.endswith(REPAIR)]
+    known = [name.removesuffix(ending) for name in recipe_names() if name.endswith(ending)]
     general = "cifar100-rn18" if num_classes >= MANY_CLASSES else "cifar10-prn18"
     likely = [f"{data}-{model}", *(setting for setting in known if setting.startswith(f"{data}-")), general]
-    return next(setting for setting in likely if setting in known) + REPAIR
+    return next(setting for setting in likely if setting in known) + ending
 
 
 def _from_file(path: Path, seen: tuple[Path, ...]) -> Recipe:

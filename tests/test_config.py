@@ -197,6 +197,13 @@ class TestFiles:
             ("beta: [1\n", "does not read as YAML"),
             ("beta: 6\nbetta: 7\n", r"\(odd.yaml\) 'betta'; did you mean 'beta'"),
             ("beta: much\n", r"^odd.yaml: beta is a number"),
+            ("epochs: 3\nlr: 0.1\nepochs: 4\n", "'epochs' is given twice, in lines 1 and 3"),
+            ("lr: {0: 0.1, 0: 0.2}\n", "'0' is given twice"),
+            ("lr:\n  0: 0.1\n  0.0: 0.2\n", "'0.0' is given twice, in lines 2 and 3"),
+            ("lr:\n  0: 0.1\n  0.5: 0.2\n  1/2: 0.3\n", "each start is larger"),
+            ("step-size: 0.1\nstep_size: 0.2\n", "step_size is given twice, with a dash and with an underscore"),
+            ("constants: lambda1=1 lambda1=2\n", "lambda1 is given twice"),
+            ("constants: {some-rate: 1, some_rate: 2}\n", "some_rate is given twice"),
             ("method: !!python/object/apply:os.system ['true']\n", "does not read as YAML"),
         ],
     )
@@ -204,6 +211,12 @@ class TestFiles:
         with pytest.raises(InputError, match=said) as caught:
             load_recipe(self.write(tmp_path / "odd.yaml", text))
         assert "\n" not in str(caught.value)
+
+    def test_a_key_may_replace_one_that_is_merged_in(self, tmp_path: Path) -> None:
+        text = "lr: &rates {0: 0.1, 1/2: 0.2}\ntau: &more {<<: *rates, 1/2: 0.3}\nawp_gamma: {<<: *more, 0: 0.4}\n"
+        recipe = load_recipe(self.write(tmp_path / "merged.yaml", text))
+        assert recipe.tau.values == (0.1, 0.3)
+        assert recipe.awp_gamma.values == (0.4, 0.3)
 
     def test_what_is_no_file_at_all(self, tmp_path: Path) -> None:
         (tmp_path / "folder.yaml").mkdir()
@@ -222,7 +235,9 @@ class TestFiles:
             load_recipe("cifar10-prn18-_scratch")
 
 
-STUDIES = ("cifar10-prn18", "cifar10-wrn34-10", "cifar100-rn18", "digits-small")
+STUDIES = (
+    "cifar10-prn18", "cifar10-wrn34-10", "cifar100-rn18", "digits-small", "fashion-mnist-small", "mnist-small",
+)  # fmt: skip
 OF_THE_PAPER = (
     "pgd-at trades mart at-awp trades-awp faal-at faal-trades faal-mart faal-at-awp faal-trades-awp".split()  # noqa: SIM905
 )
@@ -275,6 +290,12 @@ class TestShipped:
             ("cifar10", "wrn34-10", 10, "cifar10-wrn34-10"),
             ("cifar100", "timm:resnet18", 100, "cifar100-rn18"),
             ("digits", "prn18", 10, "digits-small"),
+            ("fashion-mnist", "small", 10, "fashion-mnist-small"),
+            ("mnist", "nets:mine", 10, "mnist-small"),
+            ("kmnist", "small", 10, "mnist-small"),
+            ("emnist-letters", "small", 26, "mnist-small"),
+            ("emnist-byclass", "small", 62, "cifar100-rn18"),
+            ("idx", "small", 10, "cifar10-prn18"),
             ("folder", "wrn34-10", 7, "cifar10-prn18"),
             ("folder", "nets:mine", 200, "cifar100-rn18"),
         ],

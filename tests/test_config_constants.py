@@ -242,7 +242,9 @@ class TestNewSettings:
 class TestRivals:
     """Their shipped recipes have their own constants where the common protocol leaves them any."""
 
-    @pytest.mark.parametrize("study", ["cifar10-prn18", "cifar10-wrn34-10", "cifar100-rn18", "digits-small"])
+    @pytest.mark.parametrize(
+        "study", ["cifar10-prn18", "cifar10-wrn34-10", "cifar100-rn18", "digits-small", "mnist-small"]
+    )
     def test_constants(self, study: str) -> None:
         for form in ("rw", "rwrm"):
             frl = load_recipe(f"{study}-frl-{form}-repair")

@@ -72,6 +72,9 @@ class TestSchedule:
             {},
             "0.1:1",
             "0:1,1/2:1,0.5:2",
+            "0:0.1,0:0.2",
+            "0:0.1,0:0.1",
+            "0:1,1/2:2,1/2:3",
             {0: 1, 1: 2},
             {0: 1, "2/2": 1},
             {0: 1, "1/2": 1, 0.5: 2},
@@ -90,6 +93,7 @@ class TestSchedule:
             ("0:1,1:2", "starts are fractions of the run, below 1"),
             ("0:1,100:2", "starts are fractions of the run, below 1"),
             ("1/2:1", "begins at 0"),
+            ("0:0.1,0:0.2", "larger than the one before"),
             ({"1/2": 1, 0: 0, 0.5: 2}, "larger than the one before"),
         ],
     )

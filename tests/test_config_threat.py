@@ -1,10 +1,15 @@
 """The threat model, and how its radius is read."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 
 from faal.config import Recipe, Threat, epsilon_text, number, parse_epsilon
 from faal.errors import InputError
+from faal.report import words
+from faal.report.run import Audit
 
 
 def test_reads_fractions() -> None:
@@ -60,3 +65,15 @@ def test_a_recipe_has_one() -> None:
     assert recipe.threat == Threat("l2", number("128/255"))
     with pytest.raises(InputError, match="step_size lies between 0 and 1"):
         Recipe().replace({"step_size": 2.0}, source="test")
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "told"),
+    [(8 / 255, "8/255"), (float(np.float32(8 / 255)), "8/255"), (0.0313725, "8/255"), (0.031, "0.031"), (0.2, "0.2")],
+)
+def test_has_one_text_on_the_page_and_elsewhere(epsilon: float, told: str) -> None:
+    """Rounded on its way through a file of single precision, or through six digits, too."""
+    run = SimpleNamespace(norm="linf", epsilon=epsilon)
+    assert epsilon_text(epsilon) == told
+    assert words.threat(cast(Audit, run)).endswith(f"ε{words.NBSP}={words.NBSP}{told}")
+    assert str(Threat("linf", epsilon)) == f"linf epsilon {told}"

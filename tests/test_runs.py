@@ -280,7 +280,7 @@ class TestRunner:
     def test_the_list_tells_prices_and_what_is_done(self, runs: ModuleType, out: Path) -> None:
         items = [fake(runs, "a"), fake(runs, "broken"), fake(runs, "later")]
         told = worked(runs, out, items[:2])
-        lines = runs.listing(items, out, {}, 2e14).splitlines()
+        lines = script("state").listing(items, out, {}, 2e14).splitlines()
         assert lines[1].split() == ["a", "0.600", "3.0", f"{told[0]['seconds']:.1f}", "done"]
         assert lines[2].split()[-1] == "failed"
         assert lines[3].split() == ["later", "0.600", "3.0", "open"]
@@ -288,17 +288,18 @@ class TestRunner:
 
     def test_rates(self, runs: ModuleType, tmp_path: Path) -> None:
         """The given one, else that of the network, of its model, of any; measured elsewhere it says nothing."""
+        state = script("state")
         nets = {"prn18:16": {"operations per second": 1.0}, "prn18": {"operations per second": 2.0}}
         (tmp_path / "step.json").write_text(json.dumps({"environment": {"device": "a GPU"}, "nets": nets}))
-        rates = runs.measured_rates(tmp_path / "step.json", "a GPU")
+        rates = state.measured_rates(tmp_path / "step.json", "a GPU")
         assert rates == {"prn18:16": 1.0, "prn18": 2.0}
-        assert runs.measured_rates(tmp_path / "step.json", "cpu") == {}
-        assert runs.measured_rates(tmp_path / "none.json", "cpu") == {}
+        assert state.measured_rates(tmp_path / "step.json", "cpu") == {}
+        assert state.measured_rates(tmp_path / "none.json", "cpu") == {}
         item = fake(runs, "a")
-        assert runs.rate_of(item, rates, None) == 2.0
-        assert runs.rate_of(item, {"prn18:16": 1.0}, None) == 1.0
-        assert runs.rate_of(item, {}, None) == runs.RATE
-        assert runs.rate_of(item, rates, 3.0) == 3.0
+        assert state.rate_of(item, rates, None) == 2.0
+        assert state.rate_of(item, {"prn18:16": 1.0}, None) == 1.0
+        assert state.rate_of(item, {}, None) == state.RATE
+        assert state.rate_of(item, rates, 3.0) == 3.0
 
 
 @pytest.mark.slow

@@ -7,10 +7,30 @@ faal.offsets(model, images, labels)    the constants per class that repair a cla
 faal.load_model(path)                  the network of a run, for one's own code
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+import os
+import sys
 
-from faal.errors import InputError
+
+def _leave_out_current_folder() -> None:
+    """Under `python -m faal` Python puts the current folder first on the path: no module is taken from there.
+
+    This runs before anything else is imported. A copy of the program that lies in the current folder itself has the
+    folder at the end of the path.
+    """
+    # While `-m` locates its module, sys.argv begins with "-m", and the module's name is the word before the rest of it.
+    command = sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)].removeprefix("-m") in ("faal", "faal.__main__")
+    if command and not sys.flags.safe_path and sys.path[:1] == [here := os.getcwd()]:
+        del sys.path[0]
+        if os.path.dirname(os.path.dirname(os.path.realpath(__file__))) == here:
+            sys.path.append(here)
+
+
+_leave_out_current_folder()
+
+from importlib import import_module  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+from faal.errors import InputError  # noqa: E402
 
 if TYPE_CHECKING:
     from faal.audit.run import audit

@@ -1,8 +1,10 @@
 """What is said to a user whose input is wrong: one sentence, what, where and what to do."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -44,3 +46,22 @@ def unknown(kind: str, name: str, known: Iterable[str], *, see: str | None = Non
 def first_line(error: BaseException) -> str:
     """As much of another library's error as fits into a sentence; its kind where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def refuse_unwritable(folder: Path, advice: str = "choose another folder with --out") -> None:
+    """That a folder is there and can be written, or could be made, said before the work whose results it is to hold.
+
+    Nothing is made. A disk that fills up, or a system that denies at writing, shows only then.
+
+    Args:
+        folder: where files are to be written.
+        advice: what to do.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    nearest = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
+    if not nearest.is_dir():
+        raise InputError(f"{folder} cannot be written ({nearest} is not a folder); {advice}")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{folder} cannot be written (Permission denied); {advice}")

@@ -72,6 +72,10 @@ class StepResult(NamedTuple):
     """(C,) weights of the robust term; 0 for classes not judged."""
     accuracy: Tensor
     """scalar, accuracy on what phase 3 was trained on."""
+    clean_weights: Tensor | None = None
+    """(C,) weights of the clean term; None where the objective has none."""
+    sampling: Tensor | None = None
+    """(C,) probabilities of the batch's classes, where the rule draws them."""
 
 
 def train_step(learner: Learner, batch: Batch, moment: Moment) -> StepResult:
@@ -85,6 +89,7 @@ def train_step(learner: Learner, batch: Batch, moment: Moment) -> StepResult:
         logits = answers[-1]  # on x_adv, or on the images where there is no adversary
 
         # Phase 2, intermediate maximisation (lines 9 to 13).
+        sampling = learner.rule.sampling() if learner.rule.sampling is not None else None
         weights = find_worst_distribution(learner, logits.detach(), batch)
 
         # Phase 3, outer minimisation (lines 14 and 15).
@@ -100,7 +105,13 @@ def train_step(learner: Learner, batch: Batch, moment: Moment) -> StepResult:
     processes.broadcast(learner.net.buffers())
 
     accuracy = (logits.argmax(dim=1) == batch.labels).float().mean()
-    return StepResult(loss.detach() * moment.share, weights.robust, accuracy * moment.share)
+    return StepResult(
+        loss.detach() * moment.share,
+        weights.robust,
+        accuracy * moment.share,
+        clean_weights=None if terms.clean is None else weights.clean,
+        sampling=sampling,
+    )
 
 
 class Examples(NamedTuple):

@@ -41,8 +41,12 @@ def test_the_model_is_a_module_in_float32() -> None:
     check_model(nn.Linear(2, 2))
     with pytest.raises(InputError, match=r"needs a torch\.nn\.Module"):
         check_model(lambda images: images)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"weight is bfloat16.*model\.float\(\)"):
-        check_model(nn.Linear(2, 2).bfloat16())
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        with pytest.raises(InputError, match=rf"weight is {str(dtype)[6:]};.*model\.float\(\)"):
+            check_model(nn.Linear(2, 2).to(dtype))
+    unfloatable = nn.Linear(2, 2)
+    unfloatable.shifts = nn.Parameter(torch.ones(2, dtype=torch.int8), requires_grad=False)
+    check_model(unfloatable)
 
 
 def test_names_of_classes() -> None:

@@ -265,6 +265,8 @@ def test_audits_of_other_images_under_equal_labels_are_refused(problem) -> None:
     assert compare("one", [one], "again", [again]).attacks["all"].average.value == 0
     with pytest.raises(InputError, match="one and other have other images"):
         compare("one", [one], "other", [other])
+    renamed = replace(again, data={**again.data, "name": "moved"})
+    assert compare("one", [replace(one, data={**one.data, "name": "first"})], "moved", [renamed]).runs == 1
     unknown = replace(other, data={key: value for key, value in other.data.items() if key != "fingerprint"})
     assert compare("one", [one], "older", [unknown]).runs == 1
 
@@ -274,6 +276,11 @@ def test_as_many_runs_on_either_side() -> None:
         compare("base", [BASE, BASE], "other", [BASE])
     with pytest.raises(InputError, match="0 audits"):
         compare("base", [], "other", [])
+
+
+def test_two_sides_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="both sides are called base"):
+        compare("base", [BASE], "base", [REPAIRED])
 
 
 def test_one_network_is_not_several_runs() -> None:

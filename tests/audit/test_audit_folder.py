@@ -1,6 +1,8 @@
 """A folder is for one subject; attacks may be added to it."""
 
 import hashlib
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 
 from faal.audit import AuditResult, audit
 from faal.audit import blocks as audit_blocks
+from faal.audit import run as audit_run
 from faal.errors import InputError
 
 QUICK: dict[str, Any] = {"attacks": "pgd2", "epsilon": 0.15, "block_size": 16}
@@ -40,14 +43,14 @@ def stamps(folder: Path) -> dict[Path, int]:
         ({"seed": 1}, r"seed 0 there, 1 here"),
         ({"block_size": 20}, "block_size 16 there, 20 here"),
         ({"limit": 30}, "samples 60 there, 30 here"),
-        ({"data_record": {"name": "plants"}}, "data animals there, plants here"),
+        ({"data_record": {"split": "train"}}, "split test there, train here"),
         ({"model_record": {"normalize": "cifar10"}}, r"model [0-9a-f]{8} there, [0-9a-f]{8} here"),
     ],
 )
 def test_another_subject_is_refused_before_any_work(  # type: ignore[no-untyped-def]
     problem, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    given = {**QUICK, "data_record": {"name": "animals"}, "out": tmp_path}
+    given = {**QUICK, "data_record": {"name": "animals", "split": "test"}, "out": tmp_path}
     audit(problem.net, problem.images, problem.labels, **given)
     before = stamps(tmp_path)
     forwards: list[object] = []
@@ -57,6 +60,75 @@ def test_another_subject_is_refused_before_any_work(  # type: ignore[no-untyped-
     assert str(tmp_path) in str(refusal.value)
     assert not forwards
     assert stamps(tmp_path) == before
+
+
+def test_what_model_and_data_are_called_makes_no_difference(problem, tmp_path: Path, judged: list[str]) -> None:  # type: ignore[no-untyped-def]
+    """As after the run's folder was renamed, moved or copied, or was audited as `.`; and so for the data's."""
+    told = {"name": "tau0.5", "path": "best.pt", "sha256": "ab", "architecture": "hf:runs/old"}
+    audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path / "old", model_record=told)
+    shutil.copytree(tmp_path / "old", tmp_path / "new")
+    judged.clear()
+    result = audit(
+        problem.net,
+        problem.images,
+        problem.labels,
+        **QUICK,
+        out=tmp_path / "new",
+        model_record={"name": "", "path": "other.pt", "sha256": "ab", "architecture": "hf:runs/new"},
+        data_record={"name": "plants"},
+    )
+    assert judged == []
+    assert result.model["name"] == ""
+    assert result.model["digest"] == AuditResult.read(tmp_path / "old").model["digest"]
+    again = audit(
+        problem.net, problem.images, problem.labels, **QUICK, out=tmp_path / "new", data_record={"name": "animals"},
+        model_record=told,
+    )  # fmt: skip
+    assert judged == []
+    assert again.data["name"] == "animals"
+
+
+def test_data_of_another_name_and_other_images_is_refused_before_any_work(problem, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path, data_record={"name": "animals"})
+    forwards: list[object] = []
+    problem.net.register_forward_hook(lambda *_: forwards.append(1))
+    other = {"out": tmp_path, "data_record": {"name": "plants"}}
+    with pytest.raises(InputError, match="data animals there, plants here; images and labels"):
+        audit(problem.net, problem.images.roll(5, 0), problem.labels, **QUICK, **other)
+    told = json.loads((tmp_path / "audit.json").read_text())
+    del told["data"]["fingerprint"]  # of a version that kept none: its name is all there is
+    (tmp_path / "audit.json").write_text(json.dumps(told))
+    with pytest.raises(InputError, match="data animals there, plants here"):
+        audit(problem.net, problem.images, problem.labels, **QUICK, **other)
+    assert not forwards
+
+
+def test_an_audit_of_a_version_that_took_the_name_in_is_taken_up(problem, tmp_path: Path, judged: list[str]) -> None:  # type: ignore[no-untyped-def]
+    """Its digest in `audit.json` and those of its blocks are of the name too."""
+    former = "ab" * 32
+    told: dict[str, Any] = {"name": "before", "sha256": "cd"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_run, "network_key", lambda model: former)
+        audit(
+            problem.net, problem.images, problem.labels, **{**QUICK, "attacks": "pgd2,cw2"}, out=tmp_path,
+            model_record=told,
+        )  # fmt: skip
+    first = AuditResult.read(tmp_path)
+    assert first.model["digest"] == former
+    for name in ("after", "moved"):  # the second finds what the first kept again
+        judged.clear()
+        result = audit(
+            problem.net, problem.images, problem.labels, **QUICK, out=tmp_path, model_record={**told, "name": name}
+        )
+        assert judged == []
+        assert list(result.attacks) == ["clean", "pgd2", "cw2", "all"]
+        assert np.array_equal(result.verdicts.predicted["cw2"], first.verdicts.predicted["cw2"])
+        assert result.model["digest"] != former
+    with pytest.raises(InputError, match="model"):
+        audit(
+            problem.net, problem.images, problem.labels, **QUICK, out=tmp_path,
+            model_record={"name": "before", "sha256": "ef"},
+        )  # fmt: skip
 
 
 def test_so_are_other_weights_and_other_images(problem, tmp_path: Path, judged: list[str]) -> None:  # type: ignore[no-untyped-def]

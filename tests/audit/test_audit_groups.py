@@ -49,6 +49,13 @@ def test_a_limit_takes_the_groups_of_the_samples_it_takes(problem: Problem) -> N
         assert [entry.n for entry in result.groups[each.name]["clean"].classes] == counts.tolist()
 
 
+def test_two_groupings_of_one_name_are_refused(problem: Problem) -> None:
+    n = len(problem.labels)
+    groups = [grouping("site", cameras(n)), grouping("site", [str(place % 4) for place in range(n)])]
+    with pytest.raises(InputError, match="two groupings are called 'site'"):
+        audit(problem.net, problem.images, problem.labels, attacks="clean", groups=groups)
+
+
 def test_they_change_no_verdict_and_come_back_from_disk(problem: Problem, tmp_path: Path) -> None:
     n = len(problem.labels)
     plain = audit(problem.net, problem.images, problem.labels, attacks="pgd5", epsilon=0.15, out=tmp_path)

@@ -37,6 +37,7 @@ def faal(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
             patch.setattr(sys, "argv", ["faal", *map(str, arguments)])
             patch.setattr(sys, "path", [*sys.path])
             patch.setenv("COLUMNS", "400")
+            patch.setenv("PYTHONSAFEPATH", "1")  # as the command sets it, and the other tests' processes have it not
             warnings.filterwarnings("ignore", "Cyclopts application invoked")  # the words are in sys.argv
             with pytest.raises(SystemExit) as ended:
                 main()

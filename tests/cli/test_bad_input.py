@@ -52,7 +52,7 @@ CASES = {
         "pgdK or cwK",
     ),
     "a recipe that is a list": (["train", "list.yaml", "--data", "digits"], "holds a list"),
-    "our own checkpoint as foreign": (["audit", "net.pt", "--data", "digits", "--model", "small"], "leave out --model"),
+    "our own checkpoint as foreign": (["audit", "net.pt", "--data", "digits", "--width", "4"], "leave out --width"),
     "a run that has not trained": (["audit", "empty", "--data", "digits"], "train there first"),
     "one's own network with a width": (
         ["train", "debug", "--data", "digits", "--model", "mynet:linear", "--width", "8"],

@@ -33,7 +33,7 @@ def test_a_network_of_ones_own_there_and_back(work: Path, faal: Faal) -> None:
     torch.save(net().state_dict(), "model.pth")
     theirs = ("--data", "npz:data.npz", "--model", "exported:net", "--normalize", "0.4:0.3")
     assert faal("repair", "model.pth", *theirs, *SHORT, "--out", "mended").status == 0
-    said = faal("export", "mended", "mended.safetensors")
+    said = faal("export", "mended", "mended.safetensors", "--model", "exported:net")
     assert said.status == 0, said.err
     assert said.out.splitlines() == [
         "mended.safetensors: the weights of exported:net, 9 tensors",
@@ -43,7 +43,7 @@ def test_a_network_of_ones_own_there_and_back(work: Path, faal: Faal) -> None:
     mine = net().eval()
     mine.load_state_dict(load_file("mended.safetensors"), strict=True)
     images = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    expected = load_model("mended")(images)
+    expected = load_model("mended", model="exported:net")(images)
     assert torch.equal(mine((images - 0.4) / 0.3), expected)
     assert not torch.equal(mine(images), expected)
 

@@ -57,13 +57,14 @@ def test_what_failed_is_told_and_the_table_named(
         return run.Reproduced(page=Path("here/table2.md"), failed=failed)
 
     monkeypatch.setattr(run, "reproduce", reproduce)
-    arguments = ("--seeds", "3", "--base", "a=b", "--base", "c=d", "--device", "cpu")
+    arguments = ("--seeds", "3", "--base", "a=b", "--base", "c=d", "--model", "a=own:net", "--device", "cpu")
     told = faal("reproduce", "table2", *arguments)
     assert told.status == status
     assert "here/table2.md" in told.out
     assert ("train-x failed: training diverged" in told.err) == bool(failed)
     assert (asked["what"], asked["seeds"], asked["scale"], asked["protocol"]) == ("table2", 3, "tiny", "honest")
     assert list(asked["bases"]) == ["a=b", "c=d"]
+    assert list(asked["models"]) == ["a=own:net"]
 
 
 def test_theorem_1_needs_no_data(faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:

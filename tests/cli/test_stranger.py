@@ -160,9 +160,9 @@ def test_from_the_readme_alone(tmp_path: Path) -> None:
 
     short = "--epochs 1 --batch-size 32 --lr 0.003 --steps 3 --step-size 1/510 --crop 0 --flip false --epsilon 1/255"
     faal(tmp_path, f"repair weights.pth cifar10-prn18-faal-at-repair {theirs} {short} --out runs/mended")
-    faal(tmp_path, f"audit runs/mended --data folder:parts {attacks}")
+    faal(tmp_path, f"audit runs/mended --data folder:parts --model strangers:net {attacks}")
     mended = tmp_path / "runs" / "mended"
-    faal(tmp_path, "export runs/mended mended.pth")
+    faal(tmp_path, "export runs/mended mended.pth --model strangers:net")
     net.load_state_dict(torch.load(tmp_path / "mended.pth", weights_only=True))
     with torch.no_grad():
         after = answers(net, x).argmax(1) == y

@@ -72,6 +72,22 @@ def test_layouts_and_kinds_mean_the_same(tmp_path: Path, layout: np.ndarray) -> 
     assert data.test.labels.tolist() == Y.tolist()
 
 
+@pytest.mark.parametrize(("value", "becomes"), [(np.float32(1.0000001), 1.0), (-1e-7, 0.0), (1 + 1e-9, 1.0)])
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_rounding_is_clamped_and_said(tmp_path: Path, value: float, becomes: float, part: str) -> None:
+    images = X / 255
+    images[3, 0, 0, 0] = value
+    parts = {name: {f"x_{name}": X / 255, f"y_{name}": Y} for name in ("train", "test")}
+    parts[part][f"x_{part}"] = images.astype(type(value))
+    data = load_data(saved(tmp_path, **parts["train"], **parts["test"]))
+    split = getattr(data, part)
+    assert split.images.fetch(torch.tensor([3]))[0, 0, 0, 0] == becomes
+    kind = {"train": "training", "test": "test"}[part]
+    assert [f"({kind} part) has values up to 1e-07 outside [0, 1]" in note for note in data.notes] == (
+        [True] if abs(value - becomes) > 1e-8 else []
+    )
+
+
 @pytest.mark.parametrize("shape", [(6, 4, 5), (6, 1, 4, 5), (6, 4, 5, 1)])
 def test_gray(tmp_path: Path, shape: tuple[int, ...]) -> None:
     data = load_data(saved(tmp_path, images=X[..., 0].reshape(shape), labels=Y))
@@ -105,8 +121,11 @@ F = (X / 255).astype(np.float32)
     ("arrays", "said"),
     [
         ({"images": X.astype(np.float32), "labels": Y}, "images from 0 to 25"),
-        ({"images": X.astype(np.float32), "labels": Y}, "they must lie in [0, 1]: divide them by 255"),
-        ({"images": F - 0.5, "labels": Y}, "undo the normalisation"),
+        ({"images": X.astype(np.float32), "labels": Y}, "they must lie in [0, 1]: divide by 255"),
+        ({"images": F - 0.5, "labels": Y}, "undo any normalisation"),
+        ({"images": F * 1.02, "labels": Y}, "[0, 1]: clamp the values"),
+        ({"images": F * 1.1 - 0.05, "labels": Y}, "[0, 1]: clamp the values"),
+        ({"images": F * 280 - 20, "labels": Y}, "[0, 1]: divide by 255, and clamp the values"),
         ({"images": np.where(X[0, 0, 0, 0] == X, np.nan, F), "labels": Y}, "NaN or infinite"),
         ({"images": np.where(X[0, 0, 0, 0] == X, np.inf, F), "labels": Y}, "NaN or infinite"),
         ({"images": X.astype(np.int64), "labels": Y}, "images holds int64; store images as uint8"),

@@ -13,7 +13,7 @@ from faal.data.class_folders import SUFFIXES
 from faal.data.dataset import Split
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
-ARCHIVE, FUNCTION = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.M | re.S)
+ARCHIVE, FUNCTION, IDX = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.M | re.S)
 (GROUPS,) = re.findall(r"^```csv\n(.*?)^```", PAGE, flags=re.M | re.S)
 
 
@@ -62,6 +62,16 @@ def test_the_function() -> None:
     assert len(FUNCTION.splitlines()) <= 8
     assert part_of("mydata:parts").labels.tolist() == [0, 1, 1, 0]
     assert load_data("mydata:parts").classes == ("whole", "broken")
+
+
+def test_files_in_mnists_format() -> None:
+    exec(IDX, {})
+    assert "`--data idx:DIR`" in PAGE
+    data = load_data("idx:.")
+    assert data.train is None
+    assert data.test is not None
+    assert (data.test.counts(10).tolist(), data.test.images.shape) == ([6] * 10, (1, 28, 28))
+    assert load_data("mnist:.").classes == tuple("0123456789")
 
 
 def test_the_groups() -> None:

@@ -73,7 +73,7 @@ def test_a_data_set() -> None:
         ("ownpictures:needs", "it has to work when called without arguments"),
         ("ownpictures:fails", "ownpictures:fails failed (RuntimeError: no disk)"),
         ("ownpictures:text", "ownpictures:text returned str; return a faal.data.DataSet"),
-        ("ownpictures:too_bright", "images from 0 to 255; they must lie in [0, 1]: divide them by 255"),
+        ("ownpictures:too_bright", "images from 0 to 255; they must lie in [0, 1]: divide by 255"),
         ("ownpictures:mislabelled", "(training part) has the label 2, out of range"),
         ("ownpictures:nothing", "holds neither training nor test images"),
         ("ownpictures:ragged", "images is ragged"),

@@ -4,6 +4,7 @@ import sys
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -139,6 +140,9 @@ OWN = """
     def wrong():
         return "a net"
 
+    def halved():
+        return Net(5).half()
+
     def broken():
         raise RuntimeError("no weights at home")
 
@@ -158,19 +162,30 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "their_nets"
 
 
+def built(model: str, **described: Any) -> nn.Module:
+    """The network of an architecture that the call itself names."""
+    return build_model(Architecture(model=model, **described), seed=1, model=model)
+
+
+@pytest.mark.parametrize("named", [None, "their_nets:Net", "small"])
+def test_own_function_that_the_call_does_not_name(own: str, named: str | None) -> None:
+    with pytest.raises(InputError, match=r'add --model their_typo:net \(in Python model="their_typo:net"\)$'):
+        build_model(Architecture(model="their_typo:net", num_classes=5), model=named)
+
+
 @pytest.mark.parametrize(
     ("function", "classes"), [("Net", 5), ("with_classes", 5), ("with_anything", 5), ("without", 6)]
 )
 def test_own_function(own: str, function: str, classes: int) -> None:
-    model = build_model(Architecture(model=f"{own}:{function}", num_classes=5, channels=1), seed=1)
+    model = built(f"{own}:{function}", num_classes=5, channels=1)
     assert model(torch.rand(2, 1, 2, 2)).shape == (2, classes)
 
 
 def test_own_function_is_seeded_and_normalised_too(own: str) -> None:
-    architecture = Architecture(model=f"{own}:Net", num_classes=2, channels=1, normalize="0.5:0.5")
-    first = build_model(architecture, seed=1)
+    described = {"num_classes": 2, "channels": 1, "normalize": "0.5:0.5"}
+    first = built(f"{own}:Net", **described)
     assert isinstance(first, Normalized)
-    assert same(first, build_model(architecture, seed=1))
+    assert same(first, built(f"{own}:Net", **described))
 
 
 @pytest.mark.parametrize(
@@ -183,19 +198,20 @@ def test_own_function_is_seeded_and_normalised_too(own: str) -> None:
         (":net", "cannot import ''"),
         ("their_nets:number", "has no function 'number'"),
         ("their_nets:wrong", "returned a str, and must return a torch.nn.Module"),
+        ("their_nets:halved", r"linear.weight is float16; .*\.float\(\)"),
         ("their_nets:broken", "failed with RuntimeError: no weights at home"),
         ("their_nets:other_argument", "failed with TypeError"),
     ],
 )
 def test_own_function_that_will_not_do(own: str, reference: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
-        build_model(Architecture(model=reference, num_classes=5))
+        built(reference, num_classes=5)
     assert "\n" not in str(caught.value)
 
 
 def test_own_function_takes_no_width(own: str) -> None:
     with pytest.raises(InputError, match="decides its own width and depth"):
-        build_model(Architecture(model=f"{own}:Net", num_classes=5, width=8))
+        built(f"{own}:Net", num_classes=5, width=8)
 
 
 def test_the_network_of_a_recipe_and_a_data_set() -> None:

@@ -60,7 +60,7 @@ def own(work: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def run(folder: Path, model: str = "handed:Net", normalize: str = NORMALIZE, **more: Any) -> nn.Module:
     """A run's folder with a best.pt; the network in it, whose running statistics are no longer the first ones."""
     architecture = Architecture(model=model, num_classes=3, normalize=normalize, **more)
-    net = build_model(architecture, seed=1)
+    net = build_model(architecture, seed=1, model=model)
     net(pets.IMAGES)
     state = {
         "architecture": asdict(architecture),
@@ -81,7 +81,7 @@ def normalised(images: Tensor) -> Tensor:
 @pytest.mark.parametrize("place", ["run", "run/best.pt", Path("run")])
 def test_a_run_comes_back_as_the_module_that_it_was(own: Any, work: Path, place: Path | str) -> None:
     trained = run(work)
-    net = faal.load_model(place)
+    net = faal.load_model(place, model="handed:Net")
     assert isinstance(net, Normalized)
     assert isinstance(net.net, own.Net)
     assert not any(module.training for module in net.modules())
@@ -95,14 +95,14 @@ def test_the_callers_generator_stays_as_it_was(work: Path) -> None:
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    faal.load_model("run")
+    faal.load_model("run", model="handed:Net")
     assert torch.equal(torch.rand(2), expected)
 
 
 @pytest.mark.parametrize("name", ["mine.pth", "mine.pt", "mine.safetensors"])
 def test_an_exported_file_loads_into_its_own_class_and_answers_bit_by_bit(own: Any, work: Path, name: str) -> None:
     trained = run(work)
-    done = export(Path("run"), Path(name))
+    done = export(Path("run"), Path(name), model="handed:Net")
     weights = load_file(name) if name.endswith("safetensors") else torch.load(name, weights_only=True)
     net = own.Net()
     net.load_state_dict(weights, strict=True)
@@ -114,7 +114,7 @@ def test_an_exported_file_loads_into_its_own_class_and_answers_bit_by_bit(own: A
 @pytest.mark.usefixtures("own")
 def test_an_exported_file_is_foreign_weights_to_the_commands(work: Path) -> None:
     trained = run(work)
-    export(Path("run"), Path("mine.pth"))
+    export(Path("run"), Path("mine.pth"), model="handed:Net")
     opened = open_model(Path("mine.pth"), pets.data(), model="handed:Net", normalize=NORMALIZE)
     assert torch.equal(opened.net(pets.IMAGES), trained(pets.IMAGES))
     assert opened.notes == []
@@ -123,12 +123,19 @@ def test_an_exported_file_is_foreign_weights_to_the_commands(work: Path) -> None
 @pytest.mark.usefixtures("own")
 def test_metadata_tells_what_the_weights_do_not(work: Path) -> None:
     run(work)
-    export(Path("run"), Path("mine.safetensors"))
+    export(Path("run"), Path("mine.safetensors"), model="handed:Net")
     with safe_open("mine.safetensors", "pt") as file:
         told = file.metadata()
     assert json.loads(told["classes"]) == list(pets.CLASSES)
     assert json.loads(told["architecture"])["model"] == "handed:Net"
     assert (told["format"], told["normalize"]) == ("pt", NORMALIZE)
+
+
+def test_a_network_that_takes_blue_first_says_so(work: Path) -> None:
+    run(work, model="small", normalize=f"{NORMALIZE}:bgr")
+    assert export(Path("run"), Path("w.safetensors")).reverse
+    with safe_open("w.safetensors", "pt") as file:
+        assert file.metadata()["normalize"] == f"{NORMALIZE}:bgr"
 
 
 def test_a_network_of_this_program_and_without_normalisation(work: Path) -> None:
@@ -173,8 +180,8 @@ def test_a_file_that_cannot_be_written(work: Path, file: str, said: str) -> None
 def test_what_is_no_tensor_needs_a_format_that_holds_it(work: Path) -> None:
     run(work, "handed:Kept")
     with pytest.raises(InputError, match=r"handed:Kept keeps _extra_state, which is no tensor, so name .* \.pth"):
-        export(Path("run"), Path("mine.safetensors"))
-    export(Path("run"), Path("mine.pth"))
+        export(Path("run"), Path("mine.safetensors"), model="handed:Kept")
+    export(Path("run"), Path("mine.pth"), model="handed:Kept")
     assert torch.load("mine.pth", weights_only=True)["_extra_state"] == {"version": 2}
 
 
@@ -182,7 +189,7 @@ def test_a_module_that_is_not_here(own: Any, work: Path) -> None:
     run(work, "handed:Net")
     own.Net = None
     with pytest.raises(InputError, match="has no function 'Net'"):
-        faal.load_model("run")
+        faal.load_model("run", model="handed:Net")
 
 
 def test_what_is_no_run(work: Path) -> None:

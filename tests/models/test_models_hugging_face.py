@@ -128,6 +128,34 @@ def test_a_folder_that_names_no_normalisation(tmp_path: Path, preprocessor: dict
     assert torch.equal(open_model(tmp_path / "pets", data()).net(IMAGES), theirs(IMAGES).logits)
 
 
+@pytest.mark.usefixtures("transformers")
+def test_blue_comes_first_where_the_processor_reverses_the_channels(tmp_path: Path) -> None:
+    theirs = saved(tmp_path / "pets", image_processor_type="MobileViTImageProcessor", size={"shortest_edge": 32})
+    opened = open_model(tmp_path / "pets", data())
+    assert torch.equal(opened.net(IMAGES), theirs(IMAGES[:, [2, 1, 0]]).logits)
+    assert opened.architecture.normalize == "0:1:bgr"
+    assert [note for note in opened.notes if "32 pixels" in note and "8x8" in note]
+
+
+@pytest.mark.usefixtures("transformers")
+def test_steps_that_are_not_per_pixel_are_refused_unless_the_user_says_what_is_done(tmp_path: Path) -> None:
+    theirs = saved(tmp_path / "pets", image_mean=0.5, image_std=0.25, do_grayscale=True)
+    with pytest.raises(InputError, match="do_grayscale"):
+        open_model(tmp_path / "pets", data())
+    assert torch.equal(open_model(tmp_path / "pets", data(), normalize="none").net(IMAGES), theirs(IMAGES).logits)
+
+
+@pytest.mark.usefixtures("transformers")
+def test_a_network_of_timm_in_a_folder_of_hugging_face_is_normalised_as_timm_says(tmp_path: Path) -> None:
+    saved(tmp_path / "pets")
+    told = json.loads((tmp_path / "pets" / "config.json").read_text())
+    timm = {"pretrained_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.25, 0.25, 0.2], "input_size": [3, 224, 224]}}
+    (tmp_path / "pets" / "config.json").write_text(json.dumps(told | timm))
+    opened = open_model(tmp_path / "pets", data())
+    assert opened.architecture.normalize == "0.5,0.4,0.3:0.25,0.25,0.2"
+    assert [note for note in opened.notes if "224x224" in note]
+
+
 def test_one_number_for_all_channels(tmp_path: Path) -> None:
     saved(tmp_path / "pets", image_mean=0.5, image_std=0.25)
     assert expected_normalisation(f"hf:{tmp_path / 'pets'}", 3) == "0.5:0.25"

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from faal.errors import InputError
-from faal.models import Normalized, parse_normalize
+from faal.models import Architecture, Normalized, build_model, parse_normalize
 
 
 def test_normalises_each_channel() -> None:
@@ -19,6 +19,22 @@ def test_gradients_are_with_respect_to_the_image_in_0_1() -> None:
     images = torch.rand(1, 1, 2, 2, requires_grad=True)
     Normalized(nn.Identity(), (0.3,), (0.25,))(images).sum().backward()
     assert torch.equal(images.grad, torch.full_like(images, 4.0))
+
+
+def test_channels_in_reverse_are_normalised_in_their_own_order() -> None:
+    model = Normalized(nn.Identity(), (0.5, 0.25, 0.0), (0.5, 1.0, 2.0), reverse=True)
+    images = torch.tensor([1.0, 0.75, 0.5]).view(1, 3, 1, 1)
+    assert torch.equal(model(images), torch.tensor([0.25, 0.5, 1.0]).view(1, 3, 1, 1))
+
+
+def test_a_network_that_takes_blue_first_is_built_so() -> None:
+    images = torch.rand(2, 3, 8, 8)
+    plain, reverse = (
+        build_model(Architecture(model="small", num_classes=3, normalize=text), seed=0).eval()
+        for text in ("0.5:0.25", "0.5:0.25:bgr")
+    )
+    assert torch.equal(reverse(images), plain(images.flip(1)))
+    assert not torch.equal(reverse(images), plain(images))
 
 
 def test_mean_and_deviation_travel_with_the_model_and_are_not_trained() -> None:
@@ -36,6 +52,7 @@ def test_mean_and_deviation_travel_with_the_model_and_are_not_trained() -> None:
         ("0.4,0.5,0.6:0.1,0.2,0.3", 3, ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3))),
         ("0.4,0.5,0.6:1", 3, ((0.4, 0.5, 0.6), (1.0,) * 3)),
         ("cifar10", 3, ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))),
+        ("0.4,0.5,0.6:1:bgr", 3, ((0.4, 0.5, 0.6), (1.0,) * 3)),
         ("cifar100", 3, ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))),
     ],
 )
@@ -49,6 +66,8 @@ def test_parse(text: str, channels: int, expected: object) -> None:
         ("cifar", 3, "normalize is none, cifar10, cifar100 or MEAN:STD"),
         ("0.5", 3, "MEAN:STD"),
         ("0.5:0.25:1", 3, "MEAN:STD"),
+        ("0.5:0.25:rgb", 3, "MEAN:STD"),
+        ("0.5:0.25:bgr", 1, "reverses red, green and blue"),
         ("half:0.25", 3, "MEAN:STD"),
         (":", 3, "MEAN:STD"),
         ("0.5,0.5:0.25", 3, "has 2 numbers for images of 3 channels"),

@@ -20,6 +20,7 @@ from faal.models.libraries import expected_normalisation
 class PretrainedCfg:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    input_size: tuple[int, ...] = (3, 224, 224)
 
 
 @pytest.fixture
@@ -61,6 +62,7 @@ def test_timm_with_the_normalisation_that_it_names(tmp_path: Path) -> None:
     assert opened.architecture.normalize == "0.485,0.456,0.406:0.229,0.224,0.225"
     assert [note for note in opened.notes if "normalised by 0.485,0.456,0.406" in note]
     assert opened.record["architecture"] == "timm:resnet50.a1"
+    assert [note for note in opened.notes if "224x224" in note and "8x8" in note]
 
 
 @pytest.mark.usefixtures("timm")

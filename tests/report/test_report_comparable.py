@@ -53,6 +53,29 @@ def test_a_curve_of_another_network(tmp_path: Path, run_folder: Write, curve_fol
         assert ("a curve in its folder is of another network than its audit" in text) == (name == "other")
 
 
+def test_a_curve_and_an_audit_of_one_network_whose_names_differ(
+    tmp_path: Path, run_folder: Write, curve_folder: Write
+) -> None:
+    """A digest of an earlier version is of the name too; that of the weights is not."""
+    run_folder(tmp_path)
+    curve_folder(tmp_path / "curve-linf")
+    for path, digest in (("audit.json", "one"), ("curve-linf/curve.json", "two")):
+        told = json.loads((tmp_path / path).read_text())
+        model = {**told.get("model", {}), "digest": digest, "weights": "same"}
+        (tmp_path / path).write_text(json.dumps(told | {"model": model}))
+    assert "a curve in its folder is of another network" not in read(write_report([tmp_path])).text
+
+
+def test_data_of_another_name_and_the_same_images_compares(tmp_path: Path, run_folder: Write) -> None:
+    for name, data in (("a", "plants"), ("b", "moved")):
+        run_folder(tmp_path / name)
+        path = tmp_path / name / "audit.json"
+        audit = json.loads(path.read_text())
+        audit["data"] |= {"name": data, "fingerprint": "one"}
+        path.write_text(json.dumps(audit))
+    assert "audited on different images" not in read(write_report([tmp_path / "a", tmp_path / "b"])).text
+
+
 def test_an_audit_of_another_network_than_lies_beside_it(tmp_path: Path, run_folder: Write) -> None:
     run_folder(tmp_path / "run")
     path, network = tmp_path / "run" / "audit.json", tmp_path / "run" / "best.pt"

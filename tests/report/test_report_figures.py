@@ -4,9 +4,11 @@ from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.texmanager import TexManager
 
 from faal.errors import InputError
 from faal.report import figures, multiples, scatter
@@ -68,6 +70,14 @@ def test_names_stand_as_they_are() -> None:
     drawing = figures.svg(figures.class_bars(HOSTILE, bars(1, 4)), name="one", title="t", description="d")
     texts = {unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", drawing)}
     assert {figures.short(name) for name in HOSTILE} <= texts
+
+
+def test_no_settings_of_the_current_folder_have_latex_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """matplotlib reads a `matplotlibrc` of the current folder, which can name a preamble that LaTeX would execute."""
+    monkeypatch.setattr(TexManager, "make_dvi", lambda *_: pytest.fail("LaTeX was called"))
+    with matplotlib.rc_context({"text.usetex": True}):
+        for drawing in drawings().values():
+            figures.svg(drawing, name="one", title="t", description="d")
 
 
 def test_two_drawings_share_no_id() -> None:

@@ -110,6 +110,24 @@ def test_equal_weights_are_told_not_drawn(tmp_path: Path, run_folder: Write) -> 
     assert "Class weights, batch by batch" not in reader.text
 
 
+def test_what_a_method_moves_beside_the_robust_weights_is_shown(tmp_path: Path, run_folder: Write) -> None:
+    """DAFA's clean weights and epsilons; a record without one of them says that it is the usual one."""
+    run_folder(tmp_path / "base", epochs=0)
+    clean = [1.5, 0.5] + [1.0] * 8
+    batches = [{"event": "batch", "epoch": i, "step": i, "loss": 1.0, "weights": [1.0] * 10} for i in range(2)]
+    epochs = [{"event": "epoch", "epoch": i, "lr": 0.1} for i in range(2)]
+    lines = [batches[0], epochs[0], batches[1] | {"clean_weights": clean}, epochs[1] | {"epsilon_factors": clean}]
+    (tmp_path / "base" / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in lines))
+    reader = read(write_report([tmp_path / "base"]))
+    assert "Every class weighed the same" not in reader.text
+    for title in ("Class weights of the clean term over 2 batches, multiples of an equal weight",
+                  "Epsilon in training, class by class over 2 epochs, multiples of the recipe's epsilon"):  # fmt: skip
+        rows = reader.rows(title)
+        assert rows["0"][-3:] == ["1.25", "1.00", "1.50"]
+        assert rows["1"][-3:] == ["0.75", "0.50", "1.00"]
+    assert "robust term" not in reader.text
+
+
 def test_what_a_reader_of_the_training_has_to_know(tmp_path: Path, run_folder: Write) -> None:
     run_folder(tmp_path / "base", epochs=3)
     with (tmp_path / "base" / "metrics.jsonl").open("a") as file:

@@ -101,13 +101,6 @@ def test_points(value: float, told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(8 / 255, "8/255"), (4 / 255, "4/255"), (0.2, "0.2"), (0.5, "0.5"), (0.031, "0.031")]
-)
-def test_epsilon(value: float, told: str) -> None:
-    assert words.epsilon(value) == told
-
-
-@pytest.mark.parametrize(
     ("names", "chosen"),
     [
         (["clean", "pgd20", "autoattack", "all"], "all"),

@@ -99,6 +99,12 @@ def test_audits_that_make_no_curve(second: dict[str, Any], told: str) -> None:
         curve_of([made(0.1, within(9, 9, 9)), made(0.2, within(9, 9, 9), **second)])
 
 
+def test_audits_of_one_network_under_two_names_make_a_curve() -> None:
+    models = [{"name": name, "weights": "same", "digest": name} for name in ("before", "after")]
+    found = curve_of([made(0.1, within(9, 9, 9), model=models[0]), made(0.2, within(9, 9, 9), model=models[1])])
+    assert len(found.points) == 3
+
+
 def test_none_is_refused_and_repeats_count_once() -> None:
     with pytest.raises(InputError, match="at least one audit"):
         curve_of([])
@@ -175,15 +181,38 @@ def test_end_to_end(tmp_path: Path, norm: str) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/blocks/*")} == kept
 
 
-def test_the_folder_of_another_network_is_refused(tmp_path: Path) -> None:
-    """Its audit and this curve would stand on one page."""
+def test_a_folder_of_another_subject_is_refused_before_any_work(tmp_path: Path) -> None:
+    """Its own audit, which is on one page with the curve, and the audits at all radii; that at a later one too."""
     images, labels = torch.rand(4, 1, 2, 2), torch.arange(4) % 2
-    audit(linear(), images, labels, epsilon=0.1, attacks="pgd1", out=tmp_path)
-    curve(linear(), images, labels, epsilons=[0.1, 0.2], attacks="pgd1", out=tmp_path)
-    with pytest.raises(InputError, match=r"holds the audit of another subject \(model"):
-        curve(
-            nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), images, labels, epsilons=[0.3], attacks="pgd1", out=tmp_path
-        )
+    own: dict[str, Any] = {"attacks": "pgd1", "data_record": {"name": "animals"}}
+    audit(linear(), images, labels, epsilon=0.1, **own, out=tmp_path)
+    curve(linear(), images, labels, epsilons=[0.1, 0.2], **own, out=tmp_path)
+    audit(linear(), images, labels, epsilon=0.2, seed=1, **own, out=tmp_path / "later" / "curve-linf" / "epsilon-0.2")
+    for net, out, other in (
+        (nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), tmp_path, {}),
+        (linear(), tmp_path / "later", {}),
+        (linear(), tmp_path, {"seed": 2}),
+        (linear(), tmp_path, {"limit": 2}),
+    ):
+        forwards: list[object] = []
+        net.register_forward_hook(lambda *_, seen=forwards: seen.append(1))
+        with pytest.raises(InputError, match="holds the audit of another subject"):
+            curve(net, images, labels, epsilons=[0.1, 0.2, 0.3], out=out, **own, **other)
+        assert not forwards
+    assert not (tmp_path / "curve-linf" / "epsilon-0.3").exists()
+    renamed = own | {"data_record": {"name": "moved"}, "model_record": {"name": "moved"}}
+    assert len(curve(linear(), images, labels, epsilons=[0.1, 0.2], out=tmp_path, **renamed).points) == 3
+
+
+@pytest.mark.parametrize("attacks", ["clean", [], iter(["clean"])])
+def test_a_curve_without_attack_is_refused_before_any_work(tmp_path: Path, attacks: Any) -> None:
+    images, labels = torch.rand(4, 1, 2, 2), torch.arange(4) % 2
+    with pytest.raises(InputError, match="a curve needs an attack"):
+        curve(linear(), images, labels, epsilons=[0.1, 0.2], attacks=attacks, out=tmp_path)
+    assert not list(tmp_path.iterdir())
+    curve(linear(), images, labels, epsilons=[0.1, 0.2], attacks=iter(["pgd1"]), out=tmp_path)
+    again = curve(linear(), images, labels, epsilons=[0.1, 0.2], attacks="clean", out=tmp_path)
+    assert again.attacks == ("pgd1",)  # of the audits that are there
 
 
 def test_a_radius_out_of_range_is_refused_before_any_audit(tmp_path: Path) -> None:

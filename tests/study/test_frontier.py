@@ -154,6 +154,17 @@ def test_a_killed_call_goes_on(repaired: Path, short: Recipe, monkeypatch: pytes
     assert len(calls) == 12
 
 
+def test_another_name_of_the_base_or_the_data_is_the_same(
+    repaired: Path, short: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = judged(repaired, short)
+    monkeypatch.setattr(study, "_judged", None)
+    moved = {**ORIGIN, "path": "renamed.pt"}
+    found = frontier(base(), moved, replace(DATA, name="moved"), short, out=repaired, seed=3, device=CPU)
+    assert found.blends == first.blends
+    assert found.made["base"]["path"] == "renamed.pt"
+
+
 def test_another_repair_in_the_folder_is_judged_anew(repaired: Path, short: Recipe) -> None:
     first = judged(repaired, short)
     state = checkpoint.load(repaired / "best.pt")

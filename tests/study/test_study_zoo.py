@@ -181,6 +181,14 @@ class TestRefuses:
             put(run, tmp_path / "zoo", data=other)
         assert not (tmp_path / "zoo").exists()
 
+    def test_a_zoo_that_cannot_be_written_before_the_clean_answers(
+        self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        monkeypatch.setattr("faal.study.zoo._answers", None)
+        with pytest.raises(InputError, match="file/zoo cannot be written"):
+            put(run, tmp_path / "file" / "zoo")
+
     def test_what_was_not_recorded_is_not_compared(self, run: Path, tmp_path: Path) -> None:
         told = json.loads((run / "audit.json").read_text())
         told["data"] |= {"name": None, "fingerprint": None}

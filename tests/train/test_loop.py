@@ -1,6 +1,7 @@
 """The loop: what a run leaves behind, that it resumes exactly, and what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,22 @@ def test_another_run_is_not_overwritten(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds another run \(recipe.lr is 0.05 there and 0.07 here\)"):
         run(recipe.replace({"lr": 0.07}, source="test"), data, tmp_path)
     assert (tmp_path / "last.pt").read_bytes() == kept
+
+
+def test_a_run_goes_on_whatever_its_data_and_its_base_are_called(recipe: Recipe, tmp_path: Path) -> None:
+    """They are known by a fingerprint and a digest."""
+    architecture = Architecture(model="small", num_classes=4, channels=1, width=recipe.width)
+
+    def tuned(data: str, **base: str) -> None:
+        net, named = build_model(architecture, seed=1), replace(toy_data([12] * 4), name=data)
+        train(net, architecture, named, recipe, out=tmp_path, seed=1, device=CPU, origin=base, quiet=True)
+
+    tuned("plants", path="base.pt", sha256="ab")
+    kept = (tmp_path / "last.pt").stat().st_mtime_ns
+    tuned("moved", path="renamed.pt", sha256="ab")
+    assert (tmp_path / "last.pt").stat().st_mtime_ns == kept
+    with pytest.raises(InputError, match=r"holds another run \(origin.sha256 is ab there and cd here\)"):
+        tuned("moved", path="base.pt", sha256="cd")
 
 
 def test_the_best_epoch_is_chosen_on_the_held_out_part(

@@ -54,7 +54,8 @@ class Subject:
         threat: the ball that attacks stay in.
         seed: the audit's seed.
         block_size: samples per block; the last block may be shorter.
-        key: digest of the model and of what its owner says about it.
+        key: what the network is known by (`folder.network_key`).
+        former: by what the same network was known to those who kept blocks before; their blocks are as good.
         engine: how the attacks' questions are answered.
     """
 
@@ -67,6 +68,7 @@ class Subject:
     seed: int
     block_size: int
     key: str
+    former: tuple[str, ...] = ()
     engine: Engine = REFERENCE
 
     def blocks(self, rank: int = 0, world_size: int = 1) -> range:
@@ -135,9 +137,7 @@ def attack_blocks(
     blocks = subject.blocks(rank, world_size)
     found: dict[int, AttackVerdict] = {}
     for done, block in enumerate(blocks, start=1):
-        digest = _digest(subject, attack, block, clean[block])
-        path = _path(folder, attack, block, digest) if folder else None
-        verdict = _kept(path, digest) if path else None
+        verdict = _found(folder, subject, attack, block, clean[block]) if folder else None
         if verdict is None:
             rows = subject.rows(block)
             judge = partial(
@@ -153,8 +153,9 @@ def attack_blocks(
                 fast=subject.engine.fast,
             )
             verdict = within_memory(judge, subject.model, subject.engine.fast)
-            if path:
-                _keep(path, digest, verdict)
+            if folder:
+                digest = _digest(subject, attack, block, clean[block], subject.key)
+                _keep(_path(folder, attack, block, digest), digest, verdict)
         found[block] = verdict
         if progress is not None:
             progress(attack.name, done, len(blocks))
@@ -163,8 +164,7 @@ def attack_blocks(
 
 def holds(folder: Path, subject: Subject, attack: Attack, clean: Mapping[int, CleanVerdict]) -> bool:
     """Whether all of an attack's blocks are kept in `folder`, so that to have it again costs nothing."""
-    digests = {block: _digest(subject, attack, block, verdict) for block, verdict in clean.items()}
-    return all(_kept(_path(folder, attack, block, digest), digest) is not None for block, digest in digests.items())
+    return all(_found(folder, subject, attack, block, verdict) is not None for block, verdict in clean.items())
 
 
 # --- on disk ---------------------------------------------------------------------------------------------------------
@@ -175,12 +175,25 @@ def _path(folder: Path, attack: Attack, block: int, digest: str) -> Path:
     return folder / f"{attack.name}-{block:05d}-{digest[:8]}.npz"
 
 
-def _digest(subject: Subject, attack: Attack, block: int, clean: CleanVerdict) -> str:
+def _found(folder: Path, subject: Subject, attack: Attack, block: int, clean: CleanVerdict) -> AttackVerdict | None:
+    """A finished block, by whichever key it was kept; by a former one it is kept again by this one."""
+    digest, *former = (_digest(subject, attack, block, clean, key) for key in (subject.key, *subject.former))
+    path = _path(folder, attack, block, digest)
+    verdict = _kept(path, digest)
+    for earlier in former if verdict is None else ():
+        verdict = _kept(_path(folder, attack, block, earlier), earlier)
+        if verdict is not None:
+            _keep(path, digest, verdict)
+            break
+    return verdict
+
+
+def _digest(subject: Subject, attack: Attack, block: int, clean: CleanVerdict, key: str) -> str:
     """Everything that a verdict depends on. The clean answers are in it because a network is more than its weights."""
     rows = subject.rows(block)
     parts = {
         "format": 1,
-        "model": subject.key,
+        "model": key,
         "images": clean.digest,
         "clean": clean.predicted.tolist(),
         "labels": subject.labels[rows].tolist(),

@@ -12,7 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 from faal.audit.engines import ENGINES
 from faal.config import Recipe, parse_epsilon
 from faal.config.threat import LARGEST
+from faal.data.checks import into_range
 from faal.errors import InputError, unknown
+from faal.models.number_types import number_type, require_float32
 
 TOLD = ("epsilon", "norm", "method", "select", "select_on", "chosen_on_test")
 """What an audit asks of the settings of a training."""
@@ -99,10 +101,7 @@ def check_model(model: nn.Module) -> None:
             "the model is a frozen ScriptModule, whose weights are no parameters any more; audit it as it was before "
             "torch.jit.freeze or torch.jit.optimize_for_inference"
         )
-    for name, parameter in model.named_parameters():
-        if parameter.dtype != torch.float32:
-            kind = str(parameter.dtype).removeprefix("torch.")
-            raise InputError(f"the model's {name} is {kind}; verdicts are float32, so convert it first: model.float()")
+    require_float32(model, "the model", "verdicts are float32, so convert it first: model.float()")
 
 
 def check_labels(labels: Tensor, num_images: int, num_classes: int | None, index: Tensor | None = None) -> None:
@@ -137,18 +136,18 @@ def check_images(images: Tensor, index: Tensor) -> None:
                 "leave it out"
             )
         low, high = (float(end) for end in images[bad].aminmax())
-        if (images < 0).any():
-            advice = "undo any normalisation, it belongs inside the model"
-        else:
-            advice = "divide by 255" if (images > 2).any() else "clamp it"
+        # The whole block says more of what the images are than a dark one of them.
+        advice = into_range(*(float(end) for end in images.nan_to_num(0.5, 0.5, 0.5).aminmax()))
         raise InputError(f"image {int(index[bad])} runs from {low:g} to {high:g}, outside [0, 1]: {advice}")
 
 
 def check_logits(logits: Tensor, index: Tensor, num_classes: int | None) -> None:
-    """That the network answers a block of B images with finite (B, C) logits, of the width that the classes need."""
+    """That the network returns finite, real, dense logits (B, C) for B images, of the width that the classes need."""
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(index):
         found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise InputError(f"the model answers {len(index)} images with {found}; it must return logits (B, classes)")
+    if logits.is_complex() or logits.is_quantized or logits.layout is not torch.strided:
+        raise InputError(f"the model's logits are {number_type(logits)}; let it return real, dense float32")
     if logits.shape[1] < 2:
         raise InputError("the model has one output; an audit needs a logit for each of at least two classes")
     if num_classes is not None and logits.shape[1] != num_classes:

@@ -63,14 +63,17 @@ def compare(
         seed: of the bootstrap.
 
     Raises:
-        InputError: other numbers of audits; one network twice on a side; audits of other data, samples, labels, images,
-            classes, groups, threats or attack settings; a folder whose audit is of another network than its best.pt.
+        InputError: one name for both; other numbers of audits; one network twice on a side; audits of other data,
+            samples, labels, images, classes, groups, threats or attack settings; a folder whose audit is of another
+            network than its best.pt.
     """
     if len(results_a) != len(results_b) or not results_a:
         raise InputError(
             f"{name_a} has {len(results_a)} audits and {name_b} has {len(results_b)}; "
             "they are compared in pairs, so give as many of each, in the same order of seeds"
         )
+    if name_a == name_b:
+        raise InputError(f"both sides are called {name_a}, and what is found could be of either; name them apart")
     a, b = _read(results_a), _read(results_b)
     for name, side in ((name_a, a), (name_b, b)):
         _refuse_one_network_twice(name, side)
@@ -149,7 +152,7 @@ def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[s
             ("classes", run.classes == first.classes),
             ("samples", np.array_equal(run.verdicts.index, first.verdicts.index)),
             ("labels", np.array_equal(run.verdicts.label, first.verdicts.label)),
-            ("data", _agree(run.data.get("name"), first.data.get("name"))),
+            ("data", _same_images(run, first) or _agree(run.data.get("name"), first.data.get("name"))),
             ("images", _agree(run.data.get("fingerprint"), first.data.get("fingerprint"))),
         ]
         for what, same in apart:
@@ -188,6 +191,11 @@ def _common_groups(runs: Sequence[AuditResult]) -> dict[str, tuple[NDArray[np.in
 
 def _group_names(run: AuditResult, name: str) -> tuple[str, ...]:
     return tuple(group.name for group in run.groups[name][ALL].classes)
+
+
+def _same_images(run: AuditResult, first: AuditResult) -> bool:
+    """Whether two audits are known to be of the same images, whatever their data is called."""
+    return run.data.get("fingerprint") is not None and run.data["fingerprint"] == first.data.get("fingerprint")
 
 
 def _agree(one: str | None, other: str | None) -> bool:

@@ -16,7 +16,7 @@ from faal.audit.blocks import Progress, Subject, attack_blocks, clean_blocks
 from faal.audit.chance import exceeds
 from faal.audit.checks import check_labels
 from faal.audit.examples import Examples, gallery
-from faal.audit.judge import AttackVerdict, CleanVerdict
+from faal.audit.judge import AttackVerdict, CleanVerdict, image_digests
 from faal.engine import processes
 
 V = TypeVar("V", CleanVerdict, AttackVerdict)
@@ -77,6 +77,14 @@ def fingerprint(labels: Tensor, clean: Mapping[int, CleanVerdict]) -> str:
     return digest.hexdigest()
 
 
+def fingerprint_of(subject: Subject) -> str:
+    """The same before the clean pass, from the images alone."""
+    digest = hashlib.sha256(subject.labels.numpy().astype("<i8").tobytes())
+    for block in subject.blocks():
+        digest.update(image_digests(subject.fetch(block)))
+    return digest.hexdigest()
+
+
 def investigate(
     subject: Subject,
     attacks: Sequence[Attack],
@@ -98,7 +106,7 @@ def investigate(
     width = clean[0].num_classes
 
     parts: list[Examples] = []
-    predicted, seconds, warnings = {CLEAN: _joined(clean)}, {CLEAN: _seconds(clean)}, []
+    predicted, seconds, warnings = {CLEAN: _joined(clean)}, {CLEAN: _seconds(clean)}, _of_logits(clean)
     for attack in attacks:
         own = attack_blocks(subject, attack, clean, folder=folder, **share)
         parts += [verdict.examples for verdict in own.values()]
@@ -132,6 +140,21 @@ def _joined(verdicts: Mapping[int, CleanVerdict] | Mapping[int, AttackVerdict]) 
 
 def _seconds(verdicts: Mapping[int, CleanVerdict] | Mapping[int, AttackVerdict]) -> float:
     return sum(verdict.seconds for verdict in verdicts.values())
+
+
+def _of_logits(clean: Mapping[int, CleanVerdict]) -> list[str]:
+    """That the model's logits are of another type than float32, in a sentence."""
+    kinds = sorted({verdict.logits for verdict in clean.values()} - {"float32"})
+    if not kinds:
+        return []
+    ties, count = (sum(found) for found in zip(*((v.ties, len(v.predicted)) for v in clean.values()), strict=True))
+    sentence = f"The model's logits are {' and '.join(kinds)}, and attacks and verdicts took them as float32"
+    if not ties:
+        return [f"{sentence}."]
+    return [
+        f"{sentence}; at {ties} of {count} images the two largest are equal, and the class of the lower number counts: "
+        "let its forward compute and return float32, and audit again."
+    ]
 
 
 def _said(attack: str, verdicts: Mapping[int, AttackVerdict]) -> list[str]:

@@ -1,10 +1,13 @@
 """The folder of an audit: whose it is, what it holds already, and whether it can be written.
 
-A folder is for one subject: one model, data, threat, seed and block size. Attacks may be added to it; another subject
-would silently take the place of the first and is refused. Two things may take its place: the same on more samples, and
+A folder is for one subject: one model, data, threat, seed and block size. A model is known by its weights and settings
+(`network_key`), data by its images and labels; what either is called makes no difference, so that a folder may be
+renamed, moved or copied. Attacks may be added to it; another subject would silently take the place of the first and is
+refused. Two things may take its place: the same on more samples, and
 the network that lies in the folder now, where the audit is of one that is gone.
 """
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,10 +19,32 @@ import numpy as np
 from faal import checkpoint
 from faal.audit.attacks import CLEAN, Attack, attack_named
 from faal.audit.blocks import Subject, holds
+from faal.audit.findings import fingerprint_of
 from faal.audit.judge import CleanVerdict
 from faal.audit.result import AUDIT, SCHEMA, VERDICTS, AuditResult
 from faal.audit.verdicts import ALL, Verdicts
 from faal.errors import InputError
+
+NAMES = ("name", "path", "digest")
+"""What a record of a model says beside its weights and settings: what it is called, and how an earlier version, which
+took the names in, knew it."""
+
+
+def network_key(model: Mapping[str, Any]) -> str | None:
+    """What a network is known by: a SHA-256 of its weights and settings, whatever it is called and wherever it lies.
+
+    Args:
+        model: what `audit.json` has under `model`, of this version or an earlier one.
+
+    Returns:
+        The key; None where the record has no digest of the weights.
+    """
+    if "weights" not in model:
+        return None
+    settings = {name: value for name, value in model.items() if name not in NAMES}
+    if str(settings.get("architecture", "")).startswith("hf:"):
+        settings["architecture"] = "hf"  # behind it is the folder that it was read from
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def blocks_of(out: Path | str) -> Path:
@@ -37,8 +62,8 @@ def refuse_another(
 
     Args:
         folder: the run's folder.
-        record: model, data, threat, seed and block_size as `audit.json` has them. What is not known on both sides, such
-            as the fingerprint before the images have been seen, is not compared.
+        record: model, data, threat, seed and block_size as `audit.json` has them. What is not known on both sides is
+            not compared, and the name of the data only where the images cannot be.
         subject: whose samples those of an earlier audit have to be among, where this one has more of them.
         clean: its clean verdicts, once they are known: the same answers tell the same images.
 
@@ -49,6 +74,10 @@ def refuse_another(
     if earlier is None:
         return
     there, here = _identity(earlier), _identity(record)
+    images = "images and labels"
+    if there["data"] != here["data"] and None not in (there["data"], here["data"], there[images]):
+        here[images] = here[images] or (subject and fingerprint_of(subject))
+        there["data"] = here["data"] if there[images] == here[images] else there["data"]
     differ = [name for name in here if None not in (there[name], here[name]) and there[name] != here[name]]
     on_more = set(differ) <= {"samples", "images and labels"} and subject is not None and _has(subject, folder, clean)
     if not differ or on_more or (_is_of(folder, earlier) is False and _is_of(folder, record)):
@@ -91,6 +120,14 @@ def _has(subject: Subject, folder: Path, clean: Mapping[int, CleanVerdict] | Non
         return same
     answers = np.concatenate([verdict.predicted for verdict in clean.values()])
     return same and np.array_equal(answers[rows], earlier.predicted[CLEAN])
+
+
+def former_keys(folder: Path, record: Mapping[str, Any]) -> tuple[str, ...]:
+    """By what an earlier version knew the network in the blocks of a folder: its audit's digest, if of this network."""
+    model = (_earlier(folder) or {}).get("model")
+    if not isinstance(model, Mapping) or network_key(model) != network_key(record["model"]):
+        return ()
+    return tuple(str(model[name]) for name in ("digest",) if model.get(name) not in (None, record["model"]["digest"]))
 
 
 def claim(out: Path | str) -> None:
@@ -157,7 +194,7 @@ def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
         part if isinstance(part := record.get(name), Mapping) else {} for name in ("model", "data", "threat")
     )
     return {
-        "model": model.get("digest"),
+        "model": network_key(model) or model.get("digest"),
         "data": data.get("name"),
         "split": data.get("split"),
         "samples": data.get("n"),

@@ -14,6 +14,7 @@ from faal.audit.attacks import Attack
 from faal.audit.checks import check_images, check_logits, look_like_probabilities
 from faal.audit.engines import Fast
 from faal.audit.examples import Examples, as_bytes, spread
+from faal.audit.pieces import Pieces
 from faal.config import Threat
 from faal.data.checks import if_gray
 from faal.errors import InputError, first_line
@@ -26,13 +27,16 @@ SLACK = 1e-6
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CleanVerdict:
     """The answers to a block as it is: `predicted` (B,) int16, whether they all look like probabilities, the width of
-    the model's output, and the SHA-256 of every image, 32 bytes each."""
+    the model's output, and the SHA-256 of every image, 32 bytes each; `logits`, the type of the model's own logits, and
+    `ties`, at how many images the two largest are equal."""
 
     predicted: NDArray[np.int16]
     seconds: float
     probabilities: bool
     num_classes: int
     images: bytes
+    logits: str = "float32"
+    ties: int = 0
 
     @property
     def digest(self) -> str:
@@ -79,12 +83,16 @@ def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: in
             f"the model does not take images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"
         ) from error
     check_logits(logits, index, num_classes)
+    first, second = logits.topk(2, dim=1).values.unbind(1)
+    own = model.dtype if isinstance(model, Pieces) else logits.dtype
     return CleanVerdict(
         predicted=_int16(logits.argmax(dim=1)),
         seconds=time.perf_counter() - start,
         probabilities=look_like_probabilities(logits),
         num_classes=logits.shape[1],
-        images=b"".join(_sha256(image) for image in images.cpu().numpy()),
+        images=image_digests(images),
+        logits=str(own).removeprefix("torch."),
+        ties=int((first == second).sum()),
     )
 
 
@@ -164,6 +172,11 @@ def _inside(adversarial: Tensor, images: Tensor, threat: Threat) -> Tensor:
     distance = NORMS[threat.norm].distance
     near = distance(adversarial, images) <= threat.epsilon + distance(images + SLACK, images)
     return near & ((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(dim=1)
+
+
+def image_digests(images: Tensor) -> bytes:
+    """The SHA-256 of each of (B, channels, H, W) images, 32 bytes each."""
+    return b"".join(map(_sha256, images.cpu().numpy()))
 
 
 def _sha256(image: NDArray[np.float32]) -> bytes:

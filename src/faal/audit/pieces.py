@@ -24,7 +24,12 @@ class Pieces(nn.Module):
     gradient is wanted, each piece's activations are dropped and computed again on the way back, one forward more per
     step. Verdicts may differ from the unsplit ones only as far as the device's arithmetic depends on the batch size:
     by rounding.
+
+    Logits are float32, whatever the network returns (bfloat16 where its forward runs under autocast): attacks need one
+    type of number throughout. `dtype` is the type of the network's own, None before the first forward.
     """
+
+    dtype: torch.dtype | None = None
 
     def __init__(self, model: nn.Module, limit: int) -> None:
         super().__init__()
@@ -41,7 +46,16 @@ class Pieces(nn.Module):
 
     def _logits(self, images: Tensor) -> Tensor:
         logits: Tensor = self.model(images)
-        return logits
+        # What is no tensor of real, dense numbers is refused by the clean pass.
+        if (
+            not isinstance(logits, Tensor)
+            or logits.is_complex()
+            or logits.is_quantized
+            or logits.layout != torch.strided
+        ):
+            return logits
+        self.dtype = logits.dtype
+        return logits.float()
 
 
 @torch.enable_grad()

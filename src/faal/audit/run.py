@@ -27,7 +27,7 @@ from faal.audit.checks import (
 from faal.audit.conditions import exact_float32, kept_generators
 from faal.audit.engines import engine_for
 from faal.audit.findings import fingerprint, investigate, survey
-from faal.audit.folder import blocks_of, claim, earlier_attacks, refuse_another
+from faal.audit.folder import blocks_of, claim, earlier_attacks, former_keys, network_key, refuse_another
 from faal.audit.intervals import METHOD
 from faal.audit.misuse import examine
 from faal.audit.pieces import Pieces, fitting, within_memory
@@ -36,13 +36,13 @@ from faal.audit.summary import figures, group_figures
 from faal.audit.verdicts import ALL, Verdicts, with_all
 from faal.config import Threat, parse_epsilon
 from faal.data import Grouping, grouping
-from faal.data.checks import as_labels
-from faal.data.classwise import places_in_class
+from faal.data.checks import as_labels, clamped
+from faal.data.classwise import in_proportion
 from faal.data.images import InMemory
 from faal.engine import processes
 from faal.engine.environment import environment
 from faal.engine.seeds import generator
-from faal.errors import InputError
+from faal.errors import InputError, refuse_unwritable
 from faal.inner.modes import attacked
 
 
@@ -118,10 +118,9 @@ def audit(
     threat = Threat(norm, parse_epsilon(epsilon))
     check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=level, engine=engine)
     chosen = attacks_named(attacks)
-    check_model(model)
-    model = model.module if isinstance(model, DistributedDataParallel) else model
-    source = _source(images)
-    training_source = None if train_images is None else _source(train_images, "train_images")
+    model = _network(model)
+    source, clamped_some = _source(images)
+    training_source, clamped_more = (None, ()) if train_images is None else _source(train_images, "train_images")
     classes, trained = class_names(classes), told_training(trained)
     width = None if classes is None else len(classes)
     every_group = _groupings(groups, len(source))
@@ -136,6 +135,8 @@ def audit(
     with attacked(model), exact_float32(subject.device), kept_generators():
         if out is not None:
             refuse_another(Path(out), record, subject)
+            refuse_unwritable(blocks_of(out))
+            subject = replace(subject, former=former_keys(Path(out), record))
         clean = survey(subject, width, progress=progress)
         record["data"]["fingerprint"] = fingerprint(subject.labels, clean)
         if chosen:
@@ -182,6 +183,8 @@ def audit(
         interval_method=METHOD,
         warnings=(
             *notes,
+            *clamped_some,
+            *clamped_more,
             *signs.warnings,
             *found.warnings,
             *(
@@ -228,17 +231,70 @@ def audit_share(
     threat = Threat(norm, parse_epsilon(epsilon))
     check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=0.95, engine=engine)
     chosen = attacks_named(attacks)
-    check_model(model)
+    model = _network(model)
     told = {"name": type(model).__name__, **_plain(model_record)}
-    subject = _subject(model, _source(images), labels, None, threat, seed, block_size, batch_size, limit, told)
+    source, _ = _source(images)  # what was clamped is said by the audit that counts
+    subject = _subject(model, source, labels, None, threat, seed, block_size, batch_size, limit, told)
     refuse_another(Path(out), _record(subject, told, None), subject)
+    refuse_unwritable(blocks_of(out))
     with attacked(model), exact_float32(subject.device), kept_generators():
         clean = clean_blocks(subject, rank=rank, world_size=world_size)
-        check_gradient(subject.model, subject.fetch(0)[:2])
+        if chosen:
+            check_gradient(subject.model, subject.fetch(0)[:2])
         subject = _equipped(subject, engine, batch_size)
         claim(out)
         for attack in chosen:
             attack_blocks(subject, attack, clean, folder=blocks_of(out), rank=rank, world_size=world_size)
+
+
+def _network(model: nn.Module) -> nn.Module:
+    """What is audited of what a caller hands over, checked: the network itself, without DistributedDataParallel."""
+    check_model(model)
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def refuse_others(
+    model: nn.Module,
+    images: Tensor | ArrayLike | Source,
+    labels: Tensor | ArrayLike,
+    *,
+    folders: Mapping[Path, Threat],
+    beside: Path,
+    seed: int = 0,
+    block_size: int = 250,
+    limit: int | None = None,
+    model_record: Mapping[str, Any] | None = None,
+    data_record: Mapping[str, Any] | None = None,
+    **_: Any,
+) -> None:
+    """Refuse folders of other subjects as audits with these arguments would, before the first of them.
+
+    Args:
+        model: as for `audit`, and so are the other arguments that are not named here.
+        images: (N, channels, H, W).
+        labels: (N,).
+        folders: the folders of the audits, and what each attacks.
+        beside: a folder whose own audit is shown with these: it has to be of the same network and data, at any threat.
+        seed: the audits'.
+        block_size: the audits'.
+        limit: the audits'.
+        model_record: the audits'.
+        data_record: the audits'.
+
+    Raises:
+        InputError: one holds the audit of another subject, or cannot be written.
+    """
+    check_settings(block_size=block_size, batch_size=None, limit=limit, level=0.95, engine="reference")
+    model = _network(model)
+    told = {"name": type(model).__name__, **_plain(model_record)}
+    threat = next(iter(folders.values()))
+    subject = _subject(model, _source(images)[0], labels, None, threat, seed, block_size, None, limit, told)
+    record = _record(subject, told, data_record)
+    for folder, at in folders.items():
+        refuse_another(folder, {**record, "threat": asdict(at)}, subject)
+        refuse_unwritable(blocks_of(folder))
+    same = {"model": record["model"], "data": {name: record["data"].get(name) for name in ("name", "split")}}
+    refuse_another(beside, same, subject)
 
 
 def _subject(
@@ -256,9 +312,10 @@ def _subject(
     """What is audited, checked."""
     label = as_labels(labels, "labels")
     check_labels(label, len(source), width)
-    index = _drawn(label, limit, seed)
+    index = in_proportion(label, len(label) if limit is None else limit, generator("audit", seed))
+    pieces = Pieces(model, batch_size or block_size)
     return Subject(
-        model=Pieces(model, batch_size or block_size),
+        model=pieces,
         images=source,
         labels=label[index],
         index=index,
@@ -266,7 +323,7 @@ def _subject(
         threat=threat,
         seed=seed,
         block_size=block_size,
-        key=_digest(model, told),
+        key=str(network_key({**told, "weights": _digest(pieces)})),
     )
 
 
@@ -289,18 +346,23 @@ def _record(subject: Subject, told: Mapping[str, Any], data: Mapping[str, Any] |
     }
 
 
-def _source(images: Tensor | ArrayLike | Source, where: str = "images") -> Source:
-    """A store as it is; an array as a store. `where` is what a message calls it."""
+def _source(images: Tensor | ArrayLike | Source, where: str = "images") -> tuple[Source, tuple[str, ...]]:
+    """A store as it is; an array as a store, with a note of what was clamped. `where` is what a message calls it."""
     if hasattr(images, "fetch"):
-        return cast(Source, images)
+        return cast(Source, images), ()
     pixels = pixels_of(images, where)
-    return InMemory(pixels.float() if pixels.is_floating_point() else pixels)
+    if not pixels.is_floating_point():
+        return InMemory(pixels), ()
+    pixels, notes = clamped(pixels.float(), where)
+    return InMemory(pixels), notes
 
 
 def _groupings(groups: Mapping[str, Sequence[object]] | Iterable[Grouping], count: int) -> list[Grouping]:
     """Groups of all samples, a group per sample."""
     found = [grouping(*item) for item in groups.items()] if isinstance(groups, Mapping) else list(groups)
     for each in found:
+        if sum(other.name == each.name for other in found) > 1:
+            raise InputError(f"two groupings are called {each.name!r}; give each a name of its own")
         if len(each.index) != count:
             raise InputError(f"there are {count} images and {len(each.index)} groups in {each.name!r}; give one each")
     return found
@@ -312,26 +374,9 @@ def _plain(record: Mapping[str, Any] | None) -> dict[str, Any]:
     return plain
 
 
-def _drawn(labels: Tensor, limit: int | None, seed: int) -> Tensor:
-    """The samples to audit, in the data's order: all, or `limit` of them at random, classes in proportion.
-
-    The r-th sample of a class of n_c, in a random order, has its turn at (r + u_c) / n_c, with u_c uniform in [0, 1): a
-    systematic sample of every class, each from a start of its own, so that classes with less than one place have their
-    chance and neither large nor small ones are favoured. A larger limit adds to the samples of a smaller one.
-    """
-    if limit is None or limit >= len(labels):
-        return torch.arange(len(labels))
-    drawing = generator("audit", seed)
-    order = torch.randperm(len(labels), generator=drawing)
-    sizes = torch.bincount(labels)
-    start = torch.rand(len(sizes), generator=drawing, dtype=torch.float64)
-    turn = (places_in_class(labels, order) + start[labels]) / sizes[labels]
-    return turn.argsort(stable=True)[:limit].sort().values
-
-
-def _digest(model: nn.Module, record: Mapping[str, Any] | None = None) -> str:
-    """Of the weights and buffers, and of what is recorded about the model, if anything."""
-    digest = hashlib.sha256(b"" if record is None else json.dumps(record, sort_keys=True).encode())
+def _digest(model: nn.Module) -> str:
+    """Of the weights and buffers."""
+    digest = hashlib.sha256()
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

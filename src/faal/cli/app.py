@@ -1,5 +1,6 @@
 """`faal`: the commands, and what happens to errors. Exit status 0 done, 1 a check failed, 2 the input is wrong."""
 
+import os
 import sys
 
 from cyclopts import App
@@ -33,6 +34,7 @@ for command in (
 
 def main() -> None:
     """Run the command line; never returns."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # worker processes do not begin with the current folder first on their path
     errors = Console(stderr=True)
     status = 0
     try:

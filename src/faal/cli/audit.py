@@ -19,6 +19,7 @@ from faal.cli.options import (
     Seed,
     Size,
     Width,
+    called,
     parse_size,
 )
 
@@ -75,7 +76,8 @@ def audit(
     from faal.audit import table
     from faal.config import Threat, parse_epsilon
     from faal.config.threat import LARGEST
-    from faal.data import load_data, read_groups
+    from faal.data import load_data
+    from faal.data.groups import read_groups_noted
     from faal.engine import numerics, processes
     from faal.engine.progress import progress_bar
     from faal.errors import InputError
@@ -94,7 +96,8 @@ def audit(
     if not epsilons and norm in set(LARGEST) - {opened.threat.norm}:
         raise InputError(f"--norm {norm} wants an --epsilon: the network was trained in {opened.threat.norm}")
     threat = Threat(norm or opened.threat.norm, epsilons[0] if epsilons else opened.threat.epsilon)
-    notes = [*dataset.notes, *opened.notes]
+    groupings, group_notes = ((), ()) if groups is None else read_groups_noted(groups, dataset.test)
+    notes = [*dataset.notes, *group_notes, *opened.notes]
     if not epsilons and not opened.trained:
         notes.append(f"These weights do not tell what they were trained against; {threat} is assumed.")
     for note in notes if processes.is_main() else ():
@@ -102,7 +105,7 @@ def audit(
     folder = out or (
         checkpoint
         if (checkpoint / "best.pt").exists()
-        else Path("runs") / f"audit-{checkpoint.stem.replace(':', '-')}-{opened.record['sha256'][:8]}"
+        else Path("runs") / f"audit-{called(checkpoint).replace(':', '-')}-{opened.record['sha256'][:8]}"
     )
     subject = (opened.net.to(where), dataset.test.images, dataset.test.labels)
     with progress_bar(errors) as bar:
@@ -111,13 +114,13 @@ def audit(
             "classes": dataset.classes,
             "attacks": attacks,
             "norm": threat.norm,
-            "groups": () if groups is None else read_groups(groups, dataset.test),
+            "groups": groupings,
             "limit": limit,
             "seed": seed,
             "engine": engine,
             "batch_size": batch_size,
             "out": folder,
-            "model_record": {"name": checkpoint.stem, **opened.record},
+            "model_record": {"name": called(checkpoint), **opened.record},
             "data_record": {"name": dataset.name, "split": "test", "image_size": dataset.test.images.shape[1:]},
             "notes": notes,
             "trained": opened.trained,

@@ -6,11 +6,15 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
+from faal.cli.options import Model
+
 
 def export(
     run: Annotated[Path, Parameter(help="A run's folder (its best.pt), a checkpoint of this program, or zoo:NAME.")],
     file: Annotated[Path, Parameter(help="What to write: FILE.safetensors or FILE.pth, which must not exist yet.")],
     /,
+    *,
+    model: Model = None,
 ) -> None:
     """Write a network's weights as its own class takes them, and say what normalisation belongs in front of it.
 
@@ -19,10 +23,11 @@ def export(
 
         faal export runs/repaired repaired.safetensors
         faal export zoo:prn18w16-pgd-at weights.pth
+        faal export runs/mine mine.pth --model mymodels:net
     """
     from faal.models.handover import export as run_export
 
-    done = run_export(run, file)
+    done = run_export(run, file, model=model)
     for note in done.notes:
         Console(stderr=True).print(note, markup=False, highlight=False)
     console = Console(highlight=False, markup=False, soft_wrap=True)
@@ -32,6 +37,8 @@ def export(
     else:
         mean, std = (", ".join(map(str, values)) for values in done.normalisation)
         console.print(f"Images in [0, 1] go in as (images - mean) / std, by channel: mean {mean}; std {std}.")
+    if done.reverse:
+        console.print("The network takes the channels in reverse, blue first: images.flip(1) after the normalisation.")
     if done.folded is not None:
         console.print(f"The offsets are in {done.folded}.bias: the logits are those of the network with its offsets.")
     if done.offsets:

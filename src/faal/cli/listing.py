@@ -116,13 +116,14 @@ def _looks(name: str, row: Method) -> Iterator[str]:
 def _settings(row: Method) -> list[str]:
     """The settings of a recipe that mean something to this method and not to all."""
     from faal.config import Recipe
+    from faal.intermediate.class_rule import readable
     from faal.intermediate.rules.faal import FAAL
 
     read = set(inspect.signature(row.rule).parameters) - set(row.fixed)
     read |= set(inspect.signature(FAAL).parameters) if row.faal else set()
     read |= {"beta"} if row.objective.clean and row.objective.adversarial else set()  # every loss of two views
     read |= {"awp_gamma"} if row.awp else set()
-    return [item.name for item in dataclasses.fields(Recipe) if item.name in read]
+    return [item.name for item in dataclasses.fields(Recipe) if item.name in read & readable()]
 
 
 def _options(settings: Mapping[str, Any]) -> str:

@@ -6,9 +6,12 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from faal.config import Recipe, Schedule
+from faal.config import Recipe, Schedule, epsilon_text
 from faal.config.threat import LARGEST
 from faal.errors import InputError
+
+ENDINGS = {".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors", ".tar", ".th", ".yaml", ".yml"}
+"""Of the files that hold weights and recipes."""
 
 Checkpoint = Annotated[
     Path,
@@ -19,8 +22,9 @@ Checkpoint = Annotated[
 Data = Annotated[
     str,
     Parameter(
-        help="digits, cifar10:DIR, cifar100:DIR (the unpacked official download), folder:DIR "
-        "(DIR/train/CLASS/*.png and DIR/test/CLASS/*.png), npz:FILE, or module:function."
+        help="digits, cifar10:DIR, cifar100:DIR (the unpacked official download), fashion-mnist[:DIR], mnist[:DIR], "
+        "kmnist[:DIR], idx:DIR (files in MNIST's format), folder:DIR (DIR/train/CLASS/*.png and "
+        "DIR/test/CLASS/*.png), npz:FILE, or module:function."
     ),
 ]
 Groups = Annotated[
@@ -39,17 +43,29 @@ Out = Annotated[Path | None, Parameter(help="The folder that everything is writt
 Seed = Annotated[int, Parameter(help="The seed of everything that is random.")]
 Model = Annotated[
     str | None,
-    Parameter(help="For foreign weights: prn18, rn18, wrn34-10, small, timm:NAME, hf:NAME_OR_DIR, or module:function."),
+    Parameter(
+        help="For foreign weights: prn18, rn18, wrn34-10, small, timm:NAME, hf:NAME_OR_DIR, or module:function. A "
+        "checkpoint of this program needs it where its network is module:function: no file makes it run."
+    ),
 ]
 Width = Annotated[int | None, Parameter(help="For foreign weights: the network's width.")]
 Depth = Annotated[int | None, Parameter(help="For foreign weights: the network's depth.")]
 Normalize = Annotated[
     str | None,
     Parameter(
-        help="For foreign weights that expect it outside: none, cifar10, cifar100 or MEAN:STD; unset, what timm or "
-        "Hugging Face says of its own network, and none for others."
+        help="For foreign weights that expect it outside: none, cifar10, cifar100 or MEAN:STD, with :bgr behind it "
+        "where blue comes first; unset, what timm or Hugging Face says of its own network, and none for others."
     ),
 ]
+
+
+def called(path: Path | str) -> str:
+    """What a checkpoint, a run's folder or a recipe is called: the last part of its path, without a file's ending.
+
+    A folder has no ending: `runs/tau0.5` is `tau0.5`, and `.` the folder's own name. `zoo:NAME` is called that.
+    """
+    whole = Path(path).absolute() if Path(path).name not in ("", "..") else Path(path).resolve()
+    return whole.stem if whole.suffix in ENDINGS and not whole.is_dir() else whole.name
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -121,6 +137,7 @@ def reach_notes(recipe: Recipe) -> tuple[str, ...]:
     if recipe.method == "standard" or recipe.steps * recipe.step_size >= recipe.epsilon:
         return ()
     return (
-        f"The attack of training reaches {recipe.steps * recipe.step_size:.3g} of epsilon {recipe.epsilon:.3g} in "
-        f"{recipe.steps} steps of {recipe.step_size:.3g}: it does not fill the ball; raise --step-size or --steps.",
+        f"The attack of training reaches {recipe.steps * recipe.step_size:.3g} of epsilon "
+        f"{epsilon_text(recipe.epsilon)} in {recipe.steps} steps of {recipe.step_size:.3g}: it "
+        "does not fill the ball; raise --step-size or --steps.",
     )

@@ -40,6 +40,14 @@ def reproduce(
             negative=(),
         ),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        Parameter(
+            help="NAME=MODEL, or MODEL alone where one --base is given: the network of that base, where it is not the "
+            "row's or is module:function, which no file makes run; again for the next.",
+            negative=(),
+        ),
+    ] = None,
     out: Out = None,
     device: Device = "auto",
 ) -> int:
@@ -67,6 +75,7 @@ def reproduce(
         out=out,
         device=pick_device(device),
         bases=base or (),
+        models=model or (),
     )
     for name, why in outcome.failed.items():
         Console(stderr=True).print(f"{name} failed: {why}", markup=False, highlight=False, soft_wrap=True)

@@ -19,6 +19,7 @@ from faal.cli.options import (
     Rgb,
     Seed,
     Size,
+    called,
     given,
     overridden,
     parse_size,
@@ -51,19 +52,21 @@ def train(
     from faal.data import load_data, weighed_by
     from faal.engine import numerics, processes
     from faal.models import Architecture, build_model
+    from faal.models.own import require_named
     from faal.train.loop import train as run
 
-    chosen = overridden(load_recipe(recipe), settings)
+    chosen, named = overridden(load_recipe(recipe), settings), given(settings).get("model")
+    require_named(chosen.model, named, f"the recipe {recipe}")
     where = numerics.pick_device(device)
     processes.start(where)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
     dataset = dataset if groups is None else weighed_by(dataset, groups)
     _remark(*dataset.notes, *numerics.precision_notes(chosen.precision, where), *reach_notes(chosen))
     architecture = Architecture.of(chosen, dataset)
-    net = build_model(architecture, seed=seed)
-    folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
+    net = build_model(architecture, seed=seed, model=named)
+    folder = out or Path("runs") / f"{called(recipe)}-seed{seed}"
     outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=where)
-    _tell(outcome, dataset.classes, data, size, rgb)
+    _tell(outcome, dataset.classes, data, size, rgb, architecture.model)
 
 
 def repair(
@@ -90,7 +93,7 @@ def repair(
     """Fine-tune a robust but unfair classifier until its weakest class stands, in two epochs.
 
     The network is the checkpoint's; the recipe says how it is trained. For foreign weights, --model, --width, --depth
-    and --normalize describe the network.
+    and --normalize describe the network. A checkpoint whose network is module:function wants --model too.
 
         faal repair runs/base --data cifar10:DIR --out runs/repaired
         faal repair model.pth cifar10-wrn34-10-faal-at-awp-repair --data cifar10:DIR --model wrn34-10
@@ -131,7 +134,7 @@ def repair(
         {"model": same.model, "width": same.width, "depth": same.depth, "normalize": same.normalize},
         source="checkpoint",
     )
-    folder = out or Path("runs") / f"{Path(recipe).stem}-seed{seed}"
+    folder = out or Path("runs") / f"{called(recipe)}-seed{seed}"
     if frontier:
         from faal.study.frontier import check_frontier
 
@@ -139,12 +142,14 @@ def repair(
     # Training moves the weights where they lie; blends need them as they were.
     base = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()} if frontier else {}
     outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
-    _tell(outcome, dataset.classes, data, size, rgb)
+    _tell(outcome, dataset.classes, data, size, rgb, same.model)
     if frontier:
         from faal.study.frontier import frontier as judge_blends
         from faal.study.frontier import frontier_table
 
-        found = judge_blends(base, opened.record, dataset, chosen, out=folder, seed=seed, device=where)
+        found = judge_blends(
+            base, opened.record, dataset, chosen, out=folder, seed=seed, device=where, model=network.get("model")
+        )
         if processes.is_main():
             Console().print(frontier_table(found))
 
@@ -156,8 +161,9 @@ def _remark(*notes: str) -> None:
         Console(stderr=True).print(note, markup=False, highlight=False)
 
 
-def _tell(outcome: "Outcome", classes: Sequence[str], data: str, size: str | None, rgb: bool) -> None:
+def _tell(outcome: "Outcome", classes: Sequence[str], data: str, size: str | None, rgb: bool, model: str) -> None:
     from faal.engine import processes
+    from faal.models.own import is_own
 
     if not processes.is_main():
         return
@@ -170,6 +176,7 @@ def _tell(outcome: "Outcome", classes: Sequence[str], data: str, size: str | Non
     console.print(f"{outcome.best} holds the network{chosen}{' with its offsets' if outcome.offsets else ''}")
     follows = f"next: faal audit {quote(str(outcome.best.parent))} --data {quote(data)}"
     follows += (f" --size {quote(size)}" if size else "") + (" --rgb" if rgb else "")
+    follows += f" --model {quote(model)}" if is_own(model) else ""
     console.print(follows)
 
 

@@ -7,7 +7,8 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Column, Table
 
-from faal.cli.options import Data, Device
+from faal.cli.options import Data, Device, Model
+from faal.epsilon import epsilon_text
 
 
 def zoo(name: Annotated[str | None, Parameter(help="Show the card of this network.")] = None, /) -> None:
@@ -73,6 +74,7 @@ def publish(
     licence: Annotated[str, Parameter(help="Of the weights.")] = "Apache-2.0",
     out: Annotated[Path | None, Parameter(help="The folder of the zoo; the program's own if unset.")] = None,
     device: Device = "auto",
+    model: Model = None,
 ) -> None:
     """Put a trained and audited network into the zoo: its weights in half the size, and a card of how it was made.
 
@@ -94,8 +96,11 @@ def publish(
         source=source,
         licence=licence,
         folder=out,
+        model=model,
         device=pick_device(device),
     )
+    for note in done.notes:
+        Console(stderr=True).print(note, markup=False, highlight=False)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"{done.weights} ({done.size / 1e6:.1f} MB) and {done.card}")
     console.print(f"{done.changed} of {done.samples} clean answers differ from those that were audited")
@@ -109,13 +114,13 @@ def _show(console: Console, card: dict[str, Any]) -> None:
     facts = {
         "model": _model(card),
         "data": f"{card['data']['name']}: {card['data']['source']}",
-        "method": f"{card['method']}, seed {card['seed']}, against {threat['norm']} {threat['epsilon']:.6g}",
+        "method": f"{card['method']}, seed {card['seed']}, against {threat['norm']} {epsilon_text(threat['epsilon'])}",
         "from": f"{origin['path']}, SHA-256 {origin['sha256'][:12]}" if origin else "scratch",
         "weights": f"{card.get('precision')}, SHA-256 {card['sha256'][:12]}, {card['licence']}",
         "narrowing": f"changed {narrowing['changed']} of {narrowing['samples']} clean answers" if narrowing else "-",
         "commit": ", ".join(f"{what} {which}" for what, which in commit.items() if which) if commit else "-",
         "judged on": f"{audit['n']} images ({audit['split']}), {audit['threat']['norm']} "
-        f"{audit['threat']['epsilon']:.6g}, {audit['engine']}",
+        f"{epsilon_text(audit['threat']['epsilon'])}, {audit['engine']}",
     }
     grid = Table.grid(padding=(0, 2))
     for fact, told in facts.items():

@@ -3,7 +3,8 @@
 from faal.config.recipe import Recipe
 from faal.config.schedule import Schedule, epoch_of, number, truth
 from faal.config.shipped import load_recipe, recipe_names, repair_recipe
-from faal.config.threat import Threat, epsilon_text, parse_epsilon
+from faal.config.threat import Threat, parse_epsilon
+from faal.epsilon import epsilon_text
 
 __all__ = [
     "Recipe",

@@ -25,11 +25,14 @@ class Recipe:
 
     method: str = _setting("pgd-at", "What is trained, a row of `faal methods`.")
     model: str = _setting(
-        "prn18", "The network: prn18, rn18, wrn34-10, small, timm:NAME, or one's own module:function."
+        "prn18",
+        "The network: prn18, rn18, wrn34-10, small, timm:NAME, or, in the command alone, one's own module:function.",
     )
     width: int | None = _setting(None, "Channels of the first stage (wrn: widening factor); the model's own if unset.")
     depth: int | None = _setting(None, "Depth of the network; the model's own if unset.")
-    normalize: str = _setting("none", "Normalisation inside the network: none, cifar10, cifar100, or MEAN:STD.")
+    normalize: str = _setting(
+        "none", "Normalisation inside the network: none, cifar10, cifar100, MEAN:STD, MEAN:STD:bgr."
+    )
 
     epochs: int = _setting(200, "Passes over the training set.")
     batch_size: int = _setting(128, "Images per step, over all processes.")
@@ -38,6 +41,9 @@ class Recipe:
     nesterov: bool = _setting(False, "Nesterov momentum.")
     weight_decay: float = _setting(5e-4, "L2 penalty in SGD.")
 
+    limit: int | None = _setting(
+        None, "Train on so many images only, drawn with the seed, class by class, beside those withheld; unset: all."
+    )
     crop: int = _setting(4, "Random crop: pixels of zero padding on each side; 0 for none.")
     flip: bool = _setting(True, "Random horizontal flip.")
 
@@ -117,6 +123,7 @@ class Recipe:
             "batch_size": (2, math.inf),
             "momentum": (0, 1),
             "weight_decay": (0, math.inf),
+            "limit": (1, math.inf),
             "crop": (0, 64),
             "step_size": (0, LARGEST[self.threat.norm]),
             "steps": (0, math.inf),
@@ -182,11 +189,15 @@ class Recipe:
             InputError: an unknown field (names the nearest), or a value that does not read.
         """
         known = {f.name: f for f in fields(self)}
-        values = {}
+        values: dict[str, Any] = {}
         for key, value in settings.items():
             name = str(key).replace("-", "_")
             if name not in known:
                 raise unknown(f"setting ({source})", str(key), known, see="`faal recipes --settings`")
+            if name in values:
+                raise InputError(
+                    f"{source}: {name} is given twice, with a dash and with an underscore; leave one of them"
+                )
             values[name] = _read(known[name], value, source)
         if "constants" in values:
             values["constants"] = {**self.constants, **values["constants"]}
@@ -231,11 +242,20 @@ def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
 
 def _pairs(value: Any) -> dict[str, Any]:
     """`name=value name=value` or a mapping, as a mapping."""
+    pairs: list[Any]
     if isinstance(value, str):
-        value = dict(pair.split("=", 1) for pair in value.split())
-    if not isinstance(value, Mapping):
+        pairs = [pair.split("=", 1) for pair in value.split()]
+    elif isinstance(value, Mapping):
+        pairs = list(value.items())
+    else:
         raise ValueError("pairs are wanted")
-    return {str(name).replace("-", "_"): _plain(each) for name, each in value.items()}
+    read = {}
+    for name, each in pairs:
+        key = str(name).replace("-", "_")
+        if key in read:
+            raise InputError(f"{key} is given twice")
+        read[key] = _plain(each)
+    return read
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ of the run that is over, so that every constant scales with the number of epochs
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -66,11 +66,16 @@ class Schedule:
         if isinstance(text, Schedule):
             return text
         if isinstance(text, str) and ":" in text:
-            text = dict(part.split(":", 1) for part in text.split(","))
+            return cls._of(part.split(":", 1) for part in text.split(","))
         if isinstance(text, Mapping):
-            pairs = sorted((number(start), number(value)) for start, value in text.items())
-            return cls(tuple(start for start, _ in pairs), tuple(value for _, value in pairs))
+            return cls._of(text.items())
         return cls.constant(number(text))
+
+    @classmethod
+    def _of(cls, written: Iterable[Iterable[object]]) -> Schedule:
+        """From starts and values as they are written, in any order. A start that comes twice is refused."""
+        pairs = sorted((number(start), number(value)) for start, value in written)
+        return cls(tuple(start for start, _ in pairs), tuple(value for _, value in pairs))
 
     def at(self, progress: float) -> float:
         """The value when the fraction `progress` of the run is over."""

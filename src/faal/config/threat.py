@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from faal.config.schedule import number
+from faal.epsilon import epsilon_text
 from faal.errors import InputError, unknown
 
 LARGEST = {"linf": 1.0, "l2": 16.0}
@@ -34,13 +35,6 @@ class Threat:
 
     def __str__(self) -> str:
         return f"{self.norm} epsilon {epsilon_text(self.epsilon)}"
-
-
-def epsilon_text(epsilon: float) -> str:
-    """A radius as people write it: `8/255` where it is a few whole grey levels, else a decimal of six digits."""
-    levels = round(255 * epsilon)
-    whole = 1 <= levels <= 32 and abs(255 * epsilon - levels) < 1e-4
-    return f"{levels}/255" if whole else f"{epsilon:.6g}"
 
 
 def parse_epsilon(value: object) -> float:

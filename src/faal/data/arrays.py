@@ -33,7 +33,7 @@ def read_npz(path: Path) -> DataSet:
                 f"{path} holds Python objects, which could run code; store plain arrays instead"
             ) from error
         raise InputError(f"{path} is truncated or not an .npz file; write it again with numpy.savez") from error
-    return from_arrays(arrays, path.stem, str(path))
+    return from_arrays(arrays, path.name.removesuffix(".npz"), str(path))
 
 
 def from_arrays(arrays: Mapping[str, object], name: str, where: str) -> DataSet:

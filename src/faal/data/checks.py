@@ -5,6 +5,7 @@ whichever way it came in.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,6 +19,16 @@ CHANNELS = (1, 3)
 
 MOST_CLASSES = 2**15
 """Predictions are stored as int16; a larger label is an identifier rather than a class's number."""
+
+ROUNDING = 1e-5
+"""How far out of [0, 1] arithmetic in float32 may take a value: a resize is off by about 1e-7, long sums by 1e-6. From
+one grey level to the next it is 4e-3."""
+
+OVERSHOOT = 0.25
+"""How far below 0 cubic interpolation takes a value; normalisation goes further."""
+
+BRIGHTEST = 16.0
+"""Above it values are grey levels: normalised images stay below."""
 
 
 def as_tensor(values: object, where: str) -> Tensor:
@@ -77,7 +88,11 @@ def as_labels(values: object, where: str) -> Tensor:
 
 
 def check(data: DataSet, where: str) -> DataSet:
-    """The data set itself, if it holds together; otherwise InputError that begins with `where`."""
+    """The data set, if it holds together, its images clamped where rounding took them out of [0, 1].
+
+    Raises:
+        InputError: it does not; the message begins with `where`.
+    """
     parts = [(part, split) for part, split in (("training", data.train), ("test", data.test)) if split is not None]
     if not parts:
         raise InputError(f"{where} holds neither training nor test images")
@@ -98,7 +113,9 @@ def check(data: DataSet, where: str) -> DataSet:
         raise InputError(f"{where} names the class {twice!r} twice; give every class a name of its own")
     for part, split in parts:
         _check_split(split, data.num_classes, f"{where} ({part} part)")
-    return data
+    train, of_train = _in_range(data.train, f"{where} (training part)")
+    test, of_test = _in_range(data.test, f"{where} (test part)")
+    return replace(data, train=train, test=test, notes=(*data.notes, *of_train, *of_test))
 
 
 def check_shapes(data: DataSet, where: str) -> None:
@@ -108,6 +125,36 @@ def check_shapes(data: DataSet, where: str) -> None:
             f"{where} has training images of {_shape(data.train)} and test images of {_shape(data.test)}; "
             "give both the same channels, and one size with --size H,W"
         )
+
+
+def clamped(pixels: Tensor, where: str) -> tuple[Tensor, tuple[str, ...]]:
+    """Floating-point images with their rounding errors out of [0, 1] removed, and a note of it.
+
+    Values further out, or no numbers, are left for a check to refuse.
+
+    Args:
+        pixels: images of any shape.
+        where: begins the note.
+    """
+    if pixels.numel() == 0:
+        return pixels, ()
+    low, high = (float(bound) for bound in pixels.aminmax())
+    # Comparisons with NaN are false, so that it comes out here as it came in.
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING) or (low >= 0 and high <= 1):
+        return pixels, ()
+    beyond = max(-low, high - 1)
+    return pixels.clamp(0, 1), (
+        f"{where} has values up to {beyond:.1g} outside [0, 1], by rounding; they were clamped.",
+    )
+
+
+def into_range(low: float, high: float) -> str:
+    """What to do with images from `low` to `high`, of which one is outside [0, 1]."""
+    if high > BRIGHTEST:
+        return "divide by 255" + (", and clamp the values" if low < 0 or high > 255 else "")
+    if low < -OVERSHOOT:
+        return "undo any normalisation, it belongs inside the model"
+    return "divide by 255" if high > 2 else "clamp the values"
 
 
 def other_channels(channels: int) -> str:
@@ -134,20 +181,25 @@ def _check_split(split: Split, num_classes: int, where: str) -> None:
         raise InputError(
             f"{where} has the label {wrong}, out of range: {num_classes} classes are numbered 0 to {num_classes - 1}"
         )
-    if isinstance(split.images, InMemory) and split.images.pixels.is_floating_point():
-        _check_range(split.images.pixels, where)
 
 
-def _check_range(pixels: Tensor, where: str) -> None:
+def _in_range(split: Split | None, where: str) -> tuple[Split | None, tuple[str, ...]]:
+    """The split with its images in [0, 1], and what was done to them; stores other than `InMemory` are left alone."""
+    if split is None or not isinstance(split.images, InMemory) or not split.images.pixels.is_floating_point():
+        return split, ()
+    pixels, notes = clamped(split.images.pixels, where)
+    if notes:
+        split = replace(split, images=InMemory(pixels, split.images.device))
     low, high = (float(bound) for bound in pixels.aminmax())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError(
             f"{where} has images with NaN or infinite values; find out where they come from, or leave them out"
         )
-    if low >= 0 and high <= 1:
-        return
-    advice = "undo the normalisation (it belongs inside the model)" if low < 0 else "divide them by 255"
-    raise InputError(f"{where} has images from {low:g} to {high:g}; they must lie in [0, 1]: {advice}")
+    if low < 0 or high > 1:
+        raise InputError(
+            f"{where} has images from {low:g} to {high:g}; they must lie in [0, 1]: {into_range(low, high)}"
+        )
+    return split, notes
 
 
 def _is_text(name: str) -> bool:

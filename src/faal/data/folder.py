@@ -1,17 +1,15 @@
 """A folder of image files: DIR/train/CLASS/*.png, DIR/test/CLASS/*.png; JPEG, WebP and BMP as well."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from faal.data.class_folders import Files, class_files, class_names, loose_images
 from faal.data.dataset import DataSet, Split
-from faal.data.images import COLOURED, FORMATS, RESIDENT_LIMIT, Images, InMemory, OnDisk, threads, unreadable
+from faal.data.image_files import Header, is_opaque, read_header, threads
+from faal.data.images import COLOURED, RESIDENT_LIMIT, Images, InMemory, OnDisk
 from faal.errors import InputError
-
-GRAY = ("1", "L", "LA")
-DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> DataSet:
@@ -23,7 +21,8 @@ def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> 
         rgb: three channels even if all images are gray.
 
     Images are gray (one channel) if all files of both parts are, RGB otherwise, and a note says so where both kinds
-    occur. A part of at most `RESIDENT_LIMIT` bytes is decoded at once; a larger one stays on disk and is decoded batch
+    occur. Notes also say what of the files is left out: transparency, orientation tags, further frames, the profile of
+    CMYK. A part of at most `RESIDENT_LIMIT` bytes is decoded at once; a larger one stays on disk and is decoded batch
     by batch.
 
     Raises:
@@ -68,29 +67,49 @@ def _common_shape(
     files: list[Path], path: Path, size: tuple[int, int] | None, rgb: bool
 ) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     """(channels, H, W) of all files, from their headers alone; and what is odd about them."""
-    headers = list(threads().map(_header, files))
-    gray = sum(mode in GRAY for mode, _ in headers)
+    headers = list(threads().map(read_header, files))
+    gray = sum(header.gray for header in headers)
     mixed, coloured = 0 < gray < len(files), gray == len(files) and rgb
     note = f"{gray} of {len(files)} images under {path} are gray; like the others they get three channels, all alike."
     if size is None:
-        size = headers[0][1] if headers else (0, 0)
-        for file, (_, other) in zip(files, headers, strict=True):
-            if other != size:
+        size = headers[0].size if headers else (0, 0)
+        for file, header in zip(files, headers, strict=True):
+            if (other := header.size) != size:
                 raise InputError(
                     f"images under {path} differ in size: {files[0]} has {size[0]}x{size[1]} and {file} has "
                     f"{other[0]}x{other[1]}; give --size H,W to resize them"
                 )
-    notes = (note,) * mixed + (COLOURED,) * coloured
+    notes = (note,) * mixed + (COLOURED,) * coloured + _left_out(files, headers, path)
     return (1 if gray == len(files) and not rgb else 3, *size), notes
 
 
-def _header(path: Path) -> tuple[str, tuple[int, int]]:
-    """An image file's mode and (H, W), without decoding it."""
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            mode, (width, height) = image.mode, image.size
-    except Exception as error:  # as many kinds as there are ways to damage a header
-        raise unreadable(path, error) from error
-    if mode in DEEP:
-        raise InputError(f"{path} has more than 8 bits per pixel, which would be cut off; convert it to 8 bits")
-    return mode, (height, width)
+def _left_out(files: list[Path], headers: list[Header], path: Path) -> tuple[str, ...]:
+    """What the files hold and the pixels do not, a sentence for each kind.
+
+    Files with an alpha channel are decoded until one is not opaque; opaque alpha is no loss.
+    """
+
+    def having(kind: Callable[[Header], bool]) -> list[Path]:
+        return [file for file, header in zip(files, headers, strict=True) if kind(header)]
+
+    alpha = having(lambda header: header.alpha)
+    opaque = zip(alpha, threads().map(is_opaque, alpha), strict=True)
+    clear = next((file for file, all_opaque in opaque if not all_opaque), None)
+    turned = having(lambda header: header.turned)
+    several = having(lambda header: header.frames > 1)
+    inks = having(lambda header: header.cmyk)
+    kinds = (
+        (
+            alpha if clear is not None else [],
+            f"have an alpha channel, which is dropped ({clear}, for one, is not opaque): the stored colours are used, "
+            "also where nothing would be drawn; flatten the images onto a background if their content is in alpha.",
+        ),
+        (turned, "have an orientation tag ({}, for one), which is not applied: pixels are used as stored."),
+        (several, "hold several frames ({}, for one), of which the first is read."),
+        (inks, "are in CMYK ({}, for one) and were converted to RGB without their colour profile."),
+    )
+    return tuple(
+        f"{len(found)} of {len(files)} images under {path} " + what.replace("{}", str(found[0]))
+        for found, what in kinds
+        if found
+    )

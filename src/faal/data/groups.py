@@ -9,10 +9,8 @@ from pathlib import Path
 import torch
 
 from faal.data.dataset import DataSet, Grouping, Split
+from faal.data.group_rows import placed
 from faal.errors import InputError, unknown
-
-FILE = "file"
-"""The column that, for a folder of images, says which image a row is about."""
 
 
 def grouping(name: str, values: Sequence[object]) -> Grouping:
@@ -39,24 +37,29 @@ def read_groups(spec: str, split: Split) -> tuple[Grouping, ...]:
 
     Args:
         spec: `FILE`, a CSV file with a header and a column for each grouping, or `FILE:COLUMN` for one of them. There
-            is a row per sample, in the data's order; for a folder of images a column `file` may say instead which
-            image a row is about (`test/CLASS/NAME.png`), in any order, and rows about other images are passed over.
+            is a row per sample, in the data's order; for a folder of images a column such as `file` may say instead
+            which image a row is about (`test/CLASS/NAME.png`), in any order, and rows about other images are passed
+            over (`group_rows`).
         split: the samples.
 
     Raises:
-        InputError: no such file or column, no table, or samples without a group.
+        InputError: no such file or column, no table, samples without a group, rows in another order than the data.
     """
+    return read_groups_noted(spec, split)[0]
+
+
+def read_groups_noted(spec: str, split: Split) -> tuple[tuple[Grouping, ...], tuple[str, ...]]:
+    """As `read_groups`, and how the table was read where that is not plain, in sentences."""
     path, column = _parsed(spec)
     rows, columns = _rows(path)
-    if FILE in columns and split.files is not None:
-        rows = _matched(rows, split.files, path)
-    elif len(rows) != split.n:
-        by_name = f", or a column {FILE!r} to know them by" if split.files is not None else ""
-        raise InputError(f"{path} has {len(rows)} rows for {split.n} samples; it needs one each, in order{by_name}")
-    named = [name for name in columns if name != FILE]
+    table = placed(rows, columns, split, path)
+    named = [name for name in columns if name not in table.passed_over]
+    if not named:
+        raise _no_table(path)
     if column is not None and column not in named:
         raise unknown("column", column, named, see=f"the header of {path}")
-    return tuple(grouping(name, [row[name] for row in rows]) for name in ([column] if column is not None else named))
+    chosen = named if column is None else [column]
+    return tuple(grouping(name, [row[name] for row in table.rows]) for name in chosen), table.notes
 
 
 def weighed_by(data: DataSet, spec: str) -> DataSet:
@@ -67,11 +70,11 @@ def weighed_by(data: DataSet, spec: str) -> DataSet:
     """
     if data.train is None:
         raise InputError(f"{data.name} has no training images; groups are of these")
-    found = read_groups(spec, data.train)
+    found, notes = read_groups_noted(spec, data.train)
     if len(found) > 1:
         names = ", ".join(grouping.name for grouping in found)
         raise InputError(f"{spec} has the columns {names}; training weighs one of them: write {spec}:{found[0].name}")
-    return replace(data, train=replace(data.train, grouping=found[0]))
+    return replace(data, train=replace(data.train, grouping=found[0]), notes=(*data.notes, *notes))
 
 
 def _parsed(spec: str) -> tuple[Path, str | None]:
@@ -95,31 +98,16 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else f"it is not a CSV file: {error}"
         raise InputError(f"cannot read the groups in {path} ({reason})") from None
-    if not rows or not set(columns) - {FILE} or "" in columns or len(set(columns)) < len(columns):
-        raise InputError(
-            f"{path} is no table of groups: it needs a header that names its columns, and a row per sample"
-        )
+    if not rows or "" in columns[1:] or len(set(columns)) < len(columns):  # pandas leaves the first without a name
+        raise _no_table(path)
     for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise InputError(f"line {line} of {path} has not as many fields as the header")
     return rows, columns
 
 
-def _matched(rows: list[dict[str, str]], files: Sequence[str], path: Path) -> list[dict[str, str]]:
-    """The row of each file."""
-    found: dict[str, dict[str, str]] = {}
-    for row in rows:
-        name = row[FILE].strip().removeprefix("./").replace("\\", "/")
-        other = found.setdefault(name, row)
-        if {**other, FILE: name} != {**row, FILE: name}:
-            raise InputError(f"{path} has two rows for {name}, and they differ; leave one of them")
-    missing = [name for name in files if name not in found]
-    if missing:
-        raise InputError(
-            f"{path} has no row for {missing[0]}, nor for {len(missing) - 1} other images; column {FILE!r} holds paths "
-            "below the folder, such as test/CLASS/NAME.png"
-        )
-    return [found[name] for name in files]
+def _no_table(path: Path) -> InputError:
+    return InputError(f"{path} is no table of groups: it needs a header that names its columns, and a row per sample")
 
 
 def _is_missing(value: object) -> bool:

@@ -4,27 +4,19 @@ A store hands out batches as float32 in [0, 1] on its device, whatever it keeps:
 tensor in the host's memory that the device should not hold, or files that are decoded on demand.
 """
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from faal.errors import InputError, forbidden
+from faal.data.image_files import decoded, threads
+from faal.errors import InputError
 
 RESIDENT_LIMIT = 2 * 1024**3
 """Bytes of decoded uint8 up to which a split is held whole: in memory, and on the device. Beyond it, images stream."""
-
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-"""The image formats that are decoded; a file that is something else inside is refused whatever its suffix says."""
-
 
 COLOURED = (
     "Gray images were given three equal channels: an attack moves each by itself, where a gray camera has but one, so "
@@ -132,7 +124,8 @@ class InMemory(Images):
 class OnDisk(Images):
     """Image files, decoded by a pool of threads when they are asked for.
 
-    Colours are the file's own: transparency is dropped, a palette resolved, an orientation tag not applied.
+    Colours are the file's own: alpha is dropped, a palette resolved, an orientation tag not applied, and of several
+    frames the first is read. Files of more than 8 bits per channel are refused.
 
     Args:
         paths: the N files.
@@ -169,33 +162,6 @@ class OnDisk(Images):
 
     def to(self, device: torch.device | str) -> "OnDisk":
         return OnDisk(self.paths, self.shape, _indexed(device))
-
-
-@cache
-def threads() -> ThreadPoolExecutor:
-    """The pool in which image files are opened and decoded; PIL releases the interpreter's lock while it decodes."""
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="decode")
-
-
-def decoded(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """One image file as uint8 (channels, H, W)."""
-    channels, height, width = shape
-    try:
-        with Image.open(path, formats=FORMATS) as file:
-            image = file.convert("L" if channels == 1 else "RGB")
-    except Exception as error:  # PIL's decoders raise a dozen kinds, SyntaxError and struct.error among them
-        raise unreadable(path, error) from error
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
-
-
-def unreadable(path: Path, error: Exception) -> InputError:
-    """The error for an image file that does not open or decode."""
-    if isinstance(error, PermissionError):
-        return forbidden(path)
-    reason = "it is not a PNG, JPEG, WebP or BMP image" if "cannot identify" in str(error) else str(error)
-    return InputError(f"{path} is not a readable image ({reason}); replace or delete it")
 
 
 def _described(pixels: Tensor) -> str:

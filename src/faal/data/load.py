@@ -10,6 +10,7 @@ from faal.data.cifar import read_cifar
 from faal.data.dataset import DataSet, Split
 from faal.data.digits import digits
 from faal.data.folder import read_folder
+from faal.data.idx import KNOWN, read_idx, read_known
 from faal.data.images import COLOURED, InMemory
 from faal.data.user import importable, read_function
 from faal.errors import InputError, permitted, unknown
@@ -18,6 +19,8 @@ FORMS = {
     "digits": "digits",
     "cifar10": "cifar10:DIR",
     "cifar100": "cifar100:DIR",
+    **{name: f"{name}[:DIR]" for name in KNOWN},
+    "idx": "idx:DIR",
     "folder": "folder:DIR",
     "npz": "npz:FILE",
 }
@@ -30,9 +33,11 @@ def load_data(spec: str, *, size: tuple[int, int] | None = None, rgb: bool = Fal
 
     Args:
         spec: `digits`; `cifar10:DIR` or `cifar100:DIR`, the unpacked official download (for Python or binary) or the
-            folder that holds it; `folder:DIR` with DIR/train/CLASS/* and DIR/test/CLASS/*; `npz:FILE` with arrays
-            `x_train`, `y_train`, `x_test`, `y_test`, or `images`, `labels` (see `arrays.py`); `module:function`, a
-            function that returns a DataSet or a dict of such arrays.
+            folder that holds it; `fashion-mnist`, `mnist` or `kmnist`, from the usual places or, with `:DIR`, from a
+            folder; `idx:DIR`, a folder of files in MNIST's format (see `idx/folder.py`); `folder:DIR` with
+            DIR/train/CLASS/* and DIR/test/CLASS/*; `npz:FILE` with arrays `x_train`, `y_train`, `x_test`, `y_test`, or
+            `images`, `labels` (see `arrays.py`); `module:function`, a function that returns a DataSet or a dict of such
+            arrays.
         size: (H, W) to resize every image to, bilinear with antialiasing; by default they stay as they are.
         rgb: give gray images three equal channels, for a network that takes no others.
 
@@ -57,7 +62,7 @@ def _read(spec: str, size: tuple[int, int] | None, rgb: bool) -> DataSet:
         if named and (importable(name) or not get_close_matches(name, FORMS)):
             return read_function(name, argument)
         raise unknown("data set", name, FORMS, see="`faal train --help`")
-    if bool(argument) != (":" in FORMS[name]) or (colon and not argument):
+    if (bool(argument) != (":" in FORMS[name]) and name not in KNOWN) or (colon and not argument):
         raise InputError(f"{spec!r} is not a data set; write {FORMS[name]}")
     path = Path(argument).expanduser()
     match name:
@@ -67,6 +72,10 @@ def _read(spec: str, size: tuple[int, int] | None, rgb: bool) -> DataSet:
             return read_folder(path, size, rgb)
         case "npz":
             return read_npz(path)
+        case "idx":
+            return read_idx(path)
+        case _ if name in KNOWN:
+            return read_known(name, path if argument else None)
         case _:
             return read_cifar(name, path)
 

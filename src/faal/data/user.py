@@ -6,26 +6,27 @@ from collections.abc import Mapping
 from faal.data.arrays import from_arrays
 from faal.data.dataset import DataSet
 from faal.errors import InputError
-from faal.named import import_function, look_here
+from faal.named import current_folder, import_function
 
 
 def importable(module: str) -> bool:
     """Whether there is such a module, or the package that it should be in."""
-    look_here()
-    return importlib.util.find_spec(module.partition(".")[0]) is not None
+    with current_folder():
+        return importlib.util.find_spec(module.partition(".")[0]) is not None
 
 
 def read_function(module: str, function: str) -> DataSet:
     """What the function returns when it is called without arguments: a DataSet, or arrays by name as in an `.npz`.
 
-    The module is looked for in the current folder too, as `python -m` would.
+    The module is an installed one, or one in the current folder, which is on the path until the function returns.
     """
     spec = f"{module}:{function}"
-    call = import_function(spec)
-    try:
-        data = call()
-    except Exception as error:
-        raise InputError(f"{spec} failed ({_said(error)}); it has to work when called without arguments") from error
+    with current_folder():
+        call = import_function(spec)
+        try:
+            data = call()
+        except Exception as error:
+            raise InputError(f"{spec} failed ({_said(error)}); it has to work when called without arguments") from error
     if isinstance(data, DataSet):
         return data
     if isinstance(data, Mapping):

@@ -58,5 +58,6 @@ def _commit() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
+    # A checkout's configuration can name a program that watches its files; that of a folder around us is not run.
+    command = ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

@@ -148,6 +148,12 @@ class ClassRule:
         """The factors on epsilon and step size for phase 1."""
         return ClassBudget()
 
+    def moved(self) -> dict[str, Tensor]:
+        """For the log: name -> (C,), the factors that hold for the whole epoch, of which 1 changes nothing."""
+        budget = self.budget()
+        factors = {"epsilon_factors": budget.epsilon, "step_factors": budget.step_size}
+        return {name: vector for name, vector in factors.items() if vector is not None}
+
     def weigh(self, batch: BatchStats) -> TermWeights:
         """The weights of this batch's classes, on the batch's device, without a host synchronisation."""
         ones = torch.ones_like(batch.counts)
@@ -171,10 +177,15 @@ class ClassRule:
         return self
 
 
+def readable() -> set[str]:
+    """The settings of a recipe that a rule may read, by taking an argument of that name."""
+    return {item.name for item in fields(Recipe)} - {"limit"}  # of the images; FRL has a constant of this name
+
+
 def constants_of(rule: type[ClassRule]) -> dict[str, Any]:
     """A rule's own constants and their defaults: what `constants` of a recipe may set."""
     parameters = inspect.signature(rule).parameters.values()
-    shared = {item.name for item in fields(Recipe)}
+    shared = readable()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in shared}
 
 
@@ -185,7 +196,7 @@ def settings_of(rule: type[ClassRule], recipe: Recipe, fixed: Mapping[str, Any])
         InputError: `constants` names none of the rule's (names the nearest), or a value does not read.
     """
     own = {name: default for name, default in constants_of(rule).items() if name not in fixed}
-    shared = set(inspect.signature(rule).parameters) & {item.name for item in fields(Recipe)} - set(fixed)
+    shared = set(inspect.signature(rule).parameters) & readable() - set(fixed)
     found: dict[str, Any] = {name: getattr(recipe, name) for name in shared}
     for name, value in recipe.constants.items():
         if name not in own:

@@ -14,9 +14,9 @@ from faal.data import DataSet
 from faal.engine.seeds import derive_seed
 from faal.errors import InputError, unknown
 from faal.models.libraries import LIBRARIES
-from faal.models.normalize import Normalized, parse_normalize
+from faal.models.normalize import Normalized, parse_normalize, reverses_channels
 from faal.models.offsets import Offset
-from faal.models.own import own_model
+from faal.models.own import own_model, require_named
 from faal.models.preact_resnet import PreActResNet
 from faal.models.resnet import ResNet
 from faal.models.small import Norm, SmallNet
@@ -43,7 +43,8 @@ class Architecture:
     depth: int | None = None
     """Blocks per stage (2); a Wide ResNet's depth (34); the small net's convolutions (3)."""
     normalize: str = "none"
-    """What the network expects to be done to images in [0, 1]: `none`, `cifar10`, `cifar100` or `MEAN:STD`."""
+    """What the network expects to be done to images in [0, 1]: `none`, `cifar10`, `cifar100`, `MEAN:STD` or
+    `MEAN:STD:bgr`."""
     offsets: bool = False
     """Whether a constant per class is added to the logits (`models.offsets`); the weights have the constants."""
 
@@ -102,13 +103,15 @@ MODELS: dict[str, Callable[[Architecture], nn.Module]] = {
 """Name -> how it is built. Any other `wrn<depth>-<widen>` is built like `wrn34-10`."""
 
 
-def build_model(architecture: Architecture, *, seed: int | None = None) -> nn.Module:
+def build_model(architecture: Architecture, *, seed: int | None = None, model: str | None = None) -> nn.Module:
     """The network that an architecture describes, on the CPU, in training mode.
 
     Args:
         architecture: what to build.
         seed: the initial weights follow from it alone, and the caller's generator stays as it was; without one they
             are drawn from the caller's generator.
+        model: the network's name again, where it is `module:function`: an architecture may come from a file, and code
+            is imported only where the call names it.
 
     Returns:
         A module from images (B, channels, H, W) in [0, 1] to logits (B, num_classes). Where the architecture names a
@@ -116,23 +119,26 @@ def build_model(architecture: Architecture, *, seed: int | None = None) -> nn.Mo
         zeros.
 
     Raises:
-        InputError: no such model; one's own function cannot be imported or returns no module; a library is missing.
+        InputError: no such model; one's own function is not what `model` names, cannot be imported or returns no
+            module; a library is missing.
     """
     if seed is None:
-        net = _network(architecture)
+        net = _network(architecture, model)
     else:
         # Only the CPU's generator is forked and seeded: `torch.manual_seed` would reach the GPUs' too.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive_seed(seed, "initial weights"))
-            net = _network(architecture)
+            net = _network(architecture, model)
     statistics = parse_normalize(architecture.normalize, architecture.channels)
-    net = net if statistics is None else Normalized(net, *statistics)
+    if statistics is not None:
+        net = Normalized(net, *statistics, reverse=reverses_channels(architecture.normalize))
     return Offset(net, torch.zeros(architecture.num_classes)) if architecture.offsets else net
 
 
-def _network(architecture: Architecture) -> nn.Module:
+def _network(architecture: Architecture, named: str | None) -> nn.Module:
     name = architecture.model
     if ":" in name:
+        require_named(name, named, "the architecture")
         if architecture.width is not None or architecture.depth is not None:
             raise InputError(f"{name} decides its own width and depth, so leave these two options out")
         library, _, source = name.partition(":")

@@ -11,11 +11,9 @@ from faal.errors import InputError
 from faal.models.libraries import Logits, hf_tensors, is_saved
 from faal.models.mismatch import MismatchError, mismatch
 from faal.models.normalize import Normalized
+from faal.models.number_types import COUNTER, require_types
 from faal.models.offsets import Offset
 from faal.reading import read_tensors, weight_sets
-
-COUNTER = "num_batches_tracked"
-"""BatchNorm's counter of batches, which old checkpoints lack and no forward pass reads."""
 
 UNUSED = "sub_block1"
 """A stage that TRADES' Wide ResNet makes, saves and never calls (2.1 of its 48.3 million parameters)."""
@@ -51,7 +49,9 @@ class Candidate:
     def fits(self, wanted: dict[str, Tensor]) -> bool:
         """Whether nothing is missing but counters, and every shape is the model's."""
         return all(
-            name.endswith(COUNTER) if name not in self.weights else self.weights[name].shape == tensor.shape
+            name.endswith(COUNTER)
+            if name not in self.weights
+            else not self.weights[name].is_nested and self.weights[name].shape == tensor.shape
             for name, tensor in wanted.items()
         )
 
@@ -89,11 +89,16 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
 
     Raises:
         InputError: the file cannot be read safely, is of another architecture, holds two sets of weights that fit and
-            differ, expects another normalisation, or has weights that are not finite. The model is as before then.
+            differ, expects another normalisation, or has weights that are not finite or of a type of number that
+            does not mean its own value. The model is as before then.
     """
     net = unwrapped(model)
     wanted: dict[str, Tensor] = net.state_dict()
-    content = hf_tensors(path.parent) if is_saved(path) else read_tensors(path)
+    content = read_tensors(path)
+    if is_saved(path):
+        if isinstance(content, dict):
+            require_types(wanted, content, path)  # before the library converts them
+        content = hf_tensors(path.parent)
     chosen, copies = _choose(wanted, weight_sets(content), path)
     said = []
     if chosen.where:
@@ -115,9 +120,10 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
         missing = [name for name in wanted if name not in chosen.weights and not name.endswith(COUNTER)]
         raise MismatchError(f"{path} {mismatch(wanted, chosen.weights, missing, unexpected, chosen.tensors)}")
     for name, tensor in chosen.weights.items():
-        if not torch.isfinite(tensor).all():
+        if not torch.isfinite(tensor.to(wanted[name].dtype)).all():
             raise InputError(f"{path} has values in {name!r} that are not finite: its training went astray")
     if means:
+        require_types({}, {name: chosen.tensors[name] for name in (*means, *deviations)}, path)
         carried = [[chosen.tensors[name] for name in names] for names in (means, deviations)]
         _require_same_normalisation(model, carried, path)
         said.append("The file carries its own normalisation, which is the model's.")
@@ -139,8 +145,11 @@ def _choose(
     if not candidates:
         raise InputError(f"{path} holds no weights; save them as a plain state_dict or as safetensors")
     fitting = [candidate for candidate in candidates if candidate.fits(wanted)]
+    nearest = max(candidates, key=lambda candidate: (len(candidate.weights), len(candidate.tensors)))
+    for candidate in fitting or [nearest]:
+        require_types(wanted, candidate.weights, path)
     if not fitting:
-        return max(candidates, key=lambda candidate: (len(candidate.weights), len(candidate.tensors))), []
+        return nearest, []
     chosen, *copies = fitting
     for copy in copies:
         if not chosen.equals(copy):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,21 +14,22 @@ from faal.checkpoint import write_whole
 from faal.errors import InputError
 from faal.models.build import Architecture
 from faal.models.foreign import unwrapped
-from faal.models.normalize import Statistics, parse_normalize
+from faal.models.normalize import BLUE_FIRST, Statistics, parse_normalize, reverses_channels
 from faal.models.offsets import Offset, fold
-from faal.models.opened import described, file_of, restored, stored, understood, unfinished
+from faal.models.opened import as_named, described, file_of, restored, stored, understood, unfinished
 
 SAFETENSORS, TORCH = {".safetensors"}, {".pth", ".pt"}
 """How a file's name ends, for either format."""
 
 
-def load_model(path: Path | str) -> nn.Module:
+def load_model(path: Path | str, *, model: str | None = None) -> nn.Module:
     """The network of a run, trained or repaired.
 
     Args:
-        path: a run's folder (its best.pt), a checkpoint of this program, or `zoo:NAME`. Of a network of one's own,
-            `module:function`, the checkpoint holds the name and the weights: the module must be importable, or lie in
-            the current folder.
+        path: a run's folder (its best.pt), a checkpoint of this program, or `zoo:NAME`.
+        model: the network, where it is one's own, `module:function`: the checkpoint holds its name and its weights, but
+            no code is imported because a file names it. The module is installed, or lies in the current folder. Where
+            it names another network than the checkpoint, that one gets the weights, with a warning.
 
     Returns:
         A module from images (B, channels, H, W) in [0, 1] to logits (B, C), on the CPU, in evaluation mode. Weights
@@ -36,12 +38,19 @@ def load_model(path: Path | str) -> nn.Module:
         included.
 
     Raises:
-        InputError: there is no such run, it is damaged or of another version, or its network cannot be built here.
+        InputError: there is no such run, it is damaged or of another version, or its network cannot be built here; it
+            names code, and `model` does not.
+
+    Example:
+        >>> net = load_model("runs/mine", model="mymodels:net")  # doctest: +SKIP
     """
     file = file_of(Path(path))
     state, _ = stored(file)
     architecture, _ = described(state, file)
-    return restored(state, architecture, file).eval()
+    architecture, notes = as_named(architecture, model, file)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return restored(state, architecture, file, model=model).eval()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +63,8 @@ class Exported:
     """How many entries the file has."""
     normalisation: Statistics | None
     """Mean and deviation of each channel, which the network wants done to images in [0, 1]; None for nothing."""
+    reverse: bool
+    """Whether the network takes the channels in reverse, blue first, after the normalisation."""
     classes: tuple[str, ...]
     """What the logits stand for, in their order; empty where the checkpoint has no names."""
     offsets: tuple[float, ...]
@@ -65,7 +76,7 @@ class Exported:
     """What is odd about the run, in sentences."""
 
 
-def export(path: Path, file: Path) -> Exported:
+def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
     """Write the weights of a run's network as its own class takes them: `net.load_state_dict(weights, strict=True)`.
 
     Offsets go into the bias of the layer that gives the logits, where the network has such a layer; else the reader
@@ -75,6 +86,7 @@ def export(path: Path, file: Path) -> Exported:
         path: like that of `load_model`.
         file: where to; `.safetensors`, which tells architecture, classes and normalisation in its metadata too, or
             `.pth` or `.pt`, a plain state_dict.
+        model: like that of `load_model`; a difference is one of the notes.
 
     Raises:
         InputError: as in `load_model`; the file exists, ends otherwise or cannot be written; safetensors cannot hold
@@ -87,9 +99,10 @@ def export(path: Path, file: Path) -> Exported:
     source = file_of(path)
     state, _ = stored(source)
     architecture, _ = described(state, source)
+    architecture, other = as_named(architecture, model, source)
     with understood(source):
         classes = tuple(str(name) for name in state.get("classes") or ())
-    net = restored(state, architecture, source).eval()
+    net = restored(state, architecture, source, model=model).eval()
     offsets, folded = tuple[float, ...](), None
     if isinstance(net, Offset):
         size = state.get("image_size") or (32, 32)
@@ -109,10 +122,11 @@ def export(path: Path, file: Path) -> Exported:
         architecture=architecture,
         tensors=len(weights),
         normalisation=normalisation,
+        reverse=reverses_channels(architecture.normalize),
         classes=classes,
         offsets=offsets,
         folded=folded,
-        notes=unfinished(source),
+        notes=[*other, *unfinished(source)],
     )
 
 
@@ -127,6 +141,8 @@ def _safetensors(
         if not isinstance(value, Tensor):  # a module's get_extra_state
             raise InputError(f"{architecture.model} keeps {name}, which is no tensor, so name a file that ends in .pth")
     told = "none" if normalisation is None else ":".join(",".join(map(str, values)) for values in normalisation)
+    if reverses_channels(architecture.normalize):
+        told += f":{BLUE_FIRST}"
     metadata = {
         "format": "pt",
         "architecture": json.dumps(asdict(replace(architecture, offsets=bool(offsets)))),

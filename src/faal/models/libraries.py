@@ -6,14 +6,16 @@ nothing that a folder holds is run: a network that needs code of its own is refu
 
 import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from torch import Tensor, nn
 
 from faal.errors import InputError, first_line, unknown
+from faal.models.preprocessing import about_size, per_pixel, settings_of, size_of
 
 CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 """What `save_pretrained` writes: the network, its weights, and what is done to images before they reach it."""
@@ -106,34 +108,47 @@ def class_names(folder: Path) -> list[str] | None:
 
 
 def expected_normalisation(model: str, channels: int) -> str | None:
-    """What a library says is done to images in [0, 1] before they reach its network, as `MEAN:STD`.
+    """What a library says is done to each pixel of images in [0, 1] before they reach its network, as `--normalize`
+    takes it.
 
-    None for other networks, and where it says nothing.
+    None for other networks, and where nothing is done or it says nothing.
 
     Raises:
-        InputError: it speaks of another number of channels; or no such library, network or folder.
+        InputError: it speaks of another number of channels, or of a step that cannot be applied; or no such library,
+            network or folder.
     """
+    told = _preparation(model)
+    return per_pixel(told, channels, model) if told else None
+
+
+def size_notes(model: str, height: int, width: int) -> list[str]:
+    """That a library resizes images for its network, where these have another size, in a sentence."""
+    return about_size(size_of(_preparation(model)), height, width, model)
+
+
+def _preparation(model: str) -> dict[str, Any]:
+    """What is done to images before a library's network, as settings of an image processor; empty where it says
+    nothing."""
     library, _, source = model.partition(":")
-    mean = std = None
     if library == "timm":
         timm = _library("timm", model)
         with _in_words(model):
-            told = timm.get_pretrained_cfg(source)
-        mean, std = getattr(told, "mean", None), getattr(told, "std", None)
-    elif library == "hf":
-        steps = _read(_folder(source) / PREPROCESSOR)
-        if steps.get("do_normalize", True):
-            mean, std = steps.get("image_mean"), steps.get("image_std")
-    if mean is None or std is None:
-        return None
-    mean, std = ([values] if isinstance(values, float) else values for values in (mean, std))
-    text = ":".join(",".join(f"{number:.6g}" for number in values) for values in (mean, std))
-    if len(mean) not in (1, channels):
-        raise InputError(
-            f"{model} expects images of {len(mean)} channels, normalised by {text}, and the data has {channels}; "
-            "say with --normalize what these are normalised by, MEAN:STD or none"
-        )
-    return text
+            return _as_processor(vars(timm.get_pretrained_cfg(source) or SimpleNamespace()))
+    if library != "hf":
+        return {}
+    folder = _folder(source)
+    config, told = _read(folder / CONFIG), _read(folder / PREPROCESSOR)
+    if isinstance(config.get("pretrained_cfg"), dict):  # a network of timm in a folder of Hugging Face
+        return _as_processor(config["pretrained_cfg"])
+    return settings_of(told, config.get("model_type"), model) if told else {}
+
+
+def _as_processor(told: Mapping[str, Any]) -> dict[str, Any]:
+    """timm's description of its images as settings of an image processor."""
+    if told.get("mean") is None or told.get("std") is None:
+        return {}
+    size = told.get("input_size")
+    return {"image_mean": told["mean"], "image_std": told["std"], "size": list(size[1:]) if size else None}
 
 
 def _library(name: str, reference: str) -> Any:

@@ -18,32 +18,41 @@ KNOWN: dict[str, Statistics] = {
 CIFAR-10 to 0.2023, 0.1994, 0.2010, a mean over images of each image's own: name those as MEAN:STD.)"""
 
 
+BLUE_FIRST = "bgr"
+"""Behind `MEAN:STD:` for a network that takes the channels in reverse."""
+
+
 class Normalized(nn.Module):
     """A network together with the normalisation that it expects: net((images - mean) / std).
 
     Args:
         net: eats normalised images.
-        mean: one number per channel.
+        mean: one number per channel, in the images' order of channels.
         std: one number per channel, above 0.
+        reverse: the network takes the channels in reverse: blue, green, red.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], *, reverse: bool = False
+    ) -> None:
         super().__init__()
         self.net = net
+        self.reverse = reverse
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) in [0, 1] -> logits (B, C)."""
-        logits: Tensor = self.net((images - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1))
+        normalised = (images - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
+        logits: Tensor = self.net(normalised.flip(1) if self.reverse else normalised)
         return logits
 
 
 def parse_normalize(text: str, channels: int) -> Statistics | None:
-    """Reads `none`, `cifar10`, `cifar100` or `MEAN:STD`.
+    """Reads `none`, `cifar10`, `cifar100`, `MEAN:STD` or `MEAN:STD:bgr` (`reverses_channels`).
 
     MEAN and STD are one number for all channels, or one per channel with commas between: `0.5:0.25`,
     `0.49,0.48,0.45:0.25,0.24,0.26`.
@@ -56,7 +65,10 @@ def parse_normalize(text: str, channels: int) -> Statistics | None:
     """
     if text == "none":
         return None
-    mean, std = KNOWN[text] if text in KNOWN else _numbers(text)
+    if reverses_channels(text) and channels != 3:
+        raise InputError(f"normalize {text!r} reverses red, green and blue, and does not fit {_images(channels)}")
+    plain = text.removesuffix(f":{BLUE_FIRST}")
+    mean, std = KNOWN[plain] if plain in KNOWN else _numbers(plain)
     for values in (mean, std):
         if len(values) not in (1, channels):
             raise InputError(f"normalize {text!r} has {len(values)} numbers for {_images(channels)}")
@@ -68,13 +80,18 @@ def parse_normalize(text: str, channels: int) -> Statistics | None:
     return _each(mean, channels), _each(std, channels)
 
 
+def reverses_channels(text: str) -> bool:
+    """Whether a normalisation ends in `:bgr`: the network takes blue first, and red last."""
+    return text.endswith(f":{BLUE_FIRST}")
+
+
 def _numbers(text: str) -> Statistics:
     try:
         mean, std = (tuple(float(number) for number in part.split(",")) for part in text.split(":"))
     except ValueError:
         raise InputError(
             f"normalize is none, {', '.join(KNOWN)} or MEAN:STD such as 0.5:0.25 or 0.49,0.48,0.45:0.25,0.24,0.26, "
-            f"not {text!r}"
+            f"with :bgr behind it for a network that takes blue first, not {text!r}"
         ) from None
     return mean, std
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -15,9 +15,11 @@ from faal.data.checks import if_gray, other_channels, other_classes
 from faal.errors import InputError
 from faal.models.build import Architecture, build_model
 from faal.models.foreign import load_weights
-from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normalisation, is_saved
+from faal.models.libraries import CONFIG, WEIGHTS, class_names, expected_normalisation, is_saved, size_notes
 from faal.models.mismatch import MismatchError
+from faal.models.number_types import require_types
 from faal.models.offsets import Offset
+from faal.models.own import require_named
 from faal.models.provenance import handed_on
 from faal.models.zoo import read_zoo, zoo_name
 from faal.reading import read_tensors
@@ -61,8 +63,9 @@ def open_model(
         path: a checkpoint of this program, a run's folder (its best.pt), `zoo:NAME`, foreign weights, or a folder that
             Hugging Face's `save_pretrained` wrote.
         data: what it will see; the number of classes and channels must fit, and the order of classes of the same names.
-        model: for foreign weights, the network: a name or `module:function`. None for our own checkpoints, and for a
-            folder of Hugging Face, which says so itself.
+        model: for foreign weights, the network: a name or `module:function`. A checkpoint of ours needs it only where
+            its network is `module:function`, which no file makes us import; where it names another network than the
+            checkpoint, that one gets the weights, and a note says so. None for a folder of Hugging Face.
         width: for foreign weights.
         depth: for foreign weights.
         normalize: for foreign weights that expect normalised images: `cifar10`, `cifar100` or `MEAN:STD`. None is what
@@ -75,13 +78,14 @@ def open_model(
     path = file_of(path)
     if model is None and is_saved(path):
         model = f"hf:{path.parent}"
-    options = {"--model": model, "--width": width, "--depth": depth, "--normalize": normalize}
+    options = {"--width": width, "--depth": depth, "--normalize": normalize}
     said = ", ".join(name for name, value in options.items() if value not in (None, "none"))
     split = data.test or data.train
     channels = split.images.shape[0] if split else 3
-    if said and (published is not None or _is_ours(path)):
+    ours = (model is None and not said) or published is not None or _is_ours(path)
+    if ours and said:
         raise InputError(f"{path}: this checkpoint knows its own network; leave out {said}")
-    if model is not None:
+    if model is not None and not ours:
         expected = expected_normalisation(model, channels) if normalize is None else None
         architecture = Architecture(
             model=model,
@@ -91,7 +95,7 @@ def open_model(
             depth=depth,
             normalize=normalize or expected or "none",
         )
-        net = build_model(architecture, seed=0)
+        net = build_model(architecture, seed=0, model=model)
         try:
             notes = load_weights(net, path)
         except MismatchError as error:
@@ -99,14 +103,17 @@ def open_model(
             raise InputError(f"{error}{counted}{if_gray(channels)}") from None
         if expected:
             notes.append(f"Images are normalised by {expected} for {model}, as it expects; --normalize says otherwise.")
+        if split:
+            notes += size_notes(model, *split.images.shape[1:])
         if is_saved(path):
             notes += _compared(class_names(path.parent), data, path)
         sha256, threat, trained = checkpoint.digest(path), FOREIGN, {}
-    elif said:
+    elif not ours:
         raise InputError(f"{said} describes foreign weights; say which network they are for with --model")
     else:
         state, sha256 = stored(path)
         architecture, threat = described(state, path)
+        architecture, other = as_named(architecture, model, path)
         with understood(path):
             seen = handed_on(state)
         known = {item.name for item in fields(Recipe)}  # another version's recipe may have settings beyond
@@ -122,8 +129,9 @@ def open_model(
                 f"{path} takes images of {architecture.channels} channels, {data.name} has {channels}; "
                 f"{other_channels(channels)}"
             )
-        net = restored(state, architecture, path)
+        net = restored(state, architecture, path, model=model)
         notes = [
+            *other,
             *unfinished(path),
             *_compared(state.get("classes"), data, path),
             *_resized(state.get("image_size"), split.images.shape[1:] if split else ()),
@@ -208,16 +216,53 @@ def described(state: Mapping[str, Any], path: Path) -> tuple[Architecture, Threa
         return Architecture(**told), Threat(recipe.get("norm", "linf"), float(recipe["epsilon"]))
 
 
-def restored(state: Mapping[str, Any], architecture: Architecture, path: Path) -> nn.Module:
-    """The network of a checkpoint of ours with its weights.
+def as_named(architecture: Architecture, model: str | None, path: Path) -> tuple[Architecture, list[str]]:
+    """A checkpoint's architecture with the network that the call names, and the difference in a sentence.
+
+    Args:
+        architecture: the recorded one.
+        model: the network that this very call names; None where it names none.
+        path: what to call the checkpoint.
 
     Raises:
-        InputError: the weights are missing, or another network's.
+        InputError: the checkpoint names code, and the call does not.
     """
-    net = build_model(architecture, seed=0)  # the seed spares the caller's generator; nothing of it stays
+    recorded = architecture.model
+    if model is None:
+        require_named(recorded, None, str(path))
+    if model in (None, recorded):
+        return architecture, []
+    note = f"{path} records its network as {recorded}; its weights are loaded into {model}, which --model names."
+    if ":" in model:  # such a network decides its own size
+        architecture = replace(architecture, width=None, depth=None)
+    return replace(architecture, model=model), [note]
+
+
+def restored(
+    state: Mapping[str, Any], architecture: Architecture, path: Path, *, model: str | None = None
+) -> nn.Module:
+    """The network of a checkpoint of ours with its weights.
+
+    Args:
+        state: what the checkpoint holds.
+        architecture: what to build; `module:function` only where `model` is the same.
+        path: what to call the checkpoint.
+        model: the network that this very call names.
+
+    Raises:
+        InputError: the weights are missing, another network's, or of a type of number that does not mean its own value;
+            the network is code that the call does not name.
+    """
+    net = build_model(architecture, seed=0, model=model)  # the seed spares the caller's generator
     try:
+        require_types(net.state_dict(), state["weights"], path)
         net.load_state_dict(state["weights"])
     except (KeyError, TypeError, AttributeError, RuntimeError):
+        if (recorded := state["architecture"]["model"]) != architecture.model:
+            raise InputError(
+                f"{path} holds the weights of {recorded}, which do not fit {architecture.model}; name with --model "
+                "the network that they are of"
+            ) from None
         raise InputError(
             f"{path} does not hold the weights of the {architecture.model} that it describes: it was changed or "
             "damaged, so take another checkpoint, or train again"

@@ -2,32 +2,62 @@
 
 import inspect
 from collections.abc import Callable
+from shlex import quote
 from typing import Any
 
 from torch import nn
 
 from faal.errors import InputError
-from faal.named import import_function
+from faal.models.libraries import LIBRARIES
+from faal.models.number_types import require_float32
+from faal.named import current_folder, import_function
+
+
+def is_own(model: str) -> bool:
+    """Whether a network's name is `module:function`: code, which is imported only where the call itself names it."""
+    library, colon, _ = model.partition(":")
+    return bool(colon) and library not in LIBRARIES
+
+
+def require_named(model: str, named: str | None, source: str) -> None:
+    """Refuse one's own function where only a file names it.
+
+    Args:
+        model: the name of the network that is to be built.
+        named: the name that the command line or the caller's argument gives; None where it gives none.
+        source: the file, for the error.
+
+    Raises:
+        InputError: `model` is `module:function` and not what the call names; the message says what to type.
+    """
+    if is_own(model) and model != named:
+        raise InputError(
+            f"{source} names the network {model}, which is code, and no code is run because a file names it; if you "
+            f'trust it, add --model {quote(model)} (in Python model="{model}")'
+        )
 
 
 def own_model(reference: str, num_classes: int) -> nn.Module:
     """Imports a function and calls it for a network.
 
     Args:
-        reference: `module:function`; the module is looked for in the current directory first, as `python -m` does.
-            A class will do as well.
+        reference: `module:function`; an installed module, or one in the current folder. A class will do as well.
+            The folder is on the path until the function returns, so that what it imports is found there too.
         num_classes: handed over as `num_classes=` if the function takes it.
 
     Raises:
-        InputError: the module cannot be imported, lacks the function, the call fails, or returns no `nn.Module`.
+        InputError: the module cannot be imported, lacks the function, the call fails, or returns no `nn.Module`,
+            or one whose weights are not float32.
     """
-    function = import_function(reference)
-    try:
-        model = function(num_classes=num_classes) if _takes(function, "num_classes") else function()
-    except Exception as error:
-        raise InputError(f"{reference} failed with {type(error).__name__}: {error}") from error
+    with current_folder():
+        function = import_function(reference)
+        try:
+            model = function(num_classes=num_classes) if _takes(function, "num_classes") else function()
+        except Exception as error:
+            raise InputError(f"{reference} failed with {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"{reference} returned a {type(model).__name__}, and must return a torch.nn.Module")
+    require_float32(model, reference, "networks are float32 here, so let it return its network with .float()")
     return model
 
 

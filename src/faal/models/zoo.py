@@ -29,6 +29,7 @@ from torch import Tensor
 
 from faal.checkpoint import digest
 from faal.errors import InputError, unknown
+from faal.models.number_types import FLOATS
 from faal.reading import read_tensors
 
 FOLDER = Path(__file__).parents[1] / "zoo"
@@ -103,7 +104,7 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
         folder: where cards are kept; the program's own zoo if None.
 
     Raises:
-        InputError: there is no such network (names the nearest), or its card is damaged or asks for other code.
+        InputError: there is no such network (names the nearest), or its card is damaged.
     """
     known = zoo_names(folder)
     if name not in known:
@@ -125,11 +126,6 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
             else "is another network's, or was changed"
         )
         raise InputError(f"the card {path} {wrong}; install the program again")
-    if ":" in str(card["architecture"].get("model")):
-        raise InputError(
-            f"the card {path} asks for code of another package ({card['architecture']['model']}), and none is run for "
-            "a file's sake; networks of the zoo are built from the program's own parts"
-        )
     found: dict[str, Any] = card
     return found
 
@@ -177,4 +173,4 @@ def read_zoo(name: str, folder: Path | None = None) -> tuple[dict[str, Any], str
 def widened(content: object) -> dict[str, Tensor]:
     """Weights as a network takes them: every floating-point tensor in float32."""
     assert isinstance(content, Mapping)  # safetensors holds nothing else
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in content.items()}
+    return {name: tensor.float() if tensor.dtype in FLOATS else tensor for name, tensor in content.items()}

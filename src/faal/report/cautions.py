@@ -20,8 +20,7 @@ def cautions(runs: Sequence[Run], chosen: str) -> list[str]:
                 f"{run.name}: the audit in its folder is of another network than the best.pt that lies there now; "
                 "audit that one."
             )
-        known = dict(run.audit.made_by).get("model.digest")
-        if any(dict(curve.made_by).get("model.digest", known) != known for curve in run.curves if known):
+        if any(_other_network(dict(run.audit.made_by), dict(curve.made_by)) for curve in run.curves):
             found.append(f"{run.name}: a curve in its folder is of another network than its audit.")
     if chosen == "clean":
         run_by = "No attack was run" if not any(attacked.values()) else "No attack was run on all models"
@@ -40,15 +39,26 @@ def incomparable(runs: Sequence[Run]) -> list[str]:
         found.append(
             f"The models were attacked under different threat models ({threats}): their figures do not compare."
         )
-    if len({(run.audit.data, run.audit.n) for run in runs}) > 1:
+    images = {run.audit.fingerprint for run in runs}
+    if len(images) == 1 and None not in images:
+        pass  # the same, whatever their data is called
+    elif len({(run.audit.data, run.audit.n) for run in runs}) > 1:
         data = _apart({run.name: f"{run.audit.data}, {run.audit.n:,} images" for run in runs})
         found.append(f"The models were audited on different images ({data}): their figures do not compare.")
-    elif len({run.audit.fingerprint for run in runs} - {None}) > 1:
+    elif len(images - {None}) > 1:
         found.append(
             f"The models were audited on different images, although all are called {runs[0].audit.data}: their figures "
             "do not compare."
         )
     return found
+
+
+def _other_network(audit: Mapping[str, str], curve: Mapping[str, str]) -> bool:
+    """Whether a curve is of another network than an audit, by the first digest that both have."""
+    for key in ("model.weights", "model.digest"):
+        if key in audit and key in curve:
+            return audit[key] != curve[key]
+    return False
 
 
 def _who(names: Sequence[str], count: int) -> str:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from faal.epsilon import epsilon_text
 from faal.report import words
 from faal.report.bars import save_figure
 from faal.report.figures import INK, LEGEND, MUTED, NARROW, SERIES, STYLE, WIDE, one_axes, short
@@ -47,7 +48,7 @@ def robustness(curve: Curve, *, width: float = WIDE) -> Figure:
     axes.grid(axis="y")
     if len(epsilons) <= MOST_TICKS:
         small = width <= NARROW
-        axes.set_xticks(epsilons, [words.epsilon(e) for e in epsilons], fontsize=7 if small else 8.5)
+        axes.set_xticks(epsilons, [epsilon_text(e) for e in epsilons], fontsize=7 if small else 8.5)
     axes.set_xlim(0, epsilons[-1])
     if len(curve.classes) <= MOST_NAMES:
         _name_classes(axes, epsilons[-1], values, curve.classes)
@@ -110,7 +111,7 @@ def curve_section(curve: Curve, *, name: str, of: str = "") -> Section:
     table = Table(caption="The same in figures, with intervals", head=head, rows=rows)
     per_class = Table(
         caption="Every class, correct in percent",
-        head=["Class", *(f"ε{words.NBSP}={words.NBSP}{words.epsilon(epsilon)}" for epsilon in curve.epsilons)],
+        head=["Class", *(f"ε{words.NBSP}={words.NBSP}{epsilon_text(epsilon)}" for epsilon in curve.epsilons)],
         rows=[
             [text_cell(of), *(estimate_cell(point.classes[c].accuracy) for point in curve.points)]
             for c, of in enumerate(curve.classes)
@@ -165,4 +166,4 @@ def draw_curve(folder: Path) -> list[Path]:
 
 
 def _radius(epsilon: float) -> Cell:
-    return Cell(text=words.epsilon(epsilon), sort=epsilon, numeric=False)
+    return Cell(text=epsilon_text(epsilon), sort=epsilon, numeric=False)

@@ -39,6 +39,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "faal",
     "pdf.fonttype": 42,
+    "text.usetex": False,  # a matplotlibrc in the current folder may set it, with a preamble for LaTeX to run
     "text.parse_math": False,
     "text.color": INK,
     "axes.edgecolor": RULE,
@@ -184,9 +185,24 @@ def curves(
 
 @matplotlib.rc_context(STYLE)
 def weights_map(
-    classes: Sequence[str], steps: NDArray[Any], multiples: NDArray[np.float64], *, width: float = WIDE
+    classes: Sequence[str],
+    steps: NDArray[Any],
+    multiples: NDArray[np.float64],
+    *,
+    width: float = WIDE,
+    at: str = "batch",
+    label: str = "weight, 1 = equal",
 ) -> Figure:
-    """Class weights over the batches: (C, T) multiples of an equal weight at the batches (T,), classes downwards."""
+    """Class weights over the batches or epochs: (C, T) multiples of the usual at (T,), classes downwards.
+
+    Args:
+        classes: C names.
+        steps: (T,) numbers of the batches or epochs.
+        multiples: (C, T).
+        width: in inches.
+        at: what the numbers count.
+        label: what the colours mean.
+    """
     figure, axes = one_axes(width, 0.8 + 0.19 * max(len(classes), 4))
     greatest = float(np.quantile(multiples, 0.995))
     edges = (float(steps[0]), float(steps[-1]) + 1)
@@ -200,7 +216,7 @@ def weights_map(
         extent=(*edges, len(classes) - 0.5, -0.5),
     )
     axes.set_yticks(range(len(classes)), [short(name) for name in classes], color=INK)
-    axes.set_xlabel("batch")
+    axes.set_xlabel(at)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(
@@ -211,7 +227,7 @@ def weights_map(
         aspect=14 if len(classes) < 12 else 30,
     )
     bar.outline.set_visible(False)
-    bar.set_label("weight, 1 = equal")
+    bar.set_label(label)
     return figure
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from faal.errors import InputError, permitted
+from faal.errors import InputError, permitted, refuse_unwritable
 from faal.report import figures, many, sections, story, words
 from faal.report.cautions import cautions, incomparable
 from faal.report.classes import classes_section
@@ -58,6 +58,9 @@ def write_report(
     folders = [folder for directory in directories for folder in _runs_in(Path(directory))]
     if names is not None and len(names) != len(folders):
         raise InputError(f"{len(names)} names were given for {len(folders)} folders; give one for each")
+    path = out or Path(directories[-1]) / ("report.html" if len(folders) == 1 else "comparison.html")
+    if out is not None or path.parent.is_dir():  # else it is no run's folder, which reading it says
+        refuse_unwritable(path.parent, "name another file")
     if len(folders) == 1 and is_demo(folders[0]):
         page = demo_page(folders[0], title=title)
     elif len(folders) == 1 and not (folders[0] / AUDIT).is_file() and (curves := read_curves(folders[0])):
@@ -65,7 +68,6 @@ def write_report(
         page = curve_page(curves, name=clean_text(name), title=clean_text(title) if title else None)
     else:
         page = runs_page(folders, title=title, names=names)
-    path = out or Path(directories[-1]) / ("report.html" if len(folders) == 1 else "comparison.html")
     text = render(page)
     part = path.with_name(f"{path.name}.part")  # a page that stands there is not lost to a full disk
     try:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faal.errors import InputError, permitted
+from faal.report.moved import moved_in
 from faal.report.run import Attack, Audit, ClassAccuracy, Curve, Epoch, Estimate, Examples, Run, Training, Verdicts
 
 T = TypeVar("T")
@@ -307,6 +308,7 @@ def _training(path: Path, num_classes: int) -> Training | None:
             epochs=tuple(_epoch(record, by_epoch.get(record["epoch"], [])) for record in epochs),
             steps=np.array([record["step"] for record in weighed], dtype=np.int64),
             weights=np.array(weights, dtype=np.float64).reshape(-1, num_classes),
+            moved=moved_in(weighed, epochs, num_classes),
             notes=tuple(notes),
         )
     except (KeyError, TypeError, ValueError) as error:

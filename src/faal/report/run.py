@@ -146,7 +146,18 @@ class Training:
     epochs: tuple[Epoch, ...]
     steps: NDArray[np.int64]
     weights: NDArray[np.float64]
+    moved: tuple["Moved", ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """What else a method moved over the classes: values (T, C) at the batches or epochs `at` (T,); `name` is the key in
+    `metrics.jsonl`."""
+
+    name: str
+    at: NDArray[np.int64]
+    values: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The training curves, and how the class weights moved."""
+"""The training curves, and what the method moved over the classes."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faal.report import figures
-from faal.report.run import Run, Training
+from faal.report.moved import KINDS, Kind, moved_by
+from faal.report.run import Moved, Run, Training
 from faal.report.tables import Cell, Chart, Section, Table, drawn, percent_cell, text_cell
 
 RATE = ("learning_rate", "learning rate")
@@ -36,14 +37,13 @@ def training_section(run: Run, *, name: str, closed: bool = False) -> Section | 
     if training.epochs:
         charts += _curves(training, name)
         tables.append(_epochs(training))
-    if len(training.steps):
-        multiples = _multiples(training.weights)
-        if np.allclose(multiples, 1, atol=1e-4):
-            text.append("Every class weighed the same throughout.")
-        else:
-            chart, table = _weights(run.audit.classes, training.steps, multiples, name)
-            charts.append(chart)
-            tables.append(table)
+    moved = [found for found in moved_by(training) if not np.allclose(found.values, 1, atol=1e-4)]
+    for found in moved:
+        chart, table = _map(run.audit.classes, found, KINDS[found.name], name)
+        charts.append(chart)
+        tables.append(table)
+    if len(training.steps) and not moved:
+        text.append("Every class weighed the same throughout.")
     heading = f"How {run.name} was trained"
     return Section(heading=heading, text=text, charts=charts, folded=tables, closed=closed)
 
@@ -95,27 +95,18 @@ def _plain(value: float) -> Cell:
     return text_cell("–") if math.isnan(value) else Cell(text=f"{value:.4g}", sort=value)
 
 
-def _multiples(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights (T, C) as multiples of an equal weight, whether they sum to one or have mean one."""
-    weights = np.nan_to_num(weights)
-    totals = weights.mean(axis=1, keepdims=True)
-    multiples: NDArray[np.float64] = np.divide(weights, totals, out=np.ones_like(weights), where=totals > 0)
-    return multiples
-
-
-def _weights(
-    classes: tuple[str, ...], steps: NDArray[np.int64], multiples: NDArray[np.float64], name: str
-) -> tuple[Chart, Table]:
+def _map(classes: tuple[str, ...], moved: Moved, kind: Kind, name: str) -> tuple[Chart, Table]:
+    steps, multiples = moved.at, moved.values
     parts = np.array_split(np.arange(len(multiples)), min(MOST_COLUMNS, len(multiples)))
     binned = np.stack([multiples[part].mean(axis=0) for part in parts], axis=1)
     mean = multiples.mean(axis=0)
-    heaviest = int(np.argmax(mean))
-    title = "Class weights, batch by batch"
-    described = f"“{classes[heaviest]}” weighs most, {mean[heaviest]:.2f} times an equal weight on average."
+    most = int(np.argmax(mean))
+    title = f"{kind.title}, {kind.pace} by {kind.pace}"
+    described = f"“{classes[most]}” {kind.most}, {mean[most]:.2f} times {kind.unit} on average."
     chart = drawn(
-        f"{title}, in multiples of an equal weight. {described}",
-        lambda width: figures.weights_map(classes, steps, binned, width=width),
-        name=f"{name}-weights",
+        f"{title}, in multiples of {kind.unit}. {described}",
+        lambda width: figures.weights_map(classes, steps, binned, width=width, at=kind.pace, label=kind.label),
+        name=f"{name}-{moved.name}",
         title=title,
         description=described,
     )
@@ -123,8 +114,7 @@ def _weights(
         [text_cell(classes[i]), *(Cell(text=f"{v:.2f}", sort=float(v)) for v in (mean[i], low, high))]
         for i, (low, high) in enumerate(zip(multiples.min(axis=0), multiples.max(axis=0), strict=True))
     ]
-    head = ["Class", "Mean weight", "Least", "Greatest"]
-    table = Table(
-        caption=f"Class weights over {len(multiples):,} batches, multiples of an equal weight", head=head, rows=rows
-    )
+    head = ["Class", kind.mean, "Least", "Greatest"]
+    count = f"{len(multiples):,} {kind.pace}{'' if len(multiples) == 1 else 'es' if kind.pace == 'batch' else 's'}"
+    table = Table(caption=f"{kind.title} over {count}, multiples of {kind.unit}", head=head, rows=rows)
     return chart, table

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from faal.epsilon import epsilon_text
 from faal.report.run import Attack, Audit, Curve, Estimate
 
 NBSP = "\u00a0"
@@ -61,13 +62,6 @@ def points_span(estimate: Estimate) -> str:
     return f"{points(estimate.low)}{NBSP}to{NBSP}{points(estimate.high)}"
 
 
-def epsilon(value: float) -> str:
-    """A radius as it is usually written: `8/255` where it is a few whole grey levels, else a decimal."""
-    levels = 255 * value
-    usual = abs(levels - round(levels)) < 1e-6 and 1 <= round(levels) <= 32
-    return f"{round(levels)}/255" if usual else f"{value:.4g}"
-
-
 def norm(name: str) -> str:
     """A norm's name in print: `L∞`."""
     return NORMS.get(name.lower(), name)
@@ -75,7 +69,7 @@ def norm(name: str) -> str:
 
 def threat(audit: Audit) -> str:
     """The threat model: `L∞, ε = 8/255`."""
-    return f"{norm(audit.norm)}, ε{NBSP}={NBSP}{epsilon(audit.epsilon)}"
+    return f"{norm(audit.norm)}, ε{NBSP}={NBSP}{epsilon_text(audit.epsilon)}"
 
 
 def attack_name(name: str) -> str:
@@ -204,7 +198,7 @@ def curve_headline(curve: Curve) -> str:
     """How the accuracy falls from no attack to the largest radius."""
     first, last = curve.points[0], curve.points[-1]
     return (
-        f"From no attack to ε{NBSP}={NBSP}{epsilon(curve.epsilons[-1])} {_weakest(last)} "
+        f"From no attack to ε{NBSP}={NBSP}{epsilon_text(curve.epsilons[-1])} {_weakest(last)} "
         f"{change(first.worst.value, last.worst.value)}; the average {change(first.average.value, last.average.value)}."
         f"{unseen(last)}"
     )

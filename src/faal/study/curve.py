@@ -20,9 +20,11 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from faal.audit import AuditResult, audit
+from faal.audit.attacks import attacks_named
 from faal.audit.blocks import Source
-from faal.audit.folder import refuse_another
-from faal.audit.result import Figures
+from faal.audit.folder import network_key
+from faal.audit.result import AUDIT, Figures
+from faal.audit.run import refuse_others
 from faal.audit.summary import estimates
 from faal.audit.tables import estimate_text, plain_row, titled
 from faal.audit.verdicts import ALL
@@ -38,6 +40,8 @@ NESTED = (
     "A sample that fell at one radius counts as fallen at every larger one, since the larger ball holds the smaller; "
     "stood_again counts those that the attacks at a radius left standing all the same."
 )
+
+NO_ATTACK = "a curve needs an attack that was run at every radius, such as --attacks clean,pgd20"
 
 FEW, SHARE = 3, 0.01
 """So many samples, and such a share of them, may stand again before it is taken for a sign."""
@@ -119,23 +123,27 @@ def curve(
     """
     folder = Path(out) / f"curve-{norm}"
     threats = [Threat(norm, epsilon) for epsilon in radii(epsilons)]  # all are sound before the first is run
+    folders = {folder / f"epsilon-{_called(threat.epsilon)}": threat for threat in threats}
+    # The page shows the folder's audit and its curves together.
+    refuse_others(model, images, labels, folders=folders, beside=Path(out), **settings)
+    if "attacks" in settings:
+        settings["attacks"] = [attack.name for attack in attacks_named(settings["attacks"])]
+        if not settings["attacks"] and not all((place / AUDIT).is_file() for place in folders):
+            raise InputError(NO_ATTACK)
 
-    def at(threat: Threat) -> AuditResult:
-        result = audit(
+    def at(place: Path) -> AuditResult:
+        return audit(
             model,
             images,
             labels,
-            epsilon=threat.epsilon,
+            epsilon=folders[place].epsilon,
             norm=norm,
             trained={key: value for key, value in (trained or {}).items() if key != "epsilon"},
-            out=folder / f"epsilon-{_called(threat.epsilon)}",
+            out=place,
             **settings,
         )
-        # The page shows the folder's audit and its curves together.
-        refuse_another(Path(out), {"model": result.model, "data": {key: result.data[key] for key in ("name", "split")}})
-        return result
 
-    found = curve_of(map(at, threats))
+    found = curve_of(map(at, folders))
     if processes.is_main():
         found.write(folder)
     return found
@@ -209,7 +217,7 @@ def _check(every: Sequence[AuditResult]) -> None:
     first = every[0]
     for before, result in itertools.pairwise(every):
         apart = [
-            ("models", result.model.get("digest") == first.model.get("digest")),
+            ("models", _network(result) == _network(first)),
             ("norms", result.threat["norm"] == first.threat["norm"]),
             ("classes", result.classes == first.classes),
             ("samples", np.array_equal(result.verdicts.index, first.verdicts.index)),
@@ -223,7 +231,11 @@ def _check(every: Sequence[AuditResult]) -> None:
                 f"two audits are at epsilon {epsilon_text(result.threat['epsilon'])}; give one for each radius"
             )
     if not any(all(name in result.attacks for result in every) for name in first.attacks if name not in ("clean", ALL)):
-        raise InputError("a curve needs an attack that was run at every radius, such as --attacks clean,pgd20")
+        raise InputError(NO_ATTACK)
+
+
+def _network(result: AuditResult) -> object:
+    return network_key(result.model) or result.model.get("digest")
 
 
 def _point(epsilon: float, stands: NDArray[np.bool_], again: int, result: AuditResult) -> Point:

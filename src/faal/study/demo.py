@@ -19,6 +19,7 @@ from faal.audit import AuditResult, audit, audit_share
 from faal.checkpoint import write_whole
 from faal.config import load_recipe
 from faal.data import load_data
+from faal.errors import refuse_unwritable
 from faal.models import Architecture, build_model, open_model
 from faal.study.jobs import Job, side_by_side
 from faal.train.loop import train
@@ -54,6 +55,7 @@ def demo(out: Path, *, seeds: Sequence[int] = (1, 2, 3), autoattack: int = 1, de
         correct under PGD-20 and CW-20 from five starts each; under `autoattack` the first seed's networks under
         standard AutoAttack.
     """
+    refuse_unwritable(out)
     began, spent = time.monotonic(), _seconds_before(out)
     side_by_side(
         [Job(title=f"seed {seed} trained", function=train_seed, arguments=(out, seed, device)) for seed in seeds],

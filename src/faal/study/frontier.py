@@ -39,7 +39,7 @@ from faal.engine.progress import progress_bar
 from faal.errors import InputError
 from faal.methods import steers
 from faal.models.offsets import OFFSETS, with_offsets
-from faal.models.opened import described, restored, understood
+from faal.models.opened import as_named, described, restored, understood
 from faal.report.bars import save_figure
 from faal.report.scatter import frontier as scatter
 from faal.report.scatter import on_frontier
@@ -109,6 +109,7 @@ def frontier(
     out: Path,
     seed: int,
     device: torch.device,
+    model: str | None = None,
 ) -> Frontier:
     """Judge base, repair and the blends between them; go on where an earlier call stopped.
 
@@ -123,6 +124,7 @@ def frontier(
         out: the repair's folder, finished.
         seed: the repair's.
         device: where to judge.
+        model: the network, where it is `module:function`: the repair's folder alone makes us import none.
 
     Raises:
         InputError: nothing is withheld to judge on, or the folder holds no finished repair of that network, or files of
@@ -131,7 +133,8 @@ def frontier(
     best = out / "best.pt"
     state = checkpoint.load(best)
     architecture, _ = described(state, best)
-    net = restored(state, architecture, best).to(device)
+    architecture, _ = as_named(architecture, model, best)
+    net = restored(state, architecture, best, model=model).to(device)
     repaired: dict[str, Tensor] = state["weights"]
     with understood(best):
         epoch, trained_on, seen = state["epoch"], state["held_out"]["data"], bool(state["held_out"].get("seen"))
@@ -271,12 +274,18 @@ def _kept(out: Path, made: Mapping[str, Any]) -> dict[float, Blend]:
     """The blends that an earlier call judged, by their shares; none where it judged another repair or otherwise."""
     try:
         plain = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        if {key: plain.get(key) for key in made} != dict(made):
+        if _nameless({key: plain.get(key) for key in made}) != _nameless(made):
             return {}
         found = [Blend(share=b["share"], file=b["file"], figures=Figures.from_json(b)) for b in plain["blends"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return {blend.share: blend for blend in found if blend.file is None or (out / blend.file).exists()}
+
+
+def _nameless(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what the base and the data are called: their digest and fingerprint are there too."""
+    base, data = ({k: v for k, v in made[part].items() if k not in ("path", "name")} for part in ("base", "data"))
+    return {**made, "base": base, "data": data}
 
 
 def _write(out: Path, found: Frontier) -> None:

@@ -5,7 +5,6 @@ workers changes nothing but the time: every job computes with one thread.
 """
 
 import multiprocessing
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 
+from faal.engine.processors import usable_processors
 from faal.engine.progress import progress_bar
 
 
@@ -32,11 +32,11 @@ def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None)
     Args:
         jobs: they may not depend on each other; the first is started first.
         title: what the bar is called.
-        workers: processes; the machine's cores if None.
+        workers: processes; as many as processors that this process may use if None.
     """
     if not jobs:
         return []
-    count = min(len(jobs), workers or os.cpu_count() or 1)
+    count = min(len(jobs), workers or usable_processors())
     with (
         progress_bar() as bar,
         ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool,

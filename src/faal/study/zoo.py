@@ -22,10 +22,10 @@ from faal.audit.judge import judge_clean
 from faal.config import Threat
 from faal.data import DataSet, Split, fingerprint
 from faal.engine.environment import environment
-from faal.errors import InputError, unknown
+from faal.errors import InputError, refuse_unwritable, unknown
 from faal.inner.modes import attacked
 from faal.models import Architecture, zoo
-from faal.models.opened import described, restored, understood
+from faal.models.opened import as_named, described, restored, understood
 from faal.models.provenance import withheld_of
 
 NARROW = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -44,6 +44,9 @@ SOURCES = {
     },
     "digits": "Optical Recognition of Handwritten Digits (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository), "
     "as in scikit-learn; CC BY 4.0",
+    "fashion-mnist": "Fashion-MNIST (H. Xiao, K. Rasul and R. Vollgraf, Zalando, 2017); MIT",
+    "mnist": "MNIST (Y. LeCun, C. Cortes and C. Burges); CC BY-SA 3.0",
+    "kmnist": "Kuzushiji-MNIST (T. Clanuwat and others, CODH, 2018); CC BY-SA 4.0",
 }
 """Where data comes from, and what its owners allow."""
 
@@ -61,6 +64,8 @@ class Published:
     samples: int
     changed: int
     """So many of the samples' clean answers differ from those that the audit saw."""
+    notes: list[str]
+    """What was odd about the checkpoint, in sentences."""
 
 
 def publish(
@@ -73,6 +78,7 @@ def publish(
     source: str | None = None,
     licence: str = "Apache-2.0",
     folder: Path | None = None,
+    model: str | None = None,
     device: torch.device,
 ) -> Published:
     """Write `NAME.safetensors` and `NAME.json` from a run's folder.
@@ -86,9 +92,10 @@ def publish(
             that was not recorded, a training part.
         audit: the folder of its audit; the run's own if None.
         precision: `float16` or `bfloat16`.
-        source: where the data comes from and under which licence; known for digits, CIFAR-10 and CIFAR-100.
+        source: where the data comes from and under which licence; known for digits, CIFAR and MNIST's kin.
         licence: of the weights.
         folder: the zoo; the program's own if None.
+        model: the network, where it is to be another than the checkpoint records: one of the program's own parts.
         device: where the network answers.
 
     Raises:
@@ -107,11 +114,15 @@ def publish(
     file = run / "best.pt" if run.is_dir() else run
     state, sha256 = checkpoint.load(file), checkpoint.digest(file)
     architecture, threat = described(state, file)
+    if ":" in (wanted := model or architecture.model):
+        raise InputError(
+            f"{file} needs code of another package ({wanted}); the zoo holds none such: if its weights fit a network "
+            "of the program's own, name that one with --model"
+        )
+    architecture, notes = as_named(architecture, model, file)
     with understood(file):
         trained = _trained(state, architecture, threat, file.parent)
         trained_on, withheld = state.get("held_out", {}).get("data"), withheld_of(state)
-    if ":" in architecture.model:
-        raise InputError(f"{file} needs code of another package ({architecture.model}); the zoo holds none such")
     result = AuditResult.read(audit or file.parent)
     if result.model.get("sha256") != sha256:
         raise InputError(
@@ -119,8 +130,9 @@ def publish(
         )
     home = folder or zoo.FOLDER
     _check_place(name, home, sha256)
+    refuse_unwritable(home, "choose another folder")
     split = _audited(data, trained_on, result)
-    net = restored(state, architecture, file)
+    net = restored(state, architecture, file, model=model)
     narrow = narrowed(net.state_dict(), NARROW[precision])
     content = save(narrow, metadata={"format": "pt"})
     if (total := len(content) + _size_of_others(name, home)) > MOST_BYTES:
@@ -158,7 +170,7 @@ def publish(
         },
     }
     checkpoint.write_whole(place, (json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
-    return Published(card=place, weights=weights, size=len(content), samples=samples, changed=changed)
+    return Published(card=place, weights=weights, size=len(content), samples=samples, changed=changed, notes=notes)
 
 
 def _trained(state: Mapping[str, Any], architecture: Architecture, threat: Threat, run: Path) -> dict[str, Any]:
@@ -167,7 +179,7 @@ def _trained(state: Mapping[str, Any], architecture: Architecture, threat: Threa
     if len(classes) != architecture.num_classes:
         raise ValueError(f"it names {len(classes)} classes, its network tells {architecture.num_classes} apart")
     return {
-        "architecture": state["architecture"],
+        "architecture": asdict(architecture),
         "classes": classes,
         "image_size": state.get("image_size"),
         "method": recipe["method"],

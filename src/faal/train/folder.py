@@ -14,6 +14,9 @@ CONFIG = "config.yaml"
 
 WRITING = ("recipe.log_every", "recipe.checkpoint_every")
 
+NAMES = ("data.name", "origin.path")
+"""What the data and the network of a fine-tune are called; they are known by a fingerprint and by `origin.sha256`."""
+
 
 def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> None:
     """Write `config.yaml` and `environment.json`, or check that the folder holds this very run already.
@@ -47,14 +50,14 @@ def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> 
 
 
 def _same(kept: Any, config: dict[str, Any]) -> bool:
-    """Whether two configurations make the same network: how often a run writes makes no difference, and settings that
-    an older version did not have count as unset."""
+    """Whether two configurations make the same network: how often a run writes and what things are called make no
+    difference, and settings that an older version did not have count as unset."""
     if not isinstance(kept, dict):
         return False
     for part, unset in (("recipe", Recipe().plain()), ("architecture", {"offsets": False})):
         if isinstance(kept.get(part), dict):
             kept = {**kept, part: {**unset, **kept[part]}}
-    ours, theirs = ({k: v for k, v in _flat(c).items() if k not in WRITING} for c in (config, kept))
+    ours, theirs = ({k: v for k, v in _flat(c).items() if k not in (*WRITING, *NAMES)} for c in (config, kept))
     return ours == theirs
 
 
@@ -63,7 +66,7 @@ def _difference(kept: Any, config: dict[str, Any]) -> str:
         return f"its {CONFIG} does not read"
     flat_kept, flat_new = _flat(kept), _flat(config)
     names = [name for name in flat_kept | flat_new if str(flat_kept.get(name)) != str(flat_new.get(name))]
-    names = [name for name in names if name not in WRITING]
+    names = [name for name in names if name not in (*WRITING, *NAMES)]
     return ", ".join(f"{name} is {flat_kept.get(name)} there and {flat_new.get(name)} here" for name in names[:3])
 
 

@@ -17,6 +17,18 @@ from faal.engine import processes
 from faal.engine.progress import progress_bar
 from faal.errors import InputError
 from faal.step import StepResult
+from faal.train.notes import moved_text
+
+VECTORS = {"weights": 5, "clean_weights": 5, "sampling": 8}
+"""What a batch's record has of each class, and to how many decimals: the fields of a step's result. `clean_weights` is
+left out where they are those of the robust term."""
+
+BOARD = {
+    "weights": "largest class weight",
+    "clean_weights": "largest class weight, clean term",
+    "sampling": "largest class probability",
+}
+"""What TensorBoard calls them."""
 
 
 class Log:
@@ -35,6 +47,7 @@ class Log:
     def __init__(self, out: Path, *, every: int, title: str, steps: int, done: int, position: int, quiet: bool) -> None:
         self.every = every
         self.pending: list[tuple[int, int, StepResult]] = []
+        self.moved: dict[str, list[float]] = {}
         self.bar = progress_bar()
         self.bar.disable = quiet or not processes.is_main()
         self.task = self.bar.add_task(title, total=steps, completed=done, note="")
@@ -70,23 +83,28 @@ class Log:
         """
         if not self.pending:
             return
-        losses, accuracies = (torch.stack([r[i] for _, _, r in self.pending]) for i in (0, 2))
-        weights = torch.stack([result.weights for _, _, result in self.pending])
+        losses = torch.stack([result.loss for _, _, result in self.pending])
+        accuracies = torch.stack([result.accuracy for _, _, result in self.pending])
+        vectors = {
+            name: torch.stack(found).tolist()
+            for name in VECTORS
+            if (found := [v for _, _, result in self.pending if (v := getattr(result, name)) is not None])
+        }
         losses, accuracies = processes.all_sum(losses, accuracies)
         share = processes.world_size()
-        rows = zip(
-            self.pending, (losses / share).tolist(), (accuracies / share).tolist(), weights.tolist(), strict=True
-        )
-        for (epoch, step, _), loss, accuracy, weight in rows:
+        rows = zip(self.pending, (losses / share).tolist(), (accuracies / share).tolist(), strict=True)
+        for row, ((epoch, step, _), loss, accuracy) in enumerate(rows):
             if not math.isfinite(loss):
                 raise InputError(
                     f"the loss became {loss} in epoch {epoch}, step {step}: training diverged; lower --lr, or look for "
                     "damaged images, and train into another folder (--out)"
                 )
-            weight = [round(w, 5) for w in weight]
+            self.moved = {name: [round(v, VECTORS[name]) for v in vector[row]] for name, vector in vectors.items()}
+            if self.moved.get("clean_weights") == self.moved["weights"]:
+                del self.moved["clean_weights"]
             self._write({"event": "batch", "epoch": epoch, "step": step, "loss": loss, "accuracy": accuracy,
-                         "weights": weight})  # fmt: skip
-        self.bar.update(self.task, advance=len(self.pending), note=f"loss {loss:.3f}")
+                         **self.moved})  # fmt: skip
+        self.bar.update(self.task, advance=len(self.pending), note=f"loss {loss:.3f}{moved_text(self.moved)}")
         self.pending.clear()
 
     def epoch(self, epoch: int, record: dict[str, Any]) -> None:
@@ -97,8 +115,11 @@ class Log:
             judged = record.get("select")
             told = f", held out {judged['average']:.1%} (worst class {judged['worst']:.1%})" if judged else ""
             note, spent = self.bar.tasks[self.task].fields["note"], record["seconds"]
+            note += moved_text(record)
             self.bar.console.print(
-                f"epoch {epoch}: {note}{told}, {spent:.1f} s, {left or 0:.0f} s left", markup=False, highlight=False
+                f"epoch {epoch}: {note}{told}, {spent:.1f} s, {left or 0:.0f} s left",
+                markup=False,
+                highlight=False,
             )
         if self.board:
             self.board.add_scalar("lr", record["lr"], epoch)
@@ -122,7 +143,9 @@ class Log:
         if self.board and record["event"] == "batch":
             for name, value in (("loss", record["loss"]), ("accuracy", record["accuracy"])):
                 self.board.add_scalar(name, value, record["step"])
-            self.board.add_scalar("largest class weight", max(record["weights"]), record["step"])
+            for name, title in BOARD.items():
+                if name in record:
+                    self.board.add_scalar(title, max(record[name]), record["step"])
 
     def __enter__(self) -> Self:
         self.bar.start()

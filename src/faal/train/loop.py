@@ -86,7 +86,7 @@ def train(
     check_data(data, architecture)
     check_groups(data, recipe.method)
     check_method(recipe, trained=origin is not None)
-    parts = parts_of(data, recipe, steers=steers(recipe), device=device)
+    parts = parts_of(data, recipe, steers=steers(recipe), device=device, seed=seed)
     images = parts.whole.images.fetch(torch.arange(2)).to(device)
     check_net(net.to(device), images, data.num_classes)
     numerics = Numerics.choose(recipe.precision, device, net, images)
@@ -246,8 +246,9 @@ class _Run:
             self.average.update()
         self.read(log)
         record: dict[str, Any] = {"lr": recipe.lr.at(progress), "seconds": round(time.monotonic() - self.began, 3)}
-        if (factors := learner.rule.budget().epsilon) is not None and bool((factors != 1).any()):
-            record["epsilon_factors"] = [round(factor, 5) for factor in factors.tolist()]
+        for name, vector in learner.rule.moved().items():
+            if bool((vector != 1).any()):
+                record[name] = [round(factor, 5) for factor in vector.tolist()]
         with self.average.applied():
             record["select"] = self.choose()
         log.epoch(position.epoch, record)

@@ -1,6 +1,7 @@
 """What a reader of a finished run has to know of how it went."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from faal.config import Recipe, epoch_of
 from faal.intermediate.class_rule import ClassRule
@@ -15,6 +16,33 @@ SEEN = {
     "easier than new ones",
 }
 """What a reader has to know of a fine-tune, by the withheld part that its base may have been trained on."""
+
+
+MOVED = {
+    "weights": "class weights",
+    "clean_weights": "clean term's weights",
+    "sampling": "class probabilities",
+    "epsilon_factors": "epsilon times",
+    "step_factors": "step times",
+    "penalty": "penalty times",
+}
+"""What a record of the log has of each class, and how it is called in a line."""
+
+
+def moved_text(record: Mapping[str, Any]) -> str:
+    """Least and greatest of what a method moves over the classes, as `, epsilon times 0.8 to 1.2`; classes of weight 0,
+    which are not judged, aside. Empty where all classes are alike.
+
+    Args:
+        record: of a batch or an epoch; what it has of each class is looked up in it.
+    """
+    text = ""
+    for name, called in MOVED.items():
+        values = [value for value in record.get(name) or () if value != 0]
+        low, high = (f"{end(values, default=1):.3g}" for end in (min, max))
+        if low != high or (name.endswith("factors") and low != "1"):
+            text += f", {called} {low} to {high}"
+    return text
 
 
 def notes_of(recipe: Recipe, rule: ClassRule, average: WeightAverage, seen: Iterable[str]) -> list[str]:

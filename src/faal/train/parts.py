@@ -7,6 +7,8 @@ from torch import Tensor
 
 from faal.config import Recipe
 from faal.data import DataSet, Split, hold_out
+from faal.data.classwise import in_proportion
+from faal.engine.seeds import generator
 from faal.errors import InputError
 from faal.methods import seeks_offsets
 from faal.models.provenance import part_digest
@@ -60,14 +62,19 @@ class Parts:
         )
 
 
-def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.device) -> Parts:
+def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.device, seed: int = 0) -> Parts:
     """Divide a data set as a recipe wants it.
+
+    Images are withheld first, and the recipe's `limit` takes a part of the rest: which are withheld depends neither on
+    the limit nor on the seed, so that runs with and without one are compared on the same images, and a network trained
+    on a part is new to them whatever part a repair takes.
 
     Args:
         data: has a training part.
-        recipe: the run's; its `hold_out` says what is withheld.
+        recipe: the run's; its `hold_out` says what is withheld, its `limit` how many of the rest are trained on.
         steers: whether the method looks at a steering part.
         device: where images that fit are kept.
+        seed: the run's, which decides which images the limit takes; a larger limit adds to those of a smaller one.
 
     Raises:
         InputError: a class without training images; `select_on: test` without test images.
@@ -84,11 +91,17 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
         seed=HELD_OUT_SEED,
         kind="class" if whole.grouping is None else "group",
     )
+    train = held.train
+    if recipe.limit is not None:
+        train = train[_part(whole.labels[train], whole.groups[train], recipe.limit, seed)]
     for kind, names, of in (("class", data.classes, whole.labels), ("group", data.groups, whole.groups)):
-        counts = torch.bincount(of[held.train], minlength=len(names))
-        if int(counts.min()) == 0:
-            empty = names[int(counts.argmin())]
-            raise InputError(f"{data.name} has no training image of {kind} {empty!r}; remove the {kind} or add images")
+        for index, cause in (
+            (held.train, f"{data.name} has no training image of {kind} {{!r}}; remove the {kind} or add images"),
+            (train, f"a limit of {recipe.limit} training images leaves none of {kind} {{!r}}; raise --limit"),
+        ):
+            counts = torch.bincount(of[index], minlength=len(names))
+            if int(counts.min()) == 0:
+                raise InputError(cause.format(names[int(counts.argmin())]))
 
     notes, select = [], whole.take(held.select if choice else held.select[:0])
     if not choice and len(held.train) < whole.n:
@@ -104,17 +117,27 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
         notes = [f"The epoch was chosen on {select.n} test images: the audit's figures are too good"]
     steer = held.steer
     if steers and len(steer) == 0:
-        steer = held.train[_first(whole.groups[held.train], STEER_MOST)]
+        steer = train[_first(whole.groups[train], STEER_MOST)]
         notes.append("No image could be withheld to steer by: the method looked at training images instead")
+    if len(train) < len(held.train):
+        notes.append(
+            f"Trained on {len(train):,} of {len(held.train):,} training images, drawn class by class with seed {seed}"
+        )
     return Parts(
         whole=whole,
-        train=held.train,
+        train=train,
         select_index=held.select,
         select=select.to(device),
         steer_index=held.steer,
         steer=whole.take(steer),
         notes=tuple(notes),
     )
+
+
+def _part(labels: Tensor, groups: Tensor, limit: int, seed: int) -> Tensor:
+    """Places of `limit` samples at random, those of each class and group in proportion."""
+    _, strata = torch.stack((labels, groups)).unique(dim=1, return_inverse=True)
+    return in_proportion(strata, limit, generator(seed, "limit"))
 
 
 def _choosing(labels: Tensor, num_classes: int) -> Tensor:

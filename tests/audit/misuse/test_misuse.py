@@ -120,11 +120,11 @@ PLANTED: dict[str, tuple[Callable[[Bench], Arguments], list[str]]] = {
     ),
     "11 epsilon of another norm": (
         lambda b: {"model": b.plain, "epsilon": 8 / 255, "norm": "l2"},
-        ["Epsilon 0.0314 in L2 is next to nothing", "1 of 255 levels", "0.5 in L2"],
+        ["Epsilon 8/255 in L2 is next to nothing", "1 of 255 levels", "0.5 in L2"],
     ),
     "11 epsilon of another training": (
         lambda b: {"model": b.plain, "epsilon": 0.3, "trained": {"epsilon": 8 / 255, "norm": "linf"}},
-        ["trained at epsilon 0.0314 and audited at 0.3, 9.56 times as much", "another unit"],
+        ["trained at epsilon 8/255 and audited at 0.3, 9.56 times as much", "another unit"],
     ),
     "12 leakage": (
         leaked,

@@ -81,6 +81,26 @@ def test_few_images_of_many_classes_are_evidence_together() -> None:
     assert look(predicted, labels, 100).warning is None
 
 
+@pytest.mark.parametrize("size", [0, 1, 3, 40])
+@pytest.mark.parametrize("order", [np.roll(np.arange(10), -1), order_of([0, 1, 2, 3, 4])], ids=["all", "five of ten"])
+def test_a_class_of_few_images_or_none_hides_no_ring(order: Array, size: int) -> None:
+    """It follows the others of its ring: which number it has is what they leave over."""
+    for small in (0, 3):
+        for seed in range(10):
+            predicted, labels = answers(good(10), [size if c == small else 1000 for c in range(10)], seed)
+            found = look(order[predicted].astype(np.int16), labels, seed=seed)
+            assert found.figures["order"] == order.tolist()
+
+
+@pytest.mark.parametrize(("num_classes", "few"), [(2, 10), (10, 14)])
+def test_of_two_swapped_classes_the_small_one_needs_evidence_of_its_own(num_classes: int, few: int) -> None:
+    """The large one may be taken for it without being swapped."""
+    for size in (few, few - 1, 0):
+        labels = np.repeat(np.arange(num_classes), [2000, size] + [2000] * (num_classes - 2))
+        predicted = order_of([0, 1], num_classes=num_classes)[labels].astype(np.int16)
+        assert (look(predicted, labels, num_classes).warning is not None) == (size == few)
+
+
 # --- honest ----------------------------------------------------------------------------------------------------------
 
 FELINE = np.array([[0.03, 0.72, 0.25], [0.08, 0.6, 0.32], [0.2, 0.2, 0.6]])
@@ -92,6 +112,8 @@ HONEST = {
     "at chance": (good(10, 0.1), 200),
     "one class is taken for another": (FELINE, 1000),
     "one class is taken for another, which is rare": (FELINE, [3000, 2, 3000]),
+    "one class is taken for another, of which there are few": (FELINE, [3000, 20, 3000]),
+    "one class is taken for another, of which there is none": (FELINE, [3000, 0, 3000]),
     "always one answer": (np.tile(np.eye(10)[3], (10, 1)), 50),
     "two classes, worse than chance": (good(2, 0.4), 2000),
     "two classes, far worse than chance, few images": (good(2, 0.3), 12),
@@ -115,6 +137,13 @@ def test_at_the_edge_of_what_is_honest_the_alarms_are_as_rare_as_promised() -> N
     shares = np.array([[0.3, 0.6, 0.1], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])
     alarms = sum(look(*answers(shares, 100, seed), 3, seed).warning is not None for seed in range(1000))
     assert alarms <= 5  # more in 6 of 10,000 tries
+
+
+def test_so_they_are_of_a_small_class() -> None:
+    """One class is taken for another, which is rare and answered with either number equally often."""
+    shares = np.array([[0.1, 0.8, 0.1], [0.5, 0.5, 0.0], [0.1, 0.1, 0.8]])
+    alarms = sum(look(*answers(shares, [400, 30, 400], seed), 3, seed).warning is not None for seed in range(1000))
+    assert alarms <= 5
 
 
 def test_the_order_of_the_data_is_no_matter_of_who_is_moved() -> None:

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,34 @@ def test_what_a_given_base_has_not_seen_is_handed_on(tmp_path: Path) -> None:
     assert opened.record["withheld"] == ["a part"]
 
 
+def test_a_base_of_ones_own_is_run_where_the_call_names_it(
+    unbroken: Path, tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every piece of work: it is taken in, judged, fine-tuned, and the fine-tune judged."""
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(work))])
+    (work / "evilbase.py").write_text(
+        "from pathlib import Path\nfrom faal.models import Architecture, build_model\nPath('imported').touch()\n"
+        "def build(): return build_model(Architecture(model='small', num_classes=10, channels=1, width=4))\n"
+    )
+    state = checkpoint.load(runs(unbroken) / "pgd-at" / "seed-1" / "best.pt")
+    own = {**state["architecture"], "model": "evilbase:build", "width": None, "depth": None}
+    checkpoint.save(tmp_path / "base.pt", {**state, "architecture": own})
+    bases, what, out = [f"pgd-at={tmp_path / 'base.pt'}"], "toy/pgd-at--faal-at", tmp_path / "out"
+    with pytest.raises(InputError, match="no code is run because a file names it; if you trust it, add --model evilb"):
+        make(out, what, bases=bases)
+    assert not (work / "imported").exists()
+    with pytest.raises(InputError, match="--model is NAME=MODEL for a base that --base gives"):
+        make(out, what, bases=bases, models=["trades=evilbase:build"])
+    assert make(out, what, bases=bases, models=["evilbase:build"]).failed == {}
+    assert make(out, "toy/pgd-at", bases=bases, models=["pgd-at=evilbase:build"]).failed == {}
+    sys.modules.pop("evilbase")
+    (work / "imported").unlink()
+    for record in (out / "results").rglob("*.json"):
+        record.unlink()
+    assert len(make(out, "toy", bases=bases).failed) == 2  # a folder that has taken it in names it no better
+    assert not (work / "imported").exists()
+
+
 def test_a_base_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"<html>")
     for text, told in (
@@ -304,5 +333,7 @@ def test_a_base_that_is_none(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=told):
             make(tmp_path / "out", bases=[text])
+    with pytest.raises(InputError, match="--base names pgd-at twice"):
+        make(tmp_path / "out", bases=[f"pgd-at={tmp_path}/x.pt", "pgd-at=zoo:prn18w16-pgd-at"])
     with pytest.raises(InputError, match="leave out --base"):
         make(tmp_path / "out", "table2", bases=["pgd-at=x.pt"])

@@ -13,6 +13,7 @@ from tests.report.reader import read
 from faal.errors import InputError
 from faal.report.tables import text_cell
 from faal.study.reproduce.costs import write_costs
+from faal.study.reproduce.results import settle
 from faal.study.reproduce.rows import Cost, Record, Row, Table
 from faal.study.reproduce.sheet import Column, Sheet, latex, markdown
 from faal.study.reproduce.write import write_all
@@ -343,3 +344,10 @@ def test_hostile_labels(label: str) -> None:
     assert line.isascii()
     assert [text for text in latex(sheet).splitlines() if text.startswith("lines")] == []
     assert f"| {label} | 1 |" in markdown(sheet)
+
+
+def test_a_folder_from_before_there_was_a_setting(tmp_path: Path) -> None:
+    settle(tmp_path, "recipes/row", {"lr": 0.1, "width": None})
+    settle(tmp_path, "recipes/row", {"lr": 0.1, "width": None, "limit": None})
+    with pytest.raises(InputError, match="limit None there, 90 here"):
+        settle(tmp_path, "recipes/row", {"lr": 0.1, "width": None, "limit": 90})

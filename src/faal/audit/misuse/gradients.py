@@ -10,7 +10,7 @@ from faal.audit.autoattack import NORMS as SPELLED
 from faal.audit.autoattack import square_fits
 from faal.audit.chance import exceeds
 from faal.audit.misuse.evidence import HONEST, Finding, Samples
-from faal.config import Threat
+from faal.config import Threat, epsilon_text
 from faal.engine.seeds import derive_seed
 from faal.inner.norms import NORMS
 from faal.inner.pgd import Loss, climb, pgd
@@ -133,9 +133,10 @@ def beyond_bounds(model: nn.Module, samples: Samples, threat: Threat) -> Finding
         return Finding(figures=figures)
     return Finding(
         figures=figures,
-        warning=f"Of {len(samples)} images that stood at epsilon {threat.epsilon:.3g}, {count} stand at {GREY} in "
-        "L-infinity too, where plain grey turns every one of them: accuracy that does not fall as epsilon grows means "
-        "that gradients are masked and the figures too high; find what hides them, and audit with autoattack.",
+        warning=f"Of {len(samples)} images that stood at epsilon {epsilon_text(threat.epsilon)}, {count} stand at "
+        f"{GREY} in L-infinity too, where plain grey turns every one of them: accuracy that does not fall as epsilon "
+        "grows means that gradients are masked and the figures too high; find what hides them, and audit with "
+        "autoattack.",
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faal.audit.misuse.gradients import GREY
-from faal.config import Threat
+from faal.config import Threat, epsilon_text
 
 FEW = 30
 """Samples below which a class's accuracy is hardly more than its interval."""
@@ -86,25 +86,25 @@ def about_radius(threat: Threat, pixels: int, trained: Mapping[str, Any]) -> lis
     found = []
     if epsilon >= grey:
         found.append(
-            f"Epsilon {epsilon:.3g} in {norm} turns every image into plain grey ({grey:.3g} is enough): nothing can be "
-            "robust there, so that the figures say nothing; take a radius in units of [0, 1], such as 8/255 in "
-            "L-infinity or 0.5 in L2."
+            f"Epsilon {epsilon_text(epsilon)} in {norm} turns every image into plain grey ({grey:.3g} is enough): "
+            "nothing can be robust there, so that the figures say nothing; take a radius in units of [0, 1], such as "
+            "8/255 in L-infinity or 0.5 in L2."
         )
     elif epsilon < FAINT[threat.norm]:
         level = 255 * epsilon / (math.sqrt(pixels) if threat.norm == "l2" else 1)
         found.append(
-            f"Epsilon {epsilon:.3g} in {norm} is next to nothing (spread over {pixels} pixels it moves each by "
-            f"{level:.2g} of 255 levels): the figures are hardly more than the clean ones; take a usual radius, such "
-            "as 8/255 in L-infinity or 0.5 in L2."
+            f"Epsilon {epsilon_text(epsilon)} in {norm} is next to nothing (spread over {pixels} pixels it moves each "
+            f"by {level:.2g} of 255 levels): the figures are hardly more than the clean ones; take a usual radius, "
+            "such as 8/255 in L-infinity or 0.5 in L2."
         )
     own = trained.get("epsilon") if trained.get("norm", "linf") == threat.norm else None
     ratio = epsilon / own if own and trained.get("method") != "standard" else 1.0
-    if max(ratio, 1 / ratio) > FACTOR * (1 + 1e-6):
+    if own and max(ratio, 1 / ratio) > FACTOR * (1 + 1e-6):
         factor = f"{max(ratio, 1 / ratio):.3g} times as {'much' if ratio > 1 else 'little'}"
         found.append(
-            f"The network was trained at epsilon {own:.3g} and audited at {epsilon:.3g}, {factor}: unless that is "
-            "meant, one of the two is in another unit; both are in units of images in [0, 1], so audit again with the "
-            "epsilon of the training."
+            f"The network was trained at epsilon {epsilon_text(own)} and audited at {epsilon_text(epsilon)}, {factor}: "
+            "unless that is meant, one of the two is in another unit; both are in units of images in [0, 1], so audit "
+            "again with the epsilon of the training."
         )
     return found
 

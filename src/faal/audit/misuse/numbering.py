@@ -24,6 +24,9 @@ NEARLY = 3 / 4
 """In more of a ring's classes than this the assigned number is the answer: in all of two to four, in four of five. One
 weak class among many, which is mostly taken for a third, hides no other."""
 
+LARGE = 1 / 4
+"""A class of a smaller share than this of its ring's median size says too little to be weighed like the others."""
+
 NAMED = 5
 """Of more classes than these a sentence names so many."""
 
@@ -33,12 +36,16 @@ def numbering(predicted: Answers, labels: Integers, classes: Sequence[str], *, s
 
     The one-to-one assignment of numbers to classes that suits a random half of every class best falls into rings: two
     swapped classes, or several that follow one another. Each is tested on the other halves, equally many images of each
-    of its classes: the assigned numbers have to be given more than twice as often as the classes' own, by the binomial
-    test at `LEVEL` divided by the rings. And over all images, in more than `NEARLY` of its classes, the assigned number
-    has to be given twice as often as the class's own, and no other more often.
+    of its large classes, those of at least `LARGE` of the ring's median size: the assigned numbers have to be given
+    more than twice as often as the classes' own, by the binomial test at `LEVEL` divided by the rings. And over all
+    images, in more than `NEARLY` of its classes, small ones too, the assigned number has to be given twice as often as
+    the class's own, and no other more often. A small class counts among these only where the binomial test says that
+    the assigned number is given more often than its own, at that level divided by the numbers that it might be; one
+    without images never does.
 
-    Where in truth no ring of classes is answered with each other's numbers more than twice as often as with its own,
-    the chance of a false alarm is at most `LEVEL`. Of a network that has hardly learnt anything that may be otherwise,
+    Where in truth the large classes of no ring are answered with the assigned numbers more than twice as often as with
+    their own, or in a ring of two to four not each small one more often than with its own, the chance of a false alarm
+    is at most `LEVEL`. Of a network that has hardly learnt anything that may be otherwise,
     by chance of its start: of those the sentence says so. Two swapped classes are seen from 36 images of them on, those
     of a weak network from some hundreds. No forward.
 
@@ -82,12 +89,19 @@ def _order(predicted: Answers, labels: Integers, counts: Integers, seed: int) ->
 
     order, rings = own.copy(), list(_rings(assigned))
     for ring in rings:
-        equal = 2 * (counts[ring].sum(axis=1).min() // 2)
-        rows = np.flatnonzero(np.isin(labels, ring) & ~chosen & (place < equal))
+        sizes = counts[ring].sum(axis=1)
+        large = sizes >= max(LARGE * float(np.median(sizes)), 1)
+        equal = 2 * (sizes[large].min(initial=len(labels)) // 2)
+        rows = np.flatnonzero(np.isin(labels, np.array(ring)[large]) & ~chosen & (place < equal))
         other, same = (int((predicted[rows] == number[labels[rows]]).sum()) for number in (assigned, own))
         rivals = (counts + np.diag(counts.diagonal()))[ring].max(axis=1)
-        clear = (counts[ring, assigned[ring]] >= rivals).mean() > NEARLY
-        if clear and exceeds(other, other + same, TWICE, LEVEL / len(rings)):
+        level = LEVEL / len(rings)
+        shown = [
+            big or exceeds(counts[c, assigned[c]], counts[c, [assigned[c], c]].sum(), 1 / 2, level / (len(counts) - 1))
+            for c, big in zip(ring, large, strict=True)
+        ]
+        clear = (shown & (counts[ring, assigned[ring]] >= rivals)).mean() > NEARLY
+        if clear and exceeds(other, other + same, TWICE, level):
             order[ring] = assigned[ring]
     return order
 

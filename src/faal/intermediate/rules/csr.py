@@ -40,6 +40,10 @@ class CSR(ClassRule):
         scaled = 0.01 + 2 * (leading - low) / (high - low).clamp_min(1e-12)
         self.penalty = torch.where(errors.sum() > 0, scaled, torch.ones_like(scaled)).float()
 
+    def moved(self) -> dict[str, Tensor]:
+        """The penalty's weights by the true class, averaged over the predicted ones."""
+        return super().moved() | {"penalty": self.penalty.mean(dim=0)}
+
     def weigh(self, batch: BatchStats) -> TermWeights:
         """Classes alike, confusions not."""
         ones = torch.ones_like(batch.counts)

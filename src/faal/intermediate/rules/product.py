@@ -50,6 +50,10 @@ class Product(ClassRule):
         """The first's."""
         return self.first.budget()
 
+    def moved(self) -> dict[str, Tensor]:
+        """The first's; the second moves per batch."""
+        return self.first.moved()
+
     @property
     def sampling(self) -> Callable[[], Tensor] | None:
         """The first's."""

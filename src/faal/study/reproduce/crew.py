@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import torch
 
 from faal.checkpoint import write_whole
+from faal.engine.processors import usable_processors
 from faal.errors import InputError
 from faal.study.reproduce.claims import Claim, claim, forget
 from faal.study.reproduce.plan import Item, failure_path
@@ -24,10 +25,10 @@ POLL = 1.0
 
 
 def default_workers(device: torch.device) -> int:
-    """One process for each GPU, or for each core that this process may use."""
+    """One process for each GPU, or for each processor that this process may use."""
     if device.type == "cuda":
         return torch.cuda.device_count()
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_processors()
 
 
 def work_together(study: Study, items: Sequence[Item], *, look: Callable[[], None]) -> dict[str, str]:

@@ -29,6 +29,8 @@ class Given:
     normalize: str
     """What it expects its images normalised by; `none` for images in [0, 1]."""
     sha256: str
+    model: str | None = None
+    """The network that the call names for it; None for what the file records or, of a foreign one, the row's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,8 @@ class Run:
     """The folder of the run whose network is fine-tuned."""
     given: Given | None = None
     """What is taken in instead of being trained."""
+    model: str | None = None
+    """The network of the given base, its own or that which it starts from, where the call names one."""
     keep: tuple[int, ...] = ()
     """Epochs at whose beginning other runs fork from this one."""
     fork: tuple[Path, int] | None = None
@@ -159,7 +163,7 @@ class _Planner:
         if row.start is not None:
             before = self.run(self.table.row(row.start), seed)
             after = (before.trained,)
-            run = dataclasses.replace(run, start=before.folder)
+            run = dataclasses.replace(run, start=before.folder, model=before.model)
         elif fork is not None and fork[0].name not in self.given:
             plain = self.run(fork[0], seed)
             path = fork_file(plain.folder, fork[1])
@@ -185,6 +189,7 @@ class _Planner:
             recipe=self.recipes[row.name],
             folder=self.out / "runs" / self.setting / row.name / place,
             given=given,
+            model=given.model if given else None,
             keep=() if given else self.keeps.get(row.name, ()),
         )
 

@@ -66,7 +66,7 @@ def settle(out: Path, subject: str, facts: Mapping[str, Any]) -> None:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(f"{path} does not read; choose another folder with --out, or remove this one") from None
-    if kept != facts:
-        names = [name for name in {**kept, **facts} if kept.get(name) != facts.get(name)]
+    # A setting that is unset here may be unknown to the version that began the folder.
+    if names := [name for name in {**kept, **facts} if kept.get(name) != facts.get(name)]:
         differ = "; ".join(f"{name} {kept.get(name)!r} there, {facts.get(name)!r} here" for name in names[:3])
         raise InputError(f"{out} holds another reproduction ({subject}: {differ}); choose another folder with --out")

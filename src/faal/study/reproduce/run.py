@@ -3,14 +3,14 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from faal import checkpoint
 from faal.data import DataSet, fingerprint
-from faal.errors import InputError, unknown
+from faal.errors import InputError, refuse_unwritable, unknown
 from faal.models.zoo import read_card, zoo_name
 from faal.study.reproduce.costs import write_costs
 from faal.study.reproduce.crew import default_workers, work_together
@@ -49,6 +49,7 @@ def reproduce(
     out: Path | None = None,
     device: torch.device,
     bases: Sequence[str] = (),
+    models: Sequence[str] = (),
 ) -> Reproduced:
     """Make a table, a figure or a row of the paper, or go on where an earlier call stopped.
 
@@ -65,6 +66,8 @@ def reproduce(
         device: where to run.
         bases: NAME=FILE or NAME=FILE:NORMALIZE, a published checkpoint in the place of the base NAME; FILE may be
             zoo:NETWORK.
+        models: the networks of published checkpoints, NAME=MODEL, or MODEL where one base is given: such as
+            `module:function`, which no checkpoint makes us import by itself.
 
     Raises:
         InputError: something of this is wrong, or the folder holds another reproduction.
@@ -75,6 +78,7 @@ def reproduce(
         if count is not None and count < 1:
             raise InputError(f"{name} is at least 1, not {count}")
     folder = out or Path("reproduce") / f"{scale}-{protocol}"
+    refuse_unwritable(folder)
     if what == "theorem1":
         return Reproduced(page=theorem1(folder, seeds=range(1, seeds + 1))[0], failed={})
     if what == "table4":
@@ -84,7 +88,7 @@ def reproduce(
 
     table, rows = find(what)
     spec = data_wanted(table, size, data)
-    given = given_bases(bases, table)
+    given = given_bases(bases, table, models)
     dataset = data_of(spec)
     settle(folder, "reproduction", {"scale": scale, "protocol": protocol})
     _settle_data(folder, dataset)
@@ -113,22 +117,25 @@ def reproduce(
     return Reproduced(page=folder / f"{table.name}.md", failed=failed)
 
 
-def given_bases(texts: Sequence[str], table: Table) -> dict[str, Given]:
+def given_bases(texts: Sequence[str], table: Table, models: Sequence[str] = ()) -> dict[str, Given]:
     """The published checkpoints by the rows in whose place they stand.
 
     Raises:
-        InputError: a text that is not NAME=FILE or NAME=FILE:NORMALIZE, a row that is no base, no such file.
+        InputError: a text that is not NAME=FILE or NAME=FILE:NORMALIZE, a row that is no base, no such file; a network
+            for a base that is not given.
     """
     known = _starts(table.rows)
     if texts and not known:
         raise InputError(f"{table.name} fine-tunes nothing; leave out --base, or take it to table1, table3 or figure2")
-    found = {}
+    found: dict[str, Given] = {}
     for text in texts:
         name, equals, rest = text.partition("=")
         if not equals or not name or not rest:
             raise InputError(f"--base is NAME=FILE or NAME=FILE:NORMALIZE, such as trades=trades.pt:none, not {text!r}")
         if name not in known:
             raise unknown(f"base of {table.name}", name, known)
+        if name in found:
+            raise InputError(f"--base names {name} twice; give it one checkpoint")
         whole = Path(rest).exists()  # a name with a colon in it
         if (published := zoo_name(rest)) is not None and not whole:
             found[name] = Given(file=Path(rest), normalize="none", sha256=str(read_card(published)["sha256"]))
@@ -137,6 +144,17 @@ def given_bases(texts: Sequence[str], table: Table) -> dict[str, Given]:
         if not Path(file).is_file():
             raise InputError(f"--base {text}: there is no file {file}; give the checkpoint's path")
         found[name] = Given(file=Path(file), normalize=normalize or "none", sha256=checkpoint.digest(Path(file)))
+    for text in models:
+        name, _, model = text.rpartition("=")
+        if not name and len(found) == 1:
+            (name,) = found
+        if name not in found or not model:
+            given = ", ".join(found) or "none"
+            raise InputError(
+                f"--model is NAME=MODEL for a base that --base gives ({given}), such as trades=mymodels:net, "
+                f"not {text!r}"
+            )
+        found[name] = replace(found[name], model=model)
     return found
 
 

@@ -70,7 +70,7 @@ def _train(run: Run, study: Study) -> dict[str, Any]:
         architecture = Architecture.of(recipe, data)
         net, origin = build_model(architecture, seed=run.seed), None
     else:
-        opened = open_model(run.start, data)
+        opened = open_model(run.start, data, model=run.model)
         net, architecture, origin = opened.net, opened.architecture, opened.record
         same = {name: getattr(architecture, name) for name in ("model", "width", "depth", "normalize")}
         recipe = recipe.replace(same, source="the base")
@@ -103,20 +103,23 @@ def _take_in(run: Run, given: Given, study: Study) -> dict[str, Any]:
     )
     if opened.trained and opened.threat != run.recipe.threat:
         note += f"; it was trained against {opened.threat} and is judged against {run.recipe.threat}"
-    return {"epochs": 0, "from": 0, "note": [note]}
+    loaded = opened.notes if given.model is not None else []  # that another network was named is among them
+    return {"epochs": 0, "from": 0, "note": [note, *loaded]}
 
 
 def open_given(given: Given, recipe: Recipe, data: DataSet) -> Opened:
-    """A published checkpoint, of ours or foreign; a foreign one is of the recipe's network.
+    """A published checkpoint, of ours or foreign; a foreign one is of the network that the call names, or the recipe's.
 
     Raises:
         InputError: it does not read, or does not fit.
     """
     if zoo_name(given.file) is not None:
-        return open_model(given.file, data)
+        return open_model(given.file, data, model=given.model)
     content = read_tensors(given.file)
     if isinstance(content, dict) and content.get("format") == checkpoint.FORMAT:
-        return open_model(given.file, data, normalize=given.normalize)
+        return open_model(given.file, data, model=given.model, normalize=given.normalize)
+    if given.model is not None:
+        return open_model(given.file, data, model=given.model, normalize=given.normalize)
     return open_model(
         given.file, data, model=recipe.model, width=recipe.width, depth=recipe.depth, normalize=given.normalize
     )
@@ -127,7 +130,8 @@ def judged(run: Run, study: Study) -> Record:
     data = data_of(study.data)
     if data.test is None:
         raise InputError(f"{study.data} has no test images; a table needs some")
-    opened, threat = open_model(run.folder, data), run.recipe.threat  # of a table's rows one is as the other
+    opened = open_model(run.folder, data, model=run.model)
+    threat = run.recipe.threat  # of a table's rows one is as the other
     result = audit(
         opened.net.to(study.device),
         data.test.images,

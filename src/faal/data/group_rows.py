@@ -1,0 +1,217 @@
+"""Which row of a table of groups is about which image.
+
+A row is known by a column that names images, else by its place. A table that says two things is refused: names of which
+only some are the data's, a row index or classes in another order than the data.
+"""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from faal.data.class_folders import SUFFIXES
+from faal.data.dataset import Split
+from faal.errors import InputError
+
+FILE = "file"
+"""The column that names the images where there is one of this name; else whichever does."""
+
+UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+)*)?")
+"""How pandas writes the header of its row index: not at all, or so after reading that."""
+
+CLASS_COLUMNS = ("class", "label", "target", "y")
+
+Rows = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The rows in the data's order, one per sample; the columns that are no groupings; what was done, in sentences."""
+
+    rows: Rows
+    passed_over: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def placed(rows: Rows, columns: Sequence[str], split: Split, path: Path) -> Placed:
+    """Every sample's row.
+
+    Args:
+        rows: of the table, by column.
+        columns: the table's.
+        split: the samples; those of a folder have names.
+        path: the table's file, for messages.
+
+    Raises:
+        InputError: a sample has no row or several that differ, or the table contradicts the data's order.
+    """
+    values = {name: [row[name] for row in rows] for name in columns}
+    names = _Names(split.files or ())
+    naming = {name: names.places(values[name]) for name in columns if name == FILE or names.are_in(name, values[name])}
+    unnamed = [name for name in columns if UNNAMED.fullmatch(name) and name not in naming]
+    plain = [name for name in columns if name not in naming and name not in unnamed]
+    notes = [f"The column {name!r} of {path} has no name and was passed over." for name in unnamed]
+    passed_over = (*naming, *unnamed)
+    if split.files is not None and (name := _chosen(naming, values, split.n, path)) is not None:
+        found = naming[name]
+        if name != FILE:
+            elsewhere = sum(not places for places in found)
+            more = f"; {elsewhere} rows are about other images" if elsewhere else ""
+            notes.append(f"The rows of {path} were matched to images by its column {name!r}{more}.")
+        return Placed(_by_name(rows, found, name, plain, split.files, path), passed_over, tuple(notes))
+    if len(rows) != split.n:
+        by_name = f", or a column {FILE!r} to know them by" if split.files is not None else ""
+        raise InputError(f"{path} has {len(rows)} rows for {split.n} samples; it needs one each, in order{by_name}")
+    for name in unnamed:
+        _check_index(values[name], name, path)
+    for name in plain:
+        if name.lower() in CLASS_COLUMNS:
+            _check_classes(values[name], name, split, path)
+    others = [name for name in plain if split.files is not None and any(map(_has_suffix, values[name]))]
+    notes += [
+        f"The column {name!r} of {path} names none of the data's images; rows were taken in the data's order."
+        for name in others
+    ]
+    return Placed(rows, (*passed_over, *others), tuple(notes))
+
+
+class _Names:
+    """What a data set's files may be called in a table.
+
+    A file is known by its path below the folder (`test/CLASS/NAME.png`), by the end of it (`CLASS/NAME.png`,
+    `NAME.png`), without its suffix or with another one, and by longer paths that end in it.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self.count = len(files)
+        self.depth = max((len(file.split("/")) for file in files), default=0)
+        self.known: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for place, file in enumerate(files):
+            parts = tuple(file.split("/"))
+            for first in range(len(parts)):
+                for key in {parts[first:], _bare(parts[first:])}:
+                    self.known[key].append(place)
+
+    def places(self, values: Sequence[str]) -> list[list[int]]:
+        """For each value the files that may be meant by it."""
+        return [self._places(_parts(value)) for value in values]
+
+    def are_in(self, column: str, values: Sequence[str]) -> bool:
+        """Whether a column names the data's images: all of them where it holds numbers, which may be anything else."""
+        if not self.count or (UNNAMED.fullmatch(column) and all(map(str.isdigit, values))):
+            return False
+        suffixed = any(map(_has_suffix, values))
+        if not suffixed and len(set(values)) <= max(2, len(values) // 2):  # as of a grouping
+            return False
+        if all(value.strip().isdigit() for value in values):
+            return len(_covered(self.places(values))) == self.count
+        return any(self._places(_parts(value)[-1:]) for value in values)
+
+    def _places(self, parts: tuple[str, ...]) -> list[int]:
+        end = parts[-self.depth :]
+        return self.known.get(end) or (self.known.get(_bare(end), []) if _has_suffix(end[-1]) else [])
+
+
+def _chosen(
+    naming: Mapping[str, list[list[int]]], values: Mapping[str, list[str]], count: int, path: Path
+) -> str | None:
+    """The column that rows are matched by; None where all that name images have the rows in the data's order."""
+    if FILE in naming:
+        return FILE
+    astray = [name for name, found in naming.items() if not _is_in_order(found, count)]
+    if not astray:
+        return None
+    best = max(naming, key=lambda name: len(_covered(naming[name])))
+    for name in naming:
+        if len(_covered(naming[name])) == count and naming[name] != naming[best]:
+            raise InputError(
+                f"the columns {best!r} and {name!r} of {path} name the images in different orders; call the right one "
+                f"{FILE!r}"
+            )
+    if len(values[best]) == count and values[best] in (
+        [str(place + start) for place in range(count)] for start in (0, 1)
+    ):
+        raise InputError(
+            f"the column {best!r} of {path} may number the rows, or name the images, which are in another order; give "
+            "the names their suffixes, or delete the column"
+        )
+    return best
+
+
+def _covered(found: Sequence[list[int]]) -> set[int]:
+    """The files that a column names beyond doubt."""
+    return {places[0] for places in found if len(places) == 1}
+
+
+def _is_in_order(found: Sequence[list[int]], count: int) -> bool:
+    """Whether the k-th row may be about the k-th sample, for all of them."""
+    return len(found) == count and all(place in places for place, places in enumerate(found))
+
+
+def _by_name(
+    rows: Rows, found: Sequence[list[int]], name: str, plain: Sequence[str], files: Sequence[str], path: Path
+) -> Rows:
+    """The row of each file, by the column `name`."""
+    chosen: dict[int, dict[str, str]] = {}
+    for row, places in zip(rows, found, strict=True):
+        if len(places) > 1:
+            raise InputError(
+                f"{path} has a row for {row[name]!r} in the column {name!r}, and {len(places)} images are called so; "
+                f"write their paths below the folder, such as {files[places[0]]}"
+            )
+        for place in places:
+            other = chosen.setdefault(place, row)
+            if any(other[column] != row[column] for column in plain):
+                raise InputError(f"{path} has two rows for {files[place]}, and they differ; leave one of them")
+    missing = [file for place, file in enumerate(files) if place not in chosen]
+    if missing:
+        more = f", nor for {len(missing) - 1} other images" if len(missing) > 1 else ""
+        raise InputError(
+            f"{path} has no row for {missing[0]}{more}; its column {name!r} names the images, by paths below the "
+            "folder such as test/CLASS/NAME.png: give each image a row"
+        )
+    return [chosen[place] for place in range(len(files))]
+
+
+def _check_index(values: Sequence[str], name: str, path: Path) -> None:
+    """That row numbers, where a column without a name holds such, rise."""
+    try:
+        numbers = [int(value) for value in values]
+    except ValueError:
+        return
+    if len(set(numbers)) == len(numbers) and numbers != sorted(numbers):
+        raise InputError(
+            f"the column {name!r} of {path} counts its rows in another order; sort them into the data's order and "
+            "delete the column, or name the images in a column 'file'"
+        )
+
+
+def _check_classes(values: Sequence[str], name: str, split: Split, path: Path) -> None:
+    """That the samples' classes, where a column holds them by name or by number, are those of the data."""
+    numbers = [str(label) for label in split.labels.tolist()]
+    folders = [] if split.files is None else [Path(file).parent.name for file in split.files]
+    told = [value.strip() for value in values]
+    for classes in (numbers, folders):
+        if set(told) == set(classes) and told != classes:
+            row = next(place for place, pair in enumerate(zip(told, classes, strict=True)) if pair[0] != pair[1])
+            raise InputError(
+                f"the column {name!r} of {path} has {told[row]!r} for sample {row}, which is of class "
+                f"{classes[row]!r}: the rows are in another order than the data; bring them into it"
+                + ("" if split.files is None else ", or name the images in a column 'file'")
+            )
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    """A path in a table, by its parts."""
+    return tuple(value.strip().replace("\\", "/").removeprefix("./").split("/"))
+
+
+def _bare(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """A path without an image's suffix."""
+    return (*parts[:-1], os.path.splitext(parts[-1])[0]) if _has_suffix(parts[-1]) else parts
+
+
+def _has_suffix(name: str) -> bool:
+    return os.path.splitext(name.strip())[1].lower() in SUFFIXES

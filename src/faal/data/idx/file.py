@@ -1,0 +1,97 @@
+"""One IDX file, plain or compressed with gzip.
+
+The format: two zero bytes, a byte for the type of the numbers, a byte for the number of dimensions; the size of each
+dimension as four bytes, the most significant first; then the numbers. Only unsigned bytes are read, as MNIST and all
+data sets in its form have them.
+"""
+
+import gzip
+import os
+import zlib
+from io import BufferedReader
+from pathlib import Path
+
+import numpy as np
+
+from faal.data.images import RESIDENT_LIMIT
+from faal.errors import InputError
+
+GZIP = b"\x1f\x8b"
+
+MOST_EXPANSION = 1032
+"""A byte of a gzip file unpacks to so many at the most (https://zlib.net/zlib_tech.html)."""
+
+TYPES = {8: "unsigned bytes", 9: "signed bytes", 11: "int16", 12: "int32", 13: "float32", 14: "float64"}
+"""The numbers that the format knows, by their code."""
+
+SHAPES = {1: "labels (N)", 3: "images (N, H, W)"}
+
+AGAIN = "fetch it again"
+
+
+def read_array(path: Path, dimensions: int) -> np.ndarray:
+    """What an IDX file of unsigned bytes holds.
+
+    What the file is decides whether it is unpacked, not its name. The header bounds how much is read, and has to agree
+    with the file to the byte.
+
+    Args:
+        path: the file.
+        dimensions: how many it must have: 1 (labels) or 3 (images).
+
+    Returns:
+        A writable uint8 array of so many dimensions.
+
+    Raises:
+        InputError: it is no IDX file, holds other numbers or dimensions, or is truncated, too long or damaged.
+    """
+    with path.open("rb") as raw:
+        size = os.fstat(raw.fileno()).st_size
+        packed = raw.read(2) == GZIP
+        raw.seek(0)
+        if not packed:
+            return _read(raw, path, dimensions, size, packed=False)
+        try:
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                return _read(unpacked, path, dimensions, size, packed=True)
+        except EOFError:
+            raise InputError(f"{path} is truncated: its gzip data ends early; {AGAIN}") from None
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"{path} is a damaged gzip file ({error}); {AGAIN}") from None
+
+
+def _read(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int, size: int, *, packed: bool) -> np.ndarray:
+    head = file.read(4)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES:
+        begins = f"begins with the bytes {head.hex(' ')}" if head else "is empty"
+        raise InputError(f"{path} is no IDX file: it {begins}; {AGAIN}")
+    if head[2] != 8:
+        raise InputError(f"{path} holds {TYPES[head[2]]}; images and labels in IDX files are unsigned bytes here")
+    if head[3] != dimensions:
+        raise InputError(f"{path} has {head[3]} dimensions; {SHAPES[dimensions]} have {dimensions}")
+    sizes = file.read(4 * dimensions)
+    if len(sizes) < 4 * dimensions:
+        raise InputError(f"{path} is truncated within its header; {AGAIN}")
+    shape = tuple(int.from_bytes(sizes[place : place + 4], "big") for place in range(0, len(sizes), 4))
+    if 0 in shape[1:]:
+        raise InputError(f"{path} has images of {shape[1]}x{shape[2]} pixels by its header; {AGAIN}")
+    count, header = 1, 4 + len(sizes)
+    for length in shape:
+        count *= length
+    told = f"{path} has a header for {' x '.join(f'{length:,}' for length in shape)} bytes"
+    if not packed and size != header + count:
+        wrong = "is truncated" if size < header + count else "is too long"
+        raise InputError(f"{told} and {size - header:,} bytes after it: it {wrong}; {AGAIN}")
+    if packed and count > MOST_EXPANSION * size:
+        raise InputError(f"{told}, which cannot come from a gzip file of {size:,} bytes; {AGAIN}")
+    if packed and count > RESIDENT_LIMIT:
+        raise InputError(f"{told}, more than is unpacked here; unpack it yourself, with gunzip")
+    array = np.empty(count, np.uint8)
+    view, filled = array.data, 0
+    while filled < count and (read := file.readinto(view[filled:])):
+        filled += read
+    if filled < count:
+        raise InputError(f"{told} and {filled:,} bytes after it: it is truncated; {AGAIN}")
+    if file.read(1):  # in a gzip file this reads the checksum at its end, too
+        raise InputError(f"{told} and more bytes than that: it is too long; {AGAIN}")
+    return array.reshape(shape)

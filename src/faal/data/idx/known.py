@@ -1,0 +1,91 @@
+"""The data sets in IDX files that are known by name: their classes, how they are recognised, where they lie."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+DIGITS = "0123456789"
+CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A data set of four files with MNIST's names."""
+
+    title: str
+    classes: tuple[str, ...]
+    torchvision: str
+    """Where torchvision puts it, below its root."""
+    packaged: str | None = None
+    """Where a package of Debian's puts it."""
+    package: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """`train`, `test` -> SHA-256 of the labels' bytes; empty where it was not at hand."""
+
+
+KNOWN = {
+    "fashion-mnist": Known(
+        title="Fashion-MNIST",
+        classes=(
+            "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+        ),
+        torchvision="FashionMNIST/raw",
+        packaged="/usr/share/datasets/fashion-mnist",
+        package="dataset-fashion-mnist",
+        labels={
+            "train": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+            "test": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
+        },
+    ),
+    "mnist": Known(
+        title="MNIST",
+        classes=tuple(DIGITS),
+        torchvision="MNIST/raw",
+        labels={"test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5"},
+    ),
+    "kmnist": Known(
+        title="Kuzushiji-MNIST",
+        classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        torchvision="KMNIST/raw",
+    ),
+}  # fmt: skip
+
+MERGED = DIGITS + CAPITALS + "abdefghnqrt"
+"""EMNIST's 47 classes: letters whose two cases look alike are one class, called by the capital."""
+
+EMNIST = {
+    "emnist-balanced": tuple(MERGED),
+    "emnist-bymerge": tuple(MERGED),
+    "emnist-byclass": tuple(DIGITS + CAPITALS + CAPITALS.lower()),
+    "emnist-digits": tuple(DIGITS),
+    "emnist-mnist": tuple(DIGITS),
+    "emnist-letters": tuple(CAPITALS),
+}
+"""The parts of EMNIST by the beginning of their files' names, with their classes."""
+
+FIRST = {"emnist-letters": 1}
+"""The lowest label, where it is not 0."""
+
+
+def recognised(labels: Mapping[str, Tensor]) -> str | None:
+    """Which known data set these labels are of; None where no part is known.
+
+    Args:
+        labels: `train`, `test` -> (N,) int64 in 0 .. 255.
+    """
+    digests = {part: hashlib.sha256(values.byte().numpy().tobytes()).hexdigest() for part, values in labels.items()}
+    names = {name for name, known in KNOWN.items() for part in digests if known.labels.get(part) == digests[part]}
+    return names.pop() if len(names) == 1 else None
+
+
+def places(name: str) -> tuple[Path, ...]:
+    """Where a known data set is looked for when no folder is named: the user's cache, then the system's packages."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    if not cache.is_absolute():  # by the XDG specification a relative path counts as unset
+        cache = Path("~/.cache").expanduser()
+    packaged = KNOWN[name].packaged
+    return (cache / "faal" / name, *([] if packaged is None else [Path(packaged)]))

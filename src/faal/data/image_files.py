@@ -1,0 +1,145 @@
+"""Image files one by one: what a header says of a file, its pixels, and what is refused.
+
+An image is read as its 8-bit gray or RGB values. What that leaves out is refused where the file holds more than 8 bits
+per channel; the rest is in `Header`, for the reader of a folder to say.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from faal.engine.processors import usable_processors
+from faal.errors import InputError, forbidden
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+"""The image formats that are decoded; a file that is something else inside is refused whatever its suffix says."""
+
+GRAY = ("1", "L", "LA")
+DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself before its pixels are decoded.
+
+    Attributes:
+        size: (H, W) as stored.
+        gray: one channel, alpha aside.
+        alpha: whether there is an alpha channel, a transparent colour or a palette with transparent entries.
+        turned: whether an orientation tag asks for another orientation than the stored one.
+        frames: how many images the file holds.
+        cmyk: whether it is made for print, in four inks.
+    """
+
+    size: tuple[int, int]
+    gray: bool
+    alpha: bool
+    turned: bool
+    frames: int
+    cmyk: bool
+
+
+def read_header(path: Path) -> Header:
+    """The header of an image file.
+
+    Raises:
+        InputError: the file does not open, or has more than 8 bits per channel.
+    """
+    with _opened(path) as image:
+        return Header(
+            size=(image.height, image.width),
+            gray=image.mode in GRAY,
+            alpha=image.mode in ALPHA or "transparency" in image.info,
+            turned=_orientation(image) not in (None, 1),
+            frames=getattr(image, "n_frames", 1),
+            cmyk=image.mode == "CMYK",
+        )
+
+
+def decoded(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """One image file as uint8 (channels, H, W), resized where it has another size, bilinear with antialiasing.
+
+    Raises:
+        InputError: the file does not open or decode, or has more than 8 bits per channel.
+    """
+    channels, height, width = shape
+    with _opened(path) as file:
+        file.info.pop("transparency", None)  # it is dropped anyway, and PIL warns of it
+        image = file.convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def is_opaque(path: Path) -> bool:
+    """Whether alpha is 255 in every pixel of an image file, so that nothing is lost without it."""
+    with _opened(path) as file:
+        return file.convert("RGBA").getchannel("A").getextrema() == (255, 255)
+
+
+@cache
+def threads() -> ThreadPoolExecutor:
+    """The pool in which image files are opened and decoded; PIL releases the interpreter's lock while it decodes."""
+    return ThreadPoolExecutor(min(8, usable_processors()), thread_name_prefix="decode")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image file of 8 bits per channel; whatever goes wrong with it is an InputError that names it."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.mode in DEEP or _png_depth(image) > 8:
+                raise InputError(
+                    f"{path} has more than 8 bits per channel, which would be cut off; convert it to 8 bits, or store "
+                    "the images as floating-point numbers in [0, 1] in an .npz file"
+                )
+            yield image
+    except InputError:
+        raise
+    except Exception as error:  # PIL's decoders raise a dozen kinds, SyntaxError and struct.error among them
+        raise _unreadable(path, error) from error
+
+
+def _png_depth(image: Image.Image) -> int:
+    """Bits per channel by a PNG file's header: PIL's mode does not say, and its decoder keeps the high byte alone.
+
+    The other formats have at most 8: of JPEG, PIL refuses more; WebP and BMP have no more.
+    """
+    file = getattr(image, "fp", None)
+    if image.format != "PNG" or file is None:
+        return 8
+    place = file.tell()
+    file.seek(0)
+    head = file.read(25)
+    file.seek(place)
+    if head[12:16] != b"IHDR":
+        raise SyntaxError("its first chunk is not IHDR")
+    return int(head[24])
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation, 1 to 8, 1 as stored; None where there is none or it does not read."""
+    with suppress(Exception):  # as many kinds as there are ways to damage a tag that is not needed
+        # Of the base class: PNG's own decodes the pixels first.
+        found = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+        return found if found in range(1, 9) else None
+    return None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    """The error for an image file that does not open or decode."""
+    if isinstance(error, PermissionError):
+        return forbidden(path)
+    reason = (
+        "it is not a PNG, JPEG, WebP or BMP image that can be decoded"
+        if "cannot identify" in str(error)
+        else str(error)
+    )
+    return InputError(f"{path} is not a readable image ({reason}); replace or delete it")

@@ -1,0 +1,93 @@
+"""In what type of number weights are stored, and whether a network's own tensors can take them by value."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from faal.errors import InputError
+
+FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+"""Floating-point numbers that mean their own value, without a scale that lies elsewhere."""
+
+GROUPS = (
+    FLOATS,
+    frozenset({torch.int32, torch.int64}),
+    frozenset({torch.complex32, torch.complex64, torch.complex128}),
+)
+"""Types within which a value is copied as it is, but for rounding."""
+
+UNNAMED = FLOATS | {torch.int32, torch.int64, torch.bool}
+"""Types of tensors that a network may have under another name: weights, counters, indices, masks."""
+
+COUNTER = "num_batches_tracked"
+"""BatchNorm's counter of batches, which old checkpoints lack, others store as floating point, and no forward reads."""
+
+
+def number_type(tensor: Tensor) -> str:
+    """The type of a tensor's numbers in words, such as `int8`, `qint8 (quantised)` or `float32 (sparse_coo)`."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_quantized:
+        return f"{name} (quantised)"
+    if tensor.is_nested:
+        return f"{name} (nested)"
+    if tensor.is_meta:
+        return f"{name} (without values)"
+    return name if tensor.layout is torch.strided else f"{name} ({str(tensor.layout).removeprefix('torch.')})"
+
+
+def require_types(wanted: Mapping[str, object], found: Mapping[str, object], where: object) -> None:
+    """That every stored tensor is dense and of a type whose value the network's tensor of that name can take.
+
+    Integers in the place of weights are quantised: their scales lie elsewhere, or nowhere, and without them every
+    figure would be wrong. Values of float8 mostly have scales too. So neither is converted.
+
+    Args:
+        wanted: the network's tensors by name. A stored name that it lacks may be of any type in `UNNAMED`.
+        found: the stored tensors under the network's names.
+        where: the file, for the error.
+
+    Raises:
+        InputError: a tensor is quantised, sparse, nested, without values, or of a type that does not fit.
+    """
+    for name, tensor in found.items():
+        if not isinstance(tensor, Tensor):
+            continue
+        own = wanted.get(name)
+        allowed = UNNAMED if name.endswith(COUNTER) or not isinstance(own, Tensor) else _alike(own.dtype)
+        if _is_plain(tensor) and tensor.dtype in allowed:
+            continue
+        place = f", where the network has {number_type(own)}" if isinstance(own, Tensor) else ""
+        raise InputError(f"{where} stores {name!r} as {number_type(tensor)}{place}; {_instead(tensor)}")
+
+
+def require_float32(net: nn.Module, who: str, advice: str) -> None:
+    """That a network's floating-point weights are float32. Raises InputError.
+
+    Args:
+        net: the network.
+        who: what to call it in the error.
+        advice: the end of the sentence: what to do.
+    """
+    for name, parameter in net.named_parameters():
+        if parameter.is_floating_point() and parameter.dtype != torch.float32:
+            raise InputError(f"{who}'s {name} is {number_type(parameter)}; {advice}")
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return not (tensor.is_quantized or tensor.is_nested or tensor.is_meta) and tensor.layout is torch.strided
+
+
+def _instead(tensor: Tensor) -> str:
+    """What to save in a tensor's place."""
+    if tensor.is_nested or (tensor.layout is not torch.strided and not tensor.is_meta):
+        return "save it dense (tensor.to_dense())"
+    if tensor.is_meta or tensor.is_complex():
+        return "save the weights of this network themselves"
+    return (
+        "scales of quantised weights are not applied here, so save the weights in floating point, as they were before"
+    )
+
+
+def _alike(dtype: torch.dtype) -> frozenset[torch.dtype]:
+    return next((group for group in GROUPS if dtype in group), frozenset({dtype}))

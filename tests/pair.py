@@ -10,14 +10,18 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from faal import checkpoint
-from faal.config import Recipe, Schedule
+from faal.config import Recipe, Schedule, Threat
 from faal.engine import processes
+from faal.engine.numerics import Numerics
 from faal.errors import InputError
+from faal.intermediate.class_rule import Look
 from faal.intermediate.class_stats import Need, batch_stats
 from faal.models import Architecture, build_model
+from faal.models.offsets import Offset
 from faal.models.small import SmallNet
 from faal.outer.awp import perturbable
 from faal.train.loop import train
+from faal.train.offsets import search
 from tests.conftest import toy_data, toy_split
 from tests.learners import CPU, make_batches, make_learner, train_steps
 
@@ -107,6 +111,25 @@ def run(folder: Path) -> dict[str, Tensor]:
     return weights
 
 
+def offsets() -> list[tuple[float, ...]]:
+    """Those that are tried on an untrained network, with images of which the processes have unequal parts."""
+    architecture = Architecture(model="small-gn", num_classes=3, channels=1, width=4)
+    net = Offset(build_model(architecture, seed=0), torch.zeros(3))
+    tried: list[tuple[float, ...]] = []
+    search(
+        net,
+        toy_split([31, 20, 10]),
+        Look(part="steer", loss="cw", steps=2),
+        rule="sum",
+        num_classes=3,
+        threat=Threat(epsilon=1e-3),
+        seed=0,
+        numerics=Numerics.choose("float32", CPU),
+        tell=lambda evaluation: tried.append(evaluation.offsets),
+    )
+    return tried
+
+
 def sent(method: str) -> dict[str, Any]:
     """How many numbers each message of one step holds, but for the gradients, which DistributedDataParallel sends."""
     split = toy_split(COUNTS)
@@ -188,6 +211,6 @@ def work(rank: int, folder: Path) -> None:
     told = {"talk": talk(rank), "events": backward_events(), "refused": refused()}
     told |= {"faal-at sends": sent("faal-at"), "faal-at-awp sends": sent("faal-at-awp")}
     told |= {f"{method} {model}": trained(method, model) for method, model in CASES}
-    told |= {"run": run(folder / "run")}
+    told |= {"run": run(folder / "run"), "offsets": offsets()}
     torch.save(told, folder / f"{rank}.pt")
     processes.stop()

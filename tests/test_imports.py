@@ -96,8 +96,16 @@ def test_the_step_alone_joins_the_phases() -> None:
 
 
 def test_the_root_holds_the_public_names_and_nothing_else() -> None:
-    assert {"errors", "intermediate", "audit", "models"} >= ROOT
-    assert sorted(faal.__all__) == ["FAAL", "InputError", "__version__", "audit", "load_model", "solve_kldro"]
+    assert {"errors", "intermediate", "audit", "models", "train"} >= ROOT
+    assert sorted(faal.__all__) == [
+        "FAAL",
+        "InputError",
+        "__version__",
+        "audit",
+        "load_model",
+        "offsets",
+        "solve_kldro",
+    ]
     assert all(hasattr(faal, name) for name in faal.__all__)
     with pytest.raises(AttributeError, match="no attribute 'audti'"):
         faal.audti  # noqa: B018

@@ -3,6 +3,7 @@
 faal.solve_kldro(losses, tau)          the worst class distribution within a ball, exactly
 faal.FAAL(num_classes, tau)            phase 2 as three lines in anybody's training loop
 faal.audit(model, images, labels)      class-wise robust accuracy with intervals
+faal.offsets(model, images, labels)    the constants per class that repair a classifier without training
 faal.load_model(path)                  the network of a run, for one's own code
 """
 
@@ -36,13 +37,15 @@ if TYPE_CHECKING:
     from faal.intermediate.kldro import solve_kldro
     from faal.intermediate.rules.faal import FAAL
     from faal.models.handover import load_model
+    from faal.train.offsets import offsets
 
 __version__ = "0.1.0"
-__all__ = ["FAAL", "InputError", "__version__", "audit", "load_model", "solve_kldro"]
+__all__ = ["FAAL", "InputError", "__version__", "audit", "load_model", "offsets", "solve_kldro"]
 
 _HOMES = {
     "FAAL": "faal.intermediate.rules.faal",
     "load_model": "faal.models.handover",
+    "offsets": "faal.train.offsets",
     "solve_kldro": "faal.intermediate.kldro",
 }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.pair import CASES, COUNTS, HALVES, STEPS, run, trained
+from tests.pair import CASES, COUNTS, HALVES, STEPS, offsets, run, trained
 
 
 @pytest.mark.parametrize(("method", "model"), CASES)
@@ -29,6 +29,12 @@ def test_run_as_one_does(two: list[dict[str, Any]], tmp_path: Path) -> None:
     for process in two:
         for name, tensor in process["run"].items():
             torch.testing.assert_close(tensor, alone[name], rtol=0, atol=1e-5)
+
+
+def test_choose_the_offsets_that_one_does(two: list[dict[str, Any]]) -> None:
+    alone = offsets()
+    assert any(alone[-1])
+    assert all(process["offsets"] == alone for process in two)
 
 
 @pytest.mark.parametrize(("method", "model"), CASES)

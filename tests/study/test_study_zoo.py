@@ -14,6 +14,8 @@ from faal import checkpoint
 from faal.data import DataSet, InMemory
 from faal.errors import InputError
 from faal.models import open_model, zoo
+from faal.models.offsets import Offset, with_offsets
+from faal.models.opened import described, restored
 from faal.study import zoo as publishing
 from faal.study.zoo import Published, narrowed, publish
 from tests.zoos import CPU, data, judge, trained
@@ -50,6 +52,19 @@ def test_the_weights_are_the_runs_in_half_the_size(precision: str, run: Path, tm
         assert torch.equal(kept[name], tensor.to(kept[name].dtype))
     assert any(name.endswith("running_var") for name in kept)
     assert done.size == done.weights.stat().st_size
+
+
+def test_offsets_are_published_as_they_are(run: Path, tmp_path: Path) -> None:
+    state, offsets = checkpoint.load(run / "best.pt"), torch.tensor([0.1234567, 0.0, -0.1, -0.0234567])
+    changed = {"architecture": state["architecture"] | {"offsets": True}}
+    checkpoint.save(run / "best.pt", state | changed | {"weights": with_offsets(state["weights"], offsets)})
+    judge(run / "best.pt", tmp_path / "audit")
+    put(run, tmp_path / "zoo", audit=tmp_path / "audit")
+    card, _ = zoo.read_zoo("tiny", tmp_path / "zoo")
+    architecture, _ = described(card, Path("zoo:tiny"))
+    net = restored(card, architecture, Path("zoo:tiny"))
+    assert isinstance(net, Offset)
+    assert torch.equal(net.offsets, offsets)
 
 
 def test_the_card_tells_where_it_comes_from_and_what_it_withstands(run: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+import faal
 from faal import checkpoint, load_model
 from faal.config import Recipe, Threat
 from faal.data import Grouping, InMemory, Split
@@ -145,6 +146,24 @@ def test_groups_are_scored_and_classes_get_offsets() -> None:
     assert [len(each.accuracy.classes) for each in told] == [3] * len(told)
     assert told[0].by_class.classes == plain.before.accuracy.classes
     assert score(found.after.accuracy) == max(score(each.accuracy) for each in told)
+
+
+def test_in_python() -> None:
+    """The same constants, for a model that comes back as it was; bad input in a sentence."""
+    model = Threshold().train()
+    images, labels = SPLIT.images.fetch(torch.arange(SPLIT.n)), SPLIT.labels.numpy()
+    found = faal.offsets(model, images.numpy(), labels, epsilon=EPSILON, seed=1)
+    assert tuple(found.tolist()) == sought(Threshold())[0].after.offsets
+    assert model.training
+    for wrong, told in (
+        ({"rule": "best"}, "no rule 'best'"),
+        ({"attack": "autoattack"}, "pgdK or cwK"),
+        ({"labels": labels + 1}, "out of range"),
+        ({"labels": labels[1:]}, "one label per image"),
+        ({"images": 255 * images}, r"\[0, 1\]"),
+    ):
+        with pytest.raises(InputError, match=told):
+            faal.offsets(model, **{"images": images, "labels": labels, "epsilon": EPSILON} | wrong)
 
 
 # --- runs

@@ -103,6 +103,7 @@ def repair(
     from faal.config import Recipe, load_recipe, repair_recipe
     from faal.data import load_data, weighed_by
     from faal.engine import numerics, processes
+    from faal.methods import method
     from faal.models import open_model
     from faal.train.loop import train as run
 
@@ -120,7 +121,9 @@ def repair(
     same = opened.architecture
     attacked = opened.trained.get("method", "standard") != "standard"
     if recipe is None:
-        recipe = repair_recipe(dataset.name, same.model, dataset.num_classes)
+        # A recipe of FAAL's with another method is still named after FAAL; nothing of it would be left here.
+        untrained = () if method(chosen.method).trains else (f"-{chosen.method}-repair",)
+        recipe = repair_recipe(dataset.name, same.model, dataset.num_classes, *untrained)
         as_trained = {name: opened.trained[name] for name in THREAT if attacked and name in opened.trained}
         chosen = overridden(load_recipe(recipe).replace(as_trained, source="checkpoint"), settings)
         _remark(f"No recipe was named; it is repaired by {recipe}, against {chosen.threat}.")

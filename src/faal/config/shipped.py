@@ -71,7 +71,7 @@ def load_recipe(name: str) -> Recipe:
     return _from_file(path, path.parent, seen=())
 
 
-def repair_recipe(data: str, model: str, num_classes: int) -> str:
+def repair_recipe(data: str, model: str, num_classes: int, ending: str = REPAIR) -> str:
     """The shipped recipe that a network is repaired by where none is named: that of its data and architecture, else of
     its data; MNIST's for data in its form; for data of one's own CIFAR-10's, with many classes CIFAR-100's.
 
@@ -79,13 +79,14 @@ def repair_recipe(data: str, model: str, num_classes: int) -> str:
         data: a data set's name, as recipes begin with.
         model: an architecture's name.
         num_classes: C.
+        ending: of its name; there are such recipes for every data set and architecture that FAAL repairs.
     """
     if data.startswith(LIKE_MNIST) and num_classes < MANY_CLASSES:
         data = "mnist"
-    known = [name.removesuffix(REPAIR) for name in recipe_names() if name.endswith(REPAIR)]
+    known = [name.removesuffix(ending) for name in recipe_names() if name.endswith(ending)]
     general = "cifar100-rn18" if num_classes >= MANY_CLASSES else "cifar10-prn18"
     likely = [f"{data}-{model}", *(setting for setting in known if setting.startswith(f"{data}-")), general]
-    return next(setting for setting in likely if setting in known) + REPAIR
+    return next(setting for setting in likely if setting in known) + ending
 
 
 MERGED = "tag:yaml.org,2002:merge"

@@ -23,10 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from faal import losses
-from faal.config import Recipe, Threat
+from faal.audit.checks import check_images, check_labels, check_logits, check_model
+from faal.config import Recipe, Threat, parse_epsilon
 from faal.data import Grouping, Split
+from faal.data.checks import as_images, as_labels
 from faal.engine import processes
 from faal.engine.numerics import Numerics
+from faal.errors import unknown
 from faal.inner.modes import attacked
 from faal.intermediate.class_rule import Look
 from faal.intermediate.class_stats import Sight
@@ -222,3 +225,74 @@ def margin_scale(net: Offset, split: Split, numerics: Numerics, batch_size: int 
     found = torch.cat([part for parts in processes.gather_objects(margins) for part in parts])
     found = found[found.isfinite()]
     return float(f"{float(found.median()):.{DIGITS}g}") if len(found) else 0.0
+
+
+def offsets(
+    model: nn.Module,
+    images: object,
+    labels: object,
+    *,
+    epsilon: float | str,
+    norm: str = "linf",
+    attack: str = "cw10",
+    rule: str = "sum",
+    seed: int = 0,
+    batch_size: int = BATCH,
+) -> Tensor:
+    """The best constants to add to a classifier's logits, one per class, chosen under attack.
+
+    Choose them on images that the model was not trained on and will not be judged by. To use them, add them to the
+    logits, wherever these are computed: what is attacked later is the sum. In a network whose last layer is linear that
+    is `model.fc.bias.data += offsets`.
+
+    Args:
+        model: returns logits (B, C) for images (B, channels, H, W) in [0, 1]; it comes back as it was.
+        images: (N, channels, H, W), (N, H, W, channels) or (N, H, W), uint8 or floating point in [0, 1].
+        labels: (N,) integers, 0 to C - 1.
+        epsilon: radius of the ball, in units of [0, 1]: a number, or text such as `8/255`.
+        norm: the ball's norm, `linf` or `l2`.
+        attack: `pgdK` or `cwK`, K steps of epsilon / 4.
+        rule: what is maximised of the robust accuracies: `sum` (average + worst class), `average` or `worst`.
+        seed: of the attack's random starts.
+        batch_size: images per forward.
+
+    Returns:
+        (C,) float32 on the CPU, in units of the logits, of sum 0; 0 for a class without images, and 0 for all where no
+        constants that were tried score better than none. Logits times a constant have offsets times that constant.
+
+    Raises:
+        InputError: the input is wrong; the message says what, where and what to do.
+
+    Example:
+        >>> constants = faal.offsets(model, images, labels, epsilon="8/255")
+        >>> robust = lambda x: model(x) + constants
+    """
+    check_model(model)
+    if rule not in RULES:
+        raise unknown("rule", rule, RULES)
+    look, threat = choosing_look(attack), Threat(norm, parse_epsilon(epsilon))
+    store, numbers = as_images(images, "images"), as_labels(labels, "labels")
+    check_labels(numbers, len(store), None)
+    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    split = Split(store, numbers).to(device)
+    first = split.images.fetch(torch.arange(min(2, split.n)))
+    check_images(first, torch.arange(len(first)))
+    with torch.no_grad(), attacked(model):
+        logits = model(first)
+    check_logits(logits, torch.arange(len(first)), None)
+    num_classes = logits.shape[1]
+    check_labels(numbers, len(store), num_classes)
+    net = Offset(model, torch.zeros(num_classes)).to(device)
+    numerics = Numerics.choose("float32", device)
+    search(
+        net,
+        split,
+        look,
+        rule=rule,
+        num_classes=num_classes,
+        threat=threat,
+        seed=seed,
+        numerics=numerics,
+        batch_size=batch_size,
+    )
+    return net.offsets.cpu()

@@ -6,9 +6,9 @@
     python benchmarks/record.py write FILE --only options,recipes   # some parts; `compare` takes those of its file
 
 A line is one fact, `PART/WHERE = WHAT`, or `PART/WHERE` where something is there; lines are sorted, and those that
-begin with `#` (machine, commit) are not compared. `compare` prints the lines that differ, `-` of the record and `+` of now,
-and ends with status 1 where there are any. The parts, in `record_parts.py`, use the program through its command line,
-the public names of `import faal` and its files alone, so that modules may move between the two.
+begin with `#` (machine, commit) are not compared. `compare` prints the lines that differ, `-` of the record and `+` of
+now, and ends with status 1 where there are any. The parts, in `record_parts.py`, use the program through its command
+line, the public names of `import faal` and its files alone, so that modules may move between the two.
 
 Weights and verdicts depend on the machine and on PyTorch. The parts in `record_parts.ANYWHERE` do not, and
 `benchmarks/results/record.txt` holds those:

@@ -271,17 +271,11 @@ def samples(surface: Surface, work: Path) -> Mapping[str, Task]:
 def continued(surface: Surface, work: Path) -> Mapping[str, Task]:
     """The sample folders that were stopped go on, or are refused; the sample run is repaired again."""
 
-    def stopped() -> Facts:
-        here = fresh(work, "stopped")
-        done = surface.attempt(here, *STOPPED)
-        facts = {"stopped/exit status": str(done.returncode)}
-        return facts | {f"stopped/{where}": what for where, what in of.run_digests(here / "stopped").items()}
-
-    def blocks() -> Facts:
-        here = fresh(work, "blocks")
-        done = surface.attempt(here, *BLOCKS)
-        facts = {"blocks/exit status": str(done.returncode)}
-        return facts | {f"blocks/{where}": what for where, what in of.audit_digests(here / "blocks").items()}
+    def goes_on(name: str, command: tuple[str, ...], digests_of: Callable[[Path], Facts]) -> Facts:
+        here = fresh(work, name)
+        status = surface.attempt(here, *command).returncode
+        found = {} if status else digests_of(here / name)
+        return {f"{name}/exit status": str(status)} | {f"{name}/{where}": what for where, what in found.items()}
 
     def repaired() -> Facts:
         here = fresh(work, "repaired")
@@ -291,7 +285,11 @@ def continued(surface: Surface, work: Path) -> Mapping[str, Task]:
         surface.faal(here, "audit", "repaired", "--attacks", "clean,pgd20", *AUDIT)
         return facts | {f"repaired/{where}": what for where, what in of.audit_digests(here / "repaired").items()}
 
-    return {"stopped": stopped, "blocks": blocks, "repaired": repaired}
+    return {
+        "stopped": partial(goes_on, "stopped", STOPPED, of.run_digests),
+        "blocks": partial(goes_on, "blocks", BLOCKS, of.audit_digests),
+        "repaired": repaired,
+    }
 
 
 PARTS: dict[str, Part] = {

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from faal.audit import AuditResult, audit
 from faal.audit.attacks import attacks_named
+from faal.audit.beforehand import refuse_others
 from faal.audit.blocks import Source
 from faal.audit.folder import network_key
 from faal.audit.result import AUDIT, Figures
-from faal.audit.run import refuse_others
 from faal.audit.summary import estimates
 from faal.audit.tables import estimate_text, plain_row, titled
 from faal.audit.verdicts import ALL

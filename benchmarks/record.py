@@ -1,9 +1,9 @@
 """A record of what the program does, against which a later state of the code is held, line by line.
 
-    python benchmarks/record.py write record.txt --jobs 2           # about ten minutes of two cores
-    python benchmarks/record.py compare record.txt --jobs 2         # a later state, on the same machine
-    python benchmarks/record.py compare record.txt --tree DIR       # that of another checkout
-    python benchmarks/record.py write FILE --only options,recipes   # some parts; `compare` takes those of its file
+    python -m benchmarks.record write record.txt --jobs 2           # about ten minutes of two cores
+    python -m benchmarks.record compare record.txt --jobs 2         # a later state, on the same machine
+    python -m benchmarks.record compare record.txt --tree DIR       # that of another checkout
+    python -m benchmarks.record write FILE --only options,recipes   # some parts; `compare` takes those of its file
 
 A line is one fact, `PART/WHERE = WHAT`, or `PART/WHERE` where something is there; lines are sorted, and those that
 begin with `#` (machine, commit) are not compared. `compare` prints the lines that differ, `-` of the record and `+` of
@@ -13,7 +13,7 @@ line, the public names of `import faal` and its files alone, so that modules may
 Weights and verdicts depend on the machine and on PyTorch. The parts in `record_parts.ANYWHERE` do not, and
 `benchmarks/results/record.txt` holds those:
 
-    python benchmarks/record.py write benchmarks/results/record.txt --only keys,options,recipes,samples
+    python -m benchmarks.record write benchmarks/results/record.txt --only keys,options,recipes,samples
 """
 
 import argparse
@@ -28,10 +28,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-
-from facts import Facts
-from record_parts import PARTS
-from surface import Surface
+from benchmarks.recording.facts import Facts
+from benchmarks.recording.parts import PARTS
+from benchmarks.recording.surface import Surface
 
 
 def header(tree: Path, parts: Iterable[str]) -> list[str]:

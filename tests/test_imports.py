@@ -147,7 +147,7 @@ RUNS_CODE = {
     "__import__": set(),
     "eval": set(),
     "exec": set(),
-    "import_function": {"models/own.py", "data/user.py"},
+    "import_function": {"models/own.py", "data/readers/user.py"},
     "own_model": {"models/build.py"},
     "read_function": {"data/load.py"},
     "Unpickler": set(),

@@ -50,7 +50,7 @@ class Learner:
     numerics: Numerics
 
 
-class Moment(NamedTuple):
+class StepContext(NamedTuple):
     """When a step happens."""
 
     epoch: int
@@ -78,7 +78,7 @@ class StepResult(NamedTuple):
     """(C,) probabilities of the batch's classes, where the rule draws them."""
 
 
-def train_step(learner: Learner, batch: Batch, moment: Moment) -> StepResult:
+def train_step(learner: Learner, batch: Batch, moment: StepContext) -> StepResult:
     """One step on one batch; changes the network, the optimiser and the rule's state."""
     # Phase 1, inner maximisation (lines 3 to 8).
     examples = find_adversarial(learner, batch, moment)
@@ -125,7 +125,7 @@ class Examples(NamedTuple):
     """x_adv; the images themselves for a method without an adversary."""
 
 
-def find_adversarial(learner: Learner, batch: Batch, moment: Moment) -> Examples:
+def find_adversarial(learner: Learner, batch: Batch, moment: StepContext) -> Examples:
     """Phase 1: x_adv."""
     adversary, recipe = learner.method.adversary, learner.recipe
     if adversary is None:
@@ -198,7 +198,7 @@ def see_clean(learner: Learner, images: Tensor) -> None:
 
 
 def perturbed_weights(
-    learner: Learner, batch: Batch, examples: Examples, moment: Moment
+    learner: Learner, batch: Batch, examples: Examples, moment: StepContext
 ) -> AbstractContextManager[None]:
     """AWP: the context in which phases 2 and 3 happen; the ascent loss is the unweighted base loss (Wu et al.)."""
 

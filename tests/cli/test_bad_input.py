@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.cli.conftest import Faal, arrays, network
 
 from faal import checkpoint
-from tests.cli.conftest import Faal, arrays, network
 
 
 class Evil:

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Faal, arrays, network
 
 from faal.cli.options import called
-from tests.cli.conftest import Faal, arrays, network
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Faal
 
 from faal.study.reproduce import run
-from tests.cli.conftest import Faal
 
 CASES = {
     "an unknown table": (["tabel2"], "did you mean 'table2'?"),

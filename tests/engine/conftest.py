@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
-from tests.pair import work
+from tests.helpers.pair import work
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tests.conftest import toy_split
-from tests.learners import make_batches, make_learner, train_steps
+from tests.helpers.learners import make_batches, make_learner, train_steps
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 

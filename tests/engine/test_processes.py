@@ -8,13 +8,13 @@ import pytest
 import torch
 import torch.distributed as dist
 from tests.conftest import toy_split
-from tests.learners import CPU, make_batches, make_learner, train_steps
-from tests.pair import COUNTS, recipe, strided
+from tests.helpers.learners import CPU, make_batches, make_learner, train_steps
+from tests.helpers.pair import COUNTS, recipe, strided
 from torch import Tensor, nn
 
 from faal.engine import processes
 from faal.errors import InputError
-from faal.models.small import SmallNet
+from faal.models.architectures.small import SmallNet
 
 
 class TestTwo:

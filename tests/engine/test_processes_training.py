@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.pair import CASES, COUNTS, HALVES, STEPS, offsets, run, trained
+from tests.helpers.pair import CASES, COUNTS, HALVES, STEPS, offsets, run, trained
 
 
 @pytest.mark.parametrize(("method", "model"), CASES)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from faal.models.small import SmallNet
+from faal.models.architectures.small import SmallNet
 from faal.outer.awp import perturbable, perturbed
 
 IMAGES = torch.rand(12, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

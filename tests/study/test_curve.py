@@ -15,8 +15,8 @@ from rich.console import Console
 from torch import nn
 
 from faal.audit import AuditResult, audit
-from faal.audit.summary import summarise
-from faal.audit.verdicts import Verdicts, with_all
+from faal.audit.estimates import summarise
+from faal.audit.records.verdicts import Verdicts, with_all
 from faal.errors import InputError
 from faal.study.curve import curve, curve_of, curve_table, radii
 

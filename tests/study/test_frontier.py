@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.conftest import toy_data, toy_split
 from torch import Tensor
 
 from faal import checkpoint
@@ -18,7 +19,6 @@ from faal.models import Architecture, build_model, open_model
 from faal.study import frontier as study
 from faal.study.frontier import Frontier, blended, check_frontier, frontier, frontier_table
 from faal.train.loop import train
-from tests.conftest import toy_data, toy_split
 
 CPU = torch.device("cpu")
 ARCHITECTURE = Architecture(model="small", num_classes=3, channels=1, width=4)

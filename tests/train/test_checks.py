@@ -4,12 +4,12 @@ import dataclasses
 
 import pytest
 import torch
+from tests.conftest import toy_data
 
 from faal.config import Recipe
 from faal.data import grouping
 from faal.errors import InputError
 from faal.train.checks import check_attack, check_groups
-from tests.conftest import toy_data
 
 
 @pytest.mark.parametrize(

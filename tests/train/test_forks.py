@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import toy_data
+from tests.train.test_loop import records, same
 
 from faal import checkpoint
 from faal.config import Recipe
@@ -16,8 +18,6 @@ from faal.models import Architecture, build_model
 from faal.train import loop
 from faal.train.forks import fork_file
 from faal.train.loop import Outcome, train
-from tests.conftest import toy_data
-from tests.train.test_loop import records, same
 
 COUNTS = [200, 200]
 TRAINED = torch.tensor([160, 160])

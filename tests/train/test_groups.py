@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tests.conftest import TRAINED, toy_data, toy_split
 
 from faal.config import Recipe
 from faal.data import DataSet, Split, grouping
 from faal.engine.numerics import Numerics
 from faal.errors import InputError
-from faal.intermediate.class_rule import Look
+from faal.intermediate.class_rule import EvaluationRequest
 from faal.methods import METHODS
 from faal.models import Architecture, build_model
-from faal.train.looking import see
+from faal.train.evaluate import see
 from faal.train.loop import train
 from faal.train.parts import parts_of
-from tests.conftest import TRAINED, toy_data, toy_split
 
 CPU = torch.device("cpu")
 CAMERAS = ("A", "B", "C")
@@ -91,7 +91,7 @@ def test_the_epoch_is_chosen_by_the_groups(recipe: Recipe) -> None:
     data = grouped(data, values)
     parts = parts_of(data, recipe, steers=False, device=CPU)
     assert parts.select.groups.bincount().tolist() == [24, 20]
-    look = Look(part="steer", loss="cw", steps=1)
+    look = EvaluationRequest(part="steer", loss="cw", steps=1)
     net = build_model(Architecture(model="small", num_classes=2, channels=1, width=4), seed=0)
     numerics = Numerics.choose("float32", CPU)
     sight = see(net, parts.select, look, num_classes=2, threat=recipe.threat, seed=0, numerics=numerics)

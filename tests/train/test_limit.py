@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tests.conftest import toy_data
+from tests.train.test_loop import CPU, records, run
+from tests.train.test_provenance import repaired
 
 from faal import checkpoint
 from faal.config import Recipe
@@ -15,9 +18,6 @@ from faal.errors import InputError
 from faal.methods import METHODS
 from faal.train.notes import SEEN
 from faal.train.parts import Parts, parts_of
-from tests.conftest import toy_data
-from tests.train.test_loop import CPU, records, run
-from tests.train.test_provenance import repaired
 
 COUNTS = [200, 250, 600]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import TRAINED, toy_data
 from torch import nn
 
 from faal import checkpoint
@@ -13,11 +14,10 @@ from faal.config import Recipe, Schedule
 from faal.data import DataSet
 from faal.engine import processes
 from faal.errors import InputError
-from faal.intermediate.class_stats import Sight
+from faal.intermediate.class_stats import ClassMetrics
 from faal.models import Architecture, build_model
 from faal.train import loop
 from faal.train.loop import Outcome, train
-from tests.conftest import TRAINED, toy_data
 
 CPU = torch.device("cpu")
 
@@ -213,10 +213,10 @@ def test_the_best_epoch_is_chosen_on_the_held_out_part(
     scores = iter([0.9, 0.9, 0.2])
     weights = []
 
-    def judged(net: torch.nn.Module, *_: object, **__: object) -> Sight:
+    def judged(net: torch.nn.Module, *_: object, **__: object) -> ClassMetrics:
         weights.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
         error, nothing = torch.full((2,), 1 - next(scores)), torch.zeros(2)
-        return Sight(
+        return ClassMetrics(
             counts=torch.ones(2),
             clean_error=nothing,
             robust_error=error,

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from tests.conftest import toy_data
+from tests.train.test_loop import records, same
 from torch import Tensor, nn
 
 import faal
@@ -16,18 +18,16 @@ from faal.config import Recipe, Threat
 from faal.data import Grouping, InMemory, Split
 from faal.engine.numerics import Numerics
 from faal.errors import InputError
-from faal.intermediate.class_rule import Look
+from faal.intermediate.class_rule import EvaluationRequest
 from faal.models import Architecture, build_model
 from faal.models.offsets import Offset, without_offsets
 from faal.train import offsets
 from faal.train.loop import Outcome, train
 from faal.train.offsets import EVALUATIONS, Evaluation, Found, search
 from faal.train.selection import HeldOutAccuracy
-from tests.conftest import toy_data
-from tests.train.test_loop import records, same
 
 CPU = torch.device("cpu")
-CW = Look(part="steer", loss="cw", steps=10)
+CW = EvaluationRequest(part="steer", loss="cw", steps=10)
 EPSILON = 0.05
 
 

@@ -4,12 +4,12 @@ import dataclasses
 
 import pytest
 import torch
+from tests.conftest import toy_data, toy_split
 
 from faal.config import Recipe
 from faal.data import DataSet
 from faal.errors import InputError
 from faal.train.parts import Parts, parts_of
-from tests.conftest import toy_data, toy_split
 
 CPU = torch.device("cpu")
 COUNTS = [200, 250, 600]

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests.conftest import toy_data
+from tests.train.test_loop import CPU, records, run
 
 from faal import checkpoint
 from faal.audit.misuse.known import about_choice
@@ -13,8 +15,6 @@ from faal.data import DataSet, grouping
 from faal.models import open_model
 from faal.train.loop import Outcome, train
 from faal.train.notes import SEEN
-from tests.conftest import toy_data
-from tests.train.test_loop import CPU, records, run
 
 
 def repaired(base: Path, recipe: Recipe, data: DataSet, out: Path, **network: Any) -> tuple[Outcome, Path]:

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from faal.errors import InputError
-from faal.intermediate.class_rule import Look
-from faal.intermediate.class_stats import Sight
-from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
+from faal.intermediate.class_rule import EvaluationRequest
+from faal.intermediate.class_stats import ClassMetrics
+from faal.train.selection import RULES, HeldOutAccuracy, selection_request
 
 
 def test_rules() -> None:
@@ -17,7 +17,7 @@ def test_rules() -> None:
 def test_accuracy_of_a_sight() -> None:
     """The average is over images, the worst over classes."""
     nothing = torch.zeros(2)
-    sight = Sight(
+    sight = ClassMetrics(
         counts=torch.tensor([30.0, 10.0]),
         clean_error=nothing,
         robust_error=torch.tensor([0.5, 0.9]),
@@ -32,9 +32,9 @@ def test_accuracy_of_a_sight() -> None:
 
 
 def test_the_attack_that_chooses() -> None:
-    assert choosing_look("cw7") == Look(part="steer", loss="cw", steps=7)
+    assert selection_request("cw7") == EvaluationRequest(part="steer", loss="cw", steps=7)
 
 
 def test_an_ensemble_is_no_choice_for_every_epoch() -> None:
     with pytest.raises(InputError, match="select_attack is pgdK or cwK"):
-        choosing_look("autoattack")
+        selection_request("autoattack")

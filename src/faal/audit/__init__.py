@@ -7,9 +7,13 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from faal.audit.attacks import NAMES as ATTACKS
-from faal.audit.compare import Comparison, compare
-from faal.audit.intervals import (
+from faal.audit.attacks.registry import NAMES as ATTACKS
+from faal.audit.comparison.compare import Comparison, compare
+from faal.audit.records.result import AttackResult, AuditResult, ClassEstimate, Estimate, Gap, WorstClass, WorstTenth
+from faal.audit.records.verdicts import Verdicts
+from faal.audit.run import audit, audit_share
+from faal.audit.statistics.dispersion import deviation_interval, gap_interval
+from faal.audit.statistics.intervals import (
     Interval,
     clopper_pearson,
     lowest_mean_interval,
@@ -17,11 +21,7 @@ from faal.audit.intervals import (
     pooled_interval,
     worst_class_interval,
 )
-from faal.audit.result import AttackResult, AuditResult, ClassEstimate, Estimate, Gap, WorstClass, WorstTenth
-from faal.audit.run import audit, audit_share
-from faal.audit.spread import deviation_interval, gap_interval
-from faal.audit.tables import comparison_table, table
-from faal.audit.verdicts import Verdicts
+from faal.audit.terminal import comparison_table, table
 
 __all__ = [
     "ATTACKS",

@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from faal.audit.attacks import CLEAN, Attack
-from faal.audit.engines import REFERENCE, Engine
-from faal.audit.examples import Examples
+from faal.audit.attacks.backend import REFERENCE, Engine
+from faal.audit.attacks.registry import CLEAN, Attack
 from faal.audit.judge import AttackVerdict, CleanVerdict, judge_attack, judge_clean
-from faal.audit.pieces import Pieces, within_memory
-from faal.audit.verdicts import read_arrays, write_arrays
+from faal.audit.records.examples import Examples
+from faal.audit.records.verdicts import read_arrays, write_arrays
 from faal.config import Threat
+from faal.engine.memory import ChunkedForward, retry_on_oom
 from faal.engine.seeds import derive_seed
 from faal.errors import InputError
 
@@ -59,7 +59,7 @@ class Subject:
         engine: how the attacks' questions are answered.
     """
 
-    model: Pieces
+    model: ChunkedForward
     images: Source
     labels: Tensor
     index: Tensor
@@ -105,7 +105,7 @@ def clean_blocks(
     found: dict[int, CleanVerdict] = {}
     for done, block in enumerate(blocks, start=1):
         index = subject.index[subject.rows(block)]
-        found[block] = within_memory(
+        found[block] = retry_on_oom(
             partial(judge_clean, subject.model, subject.fetch(block), index, num_classes), subject.model
         )
         if progress is not None:
@@ -152,7 +152,7 @@ def attack_blocks(
                 seed=block_seed(subject.seed, block),
                 fast=subject.engine.fast,
             )
-            verdict = within_memory(judge, subject.model, subject.engine.fast)
+            verdict = retry_on_oom(judge, subject.model, subject.engine.fast)
             if folder:
                 digest = _digest(subject, attack, block, clean[block], subject.key)
                 _keep(_path(folder, attack, block, digest), digest, verdict)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from faal.audit.engines import ENGINES
+from faal.audit.attacks.backend import ENGINES
 from faal.config import Recipe, parse_epsilon
 from faal.config.threat import LARGEST
 from faal.data.checks import into_range
@@ -31,7 +31,7 @@ def check_settings(*, block_size: int, batch_size: int | None, limit: int | None
         raise unknown("audit engine", engine, ENGINES, see="`faal audit --help`")
 
 
-def told_training(trained: Mapping[str, Any] | None) -> dict[str, Any]:
+def training_settings(trained: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a caller tells of the training, its radius as a number; all settings of a recipe may be among it.
 
     Raises:
@@ -175,6 +175,6 @@ def check_gradient(model: nn.Module, images: Tensor) -> None:
         )
 
 
-def look_like_probabilities(logits: Tensor) -> bool:
+def are_probabilities(logits: Tensor) -> bool:
     """Whether all rows of (B, C) lie in [0, 1] and sum to 1: a softmax inside the model weakens every attack."""
     return bool(((logits >= 0) & (logits <= 1)).all() and ((logits.sum(dim=1) - 1).abs() < 1e-4).all())

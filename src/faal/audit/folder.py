@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from faal import checkpoint
-from faal.audit.attacks import CLEAN, Attack, attack_named
+from faal.audit.attacks.registry import CLEAN, Attack, attack_named
 from faal.audit.blocks import Subject, holds
-from faal.audit.findings import fingerprint_of
 from faal.audit.judge import CleanVerdict
-from faal.audit.result import AUDIT, SCHEMA, VERDICTS, AuditResult
-from faal.audit.verdicts import ALL, Verdicts
+from faal.audit.passes import fingerprint_of
+from faal.audit.records.result import AUDIT, SCHEMA, VERDICTS, AuditResult
+from faal.audit.records.verdicts import ALL, Verdicts
 from faal.errors import InputError
 
 NAMES = ("name", "path", "digest")

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from faal.audit.attacks import Attack
-from faal.audit.checks import check_images, check_logits, look_like_probabilities
-from faal.audit.engines import Fast
-from faal.audit.examples import Examples, as_bytes, spread
-from faal.audit.pieces import Pieces
+from faal.audit.attacks.backend import Fast
+from faal.audit.attacks.registry import Attack
+from faal.audit.checks import are_probabilities, check_images, check_logits
+from faal.audit.records.examples import Examples, as_bytes, spread
 from faal.config import Threat
 from faal.data.checks import if_gray
+from faal.engine.memory import ChunkedForward
 from faal.errors import InputError, first_line
 from faal.inner.norms import NORMS
 
@@ -84,11 +84,11 @@ def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: in
         ) from error
     check_logits(logits, index, num_classes)
     first, second = logits.topk(2, dim=1).values.unbind(1)
-    own = model.dtype if isinstance(model, Pieces) else logits.dtype
+    own = model.dtype if isinstance(model, ChunkedForward) else logits.dtype
     return CleanVerdict(
         predicted=_int16(logits.argmax(dim=1)),
         seconds=time.perf_counter() - start,
-        probabilities=look_like_probabilities(logits),
+        probabilities=are_probabilities(logits),
         num_classes=logits.shape[1],
         images=image_digests(images),
         logits=str(own).removeprefix("torch."),

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from faal.audit.attacks import CLEAN, attacks_named
+from faal.audit.attacks.backend import engine_for
+from faal.audit.attacks.registry import CLEAN, attacks_named
 from faal.audit.blocks import Progress, Source, Subject, attack_blocks, clean_blocks
 from faal.audit.checks import (
     check_gradient,
@@ -22,25 +23,24 @@ from faal.audit.checks import (
     check_settings,
     class_names,
     pixels_of,
-    told_training,
+    training_settings,
 )
-from faal.audit.conditions import exact_float32, kept_generators
-from faal.audit.engines import engine_for
-from faal.audit.findings import fingerprint, investigate, survey
+from faal.audit.estimates import figures, group_figures
 from faal.audit.folder import blocks_of, claim, earlier_attacks, former_keys, network_key, refuse_another
-from faal.audit.intervals import METHOD
 from faal.audit.misuse import examine
-from faal.audit.pieces import Pieces, fitting, within_memory
-from faal.audit.result import AuditResult
-from faal.audit.summary import figures, group_figures
-from faal.audit.verdicts import ALL, Verdicts, with_all
+from faal.audit.passes import attack_passes, clean_pass, fingerprint
+from faal.audit.records.result import AuditResult
+from faal.audit.records.verdicts import ALL, Verdicts, with_all
+from faal.audit.statistics.intervals import METHOD
 from faal.config import Threat, parse_epsilon
 from faal.data import Grouping, grouping
 from faal.data.checks import as_labels, clamped
 from faal.data.classwise import in_proportion
 from faal.data.images import InMemory
 from faal.engine import processes
+from faal.engine.determinism import preserve_rng, strict_float32
 from faal.engine.environment import environment
+from faal.engine.memory import ChunkedForward, max_chunk, retry_on_oom
 from faal.engine.seeds import generator
 from faal.errors import InputError, refuse_unwritable
 from faal.inner.modes import attacked
@@ -121,7 +121,7 @@ def audit(
     model = _network(model)
     source, clamped_some = _source(images)
     training_source, clamped_more = (None, ()) if train_images is None else _source(train_images, "train_images")
-    classes, trained = class_names(classes), told_training(trained)
+    classes, trained = class_names(classes), training_settings(trained)
     width = None if classes is None else len(classes)
     every_group = _groupings(groups, len(source))
     told = {"name": type(model).__name__, **_plain(model_record)}
@@ -132,13 +132,13 @@ def audit(
         raise InputError("the processes hold different weights; give all of them the same before the audit")
 
     training = any(module.training for module in model.modules())
-    with attacked(model), exact_float32(subject.device), kept_generators():
+    with attacked(model), strict_float32(subject.device), preserve_rng():
         if out is not None:
             refuse_another(Path(out), record, subject)
             refuse_unwritable(blocks_of(out))
             subject = replace(subject, former=former_keys(Path(out), record))
         _bound(subject, batch_size)
-        clean = survey(subject, width, progress=progress)
+        clean = clean_pass(subject, width, progress=progress)
         record["data"]["fingerprint"] = fingerprint(subject.labels, clean)
         if chosen:
             check_gradient(subject.model, subject.fetch(0)[:2])
@@ -155,7 +155,7 @@ def audit(
             # The main process's answer: the folder may reach the others later.
             kept, lost = processes.gather_objects(earlier_attacks(Path(out), subject, clean, chosen))[0]
             chosen = (*chosen, *attacks_named(kept))
-        found = investigate(subject, chosen, clean, folder=None if out is None else blocks_of(out), progress=progress)
+        found = attack_passes(subject, chosen, clean, folder=None if out is None else blocks_of(out), progress=progress)
         names = [str(c) for c in range(found.num_classes)] if classes is None else list(classes)
         signs = examine(
             subject,
@@ -238,7 +238,7 @@ def audit_share(
     subject = _subject(model, source, labels, None, threat, seed, block_size, batch_size, limit, told)
     refuse_another(Path(out), _record(subject, told, None), subject)
     refuse_unwritable(blocks_of(out))
-    with attacked(model), exact_float32(subject.device), kept_generators():
+    with attacked(model), strict_float32(subject.device), preserve_rng():
         _bound(subject, batch_size)
         clean = clean_blocks(subject, rank=rank, world_size=world_size)
         if chosen:
@@ -271,7 +271,7 @@ def _subject(
     label = as_labels(labels, "labels")
     check_labels(label, len(source), width)
     index = in_proportion(label, len(label) if limit is None else limit, generator("audit", seed))
-    pieces = Pieces(model, batch_size or block_size)
+    pieces = ChunkedForward(model, batch_size or block_size)
     return Subject(
         model=pieces,
         images=source,
@@ -288,13 +288,13 @@ def _subject(
 def _bound(subject: Subject, batch_size: int | None) -> None:
     """Hold as many images at a time as memory has room for, where the caller does not say how many."""
     if batch_size is None:
-        subject.model.limit = fitting(subject.model, subject.fetch(0)[:1], subject.block_size)
+        subject.model.limit = max_chunk(subject.model, subject.fetch(0)[:1], subject.block_size)
 
 
 def _equipped(subject: Subject, engine: str) -> Subject:
     """The subject with what computes the logits of its attacks."""
     images = subject.fetch(0)
-    return replace(subject, engine=within_memory(partial(engine_for, engine, subject.model, images), subject.model))
+    return replace(subject, engine=retry_on_oom(partial(engine_for, engine, subject.model, images), subject.model))
 
 
 def _record(subject: Subject, told: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:

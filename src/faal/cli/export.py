@@ -25,7 +25,7 @@ def export(
         faal export zoo:prn18w16-pgd-at weights.pth
         faal export runs/mine mine.pth --model mymodels:net
     """
-    from faal.models.handover import export as run_export
+    from faal.models.export import export as run_export
 
     done = run_export(run, file, model=model)
     for note in done.notes:

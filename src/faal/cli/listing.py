@@ -91,9 +91,9 @@ def _looks(name: str, row: Method) -> Iterator[str]:
     import torch
 
     from faal.config import Recipe
-    from faal.intermediate.class_rule import EpochStats, Look
+    from faal.intermediate.class_rule import EpochStats, EvaluationRequest
 
-    def told(look: Look) -> str:
+    def told(look: EvaluationRequest) -> str:
         images = "images withheld to steer by" if look.part == "steer" else "the training images"
         return f"PGD-{look.steps} on {look.loss}, {images}"
 
@@ -108,7 +108,7 @@ def _looks(name: str, row: Method) -> Iterator[str]:
     if rule.needs:
         yield f"batches: {', '.join(sorted(rule.needs))}"
     if row.gated:
-        from faal.train.looking import GATE
+        from faal.train.evaluate import GATE
 
         yield f"after an epoch, for the gate: {told(GATE)}"
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from faal.data.class_folders import SUFFIXES
 from faal.data.dataset import Split
+from faal.data.readers.class_folders import SUFFIXES
 from faal.errors import InputError
 
 FILE = "file"

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from faal.data.image_files import decoded, threads
+from faal.data.readers.image_files import decoded, threads
 from faal.errors import InputError
 
 RESIDENT_LIMIT = 2 * 1024**3

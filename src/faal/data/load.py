@@ -4,15 +4,15 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from faal.data.arrays import read_npz
 from faal.data.checks import check, check_shapes
-from faal.data.cifar import read_cifar
 from faal.data.dataset import DataSet, Split
-from faal.data.digits import digits
-from faal.data.folder import read_folder
-from faal.data.idx import KNOWN, read_idx, read_known
 from faal.data.images import COLOURED, InMemory
-from faal.data.user import importable, read_function
+from faal.data.readers.arrays import read_npz
+from faal.data.readers.cifar import read_cifar
+from faal.data.readers.digits import digits
+from faal.data.readers.folder import read_folder
+from faal.data.readers.idx import KNOWN, read_idx, read_known
+from faal.data.readers.user import importable, read_function
 from faal.errors import InputError, permitted, unknown
 
 FORMS = {

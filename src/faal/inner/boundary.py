@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from faal.inner.modes import attacked
 from faal.inner.norms import NORMS, Budget
-from faal.inner.pgd import LOSSES, STARTS, climb, full_precision
+from faal.inner.pgd import LOSSES, STARTS, full_precision, pgd_step
 
 
 class Crossing(NamedTuple):
@@ -42,7 +42,7 @@ def crossing(
         beyond = torch.zeros_like(labels, dtype=torch.bool)
         for step in range(steps):
             with full_precision(images, wanted=step == 0 and loss == "kl"):
-                moved, logits = climb(model, ascent, here, images, labels, epsilon, step_size, ball)
+                moved, logits = pgd_step(model, ascent, here, images, labels, epsilon, step_size, ball)
             right = logits.argmax(dim=1) == labels
             # A sample that was found misclassified has had its one step more and stays.
             before = torch.where(_wide(right & ~beyond), here, before)

@@ -55,7 +55,7 @@ def project(images: Tensor, centre: Tensor, epsilon: Budget) -> Tensor:
     return torch.minimum(torch.maximum(images, centre - radius), centre + radius).clamp(0, 1)
 
 
-def largest_change(images: Tensor, centre: Tensor) -> Tensor:
+def linf_distance(images: Tensor, centre: Tensor) -> Tensor:
     """The pixel that moved furthest."""
     return (images - centre).abs().flatten(1).amax(dim=1)
 
@@ -94,6 +94,6 @@ def euclidean(images: Tensor, centre: Tensor) -> Tensor:
 
 
 NORMS = {
-    "linf": Norm(start=uniform_start, step=sign_step, project=project, distance=largest_change),
+    "linf": Norm(start=uniform_start, step=sign_step, project=project, distance=linf_distance),
     "l2": Norm(start=sphere_start, step=gradient_step, project=shrink, distance=euclidean),
 }

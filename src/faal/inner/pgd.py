@@ -72,7 +72,7 @@ LOSSES: dict[str, Callable[[nn.Module, Tensor], Loss]] = {"ce": ce_loss, "cw": c
 # --- step ------------------------------------------------------------------------------------------------------------
 
 
-def climb(
+def pgd_step(
     model: nn.Module,
     ascent: Loss,
     here: Tensor,
@@ -143,7 +143,7 @@ def pgd(
         adversarial = STARTS[start](images, epsilon, noise, ball)
         for step in range(steps):
             with full_precision(images, wanted=step == 0 and loss == "kl"):
-                moved, logits = climb(model, ascent, adversarial, images, labels, epsilon, step_size, ball)
+                moved, logits = pgd_step(model, ascent, adversarial, images, labels, epsilon, step_size, ball)
             if keep_success:
                 fooled = (logits.argmax(dim=1) != labels).view(-1, 1, 1, 1)
                 moved = torch.where(fooled, adversarial, moved)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from faal.config import Recipe, Schedule, number, truth
 from faal.errors import InputError, unknown
-from faal.intermediate.class_stats import BatchStats, Need, Sight
+from faal.intermediate.class_stats import BatchStats, ClassMetrics, Need
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class EvaluationRequest:
     """What a rule wants to see before an epoch: class-wise figures of the network on a fixed set of images."""
 
     part: Literal["steer", "train"]
@@ -37,7 +37,7 @@ class EpochStats:
     """The epoch that begins, from 0."""
     epochs: int
     """The length of the run."""
-    sight: Sight | None = None
+    sight: ClassMetrics | None = None
     """What the rule asked to look at."""
 
     @property
@@ -137,7 +137,7 @@ class ClassRule:
         """Whether it does anything in a run of so many epochs."""
         return self.first_epoch(epochs) < epochs
 
-    def look(self, epoch: int) -> Look | None:
+    def look(self, epoch: int) -> EvaluationRequest | None:
         """What it wants to see before `epoch`."""
         return None
 

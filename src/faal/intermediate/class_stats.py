@@ -62,7 +62,7 @@ class BatchStats:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
+class ClassMetrics:
     """A network's class-wise figures on a fixed set of images, clean and under one attack; on the device."""
 
     counts: Tensor

@@ -13,14 +13,14 @@ from faal.config import Recipe
 from faal.data import DataSet
 from faal.engine.seeds import derive_seed
 from faal.errors import InputError, unknown
+from faal.models.architectures.preact_resnet import PreActResNet
+from faal.models.architectures.resnet import ResNet
+from faal.models.architectures.small import Norm, SmallNet
+from faal.models.architectures.wide_resnet import WideResNet
 from faal.models.libraries import LIBRARIES
 from faal.models.normalize import Normalized, parse_normalize, reverses_channels
 from faal.models.offsets import Offset
 from faal.models.own import own_model, require_named
-from faal.models.preact_resnet import PreActResNet
-from faal.models.resnet import ResNet
-from faal.models.small import Norm, SmallNet
-from faal.models.wide_resnet import WideResNet
 
 
 @dataclass(frozen=True, kw_only=True)

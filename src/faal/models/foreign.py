@@ -144,13 +144,13 @@ def _choose(
     ]
     if not candidates:
         raise InputError(f"{path} holds no weights; save them as a plain state_dict or as safetensors")
-    fitting = [candidate for candidate in candidates if candidate.fits(wanted)]
+    max_chunk = [candidate for candidate in candidates if candidate.fits(wanted)]
     nearest = max(candidates, key=lambda candidate: (len(candidate.weights), len(candidate.tensors)))
-    for candidate in fitting or [nearest]:
+    for candidate in max_chunk or [nearest]:
         require_types(wanted, candidate.weights, path)
-    if not fitting:
+    if not max_chunk:
         return nearest, []
-    chosen, *copies = fitting
+    chosen, *copies = max_chunk
     for copy in copies:
         if not chosen.equals(copy):
             raise InputError(

@@ -37,7 +37,7 @@ def chosen_on_test(state: Mapping[str, Any]) -> bool:
     return bool(own or origin.get("chosen_on_test"))
 
 
-def handed_on(state: Mapping[str, Any]) -> dict[str, Any]:
+def inherited_provenance(state: Mapping[str, Any]) -> dict[str, Any]:
     """What a fine-tune's record of the network says of this: `withheld` and `chosen_on_test`, where there is any."""
     found = {"withheld": withheld_of(state), "chosen_on_test": chosen_on_test(state)}
     return {name: value for name, value in found.items() if value}

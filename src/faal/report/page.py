@@ -10,17 +10,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from faal.errors import InputError, permitted, refuse_unwritable
-from faal.report import figures, many, sections, story, words
-from faal.report.cautions import cautions, incomparable
-from faal.report.classes import classes_section
-from faal.report.confusion import confusion_section
-from faal.report.curve import curve_page, curve_section
-from faal.report.demo import ROLES, is_demo, read_demo
-from faal.report.groups import group_sections
-from faal.report.read import clean_text, read_curves, read_run
-from faal.report.run import Attack, Run
-from faal.report.tables import Measure, Page, Section, Tile, measure
-from faal.report.training import training_section
+from faal.report import wording
+from faal.report.charts import svg
+from faal.report.elements import Measure, Page, Section, Tile, measure
+from faal.report.files.demo import ROLES, is_demo, read_demo
+from faal.report.files.read import clean_text, read_curves, read_run
+from faal.report.files.run import Attack, Run
+from faal.report.sections import common, many
+from faal.report.sections import demo as demo_section
+from faal.report.sections.classes import classes_section
+from faal.report.sections.confusion import confusion_section
+from faal.report.sections.curve import curve_page, curve_section
+from faal.report.sections.groups import group_sections
+from faal.report.sections.training import training_section
+from faal.report.sections.warnings import cautions, incomparable
 
 HERE = Path(__file__).parent
 
@@ -103,7 +106,7 @@ def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str
         parts = [
             many.glance_section(runs, attacks, chosen),
             many.panels_section(runs, chosen),
-            sections.coverage_section(runs[0].audit.level),
+            common.coverage_section(runs[0].audit.level),
             many.made_section(runs),
         ]
     else:
@@ -112,7 +115,7 @@ def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str
             for i, run in enumerate(runs)
             for j, curve in enumerate(run.curves)
         ]
-        parts = [sections.attacks_section(runs, attacks), *curves, *_shared(runs, attacks, chosen)]
+        parts = [common.attacks_section(runs, attacks), *curves, *_shared(runs, attacks, chosen)]
     lead = [] if incomparable(runs) else [_lead(runs, attacks, chosen)]
     if len(runs) > 1:
         lead.append(
@@ -123,7 +126,7 @@ def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str
         headline=_headline(runs, chosen),
         lead=lead,
         warnings=cautions(runs, chosen),
-        tiles_note=f"{words.attack_name(chosen)}, with {100 * runs[0].audit.level:g}{words.NBSP}% intervals",
+        tiles_note=f"{wording.attack_name(chosen)}, with {100 * runs[0].audit.level:g}{wording.NBSP}% intervals",
         tiles=_tiles(runs, chosen) if len(runs) < MANY else [],
         sections=[part for part in parts if part is not None],
     )
@@ -135,34 +138,34 @@ def demo_page(folder: Path, *, title: str | None) -> Page:
     runs = [demo.first[role] for role in ROLES]
     attacks, chosen = _attacks(runs)
     level = runs[0].audit.level
-    found = story.means(demo, level)
+    found = demo_section.means(demo, level)
     seeds = len(demo.seeds)
     lead = [
-        f"{runs[0].audit.n:,} images of {runs[0].audit.data}; {words.threat(runs[0].audit)}.",
-        *story.paired(demo, level),
+        f"{runs[0].audit.n:,} images of {runs[0].audit.data}; {wording.threat(runs[0].audit)}.",
+        *demo_section.paired(demo, level),
     ]
     first = Section(
         heading=f"Seed {demo.seeds[0]} in full",
         text=["From here on the page shows the three models of one seed. Its intervals cover the test sample alone."],
     )
     parts = [
-        story.seeds_section(demo, level),
+        demo_section.seeds_section(demo, level),
         first,
-        sections.attacks_section(runs, attacks),
-        *_shared(runs, attacks, chosen, made=story.duration(demo)),
+        common.attacks_section(runs, attacks),
+        *_shared(runs, attacks, chosen, made=demo_section.duration(demo)),
     ]
     over = (
-        f"mean over {seeds} training seeds, with {100 * level:g}{words.NBSP}% t intervals"
+        f"mean over {seeds} training seeds, with {100 * level:g}{wording.NBSP}% t intervals"
         if seeds > 1
         else "one training seed"
     )
     return Page(
         title=clean_text(title) if title else "Repairing the weakest class",
-        headline=words.demo_headline(found, seeds),
+        headline=wording.demo_headline(found, seeds),
         lead=lead,
         warnings=cautions(runs, chosen),
         tiles_note=f"Correct under PGD-20 and CW-20 from five random starts each, {over}",
-        tiles=story.tiles(demo, level),
+        tiles=demo_section.tiles(demo, level),
         sections=[part for part in parts if part is not None],
     )
 
@@ -193,10 +196,10 @@ def _shared(
         classes_section(runs, attacks, chosen),
         *group_sections(runs, attacks, chosen),
         confusion_section(runs, attacks, chosen),
-        sections.examples_section(runs, chosen),
+        common.examples_section(runs, chosen),
         *(training_section(run, name=f"training-{i}", closed=i < len(runs) - 1) for i, run in enumerate(runs)),
-        sections.coverage_section(runs[0].audit.level),
-        sections.made_section(runs, made),
+        common.coverage_section(runs[0].audit.level),
+        common.made_section(runs, made),
     ]
 
 
@@ -207,10 +210,12 @@ def _attacks(runs: Sequence[Run]) -> tuple[list[str], str]:
             raise InputError(
                 f"{runs[0].name} and {run.name} have different classes; side by side go models of the same classes"
             )
-    attacks = words.common_attacks([run.audit for run in runs])
+    attacks = wording.common_attacks([run.audit for run in runs])
     if not attacks:
-        raise InputError(f"{words.listing([r.name for r in runs])} share no attack; audit them with the same --attacks")
-    return attacks, words.strongest(attacks)
+        raise InputError(
+            f"{wording.listing([r.name for r in runs])} share no attack; audit them with the same --attacks"
+        )
+    return attacks, wording.strongest(attacks)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -224,27 +229,27 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def _title(runs: Sequence[Run]) -> str:
-    return words.listing([run.name for run in runs]) if len(runs) < MANY else f"{len(runs)} models"
+    return wording.listing([run.name for run in runs]) if len(runs) < MANY else f"{len(runs)} models"
 
 
 def _headline(runs: Sequence[Run], chosen: str) -> str:
     attacks = [run.audit.attacks[chosen] for run in runs]
     if len(runs) == 1:
-        return words.headline(attacks[0])
+        return wording.headline(attacks[0])
     names = [run.name for run in runs]
     if incomparable(runs):
-        return words.apart_headline(names, attacks)
+        return wording.apart_headline(names, attacks)
     if len(runs) >= MANY:
-        return words.best_headline(names, attacks)
-    return words.comparison_headline(attacks[0], attacks[-1])
+        return wording.best_headline(names, attacks)
+    return wording.comparison_headline(attacks[0], attacks[-1])
 
 
 def _lead(runs: Sequence[Run], attacks: Sequence[str], chosen: str) -> str:
     audit = runs[-1].audit
-    tried = [words.attack_name(name) for name in attacks if name not in ("clean", "all")]
+    tried = [wording.attack_name(name) for name in attacks if name not in ("clean", "all")]
     under = "both" if len(tried) == 2 else "all of them"
     joined = f", correct under {under}" if chosen == "all" and len(tried) > 1 else ""
-    told = f"{words.listing(tried)}{joined}; {words.threat(audit)}; " if tried else ""
+    told = f"{wording.listing(tried)}{joined}; {wording.threat(audit)}; " if tried else ""
     return f"{told}{audit.n:,} images of {audit.data}."
 
 
@@ -256,9 +261,7 @@ def _tiles(runs: Sequence[Run], chosen: str) -> list[Tile]:
         if chosen != "clean" and "clean" in run.audit.attacks:
             measures.append(measure("Average without attack", run.audit.attacks["clean"].average))
         measures += _uneven(attack)
-        tiles.append(
-            Tile(name=run.name, colour=figures.SERIES.index(figures.series_colour(i, len(runs))), measures=measures)
-        )
+        tiles.append(Tile(name=run.name, colour=svg.SERIES.index(svg.series_colour(i, len(runs))), measures=measures))
     return tiles
 
 

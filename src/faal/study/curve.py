@@ -20,19 +20,19 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from faal.audit import AuditResult, audit
-from faal.audit.attacks import attacks_named
+from faal.audit.attacks.registry import attacks_named
 from faal.audit.beforehand import refuse_others
 from faal.audit.blocks import Source
+from faal.audit.estimates import estimates
 from faal.audit.folder import network_key
-from faal.audit.result import AUDIT, Figures
-from faal.audit.summary import estimates
-from faal.audit.tables import estimate_text, plain_row, titled
-from faal.audit.verdicts import ALL
+from faal.audit.records.result import AUDIT, Figures
+from faal.audit.records.verdicts import ALL
+from faal.audit.terminal import estimate_text, plain_row, titled
 from faal.checkpoint import write_whole
 from faal.config import Threat, epsilon_text
 from faal.engine import processes
 from faal.errors import InputError
-from faal.report.curve import draw_curve
+from faal.report.sections.curve import draw_curve
 
 SCHEMA = "faal-curve/1"
 

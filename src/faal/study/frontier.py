@@ -26,10 +26,10 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from faal import checkpoint
-from faal.audit.intervals import METHOD
-from faal.audit.result import Figures
-from faal.audit.summary import estimates
-from faal.audit.tables import estimate_text, plain_row, titled
+from faal.audit.estimates import estimates
+from faal.audit.records.result import Figures
+from faal.audit.statistics.intervals import METHOD
+from faal.audit.terminal import estimate_text, plain_row, titled
 from faal.config import Recipe, Threat
 from faal.data import DataSet, Split
 from faal.data.splits import SMALLEST_CLASS
@@ -38,15 +38,15 @@ from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
 from faal.errors import InputError
 from faal.methods import steers
+from faal.models.load import as_named, described, restored, understood
 from faal.models.offsets import OFFSETS, with_offsets
-from faal.models.opened import as_named, described, restored, understood
-from faal.report.bars import save_figure
-from faal.report.scatter import frontier as scatter
-from faal.report.scatter import on_frontier
+from faal.report.charts.bars import save_figure
+from faal.report.charts.scatter import frontier as scatter
+from faal.report.charts.scatter import on_frontier
+from faal.train.evaluate import see
 from faal.train.folder import CONFIG
-from faal.train.looking import see
 from faal.train.parts import parts_of
-from faal.train.selection import choosing_look
+from faal.train.selection import selection_request
 
 SCHEMA = "faal-frontier/1"
 RECORD = "frontier.json"
@@ -254,7 +254,7 @@ def _judged(net: nn.Module, split: Split, data: DataSet, recipe: Recipe, *, seed
     sight = see(
         net,
         split,
-        choosing_look(recipe.select_attack),
+        selection_request(recipe.select_attack),
         num_classes=data.num_classes,
         threat=Threat(recipe.norm, recipe.epsilon),
         seed=seed,

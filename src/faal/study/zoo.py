@@ -16,16 +16,16 @@ from torch import Tensor
 
 from faal import checkpoint
 from faal.audit import AuditResult
-from faal.audit.conditions import exact_float32
-from faal.audit.findings import fingerprint as audited_fingerprint
 from faal.audit.judge import judge_clean
+from faal.audit.passes import fingerprint as audited_fingerprint
 from faal.config import Threat
 from faal.data import DataSet, Split, fingerprint
+from faal.engine.determinism import strict_float32
 from faal.engine.environment import environment
 from faal.errors import InputError, refuse_unwritable, unknown
 from faal.inner.modes import attacked
 from faal.models import Architecture, zoo
-from faal.models.opened import as_named, described, restored, understood
+from faal.models.load import as_named, described, restored, understood
 from faal.models.provenance import withheld_of
 
 NARROW = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -253,7 +253,7 @@ def _answers(
 ) -> NDArray[np.int16]:
     """(N,) what a network answers, under the conditions of an audit. Raises InputError if it saw other images."""
     net = net.to(device)
-    with attacked(net), exact_float32(device):
+    with attacked(net), strict_float32(device):
         clean = {
             block: judge_clean(net, split.images.fetch(places).to(device), places, None)
             for block, places in enumerate(torch.arange(split.n).split(result.block_size))

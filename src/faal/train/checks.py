@@ -65,7 +65,7 @@ def check_attack(recipe: Recipe) -> None:
 
 
 @torch.no_grad()
-def check_answers(learner: Learner, images: Tensor, epoch: int) -> None:
+def check_logits(learner: Learner, images: Tensor, epoch: int) -> None:
     """That a network in training still answers some images (B, channels, H, W) with numbers. Raises InputError."""
     with attacked(learner.net), learner.numerics.autocast():
         logits = learner.net(images)

@@ -16,23 +16,23 @@ from faal.engine import processes
 from faal.engine.environment import environment
 from faal.engine.numerics import Numerics
 from faal.engine.seeds import derive_seed
-from faal.intermediate.class_rule import EpochStats, Look
-from faal.intermediate.class_stats import Sight
+from faal.intermediate.class_rule import EpochStats, EvaluationRequest
+from faal.intermediate.class_stats import ClassMetrics
 from faal.methods import epochs_of_training, seeks_offsets, steers
 from faal.models import Architecture
 from faal.outer.averaging import GatedAverage, WeightAverage
-from faal.step import Moment, train_step
+from faal.step import StepContext, train_step
 from faal.train import folder
-from faal.train.checks import check_alike, check_answers, check_data, check_groups, check_method, check_net
+from faal.train.checks import check_alike, check_data, check_groups, check_logits, check_method, check_net
+from faal.train.evaluate import GATE, see
 from faal.train.forks import begin_from, fork_file, keep_fork
 from faal.train.learner import learner_for
 from faal.train.log import Log
-from faal.train.looking import GATE, see
 from faal.train.notes import notes_of
 from faal.train.offsets import EVALUATIONS, Found, with_best_offsets
 from faal.train.parts import Parts, parts_of
-from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
-from faal.train.state import Position, capture, copied, generator_state, restore
+from faal.train.selection import RULES, HeldOutAccuracy, selection_request
+from faal.train.state import TrainingState, capture, copied, generator_state, restore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +181,7 @@ class _Run:
             if recipe.average == "gated"
             else WeightAverage(net, decay=decay, warm_up=warm_up)
         )
-        self.position = Position()
+        self.position = TrainingState()
         self.saved_at = self.began = time.monotonic()
 
     def resume(self, fork: Path | None) -> None:
@@ -197,12 +197,12 @@ class _Run:
             own = {"rule": self.learner.rule.state_dict(), "average": self.average.state_dict()}
             self.position = restore(training | own, self.learner, self.average)
 
-    def look(self, look: Look) -> Sight:
+    def look(self, look: EvaluationRequest) -> ClassMetrics:
         """What a look at the present weights sees, on one of the run's parts."""
         part = self.parts.steer if look.part == "steer" else self.parts.whole.take(self.parts.train)
         return self.see(part, look)
 
-    def see(self, split: Split, look: Look) -> Sight:
+    def see(self, split: Split, look: EvaluationRequest) -> ClassMetrics:
         """What a look at the present weights sees."""
         return see(
             self.learner.net,
@@ -232,7 +232,7 @@ class _Run:
         for batch in self.coming():
             share = processes.world_size() * len(batch.labels) / self.batches.global_size(position.step)
             step = position.epoch * len(self.batches) + position.step
-            result = train_step(learner, batch, Moment(position.epoch, progress, share, step))
+            result = train_step(learner, batch, StepContext(position.epoch, progress, share, step))
             if averaging and recipe.average == "step":
                 self.average.update()
             read = log.step(position.epoch, step, result)
@@ -267,7 +267,7 @@ class _Run:
         """Judge the present weights on the held-out part and keep them if none before were better."""
         score, record = float("inf"), None
         if self.parts.select.n > 0:
-            accuracy = HeldOutAccuracy.of(self.see(self.parts.select, choosing_look(self.recipe.select_attack)))
+            accuracy = HeldOutAccuracy.of(self.see(self.parts.select, selection_request(self.recipe.select_attack)))
             score, record = RULES[self.recipe.select](accuracy), asdict(accuracy)
         if score > self.position.best_score or score == float("inf"):
             self.position.best_score, self.position.best_epoch = score, self.position.epoch
@@ -331,7 +331,7 @@ class _Run:
         log.flush()
         few = max(2, self.recipe.batch_size // processes.world_size())
         images = self.parts.whole.images.fetch(self.parts.train[:few])
-        check_answers(self.learner, images, self.position.epoch)
+        check_logits(self.learner, images, self.position.epoch)
 
     def keep_fork(self, log: Log) -> None:
         """Write fork-EPOCH.pt."""

@@ -31,12 +31,12 @@ from faal.engine import processes
 from faal.engine.numerics import Numerics
 from faal.errors import unknown
 from faal.inner.modes import attacked
-from faal.intermediate.class_rule import Look
-from faal.intermediate.class_stats import Sight
+from faal.intermediate.class_rule import EvaluationRequest
+from faal.intermediate.class_stats import ClassMetrics
 from faal.models.offsets import OFFSETS, Offset, without_offsets
-from faal.train.looking import BATCH, see
+from faal.train.evaluate import BATCH, see
 from faal.train.parts import Parts
-from faal.train.selection import RULES, HeldOutAccuracy, choosing_look
+from faal.train.selection import RULES, HeldOutAccuracy, selection_request
 from faal.train.state import copied
 
 EVALUATIONS = 10
@@ -109,7 +109,7 @@ def with_best_offsets(
     found = search(
         net,
         parts.for_offsets[0],
-        choosing_look(recipe.select_attack),
+        selection_request(recipe.select_attack),
         rule=recipe.select if recipe.select in RULES else "sum",
         num_classes=len(net.offsets),
         threat=recipe.threat,
@@ -124,7 +124,7 @@ def with_best_offsets(
 def search(
     net: Offset,
     split: Split,
-    look: Look,
+    look: EvaluationRequest,
     *,
     rule: str,
     num_classes: int,
@@ -190,7 +190,7 @@ def _by_cell(split: Split, num_classes: int) -> Split:
     return replace(split, grouping=Grouping(split.grouping.name, names, cells))
 
 
-def _evaluation(net: Offset, sight: Sight, grouping: Grouping | None, num_classes: int) -> Evaluation:
+def _evaluation(net: Offset, sight: ClassMetrics, grouping: Grouping | None, num_classes: int) -> Evaluation:
     offsets = tuple(net.offsets.tolist())
     if grouping is None:
         accuracy = HeldOutAccuracy.of(sight)
@@ -270,7 +270,7 @@ def offsets(
     check_model(model)
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
-    look, threat = choosing_look(attack), Threat(norm, parse_epsilon(epsilon))
+    look, threat = selection_request(attack), Threat(norm, parse_epsilon(epsilon))
     store, numbers = as_images(images, "images"), as_labels(labels, "labels")
     check_labels(numbers, len(store), None)
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from faal.audit.attacks import GradientAttack, attack_named
+from faal.audit.attacks.registry import GradientAttack, attack_named
 from faal.errors import InputError
-from faal.intermediate.class_rule import Look
-from faal.intermediate.class_stats import Sight
+from faal.intermediate.class_rule import EvaluationRequest
+from faal.intermediate.class_stats import ClassMetrics
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class HeldOutAccuracy:
     classes: list[float | None]
 
     @classmethod
-    def of(cls, sight: Sight) -> Self:
+    def of(cls, sight: ClassMetrics) -> Self:
         """What a look saw."""
         pairs = zip((1 - sight.robust_error).tolist(), sight.counts.tolist(), strict=True)
         classes = [accuracy if count else None for accuracy, count in pairs]
@@ -35,7 +35,7 @@ RULES: dict[str, Callable[[HeldOutAccuracy], float]] = {
 """Score of an epoch; the highest is kept, the earliest of equals. `last` has none: the last epoch is kept."""
 
 
-def choosing_look(attack: str) -> Look:
+def selection_request(attack: str) -> EvaluationRequest:
     """The look that an epoch is chosen by.
 
     Args:
@@ -44,4 +44,4 @@ def choosing_look(attack: str) -> Look:
     chosen = attack_named(attack)
     if not isinstance(chosen, GradientAttack):
         raise InputError(f"select_attack is pgdK or cwK, such as cw10, not {attack!r}: it runs after every epoch")
-    return Look(part="steer", loss=chosen.loss, steps=chosen.steps)
+    return EvaluationRequest(part="steer", loss=chosen.loss, steps=chosen.steps)

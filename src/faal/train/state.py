@@ -12,7 +12,7 @@ from faal.step import Learner
 
 
 @dataclass
-class Position:
+class TrainingState:
     """How far a run has come."""
 
     epoch: int = 0
@@ -42,7 +42,7 @@ def generator_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def capture(
-    position: Position, learner: Learner, average: WeightAverage, generators: list[dict[str, Tensor]]
+    position: TrainingState, learner: Learner, average: WeightAverage, generators: list[dict[str, Tensor]]
 ) -> dict[str, Any]:
     """Everything that changes in a run, as tensors and plain values; `generators` of every process, by rank."""
     return {
@@ -55,7 +55,7 @@ def capture(
     }
 
 
-def restore(state: dict[str, Any], learner: Learner, average: WeightAverage) -> Position:
+def restore(state: dict[str, Any], learner: Learner, average: WeightAverage) -> TrainingState:
     """Put a run back to where `capture` saw it."""
     learner.net.load_state_dict(state["net"])
     learner.optimizer.load_state_dict(state["optimizer"])
@@ -66,4 +66,4 @@ def restore(state: dict[str, Any], learner: Learner, average: WeightAverage) -> 
         torch.set_rng_state(own["cpu"])
         if "cuda" in own and learner.numerics.device.type == "cuda":
             torch.cuda.set_rng_state(own["cuda"], learner.numerics.device)
-    return Position(**state["position"])
+    return TrainingState(**state["position"])

@@ -9,10 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from faal.audit.attacks import CLEAN
+from faal.audit.attacks.registry import CLEAN
 from faal.audit.blocks import Progress, Source, Subject
-from faal.audit.conditions import kept_generators
-from faal.audit.findings import Findings
 from faal.audit.judge import CleanVerdict
 from faal.audit.misuse.evidence import Finding, draw
 from faal.audit.misuse.gradients import beyond_bounds, blind_search, silence
@@ -22,7 +20,9 @@ from faal.audit.misuse.normalisers import normalisers
 from faal.audit.misuse.numbering import numbering
 from faal.audit.misuse.outputs import steadiness
 from faal.audit.misuse.readings import readings
+from faal.audit.passes import AttackOutcomes
 from faal.engine import processes
+from faal.engine.determinism import preserve_rng
 from faal.engine.seeds import derive_seed
 
 SEARCHED = 64
@@ -45,7 +45,7 @@ class Signs:
 def examine(
     subject: Subject,
     clean: Mapping[int, CleanVerdict],
-    found: Findings,
+    found: AttackOutcomes,
     *,
     classes: Sequence[str],
     training: bool,
@@ -86,7 +86,7 @@ def examine(
     if train_images is not None:
         probes["leakage"] = leakage(subject, train_images, classes, progress=progress)
     asked: dict[str, Finding] = {}
-    with kept_generators():
+    with preserve_rng():
         _seed(derive_seed("misuse", subject.seed))
         for name, finding in _asked(subject, right, numbered.figures["order"]):
             asked[name] = finding

@@ -6,14 +6,14 @@ import torch
 from pyautoattack.square import SquareAttack
 from torch import Tensor, nn
 
-from faal.audit.autoattack import NORMS as SPELLED
-from faal.audit.autoattack import square_fits
-from faal.audit.chance import exceeds
+from faal.audit.attacks.autoattack import NORMS as SPELLED
+from faal.audit.attacks.autoattack import square_fits
 from faal.audit.misuse.evidence import HONEST, Finding, Samples
+from faal.audit.statistics.chance import exceeds
 from faal.config import Threat, epsilon_text
 from faal.engine.seeds import derive_seed
 from faal.inner.norms import NORMS
-from faal.inner.pgd import Loss, climb, pgd
+from faal.inner.pgd import Loss, pgd, pgd_step
 from faal.losses import cross_entropy, margin
 
 QUERIES = 200
@@ -144,5 +144,5 @@ def _still(model: nn.Module, samples: Samples, threat: Threat, loss: Loss) -> Te
     """(K,) bool: whether a step along the gradient leaves an image where it is. True for NaN."""
     ball, epsilon = NORMS[threat.norm], threat.epsilon
     with torch.enable_grad():
-        moved, _ = climb(model, loss, samples.images, samples.images, samples.labels, epsilon, epsilon, ball)
+        moved, _ = pgd_step(model, loss, samples.images, samples.images, samples.labels, epsilon, epsilon, ball)
     return ~(ball.distance(moved, samples.images) > epsilon / 100)

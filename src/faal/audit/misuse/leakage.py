@@ -9,9 +9,9 @@ from torch import Tensor
 
 from faal.audit.blocks import Progress, Source, Subject
 from faal.audit.checks import check_images
-from faal.audit.examples import as_bytes
 from faal.audit.judge import CleanVerdict
 from faal.audit.misuse.evidence import Finding
+from faal.audit.records.examples import as_bytes
 from faal.engine import processes
 from faal.errors import InputError
 

@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from faal.audit.chance import LEVEL, exceeds
+from faal.audit.estimates import confusion_matrix
 from faal.audit.misuse.evidence import HARDLY, Finding
-from faal.audit.summary import confusion_matrix
+from faal.audit.statistics.chance import LEVEL, exceeds
 from faal.data.classwise import places_in_class
 from faal.engine.seeds import generator
 

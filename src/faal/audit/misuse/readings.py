@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from faal.audit.chance import LEVEL, exceeds
 from faal.audit.misuse.evidence import HARDLY, Finding, Samples
+from faal.audit.statistics.chance import LEVEL, exceeds
 
 SQUEEZED = 2 / 255
 """Images without a brighter pixel were divided by 255 once too often."""

@@ -22,7 +22,7 @@ def newton(probe: Callable[[Tensor], Tensor], guess: Tensor, low: Tensor, high: 
             settled; elsewhere, and in a compiled graph, there is no test of convergence.
     """
     s = guess
-    looking = may_look(s)
+    looking = may_evaluate(s)
     for _ in range(steps):
         move = probe(s)
         step = torch.clamp(s + move, torch.lerp(low, s, 0.5), torch.lerp(high, s, 0.5))
@@ -33,6 +33,6 @@ def newton(probe: Callable[[Tensor], Tensor], guess: Tensor, low: Tensor, high: 
     return s
 
 
-def may_look(tensor: Tensor) -> bool:
+def may_evaluate(tensor: Tensor) -> bool:
     """Whether its values are at hand: on a CPU, outside a compiled graph. A tensor of a subclass may have none."""
     return tensor.device.type == "cpu" and type(tensor) is Tensor and not torch.compiler.is_compiling()

@@ -4,7 +4,7 @@ ICLR 2025)."""
 import torch
 from torch import Tensor
 
-from faal.intermediate.class_rule import ClassRule, EpochStats, Look, TermWeights
+from faal.intermediate.class_rule import ClassRule, EpochStats, EvaluationRequest, TermWeights
 from faal.intermediate.class_stats import BatchStats
 
 
@@ -25,9 +25,9 @@ class CSR(ClassRule):
         self.shrink = shrink
         self.penalty = torch.ones(len(counts), len(counts))
 
-    def look(self, epoch: int) -> Look:
+    def look(self, epoch: int) -> EvaluationRequest:
         """PGD-10 on the training images."""
-        return Look(part="train", loss="ce", steps=10, shrink=self.shrink)
+        return EvaluationRequest(part="train", loss="ce", steps=10, shrink=self.shrink)
 
     def begin_epoch(self, seen: EpochStats) -> None:
         """Decompose the confusions of the network as it is."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from faal.config import Recipe, Schedule, epoch_of
 from faal.errors import InputError
-from faal.intermediate.balls.newton import may_look
+from faal.intermediate.balls.newton import may_evaluate
 from faal.intermediate.class_rule import ClassRule, EpochStats, TermWeights, settings_of
 from faal.intermediate.class_stats import BatchStats, Need, batch_stats
 from faal.intermediate.kldro import check_ball, solve_kldro
@@ -156,7 +156,7 @@ def _require_range(kind: str, numbers: Tensor, count: int, what: str) -> None:
     """That numbers (B,) of classes or groups are whole, and below `count`, as far as they may be looked at."""
     if numbers.is_floating_point() or numbers.dtype == torch.bool:
         raise InputError(f"every {kind} is a whole number, not {str(numbers.dtype).removeprefix('torch.')}")
-    if not may_look(numbers):
+    if not may_evaluate(numbers):
         return
     outside = (numbers < 0) | (numbers >= count)
     if outside.any():

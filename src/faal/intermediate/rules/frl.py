@@ -5,7 +5,7 @@ from torch import Tensor
 
 from faal.config import Schedule
 from faal.errors import InputError
-from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, Look, TermWeights
+from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, EvaluationRequest, TermWeights
 from faal.intermediate.class_stats import BatchStats
 
 RATE = Schedule((0.0, 0.5), (0.05, 0.025))
@@ -54,9 +54,9 @@ class FRL(ClassRule):
         self.rate, self.margin_rate = rate, margin_rate
         self.clean, self.boundary, self.margin = (torch.zeros(len(counts)) for _ in range(3))
 
-    def look(self, epoch: int) -> Look:
+    def look(self, epoch: int) -> EvaluationRequest:
         """Clean and PGD-20 errors on the steering part, before every epoch."""
-        return Look(part="steer", loss="ce", steps=20)
+        return EvaluationRequest(part="steer", loss="ce", steps=20)
 
     def begin_epoch(self, seen: EpochStats) -> None:
         """One step of the multipliers."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, Look, TermWeights
+from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, EvaluationRequest, TermWeights
 from faal.intermediate.class_stats import BatchStats, Need
 
 
@@ -37,7 +37,7 @@ class Product(ClassRule):
         """Whether either does."""
         return self.first.acts(epochs) or self.second.acts(epochs)
 
-    def look(self, epoch: int) -> Look | None:
+    def look(self, epoch: int) -> EvaluationRequest | None:
         """The first's."""
         return self.first.look(epoch)
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from faal.intermediate.class_rule import ClassRule, EpochStats, Look, TermWeights
+from faal.intermediate.class_rule import ClassRule, EpochStats, EvaluationRequest, TermWeights
 from faal.intermediate.class_stats import BatchStats
 
 
@@ -30,9 +30,9 @@ class WAT(ClassRule):
         self.costs = torch.zeros(len(counts) + 1)
         self.weights = torch.ones(len(counts) + 1)
 
-    def look(self, epoch: int) -> Look | None:
+    def look(self, epoch: int) -> EvaluationRequest | None:
         """TRADES' attack on the steering part, after every epoch but the last."""
-        return Look(part="steer", loss="kl", start="gaussian", steps=10) if epoch > 0 else None
+        return EvaluationRequest(part="steer", loss="kl", start="gaussian", steps=10) if epoch > 0 else None
 
     def begin_epoch(self, seen: EpochStats) -> None:
         """Charge the experts for the last epoch."""

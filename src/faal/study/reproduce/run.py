@@ -12,17 +12,17 @@ from faal import checkpoint
 from faal.data import DataSet, fingerprint
 from faal.errors import InputError, refuse_unwritable, unknown
 from faal.models.zoo import read_card, zoo_name
-from faal.study.reproduce.costs import write_costs
-from faal.study.reproduce.crew import default_workers, work_together
+from faal.study.reproduce.output.progress import Watch
 from faal.study.reproduce.plan import Given, Run, plan
 from faal.study.reproduce.results import settle
 from faal.study.reproduce.rows import Row, Table
 from faal.study.reproduce.scales import Scale, check_protocol, data_wanted, scale_named, setting_of
+from faal.study.reproduce.table4.output import write_costs
+from faal.study.reproduce.table4.timing import measure
 from faal.study.reproduce.tables import find
-from faal.study.reproduce.theorem import theorem1
-from faal.study.reproduce.timing import measure
-from faal.study.reproduce.watch import Watch
-from faal.study.reproduce.work import Study, data_of, open_given
+from faal.study.reproduce.theorem1.output import theorem1
+from faal.study.reproduce.workers.job import Study, data_of, open_given
+from faal.study.reproduce.workers.pool import default_workers, work_together
 
 WRITING = ("log_every", "checkpoint_every")
 """How often a run writes makes no other network of it."""

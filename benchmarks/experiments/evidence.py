@@ -1,0 +1,132 @@
+"""Collect the long runs of `benchmarks/experiments/evidence.yaml`, what there is of them, into one small file.
+
+    python -m benchmarks.experiments.evidence OUT
+
+writes `benchmarks/results/evidence.json`: for every network that is finished how it was made (command, commit, seconds,
+figures on the withheld images), for every finished audit its figures by attack with the class-wise counts. The runs are
+those of `python -m benchmarks.experiments.runs --plan benchmarks/experiments/evidence.yaml ... --out OUT`; a call in the middle of them takes
+what is finished. Comparisons over seeds are made from the file.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from benchmarks.experiments.plan import Item, Plan
+from benchmarks.experiments.state import finished, records
+
+from faal.audit.records.verdicts import Verdicts
+from faal.checkpoint import write_whole
+
+HERE = Path(__file__).parent
+PLAN, RESULTS = HERE / "evidence.yaml", HERE / "results" / "evidence.json"
+LOG, VERDICTS = "metrics.jsonl", "verdicts.npz"
+EVERYTHING = "everything"
+"""In the place of an attack: correct under every attack of two audits of one network, on the images of both."""
+
+
+def collected(plan: Plan, out: Path) -> dict[str, Any]:
+    """All that is finished: `networks` and `audits` by the names of their items, `classes` by data."""
+    told = records(out)
+    done = [item for item in plan.items.values() if finished(item, out, told)]
+    found: dict[str, Any] = {"command": "python -m benchmarks.experiments.evidence OUT", "plan": plan.where}
+    found |= {"items": len(plan.items), "finished": len(done), "classes": {}, "networks": {}, "audits": {}}
+    for item in done:
+        made = {"stage": item.stage, **_made(item, told)}
+        if item.command[0] != "audit":
+            found["networks"][item.name] = made | {"withheld": withheld(out / item.makes)}
+            continue
+        audit = json.loads((out / item.makes).read_text(encoding="utf-8"))
+        found["classes"][item.data] = audit["data"]["classes"]
+        found["audits"][item.name] = {"folder": str(Path(item.makes).parent), **made, **judged(audit)}
+    for name, audit in found["audits"].items():
+        usual = found["audits"].get(f"{name.rpartition('.')[0]}.usual")
+        if usual is not None and usual is not audit:
+            first, second = (Verdicts.read(out / each["folder"] / VERDICTS) for each in (usual, audit))
+            audit["attacks"][EVERYTHING] = together(first, second, found["classes"][plan.items[name].data])
+    return found
+
+
+def _made(item: Item, told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How an item came about: its command, the commits and devices of all calls, and what they took."""
+    own = [line for line in told if line["item"] == item.name and line["command"] == item.told]
+    return {
+        "command": item.told,
+        "commits": sorted({line["commit"] for line in own if line["commit"]}),
+        "devices": sorted({line["device"] for line in own}),
+        "seconds": round(sum(line["seconds"] for line in own), 1),
+        "processor seconds": round(sum(line.get("processor seconds", 0.0) for line in own), 1),
+    }
+
+
+def withheld(checkpoint: Path) -> list[dict[str, float]]:
+    """Average and worst class on the withheld images, as the run's log says them, in its order."""
+    log = checkpoint.parent / LOG
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+    selects = [line["select"] for line in lines if line.get("select")]
+    return [{key: round(select[key], 4) for key in ("average", "worst") if key in select} for select in selects]
+
+
+def judged(audit: Mapping[str, Any]) -> dict[str, Any]:
+    """An audit in short: of which images, how, and every attack's average, worst class and counts by class."""
+    attacks = {
+        name: {
+            "average": each["average"]["value"],
+            "worst": {key: each["worst"][key] for key in ("class", "value")},
+            "correct": [c["correct"] for c in each["classes"]],
+            "seconds": round(each["seconds"], 1),
+        }
+        for name, each in audit["attacks"].items()
+    }
+    first = next(iter(audit["attacks"].values()))
+    made = audit["environment"]
+    return {
+        "n": audit["data"]["n"],
+        "by class": [c["n"] for c in first["classes"]],
+        "images": audit["data"].get("fingerprint"),
+        "network": audit["model"].get("sha256"),
+        "threat": audit["threat"],
+        "seed": audit["seed"],
+        "engine": audit["engine"],
+        "machine": {key: made.get(key) for key in ("processor", "system", "device", "threads", "packages")},
+        "attacks": attacks,
+    }
+
+
+def together(first: Verdicts, second: Verdicts, classes: Sequence[str]) -> dict[str, Any]:
+    """Correct under all attacks of two audits, on the images that both have."""
+    _, here, there = np.intersect1d(first.index, second.index, return_indices=True)
+    robust = np.logical_and.reduce(
+        [each.correct(attack)[rows] for each, rows in ((first, here), (second, there)) for attack in each.predicted]
+    )
+    label = first.label[here]
+    n = np.bincount(label, minlength=len(classes))
+    correct = np.bincount(label[robust], minlength=len(classes))
+    share = np.where(n > 0, correct / np.maximum(n, 1), np.inf)
+    worst = int(share.argmin())
+    return {
+        "average": float(robust.mean()),
+        "worst": {"class": classes[worst], "value": float(share[worst])},
+        "correct": correct.tolist(),
+        "by class": n.tolist(),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="the folder of all runs")
+    parser.add_argument("--plan", type=Path, default=PLAN, help="the plan; unset: benchmarks/experiments/evidence.yaml")
+    parser.add_argument("--to", type=Path, default=RESULTS, help="the file; unset: benchmarks/results/evidence.json")
+    given = parser.parse_args(arguments)
+    plan = Plan(yaml.safe_load(given.plan.read_text(encoding="utf-8")), "paper", given.plan.name)
+    found = collected(plan, given.out)
+    write_whole(given.to, (json.dumps(found, indent=1) + "\n").encode())
+    print(f"{given.to}: {found['finished']} of {found['items']} items")
+
+
+if __name__ == "__main__":
+    main()

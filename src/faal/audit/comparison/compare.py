@@ -1,0 +1,203 @@
+"""Two models, or two methods, side by side: paired by sample within a run, by run across training seeds."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faal.audit.comparison.conclusion import conclusion
+from faal.audit.comparison.difference import AttackComparison, difference
+from faal.audit.folder import refuse_outdated
+from faal.audit.records.result import AuditResult
+from faal.audit.records.verdicts import ALL, with_all
+from faal.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What `compare` found. `runs` a side; `seed` of the bootstrap; `conclusion` in plain sentences.
+
+    `attacks` name -> the differences over the classes; `groups` name of a grouping that all audits have -> attack ->
+    the same over its groups, which stand where the classes do.
+    """
+
+    name_a: str
+    name_b: str
+    runs: int
+    level: float
+    seed: int
+    threat: dict[str, Any]
+    attacks: dict[str, AttackComparison]
+    groups: dict[str, dict[str, AttackComparison]]
+    conclusion: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def compare(
+    name_a: str,
+    results_a: Sequence[AuditResult | Path | str],
+    name_b: str,
+    results_b: Sequence[AuditResult | Path | str],
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """Compare b with a, under every attack that all of their audits have, and under `all` of those.
+
+    With one run a side the two models are paired sample by sample; intervals cover the chance of the test sample and
+    the sentence says that nothing follows about the methods. With several runs a side (training seeds), the k-th of a
+    is paired with the k-th of b; intervals are Student's over the pairs.
+
+    Args:
+        name_a: what to call the first, the one compared with.
+        results_a: its audits, one per training seed: results, or the folders that hold them.
+        name_b: what to call the second.
+        results_b: its audits, as many, in the same order of seeds.
+        level: nominal coverage of the intervals.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: one name for both; other numbers of audits; one network twice on a side; audits of other data,
+            samples, labels, images, classes, groups, threats or attack settings; a folder whose audit is of another
+            network than its best.pt.
+    """
+    if len(results_a) != len(results_b) or not results_a:
+        raise InputError(
+            f"{name_a} has {len(results_a)} audits and {name_b} has {len(results_b)}; "
+            "they are compared in pairs, so give as many of each, in the same order of seeds"
+        )
+    if name_a == name_b:
+        raise InputError(f"both sides are called {name_a}, and what is found could be of either; name them apart")
+    a, b = _read(results_a), _read(results_b)
+    for name, side in ((name_a, a), (name_b, b)):
+        _refuse_one_network_twice(name, side)
+    attacks = _common_attacks(a + b, [name_a] * len(a) + [name_b] * len(b))
+    label = a[0].verdicts.label
+    correct = {attack: np.stack([predicted == label for predicted in every]) for attack, every in attacks.items()}
+
+    def over(places: NDArray[np.int64], names: Sequence[str]) -> dict[str, AttackComparison]:
+        return {
+            attack: difference(places, right[: len(a)], right[len(a) :], names, level, seed)
+            for attack, right in correct.items()
+        }
+
+    found = over(label, a[0].classes)
+    groups = {name: over(*grouped) for name, grouped in _common_groups(a + b).items()}
+    named, together = [name for name in found if name != ALL], {name: by[ALL] for name, by in groups.items()}
+    return Comparison(
+        name_a=name_a,
+        name_b=name_b,
+        runs=len(a),
+        level=level,
+        seed=seed,
+        threat=a[0].threat,
+        attacks=found,
+        groups=groups,
+        conclusion=conclusion(name_a, name_b, len(a), level, named, found[ALL], together, _odd(a, b, found[ALL])),
+    )
+
+
+def _read(runs: Sequence[AuditResult | Path | str]) -> list[AuditResult]:
+    results = [run if isinstance(run, AuditResult) else AuditResult.read(Path(run)) for run in runs]
+    for run, result in zip(runs, results, strict=True):
+        if not isinstance(run, AuditResult):
+            refuse_outdated(Path(run), result)
+    return results
+
+
+def _digests(side: Sequence[AuditResult]) -> list[str]:
+    """Of the networks, as far as they were recorded."""
+    told = [next((run.model[key] for key in ("weights", "sha256", "digest") if key in run.model), None) for run in side]
+    return [digest for digest in told if digest is not None]
+
+
+def _odd(a: Sequence[AuditResult], b: Sequence[AuditResult], found: AttackComparison) -> list[str]:
+    """What a reader has to know of the two sides, in sentences."""
+    said = []
+    if shared := set(_digests(a)) & set(_digests(b)):
+        which = "the same network" if len(a) == 1 else f"partly the same networks ({len(shared)} of {len(a)})"
+        said.append(f"Both sides are {which}: what differs there is the audits' own chance.")
+    shown = {entry.name for entry in found.classes}
+    if hidden := [name for name in a[0].classes if name not in shown]:
+        few = f" ({', '.join(hidden)})" if len(hidden) <= 5 else ""
+        said.append(
+            f"No sample shows {len(hidden)} of the {len(a[0].classes)} classes{few}: all of this, a worst tenth too, "
+            "is about the others."
+        )
+    return said
+
+
+def _refuse_one_network_twice(name: str, side: Sequence[AuditResult]) -> None:
+    """Several runs stand for the chance of training; a network that is listed twice would make it look smaller."""
+    digests = _digests(side)
+    if len(set(digests)) < len(digests):
+        raise InputError(
+            f"two of the audits of {name} are of the same network; several runs a side have to be several training "
+            "seeds, so list each once"
+        )
+
+
+def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[str, list[NDArray[np.int16]]]:
+    """attack -> each run's answers, `all` recomputed over the attacks that all runs have. Refuses unequal audits."""
+    first = runs[0]
+    for name, run in zip(names[1:], runs[1:], strict=True):
+        apart = [
+            ("threats", run.threat == first.threat),
+            ("classes", run.classes == first.classes),
+            ("samples", np.array_equal(run.verdicts.index, first.verdicts.index)),
+            ("labels", np.array_equal(run.verdicts.label, first.verdicts.label)),
+            ("data", _same_images(run, first) or _agree(run.data.get("name"), first.data.get("name"))),
+            ("images", _agree(run.data.get("fingerprint"), first.data.get("fingerprint"))),
+        ]
+        for what, same in apart:
+            if not same:
+                raise InputError(
+                    f"the audits of {names[0]} and {name} have other {what} and cannot be paired; "
+                    "audit both on the same data with the same --epsilon, --limit and --seed"
+                )
+    common = [attack for attack in first.attacks if attack != ALL and all(attack in run.attacks for run in runs)]
+    for attack in common:
+        settings = [run.attacks[attack].parameters for run in runs]
+        if other := [name for name, setting in zip(names, settings, strict=True) if setting != settings[0]]:
+            raise InputError(
+                f"the audits of {names[0]} and {other[0]} ran {attack} with other settings; "
+                "audit both with the same version of the program"
+            )
+    every = [
+        with_all(run.verdicts.label, {attack: run.verdicts.predicted[attack] for attack in common}) for run in runs
+    ]
+    return {attack: [answers[attack] for answers in every] for attack in (*common, ALL)}
+
+
+def _common_groups(runs: Sequence[AuditResult]) -> dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]:
+    """Name of a grouping that all runs have -> (N,) each sample's group, and the groups' names."""
+    found = {}
+    for name, places in runs[0].verdicts.groups.items():
+        if not all(name in run.verdicts.groups for run in runs):
+            continue
+        names = _group_names(runs[0], name)
+        if any(_group_names(run, name) != names or not np.array_equal(run.verdicts.groups[name], places)
+               for run in runs[1:]):  # fmt: skip
+            raise InputError(f"the audits have other groups in {name!r}; audit all of them with the same --groups")
+        found[name] = (places, names)
+    return found
+
+
+def _group_names(run: AuditResult, name: str) -> tuple[str, ...]:
+    return tuple(group.name for group in run.groups[name][ALL].classes)
+
+
+def _same_images(run: AuditResult, first: AuditResult) -> bool:
+    """Whether two audits are known to be of the same images, whatever their data is called."""
+    return run.data.get("fingerprint") is not None and run.data["fingerprint"] == first.data.get("fingerprint")
+
+
+def _agree(one: str | None, other: str | None) -> bool:
+    """Whether two records say the same, as far as both say something."""
+    return one is None or other is None or one == other

@@ -1,0 +1,200 @@
+"""How far two sides differ under one attack: figures, intervals and p-values from their verdicts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from faal.audit.estimates import MANY_CLASSES, lowest_tenth
+from faal.audit.statistics.dispersion import gap_interval
+from faal.audit.statistics.intervals import Array, Interval, lowest_mean_interval
+from faal.audit.statistics.paired import (
+    added_interval,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    paired_intervals,
+    t_intervals,
+    t_test,
+    worst_difference_interval,
+)
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An accuracy of a and of b (means over the runs), and b - a with its interval; fractions."""
+
+    a: float
+    b: float
+    value: float
+    low: float
+    high: float
+
+    @property
+    def established(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class ClassDifference(Difference):
+    """The difference in one class. Interval and `p` are corrected for all classes: any class may be named by them.
+
+    The interval is at level 1 - alpha/C (Bonferroni); `p` is Holm's correction of McNemar's exact test within one run,
+    of Student's paired test over several.
+    """
+
+    name: str
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackComparison:
+    """The differences under one attack.
+
+    `average` is over samples, `balanced` over classes, `worst` of the least class accuracies, `worst_tenth` of the
+    means of the lowest tenth (None with fewer than 20 classes), `gap` of best minus worst: the classes need not be the
+    same on both sides. With several runs a side the intervals are Student's over the pairs. With one they are the
+    paired bootstrap's; that of `worst` is `worst_difference_interval`, and those of `worst_tenth` and `gap` are put
+    together from the two sides' own (`added_interval`): wider than pairs would allow.
+    """
+
+    average: Difference
+    balanced: Difference
+    worst: Difference
+    worst_tenth: Difference | None
+    gap: Difference
+    classes: tuple[ClassDifference, ...]
+
+
+def difference(
+    label: NDArray[np.int64], a: NDArray[np.bool_], b: NDArray[np.bool_], names: Sequence[str], level: float, seed: int
+) -> AttackComparison:
+    """Compare two sides under one attack.
+
+    Args:
+        label: (N,) true classes, or groups.
+        a: (K, N) whether each run of a has the sample right.
+        b: (K, N) the same for b, run by run its partner.
+        names: the classes' or groups' names; those without samples are left out.
+        level: nominal coverage.
+        seed: of the bootstrap.
+    """
+    n = np.bincount(label, minlength=len(names))
+    there = np.flatnonzero(n)
+
+    def per_class(which: NDArray[np.bool_]) -> Counts:
+        return np.stack([np.bincount(label[row], minlength=len(names)) for row in which])[:, there]
+
+    n, right_a, right_b = n[there], per_class(a), per_class(b)
+    if len(a) == 1:
+        gained, lost = per_class(b & ~a)[0], per_class(a & ~b)[0]
+        intervals = between_models(right_a[0], right_b[0], gained, lost, n, level, seed)
+        p = holm(mcnemar(gained, lost))
+    else:
+        intervals = between_runs(right_a, right_b, n, level)
+        p = holm(t_test((right_b - right_a) / n, step=1 / n))
+    of_a, of_b = values(right_a, n), values(right_b, n)
+    found = {
+        name: Difference(*_figures(of_a[name].mean(), of_b[name].mean(), interval))
+        for name, interval in intervals.overall.items()
+    }
+    classes = tuple(
+        ClassDifference(*_figures(one, other, Interval(low, high)), names[c], float(corrected_p))
+        for c, one, other, low, high, corrected_p in zip(
+            there, (right_a / n).mean(axis=0), (right_b / n).mean(axis=0), *intervals.classes, p, strict=True
+        )
+    )
+    return AttackComparison(
+        average=found["average"],
+        balanced=found["balanced"],
+        worst=found["worst"],
+        worst_tenth=found["worst_tenth"] if len(n) >= MANY_CLASSES else None,
+        gap=found["gap"],
+        classes=classes,
+    )
+
+
+def values(right: Counts | Array, n: Counts) -> dict[str, Array]:
+    """(..., C) counts of (C,) samples -> the figures (...) over the classes, by the names of `AttackComparison`."""
+    ordered = np.sort(right / n, axis=-1)
+    return {
+        "average": right.sum(axis=-1) / n.sum(),
+        "balanced": ordered.mean(axis=-1),
+        "worst": ordered[..., 0],
+        "worst_tenth": ordered[..., : lowest_tenth(len(n))].mean(axis=-1),
+        "gap": ordered[..., -1] - ordered[..., 0],
+    }
+
+
+class Intervals(NamedTuple):
+    """Of the differences in the figures of `values`, by their names, and in each class."""
+
+    overall: dict[str, Interval]
+    classes: Interval
+
+
+def between_models(
+    right_a: Counts, right_b: Counts, gained: Counts, lost: Counts, n: Counts, level: float, seed: int
+) -> Intervals:
+    """Of two models, from (C,) counts as in `paired`. Equal classes are one group: average and balanced agree."""
+    average = paired_bootstrap([gained.sum()], [lost.sum()], [n.sum()], level, seed=seed)
+    alike = (n == n[0]).all()
+    return Intervals(
+        overall={
+            "average": average,
+            "balanced": average if alike else paired_bootstrap(gained, lost, n, level, seed=seed),
+            "worst": worst_difference_interval(right_a, right_b, gained, lost, n, level),
+            **unpaired(right_a, right_b, n, level),
+        },
+        classes=Interval(*paired_intervals(gained, lost, n, _corrected(level, n))),
+    )
+
+
+def unpaired(right_a: Counts, right_b: Counts, n: Counts, level: float) -> dict[str, Interval]:
+    """Of `worst_tenth` and `gap`, from (..., C) counts: no use is made of the pairs."""
+    of_a, of_b = values(right_a, n), values(right_b, n)
+    tenth = lowest_tenth(len(n))
+    own = {
+        "worst_tenth": [lowest_mean_interval(right, n, tenth, level) for right in (right_a, right_b)],
+        "gap": [gap_interval(right, n, level) for right in (right_a, right_b)],
+    }
+    return {name: added_interval(of_a[name], of_b[name], *ends) for name, ends in own.items()}
+
+
+def between_runs(right_a: Counts, right_b: Counts, n: Counts, level: float) -> Intervals:
+    """Of two methods, from (K, ..., C) counts, K runs a side, and (C,) samples.
+
+    One sample's worth, below which no accuracy can show a change: of the average one in all samples, of a class one of
+    its own, of the worst class one of the smallest class that came out worst in any run, of the gap one of the smallest
+    that came out worst or best.
+    """
+    of_a, of_b = values(right_a, n), values(right_b, n)
+    rates = np.concatenate([right_a / n, right_b / n])
+    worst = n[rates.argmin(axis=-1)].min(axis=0)
+    steps: dict[str, ArrayLike] = {
+        "average": 1 / n.sum(),
+        "balanced": 1 / (n.max() * len(n)),
+        "worst": 1 / worst,
+        "worst_tenth": 1 / (n.max() * lowest_tenth(len(n))),
+        "gap": 1 / np.minimum(worst, n[rates.argmax(axis=-1)].min(axis=0)),
+    }
+    return Intervals(
+        overall={
+            name: Interval(*t_intervals(of_b[name] - of_a[name], level, step=step)) for name, step in steps.items()
+        },
+        classes=Interval(*t_intervals((right_b - right_a) / n, _corrected(level, n), step=1 / n)),
+    )
+
+
+def _corrected(level: float, n: Counts) -> float:
+    """Bonferroni: the level at which the intervals of all classes hold together."""
+    return 1 - (1 - level) / len(n)
+
+
+def _figures(a: float, b: float, interval: Interval) -> tuple[float, float, float, float, float]:
+    return float(a), float(b), float(b - a), float(interval.low), float(interval.high)

@@ -1,0 +1,143 @@
+"""From verdicts to figures: counts per class, and what they say with which certainty."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faal.audit.records.result import AttackResult, ClassEstimate, Estimate, Figures, Gap, WorstClass, WorstTenth
+from faal.audit.records.verdicts import ALL, Verdicts
+from faal.audit.statistics.dispersion import deviation_interval, gap_interval
+from faal.audit.statistics.intervals import (
+    Interval,
+    clopper_pearson,
+    lowest_mean_interval,
+    mean_interval,
+    pooled_interval,
+    worst_class_interval,
+)
+from faal.data import Grouping
+
+MANY_CLASSES = 20
+"""From how many classes with samples on the worst tenth is a figure of its own: two classes or more, and a tenth of
+them, in an audit as in a comparison."""
+
+
+def lowest_tenth(classes: int) -> int:
+    """How many classes that is: a tenth, rounded up."""
+    return -(-classes // 10)
+
+
+def confusion_matrix(label: NDArray[np.int64], predicted: NDArray[np.int16], num_classes: int) -> NDArray[np.int64]:
+    """(C, C) counts, true class by predicted class."""
+    cells = label * num_classes + predicted
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def figures(
+    verdicts: Verdicts,
+    parameters: Mapping[str, Mapping[str, Any]],
+    seconds: Mapping[str, float],
+    *,
+    classes: Sequence[str],
+    level: float,
+) -> dict[str, AttackResult]:
+    """`summarise` for every attack of `verdicts`. `seconds` lacks `all`, which took their sum."""
+    took = {**seconds, ALL: sum(seconds.values())}
+    return {
+        name: summarise(
+            verdicts.label, predicted, classes=classes, level=level, parameters=parameters[name], seconds=took[name]
+        )
+        for name, predicted in verdicts.predicted.items()
+    }
+
+
+def group_figures(verdicts: Verdicts, groupings: Iterable[Grouping], *, level: float) -> dict[str, dict[str, Figures]]:
+    """The same by group: name of the grouping -> attack -> figures. The groupings are of the verdicts' samples."""
+    return {
+        grouping.name: {
+            attack: estimates(
+                np.bincount(index, minlength=len(grouping.names)),
+                np.bincount(index[verdicts.correct(attack)], minlength=len(grouping.names)),
+                grouping.names,
+                level=level,
+            )
+            for attack in verdicts.predicted
+        }
+        for grouping in groupings
+        for index in [grouping.index.numpy()]
+    }
+
+
+def summarise(
+    label: NDArray[np.int64],
+    predicted: NDArray[np.int16],
+    *,
+    classes: Sequence[str],
+    level: float,
+    parameters: Mapping[str, Any],
+    seconds: float,
+) -> AttackResult:
+    """The figures of one attack.
+
+    Args:
+        label: (N,) true classes, N at least 1.
+        predicted: (N,) answers under the attack.
+        classes: the C classes' names.
+        level: nominal coverage of the intervals.
+        parameters: the attack's settings, for the record.
+        seconds: what it took.
+    """
+    confusion = confusion_matrix(label, predicted, len(classes))
+    found = estimates(confusion.sum(axis=1), confusion.diagonal(), classes, level=level)
+    return AttackResult(
+        **{item.name: getattr(found, item.name) for item in fields(found)},
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        parameters=dict(parameters),
+        seconds=seconds,
+    )
+
+
+def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[str], *, level: float) -> Figures:
+    """From counts to figures.
+
+    Args:
+        n: (C,) samples of each class (or group). Those without any have no accuracy and no part in the values; the
+            intervals, which are about all C, allow for them.
+        correct: (C,) how many of them were answered correctly.
+        names: the classes'.
+        level: nominal coverage of the intervals.
+    """
+    rates = np.divide(correct, n, out=np.full(len(n), np.nan), where=n > 0)
+    lows, highs = clopper_pearson(correct, n, level)
+    order = [int(c) for c in np.argsort(rates, kind="stable") if n[c]]
+    worst, best = order[0], int(np.nanargmax(rates))
+    count = lowest_tenth(len(order))
+    lowest = order[:count]
+    tenth = WorstTenth(
+        *_figures(rates[lowest].mean(), lowest_mean_interval(correct, n, count, level)),
+        names=tuple(names[c] for c in lowest),
+    )
+    return Figures(
+        average=Estimate(*_figures(correct.sum() / n.sum(), pooled_interval(correct, n, level))),
+        balanced=Estimate(*_figures(np.nanmean(rates), mean_interval(correct, n, level))),
+        worst=WorstClass(*_figures(rates[worst], worst_class_interval(correct, n, level)), names[worst]),
+        worst_tenth=tenth if len(order) >= MANY_CLASSES else None,
+        gap=Gap(
+            *_figures(rates[best] - rates[worst], gap_interval(correct, n, level)), best=names[best], worst=names[worst]
+        ),
+        deviation=Estimate(*_figures(np.nanstd(rates), deviation_interval(correct, n, level))),
+        classes=tuple(
+            ClassEstimate(
+                float(rates[c]) if n[c] else None, float(lows[c]), float(highs[c]), name, int(n[c]), int(correct[c])
+            )
+            for c, name in enumerate(names)
+        ),
+    )
+
+
+def _figures(value: float | np.floating[Any], interval: Interval) -> tuple[float, float, float]:
+    """Value, low and high as plain numbers."""
+    return float(value), float(interval.low), float(interval.high)

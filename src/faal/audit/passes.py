@@ -1,0 +1,200 @@
+"""All blocks of an audit, over all processes: the clean pass, then attack by attack; and what was found, joined."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from faal.audit.attacks.registry import CLEAN, Attack
+from faal.audit.blocks import Progress, Subject, attack_blocks, clean_blocks
+from faal.audit.checks import check_labels
+from faal.audit.judge import AttackVerdict, CleanVerdict, image_digests
+from faal.audit.records.examples import Examples, gallery
+from faal.audit.statistics.chance import exceeds
+from faal.engine import processes
+
+V = TypeVar("V", CleanVerdict, AttackVerdict)
+
+SQUARE = re.compile(r"Square Attack has decreased the robust accuracy of (\d+\.\d+)%")
+"""How pyautoattack says, of one block, that its last member still turned samples."""
+
+SQUARE_SHARE = 0.002
+"""The share of samples that Square may turn in an honest model: beyond it pyautoattack sees a sign. It means a whole
+test set, not a block, where one sample of 250 is twice as much."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackOutcomes:
+    """What an audit found.
+
+    Attributes:
+        num_classes: width of the model's output.
+        probabilities: whether all clean outputs look like probabilities.
+        predicted: attack -> (N,) int16, `clean` first.
+        seconds: attack -> seconds, summed over the processes.
+        warnings: sentences about signs of misuse that showed during the attacks.
+        examples: some successes; None where there were none.
+    """
+
+    num_classes: int
+    probabilities: bool
+    predicted: dict[str, NDArray[np.int16]]
+    seconds: dict[str, float]
+    warnings: tuple[str, ...]
+    examples: Examples | None
+
+
+def clean_pass(
+    subject: Subject, num_classes: int | None, *, progress: Progress | None = None
+) -> dict[int, CleanVerdict]:
+    """The clean pass; every process returns the verdicts of all blocks.
+
+    Args:
+        subject: model, data and threat.
+        num_classes: how wide the model's output has to be; None takes its width.
+        progress: told of every finished block.
+
+    Raises:
+        InputError: images, labels or outputs from which no true figure can come.
+    """
+    own = clean_blocks(
+        subject, num_classes, rank=processes.rank(), world_size=processes.world_size(), progress=progress
+    )
+    clean = _merged(processes.gather_objects(own))
+    check_labels(subject.labels, len(subject.index), clean[0].num_classes, subject.index)
+    return clean
+
+
+def fingerprint(labels: Tensor, clean: Mapping[int, CleanVerdict]) -> str:
+    """SHA-256 over the labels (N,) and every image that was judged, in order, however they were cut into blocks."""
+    digest = hashlib.sha256(labels.numpy().astype("<i8").tobytes())
+    for verdict in clean.values():
+        digest.update(verdict.images)
+    return digest.hexdigest()
+
+
+def fingerprint_of(subject: Subject) -> str:
+    """The same before the clean pass, from the images alone."""
+    digest = hashlib.sha256(subject.labels.numpy().astype("<i8").tobytes())
+    for block in subject.blocks():
+        digest.update(image_digests(subject.fetch(block)))
+    return digest.hexdigest()
+
+
+def attack_passes(
+    subject: Subject,
+    attacks: Sequence[Attack],
+    clean: Mapping[int, CleanVerdict],
+    *,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> AttackOutcomes:
+    """Run an audit's attacks; every process returns the findings of all.
+
+    Args:
+        subject: model, data and threat.
+        attacks: the attacks, in order.
+        clean: what `clean_pass` found.
+        folder: where finished blocks are kept; None keeps none.
+        progress: told of every finished block.
+    """
+    share: dict[str, Any] = {"rank": processes.rank(), "world_size": processes.world_size(), "progress": progress}
+    width = clean[0].num_classes
+
+    parts: list[Examples] = []
+    predicted, seconds, warnings = {CLEAN: _joined(clean)}, {CLEAN: _seconds(clean)}, _of_logits(clean)
+    for attack in attacks:
+        own = attack_blocks(subject, attack, clean, folder=folder, **share)
+        parts += [verdict.examples for verdict in own.values()]
+        under = _merged(processes.gather_objects({block: verdict.bare() for block, verdict in own.items()}))
+        predicted[attack.name], seconds[attack.name] = _joined(under), _seconds(under)
+        standing = {
+            block: int((verdict.predicted == subject.labels[subject.rows(block)].numpy()).sum())
+            for block, verdict in clean.items()
+        }
+        warnings += [*attack.caveats(num_classes=width), *_said(attack.name, under), *_square(under, standing)]
+    shown = [part for part in processes.gather_objects(gallery(parts)) if part is not None]
+    return AttackOutcomes(
+        num_classes=width,
+        probabilities=all(verdict.probabilities for verdict in clean.values()),
+        predicted=predicted,
+        seconds=seconds,
+        warnings=tuple(warnings),
+        examples=gallery(shown),
+    )
+
+
+def _merged(shares: Sequence[Mapping[int, V]]) -> dict[int, V]:
+    """The blocks of all processes, in order."""
+    blocks = {block: verdict for share in shares for block, verdict in share.items()}
+    return dict(sorted(blocks.items(), key=lambda item: item[0]))
+
+
+def _joined(verdicts: Mapping[int, CleanVerdict] | Mapping[int, AttackVerdict]) -> NDArray[np.int16]:
+    return np.concatenate([verdict.predicted for verdict in verdicts.values()])
+
+
+def _seconds(verdicts: Mapping[int, CleanVerdict] | Mapping[int, AttackVerdict]) -> float:
+    return sum(verdict.seconds for verdict in verdicts.values())
+
+
+def _of_logits(clean: Mapping[int, CleanVerdict]) -> list[str]:
+    """That the model's logits are of another type than float32, in a sentence."""
+    kinds = sorted({verdict.logits for verdict in clean.values()} - {"float32"})
+    if not kinds:
+        return []
+    ties, count = (sum(found) for found in zip(*((v.ties, len(v.predicted)) for v in clean.values()), strict=True))
+    sentence = f"The model's logits are {' and '.join(kinds)}, and attacks and verdicts took them as float32"
+    if not ties:
+        return [f"{sentence}."]
+    return [
+        f"{sentence}; at {ties} of {count} images the two largest are equal, and the class of the lower number counts: "
+        "let its forward compute and return float32, and audit again."
+    ]
+
+
+def _said(attack: str, verdicts: Mapping[int, AttackVerdict]) -> list[str]:
+    """The blocks' warnings, each once: those that differ in their numbers alone are the same one."""
+    first: dict[str, tuple[int, str]] = {}
+    blocks: dict[str, set[int]] = {}
+    for block, verdict in verdicts.items():
+        for sentence in verdict.warnings:
+            if SQUARE.match(sentence):
+                continue
+            kind = re.sub(r"\d+(\.\d+)?", "#", sentence)
+            first.setdefault(kind, (block, sentence))
+            blocks.setdefault(kind, set()).add(block)
+    return [
+        f"{attack}, in {len(blocks[kind])} of {len(verdicts)} blocks, first in block {block}: {sentence}"
+        for kind, (block, sentence) in first.items()
+    ]
+
+
+def _square(verdicts: Mapping[int, AttackVerdict], standing: Mapping[int, int]) -> list[str]:
+    """AutoAttack's own sign of masked gradients, judged over all blocks together.
+
+    A binomial test: a false alarm has a chance of `LEVEL` at most where Square's true share is `SQUARE_SHARE` or less.
+
+    Args:
+        verdicts: the ensemble's, by block.
+        standing: how many samples each block's attack began with.
+    """
+    turned = 0
+    for block, verdict in verdicts.items():
+        for sentence in verdict.warnings:
+            if said := SQUARE.match(sentence):
+                turned += round(float(said[1]) / 100 * standing[block])
+    total = sum(standing.values())
+    if not exceeds(turned, total, SQUARE_SHARE):
+        return []
+    return [
+        f"The gradient-free Square attack turned {turned} samples that AutoAttack's gradient attacks had left "
+        f"standing, of {total} ({turned / total:.1%}): gradients may be masked, and a stronger or adaptive attack may "
+        "find more."
+    ]

@@ -1,0 +1,296 @@
+"""The result of an audit, and its files: `audit.json`, `verdicts.npz`, `examples.npz`.
+
+All accuracies are fractions; an interval covers the chance of the test sample, at the level in the result. Robust
+accuracy is an upper bound: a stronger attack may find more.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from faal.audit.records.examples import Examples
+from faal.audit.records.verdicts import Verdicts, read_arrays, write_arrays
+from faal.checkpoint import write_whole
+from faal.config import Threat
+from faal.errors import InputError
+
+SCHEMA = "faal-audit/1"
+
+AUDIT, VERDICTS, EXAMPLES = "audit.json", "verdicts.npz", "examples.npz"
+
+
+def percent(value: float | None) -> str:
+    """A fraction as people read it, in per cent; a dash where there is none."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An accuracy with its interval. `value` is None where there are no samples."""
+
+    value: float | None
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Estimate":
+        return cls(plain["value"], plain["low"], plain["high"])
+
+
+@dataclass(frozen=True)
+class ClassEstimate(Estimate):
+    """The accuracy of one class, its interval by itself, not corrected for having looked at the others."""
+
+    name: str
+    n: int
+    correct: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "n": self.n, "correct": self.correct, **super().to_json()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "ClassEstimate":
+        return cls(plain["value"], plain["low"], plain["high"], plain["name"], plain["n"], plain["correct"])
+
+
+@dataclass(frozen=True)
+class WorstClass(Estimate):
+    """The least class accuracy; `name` is the class that came out worst (the first of several).
+
+    The interval is that of the minimum itself, whichever class truly holds it.
+    """
+
+    name: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"class": self.name, **super().to_json()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "WorstClass":
+        return cls(plain["value"], plain["low"], plain["high"], plain["class"])
+
+
+@dataclass(frozen=True)
+class WorstTenth(Estimate):
+    """The mean accuracy of the lowest tenth of the classes with samples, rounded up; `names` are those that came out
+    lowest.
+
+    The interval is that of the classes that are truly lowest, and allows for those without samples.
+    """
+
+    names: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"classes": list(self.names), **super().to_json()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "WorstTenth":
+        return cls(plain["value"], plain["low"], plain["high"], tuple(plain["classes"]))
+
+
+@dataclass(frozen=True)
+class Gap(Estimate):
+    """The best class's accuracy minus the worst one's; `best` and `worst` are those that came out so.
+
+    The interval is that of the gap itself, whichever classes truly make it.
+    """
+
+    best: str
+    worst: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"best": self.best, "worst": self.worst, **super().to_json()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Gap":
+        return cls(plain["value"], plain["low"], plain["high"], plain["best"], plain["worst"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Accuracies class by class (or group by group), and what they come to.
+
+    `average` is over samples, `balanced` over classes; `deviation` is the standard deviation over the classes;
+    `worst_tenth` is None with fewer than 20 classes that have samples. One of an earlier version comes back without
+    `worst_tenth`, `gap` and `deviation`.
+    """
+
+    average: Estimate
+    balanced: Estimate
+    worst: WorstClass
+    worst_tenth: WorstTenth | None = None
+    gap: Gap | None = None
+    deviation: Estimate | None = None
+    classes: tuple[ClassEstimate, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "average": self.average.to_json(),
+            "balanced": self.balanced.to_json(),
+            "worst": self.worst.to_json(),
+            "worst_tenth": self.worst_tenth and self.worst_tenth.to_json(),
+            "gap": self.gap and self.gap.to_json(),
+            "deviation": self.deviation and self.deviation.to_json(),
+            "classes": [entry.to_json() for entry in self.classes],
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any], **more: Any) -> Self:
+        tenth, gap, deviation = (plain.get(key) for key in ("worst_tenth", "gap", "deviation"))
+        return cls(
+            average=Estimate.from_json(plain["average"]),
+            balanced=Estimate.from_json(plain["balanced"]),
+            worst=WorstClass.from_json(plain["worst"]),
+            worst_tenth=tenth and WorstTenth.from_json(tenth),
+            gap=gap and Gap.from_json(gap),
+            deviation=deviation and Estimate.from_json(deviation),
+            classes=tuple(ClassEstimate.from_json(entry) for entry in plain["classes"]),
+            **more,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackResult(Figures):
+    """What one attack left standing, class by class.
+
+    `confusion[c][p]` counts the samples of class c that were answered with p; `seconds` are summed over processes.
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    parameters: dict[str, Any]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **super().to_json(),
+            "confusion": [list(row) for row in self.confusion],
+            "parameters": self.parameters,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any], **more: Any) -> Self:
+        confusion = tuple(tuple(row) for row in plain["confusion"])
+        return super().from_json(
+            plain, confusion=confusion, parameters=plain["parameters"], seconds=plain["seconds"], **more
+        )
+
+
+_PLAIN = ("model", "data", "threat", "seed", "engine", "block_size", "level", "interval_method", "environment")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AuditResult:
+    """An audit: figures per attack, and the verdicts behind them.
+
+    `model` is {"name", "weights", "digest"} and what the caller told, `weights` a digest of the weights alone; `threat`
+    {"norm", "epsilon"}; `data` {"name", "split", "n", "fingerprint", "classes"}; `warnings` whole sentences; `attacks`
+    name -> figures, `clean` first and the pseudo-attack `all` last; `groups` name of a grouping -> attack -> figures by
+    group; `probes` what the probes for signs of misuse saw. `examples` is None where no attack turned a sample.
+    """
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    threat: dict[str, Any]
+    seed: int
+    engine: str
+    block_size: int
+    level: float
+    interval_method: str
+    warnings: tuple[str, ...]
+    environment: dict[str, Any]
+    attacks: dict[str, AttackResult]
+    groups: dict[str, dict[str, Figures]] = field(default_factory=dict)
+    probes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    verdicts: Verdicts
+    examples: Examples | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names."""
+        return tuple(self.data["classes"])
+
+    def __repr__(self) -> str:
+        """Average and worst class in per cent, attack by attack; `faal.audit.table` has it all."""
+        figures = (
+            f"{name} {percent(found.average.value)} ({found.worst.name} {percent(found.worst.value)})"
+            for name, found in self.attacks.items()
+        )
+        about = f"{self.model['name']}, n = {self.data['n']}, {Threat(**self.threat)}"
+        return f"<AuditResult of {about}; average (worst class) in %: {', '.join(figures)}>"
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `audit.json`."""
+        return {
+            "schema": SCHEMA,
+            **{name: getattr(self, name) for name in _PLAIN},
+            "warnings": list(self.warnings),
+            "attacks": {name: found.to_json() for name, found in self.attacks.items()},
+            "groups": {
+                name: {attack: found.to_json() for attack, found in by_attack.items()}
+                for name, by_attack in self.groups.items()
+            },
+            "probes": self.probes,
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write the three files, each whole or not at all; `audit.json` last, so that it stands for all of them.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        write_arrays(folder / VERDICTS, self.verdicts.arrays())
+        if self.examples is not None:
+            write_arrays(folder / EXAMPLES, self.examples.arrays())
+        else:
+            (folder / EXAMPLES).unlink(missing_ok=True)
+        text = json.dumps(self.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
+        write_whole(folder / AUDIT, (text + "\n").encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> "AuditResult":
+        """Read an audit back.
+
+        Raises:
+            InputError: no audit there, one of another version, or one that is damaged.
+        """
+        path = folder / AUDIT
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"there is no audit in {folder} (no {AUDIT}); run `faal audit` with --out first") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} is cut off or damaged ({error}); run the audit again") from None
+        schema = plain.get("schema") if isinstance(plain, dict) else None
+        if schema != SCHEMA:
+            raise InputError(f"{path} has the schema {schema!r}, not {SCHEMA!r}; run the audit again")
+        verdicts = Verdicts.read(folder / VERDICTS)
+        examples = folder / EXAMPLES
+        try:
+            result = cls(
+                **{name: plain[name] for name in _PLAIN},
+                warnings=tuple(plain["warnings"]),
+                attacks={name: AttackResult.from_json(found) for name, found in plain["attacks"].items()},
+                groups={
+                    name: {attack: Figures.from_json(found) for attack, found in by_attack.items()}
+                    for name, by_attack in plain.get("groups", {}).items()
+                },
+                probes=plain.get("probes", {}),
+                verdicts=verdicts,
+                examples=Examples(**read_arrays(examples)) if examples.exists() else None,
+            )
+            whole = (
+                result.data["n"] == len(verdicts.label)
+                and set(verdicts.predicted) == set(result.attacks)
+                and set(verdicts.groups) <= set(result.groups)
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is incomplete or damaged ({error!r}); run the audit again") from None
+        if not whole:
+            raise InputError(f"{path} and {VERDICTS} beside it are of different audits; run the audit again")
+        return result

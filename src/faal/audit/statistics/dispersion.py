@@ -1,0 +1,118 @@
+"""How far the classes lie apart: intervals of the gap between best and worst, and of the standard deviation.
+
+Both are 0 where all classes are alike, and both are overestimated by what a sample shows: chance alone drives the
+classes apart. Arguments are those of `intervals.py`.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import chi2
+
+from faal.audit.statistics.intervals import Array, Interval, distances, present, unknown
+
+
+def gap_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
+    """The interval of max_c p_c - min_c p_c, whichever the classes are.
+
+    The gap is the difference p_i - p_j of one fixed pair, and at least that of any other pair. So high is the greatest
+    over all pairs of upper bounds at alpha/2, uncorrected: high < gap needs the bound of that pair to fail. low is the
+    greatest of lower bounds at alpha / (2 C (C - 1)): low > gap needs one of C (C - 1) to fail. A pair's bounds are its
+    classes' `distances`, squared and added.
+
+    Args:
+        correct: (..., C) correct samples per class.
+        n: (C,) samples per class.
+        level: nominal coverage, such as 0.95.
+    """
+    (correct, n), of_all = present(correct, n), np.size(n)
+    if len(n) < 2:
+        low, high = unknown(correct)
+        return Interval(low, min(of_all - 1, 1) * high)
+    one_side = (1 - level) / 2
+    differences = (correct / n)[..., :, None] - (correct / n)[..., None, :]
+    below, above = distances(correct, n, one_side)
+    high = (differences + np.hypot(above[..., :, None], below[..., None, :])).max(axis=(-2, -1))
+    below, above = distances(correct, n, one_side / (len(n) * (len(n) - 1)))
+    low = (differences - np.hypot(below[..., :, None], above[..., None, :])).max(axis=(-2, -1))
+    if len(n) < of_all:  # a class without samples may be at 0, or at 1
+        high = np.ones_like(low)
+    return Interval(np.maximum(low, 0.0)[()], np.minimum(high, 1.0)[()])
+
+
+def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
+    """The interval of sigma = ((1/C) sum_c (p_c - mean)^2)^(1/2), the standard deviation over these C classes.
+
+    D, the sum of the squared deviations d_c of the observed rates, exceeds x = C sigma^2 by the samples' noise, whose
+    expectation H = (1 - 1/C) sum_c v_c has the unbiased estimate with v_c = p(1 - p)/(n - 1). With y = D - H,
+
+    - the noise times the deviations moves y by up to 2 (b x)^(1/2), b the mean of the classes' squared `distances`
+      weighted by their shares of D;
+    - the noise squared moves it by q, a quantile of the scaled chi-squared with as many degrees of freedom as H and its
+      variance imply (Satterthwaite, 1946). The part of it that belongs to the same class as the product goes with it:
+      upwards it adds b at most, downwards it takes nothing away.
+
+    Squared and added, high solves y = x - (4 b x + q^2)^(1/2), and low solves y = x + b + (4 b x + q^2)^(1/2). For low
+    the distances point to the mean. For high they are the larger ones, and b is not less than if every class lay off
+    the mean by its distance: one that was seen at the mean may.
+
+    The interval is extended to the observed standard deviation, which contains the noise and may lie above it. It rests
+    on simulation (2 to 1,000 classes of 5 samples and more, one or a few of them far off), not on a bound.
+
+    Args:
+        correct: (..., C) correct samples per class.
+        n: (C,) samples per class.
+        level: nominal coverage, such as 0.95.
+    """
+    (correct, n), of_all = present(correct, n), np.size(n)
+    classes = len(n)
+    if classes < 2:
+        low, high = unknown(correct)
+        return Interval(low, min(of_all - 1, 0.5) * high)
+    one_side = (1 - level) / 2
+    rates = correct / n
+    offset = rates - rates.mean(axis=-1, keepdims=True)
+    total = (offset**2).sum(axis=-1)
+    noise = (1 - 1 / classes) * (rates * (1 - rates) / np.maximum(n - 1, 1)).sum(axis=-1)
+    y = np.maximum(total - noise, 0.0)
+
+    v = _variances(correct, n)
+    below, above = distances(correct, n, one_side)
+    inward, larger = np.where(offset < 0, above, below), np.maximum(below, above)
+    # Many classes that lie off the mean by noise alone would dilute the share of one that lies far off.
+    beyond_noise = np.maximum(offset**2 - 4 * v, 0.0)
+    shares = np.where(beyond_noise.sum(axis=-1, keepdims=True) > 0, beyond_noise, offset**2)
+    b = _weighted_mean(inward**2, shares)
+    more, less = _square_noise(v, n, one_side)
+    low = np.where(y > b + more, y + b - np.sqrt(4 * b * y + more**2), 0.0)
+    b = np.maximum(_weighted_mean(larger**2, shares), _weighted_mean(larger**2, (np.abs(offset) + larger) ** 2))
+    high = y + 2 * b + np.sqrt(4 * b * (b + y) + less**2)
+    # Classes without samples are at the mean for the low end; for the high end nothing holds them.
+    high = np.sqrt(np.maximum(high, total) / classes) if classes == of_all else np.ones_like(low)
+    return Interval(np.sqrt(np.maximum(low, 0.0) / of_all)[()], np.minimum(high, 0.5)[()])
+
+
+def _variances(correct: Array, n: Array) -> Array:
+    """Of the rates, with one success and one failure added, so that none is 0."""
+    shrunk = (correct + 1) / (n + 2)
+    return shrunk * (1 - shrunk) / n
+
+
+def _square_noise(v: Array, n: Array, alpha: float) -> tuple[Array, Array]:
+    """How far the squared noise of rates with variances `v` may rise above its expectation, and fall below it, each
+    with probability `alpha`. The variance of the squares is from the binomial's fourth moment."""
+    classes = len(n)
+    expected = (1 - 1 / classes) * v.sum(axis=-1)
+    heavy_tails = v**2 * np.maximum(1 / (n**2 * v) - 6 / n, 0.0)
+    variance = 2 * ((1 - 2 / classes) * (v**2).sum(axis=-1) + (v.sum(axis=-1) / classes) ** 2)
+    variance += (1 - 1 / classes) ** 2 * heavy_tails.sum(axis=-1)
+    freedom = 2 * expected**2 / variance
+    more = expected * (chi2.isf(alpha, freedom) / freedom - 1)
+    less = expected * (1 - chi2.ppf(alpha, freedom) / freedom)
+    return more, less
+
+
+def _weighted_mean(values: Array, weights: Array) -> Array:
+    """Over the classes; 0 where all weights are."""
+    total = weights.sum(axis=-1)
+    mean: Array = (values * weights).sum(axis=-1) / np.where(total > 0, total, 1.0)
+    return mean

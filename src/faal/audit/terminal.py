@@ -1,0 +1,158 @@
+"""An audit, and a comparison of two, on the terminal. In percent; differences in points."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from faal.audit.comparison.compare import Comparison
+from faal.audit.comparison.difference import AttackComparison, Difference
+from faal.audit.estimates import lowest_tenth
+from faal.audit.records.result import AttackResult, AuditResult, Estimate, percent
+from faal.audit.records.verdicts import ALL
+from faal.config import Threat
+
+ROWS = 20
+"""Classes shown; of more, the weakest."""
+
+
+def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
+    """Average, balanced and worst-class accuracy per attack with their intervals; how unequal the classes are; then
+    classes by attacks.
+
+    Args:
+        result: the audit.
+        rows: how many classes to show; where there are more, those that are weakest under `all`.
+    """
+    title = f"Accuracy in % with {result.level:.0%} intervals, n = {result.data['n']}, {Threat(**result.threat)}"
+    figures = titled(title, ["attack"], ["average", "balanced", "worst class"], ["which"])
+    for name, found in result.attacks.items():
+        estimates = [estimate_text(entry) for entry in (found.average, found.balanced, found.worst)]
+        plain_row(figures, name, *estimates, found.worst.name)
+
+    weakness = [np.inf if entry.value is None else entry.value for entry in result.attacks[ALL].classes]
+    shown = _first(weakness, rows)
+    per_class = titled(_classes_title("Accuracy per class in %", shown, weakness), ["class"], ["n", *result.attacks])
+    for c in shown:
+        entries = [found.classes[c] for found in result.attacks.values()]
+        plain_row(per_class, entries[0].name, str(entries[0].n), *(percent(entry.value) for entry in entries))
+    grouped = [_by_group(result, name, rows) for name in result.groups]
+    notes = [Text(f"Note: {warning}") for warning in result.warnings]
+    return Group(figures, _spread(result), per_class, *grouped, *notes)
+
+
+def _spread(result: AuditResult) -> Table:
+    """Gap, standard deviation and, with many classes, the worst tenth; a dash where an earlier version had none."""
+    found = list(result.attacks.values())
+    many = [entry.worst_tenth for entry in found if entry.worst_tenth is not None]
+    tenth = [f"worst {len(many[0].names)} classes, mean"] if many else []
+    grid = titled(
+        f"How unequal the classes are, in % with {result.level:.0%} intervals",
+        ["attack"],
+        ["best - worst", "standard deviation", *tenth],
+        ["best, worst"],
+    )
+    for name, entry in result.attacks.items():
+        estimates = (entry.gap, entry.deviation, *([entry.worst_tenth] if many else []))
+        plain_row(
+            grid, name, *("-" if estimate is None else estimate_text(estimate) for estimate in estimates), _ends(entry)
+        )
+    return grid
+
+
+def _by_group(result: AuditResult, name: str, rows: int) -> Table:
+    """Groups by attacks, each with its interval; the weakest, where there are many."""
+    found = result.groups[name]
+    weakness = [np.inf if entry.value is None else entry.value for entry in found[ALL].classes]
+    shown = _first(weakness, rows)
+    title = _classes_title(f"Accuracy by {name} in % with {result.level:.0%} intervals", shown, weakness)
+    grid = titled(title, [name], ["n", *found])
+    for place in shown:
+        entries = [each.classes[place] for each in found.values()]
+        plain_row(grid, entries[0].name, str(entries[0].n), *map(estimate_text, entries))
+    return grid
+
+
+def _ends(entry: AttackResult) -> str:
+    return "-" if entry.gap is None else f"{entry.gap.best}, {entry.gap.worst}"
+
+
+def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableType:
+    """Both sides and their difference per attack, the classes and groups under all attacks, and the conclusion.
+
+    Args:
+        comparison: the comparison.
+        rows: how many classes to show; where there are more, those that differ most surely.
+    """
+    a, b = comparison.name_a, comparison.name_b
+    title = f"Accuracy in % with {comparison.level:.0%} intervals of the difference, {Threat(**comparison.threat)}"
+    figures = titled(title, ["attack", ""], [a, b, "difference"])
+    for name, found in comparison.attacks.items():
+        for what, entry in _overall(found):
+            plain_row(figures, name, what, percent(entry.a), percent(entry.b), _difference(entry))
+        for grouping, by_attack in comparison.groups.items():
+            worst = by_attack[name].worst
+            plain_row(figures, name, f"worst {grouping}", percent(worst.a), percent(worst.b), _difference(worst))
+    return Group(
+        figures,
+        _each(comparison, comparison.attacks[ALL], "class", "Per class", "classes", rows),
+        *(
+            _each(comparison, found[ALL], name, f"By {name}", "groups", rows)
+            for name, found in comparison.groups.items()
+        ),
+        Text(comparison.conclusion),
+    )
+
+
+def _overall(found: AttackComparison) -> Iterator[tuple[str, Difference]]:
+    """The figures over the classes, and what they are called."""
+    yield from (("average", found.average), ("balanced", found.balanced), ("worst class", found.worst))
+    if found.worst_tenth is not None:
+        yield f"worst {lowest_tenth(len(found.classes))} classes, mean", found.worst_tenth
+    yield "best - worst", found.gap
+
+
+def _each(comparison: Comparison, found: AttackComparison, heading: str, title: str, kind: str, rows: int) -> Table:
+    """The classes, or the groups, one by one; of many, those that differ most surely."""
+    surest = [entry.p for entry in found.classes]
+    shown = _first(surest, rows)
+    title = _classes_title(f"{title} under all attacks, corrected for all {kind}", shown, surest)
+    grid = titled(title, [heading], [comparison.name_a, comparison.name_b, "difference", "p"])
+    for place in shown:
+        entry = found.classes[place]
+        plain_row(grid, entry.name, percent(entry.a), percent(entry.b), _difference(entry), f"{entry.p:.2g}")
+    return grid
+
+
+def titled(title: str, left: Sequence[str], right: Sequence[str], last: Sequence[str] = ()) -> Table:
+    """An empty table: its title, and its columns by where they are aligned; those of `last` to the left again."""
+    grid = Table(title=Text(title), title_justify="left")
+    for headings, justify in ((left, "left"), (right, "right"), (last, "left")):
+        for heading in headings:
+            grid.add_column(Text(heading), justify=justify)  # type: ignore[arg-type]
+    return grid
+
+
+def plain_row(grid: Table, *cells: str) -> None:
+    """A row of plain text: a class may be called `[red]`."""
+    grid.add_row(*(Text(cell) for cell in cells))
+
+
+def _first(keys: Sequence[float], rows: int) -> list[int]:
+    """The places of the `rows` least keys, in the order of the data."""
+    return sorted(int(place) for place in np.argsort(keys, kind="stable")[:rows])
+
+
+def _classes_title(title: str, shown: Sequence[int], every: Sequence[float]) -> str:
+    return title if len(shown) == len(every) else f"{title}: {len(shown)} of {len(every)}"
+
+
+def estimate_text(entry: Estimate) -> str:
+    """In per cent, with its interval."""
+    return f"{percent(entry.value)} ({percent(entry.low)} to {percent(entry.high)})"
+
+
+def _difference(entry: Difference) -> str:
+    return f"{100 * entry.value:+.1f} ({100 * entry.low:+.1f} to {100 * entry.high:+.1f})"

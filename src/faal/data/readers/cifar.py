@@ -1,0 +1,145 @@
+"""CIFAR-10 and CIFAR-100 as the official downloads unpack: pickles (for Python), or the binary version."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from faal.data.checks import as_labels
+from faal.data.dataset import DataSet, Split
+from faal.data.images import InMemory
+from faal.data.readers.plain_pickle import load_plain
+from faal.errors import InputError
+
+SHAPE = (3, 32, 32)
+PIXELS = 3 * 32 * 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout(ABC):
+    """What an unpacked download is called, and its files."""
+
+    folder: str
+    train: tuple[str, ...]
+    test: str
+    meta: str
+    """The file of the classes' names."""
+
+    @abstractmethod
+    def names(self, path: Path) -> list[str]:
+        """What `meta` holds."""
+
+    @abstractmethod
+    def rows(self, path: Path) -> tuple[np.ndarray, Tensor]:
+        """The images of one file, (N, 3072) uint8, channel by channel, and their labels (N,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pickles(Layout):
+    """The Python version. The keys under which its dicts hold what is wanted."""
+
+    key_of_labels: str
+    key_of_names: str
+
+    def names(self, path: Path) -> list[str]:
+        names = load_plain(path).get(self.key_of_names)
+        if not isinstance(names, list) or not all(isinstance(label, str | bytes) for label in names):
+            raise InputError(f"{path} lacks the list {self.key_of_names}; unpack the official download again")
+        return [label.decode() if isinstance(label, bytes) else label for label in names]
+
+    def rows(self, path: Path) -> tuple[np.ndarray, Tensor]:
+        content, key = load_plain(path), self.key_of_labels
+        for part in ("data", key):
+            if part not in content:
+                raise InputError(f"{path} lacks {part!r}; unpack the official download again")
+        rows, labels = content["data"], as_labels(content[key], f"{path}: {key}")
+        if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape != (len(labels), PIXELS):
+            found = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
+            raise InputError(
+                f"{path} holds {found} for {len(labels)} labels instead of uint8 ({len(labels)}, {PIXELS}); "
+                "it is damaged: unpack the official download again"
+            )
+        return rows, labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binary(Layout):
+    """The binary version: records of label bytes, of which the last is the class, and pixels."""
+
+    label_bytes: int
+
+    def names(self, path: Path) -> list[str]:
+        return path.read_text(encoding="latin-1").split()
+
+    def rows(self, path: Path) -> tuple[np.ndarray, Tensor]:
+        if not path.is_file():
+            raise InputError(f"there is no file {path}; unpack the official download (binary version) again")
+        content, record = np.fromfile(path, np.uint8), self.label_bytes + PIXELS
+        if len(content) == 0 or len(content) % record:
+            raise InputError(
+                f"{path} has {len(content):,} bytes, which are no whole number of records of {record:,}; "
+                "it is truncated or no CIFAR data file: unpack the official download again"
+            )
+        records = content.reshape(-1, record)
+        return records[:, self.label_bytes :], torch.from_numpy(records[:, self.label_bytes - 1].astype(np.int64))
+
+
+BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
+
+LAYOUTS: dict[str, tuple[Layout, ...]] = {
+    "cifar10": (
+        Pickles(
+            folder="cifar-10-batches-py",
+            train=BATCHES,
+            test="test_batch",
+            meta="batches.meta",
+            key_of_labels="labels",
+            key_of_names="label_names",
+        ),
+        Binary(
+            folder="cifar-10-batches-bin",
+            train=tuple(f"{name}.bin" for name in BATCHES),
+            test="test_batch.bin",
+            meta="batches.meta.txt",
+            label_bytes=1,
+        ),
+    ),
+    "cifar100": (
+        Pickles(
+            folder="cifar-100-python",
+            train=("train",),
+            test="test",
+            meta="meta",
+            key_of_labels="fine_labels",
+            key_of_names="fine_label_names",
+        ),
+        Binary(
+            folder="cifar-100-binary",
+            train=("train.bin",),
+            test="test.bin",
+            meta="fine_label_names.txt",
+            label_bytes=2,
+        ),
+    ),
+}
+
+
+def read_cifar(name: str, path: Path) -> DataSet:
+    """`cifar10` or `cifar100` from an unpacked folder, or from the folder that holds it."""
+    for layout in LAYOUTS[name]:
+        for folder in (path / layout.folder, path):
+            if (folder / layout.meta).is_file():
+                classes = tuple(layout.names(folder / layout.meta))
+                train, test = (_split(layout, folder, files) for files in (layout.train, (layout.test,)))
+                return DataSet(name, classes, train, test)
+    folders = " and no ".join(layout.folder for layout in LAYOUTS[name])
+    raise InputError(f"there is no {folders} in {path}; {name}:DIR is the folder that the official download unpacks to")
+
+
+def _split(layout: Layout, folder: Path, files: tuple[str, ...]) -> Split:
+    parts = [layout.rows(folder / file) for file in files]
+    pixels = np.concatenate([rows for rows, _ in parts]).reshape(-1, *SHAPE)
+    return Split(InMemory(torch.from_numpy(pixels)), torch.cat([labels for _, labels in parts]))

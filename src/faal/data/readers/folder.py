@@ -1,0 +1,115 @@
+"""A folder of image files: DIR/train/CLASS/*.png, DIR/test/CLASS/*.png; JPEG, WebP and BMP as well."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from faal.data.dataset import DataSet, Split
+from faal.data.images import COLOURED, RESIDENT_LIMIT, Images, InMemory, OnDisk
+from faal.data.readers.class_folders import Files, class_files, class_names, loose_images
+from faal.data.readers.image_files import Header, is_opaque, read_header, threads
+from faal.errors import InputError
+
+
+def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> DataSet:
+    """A data set from class folders; a class is named by its folder, and classes are numbered in the names' order.
+
+    Args:
+        path: holds `train`, `test` or both, each with one folder per class.
+        size: (H, W) to resize to; without it all images must have one size.
+        rgb: three channels even if all images are gray.
+
+    Images are gray (one channel) if all files of both parts are, RGB otherwise, and a note says so where both kinds
+    occur. Notes also say what of the files is left out: transparency, orientation tags, further frames, the profile of
+    CMYK. A part of at most `RESIDENT_LIMIT` bytes is decoded at once; a larger one stays on disk and is decoded batch
+    by batch.
+
+    Raises:
+        InputError: the folders are not so, or a class has images that would be left out (`class_files`).
+    """
+    if not path.is_dir():
+        raise InputError(f"there is no folder {path}; folder:DIR needs DIR/train/CLASS and DIR/test/CLASS")
+    folders = {part: path / part for part in ("train", "test") if (path / part).is_dir()}
+    if not folders:
+        raise InputError(f"{path} holds neither a folder train nor a folder test; put the class folders into these")
+    names = {part: class_names(folder) for part, folder in folders.items()}
+    if len(names) == 2 and names["train"] != names["test"]:
+        odd = sorted(set(names["train"]) ^ set(names["test"]))
+        raise InputError(
+            f"the classes under {path}/train and {path}/test differ in {', '.join(odd)}; make them the same"
+        )
+    classes = next(iter(names.values()))
+    files = {part: class_files(folder, classes) for part, folder in folders.items()}
+    shape, notes = _common_shape([file for part in files.values() for file, _ in part], path, size, rgb)
+    notes += tuple(
+        f"Images in {folder} itself are of no class and were left out: {count}."
+        for folder in folders.values()
+        if (count := loose_images(folder))
+    )
+    splits = {part: _split(part_files, shape, path) for part, part_files in files.items()}
+    return DataSet(path.resolve().name, classes, splits.get("train"), splits.get("test"), notes)
+
+
+def _split(files: Files, shape: tuple[int, int, int], path: Path) -> Split:
+    labels = torch.tensor([label for _, label in files], dtype=torch.int64)
+    return Split(_store(files, shape), labels, files=tuple(file.relative_to(path).as_posix() for file, _ in files))
+
+
+def _store(files: Files, shape: tuple[int, int, int]) -> Images:
+    store = OnDisk([file for file, _ in files], shape)
+    if len(files) * shape[0] * shape[1] * shape[2] > RESIDENT_LIMIT:
+        return store
+    return InMemory(store.read(torch.arange(len(files))))
+
+
+def _common_shape(
+    files: list[Path], path: Path, size: tuple[int, int] | None, rgb: bool
+) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """(channels, H, W) of all files, from their headers alone; and what is odd about them."""
+    headers = list(threads().map(read_header, files))
+    gray = sum(header.gray for header in headers)
+    mixed, coloured = 0 < gray < len(files), gray == len(files) and rgb
+    note = f"{gray} of {len(files)} images under {path} are gray; like the others they get three channels, all alike."
+    if size is None:
+        size = headers[0].size if headers else (0, 0)
+        for file, header in zip(files, headers, strict=True):
+            if (other := header.size) != size:
+                raise InputError(
+                    f"images under {path} differ in size: {files[0]} has {size[0]}x{size[1]} and {file} has "
+                    f"{other[0]}x{other[1]}; give --size H,W to resize them"
+                )
+    notes = (note,) * mixed + (COLOURED,) * coloured + _left_out(files, headers, path)
+    return (1 if gray == len(files) and not rgb else 3, *size), notes
+
+
+def _left_out(files: list[Path], headers: list[Header], path: Path) -> tuple[str, ...]:
+    """What the files hold and the pixels do not, a sentence for each kind.
+
+    Files with an alpha channel are decoded until one is not opaque; opaque alpha is no loss.
+    """
+
+    def having(kind: Callable[[Header], bool]) -> list[Path]:
+        return [file for file, header in zip(files, headers, strict=True) if kind(header)]
+
+    alpha = having(lambda header: header.alpha)
+    opaque = zip(alpha, threads().map(is_opaque, alpha), strict=True)
+    clear = next((file for file, all_opaque in opaque if not all_opaque), None)
+    turned = having(lambda header: header.turned)
+    several = having(lambda header: header.frames > 1)
+    inks = having(lambda header: header.cmyk)
+    kinds = (
+        (
+            alpha if clear is not None else [],
+            f"have an alpha channel, which is dropped ({clear}, for one, is not opaque): the stored colours are used, "
+            "also where nothing would be drawn; flatten the images onto a background if their content is in alpha.",
+        ),
+        (turned, "have an orientation tag ({}, for one), which is not applied: pixels are used as stored."),
+        (several, "hold several frames ({}, for one), of which the first is read."),
+        (inks, "are in CMYK ({}, for one) and were converted to RGB without their colour profile."),
+    )
+    return tuple(
+        f"{len(found)} of {len(files)} images under {path} " + what.replace("{}", str(found[0]))
+        for found, what in kinds
+        if found
+    )

@@ -1,0 +1,41 @@
+"""A user's own function as a data set: `module:function`."""
+
+import importlib.util
+from collections.abc import Mapping
+
+from faal.data.dataset import DataSet
+from faal.data.readers.arrays import from_arrays
+from faal.errors import InputError
+from faal.named import current_folder, import_function
+
+
+def importable(module: str) -> bool:
+    """Whether there is such a module, or the package that it should be in."""
+    with current_folder():
+        return importlib.util.find_spec(module.partition(".")[0]) is not None
+
+
+def read_function(module: str, function: str) -> DataSet:
+    """What the function returns when it is called without arguments: a DataSet, or arrays by name as in an `.npz`.
+
+    The module is an installed one, or one in the current folder, which is on the path until the function returns.
+    """
+    spec = f"{module}:{function}"
+    with current_folder():
+        call = import_function(spec)
+        try:
+            data = call()
+        except Exception as error:
+            raise InputError(f"{spec} failed ({_said(error)}); it has to work when called without arguments") from error
+    if isinstance(data, DataSet):
+        return data
+    if isinstance(data, Mapping):
+        return from_arrays(data, spec, spec)
+    raise InputError(
+        f"{spec} returned {type(data).__name__}; return a faal.data.DataSet, or a dict of arrays with the names "
+        "x_train, y_train, x_test, y_test"
+    )
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

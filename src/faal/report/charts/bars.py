@@ -1,0 +1,130 @@
+"""Class-wise accuracy of several models as grouped bars, as the paper's figures 1 to 3 draw it, and its files."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import TypeAlias
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from faal.errors import InputError
+from faal.report.charts import svg
+
+ENDINGS = (".svg", ".pdf", ".png")
+
+CLASSES_A_ROW = 12
+"""More classes than these go on in a panel beneath."""
+
+TITLE_LENGTH, LEGEND_LENGTH = 100, 112
+"""Characters that fit into a line, at their sizes."""
+
+Values: TypeAlias = Sequence[float] | tuple[Sequence[float], Sequence[float]]
+"""The accuracies (C,) of a model, or their means and standard deviations over seeds, (C,) each; fractions."""
+
+
+@matplotlib.rc_context(svg.STYLE)
+def class_bars(series: Mapping[str, Values], classes: Sequence[str], title: str) -> Figure:
+    """Grouped bars: a group per class, a bar per model in the order given, and the figure of its weakest class.
+
+    Args:
+        series: model -> accuracies (C,), fractions in [0, 1], or a tuple of their means and standard deviations over
+            seeds. A nan leaves a gap; a standard deviation of nan (one seed) has no whisker.
+        classes: their names (C,).
+        title: stands above the legend.
+
+    Raises:
+        InputError: there is no model or no class, or a model has another number of classes.
+    """
+    if not series or not classes:
+        raise InputError(f"{title}: there is nothing to draw; class-wise bars need at least one model and one class")
+    values = [_read(name, given, len(classes)) for name, given in series.items()]
+    panels = math.ceil(len(classes) / CLASSES_A_ROW)
+    a_panel = math.ceil(len(classes) / panels)
+    figure = Figure(figsize=(svg.WIDE, 0.95 + 2.35 * panels), layout="constrained")
+    every = figure.subplots(panels, 1, sharey=True, squeeze=False)[:, 0]
+    for panel, axes in enumerate(every):
+        shown = slice(panel * a_panel, min((panel + 1) * a_panel, len(classes)))
+        _panel(axes, [svg.short(name, 14) for name in classes[shown]], a_panel)
+        for i, (name, (mean, deviation)) in enumerate(zip(series, values, strict=True)):
+            colour = svg.series_colour(i, len(series))
+            _bars(axes, mean[shown], deviation[shown], i, len(series), colour, name)
+            weakest = int(np.nanargmin(mean)) if np.isfinite(mean).any() else -1
+            if shown.start <= weakest < shown.stop:
+                _print(axes, weakest - shown.start, mean[weakest], deviation[weakest], i, len(series))
+    handles = every[0].get_legend_handles_labels()
+    titled = {"title": fill(title, TITLE_LENGTH), "title_fontsize": 9.5, "alignment": "left"}
+    columns = max(1, LEGEND_LENGTH // (6 + max(map(len, series))))  # 6: a patch and the gap after it
+    figure.legend(*handles, loc="outside upper left", ncols=columns, **titled, **svg.LEGEND)
+    return figure
+
+
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
+    """Writes a figure as `stem.svg`, `stem.pdf` and `stem.png`.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    paths = [stem.with_name(stem.name + ending) for ending in ENDINGS]
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            svg.save(figure, path)
+    except OSError as error:
+        raise InputError(f"{stem} cannot be written ({error.strerror}); choose another folder with --out") from None
+    return paths
+
+
+def _read(name: str, given: Values, classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means and standard deviations, in per cent; those of one seed are nan."""
+    pair = isinstance(given, tuple) and len(given) == 2 and not isinstance(given[0], float | int)
+    mean, deviation = (100 * np.asarray(part, dtype=np.float64) for part in (given if pair else (given, [])))
+    deviation = deviation if pair else np.full_like(mean, np.nan)
+    if mean.shape != (classes,) or deviation.shape != (classes,):
+        raise InputError(f"{name} has bars for {mean.size} classes where there are {classes}; give one for each")
+    return mean, deviation
+
+
+def _panel(axes: Axes, classes: Sequence[str], width: int) -> None:
+    axes.set_axisbelow(True)
+    axes.set_xticks(range(len(classes)), classes, color=svg.INK)
+    axes.set_xlim(-0.55, width - 0.45)
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("correct, percent")
+    axes.grid(axis="y")
+    axes.spines["left"].set_visible(False)
+
+
+def _place(i: int, count: int) -> tuple[float, float]:
+    """Where the i-th of `count` bars of a group stands, and how wide it is, as parts of a group."""
+    width = min(0.84 / count, 0.3)
+    return (i - (count - 1) / 2) * width, width
+
+
+def _bars(
+    axes: Axes, mean: NDArray[np.float64], deviation: NDArray[np.float64], i: int, count: int, colour: str, name: str
+) -> None:
+    offset, width = _place(i, count)
+    places = np.arange(len(mean)) + offset
+    axes.bar(places, mean, width=0.88 * width, color=colour, label=name)
+    if np.isfinite(deviation).any():
+        axes.errorbar(places, mean, deviation, fmt="none", ecolor=svg.INK, elinewidth=0.8, capsize=1.4, capthick=0.8)
+
+
+def _print(axes: Axes, place: int, mean: float, deviation: float, i: int, count: int) -> None:
+    """The figure of a model's weakest class, above its bar."""
+    offset, _ = _place(i, count)
+    top = mean + (deviation if math.isfinite(deviation) else 0)
+    axes.annotate(
+        f"{mean:.0f}",
+        (place + offset, top),
+        xytext=(0, 1.5),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=6.8 if count > 3 else 7.8,
+    )

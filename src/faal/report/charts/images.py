@@ -1,0 +1,73 @@
+"""Adversarial examples as pictures inside the page: PNG in data URIs."""
+
+import base64
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from faal.report.files.run import Examples
+
+LARGEST = 160
+"""Pixels along the longer side; larger images are scaled down. Smaller ones are shown enlarged, pixel by pixel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An original, its adversarial image and their difference, as data URIs; the difference was times `gain`."""
+
+    label: str
+    predicted: str
+    attack: str
+    original: str
+    adversarial: str
+    difference: str
+    gain: int
+
+
+def pictures(examples: Examples, classes: tuple[str, ...], *, first: str, count: int) -> list[Picture]:
+    """The misclassified examples: in turns through the classes so that many are seen, from one class onwards.
+
+    Args:
+        examples: the stored examples.
+        classes: the class names (C,).
+        first: the class to begin with, usually the weakest.
+        count: at most so many.
+    """
+    wrong = np.flatnonzero(examples.label != examples.predicted)
+    start = classes.index(first) if first in classes else 0
+    turns: dict[int, int] = {}
+    order: list[tuple[int, int, int]] = []
+    for position in wrong.tolist():
+        label = int(examples.label[position])
+        turns[label] = turns.get(label, -1) + 1
+        order.append((turns[label], (label - start) % len(classes), position))
+    return [_picture(examples, classes, position) for _, _, position in sorted(order)[:count]]
+
+
+def _picture(examples: Examples, classes: tuple[str, ...], position: int) -> Picture:
+    original, adversarial = examples.original[position], examples.adversarial[position]
+    difference = adversarial.astype(np.int16) - original.astype(np.int16)
+    gain = max(1, 127 // max(1, int(np.abs(difference).max())))
+    amplified = np.clip(128 + gain * difference, 0, 255).astype(np.uint8)
+    return Picture(
+        label=classes[int(examples.label[position])],
+        predicted=classes[int(examples.predicted[position])],
+        attack=examples.attack[position],
+        original=data_uri(original),
+        adversarial=data_uri(adversarial),
+        difference=data_uri(amplified),
+        gain=gain,
+    )
+
+
+def data_uri(image: NDArray[np.uint8]) -> str:
+    """A (channels, H, W) uint8 image, one channel or three, as `data:image/png;base64,...`."""
+    picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+    if max(picture.size) > LARGEST:
+        picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

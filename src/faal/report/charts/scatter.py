@@ -1,0 +1,135 @@
+"""Average against weakest class: a mark per model, the line of those that none beats, labels that stay apart."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
+
+from faal.report.charts.svg import MUTED, SERIES, STYLE, WIDE, one_axes, short
+
+NAMED = 12
+"""Of more models only those on the frontier are called by their names, the others by their numbers."""
+
+MARK, LABEL = 44, 8
+"""Area of a mark and size of a label, in points."""
+
+DIRECTIONS = ((0, 1), (1, 0), (-1, 0), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+DISTANCES = (6, 12, 20, 32, 46)
+"""Where a label may stand, in points from its mark, best first."""
+
+
+def on_frontier(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the points (R, 2) no other beats: none is as good in both and better in one."""
+    return np.array([not ((points >= p).all(axis=1) & (points > p).any(axis=1)).any() for p in points])
+
+
+@matplotlib.rc_context(STYLE)
+def frontier(names: Sequence[str], points: NDArray[np.float64], *, width: float = WIDE) -> Figure:
+    """Average against weakest class of many models, labelled by name or by number, from 1, without overlap.
+
+    Args:
+        names: of the models (R,).
+        points: (R, 2) averages and weakest classes, fractions; finite.
+        width: inches.
+    """
+    figure, axes = one_axes(width, min(0.78 * width, 4.4))
+    axes.margins(0.12)
+    axes.set_xlabel("average, percent")
+    axes.set_ylabel("weakest class, percent")
+    axes.grid()
+    best, points = on_frontier(points), 100 * points
+    axes.scatter(points[~best, 0], points[~best, 1], s=MARK, facecolor="none", edgecolor=MUTED, linewidth=1.2, zorder=2)
+    axes.scatter(points[best, 0], points[best, 1], s=MARK, color=SERIES[1], linewidth=0, zorder=3)
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    corners = points[best][np.argsort(points[best][:, 0])]
+    line = np.concatenate([[[left, corners[0, 1]]], corners, [[corners[-1, 0], bottom]]])
+    axes.step(line[:, 0], line[:, 1], where="pre", color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    few = len(names) <= NAMED
+    texts = [[short(n, 24), str(i + 1)] if few or best[i] else [str(i + 1)] for i, n in enumerate(names)]
+    first = sorted(range(len(names)), key=lambda i: not best[i])
+    _label(figure, axes, points[first], [texts[i] for i in first], line)
+    return figure
+
+
+def _label(
+    figure: Figure,
+    axes: Axes,
+    points: NDArray[np.float64],
+    texts: Sequence[Sequence[str]],
+    line: NDArray[np.float64],
+) -> None:
+    """Writes beside each point, in this order, the first of its texts for which there is room, off the line if it can.
+
+    A point around which there is none stays bare: the table has its name.
+    """
+    figure.draw_without_rendering()  # the layout is not known before
+    pixel = figure.dpi / 72
+    frame = axes.get_window_extent()
+    places = axes.transData.transform(points)
+    half = pixel * MARK**0.5 / 2
+    taken = [Bbox.from_extents(*(place - half), *(place + half)) for place in places]
+    steps = _stairs(axes.transData.transform(line))
+    for i, place in enumerate(places):
+        others = taken[:i] + taken[i + 1 :]
+        for text, barred in itertools.product(texts[i], (others + steps, others)):
+            room = next((c for c in _candidates(_size(axes, text), place, pixel) if _free(c[1], frame, barred)), None)
+            if room is not None:
+                taken.append(room[1])
+                _write(axes, text, points[i], room[0])
+                break
+
+
+def _free(box: Bbox, frame: Bbox, barred: Sequence[Bbox]) -> bool:
+    inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+    return inside and box.count_overlaps(barred) == 0
+
+
+def _stairs(line: NDArray[np.float64]) -> list[Bbox]:
+    """The boxes, in pixels, of a line's steps: up or down first, then across."""
+    boxes = []
+    for (x0, y0), (x1, y1) in itertools.pairwise(line):
+        for start, end in (((x0, y0), (x0, y1)), ((x0, y1), (x1, y1))):
+            low, high = np.minimum(start, end), np.maximum(start, end)
+            boxes.append(Bbox.from_extents(*(low - 1), *(high + 1)))
+    return boxes
+
+
+def _size(axes: Axes, text: str) -> NDArray[np.float64]:
+    """Width and height of a label, in pixels."""
+    trial = axes.annotate(text, (0, 0), xycoords="axes fraction", fontsize=LABEL)
+    box = trial.get_window_extent()
+    trial.remove()
+    return np.array([box.width, box.height])
+
+
+def _candidates(
+    size: NDArray[np.float64], place: NDArray[np.float64], pixel: float
+) -> Iterator[tuple[tuple[float, float], Bbox]]:
+    """Offsets of a label's middle from its point, in points, with the box that it would fill, in pixels."""
+    for distance in DISTANCES:
+        for direction in np.array(DIRECTIONS, dtype=np.float64):
+            step = direction / np.linalg.norm(direction) * distance * pixel
+            middle = place + step + direction * size / 2
+            x, y = (middle - place) / pixel
+            yield (float(x), float(y)), Bbox.from_extents(*(middle - size / 2), *(middle + size / 2))
+
+
+def _write(axes: Axes, text: str, point: NDArray[np.float64], offset: tuple[float, float]) -> None:
+    far = np.hypot(*offset) > DISTANCES[2] and abs(offset[1]) > DISTANCES[1]
+    axes.annotate(
+        text,
+        (float(point[0]), float(point[1])),
+        xytext=offset,
+        textcoords="offset points",
+        ha="center",
+        va="center",
+        fontsize=LABEL,
+        arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3} if far else None,
+    )

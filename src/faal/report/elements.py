@@ -1,0 +1,167 @@
+"""What the template prints: tables, tiles and charts, already in words."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from faal.report import wording
+from faal.report.charts import svg
+from faal.report.charts.images import Picture
+from faal.report.files.run import Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A cell: its text, a smaller note beneath, the number it is sorted by if not its text, and its width."""
+
+    text: str
+    note: str = ""
+    sort: float | None = None
+    numeric: bool = True
+    columns: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table whose first column heads its rows; `foot` rows stay beneath when it is sorted."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    foot: Sequence[Sequence[Cell]] = ()
+    sortable: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """One drawing in one width, or in two of which the screen picks one."""
+
+    caption: str
+    wide: str
+    narrow: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A figure on a tile, with its interval as text and, in percent, as a strip."""
+
+    label: str
+    value: str
+    span: str
+    strip: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """The chief figures of one model; `colour` numbers its series."""
+
+    name: str
+    colour: int
+    measures: Sequence[Measure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatCell:
+    """A cell of a confusion matrix: its printed percent, how opaque its tint is, and whether it is on the diagonal."""
+
+    text: str
+    tint: float
+    count: int
+    right: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heat:
+    """A confusion matrix: a class name and its cells per row."""
+
+    caption: str
+    classes: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[HeatCell]]]
+
+    @property
+    def tall(self) -> bool:
+        """Whether the columns' names have to stand upright."""
+        return max(map(len, self.classes)) > 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of the page: a heading, sentences, and whichever of the others it has.
+
+    `folded` tables and `files` open on a click, and so does the whole section where it is `closed`.
+    """
+
+    heading: str
+    text: Sequence[str] = ()
+    points: Sequence[str] = ()
+    charts: Sequence[Chart] = ()
+    tables: Sequence[Table] = ()
+    heats: Sequence[Heat] = ()
+    pictures: Sequence[tuple[str, Sequence[Picture]]] = ()
+    folded: Sequence[Table] = ()
+    files: Sequence[tuple[str, str]] = ()
+    closed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """All that the template prints."""
+
+    title: str
+    headline: str
+    lead: Sequence[str]
+    warnings: Sequence[str]
+    tiles_note: str
+    tiles: Sequence[Tile]
+    sections: Sequence[Section]
+
+
+def drawn(caption: str, draw: Callable[[float], Figure], *, name: str, title: str, description: str) -> Chart:
+    """A chart in the page's width and in a phone's. `draw` takes the width in inches; `name` starts the ids within."""
+    wide, narrow = (
+        svg.svg(draw(width), name=f"{name}-{size}", title=title, description=description)
+        for size, width in (("wide", svg.WIDE), ("narrow", svg.NARROW))
+    )
+    return Chart(caption=caption, wide=wide, narrow=narrow)
+
+
+def text_cell(text: str) -> Cell:
+    """A cell of words."""
+    return Cell(text=text, numeric=False)
+
+
+def count_cell(count: int) -> Cell:
+    """A cell with a whole number."""
+    return Cell(text=f"{count:,}", sort=count)
+
+
+def estimate_cell(estimate: Estimate, prefix: str = "") -> Cell:
+    """An accuracy in percent with its interval beneath."""
+    note = wording.span(estimate)
+    return Cell(text=wording.percent(estimate.value), note=f"{prefix}{note}", sort=_sortable(estimate.value))
+
+
+def percent_cell(value: float) -> Cell:
+    """A fraction in percent."""
+    return Cell(text=wording.percent(value), sort=_sortable(value))
+
+
+def points_cell(difference: float) -> Cell:
+    """A difference in percentage points."""
+    return Cell(text=wording.points(difference), sort=_sortable(difference))
+
+
+def measure(label: str, estimate: Estimate, unit: str = "%") -> Measure:
+    """A tile's figure."""
+    span = wording.span(estimate)
+    strip = None
+    if span:
+        low, high = max(0.0, 100 * estimate.low), min(100.0, 100 * estimate.high)
+        strip = (round(low, 2), round(high - low, 2), round(100 * estimate.value, 2))
+    return Measure(label=label, value=f"{wording.percent(estimate.value)}{wording.NBSP}{unit}", span=span, strip=strip)
+
+
+def _sortable(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 9)

@@ -1,0 +1,343 @@
+"""Reads a run's files. The report sees a run through this door alone; what is wrong is said in words."""
+
+import hashlib
+import json
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faal.errors import InputError, permitted
+from faal.report.files.per_class import moved_in
+from faal.report.files.run import (
+    Attack,
+    Audit,
+    ClassAccuracy,
+    Curve,
+    Epoch,
+    Estimate,
+    Examples,
+    Run,
+    Training,
+    Verdicts,
+)
+
+T = TypeVar("T")
+
+AUDIT_SCHEMA, CURVE_SCHEMA = "faal-audit/", "faal-curve/"
+
+
+@permitted()
+def read_run(directory: Path, *, name: str | None = None) -> Run:
+    """Reads a run's folder: `audit.json`, and what there is of the other files.
+
+    Args:
+        directory: the folder.
+        name: what the page calls the run; the folder's own name otherwise.
+
+    Raises:
+        InputError: there is no audit, or a file cannot be read as what it should be.
+    """
+    if not directory.is_dir():
+        raise InputError(f"there is no folder {directory}; name the folder of a run")
+    audit = _parsed(directory / "audit.json", AUDIT_SCHEMA, _parsed_audit)
+    environment = directory / "environment.json"
+    config = directory / "config.yaml"
+    return Run(
+        name=clean_text(name or directory.resolve().name),
+        audit=audit,
+        outdated=_outdated(directory / "best.pt", dict(audit.made_by).get("model.sha256")),
+        verdicts=_verdicts(directory / "verdicts.npz"),
+        examples=_examples(directory / "examples.npz", len(audit.classes)),
+        training=_training(directory / "metrics.jsonl", len(audit.classes)),
+        config=clean_text(config.read_text(encoding="utf-8", errors="replace")) if config.is_file() else None,
+        curves=read_curves(directory),
+        environment=tuple(_flat(read_json(environment))) if environment.is_file() else (),
+    )
+
+
+def _outdated(network: Path, audited: str | None) -> bool:
+    """Whether a checkpoint is another than the audited one, as far as its digest was recorded."""
+    if audited is None or not network.is_file():
+        return False
+    with open(network, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() != audited
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except PermissionError:
+        raise
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as JSON ({error}); it is cut short or damaged, so make it again"
+        ) from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object; it was not written by this program, so make it again")
+    return content
+
+
+def clean_text(text: str) -> str:
+    """Text that every file and every XML parser takes: control characters and lone surrogates become U+FFFD."""
+    valid = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(c if c.isprintable() or c in " \n\t\u00a0" else "\ufffd" for c in valid)
+
+
+def number(value: object) -> float:
+    """A finite number, or nan."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return math.nan
+    return float(value)
+
+
+# --- audit.json ------------------------------------------------------------------------------------------------------
+
+
+def _parsed(path: Path, schema: str, parse: Callable[[Mapping[str, Any]], T]) -> T:
+    """What a JSON file of a schema says."""
+    if not path.is_file():
+        raise InputError(f"{path.parent} holds no {path.name}; run `faal audit` into that folder first")
+    content = read_json(path)
+    found = content.get("schema")
+    if not isinstance(found, str) or not found.startswith(schema):
+        raise InputError(f"{path} has the schema {found!r}, not {schema}...; audit again with this version")
+    try:
+        return parse(content)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} does not fit its schema {found} ({reason}); audit again") from None
+
+
+def _parsed_audit(content: Mapping[str, Any]) -> Audit:
+    attacks = {clean_text(name): _attack(clean_text(name), fields) for name, fields in content["attacks"].items()}
+    if not attacks:
+        raise ValueError("it has no attacks")
+    classes = tuple(c.name for c in next(iter(attacks.values())).classes)
+    if any(tuple(c.name for c in attack.classes) != classes for attack in attacks.values()):
+        raise ValueError("its attacks name different classes")
+    threat = content["threat"]
+    return Audit(
+        attacks=attacks,
+        groups={
+            clean_text(name): {clean_text(attack): _attack(clean_text(attack), fields) for attack, fields in by.items()}
+            for name, by in content.get("groups", {}).items()
+        },
+        classes=classes,
+        norm=clean_text(str(threat["norm"])),
+        epsilon=number(threat["epsilon"]),
+        fingerprint=None if (found := content["data"].get("fingerprint")) is None else clean_text(str(found)),
+        **_shared(content),
+    )
+
+
+def read_curves(directory: Path) -> tuple[Curve, ...]:
+    """The curves over epsilon in a folder: its own, or those of the folders within it, one per norm.
+
+    Raises:
+        InputError: a file cannot be read as what it should be.
+    """
+    own = directory / "curve.json"
+    paths = [own] if own.is_file() else sorted(directory.glob("curve-*/curve.json"))
+    return tuple(_parsed(path, CURVE_SCHEMA, _parsed_curve) for path in paths)
+
+
+def _parsed_curve(content: Mapping[str, Any]) -> Curve:
+    points = content["points"]
+    if not points:
+        raise ValueError("it has no points")
+    return Curve(
+        norm=clean_text(str(content["norm"])),
+        epsilons=tuple(number(point["epsilon"]) for point in points),
+        points=tuple(_attack("all", point) for point in points),
+        attacks=tuple(clean_text(str(name)) for name in content["attacks"]),
+        **_shared(content),
+    )
+
+
+def _shared(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What audits and curves say alike."""
+    data = content["data"]
+    told = (
+        "model",
+        "data",
+        "threat",
+        "norm",
+        "seed",
+        "engine",
+        "block_size",
+        "level",
+        "interval_method",
+        "environment",
+    )
+    return {
+        "data": clean_text(f"{data['name']} ({data['split']})" if data.get("split") else str(data["name"])),
+        "n": int(data["n"]),
+        "level": number(content.get("level", 0.95)),
+        "warnings": tuple(clean_text(str(warning)) for warning in content.get("warnings", ())),
+        "made_by": tuple(_flat({key: content[key] for key in told if key in content})),
+    }
+
+
+def _attack(name: str, fields: Mapping[str, Any]) -> Attack:
+    classes = tuple(
+        ClassAccuracy(name=clean_text(str(c["name"])), n=int(c["n"]), correct=int(c["correct"]), accuracy=_estimate(c))
+        for c in fields["classes"]
+    )
+    confusion = fields.get("confusion")
+    if confusion is not None:
+        confusion = np.asarray(confusion, dtype=np.float64)
+        if confusion.shape != (len(classes), len(classes)):
+            raise ValueError(f"the confusion under {name} is {confusion.shape} for {len(classes)} classes")
+    gap, deviation, tenth = (fields.get(key) for key in ("gap", "deviation", "worst_tenth"))
+    return Attack(
+        name=name,
+        average=_estimate(fields["average"]),
+        balanced=_estimate(fields["balanced"]),
+        worst=_estimate(fields["worst"]),
+        worst_class=clean_text(str(fields["worst"]["class"])),
+        gap=None if gap is None else _estimate(gap),
+        best_class="" if gap is None else clean_text(str(gap["best"])),
+        deviation=None if deviation is None else _estimate(deviation),
+        tenth=None if tenth is None else _estimate(tenth),
+        tenth_classes=() if tenth is None else tuple(clean_text(str(c)) for c in tenth["classes"]),
+        classes=classes,
+        confusion=confusion,
+    )
+
+
+def _estimate(fields: Mapping[str, Any]) -> Estimate:
+    return Estimate(value=number(fields["value"]), low=number(fields["low"]), high=number(fields["high"]))
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A tree of settings as (dotted key, text) rows; lists and versions take one row, class names are in the tables."""
+    rows: list[tuple[str, str]] = []
+    for key, value in fields.items():
+        path = f"{prefix}{key}"
+        if key == "packages" and isinstance(value, Mapping):
+            versions = [f"{name} {version}" for name, version in value.items() if version is not None]
+            rows.append((clean_text(path), clean_text(", ".join(versions))))
+        elif isinstance(value, Mapping):
+            rows += _flat(value, f"{path}.")
+        elif path != "data.classes" and value is not None:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append((clean_text(path), clean_text(text)))
+    return rows
+
+
+# --- arrays and lines ------------------------------------------------------------------------------------------------
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+    except PermissionError:
+        raise
+    except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        # RuntimeError: flags of an archive that ask for a password or an unknown compression.
+        raise InputError(f"{path} cannot be read as arrays ({error}); it is damaged, so audit again") from None
+
+
+def _verdicts(path: Path) -> Verdicts | None:
+    arrays = _arrays(path)
+    if arrays is None:
+        return None
+    ending = "_correct"
+    try:
+        return Verdicts(
+            label=arrays["label"].astype(np.int64),
+            index=arrays["index"].astype(np.int64),
+            correct={k.removesuffix(ending): a.astype(np.bool_) for k, a in arrays.items() if k.endswith(ending)},
+        )
+    except KeyError as error:
+        raise InputError(f"{path} holds no array {error}; audit again") from None
+
+
+def _examples(path: Path, num_classes: int) -> Examples | None:
+    arrays = _arrays(path)
+    if arrays is None:
+        return None
+    try:
+        original, adversarial, attack = arrays["original"], arrays["adversarial"], arrays["attack"]
+        label, predicted = arrays["label"].astype(np.int64), arrays["adversarial_predicted"].astype(np.int64)
+    except KeyError as error:
+        raise InputError(f"{path} holds no array {error}; audit again") from None
+    named = np.concatenate([label, predicted])
+    if original.shape != adversarial.shape or len({len(a) for a in (original, label, predicted, attack)}) > 1:
+        raise InputError(f"{path} holds arrays that do not belong together; audit again")
+    if original.dtype != np.uint8 or adversarial.dtype != np.uint8 or original.ndim != 4:
+        raise InputError(f"{path} holds images that are not (K, channels, height, width) of uint8; audit again")
+    if original.shape[1] not in (1, 3) or ((named < 0) | (named >= num_classes)).any():
+        raise InputError(f"{path} holds images of neither one channel nor three, or labels of no class; audit again")
+    return Examples(
+        original=original,
+        adversarial=adversarial,
+        label=label,
+        predicted=predicted,
+        attack=tuple(clean_text(str(name)) for name in attack),
+    )
+
+
+def _training(path: Path, num_classes: int) -> Training | None:
+    if not path.is_file():
+        return None
+    epochs: list[Mapping[str, Any]] = []
+    batches: list[Mapping[str, Any]] = []
+    notes: list[str] = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for position, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            if position == len(lines):
+                break  # A run that was killed may leave half a line.
+            raise InputError(f"line {position} of {path} is not JSON; the file is damaged") from None
+        event = record.get("event") if isinstance(record, dict) else None
+        if event in ("epoch", "batch"):
+            (epochs if event == "epoch" else batches).append(record)
+        elif event == "end":
+            notes = [clean_text(str(note)) for note in record.get("notes") or ()]
+    by_epoch: dict[Any, list[Mapping[str, Any]]] = {}
+    for record in batches:
+        by_epoch.setdefault(record.get("epoch"), []).append(record)
+    weighed = [record for record in batches if len(record.get("weights") or ()) == num_classes]
+    weights = [[number(weight) for weight in record["weights"]] for record in weighed]
+    if not epochs and not weighed:
+        return None
+    try:
+        return Training(
+            epochs=tuple(_epoch(record, by_epoch.get(record["epoch"], [])) for record in epochs),
+            steps=np.array([record["step"] for record in weighed], dtype=np.int64),
+            weights=np.array(weights, dtype=np.float64).reshape(-1, num_classes),
+            moved=moved_in(weighed, epochs, num_classes),
+            notes=tuple(notes),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} holds records that are not a run's ({error!r}); the file is damaged") from None
+
+
+def _epoch(record: Mapping[str, Any], batches: Sequence[Mapping[str, Any]]) -> Epoch:
+    select = record.get("select") or {}
+    return Epoch(
+        number=int(record["epoch"]),
+        learning_rate=number(record.get("lr")),
+        loss=number(record["loss"]) if "loss" in record else _mean(batches, "loss"),
+        accuracy=_mean(batches, "accuracy"),
+        average=number(select.get("average")),
+        worst=number(select.get("worst")),
+    )
+
+
+def _mean(records: Sequence[Mapping[str, Any]], key: str) -> float:
+    values = [number(record.get(key)) for record in records]
+    return sum(values) / len(values) if values else math.nan

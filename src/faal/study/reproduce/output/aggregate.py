@@ -1,0 +1,68 @@
+"""A row of a table with what its seeds came to."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from faal.report.wording import NBSP
+from faal.study.reproduce.output.formats import MISSING
+from faal.study.reproduce.rows import Record, Row
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Figures of several seeds."""
+
+    values: Sequence[float]
+
+    @property
+    def mean(self) -> float | None:
+        """None without a value."""
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation with n - 1; None of fewer than two values."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    def told(self, digits: int = 1) -> str:
+        """`54.0 ± 0.4` in one piece, `54.0` of one seed, a dash of none."""
+        if self.mean is None:
+            return MISSING
+        return f"{self.mean:.{digits}f}" + (
+            "" if self.deviation is None else f"{NBSP}±{NBSP}{self.deviation:.{digits}f}"
+        )
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row with the records of its seeds."""
+
+    row: Row
+    records: Sequence[Record]
+
+    def of(self, attack: str, field: str) -> Spread:
+        """`average` or `worst` under an attack, in per cent."""
+        found = (record.attacks[attack][field] for record in self.records if attack in record.attacks)
+        return Spread([100 * value for value in found if value is not None])
+
+    @property
+    def seconds(self) -> Spread:
+        """Seconds per epoch of the runs that trained."""
+        return Spread([r.seconds_per_epoch for r in self.records if r.seconds_per_epoch is not None])
+
+    @property
+    def epochs(self) -> str:
+        """Epochs of training, usually one number."""
+        return ", ".join(dict.fromkeys(str(record.epochs) for record in self.records)) or MISSING
+
+    @property
+    def given(self) -> bool:
+        """Whether it is a checkpoint that was only judged, and has one verdict however many seeds there are."""
+        return bool(self.records) and all(record.epochs == 0 for record in self.records)
+
+    def progress(self, wanted: int) -> str:
+        """How much of it is finished."""
+        if self.given:
+            return "given checkpoint"
+        return f"{len(self.records)} of {wanted} seed{'s' * (wanted != 1)}".replace(" ", NBSP)

@@ -1,0 +1,82 @@
+"""Table 4 as files: what a method costs and what it needs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from faal.report.elements import Cell, text_cell
+from faal.study.reproduce.output.formats import MISSING, Column, Sheet, write
+from faal.study.reproduce.rows import Cost
+
+SETTINGS = {"cifar10-prn18": "CIFAR-10 (PRN-18)", "cifar100-rn18": "CIFAR-100 (RN-18)"}
+"""How table 4 heads its columns."""
+
+
+def write_costs(out: Path, costs: Sequence[Cost], *, scale: str, notes: Sequence[str] = ()) -> list[Path]:
+    """Writes table 4, what a method costs and what it needs, as `table4.md`, `.csv`, `.tex` and `.html` into a folder.
+
+    Args:
+        out: the folder.
+        costs: a line each.
+        scale: where the minutes were measured.
+        notes: sentences on the measurement: machine, commit, how many epochs.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    measured = dict.fromkeys(setting for cost in costs for setting in cost.minutes)
+    printed = dict.fromkeys(setting for cost in costs for setting in cost.paper)
+    settings = list(printed | measured)
+    columns = [Column(name="Method")]
+    for setting in settings:
+        group = f"Minutes per epoch, {SETTINGS.get(setting, setting)}"
+        columns += [Column(name="ours", group=group)] if setting in measured else []
+        columns += [Column(name="paper", group=group)] if setting in printed else []
+    columns += [Column(name=name) for name in ("Reweighting level", "Adversary free", "Validation set")]
+    rows = []
+    for position, cost in enumerate(costs):
+        cells = [Cell(text=cost.label, sort=position, numeric=False)]
+        for setting in settings:
+            cells += [_minutes(cost.minutes.get(setting))] if setting in measured else []
+            cells += [_minutes(cost.paper.get(setting))] if setting in printed else []
+        yes_no = [text_cell("yes" if value else "no") for value in (cost.adversary_free, cost.steers)]
+        rows.append([*cells, text_cell(cost.level), *yes_no])
+    done = sum(bool(cost.minutes) for cost in costs)
+    return write(
+        out,
+        Sheet(
+            name="table4",
+            kind=f"Table 4, scale {scale}",
+            title="What the methods cost and what they need",
+            lead=[
+                "The columns “paper” are what the paper prints, measured on one NVIDIA 3090Ti: methods compare within "
+                "a column, not from one column to the other."
+            ],
+            progress=f"{done} of {len(costs)} methods are measured.",
+            columns=columns,
+            rows=rows,
+            groups=[0] * len(costs),
+            notes=notes,
+            data=[_cost_data(cost, list(measured), list(printed)) for cost in costs],
+        ),
+    )
+
+
+def _minutes(value: float | None) -> Cell:
+    if value is None:
+        return Cell(text=MISSING)
+    return Cell(text=f"{value:.2f}" if value >= 0.1 else f"{value:.2g}", sort=value)
+
+
+def _cost_data(cost: Cost, measured: Sequence[str], printed: Sequence[str]) -> dict[str, str | float | int | None]:
+    return {
+        "method": cost.method,
+        "label": cost.label,
+        **{f"minutes_{setting}": cost.minutes.get(setting) for setting in measured},
+        **{f"minutes_{setting}_paper": cost.paper.get(setting) for setting in printed},
+        "level": cost.level,
+        "adversary_free": str(cost.adversary_free).lower(),
+        "validation_set": str(cost.steers).lower(),
+    }

@@ -1,0 +1,189 @@
+"""`table4`: the time that an epoch of each method takes, and the properties that the method table knows.
+
+All methods are timed in one process and in turns, a step of each again and again, so that whatever else the
+machine does at a moment falls on all of them. An epoch is its steps at the median time of one, and the looks at
+withheld images that some methods take in it. The images are noise of the data's shape: no time depends on what they
+show.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from faal.data import Batch, Batches, DataSet, InMemory, Split
+from faal.engine.environment import environment
+from faal.engine.numerics import Numerics
+from faal.engine.progress import progress_bar
+from faal.intermediate.class_rule import EpochStats, EvaluationRequest
+from faal.intermediate.class_stats import ClassMetrics
+from faal.methods import METHODS, steers
+from faal.models import Architecture, build_model
+from faal.step import Learner, StepContext, train_step
+from faal.study.reproduce import paper
+from faal.study.reproduce.rows import Cost, Row, Table
+from faal.study.reproduce.scales import Scale, recipe_of, setting_of
+from faal.study.reproduce.tables import TABLE2, TABLE3
+from faal.train.evaluate import GATE, see
+from faal.train.learner import learner_for
+from faal.train.parts import parts_of
+
+ROWS = tuple(
+    Row(name=name, label=label, method=name, start="trades" if name == "frl-rwrm" else None)
+    for name, label in {
+        "trades": "TRADES",
+        "frl-rwrm": "FRL-RWRM",
+        "wat": "WAT",
+        "cfa-trades": "CFA",
+        "faal-trades": "FAAL",
+    }.items()
+)
+"""The paper's lines; FRL fine-tunes a TRADES network."""
+
+TURNS = 24
+"""Steps of each method, taken in turns."""
+WARM_UP = 3
+"""Steps before them, not counted."""
+BATCHES = 2
+"""Batches that the steps take by turns."""
+
+SHAPES = {"digits": (90, 10, (1, 8, 8)), "cifar10": (5000, 10, (3, 32, 32)), "cifar100": (500, 100, (3, 32, 32))}
+"""Training images of a class, classes, and the shape of an image."""
+
+
+def measure(scale: Scale, protocol: str, device: torch.device) -> tuple[list[Cost], list[str]]:
+    """Time an epoch of each method on the networks of tables 2 and 3.
+
+    Args:
+        scale: how large.
+        protocol: `honest` or `published`.
+        device: where; this process should have it for itself.
+
+    Returns:
+        A line per method, and sentences on how it was measured.
+    """
+    tables = {setting_of(table, scale): table for table in (TABLE2, TABLE3)}
+    minutes: dict[str, dict[str, float]] = {row.method: {} for row in ROWS}
+    with progress_bar() as bar:
+        task = bar.add_task("table4", total=len(tables) * (WARM_UP + TURNS) * len(ROWS), note="")
+        for setting, table in tables.items():
+            timed = [_Timed.of(table, row, scale, protocol, device) for row in ROWS]
+            for turn in range(WARM_UP + TURNS):
+                for row, each in zip(ROWS, timed, strict=True):
+                    each.step(counts=turn >= WARM_UP)
+                    bar.update(task, advance=1, note=f"{setting}, {row.label}")
+            for row, each in zip(ROWS, timed, strict=True):
+                minutes[row.method][setting] = each.epoch() / 60
+    costs = [
+        Cost(
+            label=row.label,
+            method=row.method,
+            minutes=minutes[row.method],
+            paper=paper.TABLE4[row.method],
+            level=METHODS[row.method].level,
+            adversary_free=METHODS[row.method].adversary_free,
+            steers=METHODS[row.method].steers,
+        )
+        for row in ROWS
+    ]
+    return costs, _notes(device)
+
+
+def _notes(device: torch.device) -> list[str]:
+    told = environment(device)
+    machine = told["device"] if device.type == "cuda" else f"{told['processor']}, with {told['threads']} at work"
+    return [
+        f"Ours: the median of {TURNS} steps of each method, all methods in turns in one process, times the "
+        "steps of an epoch, and the looks that a method takes at withheld images; the choice of the epoch on withheld "
+        "images, the same for all, is left out.",
+        "The images were noise of the data's shape and number.",
+        f"Measured on {machine}, at commit {told['commit'] or 'unknown'}.",
+    ]
+
+
+@dataclass(kw_only=True)
+class _Timed:
+    """A method in the last quarter of its run, with the seconds of its steps."""
+
+    learner: Learner
+    batches: Sequence[Batch]
+    steps_per_epoch: int
+    moment: StepContext
+    looks: Sequence[EvaluationRequest]
+    """At withheld images, in every epoch: the rule's, and that of the gate of a weight average."""
+    withheld: Split
+    seconds: list[float]
+
+    @classmethod
+    def of(cls, table: Table, row: Row, scale: Scale, protocol: str, device: torch.device) -> "_Timed":
+        recipe = recipe_of(table, row, scale, protocol)
+        data = noise(scale.data or table.data)
+        parts = parts_of(data, recipe, steers=steers(recipe), device=device)
+        architecture = Architecture.of(recipe, data)
+        net, images = build_model(architecture, seed=0).to(device), parts.whole.images.fetch(torch.arange(1)).to(device)
+        numerics = Numerics.choose(recipe.precision, device, net, images)
+        net = numerics.place(net).train()
+        counts = torch.bincount(parts.whole.labels[parts.train], minlength=data.num_classes)
+        learner = learner_for(net, recipe, counts, seed=0, numerics=numerics)
+        # So slow that the weights stay those of a network, whatever the noise teaches it.
+        learner.optimizer.param_groups[0]["lr"] = 1e-6
+        batches = Batches(
+            parts.whole, parts.train, batch_size=recipe.batch_size, seed=0, crop=recipe.crop, flip=recipe.flip,
+            device=device, memory=numerics.memory,
+        )  # fmt: skip
+        epoch = recipe.epochs - 1
+        own, gate = learner.rule.look(epoch), GATE if recipe.average == "gated" else None
+        timed = cls(
+            learner=learner,
+            batches=[batch for _, batch in zip(range(BATCHES), batches.epoch(epoch), strict=False)],
+            steps_per_epoch=len(batches),
+            moment=StepContext(epoch, epoch / recipe.epochs),
+            looks=[look for look in (own, gate) if look is not None],
+            withheld=parts.steer,
+            seconds=[],
+        )
+        sight = None if own is None else timed.see(own)
+        learner.rule.begin_epoch(EpochStats(epoch=epoch, epochs=recipe.epochs, sight=sight))
+        return timed
+
+    def see(self, look: EvaluationRequest) -> ClassMetrics:
+        """A look at the network."""
+        learner = self.learner
+        return see(
+            learner.net, self.withheld, look, num_classes=learner.num_groups, threat=learner.recipe.threat, seed=0,
+            numerics=learner.numerics,
+        )  # fmt: skip
+
+    def step(self, *, counts: bool) -> None:
+        """One step, timed to its end."""
+        began = self.clock()
+        train_step(self.learner, self.batches[len(self.seconds) % len(self.batches)], self.moment)
+        if counts:
+            self.seconds.append(self.clock() - began)
+
+    def epoch(self) -> float:
+        """Seconds of an epoch."""
+        began = self.clock()
+        for look in self.looks:
+            self.see(look)
+        return self.steps_per_epoch * statistics.median(self.seconds) + self.clock() - began
+
+    def clock(self) -> float:
+        """The time when all that was asked of the device is done."""
+        if self.learner.numerics.device.type == "cuda":
+            torch.cuda.synchronize(self.learner.numerics.device)
+        return time.perf_counter()
+
+
+def noise(name: str) -> DataSet:
+    """Images of noise, as many and as large as a data set's training images; a few to test on."""
+    of_a_class, classes, shape = SHAPES[name]
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count: int) -> Split:
+        images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
+        return Split(InMemory(images), torch.arange(count) % classes)
+
+    return DataSet(name, tuple(str(c) for c in range(classes)), split(of_a_class * classes), split(classes))

@@ -1,0 +1,81 @@
+"""`benchmarks/speed/audit.py` in small."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+from tests.helpers.benches import script
+
+from faal.audit.attacks.registry import attack_named
+from faal.audit.blocks import Subject
+from faal.config import Threat
+from faal.data.images import InMemory
+from faal.engine.memory import ChunkedForward
+
+AUDIT = script("audit")
+
+
+@pytest.fixture
+def subject(problem: Any, monkeypatch: pytest.MonkeyPatch) -> Subject:
+    monkeypatch.setattr(AUDIT, "AUTOATTACK", attack_named("pgd3"))
+    return Subject(
+        model=ChunkedForward(problem.net, 20),
+        images=InMemory(problem.images),
+        labels=problem.labels,
+        index=torch.arange(60),
+        device=torch.device("cpu"),
+        threat=Threat(epsilon=0.15),
+        seed=1,
+        block_size=20,
+        key="net",
+    )
+
+
+def test_parity_counts_who_stood_where() -> None:
+    """1,000 samples: the reference turned 10 that fast did not, fast 20 that the reference did not."""
+    reference = np.arange(1000) < 500
+    fast = reference.copy()
+    fast[500:510], fast[:20] = True, False
+    other = reference.copy()
+    other[:29] = False
+    found = AUDIT.parity_record({"reference": [reference], "other seed": [other], "fast": [fast[:300], fast[300:]]})
+    assert (found["samples"], found["weaker"], found["stronger"]) == (1000, 10, 20)
+    assert found["disagreement"] == pytest.approx(0.030)
+    assert found["disagreement with itself"] == pytest.approx(0.029)
+    assert binom.cdf(10, 1000, found["bound"]) == pytest.approx(0.05)
+    assert not found["holds"]  # the bound
+    fast[500:510] = False
+    held = {"reference": [reference], "other seed": [other], "fast": [fast]}
+    assert AUDIT.parity_record(held)["holds"]
+    held["other seed"] = [reference]
+    assert not AUDIT.parity_record(held)["holds"]  # the disagreement
+
+
+def test_parity_goes_on_from_finished_blocks(subject: Subject, tmp_path: Path) -> None:
+    first = {name: AUDIT.standing(subject, 1, name, tmp_path) for name in AUDIT.SEEDS}
+    assert all(stood.shape == (20,) for stood in first.values())
+    assert 0 < first["reference"].sum() < 20
+    assert np.array_equal(first["reference"], first["fast"])  # so small a net is asked in float32
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert len(kept) == 2  # and shares the block
+    blind = replace(subject, images=InMemory(subject.images.fetch(torch.arange(60))))
+    again = {name: AUDIT.standing(blind, 1, name, tmp_path) for name in AUDIT.SEEDS}
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+def test_speed_is_told_block_by_block_and_goes_on(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times that are made up: 3 seconds a block against 1, then 6 against 3."""
+    made = iter([3.0, 1.0, 3.0, 6.0])
+    monkeypatch.setattr(AUDIT, "seconds", lambda work: next(made))
+    told: list[int] = []
+    times = [{"plain": 1.0, "fast": 1.0}]
+    AUDIT.measured_speed(subject, times, lambda: told.append(len(times)))
+    assert told == [1, 2, 3]  # what was found before is told as well
+    assert times[1:] == [{"fast": 3.0, "plain": 1.0}, {"plain": 3.0, "fast": 6.0}]
+    record = AUDIT.speed_record([{"plain": 3.0, "fast": 1.0}, {"plain": 6.0, "fast": 3.0}], 400)
+    assert (record["ratio"], record["least"], record["most"]) == (9 / 4, 2.0, 3.0)

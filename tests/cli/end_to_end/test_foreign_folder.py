@@ -1,0 +1,83 @@
+"""The command in a stranger's folder, whose modules bear the names of those that the program imports."""
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import faal
+
+# `python -m` imports these before any code of this program runs; a folder `faal` is taken for the program itself.
+BEFORE = {"importlib", "warnings", "contextlib", "collections", "keyword", "operator", "reprlib", "functools", "types"}
+NAMES = {*sys.stdlib_module_names, *metadata.packages_distributions(), "timm", "transformers", "triton", "cupy"}
+LEAVES = "open({!r}, 'w').close()\nraise ImportError('a module of the current folder')\n"
+
+MODULE = [sys.executable, "-m", "faal"]
+TORCHRUN = [
+    sys.executable, "-P", "-m", "torch.distributed.run", "--nproc-per-node", "1", "--standalone", "-m", "faal",
+]  # fmt: skip
+TRAIN = ["train", "debug", "--data", "digits", "--epochs", "1", "--steps", "1", "--device", "cpu", "--out", "../run"]
+AUDIT = ["audit", "../run", "--data", "digits", "--limit", "10", "--attacks", "clean,pgd1,autoattack"]
+
+
+def environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    return kept | {"PYTHONPATH": str(Path(faal.__file__).parents[2])}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One module for each name, that leaves a file behind."""
+    here = tmp_path / "theirs"
+    here.mkdir()
+    for name in NAMES - BEFORE - {"faal"}:
+        if name.isidentifier():
+            (here / f"{name}.py").write_text(LEAVES.format(str(tmp_path / f"{name}.imported")))
+    return here
+
+
+@pytest.mark.slow
+def test_no_module_is_taken_from_there(folder: Path) -> None:
+    for command in ([*MODULE, *TRAIN], [*MODULE, *AUDIT], [*TORCHRUN, "methods"]):
+        done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
+        assert [path.name for path in folder.parent.glob("*.imported")] == []
+        assert done.returncode == 0, done.stderr
+
+
+def test_nor_by_the_processes_that_the_command_starts(folder: Path) -> None:
+    """Python would put the current folder first for those that are spawned."""
+    code = (
+        "import sys; del sys.path[0]; sys.argv = ['faal', 'zoo']\n"
+        "from faal.cli import app\n"
+        "from faal.study.jobs import Job, side_by_side\n"
+        "try: app.main()\n"
+        "except SystemExit: pass\n"
+        "side_by_side([Job(title='-', function=print, arguments=())], title='-')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment(), capture_output=True, text=True, timeout=120
+    )
+    assert [path.name for path in folder.parent.glob("*.imported")] == []
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_module_of_somebody_else_keeps_its_folder(tmp_path: Path) -> None:
+    """Only `python -m faal` is ours to change."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "__init__.py").write_text("import faal\n")
+    (tmp_path / "theirs" / "__main__.py").write_text("import beside\n")
+    (tmp_path / "beside.py").write_text("print('found')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "theirs"], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "found\n"
+
+
+def test_a_copy_in_the_current_folder_runs(tmp_path: Path) -> None:
+    (tmp_path / "faal").symlink_to(Path(faal.__file__).parent)
+    env = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
+    done = subprocess.run([*MODULE, "zoo"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

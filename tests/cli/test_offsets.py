@@ -1,0 +1,102 @@
+"""Offsets on the command line: chosen, audited, exported, and refused where nothing is trained."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tests.cli.conftest import Faal, arrays
+
+from faal import checkpoint
+
+CLASSES = 3
+SHORT = ("--select-attack", "cw2", "--device", "cpu")
+
+OWN = """
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+"""
+
+
+@pytest.fixture
+def base(work: Path) -> Path:
+    """A network of one's own that knows which pixel is bright in a class, and prefers the last class; 200 images of
+    each class, whose pixel differs by more than the attack can take away."""
+    rng = np.random.default_rng(1)
+    parts = {}
+    for part, count in (("train", 200 * CLASSES), ("test", 20 * CLASSES)):
+        labels = np.arange(count) % CLASSES
+        images = 0.5 * rng.random((count, 8, 8), dtype=np.float32)
+        images[np.arange(count), labels, 0] += 0.4
+        parts |= {f"x_{part}": images, f"y_{part}": labels}
+    arrays(work, **parts)
+    (work / "mine.py").write_text(
+        "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n"
+    )
+    weight = torch.zeros(CLASSES, 64)
+    weight[torch.arange(CLASSES), 8 * torch.arange(CLASSES)] = 10
+    torch.save({"1.weight": weight, "1.bias": torch.tensor([0.0, 0.0, 3.0])}, work / "net.pth")
+    return work / "net.pth"
+
+
+@pytest.mark.usefixtures("base")
+def test_a_repair_without_training(work: Path, faal: Faal) -> None:
+    theirs = ("--data", "npz:data.npz", "--model", "mine:net")
+    against = ("--epsilon", "0.1")
+    said = faal("repair", "net.pth", *theirs, *against, "--method", "offsets", *SHORT, "--out", "mended")
+    assert said.status == 0, said.err
+    assert "repaired by cifar10-prn18-offsets-repair, against linf epsilon 0.1" in said.err
+    lines = said.out.splitlines()
+    offsets = checkpoint.load(work / "mended" / "best.pt")["weights"]["offsets"]
+    assert offsets[2] < offsets[:2].min()
+    told = ", ".join(f"{name} {offset:+.3f}" for name, offset in enumerate(offsets.tolist()))
+    assert f"offsets: {told}" in lines
+    assert any("on the 60 images that they were chosen on" in line for line in lines)
+    assert lines[-1].startswith("next: faal audit mended --data npz:data.npz")
+    assert yaml.safe_load((work / "mended" / "config.yaml").read_text())["recipe"]["method"] == "offsets"
+
+    # An audit of the network with offsets is one of the network whose bias has them.
+    assert faal("export", "mended", "folded.pth", "--model", "mine:net").status == 0
+    attacks = ("--attacks", "clean,pgd5,cw5", "--device", "cpu", "--data", "npz:data.npz")
+    audits = {
+        "mended": ("audit", "mended", "--model", "mine:net", *attacks, "--out", "a"),
+        "folded": ("audit", "folded.pth", "--model", "mine:net", *attacks, *against, "--out", "b"),
+        "base": ("audit", "net.pth", "--model", "mine:net", *attacks, *against, "--out", "c"),
+    }
+    for arguments in audits.values():
+        said = faal(*arguments)
+        assert said.status == 0, said.err
+    ours, folded, before = (np.load(f"{place}/verdicts.npz") for place in "abc")
+    assert all(np.array_equal(ours[name], folded[name]) for name in ours.files)
+
+    def worst(verdicts: np.lib.npyio.NpzFile) -> float:
+        return float(min(verdicts["cw5_correct"][verdicts["label"] == c].mean() for c in range(CLASSES)))
+
+    assert worst(ours) > worst(before)
+
+
+@pytest.mark.usefixtures("base")
+def test_on_top_of_a_method(work: Path, faal: Faal) -> None:
+    given = ("net.pth", "--data", "npz:data.npz", "--model", "mine:net", "--epsilon", "0.1", *SHORT)
+    short = ("--epochs", "1", "--steps", "1", "--crop", "0", "--flip", "false")
+    said = faal("repair", *given, *short, "--offsets", "--frontier", "--out", "both")
+    assert said.status == 0, said.err
+    assert "holds the network of epoch 0 with its offsets" in said.out
+    state = checkpoint.load(work / "both" / "best.pt")
+    assert state["architecture"]["offsets"]
+    half = checkpoint.load(work / "both" / "blend-50.pt")["weights"]
+    assert torch.allclose(half["offsets"], state["weights"]["offsets"] / 2)
+    first = torch.load("net.pth", weights_only=True)["1.weight"]
+    assert torch.allclose(half["net.1.weight"], (first + state["weights"]["net.1.weight"]) / 2)
+
+
+@pytest.mark.usefixtures("base")
+def test_training_from_scratch_is_refused(work: Path, faal: Faal) -> None:
+    said = faal("train", "debug", "--data", "npz:data.npz", "--method", "offsets", "--out", "none")
+    assert said.status == 2
+    assert said.err.count("\n") <= 2
+    assert "offsets trains nothing and needs a trained network: faal repair CHECKPOINT --method offsets" in said.err
+    assert not (work / "none").exists()

@@ -1,0 +1,27 @@
+"""What `faal train` says when it is done."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tests.cli.conftest import Faal
+
+
+def test_the_next_command_brings_the_size_along(work: Path, faal: Faal) -> None:
+    """As it stands; without it the images do not fit together, and at another size the audit says so."""
+    rng = np.random.default_rng(0)
+    for part, name, count in (("train", "cat", 20), ("train", "dog", 20), ("test", "cat", 4), ("test", "dog", 4)):
+        folder = work / "pets" / part / name
+        folder.mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 255, (9 + i % 2, 12), dtype=np.uint8)).save(folder / f"{i}.png")
+    said = faal("train", "debug", "--data", "folder:pets", "--size", "8,10", "--epochs", "1", "--out", "run")
+    assert said.status == 0, said.err
+    follows = said.out.rpartition("next: faal ")[2].split()
+    assert follows == ["audit", "run", "--data", "folder:pets", "--size", "8,10"]
+    quick = ("--attacks", "clean")
+    done = faal(*follows, *quick)
+    assert done.status == 0, done.err
+    assert "pixels" not in done.err
+    other = faal("audit", "run", "--data", "folder:pets", "--size", "10,10", "--out", "other", *quick)
+    assert "trained on images of 8x10 pixels and sees 10x10; --size 8,10 makes them alike." in other.err

@@ -1,0 +1,199 @@
+"""Back into somebody's own code: a network of one's own with BatchNorm, dropout and tied weights, and normalisation."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from tests.helpers import pets
+from torch import Tensor, nn
+
+import faal
+from faal import checkpoint
+from faal.errors import InputError
+from faal.models import Architecture, Normalized, build_model, open_model
+from faal.models.export import export
+
+OWN = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.eyes = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten())
+        self.first, self.second = nn.Linear(144, 144), nn.Linear(144, 144)
+        self.second.weight = self.first.weight
+        self.brain = nn.Linear(144, 3)
+
+    def forward(self, x):
+        return self.brain(self.second(self.first(self.eyes(x))))
+
+class Kept(Net):
+    def get_extra_state(self):
+        return {"version": 2}
+
+    def set_extra_state(self, state):
+        pass
+"""
+MEAN, STD = (0.31, 0.42, 0.53), (0.21, 0.24, 0.28)
+NORMALIZE = "0.31,0.42,0.53:0.21,0.24,0.28"
+
+
+@pytest.fixture
+def own(work: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module that a user has in the current folder."""
+    (work / "handed.py").write_text(OWN)
+    monkeypatch.setattr(sys, "path", [str(work), *sys.path])
+    monkeypatch.delitem(sys.modules, "handed", raising=False)
+    import handed
+
+    yield handed
+    del sys.modules["handed"]
+
+
+def run(folder: Path, model: str = "handed:Net", normalize: str = NORMALIZE, **more: Any) -> nn.Module:
+    """A run's folder with a best.pt; the network in it, whose running statistics are no longer the first ones."""
+    architecture = Architecture(model=model, num_classes=3, normalize=normalize, **more)
+    net = build_model(architecture, seed=1, model=model)
+    net(pets.IMAGES)
+    state = {
+        "architecture": asdict(architecture),
+        "classes": list(pets.CLASSES),
+        "weights": net.state_dict(),
+        "recipe": {"epsilon": 0.1},
+    }
+    checkpoint.save(folder / "run" / "best.pt", state)
+    return net.eval()
+
+
+def normalised(images: Tensor) -> Tensor:
+    """By hand, as its owner does it."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return (images - mean) / std
+
+
+@pytest.mark.parametrize("place", ["run", "run/best.pt", Path("run")])
+def test_a_run_comes_back_as_the_module_that_it_was(own: Any, work: Path, place: Path | str) -> None:
+    trained = run(work)
+    net = faal.load_model(place, model="handed:Net")
+    assert isinstance(net, Normalized)
+    assert isinstance(net.net, own.Net)
+    assert not any(module.training for module in net.modules())
+    assert {tensor.dtype for tensor in net.parameters()} == {torch.float32}
+    assert torch.equal(net(pets.IMAGES), trained(pets.IMAGES))
+
+
+@pytest.mark.usefixtures("own")
+def test_the_callers_generator_stays_as_it_was(work: Path) -> None:
+    run(work)
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    faal.load_model("run", model="handed:Net")
+    assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("name", ["mine.pth", "mine.pt", "mine.safetensors"])
+def test_an_exported_file_loads_into_its_own_class_and_answers_bit_by_bit(own: Any, work: Path, name: str) -> None:
+    trained = run(work)
+    done = export(Path("run"), Path(name), model="handed:Net")
+    weights = load_file(name) if name.endswith("safetensors") else torch.load(name, weights_only=True)
+    net = own.Net()
+    net.load_state_dict(weights, strict=True)
+    assert torch.equal(net.eval()(normalised(pets.IMAGES)), trained(pets.IMAGES))
+    assert done.normalisation == (MEAN, STD)
+    assert (done.classes, done.tensors, done.notes) == (pets.CLASSES, len(net.state_dict()), [])
+
+
+@pytest.mark.usefixtures("own")
+def test_an_exported_file_is_foreign_weights_to_the_commands(work: Path) -> None:
+    trained = run(work)
+    export(Path("run"), Path("mine.pth"), model="handed:Net")
+    opened = open_model(Path("mine.pth"), pets.data(), model="handed:Net", normalize=NORMALIZE)
+    assert torch.equal(opened.net(pets.IMAGES), trained(pets.IMAGES))
+    assert opened.notes == []
+
+
+@pytest.mark.usefixtures("own")
+def test_metadata_tells_what_the_weights_do_not(work: Path) -> None:
+    run(work)
+    export(Path("run"), Path("mine.safetensors"), model="handed:Net")
+    with safe_open("mine.safetensors", "pt") as file:
+        told = file.metadata()
+    assert json.loads(told["classes"]) == list(pets.CLASSES)
+    assert json.loads(told["architecture"])["model"] == "handed:Net"
+    assert (told["format"], told["normalize"]) == ("pt", NORMALIZE)
+
+
+def test_a_network_that_takes_blue_first_says_so(work: Path) -> None:
+    run(work, model="small", normalize=f"{NORMALIZE}:bgr")
+    assert export(Path("run"), Path("w.safetensors")).reverse
+    with safe_open("w.safetensors", "pt") as file:
+        assert file.metadata()["normalize"] == f"{NORMALIZE}:bgr"
+
+
+def test_a_network_of_this_program_and_without_normalisation(work: Path) -> None:
+    trained = run(work, "small", "none", width=4)
+    done = export(Path("run"), Path("mine.safetensors"))
+    assert done.normalisation is None
+    assert load_file("mine.safetensors").keys() == trained.state_dict().keys()
+    assert torch.equal(faal.load_model("run")(pets.IMAGES), trained(pets.IMAGES))
+
+
+def test_a_network_of_the_zoo(work: Path) -> None:
+    net = faal.load_model("zoo:prn18w16-pgd-at")
+    assert net(pets.IMAGES).shape == (4, 10)
+    export(Path("zoo:prn18w16-pgd-at"), Path("mine.pth"))
+    assert torch.load("mine.pth", weights_only=True).keys() == net.state_dict().keys()
+
+
+def test_a_run_that_may_go_on_is_said(work: Path) -> None:
+    run(work, "small", "none", width=4)
+    (work / "run" / "metrics.jsonl").write_text('{"event": "epoch"}\n')
+    (note,) = export(Path("run"), Path("mine.pth")).notes
+    assert "may yet change" in note
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("mine.onnx", r"has to end in \.safetensors or \.pth"),
+        ("kept.pth", "exists and is not overwritten"),
+        ("kept.pth/mine.pth", r"cannot be written \(.*\); name a file in another folder"),
+    ],
+)
+def test_a_file_that_cannot_be_written(work: Path, file: str, said: str) -> None:
+    run(work, "small", "none", width=4)
+    (work / "kept.pth").write_text("kept")
+    with pytest.raises(InputError, match=said):
+        export(Path("run"), Path(file))
+    assert (work / "kept.pth").read_text() == "kept"
+
+
+@pytest.mark.usefixtures("own")
+def test_what_is_no_tensor_needs_a_format_that_holds_it(work: Path) -> None:
+    run(work, "handed:Kept")
+    with pytest.raises(InputError, match=r"handed:Kept keeps _extra_state, which is no tensor, so name .* \.pth"):
+        export(Path("run"), Path("mine.safetensors"), model="handed:Kept")
+    export(Path("run"), Path("mine.pth"), model="handed:Kept")
+    assert torch.load("mine.pth", weights_only=True)["_extra_state"] == {"version": 2}
+
+
+def test_a_module_that_is_not_here(own: Any, work: Path) -> None:
+    run(work, "handed:Net")
+    own.Net = None
+    with pytest.raises(InputError, match="has no function 'Net'"):
+        faal.load_model("run", model="handed:Net")
+
+
+def test_what_is_no_run(work: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, "foreign.pth")
+    for path, said in (("nowhere", "cannot read"), (".", r"holds no best\.pt"), ("foreign.pth", "not a checkpoint of")):
+        with pytest.raises(InputError, match=said):
+            faal.load_model(path)

@@ -1,0 +1,150 @@
+"""Offsets around a network: built, kept in checkpoints, and folded into the network's own bias."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from tests.conftest import toy_data
+from torch import Tensor, nn
+
+from faal import checkpoint, load_model
+from faal.models import Architecture, build_model, open_model
+from faal.models.export import export
+from faal.models.offsets import Offset, fold, with_offsets, without_offsets
+
+OFFSETS = torch.tensor([0.5, -1.25, 0.75])
+SMALL = Architecture(model="small", num_classes=3, channels=1, width=4, normalize="0.4:0.3", offsets=True)
+
+
+def images(size: int = 8) -> Tensor:
+    return torch.rand(6, 1, size, size, generator=torch.Generator().manual_seed(3))
+
+
+def saved(path: Path, architecture: Architecture = SMALL, **other: object) -> nn.Module:
+    """A checkpoint with these offsets, and its network."""
+    net = build_model(architecture, seed=1).eval()
+    if isinstance(net, Offset):
+        net.offsets.copy_(OFFSETS)
+    recipe = {"method": "pgd-at", "epsilon": 0.1}
+    state = {
+        "architecture": asdict(architecture),
+        "classes": ["class0", "class1", "class2"],
+        "weights": net.state_dict(),
+    }
+    checkpoint.save(path, {**state, "recipe": recipe, "image_size": [8, 8], **other})
+    return net
+
+
+def test_they_are_added_outside_the_normalisation_and_are_no_parameter() -> None:
+    net = build_model(SMALL, seed=1).eval()
+    assert isinstance(net, Offset)
+    plain = build_model(Architecture(model="small", num_classes=3, channels=1, width=4, normalize="0.4:0.3"), seed=1)
+    plain.load_state_dict(without_offsets(net.state_dict()))
+    assert with_offsets(plain.state_dict(), net.offsets).keys() == net.state_dict().keys()
+    net.offsets.copy_(OFFSETS)
+    assert torch.equal(net(images()), plain.eval()(images()) + OFFSETS)
+    assert "offsets" not in dict(net.named_parameters())
+
+
+def test_a_checkpoint_carries_them_and_the_plain_network_is_within(tmp_path: Path) -> None:
+    net = saved(tmp_path / "net.pt")
+    found = load_model(tmp_path / "net.pt")
+    assert open_model(tmp_path / "net.pt", toy_data([9] * 3)).record["offsets"] == OFFSETS.tolist()
+    assert torch.equal(found(images()), net(images()))
+    assert torch.allclose(found.net(images()) + OFFSETS, net(images()))
+
+
+def test_a_checkpoint_of_an_older_version_has_none(tmp_path: Path) -> None:
+    plain = Architecture(model="small", num_classes=3, channels=1, width=4)
+    net = saved(tmp_path / "net.pt", plain)
+    state = checkpoint.load(tmp_path / "net.pt")
+    del state["architecture"]["offsets"]
+    checkpoint.save(tmp_path / "net.pt", state)
+    assert torch.equal(load_model(tmp_path / "net.pt")(images()), net(images()))
+
+
+@pytest.mark.parametrize("name", ["net.safetensors", "net.pth"])
+@pytest.mark.parametrize("normalize", ["none", "0.4:0.3"])
+def test_an_export_has_them_in_the_bias(name: str, normalize: str, tmp_path: Path) -> None:
+    architecture = Architecture(model="small", num_classes=3, channels=1, width=4, normalize=normalize, offsets=True)
+    net = saved(tmp_path / "net.pt", architecture)
+    done = export(tmp_path / "net.pt", tmp_path / name)
+    assert (done.folded, done.offsets) == ("linear", ())
+    file = tmp_path / name
+    weights = load_file(file) if name.endswith("safetensors") else torch.load(file, weights_only=True)
+    own = build_model(Architecture(model="small", num_classes=3, channels=1, width=4)).eval()
+    own.load_state_dict(weights, strict=True)
+    given = images() if normalize == "none" else (images() - 0.4) / 0.3
+    assert torch.allclose(own(given), net(images()), atol=1e-5)
+    if name.endswith("safetensors"):
+        with safe_open(file, "pt") as content:
+            assert "offsets" not in content.metadata()
+            assert '"offsets": false' in content.metadata()["architecture"]
+
+
+class NoBias(nn.Module):
+    """Classes by a layer without a bias; another one has a bias of as many numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(64, 3)
+        self.last = nn.Linear(3, 3, bias=False)
+
+    def forward(self, given: Tensor) -> Tensor:
+        return self.last(torch.relu(self.hidden(given.flatten(1))))
+
+
+class Twice(nn.Module):
+    """The layer that gives the logits is used for something else too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(64, 3)
+
+    def forward(self, given: Tensor) -> Tensor:
+        return self.last(given.flatten(1)) + self.last(given.flatten(1).square()).relu()
+
+
+class Convolution(nn.Module):
+    """Logits as means over a map of the classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 3, 3), nn.Conv2d(3, 3, 1)
+
+    def forward(self, given: Tensor) -> Tensor:
+        return self.last(self.first(given).relu()).mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+@pytest.mark.parametrize(("kind", "layer"), [(NoBias, None), (Twice, None), (Convolution, "last")])
+def test_the_layer_is_found_by_trying(kind: type[nn.Module], layer: str | None, scale: float) -> None:
+    torch.manual_seed(0)
+    inner = kind().eval()
+    with torch.no_grad():
+        for parameter in inner.last.parameters():
+            parameter.mul_(scale)
+    net = Offset(inner, scale * OFFSETS)
+    before, weights = net(images()), {name: tensor.clone() for name, tensor in inner.state_dict().items()}
+    assert fold(net, inner, images()) == layer
+    assert torch.allclose(net(images()), before, atol=1e-5 * max(1, scale))
+    if layer is None:
+        assert torch.equal(net.offsets, scale * OFFSETS)
+        assert all(torch.equal(tensor, weights[name]) for name, tensor in inner.state_dict().items())
+    else:
+        assert not net.offsets.any()
+        assert torch.allclose(inner(images()), before, atol=1e-5 * max(1, scale))
+
+
+def test_an_export_that_cannot_have_them_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = saved(tmp_path / "net.pt")
+    monkeypatch.setattr("faal.models.export.fold", lambda *_: None)
+    done = export(tmp_path / "net.pt", tmp_path / "net.safetensors")
+    assert (done.folded, done.offsets) == (None, tuple(OFFSETS.tolist()))
+    with safe_open(tmp_path / "net.safetensors", "pt") as content:
+        assert content.metadata()["offsets"] == "[0.5, -1.25, 0.75]"
+        assert '"offsets": true' in content.metadata()["architecture"]
+    assert torch.allclose(net.net(images()) + OFFSETS, net(images()))

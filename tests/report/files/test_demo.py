@@ -1,0 +1,70 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from faal.errors import InputError
+from faal.report.files.demo import ROLES, is_demo, read_demo, t_interval
+from faal.report.sections import demo as demo_section
+
+Write = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_t_interval_against_scipy(count: int) -> None:
+    values = np.random.default_rng(count).random(count)
+    low, high = stats.t.interval(0.95, count - 1, loc=values.mean(), scale=stats.sem(values))
+    found = t_interval(values.tolist(), 0.95)
+    np.testing.assert_allclose([found.value, found.low, found.high], [values.mean(), low, high], rtol=1e-10)
+
+
+def test_one_seed_has_no_interval() -> None:
+    found = t_interval([0.3], 0.95)
+    assert found.value == 0.3
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_read(tmp_path: Path, demo_folder: Write) -> None:
+    content = demo_folder(tmp_path, seeds=(3, 1))
+    demo = read_demo(tmp_path)
+    assert is_demo(tmp_path)
+    assert demo.seeds == (3, 1)
+    for role in ROLES:
+        assert [point.worst for point in demo.points[role]] == [entry[role]["worst"] for entry in content["seeds"]]
+        assert demo.autoattack[role].average == content["autoattack"][role]["average"]
+        assert demo.first[role].name == role
+
+
+def test_differences_are_paired_by_seed(tmp_path: Path, demo_folder: Write) -> None:
+    content = demo_folder(tmp_path)
+    gains = [entry["repaired"]["worst"] - entry["control"]["worst"] for entry in content["seeds"]]
+    found = demo_section.difference(read_demo(tmp_path), "repaired", "control", "worst", 0.95)
+    assert found == t_interval(gains, 0.95)
+
+
+def test_without_autoattack(tmp_path: Path, demo_folder: Write) -> None:
+    content = demo_folder(tmp_path)
+    del content["autoattack"]
+    (tmp_path / "demo.json").write_text(json.dumps(content))
+    demo = read_demo(tmp_path)
+    foot = demo_section.seeds_section(demo, 0.95).tables[0].foot
+    assert [row[0].text for row in foot] == ["Mean", "Change from base"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"seeds": []}, "holds no seed"),
+        ({}, "not a demo's result"),
+        ({"seeds": [{"seed": 0, "base": {"average": 1, "worst": 1}}]}, "not a demo's result .*control"),
+        ({"seeds": "soon"}, "not a demo's result"),
+    ],
+)
+def test_damaged(tmp_path: Path, content: dict[str, Any], told: str) -> None:
+    (tmp_path / "demo.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=told):
+        read_demo(tmp_path)

@@ -1,0 +1,258 @@
+"""From a run to a network of the zoo: what is written, that the weights are the run's, and what is refused."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.helpers.zoos import CPU, data, judge, trained
+
+from faal import checkpoint
+from faal.data import DataSet, InMemory
+from faal.errors import InputError
+from faal.models import open_model, zoo
+from faal.models.load import described, restored
+from faal.models.offsets import Offset, with_offsets
+from faal.study import zoo as publishing
+from faal.study.zoo import Published, narrowed, publish
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("runs") / "net")
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the run that a test may spoil."""
+    return Path(shutil.copytree(finished, tmp_path / "net"))
+
+
+def put(run: Path, folder: Path, name: str = "tiny", data: DataSet | None = None, **options: object) -> Published:
+    return publish(run, name, data or DATA, folder=folder, source="made up; CC0", device=CPU, **options)  # type: ignore[arg-type]
+
+
+DATA = data()
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_the_weights_are_the_runs_in_half_the_size(precision: str, run: Path, tmp_path: Path) -> None:
+    # Of 40 answers of an untrained net bfloat16 may turn one: here it must not, whatever share is allowed.
+    done = put(run, tmp_path / "zoo", precision=precision)
+    assert (done.samples, done.changed) == (40, 0)
+    own, kept = checkpoint.load(run / "best.pt")["weights"], load_file(done.weights)
+    assert own.keys() == kept.keys()
+    for name, tensor in own.items():
+        narrow = tensor.is_floating_point() and tensor.dim() > 1
+        assert kept[name].dtype == (getattr(torch, precision) if narrow else tensor.dtype)
+        assert torch.equal(kept[name], tensor.to(kept[name].dtype))
+    assert any(name.endswith("running_var") for name in kept)
+    assert done.size == done.weights.stat().st_size
+
+
+def test_offsets_are_published_as_they_are(run: Path, tmp_path: Path) -> None:
+    state, offsets = checkpoint.load(run / "best.pt"), torch.tensor([0.1234567, 0.0, -0.1, -0.0234567])
+    changed = {"architecture": state["architecture"] | {"offsets": True}}
+    checkpoint.save(run / "best.pt", state | changed | {"weights": with_offsets(state["weights"], offsets)})
+    judge(run / "best.pt", tmp_path / "audit")
+    put(run, tmp_path / "zoo", audit=tmp_path / "audit")
+    card, _ = zoo.read_zoo("tiny", tmp_path / "zoo")
+    architecture, _ = described(card, Path("zoo:tiny"))
+    net = restored(card, architecture, Path("zoo:tiny"))
+    assert isinstance(net, Offset)
+    assert torch.equal(net.offsets, offsets)
+
+
+def test_the_card_tells_where_it_comes_from_and_what_it_withstands(run: Path, tmp_path: Path) -> None:
+    put(run, tmp_path / "zoo")
+    card = zoo.read_card("tiny", tmp_path / "zoo")
+    state, audit = checkpoint.load(run / "best.pt"), json.loads((run / "audit.json").read_text())
+    assert card["architecture"] == state["architecture"]
+    assert (card["classes"], card["recipe"], card["method"], card["seed"]) == (
+        state["classes"],
+        state["recipe"],
+        "faal-at",
+        1,
+    )
+    assert card["threat"] == {"norm": "linf", "epsilon": 0.1}
+    assert card["data"] == {"name": "toy", "fingerprint": state["held_out"]["data"], "source": "made up; CC0"}
+    assert card["checkpoint"]["sha256"] == checkpoint.digest(run / "best.pt")
+    assert card["sha256"] == checkpoint.digest(tmp_path / "zoo" / "tiny.safetensors")
+    assert card["commit"]["trained"] == json.loads((run / "environment.json").read_text())["commit"]
+    assert card["audit"]["n"] == 40
+    for attack, found in audit["attacks"].items():
+        told = card["audit"]["attacks"][attack]
+        assert told == {key: value for key, value in found.items() if key not in ("confusion", "seconds")}
+        assert told["average"]["low"] <= told["average"]["value"] <= told["average"]["high"]
+    assert str(tmp_path) not in (tmp_path / "zoo" / "tiny.json").read_text()
+
+
+def test_it_opens_as_what_it_was(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(run, tmp_path / "zoo")
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path / "zoo")
+    opened, own = open_model(Path("zoo:tiny"), DATA), open_model(run, DATA)
+    assert (opened.architecture, opened.threat, opened.trained) == (own.architecture, own.threat, own.trained)
+    assert opened.record["path"] == "zoo:tiny"
+    assert DATA.test is not None
+    images = DATA.test.images.fetch(torch.arange(40))
+    assert opened.net(images).dtype == torch.float32
+    assert torch.allclose(opened.net(images), own.net(images), atol=0.02)
+
+
+def test_a_checkpoint_beside_a_run_with_an_audit_elsewhere(run: Path, tmp_path: Path) -> None:
+    state = checkpoint.load(run / "best.pt")
+    origin = {"path": "base.pt", "sha256": "ab" * 32, "architecture": "small"}
+    checkpoint.save(run / "blend-50.pt", {**state, "origin": origin})
+    judge(run / "blend-50.pt", tmp_path / "judged")
+    put(run / "blend-50.pt", tmp_path / "zoo", audit=tmp_path / "judged")
+    assert zoo.read_card("tiny", tmp_path / "zoo")["origin"] == origin
+
+
+def test_a_fine_tune_names_its_base(run: Path, tmp_path: Path) -> None:
+    config = (run / "config.yaml").read_text()
+    assert "origin: null" in config
+    (run / "config.yaml").write_text(config.replace("origin: null", "origin: {path: best.pt, sha256: cd}"))
+    put(run, tmp_path / "zoo")
+    assert zoo.read_card("tiny", tmp_path / "zoo")["origin"] == {"path": "best.pt", "sha256": "cd"}
+
+
+class TestRefuses:
+    def test_a_run_without_an_audit(self, run: Path, tmp_path: Path) -> None:
+        (run / "audit.json").unlink()
+        with pytest.raises(InputError, match=r"there is no audit in .*run `faal audit`"):
+            put(run, tmp_path / "zoo")
+
+    def test_the_audit_of_another_checkpoint(self, run: Path, tmp_path: Path) -> None:
+        state = checkpoint.load(run / "best.pt")
+        checkpoint.save(run / "best.pt", {**state, "seed": 2})
+        with pytest.raises(InputError, match=r"is of another checkpoint than .*best\.pt; audit this one first"):
+            put(run, tmp_path / "zoo")
+        assert not (tmp_path / "zoo").exists()
+
+    @pytest.mark.parametrize(
+        ("changed", "said"),
+        [
+            ({"architecture": None}, "it lacks 'architecture'"),
+            ({"architecture": {"model": "small"}}, "num_classes"),
+            ({"architecture": {"model": "small", "num_classes": 4, "heads": 8}}, "it has heads 8"),
+            ({"recipe": None}, "it lacks 'recipe'"),
+            ({"recipe": {"method": "faal-at"}}, "it lacks 'epsilon'"),
+            ({"recipe": {"epsilon": 0.1, "norm": "linf"}}, "it lacks 'method'"),
+            ({"recipe": {"epsilon": 0.1, "norm": "l3", "method": "faal-at"}}, "no norm 'l3'"),
+            ({"classes": None}, "it lacks 'classes'"),
+            ({"classes": 4}, "not iterable"),
+            ({"classes": ["a", "b"]}, "it names 2 classes, its network tells 4 apart"),
+            ({"held_out": [1]}, "does not describe a network"),
+            ({"weights": None}, "does not hold the weights of the small"),
+            ({"weights": {}}, "does not hold the weights of the small"),
+        ],
+    )
+    def test_a_checkpoint_that_is_damaged_or_of_another_version(
+        self, changed: dict[str, Any], said: str, run: Path, tmp_path: Path
+    ) -> None:
+        state = checkpoint.load(run / "best.pt") | changed
+        checkpoint.save(run / "best.pt", {name: value for name, value in state.items() if value is not None})
+        told = json.loads((run / "audit.json").read_text())
+        told["model"]["sha256"] = checkpoint.digest(run / "best.pt")
+        (run / "audit.json").write_text(json.dumps(told))
+        with pytest.raises(InputError, match=said) as caught:
+            put(run, tmp_path / "zoo")
+        assert "\n" not in str(caught.value)
+        assert "best.pt" in str(caught.value)
+        assert not (tmp_path / "zoo").exists()
+
+    def test_other_data(self, run: Path, tmp_path: Path) -> None:
+        """By its name, its training part, or its test images alone."""
+        assert DATA.test is not None
+        assert DATA.train is not None
+        with pytest.raises(InputError, match="the audit is of toy, not of pets"):
+            put(run, tmp_path / "zoo", data=replace(DATA, name="pets"))
+        fewer = replace(DATA, train=DATA.train.take(torch.arange(47)))
+        with pytest.raises(InputError, match="the training images of toy are not those that the network was trained"):
+            put(run, tmp_path / "zoo", data=fewer)
+        pixels = DATA.test.images.fetch(torch.arange(40))
+        pixels[-1, 0, 0, 0] = 1 - pixels[-1, 0, 0, 0]
+        other = replace(DATA, test=replace(DATA.test, images=InMemory(pixels)))
+        with pytest.raises(InputError, match="the test images of toy are not those of the audit, although their"):
+            put(run, tmp_path / "zoo", data=other)
+        assert not (tmp_path / "zoo").exists()
+
+    def test_a_zoo_that_cannot_be_written_before_the_clean_answers(
+        self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        monkeypatch.setattr("faal.study.zoo._answers", None)
+        with pytest.raises(InputError, match="file/zoo cannot be written"):
+            put(run, tmp_path / "file" / "zoo")
+
+    def test_what_was_not_recorded_is_not_compared(self, run: Path, tmp_path: Path) -> None:
+        told = json.loads((run / "audit.json").read_text())
+        told["data"] |= {"name": None, "fingerprint": None}
+        (run / "audit.json").write_text(json.dumps(told))
+        put(run, tmp_path / "zoo", data=replace(DATA, name="pets", train=None))
+        assert zoo.read_card("tiny", tmp_path / "zoo")["data"]["name"] == "pets"
+
+    def test_other_test_images(self, run: Path, tmp_path: Path) -> None:
+        assert DATA.test is not None
+        few = replace(DATA, test=DATA.test.take(torch.arange(20)))
+        turned = replace(DATA, test=DATA.test.take(torch.arange(40).flip(0)))
+        with pytest.raises(InputError, match="does not have the 40 test images of the audit"):
+            put(run, tmp_path / "zoo", data=few)
+        with pytest.raises(InputError, match="their labels differ"):
+            put(run, tmp_path / "zoo", data=turned)
+
+    def test_too_many_changed_answers(self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Weights of another network stand for a type that is too narrow."""
+        noise = torch.Generator().manual_seed(0)
+        monkeypatch.setattr(
+            zoo, "widened", lambda weights: {n: torch.randn(t.shape, generator=noise).abs() for n, t in weights.items()}
+        )
+        with pytest.raises(InputError, match=r"answers \d+ of 40 clean images otherwise, more than 0\.2%"):
+            put(run, tmp_path / "zoo")
+        assert not (tmp_path / "zoo").exists()
+
+    def test_a_number_that_does_not_fit(self) -> None:
+        weights = {"a.weight": torch.full((2, 2), 7e4), "a.bias": torch.full((2,), 7e4)}
+        assert narrowed(weights, torch.bfloat16)["a.bias"].dtype == torch.float32
+        with pytest.raises(InputError, match=r"the weight a\.weight does not fit float16; try the other type"):
+            narrowed(weights, torch.float16)
+        with pytest.raises(InputError, match=r"the weight a\.bias is not finite"):
+            narrowed({"a.bias": torch.tensor([float("nan")])}, torch.float16)
+
+    def test_a_name_that_is_taken(self, run: Path, tmp_path: Path) -> None:
+        put(run, tmp_path / "zoo")
+        put(run, tmp_path / "zoo")  # of the same checkpoint: nothing is lost
+        path = tmp_path / "zoo" / "tiny.json"
+        card = json.loads(path.read_text())
+        path.write_text(json.dumps({**card, "checkpoint": {"sha256": "another"}}))
+        with pytest.raises(InputError, match="has another network called tiny"):
+            put(run, tmp_path / "zoo")
+
+    def test_a_zoo_that_is_too_large(self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        size = put(run, tmp_path / "zoo").size
+        monkeypatch.setattr(publishing, "MOST_BYTES", 2 * size - 1)
+        put(run, tmp_path / "zoo")
+        with pytest.raises(InputError, match=rf"with second the zoo would have {2 * size:,} bytes"):
+            put(run, tmp_path / "zoo", "second")
+
+    @pytest.mark.parametrize("name", ["", "../net", "A", "a b", "a.b", "-a"])
+    def test_a_name_that_is_none(self, name: str, run: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="letters, digits and dashes"):
+            put(run, tmp_path / "zoo", name)
+
+    def test_data_of_unknown_origin_and_unknown_types(self, run: Path, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="say where toy comes from"):
+            publish(run, "tiny", DATA, folder=tmp_path / "zoo", device=CPU)
+        with pytest.raises(InputError, match="did you mean 'float16'"):
+            put(run, tmp_path / "zoo", precision="float8")
+
+    def test_code_of_another_package(self, run: Path, tmp_path: Path) -> None:
+        state = checkpoint.load(run / "best.pt")
+        own = {**state, "architecture": {**state["architecture"], "model": "mynets:net"}}
+        checkpoint.save(run / "best.pt", own)
+        with pytest.raises(InputError, match="needs code of another package"):
+            put(run, tmp_path / "zoo")

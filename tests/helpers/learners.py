@@ -18,7 +18,7 @@ def make_learner(recipe: Recipe, split: Split, classes: int, *, seed: int = 0) -
     architecture = Architecture(
         model=recipe.model, num_classes=classes, channels=split.images.shape[0], width=recipe.width, depth=recipe.depth
     )
-    net = build_model(architecture, seed=seed)
+    net = build_model(architecture, seed=seed, model=recipe.model)
     numerics = Numerics.choose(recipe.precision, CPU)
     return learner_for(net, recipe, split.counts(classes), seed=seed, numerics=numerics)
 

@@ -143,9 +143,9 @@ CROP = {"do_center_crop": True, "crop_size": {"height": 224, "width": 240}, "siz
         ({"do_resize": True, "size": {"longest_edge": 480}}, [], "longest_edge"),
     ],
 )
-def test_another_size_is_named(settings: dict[str, Any], max_chunk: list[tuple[int, int]], named: str) -> None:
+def test_another_size_is_named(settings: dict[str, Any], fitting: list[tuple[int, int]], named: str) -> None:
     size = size_of(settings)
-    assert [about_size(size, *shape, "hf:a") for shape in max_chunk] == [[]] * len(max_chunk)
+    assert [about_size(size, *shape, "hf:a") for shape in fitting] == [[]] * len(fitting)
     (sentence,) = about_size(size, 32, 32, "hf:a")
     assert named in sentence
     assert "32x32" in sentence

@@ -7,7 +7,7 @@ import pytest
 
 from faal.report.charts import svg
 
-STYLE = (Path(svg.__file__).parent / "style.css").read_text(encoding="utf-8")
+STYLE = (Path(svg.__file__).parents[1] / "style.css").read_text(encoding="utf-8")
 TEXT, SHAPES = ("ink", "muted", "accent", "alarm"), tuple(f"series-{i}" for i in range(len(svg.SERIES)))
 
 

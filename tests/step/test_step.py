@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.conftest import toy_split
+from tests.conftest import TRAINED, toy_split
 from tests.helpers import oracles
 from tests.helpers.learners import CPU, make_batches, make_learner, train_steps
 from torch import Tensor, nn
@@ -20,7 +20,6 @@ from faal.inner.pgd import pgd
 from faal.intermediate.class_rule import ClassBudget, TermWeights
 from faal.intermediate.class_stats import BatchStats
 from faal.intermediate.rules.uniform import Uniform
-from faal.methods import METHODS
 from faal.step import Learner, StepContext, find_adversarial, train_step
 
 START = StepContext(epoch=0, progress=0.0)
@@ -124,7 +123,7 @@ def test_with_another_tau_it_is_not(recipe: Recipe, name: str) -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_method_on_any_number_of_classes(recipe: Recipe, name: str, classes: int) -> None:
     """Two steps of 16 images: at 10 and 100 classes most are absent from a batch, and classes are of unequal size."""
     counts = [3 + c % 3 for c in range(classes)] if classes > 2 else [30, 10]

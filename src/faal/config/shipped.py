@@ -118,7 +118,7 @@ def _from_file(path: Path, setting: Path, seen: tuple[Path, ...]) -> Recipe:
     if path in seen:
         raise InputError(f"the recipe {path} is its own base; remove one `base:` of {', '.join(map(str, seen))}")
     try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), _Once)
+        settings = _Once(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise InputError(f"there is no recipe file {path}; `faal recipes` lists the shipped ones") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -144,13 +144,13 @@ def _choose(
     ]
     if not candidates:
         raise InputError(f"{path} holds no weights; save them as a plain state_dict or as safetensors")
-    max_chunk = [candidate for candidate in candidates if candidate.fits(wanted)]
+    matching = [candidate for candidate in candidates if candidate.fits(wanted)]
     nearest = max(candidates, key=lambda candidate: (len(candidate.weights), len(candidate.tensors)))
-    for candidate in max_chunk or [nearest]:
+    for candidate in matching or [nearest]:
         require_types(wanted, candidate.weights, path)
-    if not max_chunk:
+    if not matching:
         return nearest, []
-    chosen, *copies = max_chunk
+    chosen, *copies = matching
     for copy in copies:
         if not chosen.equals(copy):
             raise InputError(

@@ -63,9 +63,9 @@ CIFAR = 3 * 32 * 32
         (Threat("linf", 0.5), r"^Epsilon 0\.5 in L-infinity turns every image into plain grey \(0\.5 is enough\)"),
         (Threat("l2", 0.5), None),
         (Threat("l2", 36 / 255), None),
-        (Threat("l2", 8 / 255), r"^Epsilon 0\.0314 in L2 is next to nothing.*3072 pixels.*by 0\.14 of 255 levels"),
+        (Threat("l2", 8 / 255), r"^Epsilon 8/255 in L2 is next to nothing.*3072 pixels.*by 0\.14 of 255 levels"),
         (Threat("linf", 0.5 / 255), None),
-        (Threat("linf", 8 / 255**2), r"^Epsilon 0\.000123 in L-infinity is next to nothing.*by 0\.031 of 255 levels"),
+        (Threat("linf", 8 / 255**2), r"^Epsilon 0\.00012303 in L-infinity is next to nothing.*by 0\.031 of 255 levels"),
     ],
 )
 def test_a_radius_by_itself(threat: Threat, sentence: str | None) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from faal.audit.misuse.numbering import numbering
+from faal.audit.misuse.class_order import class_order
 from faal.checkpoint import write_whole
 from faal.data import load_data
 from faal.engine.environment import environment
@@ -112,7 +112,7 @@ def simulate(draw: Draw, *, draws: int, seed: int) -> int:
     rng, said = np.random.default_rng(seed), 0
     for at in range(draws):
         predicted, labels, num_classes = draw(rng)
-        found = numbering(predicted.astype(np.int16), labels, [str(c) for c in range(num_classes)], seed=at)
+        found = class_order(predicted.astype(np.int16), labels, [str(c) for c in range(num_classes)], seed=at)
         said += found.warning is not None
     return said
 

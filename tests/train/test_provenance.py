@@ -9,7 +9,7 @@ from tests.conftest import toy_data
 from tests.train.test_loop import CPU, records, run
 
 from faal import checkpoint
-from faal.audit.misuse.known import about_choice
+from faal.audit.misuse.settings import selection_warnings
 from faal.config import Recipe
 from faal.data import DataSet, grouping
 from faal.models import open_model
@@ -74,7 +74,7 @@ def test_a_choice_on_test_images_is_not_forgotten(recipe: Recipe, tmp_path: Path
     run(short.replace({"select_on": "test"}, source="test"), data, tmp_path / "base")
     for start, out in (("base", "1"), ("1", "2")):
         repaired(tmp_path / start, short, data, tmp_path / out)
-        (said,) = about_choice(open_model(tmp_path / out, data).trained)
+        (said,) = selection_warnings(open_model(tmp_path / out, data).trained)
         assert said.startswith("A network that this one was made from had its epoch chosen on test images")
     run(short, data, tmp_path / "clean")
-    assert about_choice(open_model(tmp_path / "clean", data).trained) == []
+    assert selection_warnings(open_model(tmp_path / "clean", data).trained) == []

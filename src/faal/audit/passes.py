@@ -16,7 +16,7 @@ from faal.audit.blocks import Progress, Subject, attack_blocks, clean_blocks
 from faal.audit.checks import check_labels
 from faal.audit.judge import AttackVerdict, CleanVerdict, image_digests
 from faal.audit.records.examples import Examples, gallery
-from faal.audit.statistics.chance import exceeds
+from faal.audit.statistics.intervals import exceeds
 from faal.engine import processes
 
 V = TypeVar("V", CleanVerdict, AttackVerdict)

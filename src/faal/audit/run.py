@@ -27,7 +27,7 @@ from faal.audit.checks import (
 )
 from faal.audit.estimates import figures, group_figures
 from faal.audit.folder import blocks_of, claim, earlier_attacks, former_keys, network_key, refuse_another
-from faal.audit.misuse import examine
+from faal.audit.misuse.run_checks import run_checks
 from faal.audit.passes import attack_passes, clean_pass, fingerprint
 from faal.audit.records.result import AuditResult
 from faal.audit.records.verdicts import ALL, Verdicts, with_all
@@ -157,7 +157,7 @@ def audit(
             chosen = (*chosen, *attacks_named(kept))
         found = attack_passes(subject, chosen, clean, folder=None if out is None else blocks_of(out), progress=progress)
         names = [str(c) for c in range(found.num_classes)] if classes is None else list(classes)
-        signs = examine(
+        signs = run_checks(
             subject,
             clean,
             found,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from faal.audit.misuse.evidence import Samples
+from faal.audit.misuse.samples import Samples
 from faal.data import load_data
 from faal.inner.pgd import pgd
 from faal.models import Architecture, build_model

@@ -1,7 +1,7 @@
 import pytest
 from scipy.stats import binom
 
-from faal.audit.statistics.chance import LEVEL, exceeds
+from faal.audit.statistics.intervals import LEVEL, exceeds
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])

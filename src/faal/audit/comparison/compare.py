@@ -1,4 +1,4 @@
-"""Two models, or two methods, side by side: paired by sample within a run, by run across training seeds."""
+"""Compares two models, or two methods: paired by sample within a run, by run across training seeds."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,10 +18,10 @@ from faal.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What `compare` found. `runs` a side; `seed` of the bootstrap; `conclusion` in plain sentences.
+    """The result of `compare`. `runs` a side; `seed` of the bootstrap; `conclusion` in sentences.
 
     `attacks` name -> the differences over the classes; `groups` name of a grouping that all audits have -> attack ->
-    the same over its groups, which stand where the classes do.
+    the same over its groups, in the place of the classes.
     """
 
     name_a: str
@@ -50,20 +50,20 @@ def compare(
 ) -> Comparison:
     """Compare b with a, under every attack that all of their audits have, and under `all` of those.
 
-    With one run a side the two models are paired sample by sample; intervals cover the chance of the test sample and
-    the sentence says that nothing follows about the methods. With several runs a side (training seeds), the k-th of a
+    With one run a side the two models are paired sample by sample; intervals cover the draw of the test sample, and
+    the conclusion states that nothing follows about the methods. With several runs a side (training seeds), the k-th of a
     is paired with the k-th of b; intervals are Student's over the pairs.
 
     Args:
-        name_a: what to call the first, the one compared with.
+        name_a: the name of the first, the one compared with.
         results_a: its audits, one per training seed: results, or the folders that hold them.
-        name_b: what to call the second.
+        name_b: the name of the second.
         results_b: its audits, as many, in the same order of seeds.
         level: nominal coverage of the intervals.
         seed: of the bootstrap.
 
     Raises:
-        InputError: one name for both; other numbers of audits; one network twice on a side; audits of other data,
+        InputError: one name for both; unequal numbers of audits; one network twice on a side; audits of different data,
             samples, labels, images, classes, groups, threats or attack settings; a folder whose audit is of another
             network than its best.pt.
     """
@@ -73,7 +73,7 @@ def compare(
             "they are compared in pairs, so give as many of each, in the same order of seeds"
         )
     if name_a == name_b:
-        raise InputError(f"both sides are called {name_a}, and what is found could be of either; name them apart")
+        raise InputError(f"both sides are called {name_a}; give them different names")
     a, b = _read(results_a), _read(results_b)
     for name, side in ((name_a, a), (name_b, b)):
         _refuse_one_network_twice(name, side)
@@ -81,14 +81,14 @@ def compare(
     label = a[0].verdicts.label
     correct = {attack: np.stack([predicted == label for predicted in every]) for attack, every in attacks.items()}
 
-    def over(places: NDArray[np.int64], names: Sequence[str]) -> dict[str, AttackComparison]:
+    def differences(places: NDArray[np.int64], names: Sequence[str]) -> dict[str, AttackComparison]:
         return {
-            attack: difference(places, right[: len(a)], right[len(a) :], names, level, seed)
-            for attack, right in correct.items()
+            attack: difference(places, rows[: len(a)], rows[len(a) :], names, level, seed)
+            for attack, rows in correct.items()
         }
 
-    found = over(label, a[0].classes)
-    groups = {name: over(*grouped) for name, grouped in _common_groups(a + b).items()}
+    found = differences(label, a[0].classes)
+    groups = {name: differences(*grouped) for name, grouped in _common_groups(a + b).items()}
     named, together = [name for name in found if name != ALL], {name: by[ALL] for name, by in groups.items()}
     return Comparison(
         name_a=name_a,
@@ -99,7 +99,7 @@ def compare(
         threat=a[0].threat,
         attacks=found,
         groups=groups,
-        conclusion=conclusion(name_a, name_b, len(a), level, named, found[ALL], together, _odd(a, b, found[ALL])),
+        conclusion=conclusion(name_a, name_b, len(a), level, named, found[ALL], together, _remarks(a, b, found[ALL])),
     )
 
 
@@ -112,29 +112,31 @@ def _read(runs: Sequence[AuditResult | Path | str]) -> list[AuditResult]:
 
 
 def _digests(side: Sequence[AuditResult]) -> list[str]:
-    """Of the networks, as far as they were recorded."""
-    told = [next((run.model[key] for key in ("weights", "sha256", "digest") if key in run.model), None) for run in side]
-    return [digest for digest in told if digest is not None]
+    """The digests of the networks, as far as they are recorded."""
+    digests = [
+        next((run.model[key] for key in ("weights", "sha256", "digest") if key in run.model), None) for run in side
+    ]
+    return [digest for digest in digests if digest is not None]
 
 
-def _odd(a: Sequence[AuditResult], b: Sequence[AuditResult], found: AttackComparison) -> list[str]:
-    """What a reader has to know of the two sides, in sentences."""
-    said = []
+def _remarks(a: Sequence[AuditResult], b: Sequence[AuditResult], found: AttackComparison) -> list[str]:
+    """Sentences on networks that both sides share, and on classes without samples."""
+    sentences = []
     if shared := set(_digests(a)) & set(_digests(b)):
         which = "the same network" if len(a) == 1 else f"partly the same networks ({len(shared)} of {len(a)})"
-        said.append(f"Both sides are {which}: what differs there is the audits' own chance.")
-    shown = {entry.name for entry in found.classes}
-    if hidden := [name for name in a[0].classes if name not in shown]:
-        few = f" ({', '.join(hidden)})" if len(hidden) <= 5 else ""
-        said.append(
-            f"No sample shows {len(hidden)} of the {len(a[0].classes)} classes{few}: all of this, a worst tenth too, "
-            "is about the others."
+        sentences.append(f"Both sides are {which}: differences between these are the chance of the audits.")
+    present = {entry.name for entry in found.classes}
+    if absent := [name for name in a[0].classes if name not in present]:
+        few = f" ({', '.join(absent)})" if len(absent) <= 5 else ""
+        sentences.append(
+            f"{len(absent)} of the {len(a[0].classes)} classes {'has' if len(absent) == 1 else 'have'} no samples{few}: all "
+            "differences, that of a worst tenth too, are about the others."
         )
-    return said
+    return sentences
 
 
 def _refuse_one_network_twice(name: str, side: Sequence[AuditResult]) -> None:
-    """Several runs stand for the chance of training; a network that is listed twice would make it look smaller."""
+    """Several runs sample the chance of training; a network that is listed twice would understate it."""
     digests = _digests(side)
     if len(set(digests)) < len(digests):
         raise InputError(
@@ -144,7 +146,7 @@ def _refuse_one_network_twice(name: str, side: Sequence[AuditResult]) -> None:
 
 
 def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[str, list[NDArray[np.int16]]]:
-    """attack -> each run's answers, `all` recomputed over the attacks that all runs have. Refuses unequal audits."""
+    """attack -> each run's predictions, `all` recomputed over the attacks that all runs have. Refuses unequal audits."""
     first = runs[0]
     for name, run in zip(names[1:], runs[1:], strict=True):
         apart = [
@@ -158,7 +160,7 @@ def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[s
         for what, same in apart:
             if not same:
                 raise InputError(
-                    f"the audits of {names[0]} and {name} have other {what} and cannot be paired; "
+                    f"the audits of {names[0]} and {name} have different {what} and cannot be paired; "
                     "audit both on the same data with the same --epsilon, --limit and --seed"
                 )
     common = [attack for attack in first.attacks if attack != ALL and all(attack in run.attacks for run in runs)]
@@ -166,13 +168,13 @@ def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[s
         settings = [run.attacks[attack].parameters for run in runs]
         if other := [name for name, setting in zip(names, settings, strict=True) if setting != settings[0]]:
             raise InputError(
-                f"the audits of {names[0]} and {other[0]} ran {attack} with other settings; "
+                f"the audits of {names[0]} and {other[0]} ran {attack} with different settings; "
                 "audit both with the same version of the program"
             )
     every = [
         with_all(run.verdicts.label, {attack: run.verdicts.predicted[attack] for attack in common}) for run in runs
     ]
-    return {attack: [answers[attack] for answers in every] for attack in (*common, ALL)}
+    return {attack: [predicted[attack] for predicted in every] for attack in (*common, ALL)}
 
 
 def _common_groups(runs: Sequence[AuditResult]) -> dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]:
@@ -184,7 +186,7 @@ def _common_groups(runs: Sequence[AuditResult]) -> dict[str, tuple[NDArray[np.in
         names = _group_names(runs[0], name)
         if any(_group_names(run, name) != names or not np.array_equal(run.verdicts.groups[name], places)
                for run in runs[1:]):  # fmt: skip
-            raise InputError(f"the audits have other groups in {name!r}; audit all of them with the same --groups")
+            raise InputError(f"the audits have different groups in {name!r}; audit all of them with the same --groups")
         found[name] = (places, names)
     return found
 
@@ -194,10 +196,10 @@ def _group_names(run: AuditResult, name: str) -> tuple[str, ...]:
 
 
 def _same_images(run: AuditResult, first: AuditResult) -> bool:
-    """Whether two audits are known to be of the same images, whatever their data is called."""
+    """Whether two audits are known to be of the same images, whatever the name of their data."""
     return run.data.get("fingerprint") is not None and run.data["fingerprint"] == first.data.get("fingerprint")
 
 
 def _agree(one: str | None, other: str | None) -> bool:
-    """Whether two records say the same, as far as both say something."""
+    """Whether two recorded values are equal, where both are recorded."""
     return one is None or other is None or one == other

@@ -1,4 +1,4 @@
-"""What a comparison comes to, in plain sentences."""
+"""The conclusion of a comparison, in sentences."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,24 +13,24 @@ def conclusion(
     attacks: Sequence[str],
     found: AttackComparison,
     groups: Mapping[str, AttackComparison],
-    odd: Sequence[str] = (),
+    remarks: Sequence[str] = (),
 ) -> str:
-    """What was found, which classes and groups changed, what follows from it, and for what: models or methods.
+    """The differences, the classes and groups that changed, what follows, and whether for models or methods.
 
     Args:
         name_a: the side compared with.
-        name_b: the other side, of which the sentences speak.
-        runs: a side.
+        name_b: the other side, the subject of the sentences.
+        runs: runs a side.
         level: nominal coverage; a class is named where its corrected p-value is below 1 - level.
-        attacks: the names of the attacks that `found` is under.
+        attacks: the names of the attacks of `found`.
         found: the differences under all of them together.
         groups: the same by group, name of the grouping -> differences.
-        odd: sentences about the two sides, for a reader to know first.
+        remarks: sentences about the two sides, put first.
     """
     under = ", ".join(attacks) + (" together" if len(attacks) > 1 else "")
     return " ".join(
         (
-            *odd,
+            *remarks,
             f"Under {under}, {name_b} is {_against(found.average, name_a)} on average over the "
             f"samples, and {_against(found.worst, 'it')} in the worst class.",
             _changed(found, level, "Classes", "class"),
@@ -42,23 +42,23 @@ def conclusion(
 
 
 def _changed(found: AttackComparison, level: float, several: str, one: str) -> str:
-    """Which classes, or groups, are named."""
+    """The classes, or groups, with an established difference."""
     named = [f"{entry.name} ({100 * entry.value:+.1f})" for entry in found.classes if entry.p < 1 - level]
     corrected = f"by more than chance, corrected for all {len(found.classes)}"
     if named:
         return f"{several} that differ {corrected}: {', '.join(named)}."
-    # Both may hold: the worst of each side is one figure, a class is one of many that were looked at.
-    though = f"; that the worst {one} of one side lies above the other's is a claim about no single one"
-    return f"No single {one} differs {corrected}{though if found.worst.established else ''}."
+    # Both may hold: the worst of each side is one figure, a class is one of many that are tested.
+    note = f"; that the worst {one} of one side lies above the other's is a claim about no single one"
+    return f"No single {one} differs {corrected}{note if found.worst.established else ''}."
 
 
 def _against(difference: Difference, other: str) -> str:
-    """Such as `4.2 points above base (+1.0 to +7.4)`; says where the interval leaves the sign open."""
+    """Such as `4.2 points above base (+1.0 to +7.4)`; `not established` where the interval contains 0."""
     interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
-    sure = "" if difference.established else ": not established"
+    note = "" if difference.established else ": not established"
     points = round(100 * difference.value, 1)
-    standing = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "level with"
-    return f"{standing} {other} ({interval}{sure})"
+    position = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "level with"
+    return f"{position} {other} ({interval}{note})"
 
 
 def _follows(name_a: str, name_b: str, found: AttackComparison) -> str:
@@ -67,18 +67,18 @@ def _follows(name_a: str, name_b: str, found: AttackComparison) -> str:
     better = [where for where, difference in figures if difference.low > 0]
     worse = [where for where, difference in figures if difference.high < 0]
     open_ = [where for where, difference in figures if not difference.established]
-    said = [
+    sentences = [
         f"{name_b} is {word} than {name_a} {' and '.join(where)}"
         for word, where in (("better", better), ("worse", worse))
         if where
     ]
     if open_:
-        said.append(f"{' and '.join(open_)} neither is shown to be better")
-    return "; ".join(said)
+        sentences.append(f"{' and '.join(open_)} neither is shown to be better")
+    return "; ".join(sentences)
 
 
 def _scope(runs: int) -> str:
-    """Of whom this may be said."""
+    """Whether the conclusion holds for the models or the methods."""
     if runs == 1:
         return (
             "This holds for these two models, not the methods that made them: a claim about methods needs several "

@@ -1,4 +1,4 @@
-"""How far two sides differ under one attack: figures, intervals and p-values from their verdicts."""
+"""The difference of two sides under one attack: figures, intervals and p-values from their verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ class Difference:
 
     @property
     def established(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
 class ClassDifference(Difference):
-    """The difference in one class. Interval and `p` are corrected for all classes: any class may be named by them.
+    """The difference in one class. Interval and `p` are corrected for all classes, so that any class may be singled out.
 
     The interval is at level 1 - alpha/C (Bonferroni); `p` is Holm's correction of McNemar's exact test within one run,
     of Student's paired test over several.
@@ -59,8 +59,8 @@ class AttackComparison:
     `average` is over samples, `balanced` over classes, `worst` of the least class accuracies, `worst_tenth` of the
     means of the lowest tenth (None with fewer than 20 classes), `gap` of best minus worst: the classes need not be the
     same on both sides. With several runs a side the intervals are Student's over the pairs. With one they are the
-    paired bootstrap's; that of `worst` is `worst_difference_interval`, and those of `worst_tenth` and `gap` are put
-    together from the two sides' own (`added_interval`): wider than pairs would allow.
+    paired bootstrap's; that of `worst` is `worst_difference_interval`, and those of `worst_tenth` and `gap` are combined
+    from the two sides' own (`added_interval`): wider than paired intervals would be.
     """
 
     average: Difference
@@ -78,52 +78,52 @@ def difference(
 
     Args:
         label: (N,) true classes, or groups.
-        a: (K, N) whether each run of a has the sample right.
-        b: (K, N) the same for b, run by run its partner.
+        a: (K, N) whether each run of a predicts the sample correctly.
+        b: (K, N) the same for b; run k of b is paired with run k of a.
         names: the classes' or groups' names; those without samples are left out.
         level: nominal coverage.
         seed: of the bootstrap.
     """
     n = np.bincount(label, minlength=len(names))
-    there = np.flatnonzero(n)
+    present = np.flatnonzero(n)
 
     def per_class(which: NDArray[np.bool_]) -> Counts:
-        return np.stack([np.bincount(label[row], minlength=len(names)) for row in which])[:, there]
+        return np.stack([np.bincount(label[row], minlength=len(names)) for row in which])[:, present]
 
-    n, right_a, right_b = n[there], per_class(a), per_class(b)
+    n, correct_a, correct_b = n[present], per_class(a), per_class(b)
     if len(a) == 1:
         gained, lost = per_class(b & ~a)[0], per_class(a & ~b)[0]
-        intervals = between_models(right_a[0], right_b[0], gained, lost, n, level, seed)
+        intervals = between_models(correct_a[0], correct_b[0], gained, lost, n, level, seed)
         p = holm(mcnemar(gained, lost))
     else:
-        intervals = between_runs(right_a, right_b, n, level)
-        p = holm(t_test((right_b - right_a) / n, step=1 / n))
-    of_a, of_b = values(right_a, n), values(right_b, n)
-    found = {
+        intervals = between_runs(correct_a, correct_b, n, level)
+        p = holm(t_test((correct_b - correct_a) / n, step=1 / n))
+    of_a, of_b = values(correct_a, n), values(correct_b, n)
+    overall = {
         name: Difference(*_figures(of_a[name].mean(), of_b[name].mean(), interval))
         for name, interval in intervals.overall.items()
     }
     classes = tuple(
         ClassDifference(*_figures(one, other, Interval(low, high)), names[c], float(corrected_p))
         for c, one, other, low, high, corrected_p in zip(
-            there, (right_a / n).mean(axis=0), (right_b / n).mean(axis=0), *intervals.classes, p, strict=True
+            present, (correct_a / n).mean(axis=0), (correct_b / n).mean(axis=0), *intervals.classes, p, strict=True
         )
     )
     return AttackComparison(
-        average=found["average"],
-        balanced=found["balanced"],
-        worst=found["worst"],
-        worst_tenth=found["worst_tenth"] if len(n) >= MANY_CLASSES else None,
-        gap=found["gap"],
+        average=overall["average"],
+        balanced=overall["balanced"],
+        worst=overall["worst"],
+        worst_tenth=overall["worst_tenth"] if len(n) >= MANY_CLASSES else None,
+        gap=overall["gap"],
         classes=classes,
     )
 
 
-def values(right: Counts | Array, n: Counts) -> dict[str, Array]:
+def values(correct: Counts | Array, n: Counts) -> dict[str, Array]:
     """(..., C) counts of (C,) samples -> the figures (...) over the classes, by the names of `AttackComparison`."""
-    ordered = np.sort(right / n, axis=-1)
+    ordered = np.sort(correct / n, axis=-1)
     return {
-        "average": right.sum(axis=-1) / n.sum(),
+        "average": correct.sum(axis=-1) / n.sum(),
         "balanced": ordered.mean(axis=-1),
         "worst": ordered[..., 0],
         "worst_tenth": ordered[..., : lowest_tenth(len(n))].mean(axis=-1),
@@ -131,50 +131,50 @@ def values(right: Counts | Array, n: Counts) -> dict[str, Array]:
     }
 
 
-class Intervals(NamedTuple):
-    """Of the differences in the figures of `values`, by their names, and in each class."""
+class DifferenceIntervals(NamedTuple):
+    """The intervals of the differences: of the figures of `values`, by name, and of each class."""
 
     overall: dict[str, Interval]
     classes: Interval
 
 
 def between_models(
-    right_a: Counts, right_b: Counts, gained: Counts, lost: Counts, n: Counts, level: float, seed: int
-) -> Intervals:
-    """Of two models, from (C,) counts as in `paired`. Equal classes are one group: average and balanced agree."""
+    correct_a: Counts, correct_b: Counts, gained: Counts, lost: Counts, n: Counts, level: float, seed: int
+) -> DifferenceIntervals:
+    """The intervals of two models, from (C,) counts as in `paired`. For classes of equal size average and balanced agree."""
     average = paired_bootstrap([gained.sum()], [lost.sum()], [n.sum()], level, seed=seed)
-    alike = (n == n[0]).all()
-    return Intervals(
+    equal_sizes = (n == n[0]).all()
+    return DifferenceIntervals(
         overall={
             "average": average,
-            "balanced": average if alike else paired_bootstrap(gained, lost, n, level, seed=seed),
-            "worst": worst_difference_interval(right_a, right_b, gained, lost, n, level),
-            **unpaired(right_a, right_b, n, level),
+            "balanced": average if equal_sizes else paired_bootstrap(gained, lost, n, level, seed=seed),
+            "worst": worst_difference_interval(correct_a, correct_b, gained, lost, n, level),
+            **unpaired(correct_a, correct_b, n, level),
         },
         classes=Interval(*paired_intervals(gained, lost, n, _corrected(level, n))),
     )
 
 
-def unpaired(right_a: Counts, right_b: Counts, n: Counts, level: float) -> dict[str, Interval]:
-    """Of `worst_tenth` and `gap`, from (..., C) counts: no use is made of the pairs."""
-    of_a, of_b = values(right_a, n), values(right_b, n)
+def unpaired(correct_a: Counts, correct_b: Counts, n: Counts, level: float) -> dict[str, Interval]:
+    """The intervals of `worst_tenth` and `gap`, from (..., C) counts, without use of the pairs."""
+    of_a, of_b = values(correct_a, n), values(correct_b, n)
     tenth = lowest_tenth(len(n))
     own = {
-        "worst_tenth": [lowest_mean_interval(right, n, tenth, level) for right in (right_a, right_b)],
-        "gap": [gap_interval(right, n, level) for right in (right_a, right_b)],
+        "worst_tenth": [lowest_mean_interval(correct, n, tenth, level) for correct in (correct_a, correct_b)],
+        "gap": [gap_interval(correct, n, level) for correct in (correct_a, correct_b)],
     }
     return {name: added_interval(of_a[name], of_b[name], *ends) for name, ends in own.items()}
 
 
-def between_runs(right_a: Counts, right_b: Counts, n: Counts, level: float) -> Intervals:
-    """Of two methods, from (K, ..., C) counts, K runs a side, and (C,) samples.
+def between_runs(correct_a: Counts, correct_b: Counts, n: Counts, level: float) -> DifferenceIntervals:
+    """The intervals of two methods, from (K, ..., C) counts, K runs a side, and (C,) samples.
 
-    One sample's worth, below which no accuracy can show a change: of the average one in all samples, of a class one of
-    its own, of the worst class one of the smallest class that came out worst in any run, of the gap one of the smallest
-    that came out worst or best.
+    The `step` of each, the smallest possible change of the figure, is that by one sample: of the average one of all
+    samples, of a class one of its own, of the worst class one of the smallest class that is worst in any run, of the
+    gap one of the smallest that is worst or best.
     """
-    of_a, of_b = values(right_a, n), values(right_b, n)
-    rates = np.concatenate([right_a / n, right_b / n])
+    of_a, of_b = values(correct_a, n), values(correct_b, n)
+    rates = np.concatenate([correct_a / n, correct_b / n])
     worst = n[rates.argmin(axis=-1)].min(axis=0)
     steps: dict[str, ArrayLike] = {
         "average": 1 / n.sum(),
@@ -183,11 +183,11 @@ def between_runs(right_a: Counts, right_b: Counts, n: Counts, level: float) -> I
         "worst_tenth": 1 / (n.max() * lowest_tenth(len(n))),
         "gap": 1 / np.minimum(worst, n[rates.argmax(axis=-1)].min(axis=0)),
     }
-    return Intervals(
+    return DifferenceIntervals(
         overall={
             name: Interval(*t_intervals(of_b[name] - of_a[name], level, step=step)) for name, step in steps.items()
         },
-        classes=Interval(*t_intervals((right_b - right_a) / n, _corrected(level, n), step=1 / n)),
+        classes=Interval(*t_intervals((correct_b - correct_a) / n, _corrected(level, n), step=1 / n)),
     )
 
 

@@ -1,16 +1,13 @@
-"""Misuse, caught in words: signs that an audit's figures do not mean what a reader takes them for.
+"""Checks for misuse: conditions under which an audit's figures do not mean what a reader takes them for.
 
-Each sign is a whole sentence in the result: what was seen, what it means for the figures, what to do. Most are facts:
-in what was asked and in the clean pass (`known.py`), among the images (`leakage.py`), in how the model answers
-(`outputs.py`) and what it does to images (`normalisers.py`). The other probes are tests: of the clean answers
-(`numbering.py`), and of a few samples, drawn with the audit's seed (`readings.py`, `gradients.py`). They speak up for
-an honest model with a chance of at most 1 in 1,000 each, 1 in 200 together; `evidence.py` has the test, each probe what
-it calls honest. They change no verdict, and the first that asks the model and finds something is the last to ask.
+Each finding is a warning in the result: what was found, what it means for the figures, what to do. Most checks compare
+facts: the settings and the clean pass (`settings.py`), equal images (`train_test_overlap.py`), repeated forwards
+(`determinism.py`), layers that normalise (`double_normalisation.py`). The others are statistical tests: of the clean
+predictions (`class_order.py`), and of a few samples, drawn with the audit's seed (`input_scaling.py`,
+`gradient_masking.py`). Each of these raises a false alarm for an honest model with probability at most 1/1,000, all
+together 1/200; `samples.py` has the constants of the tests, and each check states which models it takes for honest.
+No check changes a verdict. After the first check with forwards of its own that warns, the later ones are left out.
 
-Together they cost about 64 x (200 + 20 x 3) + 6 x 256 forwards at the most: 3 % of a PGD-20 on 10,000 images. On fewer
-images they ask fewer, down to 16: three tenths of a PGD-20 on 250.
+Together they cost at most about 64 x (200 + 20 x 3) + 6 x 256 forwards: 3 % of a PGD-20 on 10,000 images. A smaller
+audit is checked on fewer samples, at least 16: on 250 images that is three tenths of a PGD-20.
 """
-
-from faal.audit.misuse.examination import Signs, examine
-
-__all__ = ["Signs", "examine"]

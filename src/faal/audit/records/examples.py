@@ -1,4 +1,4 @@
-"""A few adversarial examples beside their originals, to look at. `examples.npz` holds them."""
+"""A few adversarial examples with their originals, to be shown. They are stored in `examples.npz`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,13 +14,13 @@ TOTAL = 24
 
 
 def as_bytes(images: Tensor) -> NDArray[np.uint8]:
-    """Images in [0, 1] as the nearest uint8; for the eye, since rounding moves them."""
+    """Images in [0, 1] as the nearest uint8; for display only, since rounding changes them."""
     return (images.detach() * 255).round().clamp(0, 255).to("cpu", torch.uint8).numpy()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Examples:
-    """K samples that an attack turned, in parallel arrays.
+    """K samples with the adversarial example that an attack found, in parallel arrays.
 
     `index` (K,) places in the data; `original` and `adversarial` (K, channels, H, W) uint8; `label`, `clean_predicted`
     and `adversarial_predicted` (K,) classes; `attack` (K,) names.
@@ -38,7 +38,7 @@ class Examples:
         return len(self.index)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays by name, as a file holds them."""
+        """The arrays by name, as they are stored."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def take(self, rows: NDArray[np.int64]) -> "Examples":
@@ -50,7 +50,7 @@ def spread(
 ) -> NDArray[np.int64]:
     """Which samples to show: the first of every class, then the second of every class, and so on, `total` in all.
 
-    The choice from all samples is the choice from the choices of their parts, so processes may choose before they
+    The choice from all samples equals the choice from the choices of their parts, so processes may choose before they
     send. `index` orders the samples and has no repeats.
 
     Returns:
@@ -65,7 +65,8 @@ def spread(
 
 
 def gallery(parts: Sequence[Examples]) -> Examples | None:
-    """The examples to show from those of blocks or processes; of a sample turned twice, the first. None of none."""
+    """The examples to show from those of blocks or processes; of a sample that occurs twice, the first. None where
+    there are none."""
     if not any(len(part) for part in parts):
         return None
     columns = [part.arrays() for part in parts]

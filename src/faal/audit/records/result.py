@@ -1,7 +1,7 @@
 """The result of an audit, and its files: `audit.json`, `verdicts.npz`, `examples.npz`.
 
-All accuracies are fractions; an interval covers the chance of the test sample, at the level in the result. Robust
-accuracy is an upper bound: a stronger attack may find more.
+All accuracies are fractions; an interval covers the draw of the test sample, at the level in the result. Robust
+accuracy is an upper bound: a stronger attack may find more adversarial examples.
 """
 
 import json
@@ -22,7 +22,7 @@ AUDIT, VERDICTS, EXAMPLES = "audit.json", "verdicts.npz", "examples.npz"
 
 
 def percent(value: float | None) -> str:
-    """A fraction as people read it, in per cent; a dash where there is none."""
+    """A fraction in per cent, to one decimal; a dash for None."""
     return "-" if value is None else f"{100 * value:.1f}"
 
 
@@ -44,7 +44,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ClassEstimate(Estimate):
-    """The accuracy of one class, its interval by itself, not corrected for having looked at the others."""
+    """The accuracy of one class, its interval not corrected for the number of classes."""
 
     name: str
     n: int
@@ -60,9 +60,9 @@ class ClassEstimate(Estimate):
 
 @dataclass(frozen=True)
 class WorstClass(Estimate):
-    """The least class accuracy; `name` is the class that came out worst (the first of several).
+    """The least class accuracy; `name` is the class that is worst in this sample (the first of several).
 
-    The interval is that of the minimum itself, whichever class truly holds it.
+    The interval is that of the true minimum, whichever class attains it.
     """
 
     name: str
@@ -77,8 +77,8 @@ class WorstClass(Estimate):
 
 @dataclass(frozen=True)
 class WorstTenth(Estimate):
-    """The mean accuracy of the lowest tenth of the classes with samples, rounded up; `names` are those that came out
-    lowest.
+    """The mean accuracy of the lowest tenth of the classes with samples, rounded up; `names` are those that are
+    lowest in this sample.
 
     The interval is that of the classes that are truly lowest, and allows for those without samples.
     """
@@ -95,9 +95,9 @@ class WorstTenth(Estimate):
 
 @dataclass(frozen=True)
 class Gap(Estimate):
-    """The best class's accuracy minus the worst one's; `best` and `worst` are those that came out so.
+    """The best class's accuracy minus the worst one's; `best` and `worst` are those of this sample.
 
-    The interval is that of the gap itself, whichever classes truly make it.
+    The interval is that of the true gap, whichever classes attain it.
     """
 
     best: str
@@ -113,11 +113,11 @@ class Gap(Estimate):
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Accuracies class by class (or group by group), and what they come to.
+    """Accuracies class by class (or group by group), and their summary.
 
     `average` is over samples, `balanced` over classes; `deviation` is the standard deviation over the classes;
-    `worst_tenth` is None with fewer than 20 classes that have samples. One of an earlier version comes back without
-    `worst_tenth`, `gap` and `deviation`.
+    `worst_tenth` is None with fewer than 20 classes that have samples. Read from an audit of an earlier version,
+    `worst_tenth`, `gap` and `deviation` are None.
     """
 
     average: Estimate
@@ -156,9 +156,9 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackResult(Figures):
-    """What one attack left standing, class by class.
+    """The accuracy under one attack, class by class.
 
-    `confusion[c][p]` counts the samples of class c that were answered with p; `seconds` are summed over processes.
+    `confusion[c][p]` counts the samples of class c that are predicted as p; `seconds` are summed over processes.
     """
 
     confusion: tuple[tuple[int, ...], ...]
@@ -188,10 +188,11 @@ _PLAIN = ("model", "data", "threat", "seed", "engine", "block_size", "level", "i
 class AuditResult:
     """An audit: figures per attack, and the verdicts behind them.
 
-    `model` is {"name", "weights", "digest"} and what the caller told, `weights` a digest of the weights alone; `threat`
-    {"norm", "epsilon"}; `data` {"name", "split", "n", "fingerprint", "classes"}; `warnings` whole sentences; `attacks`
+    `model` is {"name", "weights", "digest"} and what the caller adds, `weights` a digest of the weights alone; `threat`
+    {"norm", "epsilon"}; `data` {"name", "split", "n", "fingerprint", "classes"}; `warnings` full sentences; `attacks`
     name -> figures, `clean` first and the pseudo-attack `all` last; `groups` name of a grouping -> attack -> figures by
-    group; `probes` what the probes for signs of misuse saw. `examples` is None where no attack turned a sample.
+    group; `probes` the figures of the checks for misuse. `examples` is None where no attack found an adversarial
+    example.
     """
 
     model: dict[str, Any]
@@ -216,7 +217,7 @@ class AuditResult:
         return tuple(self.data["classes"])
 
     def __repr__(self) -> str:
-        """Average and worst class in per cent, attack by attack; `faal.audit.table` has it all."""
+        """Average and worst class in per cent, attack by attack; `faal.audit.table` has all figures."""
         figures = (
             f"{name} {percent(found.average.value)} ({found.worst.name} {percent(found.worst.value)})"
             for name, found in self.attacks.items()
@@ -239,7 +240,7 @@ class AuditResult:
         }
 
     def write(self, folder: Path) -> None:
-        """Write the three files, each whole or not at all; `audit.json` last, so that it stands for all of them.
+        """Write the three files, each whole or not at all; `audit.json` last, so that it is there only when all are.
 
         Raises:
             InputError: the folder cannot be written.
@@ -284,13 +285,13 @@ class AuditResult:
                 verdicts=verdicts,
                 examples=Examples(**read_arrays(examples)) if examples.exists() else None,
             )
-            whole = (
+            consistent = (
                 result.data["n"] == len(verdicts.label)
                 and set(verdicts.predicted) == set(result.attacks)
                 and set(verdicts.groups) <= set(result.groups)
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is incomplete or damaged ({error!r}); run the audit again") from None
-        if not whole:
+        if not consistent:
             raise InputError(f"{path} and {VERDICTS} beside it are of different audits; run the audit again")
         return result

@@ -1,4 +1,4 @@
-"""Verdicts: what the network answers for every sample under every attack. `verdicts.npz` holds them."""
+"""Verdicts: the network's prediction for every sample under every attack. They are stored in `verdicts.npz`."""
 
 import io
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ class Verdicts:
     """Predicted classes, sample by sample, in the data's order.
 
     `label` (N,) int64; `index` (N,) int64, the samples' places in the data; `predicted` attack -> (N,) int16: the
-    answer to the confirmed adversarial image, and to the clean image where the attack found none. `groups` name of a
-    grouping -> (N,) int64, each sample's place among its groups; an audit of an earlier version comes back without.
+    prediction for the confirmed adversarial example, and for the clean image where the attack found none. `groups` name of a
+    grouping -> (N,) int64, each sample's group as an index; empty when read from an audit of an earlier version.
     """
 
     label: NDArray[np.int64]
@@ -33,11 +33,11 @@ class Verdicts:
     groups: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def correct(self, attack: str) -> NDArray[np.bool_]:
-        """Which samples stand: (N,)."""
+        """(N,) bool: which samples are predicted correctly."""
         return np.equal(self.predicted[attack], self.label)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays by name, as the file holds them."""
+        """The arrays by name, as they are stored."""
         found: dict[str, NDArray[Any]] = {"label": self.label, "index": self.index}
         for attack, predicted in self.predicted.items():
             found[f"{attack}_correct"] = self.correct(attack)
@@ -66,10 +66,11 @@ class Verdicts:
 
 
 def with_all(label: NDArray[np.int64], predicted: Mapping[str, NDArray[np.int16]]) -> dict[str, NDArray[np.int16]]:
-    """`predicted` and the pseudo-attack `all`: the answer under the first attack that turned the sample."""
+    """`predicted` and the pseudo-attack `all`: the prediction under the first attack that makes the
+    sample misclassified."""
     combined = label.astype(np.int16)
-    for answers in reversed(list(predicted.values())):
-        combined = np.where(answers != label, answers, combined)
+    for classes in reversed(list(predicted.values())):
+        combined = np.where(classes != label, classes, combined)
     return {**predicted, ALL: combined}
 
 

@@ -1,7 +1,7 @@
-"""How far the classes lie apart: intervals of the gap between best and worst, and of the standard deviation.
+"""Intervals of the dispersion of the class accuracies: of the gap between best and worst, of the standard deviation.
 
-Both are 0 where all classes are alike, and both are overestimated by what a sample shows: chance alone drives the
-classes apart. Arguments are those of `intervals.py`.
+Both are 0 where all classes are alike, and the observed values overestimate both: sampling noise alone separates the
+classes. Arguments are those of `intervals.py`.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from faal.audit.statistics.intervals import Array, Interval, distances, present,
 
 
 def gap_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
-    """The interval of max_c p_c - min_c p_c, whichever the classes are.
+    """The interval of max_c p_c - min_c p_c, whichever classes attain them.
 
     The gap is the difference p_i - p_j of one fixed pair, and at least that of any other pair. So high is the greatest
     over all pairs of upper bounds at alpha/2, uncorrected: high < gap needs the bound of that pair to fail. low is the
@@ -48,15 +48,15 @@ def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interv
     - the noise times the deviations moves y by up to 2 (b x)^(1/2), b the mean of the classes' squared `distances`
       weighted by their shares of D;
     - the noise squared moves it by q, a quantile of the scaled chi-squared with as many degrees of freedom as H and its
-      variance imply (Satterthwaite, 1946). The part of it that belongs to the same class as the product goes with it:
-      upwards it adds b at most, downwards it takes nothing away.
+      variance imply (Satterthwaite, 1946). The part of it from the same class as the product is added to it: b at
+      most upwards, nothing downwards.
 
     Squared and added, high solves y = x - (4 b x + q^2)^(1/2), and low solves y = x + b + (4 b x + q^2)^(1/2). For low
-    the distances point to the mean. For high they are the larger ones, and b is not less than if every class lay off
-    the mean by its distance: one that was seen at the mean may.
+    the distances are those towards the mean. For high they are the larger ones, and b is at least what it would be if
+    every class differed from the mean by its distance: one that is observed at the mean may.
 
-    The interval is extended to the observed standard deviation, which contains the noise and may lie above it. It rests
-    on simulation (2 to 1,000 classes of 5 samples and more, one or a few of them far off), not on a bound.
+    The interval is extended to the observed standard deviation, which contains the noise and may lie above it. Its
+    coverage is simulated (2 to 1,000 classes of 5 samples and more, one or a few of them far off), not proved.
 
     Args:
         correct: (..., C) correct samples per class.
@@ -78,7 +78,7 @@ def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interv
     v = _variances(correct, n)
     below, above = distances(correct, n, one_side)
     inward, larger = np.where(offset < 0, above, below), np.maximum(below, above)
-    # Many classes that lie off the mean by noise alone would dilute the share of one that lies far off.
+    # Many classes that differ from the mean by noise alone would dilute the share of one that is far from it.
     beyond_noise = np.maximum(offset**2 - 4 * v, 0.0)
     shares = np.where(beyond_noise.sum(axis=-1, keepdims=True) > 0, beyond_noise, offset**2)
     b = _weighted_mean(inward**2, shares)
@@ -86,20 +86,20 @@ def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interv
     low = np.where(y > b + more, y + b - np.sqrt(4 * b * y + more**2), 0.0)
     b = np.maximum(_weighted_mean(larger**2, shares), _weighted_mean(larger**2, (np.abs(offset) + larger) ** 2))
     high = y + 2 * b + np.sqrt(4 * b * (b + y) + less**2)
-    # Classes without samples are at the mean for the low end; for the high end nothing holds them.
+    # Classes without samples are at the mean for the low end; for the high end they may be anywhere.
     high = np.sqrt(np.maximum(high, total) / classes) if classes == of_all else np.ones_like(low)
     return Interval(np.sqrt(np.maximum(low, 0.0) / of_all)[()], np.minimum(high, 0.5)[()])
 
 
 def _variances(correct: Array, n: Array) -> Array:
-    """Of the rates, with one success and one failure added, so that none is 0."""
+    """The variances of the rates, with one success and one failure added, so that none is 0."""
     shrunk = (correct + 1) / (n + 2)
     return shrunk * (1 - shrunk) / n
 
 
 def _square_noise(v: Array, n: Array, alpha: float) -> tuple[Array, Array]:
-    """How far the squared noise of rates with variances `v` may rise above its expectation, and fall below it, each
-    with probability `alpha`. The variance of the squares is from the binomial's fourth moment."""
+    """How far the squared noise of rates with variances `v` lies above its expectation, and below it, each with
+    probability `alpha`. The variance of the squares is from the binomial's fourth moment."""
     classes = len(n)
     expected = (1 - 1 / classes) * v.sum(axis=-1)
     heavy_tails = v**2 * np.maximum(1 / (n**2 * v) - 6 / n, 0.0)
@@ -112,7 +112,7 @@ def _square_noise(v: Array, n: Array, alpha: float) -> tuple[Array, Array]:
 
 
 def _weighted_mean(values: Array, weights: Array) -> Array:
-    """Over the classes; 0 where all weights are."""
+    """The weighted mean over the classes; 0 where all weights are 0."""
     total = weights.sum(axis=-1)
     mean: Array = (values * weights).sum(axis=-1) / np.where(total > 0, total, 1.0)
     return mean

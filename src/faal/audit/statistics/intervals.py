@@ -1,9 +1,9 @@
-"""Intervals for accuracies: what the finite test sample leaves open. Numpy arrays in, numbers out.
+"""Confidence intervals of accuracies over the draw of the test sample, and a test of a share.
 
 Counts are `correct` of `n` samples of each class, independent given the model: `n` is (C,), `correct` (..., C), and the
-ends of an interval have the leading shape. A figure over the classes is one over all C: of a class without samples
-nothing is known but that its accuracy lies in [0, 1], and every interval allows for either end.
-`benchmarks/simulations/coverage.py` simulates how often each interval holds its target.
+ends of an interval have the leading shape. A figure over the classes is one over all C: the accuracy of a class
+without samples is only known to lie in [0, 1], and every interval allows for either end.
+`benchmarks/simulations/coverage.py` simulates how often each interval contains its target.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,10 @@ METHOD = (
     "uncorrected, the low end corrected for all pairs; standard deviation: the squared deviation less its expected "
     "noise, inverted; a class without samples: anywhere from 0 to 1, in all of these"
 )
-"""What `audit.json` says about its intervals."""
+"""The methods of the intervals, as `audit.json` records them."""
+
+FALSE_ALARM = 1e-3
+"""The largest probability of a false alarm of a check for misuse."""
 
 Array = NDArray[np.float64]
 
@@ -36,7 +39,7 @@ class Interval(NamedTuple):
 def lower_bounds(correct: ArrayLike, n: ArrayLike, alpha: float) -> Array:
     """One-sided exact binomial lower bounds: above the true rate with probability at most `alpha`.
 
-    Clopper and Pearson (1934): the alpha quantile of Beta(k, n - k + 1), 0 where k = 0. Counts need not be whole.
+    Clopper and Pearson (1934): the alpha quantile of Beta(k, n - k + 1), 0 where k = 0. Counts need not be integers.
     """
     k, size = np.asarray(correct, dtype=np.float64), np.asarray(n, dtype=np.float64)
     bounds = beta.ppf(alpha, np.where(k > 0, k, 1.0), size - k + 1)
@@ -56,12 +59,20 @@ def clopper_pearson(correct: ArrayLike, n: ArrayLike, level: float) -> tuple[Arr
     return lower_bounds(correct, n, alpha / 2), upper_bounds(correct, n, alpha / 2)
 
 
-def distances(correct: ArrayLike, n: ArrayLike, alpha: float) -> tuple[Array, Array]:
-    """How far the one-sided bounds at `alpha` lie below and above the rates: what is squared and added elsewhere.
+def exceeds(count: int, of: int, share: float, alpha: float = FALSE_ALARM) -> bool:
+    """Whether `count` of `of` samples shows a true share above `share`.
 
-    Zou and Donner (2008): the bound of a sum of independent estimates lies at the root of the summed squares of the
-    distances to their own bounds, on the side that matters. Unlike standard errors these stay apart from 0 at rates of
-    0 and 1.
+    The exact one-sided binomial test: true with probability at most `alpha` where the share is no larger.
+    """
+    return float(lower_bounds(count, of, alpha)) > share
+
+
+def distances(correct: ArrayLike, n: ArrayLike, alpha: float) -> tuple[Array, Array]:
+    """The distances from the rates to their one-sided bounds at `alpha`, below and above.
+
+    Zou and Donner (2008), "squared and added": the bound of a sum of independent estimates lies at the root of the
+    summed squares of the distances to their own bounds on that side. Unlike standard errors these are above 0 at rates
+    of 0 and 1.
     """
     rates = np.asarray(correct, dtype=np.float64) / np.asarray(n, dtype=np.float64)
     return rates - lower_bounds(correct, n, alpha), upper_bounds(correct, n, alpha) - rates
@@ -80,10 +91,10 @@ def mean_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
     """The interval of (1/C) sum_c p_c, the balanced accuracy.
 
     Clopper-Pearson at the effective size m = C^2 / sum_c 1/n_c (Kish, 1965), at which equal rates have the mean's
-    variance. For equal classes that is the pooled count, and sound. Unequal ones may deviate from it, so their
-    interval is the hull with the square-and-add interval of the classes' `distances` d_c:
+    variance. For equal classes that is the pooled count, and the coverage is guaranteed. The mean of unequal ones
+    may vary more, so their interval is the hull with the square-and-add interval of the classes' `distances` d_c:
     mean -+ (1/C) (sum_c d_c^2)^(1/2). Each of the two alone falls well short of the level somewhere (many classes near
-    0 or 1; a rare class that is unlike the rest); the hull kept it in every simulated case, C from 2 to 100 and n
+    0 or 1; a rare class that is unlike the rest); the hull held the level in every simulated case, C from 2 to 100 and n
     from 2 to 5,000.
 
     Args:
@@ -100,8 +111,8 @@ def mean_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
     if (n != n[0]).any():
         below, above = (np.linalg.norm(d, axis=-1) / len(n) for d in distances(correct, n, (1 - level) / 2))
         low, high = np.minimum(low, mean - below), np.maximum(high, mean + above)
-    seen = len(n) / of_all
-    return Interval(seen * np.maximum(low, 0.0)[()], 1 - seen * (1 - np.minimum(high, 1.0)[()]))
+    share = len(n) / of_all
+    return Interval(share * np.maximum(low, 0.0)[()], 1 - share * (1 - np.minimum(high, 1.0)[()]))
 
 
 def worst_class_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
@@ -132,8 +143,8 @@ def lowest_mean_interval(correct: ArrayLike, n: ArrayLike, count: int, level: fl
     - added: the mean of the classes' own bounds, the lower ones at alpha/2, the upper ones at alpha/(2C).
 
     Pooling wins unless one class is much smaller than the rest. Each end takes the kind that would be narrower at equal
-    rates and a level of 95 %, which the sizes alone decide: choosing after a look at the counts would cost coverage,
-    and choosing by the level could make an interval narrower at a higher one. At m = 1 the two kinds are one, and this
+    rates and a level of 95 %, which the sizes alone decide: choosing by the counts would cost coverage, and
+    choosing by the level could make an interval narrower at a higher one. At m = 1 the two kinds are one, and this
     is `worst_class_interval`.
 
     Args:
@@ -143,7 +154,7 @@ def lowest_mean_interval(correct: ArrayLike, n: ArrayLike, count: int, level: fl
         level: nominal coverage, such as 0.95.
     """
     (correct, n), of_all = present(correct, n), np.size(n)
-    # The classes without samples stand at 0 for the low end, among the lowest, and at 1 for the high end, last of all.
+    # The classes without samples count as 0 for the low end, among the lowest, and as 1 for the high end, the highest.
     low_count, high_count = max(count - (of_all - len(n)), 0), min(count, len(n))
     low, high = unknown(correct)
     if low_count:
@@ -178,7 +189,7 @@ def present(correct: ArrayLike, n: ArrayLike) -> tuple[Array, Array]:
 
 
 def unknown(correct: Array) -> Interval:
-    """Nothing was measured: [0, 1]."""
+    """The interval without samples: [0, 1]."""
     return Interval(np.zeros(correct.shape[:-1])[()], np.ones(correct.shape[:-1])[()])
 
 

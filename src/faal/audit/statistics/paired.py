@@ -1,7 +1,7 @@
 """Statistics of two models on the same samples, and of pairs of runs. Differences are b - a, as fractions.
 
-`gained` counts the samples that only b has right, `lost` those that only a has right; the rest says nothing about the
-difference. Counts are per class, (..., C), of `n` (C,) samples, all above 0.
+`gained` counts the samples that only b predicts correctly, `lost` those that only a predicts correctly; the others
+carry no information about the difference. Counts are per class, (..., C), of `n` (C,) samples, all above 0.
 """
 
 import numpy as np
@@ -14,15 +14,15 @@ RESAMPLES = 9999
 """So that the ends of a 95 % interval are resamples: the 250th and the 250th from above."""
 
 ANGLES = 7
-"""At which two distances are added; between two of them a bound is lost by less than 1 %."""
+"""Angles at which two distances are added; a bound between two of them would be tighter by less than 1 %."""
 
 
 def mcnemar(gained: ArrayLike, lost: ArrayLike) -> Array:
     """Exact two-sided McNemar test: the chance of a split as uneven as this one if both directions were equally likely.
 
     Args:
-        gained: (...) samples that only b has right.
-        lost: (...) samples that only a has right.
+        gained: (...) samples that only b predicts correctly.
+        lost: (...) samples that only a predicts correctly.
     """
     gained, lost = np.asarray(gained), np.asarray(lost)
     p: Array = np.minimum(1.0, 2 * binom.cdf(np.minimum(gained, lost), gained + lost, 0.5))
@@ -46,7 +46,7 @@ def paired_intervals(gained: ArrayLike, lost: ArrayLike, n: ArrayLike, level: fl
     squared and added, with the correlation -r that two cells of one table have (Zou and Donner, 2008):
     low = g - l - (d_g^2 + d_l^2 + 2 r d_g d_l)^(1/2) with d_g below g and d_l above l, high likewise, and
     r^2 = g l / ((1 - g)(1 - l)). Intervals from a standard error (Wald, Bonett and Price) hold singly but not in the
-    tails that a correction for many classes asks for: where b only gains, more than one draw in ten misses a class.
+    tails that a correction for many classes requires: where b only gains, more than one draw in ten misses a class.
     """
     g, l_, size = (np.asarray(count, dtype=np.float64) for count in (gained, lost, n))
     rate_g, rate_l = g / size, l_ / size
@@ -62,16 +62,16 @@ def paired_intervals(gained: ArrayLike, lost: ArrayLike, n: ArrayLike, level: fl
 def paired_bootstrap(
     gained: ArrayLike, lost: ArrayLike, n: ArrayLike, level: float, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
-    """The interval of the mean over S groups of the difference, by resampling each group's samples, pairs kept.
+    """The interval of the mean over S groups of the difference, by resampling each group's pairs of samples.
 
     The percentile interval (Efron, 1979) with one gained and one lost sample added to each group (after Bonett and
-    Price, 2012): two models that never disagreed on a sample are not known to be equal. The added ones draw each group
+    Price, 2012): two models that agree on every sample are not known to be equal. The added samples pull each group
     towards 0, which would add up over a hundred groups, so the resamples are shifted back: their mean is the observed
     difference. A pair is gained, lost or neither, so that a resample is a draw of three counts.
 
     Args:
-        gained: (S,) samples that only b has right, per group; one group gives the difference over all samples.
-        lost: (S,) samples that only a has right.
+        gained: (S,) samples that only b predicts correctly, per group; one group gives the difference over all samples.
+        lost: (S,) samples that only a predicts correctly.
         n: (S,) samples.
         level: nominal coverage.
         seed: of the draws.
@@ -91,7 +91,7 @@ def paired_bootstrap(
 
 
 def worst_difference_interval(
-    right_a: ArrayLike, right_b: ArrayLike, gained: ArrayLike, lost: ArrayLike, n: ArrayLike, level: float
+    correct_a: ArrayLike, correct_b: ArrayLike, gained: ArrayLike, lost: ArrayLike, n: ArrayLike, level: float
 ) -> Interval:
     """The interval of min_c b_c - min_c a_c, the difference of the worst classes, the same class or not; ties included.
 
@@ -103,19 +103,19 @@ def worst_difference_interval(
     Where c = k the bounds come from the pairs of samples. Else the rates are independent, and with z the normal
     quantile of alpha/(2C), U_ck is the upper bound of b_c at z cos t less the lower bound of a_k at z sin t, at the
     angle t at which that is greatest: were the distances proportional to z, this would square and add them. Near 0 they
-    are not: a rare class that was seen a little above 0 may be much closer to it at hardly any loss of likelihood.
+    are not: a rare class that is observed a little above 0 may be much closer to it at hardly any loss of likelihood.
 
     Args:
-        right_a: (..., C) samples that a has right.
-        right_b: (..., C) samples that b has right.
-        gained: (..., C) samples that only b has right.
-        lost: (..., C) samples that only a has right.
+        correct_a: (..., C) samples that a predicts correctly.
+        correct_b: (..., C) samples that b predicts correctly.
+        gained: (..., C) samples that only b predicts correctly.
+        lost: (..., C) samples that only a predicts correctly.
         n: (C,) samples.
         level: nominal coverage.
     """
     size = np.asarray(n, dtype=np.float64)
     corrected = 1 - (1 - level) / len(size)
-    a, b = (np.asarray(right, dtype=np.float64) for right in (right_a, right_b))
+    a, b = (np.asarray(correct, dtype=np.float64) for correct in (correct_a, correct_b))
     low, high = np.ones((*a.shape, len(size))), -np.ones((*a.shape, len(size)))
     for angle in np.linspace(0, np.pi / 2, ANGLES):
         alpha_a, alpha_b = norm.sf(norm.isf((1 - corrected) / 2) * np.array([np.sin(angle), np.cos(angle)]))
@@ -131,8 +131,8 @@ def worst_difference_interval(
 def added_interval(a: ArrayLike, b: ArrayLike, of_a: Interval, of_b: Interval) -> Interval:
     """The interval of the difference of two figures from their own intervals, within [-1, 1].
 
-    Zou and Donner (2008): the distances to their ends squared and added, as for independent estimates. Two models on
-    the same samples mostly hang on the same chances, which makes a difference surer than this takes it to be.
+    Zou and Donner (2008): the distances to their ends squared and added, as for independent estimates. The errors of two
+    models on the same samples are mostly correlated, so that the interval is wider than need be.
 
     Args:
         a: (...) the figure of the first.
@@ -152,8 +152,8 @@ def t_intervals(differences: ArrayLike, level: float, *, step: ArrayLike = 0.0) 
     Args:
         differences: (K, ...), K at least 2.
         level: nominal coverage.
-        step: (...) the least change that the accuracy can show, one sample's worth. The standard deviation is taken to
-            be half of it or more: K runs that agree to the sample do not show that training is without chance.
+        step: (...) the smallest possible change of the accuracy, that by one sample. The standard deviation is taken
+            to be at least half of it: K runs with equal counts do not show that training is free of chance.
     """
     d = np.asarray(differences, dtype=np.float64)
     half = t.isf((1 - level) / 2, len(d) - 1) * _standard_error(d, step)
@@ -163,7 +163,7 @@ def t_intervals(differences: ArrayLike, level: float, *, step: ArrayLike = 0.0) 
 def t_test(differences: ArrayLike, *, step: ArrayLike = 0.0) -> Array:
     """Two-sided p-values of Student's paired test, (K, ...) -> (...), `step` as in `t_intervals`.
 
-    Runs that all differ by the same get 0 or 1 where `step` is 0.
+    Where all differences are equal and `step` is 0, the p-value is 0 or 1.
     """
     d = np.asarray(differences, dtype=np.float64)
     error, size = _standard_error(d, step), np.abs(d.mean(axis=0))
@@ -173,7 +173,7 @@ def t_test(differences: ArrayLike, *, step: ArrayLike = 0.0) -> Array:
 
 
 def _standard_error(differences: Array, step: ArrayLike) -> Array:
-    """Of the mean over the runs."""
-    spread = np.maximum(differences.std(axis=0, ddof=1), np.asarray(step, dtype=np.float64) / 2)
-    error: Array = spread / np.sqrt(len(differences))
+    """The standard error of the mean over the runs."""
+    deviation = np.maximum(differences.std(axis=0, ddof=1), np.asarray(step, dtype=np.float64) / 2)
+    error: Array = deviation / np.sqrt(len(differences))
     return error

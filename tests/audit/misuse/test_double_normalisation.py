@@ -6,7 +6,7 @@ from tests.audit.misuse.conftest import Bench
 from tests.audit.misuse.layers import Layer, chain
 from torch import Tensor, nn
 
-from faal.audit.misuse.normalisers import normalisers
+from faal.audit.misuse.double_normalisation import double_normalisation
 from faal.models.normalize import Normalized
 
 
@@ -65,7 +65,7 @@ class Keeper(nn.Module):
     ],
 )
 def test_chains_of_normalisation(wrap: Callable[[nn.Module], nn.Module], twice: int, bench: Bench) -> None:
-    found = normalisers(wrap(bench.normalized), bench.samples()[:1])
+    found = double_normalisation(wrap(bench.normalized), bench.samples()[:1])
     assert found.figures["twice"] == twice
     assert (found.warning is not None) == (twice > 0)
 
@@ -79,7 +79,7 @@ def test_an_ensemble_normalises_once_for_each_member(bench: Bench) -> None:
         def forward(self, images: Tensor) -> Tensor:
             return torch.stack([member(images) for member in self.members]).mean(dim=0)
 
-    found = normalisers(Mean(), bench.samples())
+    found = double_normalisation(Mean(), bench.samples())
     assert found.figures == {"layers": ["members.0", "members.1"], "twice": 0}
     assert not bench.normalized._forward_pre_hooks
 
@@ -99,7 +99,7 @@ def test_an_ensemble_normalises_once_for_each_member(bench: Bench) -> None:
 def test_numbers_that_a_layer_keeps_without_normalising_are_none(
     wrap: Callable[[nn.Module], nn.Module], bench: Bench
 ) -> None:
-    found = normalisers(wrap(bench.plain), bench.samples()[:1])
+    found = double_normalisation(wrap(bench.plain), bench.samples()[:1])
     assert found.figures["twice"] == 0
     assert len(found.figures["layers"]) == 1 + isinstance(wrap(bench.plain), Keeper)
     assert found.warning is None
@@ -107,7 +107,7 @@ def test_numbers_that_a_layer_keeps_without_normalising_are_none(
 
 def test_a_layer_that_has_its_normalisation_done_by_another_is_no_second_one(bench: Bench) -> None:
     """`Keeper` keeps what the layer within it applies; and then the network normalises for its own part."""
-    found = normalisers(Keeper(Normalized(bench.normalized, (0.3,), (0.4,))), bench.samples())
+    found = double_normalisation(Keeper(Normalized(bench.normalized, (0.3,), (0.4,))), bench.samples())
     assert found.figures["twice"] == 1
     assert "normalised 2 times" in str(found.warning)
 
@@ -122,7 +122,7 @@ def test_members_that_all_normalise_twice_do_not_add_up(bench: Bench) -> None:
             logits: Tensor = self.one(images) + self.other(images)
             return logits
 
-    assert "normalised 2 times" in str(normalisers(Sum(), bench.samples()).warning)
+    assert "normalised 2 times" in str(double_normalisation(Sum(), bench.samples()).warning)
 
 
 def test_a_layer_that_normalises_in_place_or_fails_is_followed_to_its_end(bench: Bench) -> None:
@@ -139,28 +139,28 @@ def test_a_layer_that_normalises_in_place_or_fails_is_followed_to_its_end(bench:
 
     net = Keeper(bench.plain, attempt)
     net.failing = failing
-    found = normalisers(net, bench.samples())
+    found = double_normalisation(net, bench.samples())
     assert found.figures == {"layers": [""], "twice": 0}
 
 
 def test_tensors_of_other_kinds_are_let_through(bench: Bench) -> None:
     """Images in double, a mask of their size."""
     masked = chain(Layer(lambda x: x.double()), Keeper(Layer(lambda x: x > 0)), Layer(lambda x: x.flatten(1).float()))
-    assert normalisers(masked, bench.samples()).warning is None
+    assert double_normalisation(masked, bench.samples()).warning is None
     exact = chain(Named([0.3], 0.4), Layer(lambda x: x.double()), Named([0.3], 0.4), Layer(lambda x: x.float()))
-    assert normalisers(chain(exact, bench.plain), bench.samples()).figures["twice"] == 1
+    assert double_normalisation(chain(exact, bench.plain), bench.samples()).figures["twice"] == 1
 
 
 def test_a_compiled_network_is_followed_as_well(bench: Bench) -> None:
     compiled = torch.compile(bench.normalized, backend="eager")
     with torch.no_grad():
         compiled(bench.images[:1])
-    found = normalisers(Normalized(compiled, (0.3,), (0.4,)), bench.samples())
+    found = double_normalisation(Normalized(compiled, (0.3,), (0.4,)), bench.samples())
     assert found.figures["twice"] == 1
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_scripted_network_is_not_looked_into(bench: Bench) -> None:
     scripted = torch.jit.script(bench.normalized)
-    found = normalisers(Normalized(scripted, (0.3,), (0.4,)), bench.samples())
+    found = double_normalisation(Normalized(scripted, (0.3,), (0.4,)), bench.samples())
     assert found.figures == {"layers": [], "twice": 0}

@@ -8,9 +8,9 @@ from tests.audit.misuse.conftest import Bench
 from tests.audit.misuse.layers import REVERSED, Layer, chain
 from torch import Tensor, nn
 
-from faal.audit.misuse.gradients import beyond_bounds, blind_search, silence
-from faal.audit.misuse.outputs import steadiness
-from faal.audit.misuse.readings import READINGS, readings
+from faal.audit.misuse.determinism import determinism
+from faal.audit.misuse.gradient_masking import large_epsilon, square_search, zero_gradients
+from faal.audit.misuse.input_scaling import READINGS, input_scaling
 from faal.config import Threat
 from faal.inner.modes import attacked
 
@@ -26,7 +26,7 @@ def test_rounding_is_no_difference(bench: Bench) -> None:
     def rounded(logits: Tensor) -> Tensor:
         return logits * (1 + 1e-6 * torch.rand(logits.shape, generator=draw))
 
-    found = steadiness(chain(bench.plain, Layer(rounded)), bench.samples())
+    found = determinism(chain(bench.plain, Layer(rounded)), bench.samples())
     assert found.figures["difference_on_repeat"] > 0
     assert found.warning is None
 
@@ -34,14 +34,14 @@ def test_rounding_is_no_difference(bench: Bench) -> None:
 def test_an_answer_that_is_not_a_number_now_and_then(bench: Bench) -> None:
     calls = iter(range(10))
     broken = Layer(lambda logits: logits + (torch.nan if next(calls) == 1 else 0.0))
-    found = steadiness(chain(bench.plain, broken), bench.samples())
+    found = determinism(chain(bench.plain, broken), bench.samples())
     assert "differently every time" in str(found.warning)
     assert 1e38 < found.figures["difference_on_repeat"] < torch.inf
 
 
 def test_company_of_every_kind_is_noticed(bench: Bench) -> None:
     mixing = Layer(lambda logits: logits - logits.mean(dim=0))
-    assert "depends on the others in its batch" in str(steadiness(chain(bench.plain, mixing), bench.samples()).warning)
+    assert "depends on the others in its batch" in str(determinism(chain(bench.plain, mixing), bench.samples()).warning)
 
 
 # --- readings --------------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def test_company_of_every_kind_is_noticed(bench: Bench) -> None:
 )
 def test_each_reading_is_found(undo: Callable[[Tensor], Tensor], expected: str | None, bench: Bench) -> None:
     """A net that first undoes what the reading does expects the images to be given so."""
-    found = readings(chain(Layer(undo), bench.normalized), bench.samples(256))
+    found = input_scaling(chain(Layer(undo), bench.normalized), bench.samples(256))
     if expected is None:
         assert found.warning is None
     else:
@@ -75,7 +75,7 @@ def test_a_model_that_refuses_other_readings_is_not_asked_for_them(bench: Bench)
         assert images.max() <= 1
         return 0.38 * images + 0.31
 
-    found = readings(chain(Layer(checked), bench.normalized), bench.samples(256))
+    found = input_scaling(chain(Layer(checked), bench.normalized), bench.samples(256))
     assert set(found.figures["accuracy"]) == {"as_given", "denormalised", "decentred"}
     assert found.warning is None
 
@@ -89,7 +89,7 @@ def test_a_few_samples_more_are_no_matter_of_units(bench: Bench) -> None:
         wrong = torch.arange(256) < (16 if images.max() > 2 else 26)
         return torch.nn.functional.one_hot(torch.where(wrong, (labels + 1) % 10, labels), 10).float()
 
-    found = readings(Layer(answers), samples)
+    found = input_scaling(Layer(answers), samples)
     assert found.figures["accuracy"]["levels"] == pytest.approx(240 / 256)
     assert found.figures["accuracy"]["as_given"] == pytest.approx(230 / 256)
     assert found.warning is None
@@ -100,7 +100,7 @@ def test_a_few_samples_more_are_no_matter_of_units(bench: Bench) -> None:
 
 def test_a_gradient_that_is_not_a_number_is_none(bench: Bench) -> None:
     poisoned = chain(Layer(lambda images: images + 0 * (0 * images).sqrt()), bench.plain)
-    found = silence(poisoned, bench.samples(), THREAT)
+    found = zero_gradients(poisoned, bench.samples(), THREAT)
     assert found.figures["without_gradient"] == 64
     assert found.warning is not None
 
@@ -111,7 +111,7 @@ def test_a_few_images_without_a_gradient_are_honest(bench: Bench) -> None:
     def flat(images: Tensor) -> Tensor:
         return torch.where(some.view(-1, 1, 1, 1), images.detach(), images)
 
-    found = silence(chain(Layer(flat), bench.plain), bench.samples(), THREAT)
+    found = zero_gradients(chain(Layer(flat), bench.plain), bench.samples(), THREAT)
     assert found.figures["without_gradient"] == 6
     assert found.warning is None
 
@@ -121,8 +121,8 @@ def test_a_search_that_turns_no_more_than_the_attacks_says_nothing(threat: Threa
     """The same model: masked if the attacks had turned nothing, not if they had turned what they could."""
     net, samples = chain(REVERSED, bench.linear), bench.samples()
     with attacked(net):
-        stood = blind_search(net, samples, torch.ones(64, dtype=torch.bool), threat, seed=0, attacks=["pgd20"])
-        fell = blind_search(net, samples, torch.arange(64) < 12, threat, seed=0, attacks=["pgd20"])
+        stood = square_search(net, samples, torch.ones(64, dtype=torch.bool), threat, seed=0, attacks=["pgd20"])
+        fell = square_search(net, samples, torch.arange(64) < 12, threat, seed=0, attacks=["pgd20"])
     assert stood is not None
     assert stood.figures["turned_by_it_alone"] >= 10
     assert stood.figures["turned_by_attacks_alone"] == 0
@@ -133,16 +133,16 @@ def test_a_search_that_turns_no_more_than_the_attacks_says_nothing(threat: Threa
 
 def test_where_a_blind_search_can_show_nothing(bench: Bench) -> None:
     samples, none = bench.samples(), torch.zeros(64, dtype=torch.bool)
-    assert blind_search(bench.linear, samples, none, THREAT, seed=0, attacks=["pgd20"]) is None
+    assert square_search(bench.linear, samples, none, THREAT, seed=0, attacks=["pgd20"]) is None
     narrow = type(samples)(images=samples.images[:, :, :4], labels=samples.labels, rows=samples.rows)
-    assert blind_search(nn.Flatten(), narrow, ~none, Threat("l2", 1.0), seed=0, attacks=["pgd20"]) is None
+    assert square_search(nn.Flatten(), narrow, ~none, Threat("l2", 1.0), seed=0, attacks=["pgd20"]) is None
 
 
 def test_an_honest_model_falls_beyond_all_bounds(bench: Bench) -> None:
     with torch.no_grad():
         samples = bench.samples()
         right = samples[bench.linear(samples.images).argmax(dim=1) == samples.labels]
-    found = beyond_bounds(bench.linear, right, THREAT)
+    found = large_epsilon(bench.linear, right, THREAT)
     assert found.figures["standing"] == 0
     assert found.warning is None
 
@@ -153,5 +153,5 @@ def test_a_model_that_takes_nearly_everything_for_one_class_is_honest(bench: Ben
     biased = chain(bench.linear, Layer(lambda logits: logits + 1e4 * torch.eye(10)[3]))
     own = samples[samples.labels == 3]
     assert len(own) > 0
-    found = beyond_bounds(biased, own, THREAT)
+    found = large_epsilon(biased, own, THREAT)
     assert (found.figures["samples"], found.warning) == (0, None)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from faal.audit.blocks import Subject
-from faal.audit.misuse.evidence import draw
+from faal.audit.misuse.samples import draw
 from faal.config import Threat
 from faal.data.images import InMemory
 

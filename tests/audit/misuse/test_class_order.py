@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from tests.audit.misuse.conftest import Bench
 from tests.audit.misuse.layers import DROPOUT, Layer, chain
 
-from faal.audit.misuse.evidence import Finding
-from faal.audit.misuse.numbering import numbering
+from faal.audit.misuse.class_order import class_order
+from faal.audit.misuse.samples import CheckResult
 from faal.audit.run import audit
 
 Array = NDArray[Any]
@@ -26,8 +26,8 @@ def good(num_classes: int, own: float = 0.9) -> Array:
     return np.full((num_classes, num_classes), rest) + (own - rest) * np.eye(num_classes)
 
 
-def look(predicted: Array, labels: Array, num_classes: int = 10, seed: int = 0) -> Finding:
-    return numbering(predicted, labels, [f"class {c}" for c in range(num_classes)], seed=seed)
+def look(predicted: Array, labels: Array, num_classes: int = 10, seed: int = 0) -> CheckResult:
+    return class_order(predicted, labels, [f"class {c}" for c in range(num_classes)], seed=seed)
 
 
 def order_of(*rings: list[int], num_classes: int = 10) -> Array:
@@ -58,7 +58,7 @@ def test_another_order_is_found_and_turns_the_answers_right(order: Array) -> Non
 def test_the_sentence_names_classes_and_figures_and_says_what_to_do() -> None:
     labels = np.repeat([0, 1, 2], 20)
     predicted = np.repeat([0, 2, 0, 1], [20, 20, 1, 19])
-    found = numbering(predicted, labels, ["ant", "cat", "dog"], seed=0)
+    found = class_order(predicted, labels, ["ant", "cat", "dog"], seed=0)
     assert found.figures["accuracy"] == {"as_given": 20 / 60, "renumbered": 59 / 60}
     assert "classes, 'cat' as 'dog' (20 of 20), 'dog' as 'cat' (19 of 20):" in str(found.warning)
     assert "98.3% instead of 33.3%; number the data's classes as in its training" in str(found.warning)

@@ -1,7 +1,7 @@
-"""What a probe hands back, and which samples it asks.
+"""The samples that a check evaluates, and the result that it returns.
 
-Every probe that asks a part of the samples is a test with a stated chance of a false alarm: at most `chance.LEVEL`
-where an honest model's share is at most the one that the probe grants.
+Every check on a part of the samples is a test with a stated probability of a false alarm: at most
+`intervals.FALSE_ALARM` where an honest model's share is at most the one that the check allows.
 """
 
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from torch import Tensor
 from faal.audit.blocks import Subject
 from faal.engine.seeds import generator
 
-HONEST = 0.1
-"""The share of samples that may be odd in an honest model: without a gradient, or standing where nothing can stand."""
+HONEST_SHARE = 0.1
+"""The largest share of an honest model's samples without a gradient, or robust at an epsilon where none can be."""
 
-HARDLY = 0.5
-"""Of a clean accuracy below this it is not clear whose fault it is."""
+WEAK_ACCURACY = 0.5
+"""Below this clean accuracy the cause may be the network itself, which the warnings then say."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What a probe saw: `figures` for the record, and a sentence where they are a sign of misuse."""
+class CheckResult:
+    """The result of a check: `figures` for the record, and a warning where they are a sign of misuse."""
 
     figures: dict[str, Any]
     warning: str | None = None
@@ -32,8 +32,8 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """The samples of a probe: `images` (K, channels, H, W) and `labels` (K,) on the model's device, and on the CPU
-    their `rows` (K,) among those that are audited."""
+    """The samples of a check: `images` (K, channels, H, W) and `labels` (K,) on the model's device, and on the CPU
+    their `rows` (K,) among the audited samples."""
 
     images: Tensor
     labels: Tensor
@@ -43,7 +43,7 @@ class Samples:
         return len(self.labels)
 
     def __getitem__(self, part: slice | Tensor) -> "Samples":
-        """Some of them: a slice, or a mask (K,)."""
+        """A part of the samples: a slice, or a mask (K,)."""
         rows = self.rows[part.cpu() if isinstance(part, Tensor) else part]
         return Samples(images=self.images[part], labels=self.labels[part], rows=rows)
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from faal.audit.blocks import Subject, clean_blocks
-from faal.audit.misuse import leakage as module
-from faal.audit.misuse.leakage import leakage, repeats
+from faal.audit.misuse import train_test_overlap as module
+from faal.audit.misuse.train_test_overlap import duplicates, train_test_overlap
 from faal.config import Threat
 from faal.data.images import InMemory
 from faal.engine import processes
@@ -40,7 +40,7 @@ def test_leaked_images_are_counted_by_class_whatever_they_are_kept_as() -> None:
     train = torch.cat([pixels(20, 1), test[[4, 7, 11]], pixels(20, 2), test[[4]]])
     calls: list[tuple[str, int, int]] = []
     for kept in (train, train.float() / 255, (train.double() / 255).float()):
-        found = leakage(subject, InMemory(kept), CLASSES, progress=lambda *call: calls.append(call))
+        found = train_test_overlap(subject, InMemory(kept), CLASSES, progress=lambda *call: calls.append(call))
         assert found.figures["leaked"] == 3
         assert found.figures["per_class"] == [0, 2, 1]
         assert found.warning is not None
@@ -52,7 +52,7 @@ def test_leaked_images_are_counted_by_class_whatever_they_are_kept_as() -> None:
 def test_only_the_audited_images_count_by_their_places_in_the_data() -> None:
     test = pixels(30, 0)
     part = replace(subject_of(test), labels=torch.tensor([1, 2]), index=torch.tensor([4, 29]))
-    found = leakage(part, InMemory(test[[4, 5, 6]]), CLASSES)
+    found = train_test_overlap(part, InMemory(test[[4, 5, 6]]), CLASSES)
     assert (found.figures["leaked"], found.figures["first"]) == (1, [4])
 
 
@@ -60,40 +60,40 @@ def test_nearly_is_not_the_same() -> None:
     test = pixels(30, 0)
     near = test.clone()
     near[:, 0, 0, 0] ^= 1
-    found = leakage(subject_of(test), InMemory(near), CLASSES)
+    found = train_test_overlap(subject_of(test), InMemory(near), CLASSES)
     assert (found.figures["leaked"], found.warning) == (0, None)
 
 
 def test_a_repeated_test_image_that_leaks_counts_as_often() -> None:
     test = pixels(10, 0)[[0, 1, 2, 1, 1]]
-    assert leakage(subject_of(test), InMemory(pixels(10, 0)[[1]]), CLASSES).figures["leaked"] == 3
+    assert train_test_overlap(subject_of(test), InMemory(pixels(10, 0)[[1]]), CLASSES).figures["leaked"] == 3
 
 
 def test_training_images_outside_the_range_are_refused() -> None:
     wrong = pixels(10, 1).float() / 255
     wrong[8, 0, 0, 0] = -2
     with pytest.raises(InputError, match="training images: image 8 runs from -2 to"):
-        leakage(subject_of(pixels(10, 0)), InMemory(wrong), CLASSES)
+        train_test_overlap(subject_of(pixels(10, 0)), InMemory(wrong), CLASSES)
 
 
 def test_processes_share_the_training_images_and_join_what_they_find(monkeypatch: pytest.MonkeyPatch) -> None:
     test = pixels(30, 0)
     subject, train = subject_of(test), InMemory(torch.cat([pixels(20, 1), test[3:9]]))
-    whole = leakage(subject, train, CLASSES).figures
+    whole = train_test_overlap(subject, train, CLASSES).figures
     sent: list[Any] = []
     for rank in range(3):
         monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
         monkeypatch.setattr(processes, "world_size", lambda: 3)
         monkeypatch.setattr(processes, "gather_objects", lambda own: sent.append(own) or [own])
-        leakage(subject, train, CLASSES)
+        train_test_overlap(subject, train, CLASSES)
     assert sum(map(len, sent)) == whole["leaked"] == 6
     monkeypatch.setattr(processes, "gather_objects", lambda own: sent)
-    assert leakage(subject, train, CLASSES).figures == whole
+    assert train_test_overlap(subject, train, CLASSES).figures == whole
 
 
 @pytest.mark.parametrize(("extra", "warned"), [(0, False), (1, False), (4, True)])
 def test_repetitions_among_the_test_images(extra: int, warned: bool) -> None:
     test = pixels(100, 0)
-    found = repeats(clean_blocks(subject_of(torch.cat([test, test[:extra]]))))
+    found = duplicates(clean_blocks(subject_of(torch.cat([test, test[:extra]]))))
     assert found.figures == {"samples": 100 + extra, "repeated": extra}
     assert (found.warning is not None) == warned

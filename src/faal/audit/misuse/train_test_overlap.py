@@ -1,4 +1,4 @@
-"""Whether test images are known from elsewhere: from the training data, or from the test data themselves."""
+"""Whether test images occur more than once: in the training data too, or several times in the test data."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 from faal.audit.blocks import Progress, Source, Subject
 from faal.audit.checks import check_images
 from faal.audit.judge import CleanVerdict
-from faal.audit.misuse.evidence import Finding
+from faal.audit.misuse.samples import CheckResult
 from faal.audit.records.examples import as_bytes
 from faal.engine import processes
 from faal.errors import InputError
@@ -18,29 +18,31 @@ from faal.errors import InputError
 CHUNK = 1024
 """Images that are hashed at a time."""
 
-REPEATED = 0.01
-"""The share of repeated test images from which on they matter."""
+MAX_REPEATED = 0.01
+"""The share of repeated test images above which there is a warning."""
 
 
-def repeats(clean: Mapping[int, CleanVerdict]) -> Finding:
-    """Count the test images that occur before, value for value. The clean pass has hashed them: no cost."""
+def duplicates(clean: Mapping[int, CleanVerdict]) -> CheckResult:
+    """Count the test images equal to an earlier one, pixel for pixel, by the hashes of the clean pass: no cost."""
     images = [verdict.images[at : at + 32] for verdict in clean.values() for at in range(0, len(verdict.images), 32)]
     count = len(images) - len(set(images))
     figures = {"samples": len(images), "repeated": count}
-    if count <= REPEATED * len(images):
-        return Finding(figures=figures)
-    return Finding(
+    if count <= MAX_REPEATED * len(images):
+        return CheckResult(figures=figures)
+    return CheckResult(
         figures=figures,
-        warning=f"{count} of {len(images)} test images are repetitions of others: they count as often, and the "
-        "intervals take them for new evidence; keep one of each and audit again.",
+        warning=f"{count} of {len(images)} test images are repetitions of others: they count several times, and "
+        "the intervals treat them as independent; keep one of each and audit again.",
     )
 
 
-def leakage(subject: Subject, train: Source, classes: Sequence[str], *, progress: Progress | None = None) -> Finding:
-    """Count the audited images that occur in the training data, whatever part of it training withheld.
+def train_test_overlap(
+    subject: Subject, train: Source, classes: Sequence[str], *, progress: Progress | None = None
+) -> CheckResult:
+    """Count the audited images that occur in the training data, its hold-out included.
 
-    Compared by a hash of their pixels in 256 levels: equal images only, so there is no false alarm. Both sets are read
-    once, the training images in shares by all processes; no forward.
+    They are compared by a hash of their pixels in 256 levels: only equal images match, so there is no false alarm. Both
+    sets are read once, the training images in shares by all processes; no forward.
 
     Raises:
         InputError: training images outside [0, 1].
@@ -59,9 +61,9 @@ def leakage(subject: Subject, train: Source, classes: Sequence[str], *, progress
             raise InputError(f"training images: {error}") from None
         if progress is not None:
             progress("leakage", done, len(chunks))
-    known = set().union(*processes.gather_objects(own))
+    shared = set().union(*processes.gather_objects(own))
 
-    rows = sorted(row for digest in known for row in places[digest])
+    rows = sorted(row for digest in shared for row in places[digest])
     per_class = np.bincount(subject.labels[rows].numpy(), minlength=len(classes))
     figures = {
         "samples": len(subject.index),
@@ -71,19 +73,19 @@ def leakage(subject: Subject, train: Source, classes: Sequence[str], *, progress
         "first": subject.index[rows[:10]].tolist(),
     }
     if not rows:
-        return Finding(figures=figures)
+        return CheckResult(figures=figures)
     order = [c for c in np.argsort(-per_class, kind="stable") if per_class[c]]
     named = ", ".join(f"{classes[c]} ({per_class[c]})" for c in order[:5]) + (", ..." if len(order) > 5 else "")
-    return Finding(
+    return CheckResult(
         figures=figures,
         warning=f"{len(rows)} of {len(subject.index)} test images occur in the training data, pixel for pixel (by "
-        f"class: {named}; the first is number {figures['first'][0]}): what a network does on images that it has learnt "
-        "says nothing of new ones; take them out of one of the two and audit again.",
+        f"class: {named}; the first is number {figures['first'][0]}): accuracy on images that a network was "
+        "trained on does not estimate that on new ones; remove them from one of the two and audit again.",
     )
 
 
 def _digests(images: Source, index: Tensor) -> Iterator[bytes]:
-    """16 bytes for each of the images at `index`."""
+    """A hash of 16 bytes of each of the images at `index`."""
     pixels = images.fetch(index)
     check_images(pixels, index)
     for image in as_bytes(pixels):

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faal.audit.misuse.known import about_choice, about_radius, remarks
+from faal.audit.misuse.settings import epsilon_warnings, selection_warnings, setting_warnings
 from faal.config import Threat
 
 
@@ -19,7 +19,7 @@ def said(**change: Any) -> list[str]:
         "drawn_from": 400,
         "seed": 3,
     }
-    return remarks(**given | change)
+    return setting_warnings(**given | change)
 
 
 def test_nothing_to_remark_on() -> None:
@@ -69,14 +69,14 @@ CIFAR = 3 * 32 * 32
     ],
 )
 def test_a_radius_by_itself(threat: Threat, sentence: str | None) -> None:
-    found = about_radius(threat, CIFAR, {})
+    found = epsilon_warnings(threat, CIFAR, {})
     assert len(found) == (sentence is not None)
     assert sentence is None or re.search(sentence, found[0])
 
 
 def test_in_l2_grey_lies_further_away_the_more_pixels_there_are() -> None:
-    assert about_radius(Threat("l2", 4), 64, {})
-    assert not about_radius(Threat("l2", 4), 65, {})
+    assert epsilon_warnings(Threat("l2", 4), 64, {})
+    assert not epsilon_warnings(Threat("l2", 4), 65, {})
 
 
 @pytest.mark.parametrize(
@@ -94,15 +94,15 @@ def test_in_l2_grey_lies_further_away_the_more_pixels_there_are() -> None:
 )
 def test_a_radius_beside_that_of_the_training(epsilon: float, trained: dict[str, Any], words: str | None) -> None:
     """Up to eight times either way a curve over several radii goes."""
-    found = about_radius(Threat("linf", epsilon), CIFAR, trained)
+    found = epsilon_warnings(Threat("linf", epsilon), CIFAR, trained)
     assert len(found) == (words is not None)
     assert words is None or words in found[0]
 
 
 def test_an_epoch_chosen_on_test_images() -> None:
-    (found,) = about_choice({"select": "sum", "select_on": "test"})
+    (found,) = selection_warnings({"select": "sum", "select_on": "test"})
     assert "too good" in found
-    assert about_choice({"select": "last", "select_on": "test"}) == []
-    (found,) = about_choice({"select_on": "held-out", "chosen_on_test": True})
+    assert selection_warnings({"select": "last", "select_on": "test"}) == []
+    (found,) = selection_warnings({"select_on": "held-out", "chosen_on_test": True})
     assert found.startswith("A network that this one was made from")
-    assert about_choice({"select_on": "held-out"}) == about_choice({}) == []
+    assert selection_warnings({"select_on": "held-out"}) == selection_warnings({}) == []

@@ -1,0 +1,121 @@
+"""Whether model and data number the classes alike: two may be swapped, or folders sorted as "1", "10", "2"."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from faal.audit.estimates import confusion_matrix
+from faal.audit.misuse.samples import WEAK_ACCURACY, CheckResult
+from faal.audit.statistics.intervals import FALSE_ALARM, exceeds
+from faal.data.classwise import places_in_class
+from faal.engine.seeds import generator
+
+Predictions = NDArray[np.int16]
+Integers = NDArray[np.int64]
+
+TWICE = 2 / 3
+"""The share of assigned classes among predictions of the assigned class or the true one, where the assigned class is
+predicted twice as often. Classes that are merely confused stay below: one that loses images to another class does not
+gain as many from it."""
+
+NEARLY_ALL = 3 / 4
+"""In more of a cycle's classes than this share the assigned class is the most frequent prediction: in all of two to
+four, in four of five. One weak class among many, mostly predicted as a third class, hides no others."""
+
+LARGE = 1 / 4
+"""A class with fewer samples than this share of its cycle's median has too few to be weighed like the others."""
+
+MOST_NAMED = 5
+"""Classes that a warning names."""
+
+
+def class_order(predicted: Predictions, labels: Integers, classes: Sequence[str], *, seed: int) -> CheckResult:
+    """Test whether some classes are predicted as each other.
+
+    The assignment of predicted to true classes, one to one, that fits a random half of every class best (Kuhn, 1955) is
+    a permutation; its cycles are two swapped classes, or several that follow one another. Each cycle is tested on the
+    other halves, equally many images of each of its large classes, those of at least `LARGE` of the cycle's median
+    size: the assigned classes have to be predicted more than twice as often as the true ones, by the binomial test at
+    `FALSE_ALARM` divided by the number of cycles. And over all images, in more than `NEARLY_ALL` of the cycle's
+    classes, small ones too, the assigned class has to be predicted twice as often as the true one, and no other more
+    often. A small class counts among these only where the binomial test shows that the assigned class is predicted more
+    often than the true one, at that level divided by the number of other classes; one without images never does.
+
+    The probability of a false alarm is at most `FALSE_ALARM` where in truth the large classes of no cycle are predicted
+    as the assigned ones more than twice as often as correctly, or in a cycle of two to four not each small one more
+    often than correctly. A network that has hardly learnt anything may violate that, by chance of its initial weights;
+    its warning says so. Two swapped classes are detected from 36 images of them on, those of a weak network from some
+    hundreds. No forward.
+
+    Args:
+        predicted: (N,) predictions for the clean images, 0 to C - 1.
+        labels: (N,) true classes, 0 to C - 1.
+        classes: the C names.
+        seed: the audit's.
+    """
+    counts = confusion_matrix(labels, predicted, len(classes))
+    order = _order(predicted, labels, counts, seed)
+    moved = np.flatnonzero(order != np.arange(len(classes)))
+    accuracy = {
+        "as_given": float((predicted == labels).mean()),
+        "renumbered": float((predicted == order[labels]).mean()),
+    }
+    figures = {"samples": len(labels), "accuracy": accuracy, "order": order.tolist() if len(moved) else None}
+    if len(moved) == 0:
+        return CheckResult(figures=figures)
+    pairs = ", ".join(
+        f"{classes[c]!r} as {classes[order[c]]!r} ({counts[c, order[c]]} of {counts[c].sum()})"
+        for c in moved[:MOST_NAMED]
+    ) + (", ..." if len(moved) > MOST_NAMED else "")
+    weak = " (or has learnt too little for this test)" if accuracy["renumbered"] < WEAK_ACCURACY else ""
+    return CheckResult(
+        figures=figures,
+        warning=f"Classes are predicted as each other, {pairs}: the model numbers {len(moved)} classes in another "
+        f"order than the data{weak}, and its clean accuracy would be {accuracy['renumbered']:.1%} instead of "
+        f"{accuracy['as_given']:.1%}; number the data's classes as in its training (folders are numbered in the order "
+        "of their names), or let the model return logits[:, order] (`order` is in `probes`), and audit again.",
+    )
+
+
+def _order(predicted: Predictions, labels: Integers, counts: Integers, seed: int) -> Integers:
+    """(C,) the class that each class is predicted as: another one where the tests show it, else its own."""
+    drawn = torch.randperm(len(labels), generator=generator("numbering", seed))
+    place, own = places_in_class(torch.from_numpy(labels), drawn).numpy(), np.arange(len(counts))
+    chosen = place % 2 == 0
+    fit = confusion_matrix(labels[chosen], predicted[chosen], len(counts))
+    # On ties a class is assigned to itself.
+    assigned = linear_sum_assignment(fit * (len(counts) + 1) + np.eye(len(counts)), maximize=True)[1]
+
+    order, cycles = own.copy(), list(_cycles(assigned))
+    for cycle in cycles:
+        sizes = counts[cycle].sum(axis=1)
+        large = sizes >= max(LARGE * float(np.median(sizes)), 1)
+        equal = 2 * (sizes[large].min(initial=len(labels)) // 2)
+        rows = np.flatnonzero(np.isin(labels, np.array(cycle)[large]) & ~chosen & (place < equal))
+        other, same = (int((predicted[rows] == number[labels[rows]]).sum()) for number in (assigned, own))
+        rivals = (counts + np.diag(counts.diagonal()))[cycle].max(axis=1)
+        alpha = FALSE_ALARM / len(cycles)
+        shown = [
+            big or exceeds(counts[c, assigned[c]], counts[c, [assigned[c], c]].sum(), 1 / 2, alpha / (len(counts) - 1))
+            for c, big in zip(cycle, large, strict=True)
+        ]
+        clear = (shown & (counts[cycle, assigned[cycle]] >= rivals)).mean() > NEARLY_ALL
+        if clear and exceeds(other, other + same, TWICE, alpha):
+            order[cycle] = assigned[cycle]
+    return order
+
+
+def _cycles(assigned: Integers) -> Iterator[list[int]]:
+    """The cycles of a permutation, without its fixed points."""
+    visited: set[int] = set()
+    for start in range(len(assigned)):
+        cycle, c = [], start
+        while c not in visited:
+            visited.add(c)
+            cycle.append(c)
+            c = int(assigned[c])
+        if len(cycle) > 1:
+            yield cycle

@@ -1,0 +1,54 @@
+"""Whether the logits of an image depend on that image alone: equal at every call, and in any batch."""
+
+import torch
+from torch import Tensor, nn
+
+from faal.audit.misuse.samples import CheckResult, Samples
+
+ROUNDING = 1e-3
+"""The share of the logits' range up to which two logits count as equal. Float32 rounds at 1e-7 per operation."""
+
+
+@torch.no_grad()
+def determinism(model: nn.Module, samples: Samples) -> CheckResult:
+    """Evaluate a batch twice, and once more in two halves.
+
+    An honest model's logits differ by rounding alone: no false alarm. Three forwards.
+    """
+    images = samples.images
+    first, again = model(images), model(images)
+    apart = torch.cat([model(half) for half in images.chunk(2)]) if len(images) >= 4 else first
+    scale = float(first.max() - first.min())
+    figures = {
+        "samples": len(images),
+        "changed_on_repeat": _changed(first, again),
+        "difference_on_repeat": _difference(first, again),
+        "changed_in_halves": _changed(first, apart),
+        "difference_in_halves": _difference(first, apart),
+    }
+    if figures["difference_on_repeat"] > ROUNDING * scale:
+        return CheckResult(
+            figures=figures,
+            warning=f"The model's logits for the same images differ from call to call (by up to "
+            f"{figures['difference_on_repeat']:.3g}; {figures['changed_on_repeat']} of {len(images)} predictions "
+            "change): something in its forward is random, so that every verdict is one draw of many and attacks "
+            "appear weaker than they are; switch it off (dropout, noise, random resizing) and audit again.",
+        )
+    if figures["difference_in_halves"] > ROUNDING * scale:
+        return CheckResult(
+            figures=figures,
+            warning=f"The model's logits for an image depend on the others in its batch (by up to "
+            f"{figures['difference_in_halves']:.3g}; {figures['changed_in_halves']} of {len(images)} predictions "
+            "change when the batch is halved): the figures are of these batches and not of the images; BatchNorm "
+            "without running statistics does this, so give it some (track_running_stats=True) and audit again.",
+        )
+    return CheckResult(figures=figures)
+
+
+def _changed(one: Tensor, other: Tensor) -> int:
+    return int((one.argmax(dim=1) != other.argmax(dim=1)).sum())
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    """The largest absolute difference; the largest finite number where one is NaN."""
+    return float((one - other).abs().nan_to_num(nan=torch.finfo(one.dtype).max).max())

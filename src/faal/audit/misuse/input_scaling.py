@@ -1,0 +1,122 @@
+"""Whether the images are scaled as the model expects: normalisation missing or double, pixels in another unit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from faal.audit.misuse.samples import WEAK_ACCURACY, CheckResult, Samples
+from faal.audit.statistics.intervals import FALSE_ALARM, exceeds
+
+DARK = 2 / 255
+"""Images without a brighter pixel were divided by 255 once too often."""
+
+MIN_RISE = 0.05
+"""The least rise of the clean accuracy under another scaling: an honest model may gain a little by more contrast."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Another scaling of the images."""
+
+    apply: Callable[[Tensor, Tensor, Tensor], Tensor]
+    """(images, mean, deviation), the latter (1, channels, 1, 1) of the images themselves."""
+    description: str
+    """What is done to the images."""
+    hint: str
+    """What to check when it raises the accuracy; may contain `{statistics}`."""
+
+
+SCALINGS = {
+    "normalised": Scaling(
+        lambda images, mean, deviation: (images - mean) / deviation,
+        "normalised by their own mean and deviation",
+        "is normalisation missing? --normalize {statistics}, or its own numbers",
+    ),
+    "centred": Scaling(
+        lambda images, mean, deviation: 2 * images - 1,
+        "scaled to [-1, 1]",
+        "is normalisation missing? --normalize 0.5:0.5, or its own numbers",
+    ),
+    "levels": Scaling(
+        lambda images, mean, deviation: 255 * images,
+        "scaled to levels from 0 to 255",
+        "does it divide by 255 itself?",
+    ),
+    "denormalised": Scaling(
+        lambda images, mean, deviation: images * deviation + mean,
+        "denormalised once (by their own mean and deviation)",
+        "are they normalised twice?",
+    ),
+    "decentred": Scaling(
+        lambda images, mean, deviation: (images + 1) / 2,
+        "scaled from [-1, 1] to [0, 1]",
+        "are they scaled to [-1, 1] twice?",
+    ),
+}
+
+
+@torch.no_grad()
+def input_scaling(model: nn.Module, samples: Samples) -> CheckResult:
+    """Compare the clean accuracy with that under other scalings of the same images.
+
+    The exact sign test over the samples that are predicted correctly under only one of two scalings, at `FALSE_ALARM`
+    divided by the number of scalings; and a rise of at least `MIN_RISE`. Where no scaling is better in truth, the
+    probability of a false alarm is at most `FALSE_ALARM`. A misuse that costs less than `MIN_RISE` is not detected. Up
+    to six forwards, one where the clean accuracy is near 1.
+
+    A network that has hardly learnt anything may be better under another scaling in truth, by chance of its training;
+    its warning says so.
+
+    Args:
+        model: the network.
+        samples: drawn from all, predicted correctly or not.
+    """
+    images, count = samples.images, len(samples)
+    peak = float(images.max())
+    correct = model(images).argmax(dim=1) == samples.labels
+    accuracy = {"as_given": float(correct.float().mean())}
+    figures = {"samples": count, "brightest": peak, "accuracy": accuracy}
+    if peak <= DARK:
+        return CheckResult(
+            figures=figures,
+            warning=f"The brightest pixel of {count} images is {peak:.2g}: they seem to have been divided by 255 "
+            "twice, so that a usual epsilon exceeds their whole range; divide once and audit again.",
+        )
+    if accuracy["as_given"] + MIN_RISE > 1:
+        return CheckResult(figures=figures)
+
+    mean, deviation = images.mean(dim=(0, 2, 3), keepdim=True), images.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3)
+    decisive = []
+    for name, scaling in SCALINGS.items():
+        predicted = _predictions(model, scaling.apply(images, mean, deviation))
+        if predicted is None:
+            continue
+        under = predicted == samples.labels
+        accuracy[name] = float(under.float().mean())
+        gained, lost = int((under & ~correct).sum()), int((correct & ~under).sum())
+        if gained - lost >= MIN_RISE * count and exceeds(gained, gained + lost, 0.5, FALSE_ALARM / len(SCALINGS)):
+            decisive.append(name)
+    if not decisive:
+        return CheckResult(figures=figures)
+    best = max(decisive, key=accuracy.__getitem__)
+    weak = ", or the network has learnt too little for this test" if accuracy["as_given"] < WEAK_ACCURACY else ""
+    numbers = (",".join(f"{value:.2f}" for value in part.flatten().tolist()) for part in (mean, deviation))
+    return CheckResult(
+        figures=figures,
+        warning=f"The clean accuracy of {count} images rises from {accuracy['as_given']:.0%} to {accuracy[best]:.0%} "
+        f"when they are {SCALINGS[best].description}: the model expects another scale, and the figures are too low{weak}; give it "
+        f"images as in its training ({SCALINGS[best].hint.format(statistics=':'.join(numbers))}) and audit again.",
+    )
+
+
+def _predictions(model: nn.Module, images: Tensor) -> Tensor | None:
+    """(B,) predictions; None from a model that refuses such images, and therefore does not expect them."""
+    try:
+        predicted: Tensor = model(images).argmax(dim=1)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # the model's own checks may raise anything
+        return None
+    return predicted

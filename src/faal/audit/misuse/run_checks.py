@@ -1,0 +1,141 @@
+"""Runs all checks for misuse, one after another."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from faal.audit.attacks.registry import CLEAN
+from faal.audit.blocks import Progress, Source, Subject
+from faal.audit.judge import CleanVerdict
+from faal.audit.misuse.class_order import class_order
+from faal.audit.misuse.determinism import determinism
+from faal.audit.misuse.double_normalisation import double_normalisation
+from faal.audit.misuse.gradient_masking import large_epsilon, square_search, zero_gradients
+from faal.audit.misuse.input_scaling import input_scaling
+from faal.audit.misuse.samples import CheckResult, draw
+from faal.audit.misuse.settings import epsilon_warnings, selection_warnings, setting_warnings
+from faal.audit.misuse.train_test_overlap import duplicates, train_test_overlap
+from faal.audit.passes import AttackOutcomes
+from faal.engine import processes
+from faal.engine.determinism import preserve_rng
+from faal.engine.seeds import derive_seed
+
+MOST_ATTACKED = 64
+"""Samples that the checks of the gradients attack; a sixteenth of a small audit, at least `LEAST`."""
+
+MOST_EVALUATED = 256
+"""Samples that the other checks evaluate again; a quarter of a small audit, at least `LEAST`."""
+
+LEAST = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class MisuseReport:
+    """The warnings, and the checks' figures by the names that `audit.json` records."""
+
+    warnings: tuple[str, ...]
+    probes: dict[str, dict[str, Any]]
+
+
+def run_checks(
+    subject: Subject,
+    clean: Mapping[int, CleanVerdict],
+    found: AttackOutcomes,
+    *,
+    classes: Sequence[str],
+    training: bool,
+    trained: Mapping[str, Any],
+    train_images: Source | None,
+    progress: Progress | None = None,
+) -> MisuseReport:
+    """Check a finished audit for misuse. Every process runs the same checks; the main process's results count.
+
+    Args:
+        subject: what was audited; the model in evaluation mode with frozen weights.
+        clean: the clean verdicts of all blocks.
+        found: the attacks' outcomes.
+        classes: the classes' names.
+        training: the model was passed in training mode.
+        trained: the settings that it was trained with (`epsilon`, `norm`, `method`, `select`, `select_on`), as far as
+            they are known.
+        train_images: what it was trained on, where that is known.
+        progress: called for every chunk of the training images.
+    """
+    labels = subject.labels.numpy()
+    correct = {name: predicted == labels for name, predicted in found.predicted.items()}
+    order = class_order(found.predicted[CLEAN], labels, classes, seed=subject.seed)
+    warnings = [
+        *setting_warnings(
+            training=training,
+            probabilities=found.probabilities,
+            n=np.bincount(labels, minlength=found.num_classes),
+            clean=order.figures["accuracy"]["renumbered"],
+            classes=classes,
+            drawn_from=len(subject.images),
+            seed=subject.seed,
+        ),
+        *epsilon_warnings(subject.threat, subject.images.fetch(subject.index[:1]).numel(), trained),
+        *selection_warnings(trained),
+    ]
+    results = {"numbering": order, "repeats": duplicates(clean)}
+    if train_images is not None:
+        results["leakage"] = train_test_overlap(subject, train_images, classes, progress=progress)
+    of_model: dict[str, CheckResult] = {}
+    with preserve_rng():
+        _seed(derive_seed("misuse", subject.seed))
+        for name, result in _model_checks(subject, correct, order.figures["order"]):
+            of_model[name] = result
+            if result.warning:  # the later checks would report the same cause again
+                break
+    results |= processes.gather_objects(of_model)[0]
+    return MisuseReport(
+        warnings=(*warnings, *(result.warning for result in results.values() if result.warning)),
+        probes={name: result.figures for name, result in results.items()},
+    )
+
+
+def _model_checks(
+    subject: Subject, correct: Mapping[str, NDArray[np.bool_]], order: Sequence[int] | None
+) -> Iterator[tuple[str, CheckResult]]:
+    """The checks with forwards of their own, by recorded name; each presupposes that the earlier ones found nothing.
+
+    Where the model has another `order` of the classes (C,), the accuracy may be 0, and a scaling of the images under
+    which all predictions are one class would raise it: the scalings are therefore compared on renumbered labels.
+    """
+    model, threat, count = subject.model, subject.threat, len(subject.labels)
+    everything = draw(subject, np.ones(count, dtype=bool), _share(MOST_EVALUATED, count // 4))
+    yield "steadiness", determinism(model, everything[:MOST_ATTACKED])
+    yield "normalisers", double_normalisation(model, everything)
+    if order is not None:
+        everything = replace(everything, labels=torch.tensor(order).to(subject.device)[everything.labels])
+    yield "readings", input_scaling(model, everything)
+    attacks = [name for name in correct if name != CLEAN]
+    if not attacks or not correct[CLEAN].any():
+        return
+    samples = draw(subject, correct[CLEAN], _share(MOST_ATTACKED, count // 16))
+    robust = torch.from_numpy(np.logical_and.reduce(list(correct.values())))[samples.rows].to(subject.device)
+    yield "silence", zero_gradients(model, samples, threat)
+    if "autoattack" not in attacks:  # which runs a longer Square attack, and warns of its result itself
+        square = square_search(model, samples, robust, threat, seed=subject.seed, attacks=attacks)
+        if square is not None:
+            yield "blind_search", square
+        if robust.any():
+            yield "beyond_bounds", large_epsilon(model, samples[robust], threat)
+
+
+def _share(most: int, part: int) -> int:
+    return min(most, max(LEAST, part))
+
+
+def _seed(seed: int) -> None:
+    """Seed all generators that a model may draw from, so that the figures of a random forward are reproducible."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)

@@ -74,7 +74,7 @@ def test_a_choice_on_test_images_is_not_forgotten(recipe: Recipe, tmp_path: Path
     run(short.replace({"select_on": "test"}, source="test"), data, tmp_path / "base")
     for start, out in (("base", "1"), ("1", "2")):
         repaired(tmp_path / start, short, data, tmp_path / out)
-        (said,) = selection_warnings(open_model(tmp_path / out, data).trained)
-        assert said.startswith("A network that this one was made from had its epoch chosen on test images")
+        (warning,) = selection_warnings(open_model(tmp_path / out, data).trained)
+        assert warning.startswith("The epoch of a network that this one was made from was chosen on test images")
     run(short, data, tmp_path / "clean")
     assert selection_warnings(open_model(tmp_path / "clean", data).trained) == []

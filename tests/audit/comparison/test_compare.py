@@ -26,7 +26,7 @@ LABEL = np.repeat([0, 1, 2], 100)
 
 
 def made(right: dict[str, list[int]], **change: Any) -> AuditResult:
-    """An audit in which, of each class's 100 samples, the first so many are right under each attack."""
+    """An audit in which, of each class's 100 samples, the first `right` are predicted correctly under each attack."""
     place = np.arange(300) % 100
     predicted = {}
     for attack, counts in right.items():
@@ -45,7 +45,7 @@ def made(right: dict[str, list[int]], **change: Any) -> AuditResult:
         interval_method="",
         warnings=(),
         environment={},
-        attacks={name: summarise(LABEL, answers, **settings) for name, answers in predicted.items()},
+        attacks={name: summarise(LABEL, given, **settings) for name, given in predicted.items()},
         verdicts=Verdicts(label=LABEL, index=np.arange(300), predicted=predicted),
         examples=None,
     )
@@ -78,13 +78,13 @@ def test_one_run_a_side_is_paired_by_sample() -> None:
 
 
 def test_the_conclusion_speaks_of_the_models_only() -> None:
-    said = compare("base", [BASE], "repaired", [REPAIRED]).conclusion
+    text = compare("base", [BASE], "repaired", [REPAIRED]).conclusion
     average = r"Under clean, pgd20 together, repaired is 7\.0 points above base \(\+3\.\d to \+10\.\d\) on average"
-    assert re.match(average, said)
-    assert "25.0 points above it" in said
-    assert "corrected for all 3: cat (+25.0)." in said
-    assert "What follows: repaired is better than base on average and in the worst class." in said
-    assert "these two models, not the methods" in said
+    assert re.match(average, text)
+    assert "25.0 points above it" in text
+    assert "corrected for all 3: cat (+25.0)." in text
+    assert "What follows: repaired is better than base on average and in the worst class." in text
+    assert "these two models, not the methods" in text
 
 
 def test_nothing_follows_from_no_difference() -> None:
@@ -97,12 +97,12 @@ def test_nothing_follows_from_no_difference() -> None:
 
 def test_better_and_worse_are_told_apart() -> None:
     traded = made({"pgd20": [20, 20, 60]})
-    said = compare("base", [made({"pgd20": [90, 80, 5]})], "traded", [traded]).conclusion
-    assert "What follows: traded is better than base in the worst class; traded is worse than base on average." in said
+    text = compare("base", [made({"pgd20": [90, 80, 5]})], "traded", [traded]).conclusion
+    assert "What follows: traded is better than base in the worst class; traded is worse than base on average." in text
 
 
 def in_many_classes(right: list[int]) -> AuditResult:
-    """40 classes of 10 samples, of which the first so many are right."""
+    """40 classes of 10 samples, of each the first `right` are predicted correctly."""
     label, place = np.repeat(np.arange(40), 10), np.tile(np.arange(10), 40)
     predicted = with_all(label, {"clean": np.where(place >= np.repeat(right, 10), (label + 1) % 40, label)})
     names = [f"class {c}" for c in range(40)]
@@ -110,7 +110,7 @@ def in_many_classes(right: list[int]) -> AuditResult:
     return replace(
         BASE,
         data={**BASE.data, "n": 400, "classes": names},
-        attacks={name: summarise(label, answers, **settings) for name, answers in predicted.items()},
+        attacks={name: summarise(label, given, **settings) for name, given in predicted.items()},
         verdicts=Verdicts(label=label, index=np.arange(400), predicted=predicted),
     )
 
@@ -120,14 +120,14 @@ def test_an_audit_and_a_comparison_have_the_same_worst_tenth(names: int, shown: 
     """That of the classes with samples, from 20 of these on."""
     label = np.repeat(np.arange(shown), 10)
     right = np.tile(np.arange(10), shown) < np.repeat(np.arange(shown) % 9, 10)
-    answers = np.where(right, label, (label + 1) % shown).astype(np.int16)
+    per_sample = np.where(right, label, (label + 1) % shown).astype(np.int16)
     found = estimates(
         np.bincount(label, minlength=names), np.bincount(label[right], minlength=names),
         [f"class {c}" for c in range(names)], level=0.95,
     ).worst_tenth  # fmt: skip
     classes = [f"class {c}" for c in range(names)]
     settings: dict[str, Any] = {"classes": classes, "level": 0.95, "parameters": {}, "seconds": 1.0}
-    predicted = with_all(label, {"clean": answers, "pgd20": answers})
+    predicted = with_all(label, {"clean": per_sample, "pgd20": per_sample})
     one = replace(
         BASE,
         data={**BASE.data, "n": len(label), "classes": classes},
@@ -194,7 +194,7 @@ def test_groups_are_compared_like_classes() -> None:
     assert "Groups of site that differ by more than chance, corrected for all 2: north (+50.0)." in found.conclusion
     assert compare("base", [BASE], "repaired", [b]).groups == {}
     json.dumps(found.to_json())
-    with pytest.raises(InputError, match="other groups in 'site'; audit all of them with the same --groups"):
+    with pytest.raises(InputError, match="different groups in 'site'; audit all of them with the same --groups"):
         compare("base", [a], "repaired", [with_groups(REPAIRED, site=1 - site)])
 
 
@@ -209,7 +209,7 @@ def test_unequal_classes_are_resampled_each_by_itself() -> None:
     few = np.r_[0:100, 100:150, 200:300]
 
     def fewer(full: AuditResult) -> AuditResult:
-        predicted = {name: answers[few] for name, answers in full.verdicts.predicted.items()}
+        predicted = {name: given[few] for name, given in full.verdicts.predicted.items()}
         return replace(full, verdicts=Verdicts(label=LABEL[few], index=few, predicted=predicted))
 
     found = compare("base", [fewer(BASE)], "repaired", [fewer(REPAIRED)]).attacks["all"]
@@ -270,12 +270,12 @@ def other_settings() -> AuditResult:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (replace(BASE, threat={"norm": "linf", "epsilon": 0.2}), "base and other have other threats"),
-        (replace(BASE, data={**BASE.data, "classes": ["ant", "cat", "bee"]}), "other classes"),
-        (other_verdicts(index=np.arange(300) + 1), "other samples"),
-        (other_verdicts(label=LABEL[::-1]), "other labels"),
-        (replace(BASE, data={**BASE.data, "name": "plants"}), "other data"),
-        (other_settings(), "ran pgd20 with other settings"),
+        (replace(BASE, threat={"norm": "linf", "epsilon": 0.2}), "base and other have different threats"),
+        (replace(BASE, data={**BASE.data, "classes": ["ant", "cat", "bee"]}), "different classes"),
+        (other_verdicts(index=np.arange(300) + 1), "different samples"),
+        (other_verdicts(label=LABEL[::-1]), "different labels"),
+        (replace(BASE, data={**BASE.data, "name": "plants"}), "different data"),
+        (other_settings(), "ran pgd20 with different settings"),
     ],
 )
 def test_audits_that_cannot_be_paired_are_refused(other: AuditResult, message: str) -> None:
@@ -292,7 +292,7 @@ def test_audits_of_other_images_under_equal_labels_are_refused(problem) -> None:
     one, again, other = of(problem.images, 16), of(problem.images, 25), of(problem.images.roll(5, 0), 16)
     assert len(one.data["fingerprint"]) == 64
     assert compare("one", [one], "again", [again]).attacks["all"].average.value == 0
-    with pytest.raises(InputError, match="one and other have other images"):
+    with pytest.raises(InputError, match="one and other have different images"):
         compare("one", [one], "other", [other])
     renamed = replace(again, data={**again.data, "name": "moved"})
     assert compare("one", [replace(one, data={**one.data, "name": "first"})], "moved", [renamed]).runs == 1
@@ -331,9 +331,9 @@ def test_a_network_compared_with_itself_is_noticed() -> None:
 
 def test_classes_without_samples_are_named() -> None:
     wider = {"data": {**BASE.data, "classes": [*CLASSES, "dog", "eel"]}}
-    said = compare("base", [replace(BASE, **wider)], "repaired", [replace(REPAIRED, **wider)]).conclusion
-    assert said.startswith(
-        "No sample shows 2 of the 5 classes (dog, eel): all of this, a worst tenth too, is about the others."
+    text = compare("base", [replace(BASE, **wider)], "repaired", [replace(REPAIRED, **wider)]).conclusion
+    assert text.startswith(
+        "2 of 5 classes have no samples (dog, eel): all differences, that of a worst tenth too, are about the others."
     )
 
 
@@ -345,8 +345,8 @@ def test_a_rise_of_the_worst_class_beside_no_single_one_is_explained() -> None:
     assert (named, found.attacks["all"].worst.established) == (CLASSES, True)
     robust = found.attacks["all"]
     unsure = replace(robust, classes=tuple(replace(entry, p=0.06) for entry in robust.classes))
-    said = conclusion("a", "b", 1, 0.95, ["pgd20"], unsure, {})
-    assert "corrected for all 3; that the worst class of one side lies above the other's is a claim about no" in said
+    text = conclusion("a", "b", 1, 0.95, ["pgd20"], unsure, {})
+    assert "corrected for all 3; that the worst class of one side lies above the other's is a claim about no" in text
     level = replace(unsure, worst=replace(unsure.worst, low=-0.1))
     assert "corrected for all 3. " in conclusion("a", "b", 1, 0.95, ["pgd20"], level, {})
 

@@ -1,4 +1,4 @@
-"""Networks of digits to misuse, trained once for each test process, when they are asked for."""
+"""Networks of digits, trained once for each test process, at their first use."""
 
 from functools import cached_property
 from typing import Any

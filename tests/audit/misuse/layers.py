@@ -1,4 +1,4 @@
-"""What is put before or behind a network to misuse it."""
+"""Layers before or after a network that make an audit of it misleading."""
 
 import copy
 from collections.abc import Callable

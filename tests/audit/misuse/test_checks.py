@@ -1,4 +1,4 @@
-"""The probes by themselves, where the planted misuses do not reach."""
+"""Single checks, in cases that `test_run_checks.py` does not contain."""
 
 from collections.abc import Callable
 
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from faal.audit.misuse.determinism import determinism
 from faal.audit.misuse.gradient_masking import large_epsilon, square_search, zero_gradients
-from faal.audit.misuse.input_scaling import READINGS, input_scaling
+from faal.audit.misuse.input_scaling import SCALINGS, input_scaling
 from faal.config import Threat
 from faal.inner.modes import attacked
 
 THREAT = Threat("linf", 0.2)
 
 
-# --- outputs ---------------------------------------------------------------------------------------------------------
+# --- determinism -----------------------------------------------------------------------------------------------------
 
 
 def test_rounding_is_no_difference(bench: Bench) -> None:
@@ -31,20 +31,20 @@ def test_rounding_is_no_difference(bench: Bench) -> None:
     assert found.warning is None
 
 
-def test_an_answer_that_is_not_a_number_now_and_then(bench: Bench) -> None:
+def test_logits_that_are_sometimes_nan(bench: Bench) -> None:
     calls = iter(range(10))
     broken = Layer(lambda logits: logits + (torch.nan if next(calls) == 1 else 0.0))
     found = determinism(chain(bench.plain, broken), bench.samples())
-    assert "differently every time" in str(found.warning)
+    assert "differ from call to call" in str(found.warning)
     assert 1e38 < found.figures["difference_on_repeat"] < torch.inf
 
 
-def test_company_of_every_kind_is_noticed(bench: Bench) -> None:
+def test_any_dependence_on_the_batch_is_detected(bench: Bench) -> None:
     mixing = Layer(lambda logits: logits - logits.mean(dim=0))
-    assert "depends on the others in its batch" in str(determinism(chain(bench.plain, mixing), bench.samples()).warning)
+    assert "depend on the others in its batch" in str(determinism(chain(bench.plain, mixing), bench.samples()).warning)
 
 
-# --- readings --------------------------------------------------------------------------------------------------------
+# --- input scaling ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -58,18 +58,18 @@ def test_company_of_every_kind_is_noticed(bench: Bench) -> None:
         (lambda x: 2 * x - 1, "decentred"),
     ],
 )
-def test_each_reading_is_found(undo: Callable[[Tensor], Tensor], expected: str | None, bench: Bench) -> None:
-    """A net that first undoes what the reading does expects the images to be given so."""
+def test_each_scaling_is_found(undo: Callable[[Tensor], Tensor], expected: str | None, bench: Bench) -> None:
+    """A net that first inverts the scaling expects images scaled so."""
     found = input_scaling(chain(Layer(undo), bench.normalized), bench.samples(256))
     if expected is None:
         assert found.warning is None
     else:
-        assert READINGS[expected].how in str(found.warning)
+        assert SCALINGS[expected].description in str(found.warning)
         weak = found.figures["accuracy"]["as_given"] < 0.5
-        assert ("or the network has learnt too little to tell" in str(found.warning)) == weak
+        assert ("or the network has learnt too little for this test" in str(found.warning)) == weak
 
 
-def test_a_model_that_refuses_other_readings_is_not_asked_for_them(bench: Bench) -> None:
+def test_scalings_that_a_model_refuses_are_left_out(bench: Bench) -> None:
     def checked(images: Tensor) -> Tensor:
         assert images.min() >= 0
         assert images.max() <= 1
@@ -80,25 +80,25 @@ def test_a_model_that_refuses_other_readings_is_not_asked_for_them(bench: Bench)
     assert found.warning is None
 
 
-def test_a_few_samples_more_are_no_matter_of_units(bench: Bench) -> None:
-    """10 of 256 images (less than `RISE`) are right in levels alone: significant, but little."""
+def test_a_small_rise_is_no_sign_of_another_unit(bench: Bench) -> None:
+    """10 of 256 images (less than `MIN_RISE`) are predicted correctly in levels alone: significant, but little."""
     samples = bench.samples(256)
     labels = samples.labels
 
-    def answers(images: Tensor) -> Tensor:
+    def logits(images: Tensor) -> Tensor:
         wrong = torch.arange(256) < (16 if images.max() > 2 else 26)
         return torch.nn.functional.one_hot(torch.where(wrong, (labels + 1) % 10, labels), 10).float()
 
-    found = input_scaling(Layer(answers), samples)
+    found = input_scaling(Layer(logits), samples)
     assert found.figures["accuracy"]["levels"] == pytest.approx(240 / 256)
     assert found.figures["accuracy"]["as_given"] == pytest.approx(230 / 256)
     assert found.warning is None
 
 
-# --- gradients -------------------------------------------------------------------------------------------------------
+# --- gradient masking ------------------------------------------------------------------------------------------------
 
 
-def test_a_gradient_that_is_not_a_number_is_none(bench: Bench) -> None:
+def test_a_gradient_of_nan_counts_as_zero(bench: Bench) -> None:
     poisoned = chain(Layer(lambda images: images + 0 * (0 * images).sqrt()), bench.plain)
     found = zero_gradients(poisoned, bench.samples(), THREAT)
     assert found.figures["without_gradient"] == 64
@@ -117,38 +117,38 @@ def test_a_few_images_without_a_gradient_are_honest(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("threat", [THREAT, Threat("l2", 1.5)])
-def test_a_search_that_turns_no_more_than_the_attacks_says_nothing(threat: Threat, bench: Bench) -> None:
-    """The same model: masked if the attacks had turned nothing, not if they had turned what they could."""
+def test_square_that_finds_no_more_than_the_attacks_gives_no_warning(threat: Threat, bench: Bench) -> None:
+    """One model: masked if all samples were robust under the attacks, not if only twelve were."""
     net, samples = chain(REVERSED, bench.linear), bench.samples()
     with attacked(net):
-        stood = square_search(net, samples, torch.ones(64, dtype=torch.bool), threat, seed=0, attacks=["pgd20"])
-        fell = square_search(net, samples, torch.arange(64) < 12, threat, seed=0, attacks=["pgd20"])
-    assert stood is not None
-    assert stood.figures["turned_by_it_alone"] >= 10
-    assert stood.figures["turned_by_attacks_alone"] == 0
-    assert "that stood under pgd20" in str(stood.warning)
-    assert fell is not None
-    assert fell.warning is None
+        robust = square_search(net, samples, torch.ones(64, dtype=torch.bool), threat, seed=0, attacks=["pgd20"])
+        misclassified = square_search(net, samples, torch.arange(64) < 12, threat, seed=0, attacks=["pgd20"])
+    assert robust is not None
+    assert robust.figures["turned_by_it_alone"] >= 10
+    assert robust.figures["turned_by_attacks_alone"] == 0
+    assert "that are robust under pgd20" in str(robust.warning)
+    assert misclassified is not None
+    assert misclassified.warning is None
 
 
-def test_where_a_blind_search_can_show_nothing(bench: Bench) -> None:
+def test_where_square_gives_no_result(bench: Bench) -> None:
     samples, none = bench.samples(), torch.zeros(64, dtype=torch.bool)
     assert square_search(bench.linear, samples, none, THREAT, seed=0, attacks=["pgd20"]) is None
     narrow = type(samples)(images=samples.images[:, :, :4], labels=samples.labels, rows=samples.rows)
     assert square_search(nn.Flatten(), narrow, ~none, Threat("l2", 1.0), seed=0, attacks=["pgd20"]) is None
 
 
-def test_an_honest_model_falls_beyond_all_bounds(bench: Bench) -> None:
+def test_no_sample_of_an_honest_model_is_robust_at_a_large_epsilon(bench: Bench) -> None:
     with torch.no_grad():
         samples = bench.samples()
-        right = samples[bench.linear(samples.images).argmax(dim=1) == samples.labels]
-    found = large_epsilon(bench.linear, right, THREAT)
+        correct = samples[bench.linear(samples.images).argmax(dim=1) == samples.labels]
+    found = large_epsilon(bench.linear, correct, THREAT)
     assert found.figures["standing"] == 0
     assert found.warning is None
 
 
-def test_a_model_that_takes_nearly_everything_for_one_class_is_honest(bench: Bench) -> None:
-    """Its images of that class stand anywhere, and rightly so: grey is of it too."""
+def test_a_model_that_predicts_nearly_always_one_class_is_honest(bench: Bench) -> None:
+    """Its images of that class are robust at any epsilon, rightly: grey is predicted as this class too."""
     samples = bench.samples()
     biased = chain(bench.linear, Layer(lambda logits: logits + 1e4 * torch.eye(10)[3]))
     own = samples[samples.labels == 3]

@@ -22,7 +22,7 @@ class Named(nn.Module):
 
 
 class Flat(Named):
-    """A network that normalises and flattens by itself before its layers see anything."""
+    """A network that normalises and flattens in its own forward, before its layers."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__([0.3], 0.4)
@@ -33,13 +33,13 @@ class Flat(Named):
         return logits
 
 
-class Keeper(nn.Module):
-    """A network that has the numbers at hand, and does with them and with images whatever it is told."""
+class Holder(nn.Module):
+    """A network with a mean and a standard deviation as buffers, which `use` may apply to the images or not."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: nn.Module, use: Callable[["Keeper", Tensor], Tensor] = lambda self, images: images) -> None:
+    def __init__(self, net: nn.Module, use: Callable[["Holder", Tensor], Tensor] = lambda self, images: images) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor([0.3]))
         self.register_buffer("std", torch.tensor([0.4]))
@@ -87,29 +87,29 @@ def test_an_ensemble_normalises_once_for_each_member(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "wrap",
     [
-        lambda net: Normalized(Keeper(net), (0.3,), (0.4,)),
-        lambda net: Keeper(Normalized(net, (0.3,), (0.4,))),
-        lambda net: Normalized(Keeper(Keeper(net)), (0.2,), (0.5,)),
-        lambda net: Normalized(chain(Keeper(nn.Identity()), net), (0.3,), (0.4,)),
-        lambda net: Normalized(Keeper(net, lambda self, x: x * self.std + self.mean), (0.3,), (0.4,)),
-        lambda net: Normalized(Keeper(net, lambda self, x: x.maximum(-self.mean / self.std)), (0.3,), (0.4,)),
+        lambda net: Normalized(Holder(net), (0.3,), (0.4,)),
+        lambda net: Holder(Normalized(net, (0.3,), (0.4,))),
+        lambda net: Normalized(Holder(Holder(net)), (0.2,), (0.5,)),
+        lambda net: Normalized(chain(Holder(nn.Identity()), net), (0.3,), (0.4,)),
+        lambda net: Normalized(Holder(net, lambda self, x: x * self.std + self.mean), (0.3,), (0.4,)),
+        lambda net: Normalized(Holder(net, lambda self, x: x.maximum(-self.mean / self.std)), (0.3,), (0.4,)),
     ],
     ids=["inside", "outside", "twice inside", "in a layer of its own", "to undo it", "for the bounds"],
 )
-def test_numbers_that_a_layer_keeps_without_normalising_are_none(
+def test_statistics_that_a_layer_does_not_apply_do_not_count(
     wrap: Callable[[nn.Module], nn.Module], bench: Bench
 ) -> None:
     found = double_normalisation(wrap(bench.plain), bench.samples()[:1])
     assert found.figures["twice"] == 0
-    assert len(found.figures["layers"]) == 1 + isinstance(wrap(bench.plain), Keeper)
+    assert len(found.figures["layers"]) == 1 + isinstance(wrap(bench.plain), Holder)
     assert found.warning is None
 
 
-def test_a_layer_that_has_its_normalisation_done_by_another_is_no_second_one(bench: Bench) -> None:
-    """`Keeper` keeps what the layer within it applies; and then the network normalises for its own part."""
-    found = double_normalisation(Keeper(Normalized(bench.normalized, (0.3,), (0.4,))), bench.samples())
+def test_a_layer_whose_normalisation_another_one_applies_is_no_second_one(bench: Bench) -> None:
+    """`Holder` has the statistics that the layer within it applies; then the network normalises again."""
+    found = double_normalisation(Holder(Normalized(bench.normalized, (0.3,), (0.4,))), bench.samples())
     assert found.figures["twice"] == 1
-    assert "normalised 2 times" in str(found.warning)
+    assert "normalises its images 2 times" in str(found.warning)
 
 
 def test_members_that_all_normalise_twice_do_not_add_up(bench: Bench) -> None:
@@ -122,36 +122,36 @@ def test_members_that_all_normalise_twice_do_not_add_up(bench: Bench) -> None:
             logits: Tensor = self.one(images) + self.other(images)
             return logits
 
-    assert "normalised 2 times" in str(double_normalisation(Sum(), bench.samples()).warning)
+    assert "normalises its images 2 times" in str(double_normalisation(Sum(), bench.samples()).warning)
 
 
-def test_a_layer_that_normalises_in_place_or_fails_is_followed_to_its_end(bench: Bench) -> None:
+def test_a_layer_that_normalises_in_place_or_fails_is_traced(bench: Bench) -> None:
     class Failing(Named):
         def forward(self, images: Tensor) -> Tensor:
             raise RuntimeError("left by an exception")
 
     failing = Failing([0.2], 0.5)
 
-    def attempt(self: Keeper, images: Tensor) -> Tensor:
+    def attempt(self: Holder, images: Tensor) -> Tensor:
         with pytest.raises(RuntimeError):
             failing(images)
         return images.clone().sub_(self.mean).div_(self.std)
 
-    net = Keeper(bench.plain, attempt)
+    net = Holder(bench.plain, attempt)
     net.failing = failing
     found = double_normalisation(net, bench.samples())
     assert found.figures == {"layers": [""], "twice": 0}
 
 
-def test_tensors_of_other_kinds_are_let_through(bench: Bench) -> None:
+def test_other_tensors_are_ignored(bench: Bench) -> None:
     """Images in double, a mask of their size."""
-    masked = chain(Layer(lambda x: x.double()), Keeper(Layer(lambda x: x > 0)), Layer(lambda x: x.flatten(1).float()))
+    masked = chain(Layer(lambda x: x.double()), Holder(Layer(lambda x: x > 0)), Layer(lambda x: x.flatten(1).float()))
     assert double_normalisation(masked, bench.samples()).warning is None
     exact = chain(Named([0.3], 0.4), Layer(lambda x: x.double()), Named([0.3], 0.4), Layer(lambda x: x.float()))
     assert double_normalisation(chain(exact, bench.plain), bench.samples()).figures["twice"] == 1
 
 
-def test_a_compiled_network_is_followed_as_well(bench: Bench) -> None:
+def test_a_compiled_network_is_traced_too(bench: Bench) -> None:
     compiled = torch.compile(bench.normalized, backend="eager")
     with torch.no_grad():
         compiled(bench.images[:1])
@@ -160,7 +160,7 @@ def test_a_compiled_network_is_followed_as_well(bench: Bench) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_scripted_network_is_not_looked_into(bench: Bench) -> None:
+def test_a_scripted_network_is_not_traced(bench: Bench) -> None:
     scripted = torch.jit.script(bench.normalized)
     found = double_normalisation(Normalized(scripted, (0.3,), (0.4,)), bench.samples())
     assert found.figures == {"layers": [], "twice": 0}

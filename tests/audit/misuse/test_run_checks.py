@@ -1,4 +1,4 @@
-"""Twelve planted misuses, twelve warnings (some in several guises); and honest controls, of which nothing is said."""
+"""Twelve kinds of misuse, each with its warning (some in several forms); and honest controls, without warnings."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ Arguments = dict[str, Any]
 GIVEN: Arguments = {"attacks": "pgd10", "epsilon": 0.1}
 
 
-def said(bench: Bench, **given: Any) -> str:
+def warnings_of(bench: Bench, **given: Any) -> str:
     """The warnings of an audit of the digits, a line each; or why it was refused."""
     try:
         result = audit(**{"images": bench.images, "labels": bench.labels, **GIVEN, **given})
@@ -54,14 +54,14 @@ def few(bench: Bench) -> Arguments:
     return {"model": bench.plain, "images": bench.images[rows], "labels": bench.labels[rows]}
 
 
-PLANTED: dict[str, tuple[Callable[[Bench], Arguments], list[str]]] = {
+MISUSES: dict[str, tuple[Callable[[Bench], Arguments], list[str]]] = {
     "1 probabilities": (
         lambda b: {"model": chain(b.plain, SOFTMAX)},
-        ["look like probabilities, not logits", "all 899", "take it off"],
+        ["seem to be probabilities, not logits", "all 899", "remove it"],
     ),
     "2 a random forward": (
         lambda b: {"model": chain(DROPOUT, b.plain)},
-        ["differently every time", "of 64 change class", "one draw of many", "switch it off"],
+        ["differ from call to call", "of 64 predictions change", "one draw of many", "switch it off"],
     ),
     "3 a zero gradient: rounding": (
         lambda b: {"model": chain(ROUNDING, b.plain)},
@@ -75,34 +75,34 @@ PLANTED: dict[str, tuple[Callable[[Bench], Arguments], list[str]]] = {
         lambda b: {"model": chain(b.plain, DECIDED)},
         ["no gradient to its images", "argmax", "make it differentiable"],
     ),
-    "4 masked gradients: a blind search is stronger": (
+    "4 masked gradients: Square is stronger": (
         lambda b: {"model": chain(REVERSED, b.plain), "epsilon": 0.2},
-        ["search without gradients (Square, 200 queries) turned", "stood under pgd10", "masked", "autoattack"],
+        ["search without gradients (Square, 200 queries) finds", "robust under pgd10", "masked", "autoattack"],
     ),
     "5 masked gradients: accuracy does not fall": (
         lambda b: {"model": chain(REVERSED, b.plain), "epsilon": 0.01},
-        ["stand at 0.5 in L-infinity too", "does not fall as epsilon grows", "masked", "autoattack"],
+        ["robust at 0.5 in L-infinity too", "does not fall as epsilon grows", "masked", "autoattack"],
     ),
     "6 training mode": (train_mode, ["in training mode", "audited in evaluation mode"]),
     "6 training mode: BatchNorm of the batch": (
         lambda b: {"model": on_batch_statistics(b.plain)},
-        ["depends on the others in its batch", "BatchNorm without running statistics"],
+        ["depend on the others in its batch", "BatchNorm without running statistics"],
     ),
     "7 normalisation missing": (
         lambda b: {"model": b.normalized.net},
-        ["clean accuracy of 224 images rises from", "is normalisation missing? --normalize", "do not fit"],
+        ["clean accuracy of 224 images rises from", "is normalisation missing? --normalize", "expects another scale"],
     ),
     "8 normalisation double": (
         lambda b: {"model": Normalized(b.normalized, (MEAN,), (DEVIATION,)).eval()},
-        ["normalised 2 times", "'model', then by 'net'", "take one normalisation away"],
+        ["normalises its images 2 times", "'model', then by 'net'", "remove one normalisation"],
     ),
-    "8 normalisation double, out of sight": (
+    "8 normalisation double, outside any layer with statistics": (
         lambda b: {"model": chain(NORMALISED, b.normalized)},
-        ["clean accuracy of 224 images rises from", "are they normalised twice?", "do not fit"],
+        ["clean accuracy of 224 images rises from", "are they normalised twice?", "expects another scale"],
     ),
     "8 images in levels": (
         lambda b: {"model": chain(LEVELS, b.plain)},
-        ["rises from", "levels from 0 to 255", "does it divide by 255 itself?"],
+        ["rises from", "scaled to levels from 0 to 255", "does it divide by 255 itself?"],
     ),
     "9 images outside [0, 1]": (
         lambda b: {"model": b.plain, "images": (b.images - MEAN) / DEVIATION},
@@ -114,13 +114,13 @@ PLANTED: dict[str, tuple[Callable[[Bench], Arguments], list[str]]] = {
     ),
     "10 few samples of a class": (few, ["1 class has fewer than 30 samples", "3 ("]),
     "11 epsilon in levels": (lambda b: {"model": b.plain, "epsilon": 8}, ["did you mean 8/255"]),
-    "11 epsilon turns all into grey": (
+    "11 epsilon includes grey": (
         lambda b: {"model": b.plain, "epsilon": 0.5},
-        ["Epsilon 0.5 in L-infinity turns every image into plain grey", "8/255"],
+        ["Epsilon 0.5 in L-infinity can change every image to plain grey", "8/255"],
     ),
     "11 epsilon of another norm": (
         lambda b: {"model": b.plain, "epsilon": 8 / 255, "norm": "l2"},
-        ["Epsilon 8/255 in L2 is next to nothing", "1 of 255 levels", "0.5 in L2"],
+        ["Epsilon 8/255 in L2 is tiny", "1 of 255 levels", "0.5 in L2"],
     ),
     "11 epsilon of another training": (
         lambda b: {"model": b.plain, "epsilon": 0.3, "trained": {"epsilon": 8 / 255, "norm": "linf"}},
@@ -128,25 +128,25 @@ PLANTED: dict[str, tuple[Callable[[Bench], Arguments], list[str]]] = {
     ),
     "12 leakage": (
         leaked,
-        ["7 of 899 test images occur in the training data", "by class: ", "first is number 100", "take them out"],
+        ["7 of 899 test images occur in the training data", "by class: ", "first is number 100", "remove them"],
     ),
     "12 leakage: the choice of the epoch": (
         lambda b: {"model": b.plain, "trained": {"epsilon": 0.1, "select": "sum", "select_on": "test"}},
-        ["chosen on test images", "too good"],
+        ["chosen on test images", "too high"],
     ),
 }
 
 
-@pytest.mark.parametrize("misuse", PLANTED)
-def test_a_planted_misuse_is_caught(misuse: str, bench: Bench) -> None:
-    plant, words = PLANTED[misuse]
-    found = said(bench, **plant(bench))
+@pytest.mark.parametrize("misuse", MISUSES)
+def test_each_misuse_has_its_warning(misuse: str, bench: Bench) -> None:
+    arguments, words = MISUSES[misuse]
+    found = warnings_of(bench, **arguments(bench))
     (sentence,) = [line for line in found.splitlines() if words[0] in line]
     assert all(word in sentence for word in words), found
 
 
 def test_there_are_twelve() -> None:
-    assert {int(name.split()[0]) for name in PLANTED} == set(range(1, 13))
+    assert {int(name.split()[0]) for name in MISUSES} == set(range(1, 13))
 
 
 # --- honest controls -------------------------------------------------------------------------------------------------
@@ -183,20 +183,20 @@ HONEST: dict[str, Callable[[Bench], Arguments]] = {
 
 
 @pytest.mark.parametrize("control", HONEST)
-def test_of_an_honest_model_nothing_is_said(control: str, bench: Bench) -> None:
-    assert said(bench, **HONEST[control](bench)) == ""
+def test_an_honest_model_has_no_warning(control: str, bench: Bench) -> None:
+    assert warnings_of(bench, **HONEST[control](bench)) == ""
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
-def test_nor_in_other_draws_of_the_probes(seed: int, bench: Bench) -> None:
+def test_nor_with_other_draws_of_the_samples(seed: int, bench: Bench) -> None:
     for net in (bench.plain, bench.linear, bench.normalized):
-        assert said(bench, model=net, seed=seed, attacks="pgd5") == ""
+        assert warnings_of(bench, model=net, seed=seed, attacks="pgd5") == ""
 
 
-# --- the examination as a whole --------------------------------------------------------------------------------------
+# --- all checks together ---------------------------------------------------------------------------------------------
 
 
-def test_the_probes_figures_are_recorded_and_depend_on_no_memory_limit(bench: Bench, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_figures_are_recorded_and_depend_on_no_memory_limit(bench: Bench, tmp_path) -> None:  # type: ignore[no-untyped-def]
     given: Arguments = {"images": bench.images[:300], "labels": bench.labels[:300], "attacks": "pgd5", "epsilon": 0.03}
     torch.manual_seed(5)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[union-attr]
@@ -217,20 +217,20 @@ def test_the_probes_figures_are_recorded_and_depend_on_no_memory_limit(bench: Be
     assert list(result.probes) == names
     assert type(result).read(tmp_path).probes == result.probes
     again = audit(bench.plain, **given, train_images=bench.train.images, batch_size=7)
-    same = {**result.probes, "steadiness": again.probes["steadiness"]}  # which sees rounding
+    same = {**result.probes, "steadiness": again.probes["steadiness"]}  # which depends on rounding
     assert again.probes == same
 
 
-def test_of_a_random_forward_the_same_is_said_every_time(bench: Bench) -> None:
+def test_the_warning_of_a_random_forward_is_reproducible(bench: Bench) -> None:
     net = chain(DROPOUT, bench.linear)
     sentences = set()
     for seed in (1, 2):
         torch.manual_seed(seed)
-        sentences.add(said(bench, model=net, attacks="pgd1"))
+        sentences.add(warnings_of(bench, model=net, attacks="pgd1"))
     assert len(sentences) == 1
 
 
-def test_a_small_audit_is_probed_with_few_samples(bench: Bench) -> None:
+def test_a_small_audit_is_checked_on_few_samples(bench: Bench) -> None:
     given: Arguments = {"images": bench.images[:40], "labels": bench.labels[:40], **GIVEN}
     probes = audit(bench.plain, **given).probes
     assert probes["readings"]["samples"] == probes["silence"]["samples"] == 16
@@ -241,5 +241,5 @@ def test_a_small_audit_is_probed_with_few_samples(bench: Bench) -> None:
 
 
 def test_an_untrained_linear_net_is_near_chance(bench: Bench) -> None:
-    """All its outputs are alike: no difference to scale by, no gradient of an answer."""
-    assert "near chance" in said(bench, model=linear(), attacks="clean")
+    """All its logits are equal: no difference to scale by, no gradient."""
+    assert "near chance" in warnings_of(bench, model=linear(), attacks="clean")

@@ -34,13 +34,13 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK", 7)
 
 
-def test_leaked_images_are_counted_by_class_whatever_they_are_kept_as() -> None:
+def test_leaked_images_are_counted_by_class_whatever_their_storage_type() -> None:
     test = pixels(30, 0)
     subject = subject_of(test)
     train = torch.cat([pixels(20, 1), test[[4, 7, 11]], pixels(20, 2), test[[4]]])
     calls: list[tuple[str, int, int]] = []
-    for kept in (train, train.float() / 255, (train.double() / 255).float()):
-        found = train_test_overlap(subject, InMemory(kept), CLASSES, progress=lambda *call: calls.append(call))
+    for stored in (train, train.float() / 255, (train.double() / 255).float()):
+        found = train_test_overlap(subject, InMemory(stored), CLASSES, progress=lambda *call: calls.append(call))
         assert found.figures["leaked"] == 3
         assert found.figures["per_class"] == [0, 2, 1]
         assert found.warning is not None
@@ -56,7 +56,7 @@ def test_only_the_audited_images_count_by_their_places_in_the_data() -> None:
     assert (found.figures["leaked"], found.figures["first"]) == (1, [4])
 
 
-def test_nearly_is_not_the_same() -> None:
+def test_images_that_differ_in_one_level_do_not_match() -> None:
     test = pixels(30, 0)
     near = test.clone()
     near[:, 0, 0, 0] ^= 1
@@ -76,19 +76,19 @@ def test_training_images_outside_the_range_are_refused() -> None:
         train_test_overlap(subject_of(pixels(10, 0)), InMemory(wrong), CLASSES)
 
 
-def test_processes_share_the_training_images_and_join_what_they_find(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_share_the_training_images_and_join_their_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     test = pixels(30, 0)
     subject, train = subject_of(test), InMemory(torch.cat([pixels(20, 1), test[3:9]]))
-    whole = train_test_overlap(subject, train, CLASSES).figures
+    full = train_test_overlap(subject, train, CLASSES).figures
     sent: list[Any] = []
     for rank in range(3):
         monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
         monkeypatch.setattr(processes, "world_size", lambda: 3)
         monkeypatch.setattr(processes, "gather_objects", lambda own: sent.append(own) or [own])
         train_test_overlap(subject, train, CLASSES)
-    assert sum(map(len, sent)) == whole["leaked"] == 6
+    assert sum(map(len, sent)) == full["leaked"] == 6
     monkeypatch.setattr(processes, "gather_objects", lambda own: sent)
-    assert train_test_overlap(subject, train, CLASSES).figures == whole
+    assert train_test_overlap(subject, train, CLASSES).figures == full
 
 
 @pytest.mark.parametrize(("extra", "warned"), [(0, False), (1, False), (4, True)])

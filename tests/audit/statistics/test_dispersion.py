@@ -23,7 +23,7 @@ def test_the_gap_of_two_classes_by_hand() -> None:
 
 
 def test_the_gap_may_lie_between_other_classes_than_it_seems() -> None:
-    """The tiny class was seen in the middle, and may be the best or the worst."""
+    """The tiny class is observed in the middle, and may be the best or the worst."""
     sure = gap_interval([700, 300], [1000, 1000], 0.95)
     unsure = gap_interval([700, 300, 2], [1000, 1000, 4], 0.95)
     assert unsure.high > sure.high + 0.1
@@ -89,8 +89,11 @@ def test_every_interval_holds_its_estimate_and_widens_with_the_level(pairs: list
     ("rates", "n"),
     [
         ([0.5] * 5, [30] * 5),
-        ([0.3, 0.95, 0.95], [30] * 3),  # 93 % where each class's own variance stands for its distances
-        ([0.9] + [0.999] * 9, [10, *range(30, 210, 20)]),  # 86 % where a class seen at the mean is taken to be there
+        ([0.3, 0.95, 0.95], [30] * 3),  # 93 % where each class's own variance replaces its distances
+        (
+            [0.9] + [0.999] * 9,
+            [10, *range(30, 210, 20)],
+        ),  # 86 % where a class observed at the mean is taken to be there
         ([0.5] + [0.98] * 99, [100] * 100),  # 92 % where the noise of 99 classes dilutes the one
         ([0.2, 0.8], [10, 10]),
         ([0.01, 0.02, 0.03, 0.02], [100] * 4),

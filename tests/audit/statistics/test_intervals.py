@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from faal.audit.statistics.dispersion import deviation_interval, gap_interval
 from faal.audit.statistics.intervals import (
+    FALSE_ALARM,
     clopper_pearson,
     distances,
+    exceeds,
     lower_bounds,
     lowest_mean_interval,
     mean_interval,
@@ -120,8 +122,8 @@ def test_a_small_class_can_hold_the_low_end_and_a_large_one_the_high_end() -> No
 
 
 def test_a_class_without_samples_may_stand_anywhere() -> None:
-    seen = worst_class_interval([5, 8], [10, 10], 0.9)
-    assert worst_class_interval([5, 0, 8], [10, 0, 10], 0.9) == (0, seen.high)
+    present = worst_class_interval([5, 8], [10, 10], 0.9)
+    assert worst_class_interval([5, 0, 8], [10, 0, 10], 0.9) == (0, present.high)
     low, high = mean_interval([5, 8], [10, 10], 0.9)
     assert np.allclose(mean_interval([5, 0, 8], [10, 0, 10], 0.9), (2 / 3 * low, 2 / 3 * high + 1 / 3))
     assert worst_class_interval([0], [0], 0.9) == (0, 1)
@@ -133,11 +135,11 @@ def test_the_lowest_classes_may_be_those_without_samples() -> None:
     """Three of five classes, one unseen: it is at 0 for the low end, and not among the lowest for the high one."""
     correct, n = [9, 0, 6, 4, 8], [10, 0, 10, 10, 10]
     found = lowest_mean_interval(correct, n, 3, 0.9)
-    seen = [9, 6, 4, 8], [10] * 4
-    assert found.low == pytest.approx(2 / 3 * lowest_mean_interval(*seen, 2, 0.9).low)
-    assert found.high == pytest.approx(lowest_mean_interval(*seen, 3, 0.9).high)
+    present = [9, 6, 4, 8], [10] * 4
+    assert found.low == pytest.approx(2 / 3 * lowest_mean_interval(*present, 2, 0.9).low)
+    assert found.high == pytest.approx(lowest_mean_interval(*present, 3, 0.9).high)
     # Five of five: the unseen one is among them, at 1.
-    assert lowest_mean_interval(correct, n, 5, 0.9).high == pytest.approx(0.8 * mean_interval(*seen, 0.9).high + 0.2)
+    assert lowest_mean_interval(correct, n, 5, 0.9).high == pytest.approx(0.8 * mean_interval(*present, 0.9).high + 0.2)
 
 
 @pytest.mark.parametrize("unseen", [0.0, 0.5, 1.0])
@@ -222,3 +224,18 @@ def test_the_balanced_accuracy_is_covered(rates: list[float], n: list[int]) -> N
 def test_the_lowest_classes_are_covered(rates: list[float], n: list[int]) -> None:
     target = float(np.sort(rates)[:3].mean())
     assert covered(lambda k, size, level: lowest_mean_interval(k, size, 3, level), rates, n, target, 2000) >= 0.935
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+@pytest.mark.parametrize("of", [1, 5, 16, 28, 64, 256])
+def test_a_false_alarm_is_as_rare_as_stated_and_no_rarer_than_needed(of: int, share: float) -> None:
+    """The probabilities of all counts, summed: exact, against the binomial distribution itself."""
+    alarms = [count for count in range(of + 1) if exceeds(count, of, share)]
+    assert binom.pmf(alarms, of, share).sum() <= FALSE_ALARM
+    least = min(alarms, default=of + 1)
+    assert alarms == list(range(least, of + 1))
+    assert binom.pmf(range(least - 1, of + 1), of, share).sum() > FALSE_ALARM
+
+
+def test_no_samples_exceed_no_share() -> None:
+    assert not exceeds(0, 0, 0.1)

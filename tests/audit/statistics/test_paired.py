@@ -140,11 +140,11 @@ def test_the_worst_difference_by_hand() -> None:
         low[c, c], high[c, c] = paired_intervals(gained[c], lost[c], 100, 1 - 0.025)
     expected = (min(max(low[0]), max(low[1])), max(min(high[:, 0]), min(high[:, 1])))
     assert worst_difference_interval(right_a, right_b, gained, lost, n, 0.95) == pytest.approx(expected)
-    assert expected[0] > 0.15  # the repair of the first class is seen, whichever of b's is the worst
+    assert expected[0] > 0.15  # the repair of the first class is detected, whichever of b's is the worst
 
 
 def test_between_large_classes_the_distances_are_squared_and_added() -> None:
-    """Far below the others under a and b, the first class of a and the second of b; a correlation would be seen."""
+    """Far below the others under a and b, the first class of a and the second of b; a correlation would show."""
     n = np.array([100_000, 100_000])
     found = worst_difference_interval([20_000, 90_000], [90_000, 30_000], [70_000, 0], [0, 60_000], n, 0.95)
     half = norm.isf(0.0125) * np.sqrt((0.2 * 0.8 + 0.3 * 0.7) / 100_000)

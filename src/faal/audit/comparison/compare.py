@@ -51,8 +51,8 @@ def compare(
     """Compare b with a, under every attack that all of their audits have, and under `all` of those.
 
     With one run a side the two models are paired sample by sample; intervals cover the draw of the test sample, and
-    the conclusion states that nothing follows about the methods. With several runs a side (training seeds), the k-th of a
-    is paired with the k-th of b; intervals are Student's over the pairs.
+    the conclusion states that nothing follows about the methods. With several runs a side (training seeds), the k-th of
+    a is paired with the k-th of b; intervals are Student's over the pairs.
 
     Args:
         name_a: the name of the first, the one compared with.
@@ -129,8 +129,8 @@ def _remarks(a: Sequence[AuditResult], b: Sequence[AuditResult], found: AttackCo
     if absent := [name for name in a[0].classes if name not in present]:
         few = f" ({', '.join(absent)})" if len(absent) <= 5 else ""
         sentences.append(
-            f"{len(absent)} of the {len(a[0].classes)} classes {'has' if len(absent) == 1 else 'have'} no samples{few}: all "
-            "differences, that of a worst tenth too, are about the others."
+            f"{len(absent)} of {len(a[0].classes)} classes {'has' if len(absent) == 1 else 'have'} no samples{few}: "
+            "all differences, that of a worst tenth too, are about the others."
         )
     return sentences
 
@@ -146,7 +146,7 @@ def _refuse_one_network_twice(name: str, side: Sequence[AuditResult]) -> None:
 
 
 def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[str, list[NDArray[np.int16]]]:
-    """attack -> each run's predictions, `all` recomputed over the attacks that all runs have. Refuses unequal audits."""
+    """attack -> each run's predictions, `all` recomputed over the attacks of all runs. Refuses audits that differ."""
     first = runs[0]
     for name, run in zip(names[1:], runs[1:], strict=True):
         apart = [

@@ -42,7 +42,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class ClassDifference(Difference):
-    """The difference in one class. Interval and `p` are corrected for all classes, so that any class may be singled out.
+    """The difference in one class, its interval and `p` corrected for all classes: any class may be singled out.
 
     The interval is at level 1 - alpha/C (Bonferroni); `p` is Holm's correction of McNemar's exact test within one run,
     of Student's paired test over several.
@@ -59,8 +59,8 @@ class AttackComparison:
     `average` is over samples, `balanced` over classes, `worst` of the least class accuracies, `worst_tenth` of the
     means of the lowest tenth (None with fewer than 20 classes), `gap` of best minus worst: the classes need not be the
     same on both sides. With several runs a side the intervals are Student's over the pairs. With one they are the
-    paired bootstrap's; that of `worst` is `worst_difference_interval`, and those of `worst_tenth` and `gap` are combined
-    from the two sides' own (`added_interval`): wider than paired intervals would be.
+    paired bootstrap's; that of `worst` is `worst_difference_interval`, and those of `worst_tenth` and `gap` are
+    combined from the two sides' own (`added_interval`): wider than paired intervals would be.
     """
 
     average: Difference
@@ -141,7 +141,7 @@ class DifferenceIntervals(NamedTuple):
 def between_models(
     correct_a: Counts, correct_b: Counts, gained: Counts, lost: Counts, n: Counts, level: float, seed: int
 ) -> DifferenceIntervals:
-    """The intervals of two models, from (C,) counts as in `paired`. For classes of equal size average and balanced agree."""
+    """The intervals of two models, from (C,) counts as in `paired`. For equal classes average and balanced agree."""
     average = paired_bootstrap([gained.sum()], [lost.sum()], [n.sum()], level, seed=seed)
     equal_sizes = (n == n[0]).all()
     return DifferenceIntervals(

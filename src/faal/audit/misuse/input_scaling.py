@@ -106,8 +106,9 @@ def input_scaling(model: nn.Module, samples: Samples) -> CheckResult:
     return CheckResult(
         figures=figures,
         warning=f"The clean accuracy of {count} images rises from {accuracy['as_given']:.0%} to {accuracy[best]:.0%} "
-        f"when they are {SCALINGS[best].description}: the model expects another scale, and the figures are too low{weak}; give it "
-        f"images as in its training ({SCALINGS[best].hint.format(statistics=':'.join(numbers))}) and audit again.",
+        f"when they are {SCALINGS[best].description}: the model expects another scale, and the figures are too "
+        f"low{weak}; scale them as in its training ({SCALINGS[best].hint.format(statistics=':'.join(numbers))}) and "
+        "audit again.",
     )
 
 

@@ -44,7 +44,7 @@ def setting_warnings(
     """
     found = []
     if training:
-        found.append("The model was passed in training mode; it was audited in evaluation mode and set back.")
+        found.append("The model was passed in training mode; it was audited in evaluation mode and then restored.")
     if probabilities:
         found.append(
             f"The model's outputs seem to be probabilities, not logits (all {n.sum()} lie in [0, 1] and sum to 1): a "
@@ -55,8 +55,8 @@ def setting_warnings(
     if absent:
         named = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
         found.append(
-            f"{len(absent)} of {len(n)} classes {'has' if len(absent) == 1 else 'have'} no samples ({named}): the worst "
-            "class is that of the others, and the low end of its interval is 0."
+            f"{len(absent)} of {len(n)} classes {'has' if len(absent) == 1 else 'have'} no samples ({named}): the "
+            "worst class is that of the others, and the low end of its interval is 0."
         )
     few = [c for c in np.argsort(n, kind="stable") if 0 < n[c] < FEW_SAMPLES]
     if few:

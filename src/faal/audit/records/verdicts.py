@@ -23,8 +23,8 @@ class Verdicts:
     """Predicted classes, sample by sample, in the data's order.
 
     `label` (N,) int64; `index` (N,) int64, the samples' places in the data; `predicted` attack -> (N,) int16: the
-    prediction for the confirmed adversarial example, and for the clean image where the attack found none. `groups` name of a
-    grouping -> (N,) int64, each sample's group as an index; empty when read from an audit of an earlier version.
+    prediction for the confirmed adversarial example, and for the clean image where the attack found none. `groups` name
+    of a grouping -> (N,) int64, each sample's group as an index; empty when read from an audit of an earlier version.
     """
 
     label: NDArray[np.int64]
@@ -66,8 +66,7 @@ class Verdicts:
 
 
 def with_all(label: NDArray[np.int64], predicted: Mapping[str, NDArray[np.int16]]) -> dict[str, NDArray[np.int16]]:
-    """`predicted` and the pseudo-attack `all`: the prediction under the first attack that makes the
-    sample misclassified."""
+    """`predicted` and the pseudo-attack `all`: the prediction under the first attack that succeeds on the sample."""
     combined = label.astype(np.int16)
     for classes in reversed(list(predicted.values())):
         combined = np.where(classes != label, classes, combined)

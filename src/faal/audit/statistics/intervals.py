@@ -91,11 +91,11 @@ def mean_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
     """The interval of (1/C) sum_c p_c, the balanced accuracy.
 
     Clopper-Pearson at the effective size m = C^2 / sum_c 1/n_c (Kish, 1965), at which equal rates have the mean's
-    variance. For equal classes that is the pooled count, and the coverage is guaranteed. The mean of unequal ones
-    may vary more, so their interval is the hull with the square-and-add interval of the classes' `distances` d_c:
+    variance. For equal classes that is the pooled count, and the coverage is guaranteed. For unequal ones the variance
+    may differ, so their interval is the hull with the square-and-add interval of the classes' `distances` d_c:
     mean -+ (1/C) (sum_c d_c^2)^(1/2). Each of the two alone falls well short of the level somewhere (many classes near
-    0 or 1; a rare class that is unlike the rest); the hull held the level in every simulated case, C from 2 to 100 and n
-    from 2 to 5,000.
+    0 or 1; a rare class that is unlike the rest); the hull held the level in every simulated case, C from 2 to 100 and
+    n from 2 to 5,000.
 
     Args:
         correct: (..., C) correct samples per class.

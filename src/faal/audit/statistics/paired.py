@@ -131,8 +131,8 @@ def worst_difference_interval(
 def added_interval(a: ArrayLike, b: ArrayLike, of_a: Interval, of_b: Interval) -> Interval:
     """The interval of the difference of two figures from their own intervals, within [-1, 1].
 
-    Zou and Donner (2008): the distances to their ends squared and added, as for independent estimates. The errors of two
-    models on the same samples are mostly correlated, so that the interval is wider than need be.
+    Zou and Donner (2008): the distances to their ends squared and added, as for independent estimates. The errors of
+    two models on the same samples are mostly correlated, so that the interval is wider than need be.
 
     Args:
         a: (...) the figure of the first.

@@ -67,7 +67,7 @@ def input_scaling(model: nn.Module, samples: Samples) -> CheckResult:
     to six forwards, one where the clean accuracy is near 1.
 
     A network that has hardly learnt anything may be better under another scaling in truth, by chance of its training;
-    its warning says so.
+    its warning states that.
 
     Args:
         model: the network.

@@ -19,7 +19,7 @@ HONEST_SHARE = 0.1
 """The largest share of an honest model's samples without a gradient, or robust at an epsilon where none can be."""
 
 WEAK_ACCURACY = 0.5
-"""Below this clean accuracy the cause may be the network itself, which the warnings then say."""
+"""Below this clean accuracy the cause may be the network itself, which the warnings then state."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -240,7 +240,7 @@ class AuditResult:
         }
 
     def write(self, folder: Path) -> None:
-        """Write the three files, each whole or not at all; `audit.json` last, so that it is there only when all are.
+        """Write the three files, each atomically; `audit.json` last, so that it exists only when all do.
 
         Raises:
             InputError: the folder cannot be written.

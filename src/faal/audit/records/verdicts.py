@@ -49,7 +49,7 @@ class Verdicts:
         """Read `verdicts.npz`.
 
         Raises:
-            InputError: no such file, or not a whole one.
+            InputError: no such file, or an incomplete one.
         """
         arrays = read_arrays(path)
         try:
@@ -74,7 +74,7 @@ def with_all(label: NDArray[np.int64], predicted: Mapping[str, NDArray[np.int16]
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """An `.npz` file, whole or not at all."""
+    """Write an `.npz` file atomically."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **dict(arrays))  # type: ignore[arg-type]
     write_whole(path, buffer.getvalue())

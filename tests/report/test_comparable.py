@@ -17,7 +17,7 @@ def test_incomparable_runs_are_named(tmp_path: Path, run_folder: Write) -> None:
     run_folder(tmp_path / "a", epsilon=8 / 255)
     run_folder(tmp_path / "b", epsilon=4 / 255, per_class=30)
     reader = read(write_report([tmp_path / "a", tmp_path / "b"]))
-    assert "different threat models (a L∞, ε = 8/255 and b L∞, ε = 4/255)" in reader.text
+    assert "different threat models (a: L∞, ε = 8/255; b: L∞, ε = 4/255)" in reader.text
     assert "audited on different images" in reader.text
     assert "Newly correct" not in reader.text
     assert "These models were not audited under the same conditions" in reader.text
@@ -32,7 +32,7 @@ def test_all_attacks_together_are_the_same_attacks(tmp_path: Path, run_folder: W
     run_folder(tmp_path / "b", attacks=("clean", "pgd20", "autoattack", "all"))
     reader = read(write_report([tmp_path / "a", tmp_path / "b"]))
     assert (
-        "different attacks (a PGD-20 and b PGD-20 and AutoAttack): only attacks that all have in common are compared"
+        "different attacks (a: PGD-20; b: PGD-20 and AutoAttack): only attacks that all have in common are compared"
         in reader.text
     )
     assert "PGD-20; L∞" in reader.text

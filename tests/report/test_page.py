@@ -188,8 +188,10 @@ def test_before_and_after(tmp_path: Path, run_folder: Write) -> None:
     ):
         gained = ~first["all_correct"] & second["all_correct"]
         lost = first["all_correct"] & ~second["all_correct"]
-    assert f"of 400 test images, {gained.sum()} that were misclassified are now predicted correctly" in reader.text
-    assert f"and {lost.sum()} that were predicted correctly are now misclassified" in reader.text
+    assert (
+        f"of 400 test images, {gained.sum()} newly predicted correctly and {lost.sum()} newly misclassified"
+        in reader.text
+    )
     rows = reader.rows("Accuracy per class")
     for c, (a, b) in enumerate(zip(old["classes"], new["classes"], strict=True)):
         change = 100 * (b["value"] - a["value"])
@@ -228,7 +230,8 @@ def test_demo_has_the_means_and_every_seed(demo: tuple[dict[str, Any], Path]) ->
     assert heading(reader, path) == (
         f"With the repair, robust accuracy on the worst class increased from {100 * mean['base']['worst']:.0f} % to "
         f"{100 * mean['repaired']['worst']:.0f} %; on average it decreased from "
-        f"{100 * mean['base']['average']:.0f} % to {100 * mean['repaired']['average']:.0f} % (means over 3 training seeds)."
+        f"{100 * mean['base']['average']:.0f} % to {100 * mean['repaired']['average']:.0f} % "
+        "(means over 3 training seeds)."
     )
     rows = reader.rows("Robust accuracy under PGD-20 and CW-20 with five random starts each, per training seed")
     order = [(role, key) for key in ("worst", "average") for role in ("base", "control", "repaired")]

@@ -19,7 +19,7 @@ STRENGTH = ("all", "autoattack", "cw20", "pgd20")
 """The attack that a page reports first is the first of these that ran."""
 
 GRADIENT_ATTACK = re.compile(r"(pgd|cw)(\d+)(?:x(\d+))?")
-"""`pgd20`, or `pgd20x5` from five random starts."""
+"""`pgd20`, or `pgd20x5` with five random starts."""
 
 NORMS = {"linf": "L∞", "l2": "L2"}
 
@@ -76,7 +76,7 @@ def attack_name(name: str) -> str:
     """An attack's name in print."""
     if found := GRADIENT_ATTACK.fullmatch(name):
         kind, steps, starts = found.groups()
-        return f"{kind.upper()}-{steps}" + (f", {starts} starts" if starts else "")
+        return f"{kind.upper()}-{steps}" + (f" with {starts} random starts" if starts else "")
     return ATTACK_NAMES.get(name, name)
 
 
@@ -234,10 +234,10 @@ def paired_sentence(other: str, worst: IntervalEstimate, average: IntervalEstima
 
 
 def verdict_changes_sentence(before: str, after: str, gained: int, lost: int, total: int) -> str:
-    """How the verdicts on single images differ between two models."""
+    """How many images only the second, and only the first, of two models predicts correctly."""
     return (
-        f"Image by image, from {before} to {after}: of {total:,} test images, {gained:,} that were misclassified are "
-        f"now predicted correctly, and {lost:,} that were predicted correctly are now misclassified."
+        f"Image by image, from {before} to {after}: of {total:,} test images, {gained:,} newly predicted correctly and "
+        f"{lost:,} newly misclassified."
     )
 
 

@@ -45,7 +45,7 @@ def _bars_chart(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, o
     names = [runs[0].audit.classes[i] for i in order]
     bars = [class_values(run, chosen, order, clean=clean) for run in runs]
     caption = f"{wording.attack_name(chosen)}, worst class first. Whiskers: intervals. Dashed line: the average."
-    caption += " Vertical mark: clean accuracy of the class." if clean else ""
+    caption += " Vertical mark: accuracy without attack." if clean else ""
     caption += f" These are the {len(order)} worst of {count} classes." if len(order) < count else ""
     return drawn(
         caption,

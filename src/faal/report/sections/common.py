@@ -97,7 +97,7 @@ def examples_section(runs: Sequence[RunFiles], chosen: str) -> Section | None:
             groups.append((run.name if len(runs) > 1 else "", found))
     if not groups:
         return None
-    bound = ", the largest change of a pixel" if runs[0].audit.norm.lower() == "linf" else ""
+    bound = ": the largest change of any pixel" if runs[0].audit.norm.lower() == "linf" else ""
     text = [
         "The original image, the adversarial example, and their difference, amplified. Above them: the true class and "
         f"the class predicted for the adversarial example. {wording.threat(runs[0].audit)}{bound}."

@@ -73,8 +73,8 @@ def _subject(names: Sequence[str], count: int) -> str:
 
 
 def _grouped(values: Mapping[str, str]) -> str:
-    """The different values with the runs of each: `a L∞, ε = 8/255 and b L∞, ε = 4/255`."""
+    """The different values with the runs of each: `a: L∞, ε = 8/255; b: L∞, ε = 4/255`."""
     runs: dict[str, list[str]] = {}
     for name, value in values.items():
         runs.setdefault(value, []).append(name)
-    return wording.listing([f"{wording.listing(names)} {value}" for value, names in runs.items()])
+    return "; ".join(f"{wording.listing(names)}: {value}" for value, names in runs.items())

@@ -41,7 +41,7 @@ def write_report(
     title: str | None = None,
     names: Sequence[str] | None = None,
 ) -> Path:
-    """Writes the page of a run, of several runs side by side, or of a demo.
+    """Writes the page of a run, of several runs that are compared, of a demo, or of a curve over epsilon.
 
     Args:
         directories: runs' folders, each with an `audit.json`, or folders of such folders; of two the first is `before`
@@ -94,7 +94,7 @@ def _runs_in(directory: Path) -> list[Path]:
 
 
 def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str] | None) -> Page:
-    """The page of one run, or of several side by side."""
+    """The page of one run, or of several that are compared."""
     for folder in folders:
         if is_demo(folder):
             raise InputError(f"{folder} is a demo's folder; name it alone, or name runs within it")

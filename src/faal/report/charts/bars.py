@@ -29,7 +29,7 @@ Values: TypeAlias = Sequence[float] | tuple[Sequence[float], Sequence[float]]
 
 @matplotlib.rc_context(svg.STYLE)
 def class_bars(series: Mapping[str, Values], classes: Sequence[str], title: str) -> Figure:
-    """Grouped bars: a group per class, a bar per model in the order given, and the number of its worst class.
+    """Grouped bars: a group per class, a bar per model in the order given, its lowest bar with the accuracy above it.
 
     Args:
         series: model -> accuracies (C,), fractions in [0, 1], or a tuple of their means and standard deviations over

@@ -20,7 +20,7 @@ VerdictChanges = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def classes_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str) -> Section:
-    """Bars and table of one or two runs under the chosen attack; the other attacks' tables are folded."""
+    """Bars and table of up to three runs under the chosen attack; the other attacks' tables are folded."""
     order, count = _worst_first(runs, chosen), len(runs[0].audit.classes)
     charts = [_bars_chart(runs, attacks, chosen, order)]
     changes = _verdict_changes(runs, chosen)

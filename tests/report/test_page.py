@@ -10,7 +10,6 @@ import pytest
 from tests.report.reader import heading, printed, read
 
 import faal.report.page as page
-from faal.errors import InputError
 from faal.report import write_report
 
 Write = Callable[..., dict[str, Any]]
@@ -309,7 +308,7 @@ def test_same_files_same_bytes(demo: tuple[dict[str, Any], Path], tmp_path: Path
 
 
 def test_the_report_imports_no_torch() -> None:
-    # An empty parent package stands in for faal's own, which offers the solver and so imports torch.
+    # An empty parent package replaces faal's own, which exports the solver and so imports torch.
     root = Path(page.__file__).parents[1]
     program = (
         "import sys, types\n"
@@ -319,47 +318,3 @@ def test_the_report_imports_no_torch() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules, 'pyplot'\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-
-
-# --- bad input -------------------------------------------------------------------------------------------------------
-
-
-def test_bad_input(tmp_path: Path, run_folder: Write, demo_folder: Write) -> None:
-    run_folder(tmp_path / "a")
-    run_folder(tmp_path / "b", classes=list("abcdefghij"))
-    run_folder(tmp_path / "c", attacks=("square",))
-    demo_folder(tmp_path / "demo")
-    (tmp_path / "file").write_text("")
-    a, b, c, demo = (tmp_path / name for name in ("a", "b", "c", "demo"))
-    cases: list[tuple[list[Path], dict[str, Any], str]] = [
-        ([], {}, "nothing to report"),
-        ([a], {"names": ["x", "y"]}, "2 names were given for 1 folders"),
-        ([a, b], {}, "different classes"),
-        ([a, c], {}, "have no attack in common"),
-        ([a, demo], {}, "is a demo's folder; name it alone"),
-        ([a], {"out": tmp_path / "file" / "page.html"}, "cannot be written"),
-        ([tmp_path / "nowhere"], {}, "there is no folder"),
-    ]
-    for folders, options, message in cases:
-        with pytest.raises(InputError, match=message) as caught:
-            write_report(folders, **options)
-        assert "\n" not in str(caught.value)
-    assert not list(tmp_path.rglob("*.html"))
-
-
-def test_a_page_that_cannot_be_written_completely_leaves_the_old_one(
-    tmp_path: Path, run_folder: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_folder(tmp_path / "a")
-    page = write_report([tmp_path / "a"])
-    before = page.read_bytes()
-
-    def full(path: Path, text: str, **_: object) -> None:
-        path.write_bytes(text.encode()[:100])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(InputError, match="cannot be written"):
-        write_report([tmp_path / "a"])
-    assert page.read_bytes() == before
-    assert not list((tmp_path / "a").glob("*.part"))

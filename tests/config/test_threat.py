@@ -9,7 +9,7 @@ import pytest
 from faal.config import Recipe, Threat, epsilon_text, number, parse_epsilon
 from faal.errors import InputError
 from faal.report import wording
-from faal.report.files.run import Audit
+from faal.report.files.run import AuditRecord
 
 
 def test_reads_fractions() -> None:
@@ -75,5 +75,5 @@ def test_has_one_text_on_the_page_and_elsewhere(epsilon: float, told: str) -> No
     """Rounded on its way through a file of single precision, or through six digits, too."""
     run = SimpleNamespace(norm="linf", epsilon=epsilon)
     assert epsilon_text(epsilon) == told
-    assert wording.threat(cast(Audit, run)).endswith(f"ε{wording.NBSP}={wording.NBSP}{told}")
+    assert wording.threat(cast(AuditRecord, run)).endswith(f"ε{wording.NBSP}={wording.NBSP}{told}")
     assert str(Threat("linf", epsilon)) == f"linf epsilon {told}"

@@ -1,4 +1,4 @@
-"""Run folders with the files that training and audits leave behind, made up from a seed."""
+"""Run folders with the files that training and audits write, generated from a seed."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -26,9 +26,10 @@ def attack_entry(
     """One attack of `audit.json` from its verdicts."""
     rows = []
     for c, name in enumerate(classes):
-        stands = correct[label == c]
+        verdicts = correct[label == c]
         rows.append(
-            {"name": name, "n": len(stands), "correct": int(stands.sum())} | interval(int(stands.sum()), len(stands))
+            {"name": name, "n": len(verdicts), "correct": int(verdicts.sum())}
+            | interval(int(verdicts.sum()), len(verdicts))
         )
     worst = min(rows, key=lambda row: row["value"])
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
@@ -58,8 +59,8 @@ def write_run(
     seed: int = 0,
     classes: Sequence[str] = DIGITS,
     per_class: int = 40,
-    weakest: float = 0.3,
-    strongest: float = 0.95,
+    lowest: float = 0.3,
+    highest: float = 0.95,
     attacks: Sequence[str] = ("clean", "pgd20", "cw20", "all"),
     epsilon: float = 8 / 255,
     warnings: Sequence[str] = (),
@@ -67,12 +68,12 @@ def write_run(
     side: int = 8,
     channels: int = 1,
 ) -> dict[str, Any]:
-    """Writes a whole run's folder and returns the content of its `audit.json`."""
+    """Writes a full run's folder and returns the content of its `audit.json`."""
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     count = len(classes)
     label = np.repeat(np.arange(count), per_class)
-    strength = rng.permutation(np.linspace(weakest, strongest, count))[label]
+    strength = rng.permutation(np.linspace(lowest, highest, count))[label]
     draw = rng.random(len(label))
     verdicts: dict[str, np.ndarray] = {"label": label, "index": np.arange(len(label))}
     entries = {}
@@ -180,13 +181,13 @@ def write_demo(directory: Path, *, seeds: Sequence[int] = (0, 1, 2), **options: 
     entries = []
     for seed in seeds:
         entry: dict[str, Any] = {"seed": seed}
-        for role, (weakest, _) in strengths.items():
+        for role, (lowest, _) in strengths.items():
             average = {"base": 0.71, "control": 0.715, "repaired": 0.7}[role]
-            entry[role] = {"average": average + 0.01 * rng.normal(), "worst": weakest + 0.02 * rng.normal()}
+            entry[role] = {"average": average + 0.01 * rng.normal(), "worst": lowest + 0.02 * rng.normal()}
         entries.append(entry)
-    for i, (role, (weakest, strongest)) in enumerate(strengths.items()):
+    for i, (role, (lowest, highest)) in enumerate(strengths.items()):
         folder = directory / f"seed-{seeds[0]}" / role
-        write_run(folder, seed=10 + i // 3, weakest=weakest, strongest=strongest, **options)
+        write_run(folder, seed=10 + i // 3, lowest=lowest, highest=highest, **options)
     content = {
         "seeds": entries,
         "autoattack": {role: {"average": 0.69 - 0.01 * i, "worst": 0.3 + 0.05 * i} for i, role in enumerate(strengths)},

@@ -1,4 +1,4 @@
-"""Reading a page as a test does: that elements nest, its tables, its figures."""
+"""Reads a page for the tests: checks that elements nest, collects tables and text."""
 
 import re
 from html.parser import HTMLParser

@@ -35,7 +35,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Opens a page file; in the end nothing was said on the console and nothing asked from the network."""
+    """Opens a page file; at the end the console is empty and nothing was requested from the network."""
     troubles: list[str] = []
     contexts: list[Any] = []
 
@@ -76,7 +76,7 @@ def pages(
     """One page of every kind."""
     folder = tmp_path_factory.mktemp("runs")
     for i in range(14):
-        run_folder(folder / "many" / f"a-method-of-long-name-{i}" / "seed-1", seed=i, weakest=0.1 + 0.02 * i, epochs=0)
+        run_folder(folder / "many" / f"a-method-of-long-name-{i}" / "seed-1", seed=i, lowest=0.1 + 0.02 * i, epochs=0)
     for name in ("base", "repaired"):
         run_folder(folder / name, warnings=["class “8” has 24 images"])
     run_folder(folder / "hundred", classes=[f"a class called {i}" for i in range(100)], per_class=12)
@@ -95,7 +95,7 @@ KINDS = ["demo", "one", "both", "many", "hundred"]
 
 def test_quiet_and_offline(opened: Callable[..., Any], demo_page: Path) -> None:
     tab = opened(demo_page, offline=True)
-    assert tab.locator("h1").inner_text().startswith("Repaired, the weakest class under attack")
+    assert tab.locator("h1").inner_text().startswith("With the repair, robust accuracy on the worst class")
     sizes = tab.evaluate("[...document.images].map((image) => image.naturalWidth)")
     assert sizes
     assert min(sizes) > 0
@@ -144,7 +144,7 @@ COLUMN = """(column) => [...document.querySelector("table.sortable").tBodies[0].
 })"""
 
 
-def test_what_has_no_figure_stays_last(opened: Callable[..., Any], tmp_path: Path, run_folder: Write) -> None:
+def test_cells_without_a_number_stay_last(opened: Callable[..., Any], tmp_path: Path, run_folder: Write) -> None:
     audit = run_folder(tmp_path)
     for entry in audit["attacks"].values():
         entry["classes"][2] |= {"n": 0, "correct": 0, "value": None, "low": 0.0, "high": 1.0}
@@ -177,7 +177,7 @@ def test_print_cuts_nothing_off(opened: Callable[..., Any], pages: dict[str, Pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_screen_reader_finds_its_way(opened: Callable[..., Any], pages: dict[str, Path], kind: str) -> None:
+def test_the_page_is_accessible(opened: Callable[..., Any], pages: dict[str, Path], kind: str) -> None:
     tab = opened(pages[kind])
     levels = tab.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((h) => Number(h.tagName[1]))")
     assert levels[0] == 1
@@ -199,12 +199,12 @@ BARE = """() => [
 @pytest.mark.parametrize("kind", ["one", "many"])
 def test_drawings_follow_the_scheme(opened: Callable[..., Any], pages: dict[str, Path], kind: str) -> None:
     tab = opened(pages[kind])
-    seen = {}
+    paints = {}
     for scheme in ("light", "dark"):
         tab.emulate_media(color_scheme=scheme)
-        seen[scheme] = tab.evaluate(PAINT)
-    assert len(seen["light"]) > 50
-    assert not [a for a, b in zip(seen["light"], seen["dark"], strict=True) if a == b]
+        paints[scheme] = tab.evaluate(PAINT)
+    assert len(paints["light"]) > 50
+    assert not [a for a, b in zip(paints["light"], paints["dark"], strict=True) if a == b]
 
 
 PAINT = """[...document.querySelectorAll("svg:not(:has(image)) :is(text, path[style])")]
@@ -221,7 +221,7 @@ DRAWINGS_SHOWN = """[...document.querySelectorAll("figure.chart")].map(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("kind", ["demo", "many"])
-def test_text_stands_out(opened: Callable[..., Any], pages: dict[str, Path], kind: str, scheme: str) -> None:
+def test_text_has_contrast(opened: Callable[..., Any], pages: dict[str, Path], kind: str, scheme: str) -> None:
     tab = opened(pages[kind], color_scheme=scheme)
     ratios = tab.evaluate(CONTRASTS)
     assert len(ratios) > 100
@@ -249,7 +249,7 @@ CONTRASTS = """() => {
 }"""
 
 
-def test_print_opens_what_is_folded(opened: Callable[..., Any], demo_page: Path) -> None:
+def test_print_opens_folded_parts(opened: Callable[..., Any], demo_page: Path) -> None:
     tab = opened(demo_page, viewport={"width": 700, "height": 900}, color_scheme="dark")
     closed = tab.locator("details").first.bounding_box()["height"]
     tab.emulate_media(media="print")
@@ -257,7 +257,7 @@ def test_print_opens_what_is_folded(opened: Callable[..., Any], demo_page: Path)
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
-def test_without_script_the_tables_stand(opened: Callable[..., Any], demo_page: Path) -> None:
+def test_without_script_the_tables_are_complete(opened: Callable[..., Any], demo_page: Path) -> None:
     tab = opened(demo_page, java_script_enabled=False)
     assert tab.locator("thead button").count() == 0
     assert tab.locator("tbody tr").count() > 30

@@ -10,7 +10,6 @@ import pytest
 from tests.report.reader import heading, printed, read
 
 import faal.report.page as page
-from faal.errors import InputError
 from faal.report import write_report
 
 Write = Callable[..., dict[str, Any]]
@@ -29,28 +28,28 @@ def test_one_audit_prints_the_figures_of_its_file(tmp_path: Path, run_folder: Wr
     worst = strongest["worst"]
     numbers = [f"{100 * worst[key]:.0f}" for key in ("value", "low", "high")]
     assert heading(reader, path) == (
-        f"Under attack the weakest class, “{worst['class']}”, stands at {numbers[0]} % ({numbers[1]} to {numbers[2]}); "
-        f"the average is {100 * strongest['average']['value']:.0f} %."
+        f"{100 * strongest['average']['value']:.0f} % robust accuracy on average, "
+        f"{numbers[0]} % ({numbers[1]} to {numbers[2]}) on the worst class, “{worst['class']}”."
     )
-    attacks = reader.rows("Correct in percent")
+    attacks = reader.rows("Accuracy in percent")
     for name, label in (
         ("clean", "No attack"),
         ("pgd20", "PGD-20"),
         ("cw20", "CW-20"),
         ("all", "All attacks together"),
     ):
-        weakest, average = attacks[label]
+        worst_cell, average = attacks[label]
         entry = audit["attacks"][name]
         assert average == printed(entry["average"])
         value, rest = printed(entry["worst"]).split(" ", 1)
-        assert weakest == f"{value} “{entry['worst']['class']}”, {rest}"
-    spread = reader.rows("How unequal the classes are")
+        assert worst_cell == f"{value} “{entry['worst']['class']}”, {rest}"
+    dispersion = reader.rows("Dispersion over the classes")
     for name, label in (("clean", "No attack"), ("all", "All attacks together")):
         entry = audit["attacks"][name]
         value, rest = printed(entry["gap"]).split(" ", 1)
         best, worst = (entry["gap"][end] for end in ("best", "worst"))
-        assert spread[label] == [f"{value} “{best}” to “{worst}”, {rest}", printed(entry["deviation"])]
-    classes = reader.rows("The same in figures")
+        assert dispersion[label] == [f"{value} “{best}” to “{worst}”, {rest}", printed(entry["deviation"])]
+    classes = reader.rows("Accuracy per class and attack")
     for i, entry in enumerate(strongest["classes"]):
         clean = audit["attacks"]["clean"]["classes"][i]
         row = classes[entry["name"]]
@@ -58,13 +57,13 @@ def test_one_audit_prints_the_figures_of_its_file(tmp_path: Path, run_folder: Wr
         assert row[1] == printed(clean)
         assert row[-1] == printed(entry)
     assert "class “8” has 24 images" in reader.text
-    assert "Read this first" in reader.text
-    for told in ("ab12" * 16, "8/255", "digits (test)", "upper bound", "method: faal-at", "2.13.0"):
-        assert told in reader.text
+    assert "Warnings" in reader.text
+    for text in ("ab12" * 16, "8/255", "digits (test)", "upper bound", "method: faal-at", "2.13.0"):
+        assert text in reader.text
     settings = reader.rows("Model, data, threat model")
     assert settings["environment packages"] == ["faal 0.1.0, torch 2.13.0"]
     assert settings["training device"] == ["cpu"]
-    assert "training python" not in settings, "training and audit ran alike: once is enough"
+    assert "training python" not in settings, "training and audit had the same environment: once is enough"
 
 
 def test_confusion_is_in_percent_of_the_true_class(tmp_path: Path, run_folder: Write) -> None:
@@ -76,42 +75,42 @@ def test_confusion_is_in_percent_of_the_true_class(tmp_path: Path, run_folder: W
         assert rows[name] == [f"{100 * share:.0f}" if share else "" for share in shares[i]]
 
 
-def test_many_classes_list_their_largest_mistakes(tmp_path: Path, run_folder: Write) -> None:
+def test_many_classes_list_their_largest_confusions(tmp_path: Path, run_folder: Write) -> None:
     audit = run_folder(tmp_path / "base", classes=[f"c{i}" for i in range(40)])
     reader = read(write_report([tmp_path / "base"]))
     (rows,) = [rows for caption, rows in reader.tables if caption == "base"]
     matrix = np.array(audit["attacks"]["all"]["confusion"])
     np.fill_diagonal(matrix, 0)
     assert int(rows[1][3]) == matrix.max()
-    assert "the 10 weakest of 40 classes" in reader.text
-    assert len(reader.rows("All 40 classes in figures")) == 41
-    strongest = {entry["name"]: entry["value"] for entry in audit["attacks"]["all"]["classes"]}
-    weakest = list(reader.rows("The same in figures"))[1:]
-    assert weakest == sorted(strongest, key=lambda name: strongest[name])[:10]
+    assert "the 10 worst of 40 classes" in reader.text
+    assert len(reader.rows("Accuracy of all 40 classes")) == 41
+    values = {entry["name"]: entry["value"] for entry in audit["attacks"]["all"]["classes"]}
+    shown = list(reader.rows("Accuracy per class"))[1:]
+    assert shown == sorted(values, key=lambda name: values[name])[:10]
     tenth = audit["attacks"]["all"]["worst_tenth"]
-    assert reader.rows("Correct in percent")["All attacks together"][1] == printed(tenth)
-    assert "Weakest tenth, 4 classes" in reader.text
+    assert reader.rows("Accuracy in percent")["All attacks together"][1] == printed(tenth)
+    assert "Worst tenth, 4 classes" in reader.text
 
 
 def test_training_is_shown(tmp_path: Path, run_folder: Write) -> None:
     run_folder(tmp_path / "base", epochs=3)
     reader = read(write_report([tmp_path / "base"]))
-    epochs = reader.rows("The epochs in figures")
+    epochs = reader.rows("Loss and accuracy per epoch")
     assert epochs["1"][-2:] == ["52.0", "23.0"]
-    assert "Class weights, batch by batch" in reader.text
+    assert "Class weights per batch" in reader.text
 
 
-def test_equal_weights_are_told_not_drawn(tmp_path: Path, run_folder: Write) -> None:
+def test_equal_weights_are_a_sentence_and_no_chart(tmp_path: Path, run_folder: Write) -> None:
     run_folder(tmp_path / "base", epochs=0)
     records = [{"event": "batch", "epoch": 0, "step": i, "loss": 1.0, "weights": [1.0] * 10} for i in range(5)]
     (tmp_path / "base" / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
     reader = read(write_report([tmp_path / "base"]))
-    assert "Every class weighed the same throughout." in reader.text
-    assert "Class weights, batch by batch" not in reader.text
+    assert "Every class had the same weight throughout." in reader.text
+    assert "Class weights per batch" not in reader.text
 
 
-def test_what_a_method_moves_beside_the_robust_weights_is_shown(tmp_path: Path, run_folder: Write) -> None:
-    """DAFA's clean weights and epsilons; a record without one of them says that it is the usual one."""
+def test_all_vectors_over_the_classes_are_shown(tmp_path: Path, run_folder: Write) -> None:
+    """DAFA's clean weights and epsilons; a record without one of them means that it was uniform."""
     run_folder(tmp_path / "base", epochs=0)
     clean = [1.5, 0.5] + [1.0] * 8
     batches = [{"event": "batch", "epoch": i, "step": i, "loss": 1.0, "weights": [1.0] * 10} for i in range(2)]
@@ -119,20 +118,20 @@ def test_what_a_method_moves_beside_the_robust_weights_is_shown(tmp_path: Path, 
     lines = [batches[0], epochs[0], batches[1] | {"clean_weights": clean}, epochs[1] | {"epsilon_factors": clean}]
     (tmp_path / "base" / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in lines))
     reader = read(write_report([tmp_path / "base"]))
-    assert "Every class weighed the same" not in reader.text
-    for title in ("Class weights of the clean term over 2 batches, multiples of an equal weight",
-                  "Epsilon in training, class by class over 2 epochs, multiples of the recipe's epsilon"):  # fmt: skip
+    assert "Every class had the same weight" not in reader.text
+    for title in ("Class weights of the clean term over 2 batches, in multiples of an equal weight",
+                  "Epsilon in training over 2 epochs, in multiples of the recipe's epsilon"):  # fmt: skip
         rows = reader.rows(title)
         assert rows["0"][-3:] == ["1.25", "1.00", "1.50"]
         assert rows["1"][-3:] == ["0.75", "0.50", "1.00"]
     assert "robust term" not in reader.text
 
 
-def test_what_a_reader_of_the_training_has_to_know(tmp_path: Path, run_folder: Write) -> None:
+def test_notes_of_the_training_are_shown(tmp_path: Path, run_folder: Write) -> None:
     run_folder(tmp_path / "base", epochs=3)
     with (tmp_path / "base" / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps({"event": "end", "notes": ["These images <were> seen"]}) + "\n")
-    assert "These images <were> seen." in read(write_report([tmp_path / "base"])).text
+        file.write(json.dumps({"event": "end", "notes": ["These images <were> trained on"]}) + "\n")
+    assert "These images <were> trained on." in read(write_report([tmp_path / "base"])).text
 
 
 def test_the_audit_alone_makes_a_page(tmp_path: Path, run_folder: Write) -> None:
@@ -141,25 +140,25 @@ def test_the_audit_alone_makes_a_page(tmp_path: Path, run_folder: Write) -> None
         if path.name != "audit.json":
             path.unlink()
     reader = read(write_report([tmp_path / "base"]))
-    assert "How base was trained" not in reader.text
-    assert "What an attack looks like" not in reader.text
+    assert "Training of base" not in reader.text
+    assert "Adversarial examples" not in reader.text
 
 
-def test_without_attack_it_says_that_it_says_nothing(tmp_path: Path, run_folder: Write) -> None:
+def test_without_attack_a_warning_says_so(tmp_path: Path, run_folder: Write) -> None:
     run_folder(tmp_path / "base", attacks=("clean",))
     reader = read(write_report([tmp_path / "base"]))
-    assert "this page says nothing about robustness" in reader.text
+    assert "this page reports no robust accuracy" in reader.text
 
 
-def test_an_audit_of_an_earlier_version_has_no_spread(tmp_path: Path, run_folder: Write) -> None:
+def test_an_audit_of_an_earlier_version_has_no_dispersion(tmp_path: Path, run_folder: Write) -> None:
     audit = run_folder(tmp_path / "base")
     for entry in audit["attacks"].values():
         for key in ("gap", "deviation", "worst_tenth"):
             del entry[key]
     (tmp_path / "base" / "audit.json").write_text(json.dumps(audit))
     reader = read(write_report([tmp_path / "base"]))
-    assert "How unequal the classes are" not in reader.text
-    assert "All attacks together" in reader.rows("Correct in percent")
+    assert "Dispersion over the classes" not in reader.text
+    assert "All attacks together" in reader.rows("Accuracy in percent")
 
 
 def test_a_class_without_images_is_a_dash(tmp_path: Path, run_folder: Write) -> None:
@@ -167,39 +166,42 @@ def test_a_class_without_images_is_a_dash(tmp_path: Path, run_folder: Write) -> 
     for entry in audit["attacks"].values():
         entry["classes"][2] |= {"n": 0, "correct": 0, "value": None, "low": 0.0, "high": 1.0}
     (tmp_path / "base" / "audit.json").write_text(json.dumps(audit))
-    assert read(write_report([tmp_path / "base"])).rows("The same in figures")["2"][-1].startswith("–")
+    assert read(write_report([tmp_path / "base"])).rows("Accuracy per class and attack")["2"][-1].startswith("–")
 
 
 # --- several ---------------------------------------------------------------------------------------------------------
 
 
 def test_before_and_after(tmp_path: Path, run_folder: Write) -> None:
-    before = run_folder(tmp_path / "base", weakest=0.3)
-    after = run_folder(tmp_path / "repaired", weakest=0.5, strongest=0.9)
+    before = run_folder(tmp_path / "base", lowest=0.3)
+    after = run_folder(tmp_path / "repaired", lowest=0.5, highest=0.9)
     path = write_report([tmp_path / "base", tmp_path / "repaired"], out=tmp_path / "pages" / "both.html")
     assert path == tmp_path / "pages" / "both.html"
     reader = read(path)
     old, new = (audit["attacks"]["all"] for audit in (before, after))
     assert old["worst"]["value"] < new["worst"]["value"]
-    assert f"rose from {100 * old['worst']['value']:.0f} %" in heading(reader, path)
+    assert f"increased from {100 * old['worst']['value']:.0f} %" in heading(reader, path)
     with (
         np.load(tmp_path / "base" / "verdicts.npz") as first,
         np.load(tmp_path / "repaired" / "verdicts.npz") as second,
     ):
-        won = ~first["all_correct"] & second["all_correct"]
+        gained = ~first["all_correct"] & second["all_correct"]
         lost = first["all_correct"] & ~second["all_correct"]
-    assert f"of 400 test images {won.sum()} that fell now stand, and {lost.sum()} that stood now fall" in reader.text
-    rows = reader.rows("The same in figures")
+    assert (
+        f"of 400 test images, {gained.sum()} newly predicted correctly and {lost.sum()} newly misclassified"
+        in reader.text
+    )
+    rows = reader.rows("Accuracy per class")
     for c, (a, b) in enumerate(zip(old["classes"], new["classes"], strict=True)):
         change = 100 * (b["value"] - a["value"])
         row = rows[a["name"]]
         assert row[1:3] == [printed(a), printed(b)]
         assert float(row[3].replace("−", "-")) == pytest.approx(change, abs=0.051)
-        assert [int(cell) for cell in row[4:]] == [won[c * 40 : c * 40 + 40].sum(), lost[c * 40 : c * 40 + 40].sum()]
+        assert [int(cell) for cell in row[4:]] == [gained[c * 40 : c * 40 + 40].sum(), lost[c * 40 : c * 40 + 40].sum()]
     assert "single models, not methods" in reader.text
 
 
-def test_equal_folder_names_are_told_apart(tmp_path: Path, run_folder: Write) -> None:
+def test_equal_folder_names_are_made_distinct(tmp_path: Path, run_folder: Write) -> None:
     for seed in "12":
         run_folder(tmp_path / seed / "base")
     reader = read(write_report([tmp_path / "1" / "base", tmp_path / "2" / "base"]))
@@ -217,7 +219,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, demo_folder: Write) -> tuple[
     return content, write_report([folder])
 
 
-def test_demo_tells_means_and_every_seed(demo: tuple[dict[str, Any], Path]) -> None:
+def test_demo_has_the_means_and_every_seed(demo: tuple[dict[str, Any], Path]) -> None:
     content, path = demo
     reader = read(path)
     mean = {
@@ -225,19 +227,20 @@ def test_demo_tells_means_and_every_seed(demo: tuple[dict[str, Any], Path]) -> N
         for role in ("base", "control", "repaired")
     }
     assert heading(reader, path) == (
-        f"Repaired, the weakest class under attack rose from {100 * mean['base']['worst']:.0f} % to "
-        f"{100 * mean['repaired']['worst']:.0f} %; the average fell from {100 * mean['base']['average']:.0f} % to "
-        f"{100 * mean['repaired']['average']:.0f} % (means over 3 training seeds)."
+        f"With the repair, robust accuracy on the worst class increased from {100 * mean['base']['worst']:.0f} % to "
+        f"{100 * mean['repaired']['worst']:.0f} %; on average it decreased from "
+        f"{100 * mean['base']['average']:.0f} % to {100 * mean['repaired']['average']:.0f} % "
+        "(means over 3 training seeds)."
     )
-    rows = reader.rows("Correct under PGD-20 and CW-20 from five random starts each, per training seed")
+    rows = reader.rows("Robust accuracy under PGD-20 and CW-20 with five random starts each, per training seed")
     order = [(role, key) for key in ("worst", "average") for role in ("base", "control", "repaired")]
     for entry in content["seeds"]:
         assert rows[str(entry["seed"])] == [f"{100 * entry[role][key]:.1f}" for role, key in order]
     assert [cell.split()[0] for cell in rows["Mean"]] == [f"{100 * mean[role][key]:.1f}" for role, key in order]
     ensemble = [f"{100 * content['autoattack'][role][key]:.1f}" for role, key in order]
     assert rows["AutoAttack, seed 0"] == ensemble
-    for told in ("Seed 0 in full", "Against the control", "95 % t intervals", "All seeds together took 200 s"):
-        assert told in reader.text
+    for text in ("Seed 0 in full", "Compared with the control", "95 % t intervals", "All seeds together took 200 s"):
+        assert text in reader.text
 
 
 def test_demo_of_one_seed_has_no_interval_over_seeds(tmp_path: Path, demo_folder: Write) -> None:
@@ -264,7 +267,7 @@ def test_nothing_is_fetched(demo: tuple[dict[str, Any], Path]) -> None:
     assert "default-src 'none'" in text
 
 
-def test_ids_are_unique_and_every_chart_has_words(demo: tuple[dict[str, Any], Path]) -> None:
+def test_ids_are_unique_and_every_chart_has_a_description(demo: tuple[dict[str, Any], Path]) -> None:
     tags = read(demo[1]).tags
     ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -294,9 +297,9 @@ def test_hostile_names_stay_text(tmp_path: Path, run_folder: Write) -> None:
     assert tags.count("script") == 1
     assert not {"em", "u"} & set(tags)
     assert not any("onerror" in attributes for _, attributes in reader.tags)
-    for told in ("<script>alert(1)</script>", "{{ 7 * 7 }}", "<b>bold</b>", "<em>x</em>", "<u>z</u>"):
-        assert told in reader.text
-    assert "49" not in reader.rows("The same in figures")
+    for text in ("<script>alert(1)</script>", "{{ 7 * 7 }}", "<b>bold</b>", "<em>x</em>", "<u>z</u>"):
+        assert text in reader.text
+    assert "49" not in reader.rows("Accuracy per class")
 
 
 def test_same_files_same_bytes(demo: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
@@ -305,7 +308,7 @@ def test_same_files_same_bytes(demo: tuple[dict[str, Any], Path], tmp_path: Path
 
 
 def test_the_report_imports_no_torch() -> None:
-    # An empty parent package stands in for faal's own, which offers the solver and so imports torch.
+    # An empty parent package replaces faal's own, which exports the solver and so imports torch.
     root = Path(page.__file__).parents[1]
     program = (
         "import sys, types\n"
@@ -315,47 +318,3 @@ def test_the_report_imports_no_torch() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules, 'pyplot'\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-
-
-# --- bad input -------------------------------------------------------------------------------------------------------
-
-
-def test_bad_input(tmp_path: Path, run_folder: Write, demo_folder: Write) -> None:
-    run_folder(tmp_path / "a")
-    run_folder(tmp_path / "b", classes=list("abcdefghij"))
-    run_folder(tmp_path / "c", attacks=("square",))
-    demo_folder(tmp_path / "demo")
-    (tmp_path / "file").write_text("")
-    a, b, c, demo = (tmp_path / name for name in ("a", "b", "c", "demo"))
-    cases: list[tuple[list[Path], dict[str, Any], str]] = [
-        ([], {}, "nothing to report"),
-        ([a], {"names": ["x", "y"]}, "2 names were given for 1 folders"),
-        ([a, b], {}, "different classes"),
-        ([a, c], {}, "share no attack"),
-        ([a, demo], {}, "is a demo's folder; name it alone"),
-        ([a], {"out": tmp_path / "file" / "page.html"}, "cannot be written"),
-        ([tmp_path / "nowhere"], {}, "there is no folder"),
-    ]
-    for folders, options, told in cases:
-        with pytest.raises(InputError, match=told) as caught:
-            write_report(folders, **options)
-        assert "\n" not in str(caught.value)
-    assert not list(tmp_path.rglob("*.html"))
-
-
-def test_a_page_that_cannot_be_written_whole_leaves_the_old_one(
-    tmp_path: Path, run_folder: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_folder(tmp_path / "a")
-    page = write_report([tmp_path / "a"])
-    before = page.read_bytes()
-
-    def full(path: Path, text: str, **_: object) -> None:
-        path.write_bytes(text.encode()[:100])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(InputError, match="cannot be written"):
-        write_report([tmp_path / "a"])
-    assert page.read_bytes() == before
-    assert not list((tmp_path / "a").glob("*.part"))

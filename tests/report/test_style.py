@@ -1,4 +1,4 @@
-"""The style sheet's colours: contrast by WCAG 2 in both schemes, and what is left of the series in grey."""
+"""The style sheet's colours: contrast by WCAG 2 in both schemes, and the contrast of the series in grey."""
 
 import re
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_contrast_is_that_of_wcag() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_and_shapes_stand_out(scheme: str) -> None:
+def test_text_and_shapes_have_contrast(scheme: str) -> None:
     found = colours(scheme)
     for ground in ("paper", "card"):
         assert {name for name in TEXT if contrast(found[name], found[ground]) < 4.5} == set()

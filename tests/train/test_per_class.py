@@ -15,7 +15,7 @@ from faal.config import Recipe
 from faal.methods import METHODS
 from faal.report.elements import Chart
 from faal.report.files.read import _training
-from faal.report.files.run import Run
+from faal.report.files.run import RunFiles
 from faal.report.sections import training as page
 from faal.train.notes import moved_text
 
@@ -59,7 +59,7 @@ CONSTANTS = {
 }
 
 TITLES = {
-    "weights": ("Class weights, batch", "Class weights of the robust term"),
+    "weights": ("Class weights per batch", "Class weights of the robust term"),
     "clean_weights": "Class weights of the clean term",
     "sampling": "Probabilities of the classes in a batch",
     "epsilon_factors": "Epsilon in training",
@@ -97,7 +97,7 @@ def test_what_a_method_moves_is_logged_and_shown(
         assert (told in line) == (key in expected)
 
     text = shown(tmp_path, monkeypatch)
-    assert ("Every class weighed the same throughout." in text) == (name in NOTHING)
+    assert ("Every class had the same weight throughout." in text) == (name in NOTHING)
     for key, title in TITLES.items():
         assert any(part.startswith(title) for part in text) == (key in expected), key
 
@@ -110,6 +110,6 @@ def shown(folder: Path, patch: pytest.MonkeyPatch) -> list[str]:
     run = SimpleNamespace(
         name="run", training=replace(told, epochs=()), audit=SimpleNamespace(classes=("ant", "bee", "cat"))
     )
-    section = page.training_section(cast(Run, run), name="run")
+    section = page.training_section(cast(RunFiles, run), name="run")
     assert section is not None
     return [*section.text, *(chart.caption for chart in section.charts)]

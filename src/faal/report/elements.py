@@ -1,4 +1,4 @@
-"""What the template prints: tables, tiles and charts, already in words."""
+"""The elements that the template prints: tables, tiles, charts and sections, with their text."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from faal.report import wording
 from faal.report.charts import svg
 from faal.report.charts.images import Picture
-from faal.report.files.run import Estimate
+from faal.report.files.run import IntervalEstimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table whose first column heads its rows; `foot` rows stay beneath when it is sorted."""
+    """A table whose first column heads its rows; `foot` rows stay at the bottom when it is sorted."""
 
     caption: str
     head: Sequence[str]
@@ -36,7 +36,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """One drawing in one width, or in two of which the screen picks one."""
+    """A drawing in one width, or in two: the width of the screen decides which one is shown."""
 
     caption: str
     wide: str
@@ -45,17 +45,17 @@ class Chart:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """A figure on a tile, with its interval as text and, in percent, as a strip."""
+    """A value on a tile, with its interval as text and as a strip (low end, length and value, in percent)."""
 
     label: str
     value: str
-    span: str
+    interval: str
     strip: tuple[float, float, float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """The chief figures of one model; `colour` numbers its series."""
+    """The main results of one model; `colour` is the number of its series."""
 
     name: str
     colour: int
@@ -64,7 +64,7 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class HeatCell:
-    """A cell of a confusion matrix: its printed percent, how opaque its tint is, and whether it is on the diagonal."""
+    """A cell of a confusion matrix: its printed percent, the opacity of its tint, and whether it is on the diagonal."""
 
     text: str
     tint: float
@@ -82,15 +82,15 @@ class Heat:
 
     @property
     def tall(self) -> bool:
-        """Whether the columns' names have to stand upright."""
+        """Whether the names of the columns are printed vertically."""
         return max(map(len, self.classes)) > 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the page: a heading, sentences, and whichever of the others it has.
+    """A part of the page: a heading, sentences, and any of the other elements.
 
-    `folded` tables and `files` open on a click, and so does the whole section where it is `closed`.
+    `folded` tables and `files` open on a click, and so does the section itself where it is `closed`.
     """
 
     heading: str
@@ -119,7 +119,7 @@ class Page:
 
 
 def drawn(caption: str, draw: Callable[[float], Figure], *, name: str, title: str, description: str) -> Chart:
-    """A chart in the page's width and in a phone's. `draw` takes the width in inches; `name` starts the ids within."""
+    """A chart in the page's width and in a phone's. `draw` takes the width in inches; `name` prefixes its ids."""
     wide, narrow = (
         svg.svg(draw(width), name=f"{name}-{size}", title=title, description=description)
         for size, width in (("wide", svg.WIDE), ("narrow", svg.NARROW))
@@ -128,7 +128,7 @@ def drawn(caption: str, draw: Callable[[float], Figure], *, name: str, title: st
 
 
 def text_cell(text: str) -> Cell:
-    """A cell of words."""
+    """A cell of text."""
     return Cell(text=text, numeric=False)
 
 
@@ -137,9 +137,9 @@ def count_cell(count: int) -> Cell:
     return Cell(text=f"{count:,}", sort=count)
 
 
-def estimate_cell(estimate: Estimate, prefix: str = "") -> Cell:
+def estimate_cell(estimate: IntervalEstimate, prefix: str = "") -> Cell:
     """An accuracy in percent with its interval beneath."""
-    note = wording.span(estimate)
+    note = wording.interval(estimate)
     return Cell(text=wording.percent(estimate.value), note=f"{prefix}{note}", sort=_sortable(estimate.value))
 
 
@@ -153,14 +153,15 @@ def points_cell(difference: float) -> Cell:
     return Cell(text=wording.points(difference), sort=_sortable(difference))
 
 
-def measure(label: str, estimate: Estimate, unit: str = "%") -> Measure:
-    """A tile's figure."""
-    span = wording.span(estimate)
+def measure(label: str, estimate: IntervalEstimate, unit: str = "%") -> Measure:
+    """A value of a tile, in percent or in points."""
+    interval = wording.interval(estimate)
     strip = None
-    if span:
+    if interval:
         low, high = max(0.0, 100 * estimate.low), min(100.0, 100 * estimate.high)
         strip = (round(low, 2), round(high - low, 2), round(100 * estimate.value, 2))
-    return Measure(label=label, value=f"{wording.percent(estimate.value)}{wording.NBSP}{unit}", span=span, strip=strip)
+    value = f"{wording.percent(estimate.value)}{wording.NBSP}{unit}"
+    return Measure(label=label, value=value, interval=interval, strip=strip)
 
 
 def _sortable(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""`report.html`: one file that opens offline, from a run's files alone."""
+"""`report.html`: one file that opens offline, written from a run's files alone."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ from faal.report.charts import svg
 from faal.report.elements import Measure, Page, Section, Tile, measure
 from faal.report.files.demo import ROLES, is_demo, read_demo
 from faal.report.files.read import clean_text, read_curves, read_run
-from faal.report.files.run import Attack, Run
+from faal.report.files.run import AttackAccuracies, RunFiles
 from faal.report.sections import common, many
 from faal.report.sections import demo as demo_section
 from faal.report.sections.classes import classes_section
@@ -23,14 +23,14 @@ from faal.report.sections.confusion import confusion_section
 from faal.report.sections.curve import curve_page, curve_section
 from faal.report.sections.groups import group_sections
 from faal.report.sections.training import training_section
-from faal.report.sections.warnings import cautions, incomparable
+from faal.report.sections.warnings import incomparable, run_warnings
 
 HERE = Path(__file__).parent
 
 AUDIT = "audit.json"
 
-MANY = 3
-"""From so many runs on a page compares them in tables and small multiples, instead of telling each in full."""
+MANY_RUNS = 3
+"""A page of at least so many runs compares them in tables and small multiples and leaves out the details of each."""
 
 
 @permitted()
@@ -41,14 +41,14 @@ def write_report(
     title: str | None = None,
     names: Sequence[str] | None = None,
 ) -> Path:
-    """Writes the page of a run, of several runs side by side, or of a demo.
+    """Writes the page of a run, of several runs that are compared, of a demo, or of a curve over epsilon.
 
     Args:
         directories: runs' folders, each with an `audit.json`, or folders of such folders; of two the first is `before`
             and the last `after`. Or one folder of a demo, or of a curve over epsilon.
         out: the file to write; otherwise `report.html` in the folder, or `comparison.html` in the last of several.
         title: the page's title.
-        names: what the page calls the runs; their folders' names otherwise.
+        names: the runs' names on the page; their folders' names otherwise.
 
     Returns:
         The file written. The same files give the same bytes.
@@ -62,7 +62,7 @@ def write_report(
     if names is not None and len(names) != len(folders):
         raise InputError(f"{len(names)} names were given for {len(folders)} folders; give one for each")
     path = out or Path(directories[-1]) / ("report.html" if len(folders) == 1 else "comparison.html")
-    if out is not None or path.parent.is_dir():  # else it is no run's folder, which reading it says
+    if out is not None or path.parent.is_dir():  # otherwise it is no run's folder, which `read_run` reports
         refuse_unwritable(path.parent, "name another file")
     if len(folders) == 1 and is_demo(folders[0]):
         page = demo_page(folders[0], title=title)
@@ -72,7 +72,7 @@ def write_report(
     else:
         page = runs_page(folders, title=title, names=names)
     text = render(page)
-    part = path.with_name(f"{path.name}.part")  # a page that stands there is not lost to a full disk
+    part = path.with_name(f"{path.name}.part")  # an earlier page is not lost where the disk is full
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(text, encoding="utf-8", newline="\n")
@@ -85,29 +85,28 @@ def write_report(
 
 
 def _runs_in(directory: Path) -> list[Path]:
-    """The folder itself, or where it holds nothing to report, the audited folders within it."""
+    """The folder itself, or where it has nothing to report, the audited folders within it."""
     if (directory / AUDIT).is_file() or is_demo(directory) or read_curves(directory):
         return [directory]
     found = sorted(path.parent.relative_to(directory) for path in directory.rglob(AUDIT))
-    whole = [folder for folder in found if not any(part.startswith("curve-") for part in folder.parts)]
-    return [directory / folder for folder in whole] or [directory]
+    audited = [folder for folder in found if not any(part.startswith("curve-") for part in folder.parts)]
+    return [directory / folder for folder in audited] or [directory]
 
 
 def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str] | None) -> Page:
-    """The page of one run, or of several side by side."""
+    """The page of one run, or of several that are compared."""
     for folder in folders:
         if is_demo(folder):
             raise InputError(f"{folder} is a demo's folder; name it alone, or name runs within it")
-    called = names or _names(folders)
-    runs = [read_run(folder, name=name) for folder, name in zip(folders, called, strict=True)]
+    runs = [read_run(folder, name=name) for folder, name in zip(folders, names or _names(folders), strict=True)]
     attacks, chosen = _attacks(runs)
     parts: list[Section | None]
-    if len(runs) >= MANY:
+    if len(runs) >= MANY_RUNS:
         parts = [
-            many.glance_section(runs, attacks, chosen),
+            many.overview_section(runs, attacks, chosen),
             many.panels_section(runs, chosen),
             common.coverage_section(runs[0].audit.level),
-            many.made_section(runs),
+            many.settings_section(runs),
         ]
     else:
         curves = [
@@ -118,27 +117,25 @@ def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str
         parts = [common.attacks_section(runs, attacks), *curves, *_shared(runs, attacks, chosen)]
     lead = [] if incomparable(runs) else [_lead(runs, attacks, chosen)]
     if len(runs) > 1:
-        lead.append(
-            "These are single models, not methods: trained again with another seed, each would come out otherwise."
-        )
+        lead.append("These are single models, not methods: training with another seed gives other accuracies.")
     return Page(
         title=clean_text(title) if title else f"Audit of {_title(runs)}",
         headline=_headline(runs, chosen),
         lead=lead,
-        warnings=cautions(runs, chosen),
+        warnings=run_warnings(runs, chosen),
         tiles_note=f"{wording.attack_name(chosen)}, with {100 * runs[0].audit.level:g}{wording.NBSP}% intervals",
-        tiles=_tiles(runs, chosen) if len(runs) < MANY else [],
+        tiles=_tiles(runs, chosen) if len(runs) < MANY_RUNS else [],
         sections=[part for part in parts if part is not None],
     )
 
 
 def demo_page(folder: Path, *, title: str | None) -> Page:
-    """The demo's story: the means over seeds, then the first seed's models in full."""
+    """The demo's page: the means over seeds, then the first seed's models in full."""
     demo = read_demo(folder)
     runs = [demo.first[role] for role in ROLES]
     attacks, chosen = _attacks(runs)
     level = runs[0].audit.level
-    found = demo_section.means(demo, level)
+    means = demo_section.means(demo, level)
     seeds = len(demo.seeds)
     lead = [
         f"{runs[0].audit.n:,} images of {runs[0].audit.data}; {wording.threat(runs[0].audit)}.",
@@ -146,13 +143,13 @@ def demo_page(folder: Path, *, title: str | None) -> Page:
     ]
     first = Section(
         heading=f"Seed {demo.seeds[0]} in full",
-        text=["From here on the page shows the three models of one seed. Its intervals cover the test sample alone."],
+        text=["The sections below report the three models of one seed. Their intervals cover the test sample alone."],
     )
     parts = [
         demo_section.seeds_section(demo, level),
         first,
         common.attacks_section(runs, attacks),
-        *_shared(runs, attacks, chosen, made=demo_section.duration(demo)),
+        *_shared(runs, attacks, chosen, notes=demo_section.duration(demo)),
     ]
     over = (
         f"mean over {seeds} training seeds, with {100 * level:g}{wording.NBSP}% t intervals"
@@ -160,18 +157,18 @@ def demo_page(folder: Path, *, title: str | None) -> Page:
         else "one training seed"
     )
     return Page(
-        title=clean_text(title) if title else "Repairing the weakest class",
-        headline=wording.demo_headline(found, seeds),
+        title=clean_text(title) if title else "Repairing the worst class",
+        headline=wording.demo_headline(means, seeds),
         lead=lead,
-        warnings=cautions(runs, chosen),
-        tiles_note=f"Correct under PGD-20 and CW-20 from five random starts each, {over}",
+        warnings=run_warnings(runs, chosen),
+        tiles_note=f"Robust accuracy under PGD-20 and CW-20 with five random starts each, {over}",
         tiles=demo_section.tiles(demo, level),
         sections=[part for part in parts if part is not None],
     )
 
 
 def render(page: Page) -> str:
-    """The page as HTML. Everything that comes from files is escaped; the drawings are our own and escaped already."""
+    """The page as HTML. Everything that comes from files is escaped; the drawings are escaped by `svg.svg` already."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -186,11 +183,11 @@ def render(page: Page) -> str:
     )
 
 
-# --- what the pages share --------------------------------------------------------------------------------------------
+# --- parts common to the pages ---------------------------------------------------------------------------------------
 
 
 def _shared(
-    runs: Sequence[Run], attacks: Sequence[str], chosen: str, *, made: Sequence[str] = ()
+    runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, *, notes: Sequence[str] = ()
 ) -> list[Section | None]:
     return [
         classes_section(runs, attacks, chosen),
@@ -199,27 +196,27 @@ def _shared(
         common.examples_section(runs, chosen),
         *(training_section(run, name=f"training-{i}", closed=i < len(runs) - 1) for i, run in enumerate(runs)),
         common.coverage_section(runs[0].audit.level),
-        common.made_section(runs, made),
+        common.settings_section(runs, notes),
     ]
 
 
-def _attacks(runs: Sequence[Run]) -> tuple[list[str], str]:
-    """The attacks that all runs share, and the one that the page speaks of."""
+def _attacks(runs: Sequence[RunFiles]) -> tuple[list[str], str]:
+    """The attacks that all runs share, and the one that the page reports first."""
     for run in runs[1:]:
         if run.audit.classes != runs[0].audit.classes:
             raise InputError(
-                f"{runs[0].name} and {run.name} have different classes; side by side go models of the same classes"
+                f"{runs[0].name} and {run.name} have different classes; compare models of the same classes"
             )
     attacks = wording.common_attacks([run.audit for run in runs])
     if not attacks:
         raise InputError(
-            f"{wording.listing([r.name for r in runs])} share no attack; audit them with the same --attacks"
+            f"{wording.listing([r.name for r in runs])} have no attack in common; audit them with the same --attacks"
         )
     return attacks, wording.strongest(attacks)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' names, with their parents' as far as that tells them apart, and numbered where nothing does."""
+    """The folders' names, with as many parents as make them distinct; equal paths are numbered."""
     parts = [folder.resolve().parts for folder in folders]
     depth = 1
     while len({path[-depth:] for path in parts}) < len(set(parts)):
@@ -228,46 +225,46 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
-def _title(runs: Sequence[Run]) -> str:
-    return wording.listing([run.name for run in runs]) if len(runs) < MANY else f"{len(runs)} models"
+def _title(runs: Sequence[RunFiles]) -> str:
+    return wording.listing([run.name for run in runs]) if len(runs) < MANY_RUNS else f"{len(runs)} models"
 
 
-def _headline(runs: Sequence[Run], chosen: str) -> str:
+def _headline(runs: Sequence[RunFiles], chosen: str) -> str:
     attacks = [run.audit.attacks[chosen] for run in runs]
     if len(runs) == 1:
         return wording.headline(attacks[0])
     names = [run.name for run in runs]
     if incomparable(runs):
-        return wording.apart_headline(names, attacks)
-    if len(runs) >= MANY:
+        return wording.incomparable_headline(names, attacks)
+    if len(runs) >= MANY_RUNS:
         return wording.best_headline(names, attacks)
     return wording.comparison_headline(attacks[0], attacks[-1])
 
 
-def _lead(runs: Sequence[Run], attacks: Sequence[str], chosen: str) -> str:
+def _lead(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str) -> str:
     audit = runs[-1].audit
-    tried = [wording.attack_name(name) for name in attacks if name not in ("clean", "all")]
-    under = "both" if len(tried) == 2 else "all of them"
-    joined = f", correct under {under}" if chosen == "all" and len(tried) > 1 else ""
-    told = f"{wording.listing(tried)}{joined}; {wording.threat(audit)}; " if tried else ""
-    return f"{told}{audit.n:,} images of {audit.data}."
+    names = [wording.attack_name(name) for name in attacks if name not in ("clean", "all")]
+    under = "both" if len(names) == 2 else "all of them"
+    joined = f" (robust: predicted correctly under {under})" if chosen == "all" and len(names) > 1 else ""
+    attacked = f"{wording.listing(names)}{joined}; {wording.threat(audit)}; " if names else ""
+    return f"{attacked}{audit.n:,} images of {audit.data}."
 
 
-def _tiles(runs: Sequence[Run], chosen: str) -> list[Tile]:
+def _tiles(runs: Sequence[RunFiles], chosen: str) -> list[Tile]:
     tiles = []
     for i, run in enumerate(runs):
         attack = run.audit.attacks[chosen]
-        measures = [measure(f"Weakest class, “{attack.worst_class}”", attack.worst), measure("Average", attack.average)]
+        measures = [measure(f"Worst class, “{attack.worst_class}”", attack.worst), measure("Average", attack.average)]
         if chosen != "clean" and "clean" in run.audit.attacks:
             measures.append(measure("Average without attack", run.audit.attacks["clean"].average))
-        measures += _uneven(attack)
+        measures += _dispersion(attack)
         tiles.append(Tile(name=run.name, colour=svg.SERIES.index(svg.series_colour(i, len(runs))), measures=measures))
     return tiles
 
 
-def _uneven(attack: Attack) -> list[Measure]:
+def _dispersion(attack: AttackAccuracies) -> list[Measure]:
     """The lowest tenth of many classes, or the gap of few."""
     if attack.tenth is not None:
-        return [measure(f"Weakest tenth, {len(attack.tenth_classes)} classes", attack.tenth)]
-    told = f"Gap from “{attack.worst_class}” to “{attack.best_class}”"
-    return [] if attack.gap is None else [measure(told, attack.gap, "points")]
+        return [measure(f"Worst tenth, {len(attack.tenth_classes)} classes", attack.tenth)]
+    label = f"Gap from “{attack.worst_class}” to “{attack.best_class}”"
+    return [] if attack.gap is None else [measure(label, attack.gap, "points")]

@@ -1,9 +1,9 @@
-// Sorting of tables by the buttons in their heads. Without this script the tables stand as they are.
+// Sorts tables by the buttons in their column headers. Without this script the tables keep their order.
 "use strict";
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
-  table.caption.append(". Its heads are buttons that sort it.");
+  table.caption.append(". Its column headers are buttons that sort it.");
   heads.forEach((head, column) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -19,7 +19,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-// Numbers by their value, in either direction before what has none; words as people sort them.
+// Numbers by their value, in either direction before cells without a number; text in natural order.
 function compare(a, b, sign) {
   const [x, y] = [a, b].map((cell) => (cell.dataset.sort === undefined ? NaN : Number(cell.dataset.sort)));
   if (Number.isFinite(x) && Number.isFinite(y)) return sign * (x - y);

@@ -1,11 +1,11 @@
-"""How the page says things: numbers, names of attacks, and sentences made from the figures."""
+"""The text of the page: numbers, names of attacks, and sentences computed from the accuracies."""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 
 from faal.epsilon import epsilon_text
-from faal.report.files.run import Attack, Audit, Curve, Estimate
+from faal.report.files.run import AttackAccuracies, AuditRecord, CurveRecord, IntervalEstimate
 
 NBSP = "\u00a0"
 
@@ -16,10 +16,10 @@ ATTACK_NAMES = {
 }
 
 STRENGTH = ("all", "autoattack", "cw20", "pgd20")
-"""Which attack a page speaks of: the first of these that ran."""
+"""The attack that a page reports first is the first of these that ran."""
 
 GRADIENT_ATTACK = re.compile(r"(pgd|cw)(\d+)(?:x(\d+))?")
-"""`pgd20`, or `pgd20x5` from five random starts."""
+"""`pgd20`, or `pgd20x5` with five random starts."""
 
 NORMS = {"linf": "L∞", "l2": "L2"}
 
@@ -32,8 +32,8 @@ def percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.1f}"
 
 
-def whole(value: float) -> str:
-    """A fraction for a sentence, in whole percent; small ones keep a digit, so that 0.4 % is not called none."""
+def rounded_percent(value: float) -> str:
+    """A fraction for a sentence, in whole percent; small ones keep a digit, so that 0.4 % is not printed as 0."""
     if math.isnan(value):
         return "–"
     rounded = f"{100 * value:.0f}"
@@ -48,14 +48,14 @@ def points(difference: float) -> str:
     return "0.0" if float(text) == 0 else text.replace("-", "−")
 
 
-def span(estimate: Estimate) -> str:
+def interval(estimate: IntervalEstimate) -> str:
     """An interval for a table: `24.1 to 39.0`; empty where there is none."""
     if math.isnan(estimate.low) or math.isnan(estimate.high):
         return ""
     return f"{percent(estimate.low)}{NBSP}to{NBSP}{percent(estimate.high)}"
 
 
-def points_span(estimate: Estimate) -> str:
+def points_interval(estimate: IntervalEstimate) -> str:
     """The interval of a difference: `+4.1 to +18.5`."""
     if math.isnan(estimate.low) or math.isnan(estimate.high):
         return ""
@@ -67,7 +67,7 @@ def norm(name: str) -> str:
     return NORMS.get(name.lower(), name)
 
 
-def threat(audit: Audit) -> str:
+def threat(audit: AuditRecord) -> str:
     """The threat model: `L∞, ε = 8/255`."""
     return f"{norm(audit.norm)}, ε{NBSP}={NBSP}{epsilon_text(audit.epsilon)}"
 
@@ -76,7 +76,7 @@ def attack_name(name: str) -> str:
     """An attack's name in print."""
     if found := GRADIENT_ATTACK.fullmatch(name):
         kind, steps, starts = found.groups()
-        return f"{kind.upper()}-{steps}" + (f", {starts} starts" if starts else "")
+        return f"{kind.upper()}-{steps}" + (f" with {starts} random starts" if starts else "")
     return ATTACK_NAMES.get(name, name)
 
 
@@ -88,10 +88,10 @@ def listing(names: Sequence[str]) -> str:
 # --- choices ---------------------------------------------------------------------------------------------------------
 
 
-def common_attacks(audits: Sequence[Audit]) -> list[str]:
+def common_attacks(audits: Sequence[AuditRecord]) -> list[str]:
     """The attacks that every audit ran: clean first, all together last, the others in the first audit's order.
 
-    All together are the same attacks in every audit, or are left out.
+    `all` is included only where it combines the same attacks in every audit.
     """
     shared = [name for name in audits[0].attacks if all(name in audit.attacks for audit in audits)]
     if any(set(audit.attacks) != set(shared) for audit in audits):
@@ -101,7 +101,7 @@ def common_attacks(audits: Sequence[Audit]) -> list[str]:
 
 
 def strongest(names: Sequence[str]) -> str:
-    """The attack a page speaks of."""
+    """The attack that a page reports first."""
     attacks = [name for name in names if name != "clean"]
     return next((name for name in STRENGTH if name in attacks), (attacks or list(names))[-1])
 
@@ -109,137 +109,146 @@ def strongest(names: Sequence[str]) -> str:
 # --- sentences -------------------------------------------------------------------------------------------------------
 
 
-def _standing(estimate: Estimate) -> str:
-    """`31 % (24 to 39)`."""
-    value = f"{whole(estimate.value)}{NBSP}%"
-    interval = f"({whole(estimate.low)}{NBSP}to{NBSP}{whole(estimate.high)})"
-    return value if math.isnan(estimate.low) else f"{value} {interval}"
+def _with_interval(estimate: IntervalEstimate) -> str:
+    """A value with its interval: `31 % (24 to 39)`."""
+    value = f"{rounded_percent(estimate.value)}{NBSP}%"
+    low, high = rounded_percent(estimate.low), rounded_percent(estimate.high)
+    return value if math.isnan(estimate.low) else f"{value} ({low}{NBSP}to{NBSP}{high})"
 
 
 def change(before: float, after: float) -> str:
-    """`rose from 31 % to 42 %`, `fell from ...`, or `stayed at 31 %`, judged by the figures as printed."""
-    old, new = whole(before), whole(after)
+    """`increased from 31 % to 42 %`, `decreased from ...`, or `is unchanged at 31 %`, by the figures as printed."""
+    old, new = rounded_percent(before), rounded_percent(after)
     if old == new:
-        return f"stayed at {new}{NBSP}%"
-    return f"{'rose' if after > before else 'fell'} from {old}{NBSP}% to {new}{NBSP}%"
+        return f"is unchanged at {new}{NBSP}%"
+    return f"{'increased' if after > before else 'decreased'} from {old}{NBSP}% to {new}{NBSP}%"
 
 
-def _condition(attack: str) -> str:
-    return "Without any attack" if attack == "clean" else "Under attack"
+def accuracy(attack: str) -> str:
+    """What an attack's accuracies are called: `robust accuracy`, or `clean accuracy`."""
+    return "clean accuracy" if attack == "clean" else "robust accuracy"
 
 
-def unseen(attack: Attack, of: str = "class") -> str:
-    """Which classes, or groups, no image shows, as a sentence to go behind another; empty where all are shown."""
+def without_images(attack: AttackAccuracies, of: str = "class") -> str:
+    """Which classes, or groups, have no images, as a sentence to go after another; empty where all have some."""
     names = [f"“{entry.name}”" for entry in attack.classes if not entry.n]
     several = f"{len(names)} {'classes' if of == 'class' else f'{of}s'}" if len(names) > 3 else listing(names)
-    return f" No image shows {several}: nothing is known of {'it' if len(names) == 1 else 'them'}." if names else ""
+    return f" The data has no images of {several}: accuracy there is unknown." if names else ""
 
 
-def _weakest(attack: Attack, of: str = "class") -> str:
-    """`the weakest class`, of those that were seen."""
-    return f"the weakest {of} seen" if unseen(attack) else f"the weakest {of}"
+def _worst(attack: AttackAccuracies, of: str = "class") -> str:
+    """`the worst class`, or `the worst class with images` where some have none."""
+    return f"the worst {of} with images" if without_images(attack) else f"the worst {of}"
 
 
-def headline(attack: Attack) -> str:
-    """What one audit found."""
+def capital(text: str) -> str:
+    """A text at the beginning of a line."""
+    return f"{text[0].upper()}{text[1:]}"
+
+
+def headline(attack: AttackAccuracies) -> str:
+    """The result of one audit."""
     return (
-        f"{_condition(attack.name)} {_weakest(attack)}, “{attack.worst_class}”, stands at {_standing(attack.worst)}; "
-        f"the average is {whole(attack.average.value)}{NBSP}%.{unseen(attack)}"
+        f"{rounded_percent(attack.average.value)}{NBSP}% {accuracy(attack.name)} on average, "
+        f"{_with_interval(attack.worst)} on {_worst(attack)}, “{attack.worst_class}”.{without_images(attack)}"
     )
 
 
-def comparison_headline(before: Attack, after: Attack) -> str:
+def comparison_headline(before: AttackAccuracies, after: AttackAccuracies) -> str:
     """What changed from one audit to another."""
     old, new = before.worst, after.worst
     if before.worst_class == after.worst_class:
-        weakest = f"{_weakest(after)}, “{after.worst_class}”,"
-        start, end = _standing(old), _standing(new)
+        worst = f"{_worst(after)}, “{after.worst_class}”,"
+        start, end = _with_interval(old), _with_interval(new)
     else:
-        weakest = _weakest(after)
-        start, end = f"{_standing(old)}, “{before.worst_class}”,", f"{_standing(new)}, “{after.worst_class}”"
-    if whole(old.value) == whole(new.value):
-        moved = f"stayed at {end}"
+        worst = _worst(after)
+        start, end = (
+            f"{_with_interval(old)} on “{before.worst_class}”",
+            f"{_with_interval(new)} on “{after.worst_class}”",
+        )
+    if rounded_percent(old.value) == rounded_percent(new.value):
+        difference = f"is unchanged at {end}"
     else:
-        moved = f"{'rose' if new.value > old.value else 'fell'} from {start} to {end}"
+        difference = f"{'increased' if new.value > old.value else 'decreased'} from {start} to {end}"
     average = change(before.average.value, after.average.value)
-    return f"{_condition(after.name)} {weakest} {moved}; the average {average}.{unseen(after)}"
+    return f"{capital(accuracy(after.name))} on {worst} {difference}; on average it {average}.{without_images(after)}"
 
 
-def apart_headline(names: Sequence[str], attacks: Sequence[Attack]) -> str:
-    """What audits found whose figures do not compare, at most three of them one by one."""
-    apart = "These models were not audited alike, and their figures do not compare"
+def incomparable_headline(names: Sequence[str], attacks: Sequence[AttackAccuracies]) -> str:
+    """The results of audits that cannot be compared, at most three of them one by one."""
+    apart = "These models were not audited under the same conditions, so their accuracies cannot be compared"
     if len(names) > 3:
         return f"{apart}."
-    told = [f"at {_standing(attack.worst)} in {name}" for name, attack in zip(names, attacks, strict=True)]
-    return f"{apart}: {_condition(attacks[0].name).lower()} the weakest class stands {listing(told)}."
+    each = [f"{_with_interval(attack.worst)} in {name}" for name, attack in zip(names, attacks, strict=True)]
+    return f"{apart}: {accuracy(attacks[0].name)} on the worst class is {listing(each)}."
 
 
-def group_sentence(attack: Attack, name: str) -> str:
-    """The weakest of other groups than the classes, in the model of this name where there are several."""
-    weakest = (
-        f"{_condition(attack.name)} {_weakest(attack, 'group')}, “{attack.worst_class}”, stands at "
-        f"{_standing(attack.worst)}.{unseen(attack, 'group')}"
+def group_sentence(attack: AttackAccuracies, name: str) -> str:
+    """The worst of other groups than the classes, in the model of this name where there are several."""
+    worst = (
+        f"{capital(accuracy(attack.name))} on {_worst(attack, 'group')}, “{attack.worst_class}”, is "
+        f"{_with_interval(attack.worst)}.{without_images(attack, 'group')}"
     )
-    return f"{name}: {weakest}" if name else weakest
+    return f"{name}: {worst}" if name else worst
 
 
-def best_headline(names: Sequence[str], attacks: Sequence[Attack]) -> str:
-    """Which of many models has the strongest weakest class."""
+def best_headline(names: Sequence[str], attacks: Sequence[AttackAccuracies]) -> str:
+    """Which of many models has the highest accuracy on its worst class."""
     name, best = max(zip(names, attacks, strict=True), key=lambda pair: (pair[1].worst.value, pair[1].average.value))
     lowest = min(attacks, key=lambda attack: attack.worst.value).worst.value
     return (
-        f"{_condition(best.name)} {_weakest(best)} of {len(names)} models stands between {whole(lowest)}{NBSP}% and "
-        f"{_standing(best.worst)}; highest in {name}, whose average is {whole(best.average.value)}{NBSP}%."
-        f"{unseen(best)}"
+        f"{capital(accuracy(best.name))} of {len(names)} models on {_worst(best)} is between "
+        f"{rounded_percent(lowest)}{NBSP}% and {_with_interval(best.worst)}; it is highest in {name}, with "
+        f"{rounded_percent(best.average.value)}{NBSP}% on average.{without_images(best)}"
     )
 
 
-def curve_headline(curve: Curve) -> str:
-    """How the accuracy falls from no attack to the largest radius."""
+def curve_headline(curve: CurveRecord) -> str:
+    """How the accuracy changes from no attack to the largest epsilon."""
     first, last = curve.points[0], curve.points[-1]
     return (
-        f"From no attack to ε{NBSP}={NBSP}{epsilon_text(curve.epsilons[-1])} {_weakest(last)} "
-        f"{change(first.worst.value, last.worst.value)}; the average {change(first.average.value, last.average.value)}."
-        f"{unseen(last)}"
+        f"From no attack to ε{NBSP}={NBSP}{epsilon_text(curve.epsilons[-1])}, accuracy on {_worst(last)} "
+        f"{change(first.worst.value, last.worst.value)}; on average it "
+        f"{change(first.average.value, last.average.value)}.{without_images(last)}"
     )
 
 
-def demo_headline(means: Mapping[str, Mapping[str, Estimate]], seeds: int) -> str:
-    """What the repair did, from the means over seeds by role and by `worst` or `average`."""
+def demo_headline(means: Mapping[str, Mapping[str, IntervalEstimate]], seeds: int) -> str:
+    """The effect of the repair, from the means over seeds by role and by `worst` or `average`."""
     base, repaired = means["base"], means["repaired"]
     worst = change(base["worst"].value, repaired["worst"].value)
     average = change(base["average"].value, repaired["average"].value)
     over = f" (means over {seeds} training seeds)" if seeds > 1 else ""
-    return f"Repaired, the weakest class under attack {worst}; the average {average}{over}."
+    return f"With the repair, robust accuracy on the worst class {worst}; on average it {average}{over}."
 
 
-def paired_sentence(other: str, worst: Estimate, average: Estimate, level: float) -> str:
+def paired_sentence(other: str, worst: IntervalEstimate, average: IntervalEstimate, level: float) -> str:
     """A difference between two models of each seed, with its t interval."""
 
-    def told(name: str, difference: Estimate) -> str:
-        interval = points_span(difference)
-        return f"{name} {points(difference.value)}{NBSP}points" + (f" ({interval})" if interval else "")
+    def difference(name: str, estimate: IntervalEstimate) -> str:
+        found = points_interval(estimate)
+        return f"{name} {points(estimate.value)}{NBSP}points" + (f" ({found})" if found else "")
 
-    unit = f", paired by seed, {100 * level:g}{NBSP}% t intervals" if points_span(worst) else ""
-    return f"Against {other}{unit}: {told('weakest class', worst)}, {told('average', average)}."
+    unit = f", paired by seed, {100 * level:g}{NBSP}% t intervals" if points_interval(worst) else ""
+    return f"Compared with {other}{unit}: {difference('worst class', worst)}, {difference('average', average)}."
 
 
-def turned_sentence(before: str, after: str, gained: int, lost: int, total: int) -> str:
-    """What happened to single images from one model to another."""
+def verdict_changes_sentence(before: str, after: str, gained: int, lost: int, total: int) -> str:
+    """How many images only the second, and only the first, of two models predicts correctly."""
     return (
-        f"Image by image, from {before} to {after}: of {total:,} test images {gained:,} that fell now stand, "
-        f"and {lost:,} that stood now fall."
+        f"Image by image, from {before} to {after}: of {total:,} test images, {gained:,} newly predicted correctly and "
+        f"{lost:,} newly misclassified."
     )
 
 
 def coverage(level: float) -> list[str]:
     """What the intervals cover, and what they do not."""
     return [
-        f"They cover the test sample: were other images of the same kind drawn, intervals made in this way would hold "
-        f"the true accuracy in at least {100 * level:g}{NBSP}% of the draws. Per class they are exact binomial "
-        "intervals; those of the weakest class and of the gap allow for the classes' having been picked for it.",
+        "They cover the test sample: over repeated draws of test images, intervals computed in this way contain the "
+        f"true accuracy in at least {100 * level:g}{NBSP}% of the draws. Per class they are exact binomial intervals; "
+        "those of the worst class and of the gap account for the choice of the classes from the same images.",
         "They do not cover the training seed: the same recipe trained again gives another model. A claim about a "
-        "method needs several seeds and the spread between them.",
-        "They do not cover a stronger attack: robust accuracy is an upper bound, since every attack that was not tried "
+        "method needs several seeds and the deviation between them.",
+        "They do not cover a stronger attack: robust accuracy is an upper bound, since every attack that was not run "
         "can only lower it.",
     ]

@@ -1,4 +1,4 @@
-"""Class-wise bars: their heights, whiskers and figures, that nothing overlaps, and the files."""
+"""Class-wise bars: their heights, whiskers and numbers, that nothing overlaps, and the files."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +33,7 @@ def texts(axes: object) -> list[str]:
     return [text.get_text() for text in axes.texts]  # type: ignore[attr-defined]
 
 
-def test_heights_whiskers_and_the_weakest_class() -> None:
+def test_heights_whiskers_and_the_worst_class() -> None:
     means, deviations, figure = five()
     (axes,) = figure.axes
     np.testing.assert_allclose([patch.get_height() for patch in axes.patches], 100 * means.ravel())
@@ -48,7 +48,7 @@ def test_heights_whiskers_and_the_weakest_class() -> None:
     assert figure.legends[0].get_title().get_text() == "Robust accuracy per class"
 
 
-def test_bars_of_one_class_stand_side_by_side() -> None:
+def test_bars_of_one_class_are_side_by_side() -> None:
     figure = five()[2]
     patches = figure.axes[0].patches
     of_class = [[patches[10 * model + c] for model in range(5)] for c in range(10)]
@@ -57,7 +57,7 @@ def test_bars_of_one_class_stand_side_by_side() -> None:
         assert all(a.get_x() + a.get_width() <= b.get_x() for a, b in pairwise(group))
 
 
-@pytest.mark.parametrize("title", ["Short", "A title so long that it can't stand in one line of the figure, " * 3])
+@pytest.mark.parametrize("title", ["Short", "A title so long that it does not fit in one line of the figure, " * 3])
 def test_nothing_overlaps_or_is_cut_off(title: str) -> None:
     series = dict(zip(MODELS, accuracies(5, 10).tolist(), strict=True))
     figure = bars.class_bars(series, CIFAR10, title)
@@ -86,7 +86,7 @@ def test_two_classes_are_no_pair_of_means_and_deviations() -> None:
     assert [patch.get_height() for patch in axes.patches] == [50, 25]
 
 
-def test_many_classes_go_on_beneath() -> None:
+def test_many_classes_take_further_panels() -> None:
     values = accuracies(2, 30)
     figure = bars.class_bars({"a": values[0].tolist(), "b": values[1].tolist()}, [f"c{i}" for i in range(30)], "t")
     assert [len(axes.get_xticks()) for axes in figure.axes] == [10, 10, 10]
@@ -98,15 +98,15 @@ def test_many_classes_go_on_beneath() -> None:
 
 
 @pytest.mark.parametrize(
-    ("series", "told"),
+    ("series", "message"),
     [
         ({}, "nothing to draw"),
         ({"a": [0.5]}, "1 classes where there are 2"),
-        ({"a": ([0.5, 0.5], [0.1])}, "a has bars"),
+        ({"a": ([0.5, 0.5], [0.1])}, "a has accuracies"),
     ],
 )
-def test_what_does_not_fit_is_refused(series: dict[str, bars.Values], told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_wrong_numbers_of_classes_are_refused(series: dict[str, bars.Values], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         bars.class_bars(series, ["x", "y"], "t")
 
 

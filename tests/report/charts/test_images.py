@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from faal.report.charts.images import LARGEST, data_uri, pictures
-from faal.report.files.run import Examples
+from faal.report.files.run import ExampleImages
 
 
 def decoded(uri: str) -> Image.Image:
@@ -26,12 +26,12 @@ def test_large_images_are_scaled_down() -> None:
     assert decoded(data_uri(np.zeros((3, 400, 200), dtype=np.uint8))).size == (LARGEST // 2, LARGEST)
 
 
-def examples(label: list[int], predicted: list[int]) -> Examples:
+def examples(label: list[int], predicted: list[int]) -> ExampleImages:
     original = np.full((len(label), 1, 4, 4), 100, dtype=np.uint8)
     adversarial = original.copy()
     adversarial[:, :, 0, 0] += 8
     adversarial[:, :, 0, 1] -= 8
-    return Examples(
+    return ExampleImages(
         original=original,
         adversarial=adversarial,
         label=np.array(label),
@@ -40,7 +40,7 @@ def examples(label: list[int], predicted: list[int]) -> Examples:
     )
 
 
-def test_classes_take_turns_from_the_weakest_on() -> None:
+def test_classes_take_turns_from_the_worst_one_on() -> None:
     found = pictures(examples([0, 0, 0, 1, 2, 2], [1, 1, 1, 0, 2, 0]), ("a", "b", "c"), first="b", count=4)
     assert [(picture.label, picture.predicted) for picture in found] == [("b", "a"), ("c", "a"), ("a", "b"), ("a", "b")]
 

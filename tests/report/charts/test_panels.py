@@ -1,4 +1,4 @@
-"""Small multiples: what their panels show, on one scale."""
+"""Small multiples: the content of their panels, on one scale."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def models(count: int, classes: int = 3) -> list[svg.Bars]:
     ]
 
 
-def test_a_panel_per_model_with_its_weakest_class_in_colour() -> None:
+def test_a_panel_per_model_with_its_worst_class_in_colour() -> None:
     shown = models(7)
     panels = panel_charts.class_panels(CLASSES, shown, end=0.7).axes
     assert [axes.get_title(loc="left") for axes in panels] == [model.name for model in shown]
@@ -27,7 +27,7 @@ def test_a_panel_per_model_with_its_weakest_class_in_colour() -> None:
         np.testing.assert_allclose([bar.get_width() for bar in axes.patches], 100 * model.value)
         whiskers = np.array(axes.collections[0].get_segments())[:, :, 0]
         np.testing.assert_allclose(whiskers, 100 * np.stack([model.low, model.high], axis=1))
-        coloured = [to_hex(bar.get_facecolor()) == panel_charts.WEAKEST for bar in axes.patches]
+        coloured = [to_hex(bar.get_facecolor()) == panel_charts.WORST_COLOUR for bar in axes.patches]
         assert coloured == (model.value == model.value.min()).tolist()
         assert [text.get_text() for text in axes.texts] == [f"{100 * model.value.min():.0f}"]
         assert axes.get_xlim() == (0, pytest.approx(70))

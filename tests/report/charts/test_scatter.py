@@ -1,4 +1,4 @@
-"""Average against weakest class: the frontier, and that every label stands alone."""
+"""Average against worst class: the Pareto front, and that no labels overlap."""
 
 from itertools import combinations
 
@@ -18,7 +18,7 @@ def labels(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.axes[0].texts]
 
 
-def test_frontier_is_what_no_model_beats_in_both() -> None:
+def test_front_is_pareto_optimal() -> None:
     points = np.array([[0.5, 0.4], [0.6, 0.3], [0.55, 0.2], [0.45, 0.4], [0.6, 0.3]])
     assert scatter.on_frontier(points).tolist() == [True, True, False, False, True]
     axes = scatter.frontier(list("abcde"), points).axes[0]

@@ -62,7 +62,7 @@ def test_svg_is_named_themed_and_deterministic(kind: str) -> None:
     assert not any("onload" in element.attrib for element in root.iter())
 
 
-def test_names_stand_as_they_are() -> None:
+def test_names_are_printed_unchanged() -> None:
     drawing = svg.svg(svg.class_bars(HOSTILE, bars(1, 4)), name="one", title="t", description="d")
     texts = {unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", drawing)}
     assert {svg.short(name) for name in HOSTILE} <= texts

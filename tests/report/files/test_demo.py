@@ -56,15 +56,15 @@ def test_without_autoattack(tmp_path: Path, demo_folder: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
-        ({"seeds": []}, "holds no seed"),
+        ({"seeds": []}, "has no seed"),
         ({}, "not a demo's result"),
         ({"seeds": [{"seed": 0, "base": {"average": 1, "worst": 1}}]}, "not a demo's result .*control"),
         ({"seeds": "soon"}, "not a demo's result"),
     ],
 )
-def test_damaged(tmp_path: Path, content: dict[str, Any], told: str) -> None:
+def test_damaged(tmp_path: Path, content: dict[str, Any], message: str) -> None:
     (tmp_path / "demo.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         read_demo(tmp_path)

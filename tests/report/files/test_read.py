@@ -18,22 +18,22 @@ from faal.report.files.read import clean_text, read_run
 Write = Callable[..., dict[str, Any]]
 
 
-def test_a_whole_folder(tmp_path: Path, run_folder: Write) -> None:
+def test_a_full_folder(tmp_path: Path, run_folder: Write) -> None:
     audit = run_folder(tmp_path / "base", epochs=3)
     run = read_run(tmp_path / "base")
     found = run.audit.attacks["all"]
-    told = audit["attacks"]["all"]
+    expected = audit["attacks"]["all"]
     assert run.name == "base"
     assert run.audit.classes == tuple(audit["data"]["classes"])
-    assert (found.average.value, found.average.low, found.average.high) == tuple(told["average"].values())
-    assert found.worst_class == told["worst"]["class"]
-    assert [c.correct for c in found.classes] == [c["correct"] for c in told["classes"]]
-    np.testing.assert_array_equal(found.confusion, told["confusion"])
-    assert ("model.sha256", "ab12" * 16) in run.audit.made_by
+    assert (found.average.value, found.average.low, found.average.high) == tuple(expected["average"].values())
+    assert found.worst_class == expected["worst"]["class"]
+    assert [c.correct for c in found.classes] == [c["correct"] for c in expected["classes"]]
+    np.testing.assert_array_equal(found.confusion, expected["confusion"])
+    assert ("model.sha256", "ab12" * 16) in run.audit.settings
     assert run.examples is not None
     assert run.examples.original.shape == (12, 1, 8, 8)
     assert run.verdicts is not None
-    assert run.verdicts.correct["all"].mean() == pytest.approx(told["average"]["value"])
+    assert run.verdicts.correct["all"].mean() == pytest.approx(expected["average"]["value"])
     assert run.config is not None
     assert "method: faal-at" in run.config
 
@@ -66,7 +66,7 @@ def test_a_class_without_images(tmp_path: Path, run_folder: Write) -> None:
     assert math.isnan(read_run(tmp_path).audit.attacks["all"].classes[0].accuracy.value)
 
 
-def test_half_a_last_line_of_metrics_is_left_out(tmp_path: Path, run_folder: Write) -> None:
+def test_an_incomplete_last_line_of_metrics_is_left_out(tmp_path: Path, run_folder: Write) -> None:
     run_folder(tmp_path, epochs=2)
     with (tmp_path / "metrics.jsonl").open("a") as stream:
         stream.write('{"event": "epo')
@@ -130,11 +130,11 @@ def _array_alone(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
-        (lambda folder: (folder / "audit.json").unlink(), "holds no audit.json; run `faal audit`"),
-        (_cut("audit.json"), "cut short or damaged"),
-        (lambda folder: (folder / "audit.json").write_text("[1]"), "no JSON object"),
+        (lambda folder: (folder / "audit.json").unlink(), "has no audit.json; run `faal audit`"),
+        (_cut("audit.json"), "incomplete or damaged"),
+        (lambda folder: (folder / "audit.json").write_text("[1]"), "not a JSON object"),
         (_damage_audit(lambda a: a.update(schema="other/1")), "has the schema 'other/1'"),
         (_damage_audit(lambda a: a.pop("schema")), "has the schema None"),
         (_damage_audit(lambda a: a.pop("threat")), "it has no 'threat'"),
@@ -146,19 +146,19 @@ def _array_alone(folder: Path) -> None:
         (_damaged_stream, "verdicts.npz cannot be read"),
         (_locked, "verdicts.npz cannot be read"),
         (_array_alone, "verdicts.npz cannot be read"),
-        (_other_examples, "labels of no class"),
+        (_other_examples, "labels without a class"),
         (_pickled_verdicts, "verdicts.npz cannot be read"),
         (lambda folder: (folder / "metrics.jsonl").write_text("{\n{}\n"), "line 1 of .*metrics.jsonl is not JSON"),
-        (lambda folder: (folder / "metrics.jsonl").write_text('{"event": "epoch"}\n'), "not a run's"),
+        (lambda folder: (folder / "metrics.jsonl").write_text('{"event": "epoch"}\n'), "do not fit a run's log"),
         (_cut("environment.json"), "environment.json cannot be read as JSON"),
     ],
 )
-def test_bad_files_are_told_in_a_sentence(
-    tmp_path: Path, run_folder: Write, damage: Callable[[Path], None], told: str
+def test_bad_files_are_reported_in_one_sentence(
+    tmp_path: Path, run_folder: Write, damage: Callable[[Path], None], message: str
 ) -> None:
     run_folder(tmp_path)
     damage(tmp_path)
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_run(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -168,7 +168,7 @@ def test_no_such_folder(tmp_path: Path) -> None:
         read_run(tmp_path / "nowhere")
 
 
-def test_clean_text_takes_what_no_file_can_hold() -> None:
+def test_clean_text_replaces_characters_that_no_file_can_hold() -> None:
     assert clean_text("a\x00b\x1b[31m\udc80c") == "a\ufffdb\ufffd[31m?c"
     assert clean_text("猫 é\u00a0→") == "猫 é\u00a0→"
 
@@ -177,7 +177,7 @@ def test_clean_text_takes_what_no_file_can_hold() -> None:
 def test_a_file_that_may_not_be_read(
     tmp_path: Path, run_folder: Write, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Root may read all, so the answer of the system is put on."""
+    """Root may read all files, so the system's error is simulated."""
     run_folder(tmp_path, epochs=2)
     locked, opened = tmp_path / name, io.open
 

@@ -1,4 +1,4 @@
-"""Accuracy against epsilon: read, drawn, told, on a page of its own and on a run's."""
+"""Accuracy against epsilon: read, drawn, on a page of its own and on a run's."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Write = Callable[..., dict[str, Any]]
 
 
 @pytest.mark.parametrize("width", [svg.WIDE, svg.NARROW])
-def test_the_lines_are_the_figures(tmp_path: Path, curve_folder: Write, width: float) -> None:
+def test_the_lines_are_the_accuracies(tmp_path: Path, curve_folder: Write, width: float) -> None:
     content = curve_folder(tmp_path)
     (axes,) = robustness(read_curves(tmp_path)[0], width=width).axes
     points = content["points"]
@@ -52,19 +52,21 @@ def test_a_page_of_its_own(tmp_path: Path, curve_folder: Write) -> None:
     assert path == tmp_path / "net" / "report.html"
     reader = read(path)
     assert "Robustness curve of net" in reader.text
-    assert heading(reader, path).startswith("From no attack to ε = 0.5 the weakest class fell from")
+    assert heading(reader, path).startswith("From no attack to ε = 0.5, accuracy on the worst class decreased from")
     assert "gradients may be masked" in reader.text
-    assert "counts as fallen at every larger one" in reader.text
+    assert "counts as misclassified at every larger ε" in reader.text
     assert "do not cover the training seed" in reader.text
-    (told,) = [rows for caption, rows in reader.tables if caption.startswith("The same") and rows[-1][0] == "8/255"]
-    for row, point in zip(told[1:], content["points"], strict=True):
+    (table,) = [
+        rows for caption, rows in reader.tables if caption.startswith("Accuracy at every ε") and rows[-1][0] == "8/255"
+    ]
+    for row, point in zip(table[1:], content["points"], strict=True):
         value, rest = printed(point["worst"]).split(" ", 1)
         assert row[1:] == [
             f"{value} “{point['worst']['class']}”, {rest}",
             printed(point["average"]),
             printed(point["gap"]),
         ]
-    assert read(write_report([tmp_path / "net" / "curve-linf"])).rows("Every class")["0"][0] == printed(
+    assert read(write_report([tmp_path / "net" / "curve-linf"])).rows("Accuracy of every class")["0"][0] == printed(
         content["points"][0]["classes"][0]
     )
 
@@ -85,15 +87,17 @@ def test_files_for_papers(tmp_path: Path, curve_folder: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"points": []}, "it has no points"),
         ({"points": [{"epsilon": 0.0}]}, "it has no 'classes'"),
         ({"schema": "faal-audit/1"}, "has the schema 'faal-audit/1', not faal-curve/"),
     ],
 )
-def test_damage_is_told_in_a_sentence(tmp_path: Path, curve_folder: Write, change: dict[str, Any], told: str) -> None:
+def test_damage_is_reported_in_one_sentence(
+    tmp_path: Path, curve_folder: Write, change: dict[str, Any], message: str
+) -> None:
     content = curve_folder(tmp_path)
     (tmp_path / "curve.json").write_text(json.dumps(content | change))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         write_report([tmp_path])

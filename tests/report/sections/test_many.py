@@ -1,4 +1,4 @@
-"""The page of many runs: every figure of every audit, whatever their number and that of the classes."""
+"""The page of many runs: all accuracies of every audit, for any number of runs and classes."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ NAMES = ("at", "trades", "mart", "faal")
 @pytest.fixture
 def four(tmp_path: Path, run_folder: Write) -> tuple[list[dict[str, Any]], Path]:
     """Four audits and their page."""
-    audits = [run_folder(tmp_path / name, seed=i, weakest=0.2 + 0.05 * i) for i, name in enumerate(NAMES)]
+    audits = [run_folder(tmp_path / name, seed=i, lowest=0.2 + 0.05 * i) for i, name in enumerate(NAMES)]
     return audits, write_report([tmp_path / name for name in NAMES], names=[name.upper() for name in NAMES])
 
 
@@ -49,11 +49,11 @@ def test_every_run_has_a_row(four: tuple[list[dict[str, Any]], Path]) -> None:
 def test_every_class_has_a_column_and_a_row(four: tuple[list[dict[str, Any]], Path]) -> None:
     audits, path = four
     reader = read(path)
-    (table,) = [rows for caption, rows in reader.tables if caption.startswith("The same in figures")]
+    (table,) = [rows for caption, rows in reader.tables if caption.startswith("Accuracy per class")]
     head, *rows = table
     for row, audit in zip(rows, audits, strict=True):
-        told = {entry["name"]: printed(entry) for entry in audit["attacks"]["all"]["classes"]}
-        assert dict(zip(head[2:], row[2:], strict=True)) == told
+        expected = {entry["name"]: printed(entry) for entry in audit["attacks"]["all"]["classes"]}
+        assert dict(zip(head[2:], row[2:], strict=True)) == expected
     over = reader.rows("Every class over the 4 models")
     for c, name in enumerate("0123456789"):
         values = [audit["attacks"]["all"]["classes"][c]["value"] for audit in audits]
@@ -65,16 +65,16 @@ def test_every_class_has_a_column_and_a_row(four: tuple[list[dict[str, Any]], Pa
         ]
 
 
-def test_what_is_alike_is_told_once(tmp_path: Path, run_folder: Write) -> None:
+def test_common_settings_are_printed_once(tmp_path: Path, run_folder: Write) -> None:
     for name in NAMES:
-        audit = run_folder(tmp_path / name, warnings=["class “8” has 24 images", *(["odd"] if name == "mart" else [])])
+        audit = run_folder(tmp_path / name, warnings=["class “8” has 24 images", *(["note"] if name == "mart" else [])])
         (tmp_path / name / "audit.json").write_text(json.dumps(audit | {"seed": NAMES.index(name)}))
     reader = read(write_report([tmp_path / name for name in NAMES]))
     assert reader.text.count("class “8” has 24 images") == 1
     assert "All models: class “8”" in reader.text
-    assert "mart: odd" in reader.text
-    assert reader.rows("What all models have in common")["data name"] == ["digits"]
-    assert [row[-1] for row in reader.rows("In what they differ").values()] == ["seed", "0", "1", "2", "3"]
+    assert "mart: note" in reader.text
+    assert reader.rows("Settings that all models share")["data name"] == ["digits"]
+    assert [row[-1] for row in reader.rows("Settings that differ").values()] == ["seed", "0", "1", "2", "3"]
 
 
 def test_a_class_that_no_run_has_images_of(tmp_path: Path, run_folder: Write) -> None:
@@ -87,7 +87,7 @@ def test_a_class_that_no_run_has_images_of(tmp_path: Path, run_folder: Write) ->
     assert rows["2"] == ["0", "–", "–", "–"]
 
 
-def test_a_folder_of_runs_stands_for_them(tmp_path: Path, run_folder: Write, curve_folder: Write) -> None:
+def test_a_folder_of_runs_is_replaced_by_them(tmp_path: Path, run_folder: Write, curve_folder: Write) -> None:
     for method in ("at", "faal"):
         for seed in "12":
             run_folder(tmp_path / "runs" / method / seed)
@@ -107,5 +107,5 @@ def test_forty_runs_and_a_hundred_classes_stay_small(tmp_path: Path, run_folder:
     reader = read(path)
     assert len(reader.rows("All attacks together")) == 41
     assert len(reader.rows("Every class over the 40 models")) == 101
-    (shown,) = [rows for caption, rows in reader.tables if caption.startswith("The same in figures of the 10 classes")]
+    (shown,) = [rows for caption, rows in reader.tables if caption.startswith("Accuracy per class of the 10 classes")]
     assert {len(row) for row in shown} == {12}

@@ -1,4 +1,4 @@
-"""Class-wise accuracy of several models as grouped bars, as the paper's figures 1 to 3 draw it, and its files."""
+"""Accuracy per class of several models as grouped bars, as in figures 1 to 3 of the paper; writes figures."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ from faal.report.charts import svg
 ENDINGS = (".svg", ".pdf", ".png")
 
 CLASSES_A_ROW = 12
-"""More classes than these go on in a panel beneath."""
+"""The largest number of classes in one panel; more classes take further panels below."""
 
 TITLE_LENGTH, LEGEND_LENGTH = 100, 112
-"""Characters that fit into a line, at their sizes."""
+"""Characters of the title, and of the legend, that fit into a line."""
 
 Values: TypeAlias = Sequence[float] | tuple[Sequence[float], Sequence[float]]
 """The accuracies (C,) of a model, or their means and standard deviations over seeds, (C,) each; fractions."""
@@ -29,34 +29,34 @@ Values: TypeAlias = Sequence[float] | tuple[Sequence[float], Sequence[float]]
 
 @matplotlib.rc_context(svg.STYLE)
 def class_bars(series: Mapping[str, Values], classes: Sequence[str], title: str) -> Figure:
-    """Grouped bars: a group per class, a bar per model in the order given, and the figure of its weakest class.
+    """Grouped bars: a group per class, a bar per model in the order given, its lowest bar with the accuracy above it.
 
     Args:
         series: model -> accuracies (C,), fractions in [0, 1], or a tuple of their means and standard deviations over
             seeds. A nan leaves a gap; a standard deviation of nan (one seed) has no whisker.
         classes: their names (C,).
-        title: stands above the legend.
+        title: printed above the legend.
 
     Raises:
         InputError: there is no model or no class, or a model has another number of classes.
     """
     if not series or not classes:
-        raise InputError(f"{title}: there is nothing to draw; class-wise bars need at least one model and one class")
+        raise InputError(f"{title}: there is nothing to draw; bars per class need at least one model and one class")
     values = [_read(name, given, len(classes)) for name, given in series.items()]
     panels = math.ceil(len(classes) / CLASSES_A_ROW)
     a_panel = math.ceil(len(classes) / panels)
     figure = Figure(figsize=(svg.WIDE, 0.95 + 2.35 * panels), layout="constrained")
-    every = figure.subplots(panels, 1, sharey=True, squeeze=False)[:, 0]
-    for panel, axes in enumerate(every):
+    all_axes = figure.subplots(panels, 1, sharey=True, squeeze=False)[:, 0]
+    for panel, axes in enumerate(all_axes):
         shown = slice(panel * a_panel, min((panel + 1) * a_panel, len(classes)))
         _panel(axes, [svg.short(name, 14) for name in classes[shown]], a_panel)
         for i, (name, (mean, deviation)) in enumerate(zip(series, values, strict=True)):
             colour = svg.series_colour(i, len(series))
             _bars(axes, mean[shown], deviation[shown], i, len(series), colour, name)
-            weakest = int(np.nanargmin(mean)) if np.isfinite(mean).any() else -1
-            if shown.start <= weakest < shown.stop:
-                _print(axes, weakest - shown.start, mean[weakest], deviation[weakest], i, len(series))
-    handles = every[0].get_legend_handles_labels()
+            worst = int(np.nanargmin(mean)) if np.isfinite(mean).any() else -1
+            if shown.start <= worst < shown.stop:
+                _annotate(axes, worst - shown.start, mean[worst], deviation[worst], i, len(series))
+    handles = all_axes[0].get_legend_handles_labels()
     titled = {"title": fill(title, TITLE_LENGTH), "title_fontsize": 9.5, "alignment": "left"}
     columns = max(1, LEGEND_LENGTH // (6 + max(map(len, series))))  # 6: a patch and the gap after it
     figure.legend(*handles, loc="outside upper left", ncols=columns, **titled, **svg.LEGEND)
@@ -85,7 +85,9 @@ def _read(name: str, given: Values, classes: int) -> tuple[NDArray[np.float64], 
     mean, deviation = (100 * np.asarray(part, dtype=np.float64) for part in (given if pair else (given, [])))
     deviation = deviation if pair else np.full_like(mean, np.nan)
     if mean.shape != (classes,) or deviation.shape != (classes,):
-        raise InputError(f"{name} has bars for {mean.size} classes where there are {classes}; give one for each")
+        raise InputError(
+            f"{name} has accuracies of {mean.size} classes where there are {classes}; give one for each class"
+        )
     return mean, deviation
 
 
@@ -94,13 +96,13 @@ def _panel(axes: Axes, classes: Sequence[str], width: int) -> None:
     axes.set_xticks(range(len(classes)), classes, color=svg.INK)
     axes.set_xlim(-0.55, width - 0.45)
     axes.set_ylim(0, 100)
-    axes.set_ylabel("correct, percent")
+    axes.set_ylabel("accuracy, percent")
     axes.grid(axis="y")
     axes.spines["left"].set_visible(False)
 
 
-def _place(i: int, count: int) -> tuple[float, float]:
-    """Where the i-th of `count` bars of a group stands, and how wide it is, as parts of a group."""
+def _offset(i: int, count: int) -> tuple[float, float]:
+    """Offset and width of the i-th of `count` bars of a group, as fractions of the group."""
     width = min(0.84 / count, 0.3)
     return (i - (count - 1) / 2) * width, width
 
@@ -108,16 +110,16 @@ def _place(i: int, count: int) -> tuple[float, float]:
 def _bars(
     axes: Axes, mean: NDArray[np.float64], deviation: NDArray[np.float64], i: int, count: int, colour: str, name: str
 ) -> None:
-    offset, width = _place(i, count)
+    offset, width = _offset(i, count)
     places = np.arange(len(mean)) + offset
     axes.bar(places, mean, width=0.88 * width, color=colour, label=name)
     if np.isfinite(deviation).any():
         axes.errorbar(places, mean, deviation, fmt="none", ecolor=svg.INK, elinewidth=0.8, capsize=1.4, capthick=0.8)
 
 
-def _print(axes: Axes, place: int, mean: float, deviation: float, i: int, count: int) -> None:
-    """The figure of a model's weakest class, above its bar."""
-    offset, _ = _place(i, count)
+def _annotate(axes: Axes, place: int, mean: float, deviation: float, i: int, count: int) -> None:
+    """Prints the accuracy of a model's worst class above its bar."""
+    offset, _ = _offset(i, count)
     top = mean + (deviation if math.isfinite(deviation) else 0)
     axes.annotate(
         f"{mean:.0f}",

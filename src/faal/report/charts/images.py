@@ -1,4 +1,4 @@
-"""Adversarial examples as pictures inside the page: PNG in data URIs."""
+"""Adversarial examples as images inside the page: PNG in data URIs."""
 
 import base64
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from faal.report.files.run import Examples
+from faal.report.files.run import ExampleImages
 
 LARGEST = 160
-"""Pixels along the longer side; larger images are scaled down. Smaller ones are shown enlarged, pixel by pixel."""
+"""Pixels along the longer side; larger images are scaled down. Smaller ones are enlarged without interpolation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """An original, its adversarial image and their difference, as data URIs; the difference was times `gain`."""
+    """An original, its adversarial example and their difference times `gain`, as data URIs."""
 
     label: str
     predicted: str
@@ -27,14 +27,14 @@ class Picture:
     gain: int
 
 
-def pictures(examples: Examples, classes: tuple[str, ...], *, first: str, count: int) -> list[Picture]:
-    """The misclassified examples: in turns through the classes so that many are seen, from one class onwards.
+def pictures(examples: ExampleImages, classes: tuple[str, ...], *, first: str, count: int) -> list[Picture]:
+    """The misclassified examples, in turns through the classes so that many classes are shown.
 
     Args:
         examples: the stored examples.
         classes: the class names (C,).
-        first: the class to begin with, usually the weakest.
-        count: at most so many.
+        first: the class to begin with, usually the worst one.
+        count: the largest number of examples.
     """
     wrong = np.flatnonzero(examples.label != examples.predicted)
     start = classes.index(first) if first in classes else 0
@@ -47,7 +47,7 @@ def pictures(examples: Examples, classes: tuple[str, ...], *, first: str, count:
     return [_picture(examples, classes, position) for _, _, position in sorted(order)[:count]]
 
 
-def _picture(examples: Examples, classes: tuple[str, ...], position: int) -> Picture:
+def _picture(examples: ExampleImages, classes: tuple[str, ...], position: int) -> Picture:
     original, adversarial = examples.original[position], examples.adversarial[position]
     difference = adversarial.astype(np.int16) - original.astype(np.int16)
     gain = max(1, 127 // max(1, int(np.abs(difference).max())))

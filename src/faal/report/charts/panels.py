@@ -1,4 +1,4 @@
-"""Small multiples: one small panel per model, all on one scale, so that how uneven each is can be seen side by side."""
+"""Small multiples: one panel per model, all on one scale, which compares the accuracies per class of many models."""
 
 import math
 from collections.abc import Sequence
@@ -12,36 +12,36 @@ from matplotlib.ticker import MaxNLocator
 from faal.report.charts.svg import HALF, INK, MUTED, SERIES, STYLE, WIDE, Bars, short
 
 COLUMNS, NARROW_COLUMNS = 5, 2
-"""Panels in a row, on a page and on a phone."""
+"""Panels in a row, in the page's width and in a phone's."""
 
-MOST = 20
+MOST_PANELS = 20
 """Panels in a drawing, so that it fits a printed page."""
 
-WEAKEST, OTHERS = SERIES[2], SERIES[0]
+WORST_COLOUR, OTHER_COLOUR = SERIES[2], SERIES[0]
 
 
 @matplotlib.rc_context(STYLE)
 def class_panels(classes: Sequence[str], models: Sequence[Bars], *, end: float = 1, width: float = WIDE) -> Figure:
-    """A panel per model: a bar with its interval per class, first class on top; the weakest in colour and in figures.
+    """A panel per model: a bar with its interval per class, first class on top; the worst in colour, with its number.
 
     Args:
         classes: their names (C,), in the order in which they are drawn.
         models: their accuracies (C,), not all nan.
-        end: the fraction that the scale goes to.
+        end: upper end of the scale, a fraction.
         width: inches.
     """
     figure, panels = _grid(models, width, 0.135 * len(classes) + 0.34)
-    figure.supxlabel("correct, percent", fontsize=8.5, color=MUTED)
+    figure.supxlabel("accuracy, percent", fontsize=8.5, color=MUTED)
     places = np.arange(len(classes))
     for axes, model in zip(panels, models, strict=True):
-        weakest = int(np.nanargmin(model.value))
-        colours = [WEAKEST if i == weakest else OTHERS for i in places]
+        worst = int(np.nanargmin(model.value))
+        colours = [WORST_COLOUR if i == worst else OTHER_COLOUR for i in places]
         axes.barh(places, np.nan_to_num(100 * model.value), height=0.76, color=colours)
         axes.hlines(places, 100 * model.low, 100 * model.high, color=INK, linewidth=0.6)
         axes.axvline(100 * model.average, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0.9)
         axes.annotate(
-            f"{100 * model.value[weakest]:.0f}",
-            (100 * model.high[weakest], weakest),
+            f"{100 * model.value[worst]:.0f}",
+            (100 * model.high[worst], worst),
             xytext=(3, 0),
             textcoords="offset points",
             va="center",
@@ -58,15 +58,15 @@ def class_panels(classes: Sequence[str], models: Sequence[Bars], *, end: float =
 
 @matplotlib.rc_context(STYLE)
 def profiles(models: Sequence[Bars], *, width: float = WIDE) -> Figure:
-    """A panel per model: all its classes from the weakest to the strongest, the lowest tenth in another colour."""
+    """A panel per model: its classes from the worst to the best, the worst tenth in another colour."""
     figure, panels = _grid(models, width, 1.15 if len(models) > NARROW_COLUMNS else 1.9)
-    figure.supxlabel("classes, weakest first", fontsize=8.5, color=MUTED)
-    figure.supylabel("correct, percent", fontsize=8.5, color=MUTED)
+    figure.supxlabel("classes, worst first", fontsize=8.5, color=MUTED)
+    figure.supylabel("accuracy, percent", fontsize=8.5, color=MUTED)
     for axes, model in zip(panels, models, strict=True):
         value = 100 * np.sort(model.value[np.isfinite(model.value)])
         tenth = math.ceil(len(value) / 10)
-        axes.stairs(value, fill=True, color=OTHERS)
-        axes.stairs(value[:tenth], fill=True, color=WEAKEST)
+        axes.stairs(value, fill=True, color=OTHER_COLOUR)
+        axes.stairs(value[:tenth], fill=True, color=WORST_COLOUR)
         axes.axhline(100 * model.average, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axes.set_xlim(0, len(value))
         axes.set_ylim(0, 100)
@@ -82,12 +82,12 @@ def _grid(models: Sequence[Bars], width: float, height: float) -> tuple[Figure, 
     columns = min(count, COLUMNS if width > HALF else NARROW_COLUMNS)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(width, rows * height + 0.35), layout="constrained")
-    every = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes in every[count:]:
+    all_axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes in all_axes[count:]:
         axes.remove()
-    for axes in every[max(0, count - columns) : count]:
+    for axes in all_axes[max(0, count - columns) : count]:
         axes.tick_params(labelbottom=True)
-    for axes, model in zip(every, models, strict=False):
+    for axes, model in zip(all_axes, models, strict=False):
         axes.set_axisbelow(True)
         axes.set_title(short(model.name, 22), loc="left", fontsize=8.5, color=INK)
-    return figure, list(every[:count])
+    return figure, list(all_axes[:count])

@@ -1,4 +1,4 @@
-"""Average against weakest class: a mark per model, the line of those that none beats, labels that stay apart."""
+"""Average against worst-class accuracy: a mark per model, the Pareto front, and labels without overlap."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -13,34 +13,34 @@ from numpy.typing import NDArray
 from faal.report.charts.svg import MUTED, SERIES, STYLE, WIDE, one_axes, short
 
 NAMED = 12
-"""Of more models only those on the frontier are called by their names, the others by their numbers."""
+"""The largest number of models that are all labelled by name; of more, those off the front get their numbers."""
 
 MARK, LABEL = 44, 8
 """Area of a mark and size of a label, in points."""
 
 DIRECTIONS = ((0, 1), (1, 0), (-1, 0), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 DISTANCES = (6, 12, 20, 32, 46)
-"""Where a label may stand, in points from its mark, best first."""
+"""Possible distances of a label from its mark, in points, preferred ones first."""
 
 
 def on_frontier(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of the points (R, 2) no other beats: none is as good in both and better in one."""
+    """Which of the points (R, 2) are Pareto-optimal: no other is as good in both coordinates and better in one."""
     return np.array([not ((points >= p).all(axis=1) & (points > p).any(axis=1)).any() for p in points])
 
 
 @matplotlib.rc_context(STYLE)
 def frontier(names: Sequence[str], points: NDArray[np.float64], *, width: float = WIDE) -> Figure:
-    """Average against weakest class of many models, labelled by name or by number, from 1, without overlap.
+    """Average against worst-class accuracy of many models, labelled by name or by number, from 1, without overlap.
 
     Args:
         names: of the models (R,).
-        points: (R, 2) averages and weakest classes, fractions; finite.
+        points: (R, 2) average and worst-class accuracies, fractions; finite.
         width: inches.
     """
     figure, axes = one_axes(width, min(0.78 * width, 4.4))
     axes.margins(0.12)
     axes.set_xlabel("average, percent")
-    axes.set_ylabel("weakest class, percent")
+    axes.set_ylabel("worst class, percent")
     axes.grid()
     best, points = on_frontier(points), 100 * points
     axes.scatter(points[~best, 0], points[~best, 1], s=MARK, facecolor="none", edgecolor=MUTED, linewidth=1.2, zorder=2)
@@ -65,9 +65,9 @@ def _label(
     texts: Sequence[Sequence[str]],
     line: NDArray[np.float64],
 ) -> None:
-    """Writes beside each point, in this order, the first of its texts for which there is room, off the line if it can.
+    """Labels each point, in this order, with the first of its texts that overlaps nothing, preferably not the line.
 
-    A point around which there is none stays bare: the table has its name.
+    A point without room for any text has no label: the table has its name.
     """
     figure.draw_without_rendering()  # the layout is not known before
     pixel = figure.dpi / 72
@@ -112,7 +112,7 @@ def _size(axes: Axes, text: str) -> NDArray[np.float64]:
 def _candidates(
     size: NDArray[np.float64], place: NDArray[np.float64], pixel: float
 ) -> Iterator[tuple[tuple[float, float], Bbox]]:
-    """Offsets of a label's middle from its point, in points, with the box that it would fill, in pixels."""
+    """Offsets of a label's middle from its point, in points, with the box that the label takes, in pixels."""
     for distance in DISTANCES:
         for direction in np.array(DIRECTIONS, dtype=np.float64):
             step = direction / np.linalg.norm(direction) * distance * pixel

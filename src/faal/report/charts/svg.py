@@ -1,7 +1,7 @@
-"""The charts, drawn by matplotlib: as SVG in the page, as PDF or PNG for papers.
+"""Charts drawn with matplotlib: as SVG in the page, as PDF or PNG for papers.
 
-Every function returns a `Figure` in the light palette. `svg` turns its colours into the page's CSS variables, so
-that one drawing serves light and dark.
+Every chart is a `Figure` in the light palette. `svg` replaces its colours with the page's CSS variables, so that one
+drawing serves the light and the dark scheme.
 """
 
 import re
@@ -23,7 +23,7 @@ from faal.errors import InputError
 
 INK, MUTED, RULE = "#1c2126", "#5c6670", "#d5dadf"
 SERIES = ("#8793a1", "#0b6fb8", "#c87700", "#0a9468", "#b8609b")
-"""First (before, base), last (after, repaired), and those between; told apart by a colour-blind eye and in grey."""
+"""First (before, base), last (after, repaired), and those between; distinct for colour-blind readers and in grey."""
 
 VARIABLES = {
     INK: "currentColor",
@@ -31,7 +31,7 @@ VARIABLES = {
     RULE: "var(--rule)",
     **{colour: f"var(--series-{i})" for i, colour in enumerate(SERIES)},
 }
-"""What a colour of the drawing is called in the page's style sheet."""
+"""The name of a colour in the page's style sheet."""
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # For measuring only: in the page the text takes the reader's own font.
@@ -73,7 +73,7 @@ WIDE, HALF, NARROW = 8.6, 4.1, 3.8
 
 @dataclass(frozen=True, kw_only=True)
 class Bars:
-    """One model's bars: per class (C,) accuracies with their intervals, the average, and where given the clean ones."""
+    """One model's bars: per class (C,) accuracies with intervals, the average, and optionally the clean accuracies."""
 
     name: str
     value: NDArray[np.float64]
@@ -84,7 +84,7 @@ class Bars:
 
 
 def series_colour(position: int, count: int) -> str:
-    """The first of several is grey and the last is blue, so that before and after look alike on every page."""
+    """The first of several is grey and the last is blue, so that before and after have one colour on every page."""
     if position == count - 1:
         return SERIES[1]
     return SERIES[0] if position == 0 else SERIES[2 + (position - 1) % (len(SERIES) - 2)]
@@ -99,7 +99,7 @@ def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def short(name: str, length: int = 16) -> str:
-    """A name that fits beside a bar."""
+    """A name cut to a length that fits beside a bar."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
@@ -125,20 +125,20 @@ def class_bars(classes: Sequence[str], models: Sequence[Bars], *, width: float =
     axes.set_yticks(places, [short(name) for name in classes], color=INK)
     axes.set_ylim(len(classes) - 0.45, -0.55)
     axes.set_xlim(0, 100)
-    axes.set_xlabel("correct, percent")
+    axes.set_xlabel("accuracy, percent")
     axes.grid(axis="x")
     axes.spines["bottom"].set_visible(False)
     if count > 1 or models[0].clean is not None:
         handles, labels = axes.get_legend_handles_labels()
-        strokes_last = sorted(zip(handles, labels, strict=True), key=lambda entry: entry[1] == CLEAN)
+        clean_last = sorted(zip(handles, labels, strict=True), key=lambda entry: entry[1] == CLEAN)
         columns = 2 if width < HALF else count + 1
-        figure.legend(*zip(*strokes_last, strict=True), loc="outside upper left", ncols=columns, **LEGEND)
+        figure.legend(*zip(*clean_last, strict=True), loc="outside upper left", ncols=columns, **LEGEND)
     return figure
 
 
 @matplotlib.rc_context(STYLE)
 def slopes(models: Sequence[str], panels: Sequence[tuple[str, NDArray[np.float64]]], *, width: float = WIDE) -> Figure:
-    """Training seeds from model to model: a line joins the models of one seed, a stroke marks each model's mean.
+    """Accuracies of every training seed: a line joins the models of one seed, a stroke marks each model's mean.
 
     Args:
         models: their names (R,).
@@ -146,9 +146,9 @@ def slopes(models: Sequence[str], panels: Sequence[tuple[str, NDArray[np.float64
         width: inches.
     """
     figure = Figure(figsize=(width, 2.9), layout="constrained")
-    every = figure.subplots(1, len(panels), sharey=True)
+    all_axes = figure.subplots(1, len(panels), sharey=True)
     places = np.arange(len(models))
-    for axes, (title, values) in zip(every, panels, strict=True):
+    for axes, (title, values) in zip(all_axes, panels, strict=True):
         axes.set_axisbelow(True)
         axes.plot(places, 100 * values.T, color=MUTED, linewidth=0.8, alpha=0.55, zorder=1)
         for i in places:
@@ -160,8 +160,8 @@ def slopes(models: Sequence[str], panels: Sequence[tuple[str, NDArray[np.float64
         axes.set_title(title, loc="left", fontsize=9, color=INK)
         axes.grid(axis="y")
         axes.spines["left"].set_visible(False)
-    every[0].set_ylabel("correct, percent")
-    every[0].yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    all_axes[0].set_ylabel("accuracy, percent")
+    all_axes[0].yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     return figure
 
 
@@ -193,15 +193,15 @@ def weights_map(
     at: str = "batch",
     label: str = "weight, 1 = equal",
 ) -> Figure:
-    """Class weights over the batches or epochs: (C, T) multiples of the usual at (T,), classes downwards.
+    """Class weights over the batches or epochs: multiples (C, T) of the uniform value, one row per class.
 
     Args:
         classes: C names.
         steps: (T,) numbers of the batches or epochs.
         multiples: (C, T).
         width: in inches.
-        at: what the numbers count.
-        label: what the colours mean.
+        at: the unit of `steps`, the label of the horizontal axis.
+        label: of the colour scale.
     """
     figure, axes = one_axes(width, 0.8 + 0.19 * max(len(classes), 4))
     greatest = float(np.quantile(multiples, 0.995))
@@ -231,7 +231,7 @@ def weights_map(
     return figure
 
 
-# --- out -------------------------------------------------------------------------------------------------------------
+# --- files and SVG ---------------------------------------------------------------------------------------------------
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -248,17 +248,17 @@ def svg(figure: Figure, *, name: str, title: str, description: str) -> str:
     """A figure as an `<svg>` element for the page: named, described, in the page's colours and the reader's font.
 
     Args:
-        figure: any figure of this module.
-        name: starts every id within, so that several drawings live in one page.
-        title: what the drawing is, read out by a screen reader.
-        description: what it shows; the figures themselves stand in the table beneath it.
+        figure: any figure drawn in `STYLE`.
+        name: prefix of every id, so that the ids of several drawings in one page differ.
+        title: of the drawing, for screen readers.
+        description: what it shows, for screen readers; the numbers are in the table below it.
     """
     buffer = BytesIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     root = ElementTree.fromstring(buffer.getvalue())
     for parent in list(root.iter()):
-        # matplotlib's own style sheet would reach the whole page, and its metadata name outside addresses.
+        # matplotlib's style sheet would apply to the full page, and its metadata contain external addresses.
         for child in [c for c in parent if _local(c.tag) in {"style", "metadata"}]:
             parent.remove(child)
     used = set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", buffer.getvalue().decode()))

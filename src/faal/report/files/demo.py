@@ -1,4 +1,4 @@
-"""The demo's story: one base, control and repaired model per training seed, told as means with paired intervals."""
+"""Reads a demo's folder: the accuracies of a base, a control and a repaired model per training seed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,15 +11,15 @@ from scipy.special import stdtrit
 
 from faal.errors import InputError
 from faal.report.files.read import number, read_json, read_run
-from faal.report.files.run import Estimate, Run
+from faal.report.files.run import IntervalEstimate, RunFiles
 
 ROLES = ("base", "control", "repaired")
-"""The three models of a seed, in the order in which the story goes: the control had a plain fine-tune instead."""
+"""The three models of a seed, in the order of the page; the control is the same fine-tune without the method."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
-    """One model: average and worst-class accuracy, fractions."""
+class SeedAccuracy:
+    """Average and worst-class robust accuracy of one model of one seed, fractions."""
 
     average: float
     worst: float
@@ -27,13 +27,13 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """`demo.json` and the first seed's runs, by role."""
+    """`demo.json` and the first seed's runs, by role; `points` has an entry per seed."""
 
     seeds: tuple[int, ...]
-    points: dict[str, tuple[Point, ...]]
-    autoattack: dict[str, Point]
+    points: dict[str, tuple[SeedAccuracy, ...]]
+    autoattack: dict[str, SeedAccuracy]
     seconds: float
-    first: dict[str, Run]
+    first: dict[str, RunFiles]
 
 
 def is_demo(directory: Path) -> bool:
@@ -45,38 +45,38 @@ def read_demo(directory: Path) -> Demo:
     """Reads a demo's folder.
 
     Raises:
-        InputError: `demo.json` is damaged, or the first seed's runs are not there.
+        InputError: `demo.json` is damaged, or the first seed's runs are missing.
     """
     path = directory / "demo.json"
     content = read_json(path)
     try:
         seeds = tuple(int(entry["seed"]) for entry in content["seeds"])
-        points = {role: tuple(_point(entry[role]) for entry in content["seeds"]) for role in ROLES}
+        points = {role: tuple(_accuracy(entry[role]) for entry in content["seeds"]) for role in ROLES}
         ensemble = content.get("autoattack") or {}
-        autoattack = {role: _point(ensemble[role]) for role in ROLES if role in ensemble}
+        autoattack = {role: _accuracy(ensemble[role]) for role in ROLES if role in ensemble}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a demo's result ({error!r}); run `faal demo` again") from None
     if not seeds:
-        raise InputError(f"{path} holds no seed; run `faal demo` again")
+        raise InputError(f"{path} has no seed; run `faal demo` again")
     first = {role: read_run(directory / f"seed-{seeds[0]}" / role) for role in ROLES}
     return Demo(seeds=seeds, points=points, autoattack=autoattack, seconds=number(content.get("seconds")), first=first)
 
 
-def _point(fields: Mapping[str, Any]) -> Point:
-    return Point(average=number(fields["average"]), worst=number(fields["worst"]))
+def _accuracy(fields: Mapping[str, Any]) -> SeedAccuracy:
+    return SeedAccuracy(average=number(fields["average"]), worst=number(fields["worst"]))
 
 
-def t_interval(values: Sequence[float], level: float) -> Estimate:
-    """The mean with its Student t interval: mean +- t_{n-1} s / sqrt(n); no interval (nan) from fewer than two values.
+def t_interval(values: Sequence[float], level: float) -> IntervalEstimate:
+    """The mean with its Student t interval, mean +- t_{n-1} s / sqrt(n); its ends are nan for fewer than two values.
 
     Args:
         values: one number per training seed.
-        level: such as 0.95.
+        level: confidence level, such as 0.95.
     """
     sample = np.asarray(values, dtype=np.float64)
     mean = float(sample.mean())
     if len(sample) < 2:
-        return Estimate(value=mean, low=math.nan, high=math.nan)
+        return IntervalEstimate(value=mean, low=math.nan, high=math.nan)
     quantile = float(stdtrit(len(sample) - 1, (1 + level) / 2))
     half = quantile * float(sample.std(ddof=1)) / math.sqrt(len(sample))
-    return Estimate(value=mean, low=mean - half, high=mean + half)
+    return IntervalEstimate(value=mean, low=mean - half, high=mean + half)

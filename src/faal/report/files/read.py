@@ -1,4 +1,4 @@
-"""Reads a run's files. The report sees a run through this door alone; what is wrong is said in words."""
+"""Reads a run's files; nothing else in the report opens them. Errors are reported in one sentence."""
 
 import hashlib
 import json
@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faal.errors import InputError, permitted
-from faal.report.files.per_class import moved_in
+from faal.report.files.per_class import read_class_vectors
 from faal.report.files.run import (
-    Attack,
-    Audit,
+    AttackAccuracies,
+    AuditRecord,
     ClassAccuracy,
-    Curve,
+    CurveRecord,
     Epoch,
-    Estimate,
-    Examples,
-    Run,
-    Training,
-    Verdicts,
+    ExampleImages,
+    IntervalEstimate,
+    RunFiles,
+    TrainingLog,
+    VerdictArrays,
 )
 
 T = TypeVar("T")
@@ -33,12 +33,12 @@ AUDIT_SCHEMA, CURVE_SCHEMA = "faal-audit/", "faal-curve/"
 
 
 @permitted()
-def read_run(directory: Path, *, name: str | None = None) -> Run:
-    """Reads a run's folder: `audit.json`, and what there is of the other files.
+def read_run(directory: Path, *, name: str | None = None) -> RunFiles:
+    """Reads a run's folder: `audit.json`, and those of the other files that exist.
 
     Args:
         directory: the folder.
-        name: what the page calls the run; the folder's own name otherwise.
+        name: of the run on the page; the folder's own name otherwise.
 
     Raises:
         InputError: there is no audit, or a file cannot be read as what it should be.
@@ -48,10 +48,10 @@ def read_run(directory: Path, *, name: str | None = None) -> Run:
     audit = _parsed(directory / "audit.json", AUDIT_SCHEMA, _parsed_audit)
     environment = directory / "environment.json"
     config = directory / "config.yaml"
-    return Run(
+    return RunFiles(
         name=clean_text(name or directory.resolve().name),
         audit=audit,
-        outdated=_outdated(directory / "best.pt", dict(audit.made_by).get("model.sha256")),
+        outdated=_outdated(directory / "best.pt", dict(audit.settings).get("model.sha256")),
         verdicts=_verdicts(directory / "verdicts.npz"),
         examples=_examples(directory / "examples.npz", len(audit.classes)),
         training=_training(directory / "metrics.jsonl", len(audit.classes)),
@@ -62,7 +62,7 @@ def read_run(directory: Path, *, name: str | None = None) -> Run:
 
 
 def _outdated(network: Path, audited: str | None) -> bool:
-    """Whether a checkpoint is another than the audited one, as far as its digest was recorded."""
+    """Whether a checkpoint differs from the audited one; false where the audit recorded no digest."""
     if audited is None or not network.is_file():
         return False
     with open(network, "rb") as file:
@@ -77,15 +77,15 @@ def read_json(path: Path) -> dict[str, Any]:
         raise
     except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(
-            f"{path} cannot be read as JSON ({error}); it is cut short or damaged, so make it again"
+            f"{path} cannot be read as JSON ({error}); it is incomplete or damaged, so create it again"
         ) from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds no JSON object; it was not written by this program, so make it again")
+        raise InputError(f"{path} is not a JSON object; it was not written by this program, so create it again")
     return content
 
 
 def clean_text(text: str) -> str:
-    """Text that every file and every XML parser takes: control characters and lone surrogates become U+FFFD."""
+    """Text that every file and XML parser accepts: control characters and lone surrogates become U+FFFD."""
     valid = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(c if c.isprintable() or c in " \n\t\u00a0" else "\ufffd" for c in valid)
 
@@ -101,9 +101,9 @@ def number(value: object) -> float:
 
 
 def _parsed(path: Path, schema: str, parse: Callable[[Mapping[str, Any]], T]) -> T:
-    """What a JSON file of a schema says."""
+    """The content of a JSON file of a schema."""
     if not path.is_file():
-        raise InputError(f"{path.parent} holds no {path.name}; run `faal audit` into that folder first")
+        raise InputError(f"{path.parent} has no {path.name}; run `faal audit` into that folder first")
     content = read_json(path)
     found = content.get("schema")
     if not isinstance(found, str) or not found.startswith(schema):
@@ -115,7 +115,7 @@ def _parsed(path: Path, schema: str, parse: Callable[[Mapping[str, Any]], T]) ->
         raise InputError(f"{path} does not fit its schema {found} ({reason}); audit again") from None
 
 
-def _parsed_audit(content: Mapping[str, Any]) -> Audit:
+def _parsed_audit(content: Mapping[str, Any]) -> AuditRecord:
     attacks = {clean_text(name): _attack(clean_text(name), fields) for name, fields in content["attacks"].items()}
     if not attacks:
         raise ValueError("it has no attacks")
@@ -123,7 +123,7 @@ def _parsed_audit(content: Mapping[str, Any]) -> Audit:
     if any(tuple(c.name for c in attack.classes) != classes for attack in attacks.values()):
         raise ValueError("its attacks name different classes")
     threat = content["threat"]
-    return Audit(
+    return AuditRecord(
         attacks=attacks,
         groups={
             clean_text(name): {clean_text(attack): _attack(clean_text(attack), fields) for attack, fields in by.items()}
@@ -137,7 +137,7 @@ def _parsed_audit(content: Mapping[str, Any]) -> Audit:
     )
 
 
-def read_curves(directory: Path) -> tuple[Curve, ...]:
+def read_curves(directory: Path) -> tuple[CurveRecord, ...]:
     """The curves over epsilon in a folder: its own, or those of the folders within it, one per norm.
 
     Raises:
@@ -148,11 +148,11 @@ def read_curves(directory: Path) -> tuple[Curve, ...]:
     return tuple(_parsed(path, CURVE_SCHEMA, _parsed_curve) for path in paths)
 
 
-def _parsed_curve(content: Mapping[str, Any]) -> Curve:
+def _parsed_curve(content: Mapping[str, Any]) -> CurveRecord:
     points = content["points"]
     if not points:
         raise ValueError("it has no points")
-    return Curve(
+    return CurveRecord(
         norm=clean_text(str(content["norm"])),
         epsilons=tuple(number(point["epsilon"]) for point in points),
         points=tuple(_attack("all", point) for point in points),
@@ -162,9 +162,9 @@ def _parsed_curve(content: Mapping[str, Any]) -> Curve:
 
 
 def _shared(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What audits and curves say alike."""
+    """The fields that audits and curves have in common."""
     data = content["data"]
-    told = (
+    keys = (
         "model",
         "data",
         "threat",
@@ -181,11 +181,11 @@ def _shared(content: Mapping[str, Any]) -> dict[str, Any]:
         "n": int(data["n"]),
         "level": number(content.get("level", 0.95)),
         "warnings": tuple(clean_text(str(warning)) for warning in content.get("warnings", ())),
-        "made_by": tuple(_flat({key: content[key] for key in told if key in content})),
+        "settings": tuple(_flat({key: content[key] for key in keys if key in content})),
     }
 
 
-def _attack(name: str, fields: Mapping[str, Any]) -> Attack:
+def _attack(name: str, fields: Mapping[str, Any]) -> AttackAccuracies:
     classes = tuple(
         ClassAccuracy(name=clean_text(str(c["name"])), n=int(c["n"]), correct=int(c["correct"]), accuracy=_estimate(c))
         for c in fields["classes"]
@@ -196,7 +196,7 @@ def _attack(name: str, fields: Mapping[str, Any]) -> Attack:
         if confusion.shape != (len(classes), len(classes)):
             raise ValueError(f"the confusion under {name} is {confusion.shape} for {len(classes)} classes")
     gap, deviation, tenth = (fields.get(key) for key in ("gap", "deviation", "worst_tenth"))
-    return Attack(
+    return AttackAccuracies(
         name=name,
         average=_estimate(fields["average"]),
         balanced=_estimate(fields["balanced"]),
@@ -212,12 +212,12 @@ def _attack(name: str, fields: Mapping[str, Any]) -> Attack:
     )
 
 
-def _estimate(fields: Mapping[str, Any]) -> Estimate:
-    return Estimate(value=number(fields["value"]), low=number(fields["low"]), high=number(fields["high"]))
+def _estimate(fields: Mapping[str, Any]) -> IntervalEstimate:
+    return IntervalEstimate(value=number(fields["value"]), low=number(fields["low"]), high=number(fields["high"]))
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """A tree of settings as (dotted key, text) rows; lists and versions take one row, class names are in the tables."""
+    """Nested settings as (dotted key, text) rows; lists and versions take one row, class names are left out."""
     rows: list[tuple[str, str]] = []
     for key, value in fields.items():
         path = f"{prefix}{key}"
@@ -244,26 +244,26 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]] | None:
     except PermissionError:
         raise
     except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        # RuntimeError: flags of an archive that ask for a password or an unknown compression.
+        # RuntimeError: the flags of an archive require a password or an unknown compression.
         raise InputError(f"{path} cannot be read as arrays ({error}); it is damaged, so audit again") from None
 
 
-def _verdicts(path: Path) -> Verdicts | None:
+def _verdicts(path: Path) -> VerdictArrays | None:
     arrays = _arrays(path)
     if arrays is None:
         return None
     ending = "_correct"
     try:
-        return Verdicts(
+        return VerdictArrays(
             label=arrays["label"].astype(np.int64),
             index=arrays["index"].astype(np.int64),
             correct={k.removesuffix(ending): a.astype(np.bool_) for k, a in arrays.items() if k.endswith(ending)},
         )
     except KeyError as error:
-        raise InputError(f"{path} holds no array {error}; audit again") from None
+        raise InputError(f"{path} has no array {error}; audit again") from None
 
 
-def _examples(path: Path, num_classes: int) -> Examples | None:
+def _examples(path: Path, num_classes: int) -> ExampleImages | None:
     arrays = _arrays(path)
     if arrays is None:
         return None
@@ -271,15 +271,15 @@ def _examples(path: Path, num_classes: int) -> Examples | None:
         original, adversarial, attack = arrays["original"], arrays["adversarial"], arrays["attack"]
         label, predicted = arrays["label"].astype(np.int64), arrays["adversarial_predicted"].astype(np.int64)
     except KeyError as error:
-        raise InputError(f"{path} holds no array {error}; audit again") from None
+        raise InputError(f"{path} has no array {error}; audit again") from None
     named = np.concatenate([label, predicted])
     if original.shape != adversarial.shape or len({len(a) for a in (original, label, predicted, attack)}) > 1:
-        raise InputError(f"{path} holds arrays that do not belong together; audit again")
+        raise InputError(f"{path} has arrays of different lengths or shapes; audit again")
     if original.dtype != np.uint8 or adversarial.dtype != np.uint8 or original.ndim != 4:
-        raise InputError(f"{path} holds images that are not (K, channels, height, width) of uint8; audit again")
+        raise InputError(f"{path} has images that are not (K, channels, height, width) of uint8; audit again")
     if original.shape[1] not in (1, 3) or ((named < 0) | (named >= num_classes)).any():
-        raise InputError(f"{path} holds images of neither one channel nor three, or labels of no class; audit again")
-    return Examples(
+        raise InputError(f"{path} has images of neither one nor three channels, or labels without a class; audit again")
+    return ExampleImages(
         original=original,
         adversarial=adversarial,
         label=label,
@@ -288,7 +288,7 @@ def _examples(path: Path, num_classes: int) -> Examples | None:
     )
 
 
-def _training(path: Path, num_classes: int) -> Training | None:
+def _training(path: Path, num_classes: int) -> TrainingLog | None:
     if not path.is_file():
         return None
     epochs: list[Mapping[str, Any]] = []
@@ -300,7 +300,7 @@ def _training(path: Path, num_classes: int) -> Training | None:
             record = json.loads(line)
         except json.JSONDecodeError:
             if position == len(lines):
-                break  # A run that was killed may leave half a line.
+                break  # A killed run may leave an incomplete line.
             raise InputError(f"line {position} of {path} is not JSON; the file is damaged") from None
         event = record.get("event") if isinstance(record, dict) else None
         if event in ("epoch", "batch"):
@@ -310,20 +310,20 @@ def _training(path: Path, num_classes: int) -> Training | None:
     by_epoch: dict[Any, list[Mapping[str, Any]]] = {}
     for record in batches:
         by_epoch.setdefault(record.get("epoch"), []).append(record)
-    weighed = [record for record in batches if len(record.get("weights") or ()) == num_classes]
-    weights = [[number(weight) for weight in record["weights"]] for record in weighed]
-    if not epochs and not weighed:
+    weighted = [record for record in batches if len(record.get("weights") or ()) == num_classes]
+    weights = [[number(weight) for weight in record["weights"]] for record in weighted]
+    if not epochs and not weighted:
         return None
     try:
-        return Training(
+        return TrainingLog(
             epochs=tuple(_epoch(record, by_epoch.get(record["epoch"], [])) for record in epochs),
-            steps=np.array([record["step"] for record in weighed], dtype=np.int64),
+            steps=np.array([record["step"] for record in weighted], dtype=np.int64),
             weights=np.array(weights, dtype=np.float64).reshape(-1, num_classes),
-            moved=moved_in(weighed, epochs, num_classes),
+            vectors=read_class_vectors(weighted, epochs, num_classes),
             notes=tuple(notes),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} holds records that are not a run's ({error!r}); the file is damaged") from None
+        raise InputError(f"{path} has records that do not fit a run's log ({error!r}); the file is damaged") from None
 
 
 def _epoch(record: Mapping[str, Any], batches: Sequence[Mapping[str, Any]]) -> Epoch:

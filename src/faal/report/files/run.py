@@ -1,6 +1,6 @@
-"""What a run's files say, as plain values.
+"""The content of a run's files, as frozen dataclasses.
 
-Accuracies are fractions; nan stands where nothing was measured.
+Accuracies are fractions; nan marks what was not measured.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """An accuracy with its interval."""
+class IntervalEstimate:
+    """An accuracy, or a difference of accuracies, with its confidence interval."""
 
     value: float
     low: float
@@ -20,72 +20,75 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassAccuracy:
-    """One class under one attack: `correct` of its `n` images stand."""
+    """One class under one attack: `correct` of its `n` images are predicted correctly."""
 
     name: str
     n: int
     correct: int
-    accuracy: Estimate
+    accuracy: IntervalEstimate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attack:
-    """What one attack left standing.
+class AttackAccuracies:
+    """Accuracies under one attack.
 
     `gap` is the best class minus the worst one, `deviation` the standard deviation over the classes, `tenth` the mean
-    of the lowest tenth of many classes; `confusion` (C, C) counts, true class by answer. None where the audit has none.
+    of the worst tenth of many classes; `confusion` (C, C) counts, true class by predicted class. None where the audit
+    lacks it.
     """
 
     name: str
-    average: Estimate
-    balanced: Estimate
-    worst: Estimate
+    average: IntervalEstimate
+    balanced: IntervalEstimate
+    worst: IntervalEstimate
     worst_class: str
-    gap: Estimate | None = None
+    gap: IntervalEstimate | None = None
     best_class: str = ""
-    deviation: Estimate | None = None
-    tenth: Estimate | None = None
+    deviation: IntervalEstimate | None = None
+    tenth: IntervalEstimate | None = None
     tenth_classes: tuple[str, ...] = ()
     classes: tuple[ClassAccuracy, ...]
     confusion: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audit:
+class AuditRecord:
     """`audit.json`.
 
-    `groups` has the same figures by other groups than the classes, grouping -> attack -> figures; `made_by` everything
-    that says how the figures came about, as (key, text) rows.
+    `groups` has the accuracies by other groups than the classes, grouping -> attack -> accuracies; `settings` are all
+    settings of the audit and its environment, as (key, text) rows.
     """
 
-    attacks: dict[str, Attack]
-    groups: dict[str, dict[str, Attack]]
+    attacks: dict[str, AttackAccuracies]
+    groups: dict[str, dict[str, AttackAccuracies]]
     classes: tuple[str, ...]
     norm: str
     epsilon: float
     data: str
     fingerprint: str | None = None
-    """Of the images, where it was recorded."""
+    """Digest of the images, where it was recorded."""
     n: int
     level: float
     warnings: tuple[str, ...]
-    made_by: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
-    """`curve.json`: what stands at every radius, from 0 on, under these attacks together; sample by sample no more than
-    at any smaller radius."""
+class CurveRecord:
+    """`curve.json`: robust accuracies at every epsilon, from 0 on, under these attacks together.
+
+    An image that is misclassified at one epsilon counts as misclassified at every larger one.
+    """
 
     norm: str
     epsilons: tuple[float, ...]
-    points: tuple[Attack, ...]
+    points: tuple[AttackAccuracies, ...]
     attacks: tuple[str, ...]
     data: str
     n: int
     level: float
     warnings: tuple[str, ...]
-    made_by: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -99,8 +102,8 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdicts:
-    """`verdicts.npz`, sample by sample: (N,) labels and indices, and per attack (N,) bool, true where it stands."""
+class VerdictArrays:
+    """`verdicts.npz`: (N,) labels and indices, and per attack (N,) bool, true where the prediction is correct."""
 
     label: NDArray[np.int64]
     index: NDArray[np.int64]
@@ -108,11 +111,11 @@ class Verdicts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examples:
-    """`examples.npz`: K samples that an attack turned.
+class ExampleImages:
+    """`examples.npz`: K adversarial examples.
 
-    `original` and `adversarial` (K, channels, H, W) uint8, one channel or three; `label` and `predicted` (K,) classes,
-    what they are and what the adversarial image was taken for; `attack` (K,) names.
+    `original` and `adversarial` (K, channels, H, W) uint8, one channel or three; `label` and `predicted` (K,), the true
+    class and the class predicted for the adversarial example; `attack` (K,) names.
     """
 
     original: NDArray[np.uint8]
@@ -126,8 +129,8 @@ class Examples:
 class Epoch:
     """One epoch of `metrics.jsonl`.
 
-    `loss` and `accuracy` are means over its batches, the accuracy on the images as they were attacked in training;
-    `average` and `worst` are robust accuracies on the held-out part.
+    `loss` and `accuracy` are means over its batches, the accuracy on the adversarial examples of training; `average`
+    and `worst` are robust accuracies on the hold-out.
     """
 
     number: int
@@ -139,20 +142,20 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """`metrics.jsonl`: the epochs, the class weights (T, C) at the batches (T,) where they were logged, and what a
-    reader has to know, in sentences."""
+class TrainingLog:
+    """`metrics.jsonl`: the epochs, the class weights (T, C) at the batches (T,) where they were logged, the other
+    vectors over the classes, and the run's notes."""
 
     epochs: tuple[Epoch, ...]
     steps: NDArray[np.int64]
     weights: NDArray[np.float64]
-    moved: tuple["Moved", ...] = ()
+    vectors: tuple["ClassVectors", ...] = ()
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
-    """What else a method moved over the classes: values (T, C) at the batches or epochs `at` (T,); `name` is the key in
+class ClassVectors:
+    """One value per class over the training: (T, C) at the batches or epochs `at` (T,); `name` is the key in
     `metrics.jsonl`."""
 
     name: str
@@ -161,15 +164,15 @@ class Moved:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """A run's folder. `outdated`: its audit is of another network than the best.pt that lies beside it."""
+class RunFiles:
+    """All files of a run's folder. `outdated`: its audit is of a different network than the best.pt beside it."""
 
     name: str
-    audit: Audit
+    audit: AuditRecord
     outdated: bool = False
-    verdicts: Verdicts | None
-    examples: Examples | None
-    training: Training | None
+    verdicts: VerdictArrays | None
+    examples: ExampleImages | None
+    training: TrainingLog | None
     config: str | None
-    curves: tuple[Curve, ...]
+    curves: tuple[CurveRecord, ...]
     environment: tuple[tuple[str, str], ...]

@@ -1,4 +1,4 @@
-"""Class by class: the bars, and the tables that say the same in figures."""
+"""Accuracy per class: the bars, and the tables of the same accuracies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,43 +10,43 @@ from numpy.typing import NDArray
 from faal.report import wording
 from faal.report.charts import panels, svg
 from faal.report.elements import Chart, Section, Table, count_cell, drawn, estimate_cell, points_cell, text_cell
-from faal.report.files.run import Attack, Run
+from faal.report.files.run import AttackAccuracies, RunFiles
 
-MANY, WEAKEST = 24, 10
-"""Of more classes than `MANY` the page shows the weakest, and how all are distributed; a folded table has all."""
+MANY_CLASSES, WORST_SHOWN = 24, 10
+"""Of more than `MANY_CLASSES` the page shows the worst ones and the distribution of all; a folded table has all."""
 
-Turned = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Images per class (C,) that fell before and stand after, and those that stood before and fall after."""
+VerdictChanges = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Images per class (C,) that only the last run predicts correctly, and those that only the first one does."""
 
 
-def classes_section(runs: Sequence[Run], attacks: Sequence[str], chosen: str) -> Section:
-    """Bars and table of few runs under the chosen attack; the other attacks' tables folded."""
-    order, count = _weakest_first(runs, chosen), len(runs[0].audit.classes)
+def classes_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str) -> Section:
+    """Bars and table of up to three runs under the chosen attack; the other attacks' tables are folded."""
+    order, count = _worst_first(runs, chosen), len(runs[0].audit.classes)
     charts = [_bars_chart(runs, attacks, chosen, order)]
-    turned = _turned(runs, chosen)
-    text = [] if turned is None else [_turned_sentence(runs, turned)]
+    changes = _verdict_changes(runs, chosen)
+    text = [] if changes is None else [_changes_sentence(runs, changes)]
     if len(runs) == 1:
         table, folded = _attacks_per_class(runs[0], attacks), []
     else:
-        table = _runs_per_class(runs, chosen, turned, caption="The same in figures: correct per class, with intervals")
+        table = _runs_per_class(runs, chosen, changes, caption="Accuracy per class, with intervals")
         others = [n for n in reversed(attacks) if n != chosen]
-        named = [(n, f"{wording.attack_name(n)}, per class") for n in others]
-        folded = [_runs_per_class(runs, n, _turned(runs, n), caption=caption) for n, caption in named]
+        captions = [(n, f"{wording.attack_name(n)}, per class") for n in others]
+        folded = [_runs_per_class(runs, n, _verdict_changes(runs, n), caption=caption) for n, caption in captions]
     if len(order) < count:
         charts += profiles_charts(runs, chosen)
-        folded = [replace(table, caption=f"All {count} classes in figures"), *folded]
+        folded = [replace(table, caption=f"Accuracy of all {count} classes, with intervals"), *folded]
         table = replace(table, rows=[table.rows[i] for i in order])
-    return Section(heading="Class by class", text=text, charts=charts, tables=[table], folded=folded)
+    return Section(heading="Accuracy per class", text=text, charts=charts, tables=[table], folded=folded)
 
 
-def _bars_chart(runs: Sequence[Run], attacks: Sequence[str], chosen: str, order: NDArray[np.intp]) -> Chart:
+def _bars_chart(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, order: NDArray[np.intp]) -> Chart:
     count = len(runs[0].audit.classes)
     clean = "clean" if chosen != "clean" and "clean" in attacks and len(runs) <= 2 else None
     names = [runs[0].audit.classes[i] for i in order]
     bars = [class_values(run, chosen, order, clean=clean) for run in runs]
-    caption = f"{wording.attack_name(chosen)}, weakest class first. Whiskers: the interval. Dashed: the average."
-    caption += " Upright stroke: the class without attack." if clean else ""
-    caption += f" These are the {len(order)} weakest of {count} classes." if len(order) < count else ""
+    caption = f"{wording.attack_name(chosen)}, worst class first. Whiskers: intervals. Dashed line: the average."
+    caption += " Vertical mark: accuracy without attack." if clean else ""
+    caption += f" These are the {len(order)} worst of {count} classes." if len(order) < count else ""
     return drawn(
         caption,
         lambda width: svg.class_bars(names, bars, width=width),
@@ -56,22 +56,22 @@ def _bars_chart(runs: Sequence[Run], attacks: Sequence[str], chosen: str, order:
     )
 
 
-def profiles_charts(runs: Sequence[Run], chosen: str) -> list[Chart]:
-    """How the accuracies of many classes are distributed, a panel per run."""
+def profiles_charts(runs: Sequence[RunFiles], chosen: str) -> list[Chart]:
+    """The distribution of the accuracies of many classes, a panel per run."""
     count = len(runs[0].audit.classes)
     return panel_charts(
         runs,
         chosen,
         np.arange(count),
         panels.profiles,
-        caption=f"All {count} classes from the weakest to the strongest, in each model's own order. In colour: the "
-        "lowest tenth. Dashed: the average.",
-        title=f"How the accuracies of all classes are distributed, {wording.attack_name(chosen)}",
+        caption=f"All {count} classes from the worst to the best, in each model's own order. In colour: the worst "
+        "tenth. Dashed line: the average.",
+        title=f"Distribution of the accuracies over the classes, {wording.attack_name(chosen)}",
     )
 
 
 def panel_charts(
-    runs: Sequence[Run],
+    runs: Sequence[RunFiles],
     chosen: str,
     order: NDArray[np.intp],
     draw: Callable[..., Figure],
@@ -79,19 +79,19 @@ def panel_charts(
     caption: str,
     title: str,
 ) -> list[Chart]:
-    """A small panel per run, in as many drawings as it takes for each to fit a page.
+    """A small panel per run, in as many drawings as are needed for each to fit a page.
 
     Args:
         runs: the runs.
         chosen: the attack.
-        order: the classes, in the order in which `draw` gets their accuracies.
-        draw: takes the accuracies of some runs and `width`.
-        caption: stands beneath the first drawing.
-        title: what the drawings are.
+        order: the classes, in the order in which `draw` receives their accuracies.
+        draw: takes the `svg.Bars` of some runs, and `width`.
+        caption: of the first drawing.
+        title: of the drawings, for screen readers.
     """
     charts = []
-    for start in range(0, len(runs), panels.MOST):
-        part = runs[start : start + panels.MOST]
+    for start in range(0, len(runs), panels.MOST_PANELS):
+        part = runs[start : start + panels.MOST_PANELS]
         bars = [class_values(run, chosen, order) for run in part]
         chart = drawn(
             caption if start == 0 else f"Models {start + 1} to {start + len(part)}.",
@@ -104,19 +104,19 @@ def panel_charts(
     return charts
 
 
-def _weakest_first(runs: Sequence[Run], attack: str) -> NDArray[np.intp]:
-    """The classes to draw: those that are weakest in any run, ordered by the first one; classes without images last."""
+def _worst_first(runs: Sequence[RunFiles], attack: str) -> NDArray[np.intp]:
+    """The classes to draw: those with the lowest accuracy in any run, in the first run's order; without images last."""
     values = np.array([[c.accuracy.value for c in run.audit.attacks[attack].classes] for run in runs])
     values = np.nan_to_num(values, nan=2.0)
-    weakest = np.argsort(values.min(axis=0), kind="stable")
-    weakest = weakest if len(weakest) <= MANY else weakest[:WEAKEST]
-    return weakest[np.argsort(values[0, weakest], kind="stable")]
+    worst = np.argsort(values.min(axis=0), kind="stable")
+    worst = worst if len(worst) <= MANY_CLASSES else worst[:WORST_SHOWN]
+    return worst[np.argsort(values[0, worst], kind="stable")]
 
 
-def class_values(run: Run, chosen: str, order: NDArray[np.intp], *, clean: str | None = None) -> svg.Bars:
-    """A run's accuracies under an attack, class by class in this order, and where named those under `clean`."""
+def class_values(run: RunFiles, chosen: str, order: NDArray[np.intp], *, clean: str | None = None) -> svg.Bars:
+    """A run's accuracies per class under an attack, in this order, and those under `clean` where it is given."""
 
-    def column(attack: Attack, field: str) -> NDArray[np.float64]:
+    def column(attack: AttackAccuracies, field: str) -> NDArray[np.float64]:
         return np.array([getattr(attack.classes[i].accuracy, field) for i in order], dtype=np.float64)
 
     attack = run.audit.attacks[chosen]
@@ -130,30 +130,30 @@ def class_values(run: Run, chosen: str, order: NDArray[np.intp], *, clean: str |
     )
 
 
-def _attacks_per_class(run: Run, attacks: Sequence[str]) -> Table:
+def _attacks_per_class(run: RunFiles, attacks: Sequence[str]) -> Table:
     head = ["Class", "Images", *(f"{wording.attack_name(name)}, %" for name in attacks)]
     rows = []
     for i, name in enumerate(run.audit.classes):
         under = [run.audit.attacks[attack].classes[i] for attack in attacks]
         rows.append([text_cell(name), count_cell(under[0].n), *(estimate_cell(c.accuracy) for c in under)])
-    return Table(caption="The same in figures: correct per class and attack, with intervals", head=head, rows=rows)
+    return Table(caption="Accuracy per class and attack, with intervals", head=head, rows=rows)
 
 
-def _runs_per_class(runs: Sequence[Run], attack: str, turned: Turned | None, *, caption: str) -> Table:
-    change = "Change, points" if len(runs) == 2 else f"{runs[0].name} to {runs[-1].name}, points"
-    head = ["Class", "Images", *(f"{run.name}, %" for run in runs), change]
-    head += ["Images won", "Images lost"] if turned is not None else []
+def _runs_per_class(runs: Sequence[RunFiles], attack: str, changes: VerdictChanges | None, *, caption: str) -> Table:
+    difference = "Change, points" if len(runs) == 2 else f"{runs[0].name} to {runs[-1].name}, points"
+    head = ["Class", "Images", *(f"{run.name}, %" for run in runs), difference]
+    head += ["Newly correct", "Newly misclassified"] if changes is not None else []
     rows = []
     for i, name in enumerate(runs[0].audit.classes):
         under = [run.audit.attacks[attack].classes[i] for run in runs]
         row = [text_cell(name), count_cell(under[0].n), *(estimate_cell(c.accuracy) for c in under)]
         row.append(points_cell(under[-1].accuracy.value - under[0].accuracy.value))
-        rows.append(row + [count_cell(int(counts[i])) for counts in turned or ()])
+        rows.append(row + [count_cell(int(counts[i])) for counts in changes or ()])
     return Table(caption=caption, head=head, rows=rows)
 
 
-def _turned(runs: Sequence[Run], attack: str) -> Turned | None:
-    """From the first run to the last; None where there is one alone, or the two did not see the same images."""
+def _verdict_changes(runs: Sequence[RunFiles], attack: str) -> VerdictChanges | None:
+    """From the first run to the last; None for one run, or where the two were not audited on the same images."""
     before, after = runs[0].verdicts, runs[-1].verdicts
     if len(runs) == 1 or before is None or after is None or attack not in before.correct or attack not in after.correct:
         return None
@@ -163,10 +163,10 @@ def _turned(runs: Sequence[Run], attack: str) -> Turned | None:
         return None
     old, new = before.correct[attack], after.correct[attack]
     count = len(runs[0].audit.classes)
-    won, lost = before.label[~old & new], before.label[old & ~new]
-    return np.bincount(won, minlength=count), np.bincount(lost, minlength=count)
+    gained, lost = before.label[~old & new], before.label[old & ~new]
+    return np.bincount(gained, minlength=count), np.bincount(lost, minlength=count)
 
 
-def _turned_sentence(runs: Sequence[Run], turned: Turned) -> str:
-    won, lost = (int(counts.sum()) for counts in turned)
-    return wording.turned_sentence(runs[0].name, runs[-1].name, won, lost, runs[0].audit.n)
+def _changes_sentence(runs: Sequence[RunFiles], changes: VerdictChanges) -> str:
+    gained, lost = (int(counts.sum()) for counts in changes)
+    return wording.verdict_changes_sentence(runs[0].name, runs[-1].name, gained, lost, runs[0].audit.n)

@@ -1,4 +1,7 @@
-"""The plain parts of the page: attack by attack, examples, provenance. The first run is `before`, the last `after`."""
+"""Sections of every page: accuracy per attack, adversarial examples, intervals and settings.
+
+The first run is `before`, the last one `after`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,55 +10,63 @@ from faal.report import wording
 from faal.report.charts.images import pictures
 from faal.report.charts.svg import short
 from faal.report.elements import Cell, Section, Table, estimate_cell, text_cell
-from faal.report.files.run import Run
+from faal.report.files.run import RunFiles
 
 Measures = Sequence[tuple[str, str]]
-"""Fields of an attack, and what the page calls them."""
+"""Fields of `AttackAccuracies`, and their labels on the page."""
 
-WORST, TENTH, AVERAGE = ("worst", "weakest class"), ("tenth", "weakest tenth of classes"), ("average", "average")
+WORST, TENTH, AVERAGE = ("worst", "worst class"), ("tenth", "worst tenth of classes"), ("average", "average")
 BALANCED = ("balanced", "mean over classes")
-SPREAD: Measures = (("gap", "best minus weakest class"), ("deviation", "standard deviation over classes"))
+DISPERSION: Measures = (("gap", "best minus worst class"), ("deviation", "standard deviation over classes"))
 
 
-def ends(runs: Sequence[Run], most: int = 2) -> list[Run]:
-    """All runs, or of more than `most` the first and the last."""
-    return list(runs) if len(runs) <= most else [runs[0], runs[-1]]
+def first_and_last(runs: Sequence[RunFiles]) -> list[RunFiles]:
+    """The first and the last run, or the only one."""
+    return list(runs) if len(runs) <= 2 else [runs[0], runs[-1]]
 
 
-# --- attack by attack ------------------------------------------------------------------------------------------------
+# --- accuracy per attack ---------------------------------------------------------------------------------------------
 
 
-def attacks_section(runs: Sequence[Run], attacks: Sequence[str]) -> Section:
-    """Weakest class and average, and how unequal the classes are: a row per attack, columns per run."""
-    measures = [WORST, *known([TENTH], runs, attacks), AVERAGE, *([BALANCED] if _unequal(runs, attacks) else [])]
+def attacks_section(runs: Sequence[RunFiles], attacks: Sequence[str]) -> Section:
+    """Worst class, average and dispersion over the classes: a row per attack, columns per run."""
+    measures = [
+        WORST,
+        *common_measures([TENTH], runs, attacks),
+        AVERAGE,
+        *([BALANCED] if _unequal(runs, attacks) else []),
+    ]
     level = f"{100 * runs[0].audit.level:g}{wording.NBSP}% intervals"
-    tables = [_by_attack(runs, attacks, measures, "%", caption=f"Correct in percent, with {level}")]
-    if spread := known(SPREAD, runs, attacks):
-        caption = f"How unequal the classes are, in percentage points, with {level}"
-        tables.append(_by_attack(runs, attacks, spread, "points", caption=caption))
-    return Section(heading="Average and weakest class", tables=tables)
+    tables = [_by_attack(runs, attacks, measures, "%", caption=f"Accuracy in percent, with {level}")]
+    if dispersion := common_measures(DISPERSION, runs, attacks):
+        caption = f"Dispersion over the classes in percentage points, with {level}"
+        tables.append(_by_attack(runs, attacks, dispersion, "points", caption=caption))
+    return Section(heading="Average and worst class", tables=tables)
 
 
-def _by_attack(runs: Sequence[Run], attacks: Sequence[str], measures: Measures, unit: str, *, caption: str) -> Table:
+def _by_attack(
+    runs: Sequence[RunFiles], attacks: Sequence[str], measures: Measures, unit: str, *, caption: str
+) -> Table:
     columns = [(field, label, run) for field, label in measures for run in runs]
     head = [
-        f"{run.name}: {label}, {unit}" if len(runs) > 1 else f"{capital(label)}, {unit}" for _, label, run in columns
+        f"{run.name}: {label}, {unit}" if len(runs) > 1 else f"{wording.capital(label)}, {unit}"
+        for _, label, run in columns
     ]
     rows = [
-        [text_cell(wording.attack_name(name)), *(measured(run, name, field) for field, _, run in columns)]
+        [text_cell(wording.attack_name(name)), *(measure_cell(run, name, field) for field, _, run in columns)]
         for name in attacks
     ]
     return Table(caption=caption, head=["Attack", *head], rows=rows)
 
 
-def known(measures: Measures, runs: Sequence[Run], attacks: Sequence[str]) -> list[tuple[str, str]]:
-    """The measures that every run has; audits of earlier versions and of few classes lack some."""
+def common_measures(measures: Measures, runs: Sequence[RunFiles], attacks: Sequence[str]) -> list[tuple[str, str]]:
+    """The measures that every run has; audits by earlier versions, and of few classes, lack some."""
     every = [run.audit.attacks[name] for run in runs for name in attacks]
     return [(field, label) for field, label in measures if all(getattr(found, field) is not None for found in every)]
 
 
-def measured(run: Run, attack: str, field: str) -> Cell:
-    """One measure of a run as a cell, with its interval and the classes that it speaks of."""
+def measure_cell(run: RunFiles, attack: str, field: str) -> Cell:
+    """One measure of a run as a cell, with its interval and the names of its classes."""
     found = run.audit.attacks[attack]
     cell = estimate_cell(getattr(found, field))
     if field == "worst":
@@ -65,13 +76,8 @@ def measured(run: Run, attack: str, field: str) -> Cell:
     return cell
 
 
-def capital(label: str) -> str:
-    """A label at the beginning of a line."""
-    return f"{label[0].upper()}{label[1:]}"
-
-
-def _unequal(runs: Sequence[Run], attacks: Sequence[str]) -> bool:
-    """Whether the mean over the classes is half a point or more from the average over the samples anywhere."""
+def _unequal(runs: Sequence[RunFiles], attacks: Sequence[str]) -> bool:
+    """Whether the mean over classes differs by half a point or more from the average over images anywhere."""
     every = [run.audit.attacks[name] for run in runs for name in attacks]
     return any(abs(attack.average.value - attack.balanced.value) > 5e-3 for attack in every)
 
@@ -79,47 +85,47 @@ def _unequal(runs: Sequence[Run], attacks: Sequence[str]) -> bool:
 # --- examples --------------------------------------------------------------------------------------------------------
 
 
-def examples_section(runs: Sequence[Run], chosen: str) -> Section | None:
-    """A few adversarial images beside their originals, weakest class first."""
+def examples_section(runs: Sequence[RunFiles], chosen: str) -> Section | None:
+    """Some adversarial examples beside their originals, worst class first."""
     groups = []
-    for run in ends(runs):
+    for run in first_and_last(runs):
         if run.examples is None:
             continue
-        weakest = run.audit.attacks[chosen].worst_class
-        found = pictures(run.examples, run.audit.classes, first=weakest, count=9 if len(runs) == 1 else 6)
+        worst = run.audit.attacks[chosen].worst_class
+        found = pictures(run.examples, run.audit.classes, first=worst, count=9 if len(runs) == 1 else 6)
         if found:
             groups.append((run.name if len(runs) > 1 else "", found))
     if not groups:
         return None
-    reach = ": no pixel moves further than that" if runs[0].audit.norm.lower() == "linf" else ""
+    bound = ": the largest change of any pixel" if runs[0].audit.norm.lower() == "linf" else ""
     text = [
-        "The original, the adversarial image, and their difference, amplified; the class, and what the model took the "
-        f"adversarial image for. {wording.threat(runs[0].audit)}{reach}."
+        "The original image, the adversarial example, and their difference, amplified. Above them: the true class and "
+        f"the class predicted for the adversarial example. {wording.threat(runs[0].audit)}{bound}."
     ]
-    return Section(heading="What an attack looks like", text=text, pictures=groups)
+    return Section(heading="Adversarial examples", text=text, pictures=groups)
 
 
-# --- provenance ------------------------------------------------------------------------------------------------------
+# --- intervals and settings ------------------------------------------------------------------------------------------
 
 
 def coverage_section(level: float) -> Section:
-    """What the intervals cover and what not."""
+    """What the intervals cover, and what they do not."""
     return Section(heading="What the intervals cover, and what they do not", points=wording.coverage(level))
 
 
-def made_section(runs: Sequence[Run], text: Sequence[str] = ()) -> Section:
-    """Model, data, threat model, seed, engine and versions, once where all runs agree; the configurations folded."""
-    told = [dict(run.audit.made_by) | {f"training.{key}": value for key, value in run.environment} for run in runs]
+def settings_section(runs: Sequence[RunFiles], text: Sequence[str] = ()) -> Section:
+    """Model, data, threat model, seed, engine and versions, once where all runs agree; configurations are folded."""
+    settings = [dict(run.audit.settings) | {f"training.{key}": value for key, value in run.environment} for run in runs]
     rows = []
-    for key in dict.fromkeys(key for settings in told for key in settings):
-        values = [settings.get(key, "–") for settings in told]
+    for key in dict.fromkeys(key for of_run in settings for key in of_run):
+        values = [of_run.get(key, "–") for of_run in settings]
         audited = key.replace("training.", "environment.")
-        if audited != key and values == [settings.get(audited) for settings in told]:
-            continue  # Training and audit ran alike; once is enough.
+        if audited != key and values == [of_run.get(audited) for of_run in settings]:
+            continue  # Training and audit had the same environment; once is enough.
         agreed = len(set(values)) == 1
         cells = [Cell(text=values[0], numeric=False, columns=len(runs))] if agreed else [text_cell(v) for v in values]
         rows.append([text_cell(key.replace(".", " ").replace("_", " ")), *cells])
     head = ["Setting", *(run.name for run in runs)] if len(runs) > 1 else ["Setting", "Value"]
-    table = Table(caption="Model, data, threat model and machine", head=head, rows=rows, sortable=False)
+    table = Table(caption="Model, data, threat model and environment", head=head, rows=rows, sortable=False)
     files = [(f"Configuration of {run.name}", run.config) for run in runs if run.config is not None]
-    return Section(heading="How this was made", text=text, tables=[table], files=files)
+    return Section(heading="Settings", text=text, tables=[table], files=files)

@@ -1,4 +1,4 @@
-"""Robust accuracy against epsilon: the figure, and what the page says beside it."""
+"""Robust accuracy against epsilon: the figure, its section and a page of its own."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,27 +15,27 @@ from faal.report.charts.bars import save_figure
 from faal.report.charts.svg import INK, LEGEND, MUTED, NARROW, SERIES, STYLE, WIDE, one_axes, short
 from faal.report.elements import Cell, Page, Section, Table, drawn, estimate_cell, text_cell
 from faal.report.files.read import read_curves
-from faal.report.files.run import Curve
+from faal.report.files.run import CurveRecord
 from faal.report.sections.common import coverage_section
 
 AVERAGE, WORST = SERIES[1], SERIES[2]
 
 MOST_NAMES = 12
-"""Of more classes no line is called by its name."""
+"""The largest number of classes whose lines are labelled with names."""
 
 MOST_TICKS = 9
 
 
 @matplotlib.rc_context(STYLE)
-def robustness(curve: Curve, *, width: float = WIDE) -> Figure:
-    """A thin line per class, the average and the weakest class in colour with their intervals as bands."""
+def robustness(curve: CurveRecord, *, width: float = WIDE) -> Figure:
+    """A thin line per class, the average and the worst class in colour with their intervals as bands."""
     figure, axes = one_axes(width, min(0.75 * width, 4.6))
     epsilons = np.array(curve.epsilons)
     values = 100 * curve.values
     axes.plot(epsilons, values, color=MUTED, linewidth=0.7, alpha=0.6, zorder=1)
     for name, colour, found in (
         ("average", AVERAGE, [point.average for point in curve.points]),
-        ("weakest class at each radius", WORST, [point.worst for point in curve.points]),
+        ("worst class at each epsilon", WORST, [point.worst for point in curve.points]),
     ):
         value, low, high = 100 * np.array([(estimate.value, estimate.low, estimate.high) for estimate in found]).T
         axes.fill_between(epsilons, low, high, color=colour, alpha=0.22, linewidth=0, zorder=2)
@@ -43,7 +43,7 @@ def robustness(curve: Curve, *, width: float = WIDE) -> Figure:
             epsilons, value, color=colour, linewidth=2, marker="o", markersize=4, label=name, clip_on=False, zorder=3
         )
     axes.set_ylim(0, 100)
-    axes.set_ylabel("correct, percent")
+    axes.set_ylabel("accuracy, percent")
     axes.set_xlabel(f"ε, {wording.norm(curve.norm)}")
     axes.grid(axis="y")
     if len(epsilons) <= MOST_TICKS:
@@ -57,8 +57,8 @@ def robustness(curve: Curve, *, width: float = WIDE) -> Figure:
 
 
 def _name_classes(axes: Axes, end: float, values: NDArray[np.float64], classes: Sequence[str]) -> None:
-    """Every line's class at its right end, in the lines' order and moved apart; (E, C) values in percent."""
-    order = np.lexsort(values)  # by the last radius, then by the one before
+    """Labels every line with its class at its right end, without overlap; (E, C) values in percent."""
+    order = np.lexsort(values)  # by the last epsilon, then by the one before
     order = order[np.isfinite(values[-1, order])]
     gap = 4.6
     places = values[-1, order].copy()
@@ -80,18 +80,18 @@ def _name_classes(axes: Axes, end: float, values: NDArray[np.float64], classes: 
         )
 
 
-def curve_section(curve: Curve, *, name: str, of: str = "") -> Section:
-    """The figure, its table, and every class's table folded.
+def curve_section(curve: CurveRecord, *, name: str, of: str = "") -> Section:
+    """The figure, its table, and the folded table of all classes.
 
     Args:
         curve: the curve.
-        name: starts the ids of the drawing.
-        of: whose it is, on a page of several runs.
+        name: prefix of the ids of the drawing.
+        of: the run's name, on a page of several runs.
     """
     attacks = wording.listing([wording.attack_name(attack) for attack in curve.attacks])
     chart = drawn(
-        f"Correct under {attacks}. Bands: the {100 * curve.level:g}{wording.NBSP}% intervals of the average and of the "
-        "weakest class. Thin lines: the classes.",
+        f"Accuracy under {attacks}. Bands: {100 * curve.level:g}{wording.NBSP}% intervals of the average and of the "
+        "worst class. Thin lines: the classes.",
         lambda width: robustness(curve, width=width),
         name=name,
         title=f"Accuracy against epsilon, {wording.norm(curve.norm)}",
@@ -100,17 +100,17 @@ def curve_section(curve: Curve, *, name: str, of: str = "") -> Section:
     gaps = all(point.gap is not None for point in curve.points)
     rows = [
         [
-            _radius(epsilon),
+            _epsilon_cell(epsilon),
             estimate_cell(point.worst, f"“{short(point.worst_class)}”, "),
             estimate_cell(point.average),
             *([estimate_cell(point.gap)] if point.gap is not None and gaps else []),
         ]
         for epsilon, point in zip(curve.epsilons, curve.points, strict=True)
     ]
-    head = ["ε", "Weakest class, %", "Average, %", *(["Best minus weakest class, points"] if gaps else [])]
-    table = Table(caption="The same in figures, with intervals", head=head, rows=rows)
+    head = ["ε", "Worst class, %", "Average, %", *(["Best minus worst class, points"] if gaps else [])]
+    table = Table(caption="Accuracy at every ε, with intervals", head=head, rows=rows)
     per_class = Table(
-        caption="Every class, correct in percent",
+        caption="Accuracy of every class in percent, with intervals",
         head=["Class", *(f"ε{wording.NBSP}={wording.NBSP}{epsilon_text(epsilon)}" for epsilon in curve.epsilons)],
         rows=[
             [text_cell(of), *(estimate_cell(point.classes[c].accuracy) for point in curve.points)]
@@ -118,26 +118,26 @@ def curve_section(curve: Curve, *, name: str, of: str = "") -> Section:
         ],
     )
     text = [
-        "A sample that fell at one radius counts as fallen at every larger one, whose ball holds the smaller; no line "
-        "can rise."
+        "An image that is misclassified at one ε counts as misclassified at every larger ε, whose ball contains the "
+        "smaller one; so no line increases."
     ]
     heading = f"Accuracy against ε, {wording.norm(curve.norm)}" + (f": {of}" if of else "")
     return Section(heading=heading, text=text, charts=[chart], tables=[table], folded=[per_class])
 
 
-def curve_page(curves: Sequence[Curve], *, name: str, title: str | None) -> Page:
-    """The page of a folder that holds curves and no audit at one radius.
+def curve_page(curves: Sequence[CurveRecord], *, name: str, title: str | None) -> Page:
+    """The page of a folder that has curves and no audit at a single epsilon.
 
     Args:
         curves: one per norm.
-        name: what the page calls the model.
+        name: of the model.
         title: the page's title.
     """
     first = curves[0]
-    made = Table(
-        caption="Model, data and machine",
+    settings = Table(
+        caption="Model, data and environment",
         head=["Setting", "Value"],
-        rows=[[text_cell(key.replace(".", " ").replace("_", " ")), text_cell(value)] for key, value in first.made_by],
+        rows=[[text_cell(key.replace(".", " ").replace("_", " ")), text_cell(value)] for key, value in first.settings],
         sortable=False,
     )
     return Page(
@@ -150,13 +150,13 @@ def curve_page(curves: Sequence[Curve], *, name: str, title: str | None) -> Page
         sections=[
             *(curve_section(curve, name=f"curve-{i}") for i, curve in enumerate(curves)),
             coverage_section(first.level),
-            Section(heading="How this was made", tables=[made]),
+            Section(heading="Settings", tables=[settings]),
         ],
     )
 
 
 def draw_curve(folder: Path) -> list[Path]:
-    """Draws the curve of a folder's `curve.json` beside it, as `curve.svg`, `curve.pdf` and `curve.png`.
+    """Draws the curve of a folder's `curve.json` into the folder, as `curve.svg`, `curve.pdf` and `curve.png`.
 
     Raises:
         InputError: there is none, or it is damaged; a file cannot be written.
@@ -165,5 +165,5 @@ def draw_curve(folder: Path) -> list[Path]:
     return save_figure(robustness(curve), folder / "curve")
 
 
-def _radius(epsilon: float) -> Cell:
+def _epsilon_cell(epsilon: float) -> Cell:
     return Cell(text=epsilon_text(epsilon), sort=epsilon, numeric=False)

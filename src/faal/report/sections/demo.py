@@ -1,4 +1,4 @@
-"""The demo's own part of the page: seeds as tiles, table and scatter."""
+"""The sections of the demo's page: tiles, the table of every seed, and its chart."""
 
 import math
 
@@ -19,12 +19,12 @@ from faal.report.elements import (
     text_cell,
 )
 from faal.report.files.demo import ROLES, Demo, t_interval
-from faal.report.files.run import Estimate
+from faal.report.files.run import IntervalEstimate
 
-FIELDS = (("worst", "weakest class"), ("average", "average"))
+FIELDS = (("worst", "worst class"), ("average", "average"))
 
 
-def means(demo: Demo, level: float) -> dict[str, dict[str, Estimate]]:
+def means(demo: Demo, level: float) -> dict[str, dict[str, IntervalEstimate]]:
     """Means over seeds with t intervals, by role and by `worst` or `average`."""
     return {
         role: {field: t_interval([getattr(point, field) for point in demo.points[role]], level) for field, _ in FIELDS}
@@ -32,7 +32,7 @@ def means(demo: Demo, level: float) -> dict[str, dict[str, Estimate]]:
     }
 
 
-def difference(demo: Demo, role: str, other: str, field: str, level: float) -> Estimate:
+def difference(demo: Demo, role: str, other: str, field: str, level: float) -> IntervalEstimate:
     """The mean over seeds of one role minus another, paired by seed, with its t interval."""
     pairs = zip(demo.points[role], demo.points[other], strict=True)
     return t_interval([getattr(a, field) - getattr(b, field) for a, b in pairs], level)
@@ -45,23 +45,23 @@ def tiles(demo: Demo, level: float) -> list[Tile]:
         Tile(
             name=demo.first[role].name,
             colour=svg.SERIES.index(svg.series_colour(i, len(ROLES))),
-            measures=[measure("Weakest class", found[role]["worst"]), measure("Average", found[role]["average"])],
+            measures=[measure("Worst class", found[role]["worst"]), measure("Average", found[role]["average"])],
         )
         for i, role in enumerate(ROLES)
     ]
 
 
 def paired(demo: Demo, level: float) -> list[str]:
-    """The repaired model against the base and against the control, in sentences."""
-    against = (("base", "the base"), ("control", "the control, a plain fine-tune of the same length"))
+    """Sentences that compare the repaired model with the base and with the control."""
+    others = (("base", "the base"), ("control", "the control, a plain fine-tune of the same length"))
     return [
         wording.paired_sentence(
-            told,
+            text,
             difference(demo, "repaired", other, "worst", level),
             difference(demo, "repaired", other, "average", level),
             level,
         )
-        for other, told in against
+        for other, text in others
     ]
 
 
@@ -71,7 +71,7 @@ def duration(demo: Demo) -> list[str]:
 
 
 def seeds_section(demo: Demo, level: float) -> Section:
-    """Every seed's figures, their means, the standard ensemble on the first seed, and all of it drawn."""
+    """Every seed's accuracies, their means, AutoAttack on the first seed, and the chart of all seeds."""
     names = {role: demo.first[role].name for role in ROLES}
     columns = [(field, role) for field, _ in FIELDS for role in ROLES]
     head = ["Seed", *(f"{names[role]}: {label}, %" for field, label in FIELDS for role in ROLES)]
@@ -84,7 +84,7 @@ def seeds_section(demo: Demo, level: float) -> Section:
     ]
     found = means(demo, level)
     foot: list[list[Cell]] = []
-    caption = "Correct under PGD-20 and CW-20 from five random starts each, per training seed"
+    caption = "Robust accuracy under PGD-20 and CW-20 with five random starts each, per training seed"
     if len(demo.seeds) > 1:
         caption += f"; means with {100 * level:g}{wording.NBSP}% t intervals"
         foot.append([text_cell("Mean"), *(estimate_cell(found[role][field]) for field, role in columns)])
@@ -105,10 +105,10 @@ def seeds_section(demo: Demo, level: float) -> Section:
         "A dot is a model; a line joins the three models of one seed; a stroke marks the mean.",
         lambda width: svg.slopes([names[role] for role in ROLES], panels, width=width),
         name="seeds",
-        title="Weakest class and average of every seed's three models",
+        title="Worst class and average of every seed's three models",
         description=" ".join(paired(demo, level)),
     )
-    return Section(heading="Seed by seed", charts=[chart], tables=[table])
+    return Section(heading="Results per seed", charts=[chart], tables=[table])
 
 
 def _changes(demo: Demo, columns: list[tuple[str, str]], level: float) -> list[Cell]:
@@ -120,7 +120,9 @@ def _changes(demo: Demo, columns: list[tuple[str, str]], level: float) -> list[C
         change = difference(demo, role, "base", field, level)
         cells.append(
             Cell(
-                text=wording.points(change.value), note=wording.points_span(change), sort=points_cell(change.value).sort
+                text=wording.points(change.value),
+                note=wording.points_interval(change),
+                sort=points_cell(change.value).sort,
             )
         )
     return cells

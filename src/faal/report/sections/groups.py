@@ -1,4 +1,4 @@
-"""Group by group, where an audit was given other groups than the classes: cameras, sites, skin tones."""
+"""Accuracy per group, for audits with other groups than the classes: cameras, sites, skin tones."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ import numpy as np
 from faal.report import wording
 from faal.report.charts import svg
 from faal.report.elements import Section, Table, count_cell, drawn, estimate_cell, text_cell
-from faal.report.files.run import Attack, Run
+from faal.report.files.run import AttackAccuracies, RunFiles
 
-MOST = 24
-"""Groups in a chart; the table has all."""
+MOST_GROUPS = 24
+"""The largest number of groups in a chart; the table has all."""
 
 
-def group_sections(runs: Sequence[Run], attacks: Sequence[str], chosen: str) -> list[Section]:
+def group_sections(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str) -> list[Section]:
     """A section per grouping that all runs have: bars under the chosen attack, and the table."""
     shared = [
         name
@@ -23,14 +23,14 @@ def group_sections(runs: Sequence[Run], attacks: Sequence[str], chosen: str) -> 
     return [_section(runs, attacks, chosen, name, i) for i, name in enumerate(shared)]
 
 
-def _names(found: dict[str, Attack], attacks: Sequence[str]) -> list[tuple[str, ...]]:
+def _names(found: dict[str, AttackAccuracies], attacks: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(c.name for c in found[attack].classes) if attack in found else () for attack in attacks]
 
 
-def _section(runs: Sequence[Run], attacks: Sequence[str], chosen: str, name: str, place: int) -> Section:
+def _section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, name: str, place: int) -> Section:
     under = [run.audit.groups[name][chosen] for run in runs]
     groups = under[0].classes
-    order = np.argsort([np.nan_to_num(c.accuracy.value, nan=2.0) for c in groups], kind="stable")[:MOST]
+    order = np.argsort([np.nan_to_num(c.accuracy.value, nan=2.0) for c in groups], kind="stable")[:MOST_GROUPS]
     bars = [
         svg.Bars(
             name=run.name,
@@ -41,16 +41,16 @@ def _section(runs: Sequence[Run], attacks: Sequence[str], chosen: str, name: str
         )
         for run, attack in zip(runs, under, strict=True)
     ]
-    told = [
+    sentences = [
         wording.group_sentence(attack, run.name if len(runs) > 1 else "")
         for run, attack in zip(runs, under, strict=True)
     ]
     chart = drawn(
-        f"{wording.attack_name(chosen)}, weakest group first. Whiskers: the interval. Dashed: the average.",
+        f"{wording.attack_name(chosen)}, worst group first. Whiskers: intervals. Dashed line: the average.",
         lambda width: svg.class_bars([groups[i].name for i in order], bars, width=width),
         name=f"groups-{place}",
         title=f"Accuracy by {name}, {wording.attack_name(chosen)}",
-        description=" ".join(told),
+        description=" ".join(sentences),
     )
     if len(runs) == 1:
         columns = [(wording.attack_name(attack), runs[0].audit.groups[name][attack]) for attack in attacks]
@@ -61,5 +61,5 @@ def _section(runs: Sequence[Run], attacks: Sequence[str], chosen: str, name: str
         for i, group in enumerate(groups)
     ]
     head = ["Group", "Images", *(f"{label}, %" for label, _ in columns)]
-    table = Table(caption=f"By {name}, in figures: correct, with intervals", head=head, rows=rows)
-    return Section(heading=f"By {name}", text=told, charts=[chart], tables=[table])
+    table = Table(caption=f"Accuracy by {name}, with intervals", head=head, rows=rows)
+    return Section(heading=f"Accuracy by {name}", text=sentences, charts=[chart], tables=[table])

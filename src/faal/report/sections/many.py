@@ -1,4 +1,4 @@
-"""The parts of a page of many runs: all at a glance, class by class, and in what they were made alike and otherwise."""
+"""The sections of a page of many runs: overview, accuracy per class, common and different settings."""
 
 import math
 import re
@@ -21,76 +21,77 @@ from faal.report.elements import (
     percent_cell,
     text_cell,
 )
-from faal.report.files.run import Run
-from faal.report.sections.classes import MANY, WEAKEST, panel_charts, profiles_charts
-from faal.report.sections.common import AVERAGE, SPREAD, TENTH, WORST, capital, known, measured
+from faal.report.files.run import RunFiles
+from faal.report.sections.classes import MANY_CLASSES, WORST_SHOWN, panel_charts, profiles_charts
+from faal.report.sections.common import AVERAGE, DISPERSION, TENTH, WORST, common_measures, measure_cell
 
 MOST_COLUMNS = 12
-"""Classes in a table that has a column for each; of more it has the weakest, so that the page still prints."""
+"""The largest number of classes in a table with a column for each; of more it has the worst, to fit a printed page."""
 
 DIGEST = re.compile(r"[0-9a-f]{40,}")
 
 
-# --- at a glance -----------------------------------------------------------------------------------------------------
+# --- overview --------------------------------------------------------------------------------------------------------
 
 
-def glance_section(runs: Sequence[Run], attacks: Sequence[str], chosen: str) -> Section:
-    """Average against weakest class, and a row of figures per run."""
+def overview_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str) -> Section:
+    """The chart of average against worst class, and a table with a row per run."""
     under = [run.audit.attacks[chosen] for run in runs]
     points = np.array([(attack.average.value, attack.worst.value) for attack in under])
     best = wording.listing([run.name for run, on in zip(runs, on_frontier(points), strict=True) if on])
     chart = drawn(
-        "Up is fairer, to the right is stronger on average. No model lies beyond the dashed line; those on it are "
-        "filled. Numbers are those of the table.",
+        "Filled marks: models on the Pareto front (dashed line); no other model is as good on both the average and the "
+        "worst class and better on one. Numbers are those of the table.",
         lambda width: frontier([run.name for run in runs], points, width=width),
         name="frontier",
-        title=f"Average against weakest class, one mark per model, {wording.attack_name(chosen)}",
-        description=f"No other model is as good in both as {best}. The table has the figures.",
+        title=f"Average against worst class, one mark per model, {wording.attack_name(chosen)}",
+        description=f"On the Pareto front: {best}. The table has the numbers.",
     )
     level = f"{100 * runs[0].audit.level:g}{wording.NBSP}% intervals"
-    measures = [(chosen, *m) for m in (WORST, *known([TENTH], runs, [chosen]), AVERAGE, *known(SPREAD, runs, [chosen]))]
+    tenth, dispersion = (common_measures(fields, runs, [chosen]) for fields in ([TENTH], DISPERSION))
+    measures = [(chosen, *labelled) for labelled in (WORST, *tenth, AVERAGE, *dispersion)]
     if "clean" in attacks and chosen != "clean":
-        measures += [("clean", "worst", "weakest class without attack"), ("clean", "average", "average without attack")]
+        measures += [("clean", "worst", "worst class without attack"), ("clean", "average", "average without attack")]
     table = _table(
         runs,
         measures,
-        caption=f"{wording.attack_name(chosen)}: correct in percent, differences in points, with {level}",
+        caption=f"{wording.attack_name(chosen)}: accuracy in percent, differences in points, with {level}",
     )
     others = [name for name in reversed(attacks) if name not in (chosen, "clean")]
     folded = [
         _table(
             runs,
             [(name, *WORST), (name, *AVERAGE)],
-            caption=f"{wording.attack_name(name)}: correct in percent, with {level}",
+            caption=f"{wording.attack_name(name)}: accuracy in percent, with {level}",
         )
         for name in others
     ]
-    return Section(heading="The models at a glance", charts=[chart], tables=[table], folded=folded)
+    return Section(heading="Overview of the models", charts=[chart], tables=[table], folded=folded)
 
 
-def _table(runs: Sequence[Run], measures: Sequence[tuple[str, str, str]], *, caption: str) -> Table:
+def _table(runs: Sequence[RunFiles], measures: Sequence[tuple[str, str, str]], *, caption: str) -> Table:
     """A row per run and a column per (attack, field, label)."""
-    head = ["Model", "No.", *(capital(label) for _, _, label in measures)]
+    head = ["Model", "No.", *(wording.capital(label) for _, _, label in measures)]
     rows = [
-        [*_heads(runs, i), *(measured(run, attack, field) for attack, field, _ in measures)]
+        [*_heads(runs, i), *(measure_cell(run, attack, field) for attack, field, _ in measures)]
         for i, run in enumerate(runs)
     ]
     return Table(caption=caption, head=head, rows=rows)
 
 
-def _heads(runs: Sequence[Run], position: int) -> list[Cell]:
+def _heads(runs: Sequence[RunFiles], position: int) -> list[Cell]:
     return [text_cell(runs[position].name), count_cell(position + 1)]
 
 
-# --- class by class --------------------------------------------------------------------------------------------------
+# --- accuracy per class ----------------------------------------------------------------------------------------------
 
 
-def panels_section(runs: Sequence[Run], chosen: str) -> Section:
-    """A small panel per run, and the classes in figures."""
+def panels_section(runs: Sequence[RunFiles], chosen: str) -> Section:
+    """A small panel per run, and the tables of the classes."""
     classes = runs[0].audit.classes
     values = np.array([[c.accuracy.value for c in run.audit.attacks[chosen].classes] for run in runs])
     order = np.argsort(_over_runs(values, "mean"), kind="stable")
-    if len(classes) > MANY:
+    if len(classes) > MANY_CLASSES:
         charts = profiles_charts(runs, chosen)
     else:
         highest = max(c.accuracy.high for run in runs for c in run.audit.attacks[chosen].classes if c.n)
@@ -102,26 +103,28 @@ def panels_section(runs: Sequence[Run], chosen: str) -> Section:
             chosen,
             order,
             draw,
-            caption=f"{wording.attack_name(chosen)}, the classes in one order, the weakest on average first. In colour: "
-            "the model's own weakest class. Lines: the intervals. Dashed: the model's average.",
+            caption=f"{wording.attack_name(chosen)}, the classes in one order for all models, the worst on average "
+            "first. In colour: the model's own worst class. Lines: intervals. Dashed line: the model's average.",
             title=f"Accuracy per class, a panel per model, {wording.attack_name(chosen)}",
         )
-    shown = order if len(order) <= MOST_COLUMNS else order[:WEAKEST]
-    some = "" if len(shown) == len(order) else f" of the {len(shown)} classes that are weakest on average"
+    shown = order if len(order) <= MOST_COLUMNS else order[:WORST_SHOWN]
+    some = "" if len(shown) == len(order) else f" of the {len(shown)} classes that are worst on average"
     rows = [
         [*_heads(runs, i), *(estimate_cell(run.audit.attacks[chosen].classes[c].accuracy) for c in shown)]
         for i, run in enumerate(runs)
     ]
     table = Table(
-        caption=f"The same in figures{some}: correct in percent, with intervals",
+        caption=f"Accuracy per class{some}, in percent, with intervals",
         head=["Model", "No.", *(classes[c] for c in shown)],
         rows=rows,
     )
-    return Section(heading="Class by class", charts=charts, tables=[table], folded=[_per_class(runs, chosen, values)])
+    return Section(
+        heading="Accuracy per class", charts=charts, tables=[table], folded=[_per_class(runs, chosen, values)]
+    )
 
 
-def _per_class(runs: Sequence[Run], chosen: str, values: NDArray[np.float64]) -> Table:
-    """A row per class: the mean over the runs, and the runs in which it is weakest and strongest."""
+def _per_class(runs: Sequence[RunFiles], chosen: str, values: NDArray[np.float64]) -> Table:
+    """A row per class: its mean over the runs, and the runs with its lowest and highest accuracy."""
     least, mean, most = (_over_runs(values, how) for how in ("min", "mean", "max"))
     rows = []
     for c, name in enumerate(runs[0].audit.classes):
@@ -146,37 +149,37 @@ def _over_runs(values: NDArray[np.float64], how: str) -> NDArray[np.float64]:
     return np.where(empty, np.nan, found)
 
 
-# --- provenance ------------------------------------------------------------------------------------------------------
+# --- settings --------------------------------------------------------------------------------------------------------
 
 
-def made_section(runs: Sequence[Run]) -> Section:
-    """The settings that all runs share, and folded, a row per run, those in which they differ."""
-    told = [dict(run.audit.made_by) for run in runs]
-    keys = list(dict.fromkeys(key for settings in told for key in settings))
-    alike = [key for key in keys if len({settings.get(key) for settings in told}) == 1]
-    apart = [key for key in keys if key not in alike]
+def settings_section(runs: Sequence[RunFiles]) -> Section:
+    """The settings that all runs share, and folded, a row per run, those that differ."""
+    settings = [dict(run.audit.settings) for run in runs]
+    keys = list(dict.fromkeys(key for of_run in settings for key in of_run))
+    equal = [key for key in keys if len({of_run.get(key) for of_run in settings}) == 1]
+    different = [key for key in keys if key not in equal]
     shared = Table(
-        caption="What all models have in common",
+        caption="Settings that all models share",
         head=["Setting", "Value"],
-        rows=[[text_cell(_called(key)), text_cell(told[0][key])] for key in alike],
+        rows=[[text_cell(_label(key)), text_cell(settings[0][key])] for key in equal],
         sortable=False,
     )
     differing = Table(
-        caption="In what they differ",
-        head=["Model", "No.", *map(_called, apart)],
+        caption="Settings that differ",
+        head=["Model", "No.", *map(_label, different)],
         rows=[
-            [*_heads(runs, i), *(text_cell(_brief(settings.get(key, "–"))) for key in apart)]
-            for i, settings in enumerate(told)
+            [*_heads(runs, i), *(text_cell(_brief(of_run.get(key, "–"))) for key in different)]
+            for i, of_run in enumerate(settings)
         ],
     )
-    text = ["A model's own page has its examples, its confusions, its training and its configuration."]
-    return Section(heading="How this was made", text=text, tables=[shared], folded=[differing] if apart else [])
+    text = ["A report of a single model has its adversarial examples, confusion matrix, training and configuration."]
+    return Section(heading="Settings", text=text, tables=[shared], folded=[differing] if different else [])
 
 
-def _called(key: str) -> str:
+def _label(key: str) -> str:
     return key.replace(".", " ").replace("_", " ")
 
 
 def _brief(text: str) -> str:
-    """Of a digest its beginning, enough to see that it differs."""
+    """A text; of a digest its beginning, enough to distinguish it."""
     return f"{text[:12]}…" if DIGEST.fullmatch(text) else text

@@ -1,4 +1,4 @@
-"""The training curves, and what the method moved over the classes."""
+"""The training curves, and what the method varied over the classes."""
 
 import math
 from collections.abc import Sequence
@@ -8,24 +8,24 @@ from numpy.typing import NDArray
 
 from faal.report.charts import svg
 from faal.report.elements import Cell, Chart, Section, Table, drawn, percent_cell, text_cell
-from faal.report.files.per_class import KINDS, Kind, moved_by
-from faal.report.files.run import Moved, Run, Training
+from faal.report.files.per_class import VECTOR_NAMES, VectorNames, class_vectors
+from faal.report.files.run import ClassVectors, RunFiles, TrainingLog
 
 RATE = ("learning_rate", "learning rate")
 LOSS = (("loss", "loss"),)
-ACCURACIES = (("accuracy", "training"), ("average", "held out"), ("worst", "held out, weakest class"))
-"""Fields of an epoch, and what the page calls them."""
+ACCURACIES = (("accuracy", "training"), ("average", "hold-out"), ("worst", "hold-out, worst class"))
+"""Fields of an epoch, and their labels on the page."""
 
 MOST_COLUMNS = 160
-"""Columns of the map of weights; batches between two of them are averaged."""
+"""The largest number of columns of the map of weights; with more batches each column is a mean over several."""
 
 
-def training_section(run: Run, *, name: str, closed: bool = False) -> Section | None:
-    """What `metrics.jsonl` tells: loss, accuracies on the held-out part, class weights; every chart with its table.
+def training_section(run: RunFiles, *, name: str, closed: bool = False) -> Section | None:
+    """The content of `metrics.jsonl`: loss, accuracies on the hold-out, class weights; every chart with its table.
 
     Args:
         run: the run.
-        name: starts the ids of the drawings; different for every run of a page.
+        name: prefix of the ids of the drawings; different for every run of a page.
         closed: the section opens on a click.
     """
     training = run.training
@@ -37,28 +37,27 @@ def training_section(run: Run, *, name: str, closed: bool = False) -> Section | 
     if training.epochs:
         charts += _curves(training, name)
         tables.append(_epochs(training))
-    moved = [found for found in moved_by(training) if not np.allclose(found.values, 1, atol=1e-4)]
-    for found in moved:
-        chart, table = _map(run.audit.classes, found, KINDS[found.name], name)
+    varying = [found for found in class_vectors(training) if not np.allclose(found.values, 1, atol=1e-4)]
+    for found in varying:
+        chart, table = _map(run.audit.classes, found, VECTOR_NAMES[found.name], name)
         charts.append(chart)
         tables.append(table)
-    if len(training.steps) and not moved:
-        text.append("Every class weighed the same throughout.")
-    heading = f"How {run.name} was trained"
-    return Section(heading=heading, text=text, charts=charts, folded=tables, closed=closed)
+    if len(training.steps) and not varying:
+        text.append("Every class had the same weight throughout.")
+    return Section(heading=f"Training of {run.name}", text=text, charts=charts, folded=tables, closed=closed)
 
 
-def _curves(training: Training, name: str) -> list[Chart]:
-    """Loss and accuracies, one chart each, of those columns that were measured."""
+def _curves(training: TrainingLog, name: str) -> list[Chart]:
+    """Loss and accuracies, one chart each, of those columns that were recorded."""
     if len(training.epochs) < 2:
-        return []  # A point is no curve; the table has it.
+        return []  # One point makes no curve; the table has it.
     x = np.array([epoch.number for epoch in training.epochs], dtype=np.float64)
     charts = []
     for key, title, axis, scale, columns in (
-        ("loss", "Training loss, epoch by epoch", "loss", 1, LOSS),
-        ("accuracy", "Accuracy under the attack of training, epoch by epoch", "correct, percent", 100, ACCURACIES),
+        ("loss", "Training loss per epoch", "loss", 1, LOSS),
+        ("accuracy", "Accuracy under the attack of training per epoch", "accuracy, percent", 100, ACCURACIES),
     ):
-        lines = [(label, scale * _column(training, field)) for field, label in _measured(training, columns)]
+        lines = [(label, scale * _column(training, field)) for field, label in _recorded(training, columns)]
         if not lines:
             continue
         ends = "; ".join(f"{label} from {values[0]:.3g} to {values[-1]:.3g}" for label, values in lines)
@@ -67,52 +66,52 @@ def _curves(training: Training, name: str) -> list[Chart]:
     return charts
 
 
-def _column(training: Training, field: str) -> NDArray[np.float64]:
+def _column(training: TrainingLog, field: str) -> NDArray[np.float64]:
     return np.array([getattr(epoch, field) for epoch in training.epochs], dtype=np.float64)
 
 
-def _measured(training: Training, columns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def _recorded(training: TrainingLog, columns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(field, label) for field, label in columns if not np.isnan(_column(training, field)).all()]
 
 
-def _epochs(training: Training) -> Table:
-    plain, accuracies = _measured(training, (RATE, *LOSS)), _measured(training, ACCURACIES)
+def _epochs(training: TrainingLog) -> Table:
+    numbers, accuracies = _recorded(training, (RATE, *LOSS)), _recorded(training, ACCURACIES)
     rows = [
         [
             Cell(text=str(epoch.number), sort=epoch.number),
-            *(_plain(getattr(epoch, field)) for field, _ in plain),
+            *(_number_cell(getattr(epoch, field)) for field, _ in numbers),
             *(percent_cell(getattr(epoch, field)) for field, _ in accuracies),
         ]
         for epoch in training.epochs
     ]
-    head = ["Epoch", *(label for _, label in plain), *(f"{label}, %" for _, label in accuracies)]
-    return Table(caption="The epochs in figures", head=head, rows=rows)
+    head = ["Epoch", *(label for _, label in numbers), *(f"{label}, %" for _, label in accuracies)]
+    return Table(caption="Loss and accuracy per epoch", head=head, rows=rows)
 
 
-def _plain(value: float) -> Cell:
+def _number_cell(value: float) -> Cell:
     return text_cell("–") if math.isnan(value) else Cell(text=f"{value:.4g}", sort=value)
 
 
-def _map(classes: tuple[str, ...], moved: Moved, kind: Kind, name: str) -> tuple[Chart, Table]:
-    steps, multiples = moved.at, moved.values
+def _map(classes: tuple[str, ...], vectors: ClassVectors, text: VectorNames, name: str) -> tuple[Chart, Table]:
+    steps, multiples = vectors.at, vectors.values
     parts = np.array_split(np.arange(len(multiples)), min(MOST_COLUMNS, len(multiples)))
     binned = np.stack([multiples[part].mean(axis=0) for part in parts], axis=1)
     mean = multiples.mean(axis=0)
-    most = int(np.argmax(mean))
-    title = f"{kind.title}, {kind.pace} by {kind.pace}"
-    described = f"“{classes[most]}” {kind.most}, {mean[most]:.2f} times {kind.unit} on average."
+    largest = int(np.argmax(mean))
+    title = f"{text.title} per {text.pace}"
+    description = f"Largest on average: “{classes[largest]}”, {mean[largest]:.2f} times {text.unit}."
     chart = drawn(
-        f"{title}, in multiples of {kind.unit}. {described}",
-        lambda width: svg.weights_map(classes, steps, binned, width=width, at=kind.pace, label=kind.label),
-        name=f"{name}-{moved.name}",
+        f"{title}, in multiples of {text.unit}. {description}",
+        lambda width: svg.weights_map(classes, steps, binned, width=width, at=text.pace, label=text.label),
+        name=f"{name}-{vectors.name}",
         title=title,
-        description=described,
+        description=description,
     )
     rows = [
         [text_cell(classes[i]), *(Cell(text=f"{v:.2f}", sort=float(v)) for v in (mean[i], low, high))]
         for i, (low, high) in enumerate(zip(multiples.min(axis=0), multiples.max(axis=0), strict=True))
     ]
-    head = ["Class", kind.mean, "Least", "Greatest"]
-    count = f"{len(multiples):,} {kind.pace}{'' if len(multiples) == 1 else 'es' if kind.pace == 'batch' else 's'}"
-    table = Table(caption=f"{kind.title} over {count}, multiples of {kind.unit}", head=head, rows=rows)
+    head = ["Class", text.mean, "Minimum", "Maximum"]
+    count = f"{len(multiples):,} {text.pace}{'' if len(multiples) == 1 else 'es' if text.pace == 'batch' else 's'}"
+    table = Table(caption=f"{text.title} over {count}, in multiples of {text.unit}", head=head, rows=rows)
     return chart, table

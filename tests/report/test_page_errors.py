@@ -1,0 +1,53 @@
+"""Bad input to the page: one sentence, and no file is written or lost."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from faal.errors import InputError
+from faal.report import write_report
+
+Write = Callable[..., dict[str, Any]]
+
+
+def test_bad_input(tmp_path: Path, run_folder: Write, demo_folder: Write) -> None:
+    run_folder(tmp_path / "a")
+    run_folder(tmp_path / "b", classes=list("abcdefghij"))
+    run_folder(tmp_path / "c", attacks=("square",))
+    demo_folder(tmp_path / "demo")
+    (tmp_path / "file").write_text("")
+    a, b, c, demo = (tmp_path / name for name in ("a", "b", "c", "demo"))
+    cases: list[tuple[list[Path], dict[str, Any], str]] = [
+        ([], {}, "nothing to report"),
+        ([a], {"names": ["x", "y"]}, "2 names were given for 1 folders"),
+        ([a, b], {}, "different classes"),
+        ([a, c], {}, "have no attack in common"),
+        ([a, demo], {}, "is a demo's folder; name it alone"),
+        ([a], {"out": tmp_path / "file" / "page.html"}, "cannot be written"),
+        ([tmp_path / "nowhere"], {}, "there is no folder"),
+    ]
+    for folders, options, message in cases:
+        with pytest.raises(InputError, match=message) as caught:
+            write_report(folders, **options)
+        assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_a_page_that_cannot_be_written_completely_leaves_the_old_one(
+    tmp_path: Path, run_folder: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_folder(tmp_path / "a")
+    page = write_report([tmp_path / "a"])
+    before = page.read_bytes()
+
+    def full(path: Path, text: str, **_: object) -> None:
+        path.write_bytes(text.encode()[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report([tmp_path / "a"])
+    assert page.read_bytes() == before
+    assert not list((tmp_path / "a").glob("*.part"))

@@ -155,7 +155,7 @@ def test_a_card_of_another_network(shelf: Path) -> None:
 
 
 def test_it_knows_its_own_network(shelf: Path) -> None:
-    with pytest.raises(InputError, match="knows its own network; leave out --width"):
+    with pytest.raises(InputError, match="records its own network; leave out --width"):
         open_model(Path("zoo:pets"), data(), model="small", width=4)
     assert open_model(Path("zoo:pets"), data(), model="small").notes == open_model(Path("zoo:pets"), data()).notes
 

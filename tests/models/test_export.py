@@ -79,7 +79,7 @@ def normalised(images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("place", ["run", "run/best.pt", Path("run")])
-def test_a_run_comes_back_as_the_module_that_it_was(own: Any, work: Path, place: Path | str) -> None:
+def test_a_run_is_loaded_as_the_same_module(own: Any, work: Path, place: Path | str) -> None:
     trained = run(work)
     net = faal.load_model(place, model="handed:Net")
     assert isinstance(net, Normalized)
@@ -90,7 +90,7 @@ def test_a_run_comes_back_as_the_module_that_it_was(own: Any, work: Path, place:
 
 
 @pytest.mark.usefixtures("own")
-def test_the_callers_generator_stays_as_it_was(work: Path) -> None:
+def test_the_callers_generator_does_not_change(work: Path) -> None:
     run(work)
     torch.manual_seed(3)
     expected = torch.rand(2)

@@ -110,8 +110,8 @@ def build_model(architecture: Architecture, *, seed: int | None = None, model: s
         architecture: what to build.
         seed: the initial weights depend on it alone, and the caller's generator does not change; without one they
             are drawn from the caller's generator.
-        model: the network's name, once more where it is `module:function`: an architecture may come from a file, and code
-            is imported only where the call names it.
+        model: the network's name, once more where it is `module:function`: an architecture may come from a file, and
+            code is imported only where the call names it.
 
     Returns:
         A module from images (B, channels, H, W) in [0, 1] to logits (B, num_classes). Where the architecture names a

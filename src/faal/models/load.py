@@ -15,7 +15,7 @@ from faal.data.checks import if_gray, other_channels, other_classes
 from faal.errors import InputError
 from faal.models.build import Architecture, build_model
 from faal.models.foreign import load_weights
-from faal.models.libraries import class_names, expected_normalisation, is_saved, size_notes
+from faal.models.libraries import class_names, expected_normalisation, is_hf_weights, size_notes
 from faal.models.mismatch import MismatchError
 from faal.models.native import (
     architecture_and_threat,
@@ -78,7 +78,10 @@ def load_model(path: Path | str, *, model: str | None = None) -> nn.Module:
         >>> net = faal.load_model("zoo:prn18w16-pgd-at")
         >>> net(torch.rand(2, 3, 32, 32)).shape
         torch.Size([2, 10])
-        >>> net = faal.load_model("runs/mine", model="mymodels:net")  # doctest: +SKIP  (a run and a module of a user)
+
+        Of a user's run whose network is a user's own (skipped as a doctest: it needs both):
+
+        >>> net = faal.load_model("runs/mine", model="mymodels:net")  # doctest: +SKIP
     """
     file = weights_path(Path(path))
     state, _ = read_checkpoint(file)
@@ -118,7 +121,7 @@ def open_model(
     """
     published = zoo_name(path)
     path = weights_path(path)
-    if model is None and is_saved(path):
+    if model is None and is_hf_weights(path):
         model = f"hf:{path.parent}"
     options = {"--width": width, "--depth": depth, "--normalize": normalize}
     given = ", ".join(name for name, value in options.items() if value not in (None, "none"))
@@ -157,7 +160,7 @@ def _open_foreign(
         )
     if size:
         notes += size_notes(model, *size)
-    if is_saved(path):
+    if is_hf_weights(path):
         notes += _class_notes(class_names(path.parent), data, path)
     return _loaded(net, architecture, path, checkpoint.digest(path), threat=FOREIGN, trained={}, notes=notes)
 

@@ -15,7 +15,8 @@ KNOWN: dict[str, Statistics] = {
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
 """Means and deviations of the training images' pixels, as in public networks. (Some have the
-deviations 0.2023, 0.1994, 0.2010 for CIFAR-10, the mean over images of each image's deviation: give those as MEAN:STD.)"""
+deviations 0.2023, 0.1994, 0.2010 for CIFAR-10, the mean over images of each image's: give those as
+MEAN:STD.)"""
 
 
 BLUE_FIRST = "bgr"

@@ -21,7 +21,7 @@ UNNAMED = FLOATS | {torch.int32, torch.int64, torch.bool}
 """Types of tensors that a network may have under another name: weights, counters, indices, masks."""
 
 COUNTER = "num_batches_tracked"
-"""BatchNorm's counter of batches, which old checkpoints lack, others store as floating point, and no forward pass uses."""
+"""BatchNorm's counter of batches, which old checkpoints lack, others store as floats, and no forward pass uses."""
 
 
 def number_type(tensor: Tensor) -> str:

@@ -24,7 +24,7 @@ def part_digest(data: str, index: Tensor) -> str:
 
 
 def withheld_of(state: Mapping[str, Any]) -> list[str]:
-    """The withheld parts (`part_digest`) that the network of a checkpoint, or of a card of the zoo, was not trained on."""
+    """The withheld parts (`part_digest`) that the network of a checkpoint or of a card was not trained on."""
     record = state["held_out"] if "weights" in state and "held_out" in state else state
     found = record.get("withheld", ())
     return [str(digest) for digest in found]
@@ -38,6 +38,6 @@ def chosen_on_test(state: Mapping[str, Any]) -> bool:
 
 
 def inherited_provenance(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The provenance that a fine-tune records of its base: `withheld` and `chosen_on_test`, each only where not empty."""
+    """The provenance that a fine-tune records of its base: `withheld` and `chosen_on_test`, where not empty."""
     found = {"withheld": withheld_of(state), "chosen_on_test": chosen_on_test(state)}
     return {name: value for name, value in found.items() if value}

@@ -11,7 +11,7 @@ from faal.models.architectures.stages import conv3x3
 Norm = Literal["batch", "group"]
 
 GRID = 4
-"""The last feature map is averaged to GRID x GRID, not to one point: where a stroke lies tells which digit it is."""
+"""The last feature map is averaged to GRID x GRID, not to one value: the position of a stroke distinguishes digits."""
 
 GROUPS = 8
 """Groups of a GroupNorm, or the largest common divisor with the channels."""
@@ -27,7 +27,7 @@ class SmallNet(nn.Module):
         channels: channels of the images.
         width: channels of the first layer.
         depth: number of convolutions.
-        norm: `batch`, or `group` for a net whose answer to a sample never depends on the rest of the batch.
+        norm: `batch`, or `group` for a network whose logits for an image never depend on the rest of the batch.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
 
     Args:
         model: what to load into. The network within a `Normalized` gets the weights; its mean and deviation must be
-            those of a checkpoint that carries its own.
+            those of a checkpoint that has its own.
         path: a `.pt`, `.pth` or `.safetensors` file; with Hugging Face's `config.json` beside it, it is read by that
             library.
 

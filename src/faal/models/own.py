@@ -28,7 +28,7 @@ def require_named(model: str, requested: str | None, source: str) -> None:
         source: the file, for the error.
 
     Raises:
-        InputError: `model` is `module:function` and not what the call names; the message says what to type.
+        InputError: `model` is `module:function` and not what the call names; the message states what to type.
     """
     if is_own(model) and model != requested:
         raise InputError(

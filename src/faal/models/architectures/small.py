@@ -20,7 +20,8 @@ GROUPS = 8
 class SmallNet(nn.Module):
     """3x3 convolution, normalisation, ReLU, `depth` times; a coarse average; one linear layer.
 
-    The first layer has `width` channels and keeps the size; all others have twice as many, and the second halves it.
+    The first layer has `width` channels and does not change the size; all others have twice as many, and the second
+    halves the size.
 
     Args:
         num_classes: number of logits.

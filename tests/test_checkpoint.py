@@ -178,7 +178,7 @@ class TestReading:
         assert files(tmp_path) == ["last.pt"]
         # The trap works: an unsafe reader runs it.
         pickle.loads(pickle.dumps(state))
-        assert files(tmp_path) == ["trapped", "last.pt"]
+        assert files(tmp_path) == ["last.pt", "trapped"]
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"none\.pt"):

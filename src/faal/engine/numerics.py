@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from faal.errors import InputError
 
 MIN_BF16_OPERATIONS = 2e6
-"""Operations of one forward pass per image from which `auto` selects bfloat16 on a CPU: below, casts cost more than the
-products save (docs/performance.md)."""
+"""Operations of one forward pass per image from which bfloat16 is used. Below, casts on CPUs cost what products save
+(docs/performance.md); on GPUs so little work does not matter."""
 
 MIN_STRIDED_CHANNELS = 8
 """Input channels of a strided 1x1 convolution from which it is trained channels last on a CPU."""

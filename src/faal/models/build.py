@@ -15,7 +15,7 @@ from faal.engine.seeds import derive_seed
 from faal.errors import InputError, unknown
 from faal.models.architectures.preact_resnet import PreActResNet
 from faal.models.architectures.resnet import ResNet
-from faal.models.architectures.small import Norm, SmallNet
+from faal.models.architectures.small import NormLayer, SmallNet
 from faal.models.architectures.wide_resnet import WideResNet
 from faal.models.libraries import LIBRARIES
 from faal.models.normalize import Normalized, parse_normalize, reverses_channels
@@ -84,7 +84,7 @@ def _wide_resnet(a: Architecture) -> nn.Module:
     return WideResNet(a.num_classes, channels=a.channels, depth=a.depth or depth, widen=a.width or widen)
 
 
-def _small(a: Architecture, norm: Norm = "batch") -> nn.Module:
+def _small(a: Architecture, norm: NormLayer = "batch") -> nn.Module:
     return SmallNet(a.num_classes, channels=a.channels, norm=norm, **_set_only(width=a.width, depth=a.depth))
 
 

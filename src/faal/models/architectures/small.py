@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from faal.models.architectures.stages import conv3x3
 
-Norm = Literal["batch", "group"]
+NormLayer = Literal["batch", "group"]
 
 GRID = 4
 """The last feature map is averaged to GRID x GRID, not to one value: the position of a stroke distinguishes digits."""
@@ -38,7 +38,7 @@ class SmallNet(nn.Module):
         channels: int = 1,
         width: int = 16,
         depth: int = 3,
-        norm: Norm = "batch",
+        norm: NormLayer = "batch",
     ) -> None:
         super().__init__()
         widths = [channels, width] + [2 * width] * (depth - 1)

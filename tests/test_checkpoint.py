@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without running code, the last good one found again."""
+"""Checkpoints: written atomically, read without running code, and the last readable one is found."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ STATE: dict[str, Any] = {
     "classes": ["cat", "dog"],
     "weights": {"w": torch.arange(6.0).view(2, 3), "n": torch.tensor(7)},
     "recipe": {"beta": 6.0, "width": None, "flip": True, "lr": {"0": 0.1}},
-    "training": {"generator": torch.get_rng_state(), "seen": (1, 2.5, "x")},
+    "training": {"generator": torch.get_rng_state(), "state": (1, 2.5, "x")},
 }
 
 
@@ -34,13 +34,13 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_back_as_it_was(saved: Path) -> None:
+def test_loaded_as_saved(saved: Path) -> None:
     state = checkpoint.load(saved)
     assert state.pop("format") == checkpoint.FORMAT
     assert state.keys() == STATE.keys()
     assert all(torch.equal(state["weights"][name], tensor) for name, tensor in STATE["weights"].items())
     assert torch.equal(state["training"].pop("generator"), STATE["training"]["generator"])
-    assert state["training"] == {"seen": (1, 2.5, "x")}
+    assert state["training"] == {"state": (1, 2.5, "x")}
     assert (state["classes"], state["recipe"]) == (STATE["classes"], STATE["recipe"])
     assert files(saved.parent) == ["last.pt"]
 
@@ -58,7 +58,7 @@ def test_networks_and_optimisers_fit_in(tmp_path: Path) -> None:
 
 class TestWriting:
     @pytest.mark.parametrize("error", [OSError("disk full"), RuntimeError("write failed"), KeyboardInterrupt()])
-    def test_a_crash_in_between_leaves_the_old_file(
+    def test_a_crash_in_between_preserves_the_old_file(
         self, saved: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
     ) -> None:
         before = saved.read_bytes()
@@ -83,7 +83,7 @@ class TestWriting:
         assert files(saved.parent) == ["last.pt"]
         assert checkpoint.load(saved)["classes"] == ["cat", "dog"]
 
-    def test_the_old_file_stands_until_the_new_one_is_on_the_disk(
+    def test_the_old_file_remains_until_the_new_one_is_on_the_disk(
         self, saved: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         order: list[str] = []
@@ -100,11 +100,11 @@ class TestWriting:
     )
     def test_an_unwritable_folder(self, tmp_path: Path, write: Callable[[Path], None]) -> None:
         """Below a regular file nobody can write, not even root."""
-        (tmp_path / "file").write_text("I was here")
+        (tmp_path / "file").write_text("a file")
         with pytest.raises(InputError, match=r"cannot be written \(.*\); choose another folder with --out") as caught:
             write(tmp_path / "file" / "run" / "last.pt")
         assert "\n" not in str(caught.value)
-        assert (tmp_path / "file").read_text() == "I was here"
+        assert (tmp_path / "file").read_text() == "a file"
 
 
 class TestLatest:
@@ -122,7 +122,7 @@ class TestLatest:
         assert state is not None
         return int(state["number"])
 
-    def test_two_are_kept(self, tmp_path: Path) -> None:
+    def test_two_are_stored(self, tmp_path: Path) -> None:
         for number in range(4):
             self.numbered(tmp_path, number)
             assert self.latest(tmp_path) == number
@@ -153,7 +153,7 @@ class TestLatest:
             checkpoint.load_latest(tmp_path)
 
 
-class _Burglar:
+class _Trap:
     """Runs a command while it is unpickled."""
 
     def __init__(self, command: str) -> None:
@@ -169,16 +169,16 @@ class TestReading:
     def test_code_is_refused_and_does_not_run(
         self, tmp_path: Path, write: Callable[[object, Path], object], latest: bool
     ) -> None:
-        state = {"format": checkpoint.FORMAT, "weights": _Burglar(f"touch {tmp_path / 'burgled'}")}
+        state = {"format": checkpoint.FORMAT, "weights": _Trap(f"touch {tmp_path / 'trapped'}")}
         path = tmp_path / "last.pt"
         write(state, path)
         with pytest.raises(InputError, match="was not loaded") as caught:
             checkpoint.load_latest(tmp_path) if latest else checkpoint.load(path)
         assert "\n" not in str(caught.value)
         assert files(tmp_path) == ["last.pt"]
-        # The bait is real: an unsafe reader falls for it.
+        # The trap works: an unsafe reader runs it.
         pickle.loads(pickle.dumps(state))
-        assert files(tmp_path) == ["burgled", "last.pt"]
+        assert files(tmp_path) == ["last.pt", "trapped"]
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"none\.pt"):
@@ -187,26 +187,26 @@ class TestReading:
             checkpoint.load(tmp_path)
 
     @pytest.mark.parametrize("content", [{"w": torch.ones(2)}, [torch.ones(2)], torch.ones(2), {"format": "other/1"}])
-    def test_what_is_not_ours(self, tmp_path: Path, content: object) -> None:
+    def test_a_file_of_another_program(self, tmp_path: Path, content: object) -> None:
         torch.save(content, tmp_path / "foreign.pt")
         with pytest.raises(InputError, match=r"not a checkpoint of this program; .*--model"):
             checkpoint.load(tmp_path / "foreign.pt")
 
     def test_damage_anywhere_is_a_sentence(self, saved: Path) -> None:
-        """Cut at a hundred places and with bytes changed at random: it loads, or one sentence says that it does not."""
-        whole, rng = saved.read_bytes(), random.Random(0)
-        damaged = [whole[: len(whole) * k // 100] for k in range(100)]
+        """Cut at a hundred places and with bytes changed at random: it loads, or is refused in one sentence."""
+        intact, rng = saved.read_bytes(), random.Random(0)
+        damaged = [intact[: len(intact) * k // 100] for k in range(100)]
         for _ in range(200):
-            changed = bytearray(whole)
+            changed = bytearray(intact)
             for _ in range(rng.randint(1, 4)):
                 changed[rng.randrange(len(changed))] = rng.randrange(256)
             damaged.append(bytes(changed))
-        said = [self.refusal(saved, content) for content in damaged]
-        assert all(sentence is None or ("\n" not in sentence and str(saved) in sentence) for sentence in said)
-        assert all(said[:100])
+        messages = [self.refusal(saved, content) for content in damaged]
+        assert all(sentence is None or ("\n" not in sentence and str(saved) in sentence) for sentence in messages)
+        assert all(messages[:100])
 
     def refusal(self, path: Path, content: bytes) -> str | None:
-        """What is said of a file with this content; None where it loads."""
+        """The message for a file with this content; None where it loads."""
         path.write_bytes(content)
         try:
             checkpoint.load(path)

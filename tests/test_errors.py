@@ -1,4 +1,4 @@
-"""What is refused before the work whose results it would lose."""
+"""Folders that cannot be written are refused before the work whose results would be lost."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from faal.study.reproduce import run as reproduce_run
 SUBJECT: tuple[Any, ...] = (nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.rand(4, 1, 2, 2), torch.arange(4) % 2)
 
 
-def test_a_folder_that_is_there_or_could_be_made_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_there_or_could_be_made_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path, tmp_path / "a" / "b", Path("a/b"), Path("."), Path("..")):
         refuse_unwritable(folder)
@@ -26,22 +26,22 @@ def test_a_folder_that_is_there_or_could_be_made_is_left_alone(tmp_path: Path, m
 
 
 @pytest.mark.parametrize("way", ["file", "file/run", "file/run/deeper", "link"])
-def test_a_file_in_the_way_is_named(tmp_path: Path, way: str) -> None:
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path, way: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(InputError, match=rf"{way} cannot be written \(.*{way[:4]} is not a folder\); choose another"):
         refuse_unwritable(tmp_path / way)
 
 
-def test_a_folder_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
     with pytest.raises(InputError, match=r"run cannot be written \(Permission denied\)"):
         refuse_unwritable(tmp_path / "run")
 
 
 @pytest.mark.parametrize("command", ["audit", "share", "curve", "demo", "theorem1", "report"])
-def test_a_command_says_so_before_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    """Everything that these would have worked on fails if it is begun."""
+def test_a_command_refuses_before_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """All of their work would fail here if it began."""
     (tmp_path / "file").write_text("")
     out = tmp_path / "file" / "run"
     net = SUBJECT[0]

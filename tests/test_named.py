@@ -1,4 +1,4 @@
-"""The current folder on the path: last, and for as long as it takes."""
+"""The current folder on the path: last, and only during the import."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ def _installed(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(work))])
 
 
-def test_it_is_last_and_afterwards_gone(work: Path) -> None:
+def test_it_is_last_and_afterwards_removed(work: Path) -> None:
     before = [*sys.path]
     with current_folder(), current_folder():
         assert sys.path == [*before, str(work)]
@@ -26,7 +26,7 @@ def test_it_is_last_and_afterwards_gone(work: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", ["", "the folder"])
-def test_a_path_that_has_it_stays_as_it_is(work: Path, entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_has_it_is_unchanged(work: Path, entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [entry and str(work), *sys.path])
     before = [*sys.path]
     with current_folder():

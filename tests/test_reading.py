@@ -1,4 +1,4 @@
-"""Files that hold no weights, or hold more than weights: one sentence each, and nothing runs."""
+"""Files without weights, or with more than weights: one sentence each, and no code runs."""
 
 import argparse
 import os
@@ -26,8 +26,8 @@ class Trap:
         return os.mkdir, (str(self.target),)
 
 
-def refused(path: Path, said: str) -> None:
-    with pytest.raises(InputError, match=said) as caught:
+def refused(path: Path, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         read_tensors(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -57,17 +57,17 @@ def test_a_pickle_that_would_run_code_does_not(tmp_path: Path, how: str) -> None
         torch.save(content, path, _use_new_zipfile_serialization=how == "zip")
     refused(path, "objects other than tensors.*can run code, and was not loaded; save its weights again")
     assert not target.exists()
-    if how == "plain pickle":  # the trap is real: Python's own reader springs it
+    if how == "plain pickle":  # the trap works: Python's own reader runs it
         pickle.loads(path.read_bytes())
         assert target.exists()
 
 
-def test_names_the_object_that_was_in_the_way(tmp_path: Path) -> None:
+def test_names_the_object_that_is_refused(tmp_path: Path) -> None:
     torch.save({"args": argparse.Namespace(lr=0.1), "state_dict": WEIGHTS}, tmp_path / "weights.pt")
     refused(tmp_path / "weights.pt", r"\(argparse.Namespace\)")
 
 
-def test_a_whole_module_is_not_loaded(tmp_path: Path) -> None:
+def test_a_module_is_not_loaded(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2), tmp_path / "model.pt")
     refused(tmp_path / "model.pt", "torch.nn.modules.linear.Linear.*torch.save\\(model.state_dict\\(\\)")
 
@@ -79,24 +79,24 @@ def test_a_script_is_not_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-@pytest.mark.parametrize("kept", [0.02, 0.5, 0.95])
-def test_cut_short(tmp_path: Path, zipped: bool, kept: float) -> None:
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
+def test_cut_short(tmp_path: Path, zipped: bool, share: float) -> None:
     path = tmp_path / "weights.pt"
     torch.save(WEIGHTS, path, _use_new_zipfile_serialization=zipped)
-    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     refused(path, "damaged or cut short.*fetch or write it again")
 
 
-@pytest.mark.parametrize("kept", [20, 2000])
-def test_safetensors_cut_short(tmp_path: Path, kept: int) -> None:
+@pytest.mark.parametrize("size", [20, 2000])
+def test_safetensors_cut_short(tmp_path: Path, size: int) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(WEIGHTS, path)
-    path.write_bytes(path.read_bytes()[:kept])
+    path.write_bytes(path.read_bytes()[:size])
     refused(path, "damaged or cut short")
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"<!DOCTYPE html><html><head>", "is a web page, not a checkpoint"),
         (b"\n  <html>virus scan warning", "is a web page, not a checkpoint"),
@@ -108,9 +108,9 @@ def test_safetensors_cut_short(tmp_path: Path, kept: int) -> None:
         (b"PK\x03\x04 and no archive", "damaged or cut short"),
     ],
 )
-def test_what_else_a_file_may_be(tmp_path: Path, content: bytes, said: str) -> None:
+def test_other_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "weights.pt").write_bytes(content)
-    refused(tmp_path / "weights.pt", said)
+    refused(tmp_path / "weights.pt", message)
 
 
 def test_no_such_file(tmp_path: Path) -> None:

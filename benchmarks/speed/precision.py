@@ -3,7 +3,7 @@
     python -m benchmarks.speed.precision
 
 writes `benchmarks/results/precision.json`. Processor seconds of one thread, on noise images, in turns; and what the
-audit's fast engine takes for the same step of an attack. It is what `engine.numerics.WORTHWHILE` is set by.
+audit's fast engine takes for the same step of an attack. It is what `engine.numerics.MIN_BF16_OPERATIONS` is set by.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def audited(architecture: Architecture, pixels: int) -> Callable[[], object]:
     """The attack's step as an audit's fast engine takes it."""
     net = build_model(architecture, seed=0).eval().requires_grad_(False)
     images = torch.rand(BATCH, architecture.channels, pixels, pixels)
-    with strict_float32(CPU), patch.object(backend, "WORTHWHILE", 0.0):
+    with strict_float32(CPU), patch.object(backend, "MIN_BF16_OPERATIONS", 0.0):
         fast = backend.Fast(net, images)
 
     def step() -> Tensor:

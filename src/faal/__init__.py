@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from faal.audit.run import audit
     from faal.intermediate.kldro import solve_kldro
     from faal.intermediate.rules.faal import FAAL
-    from faal.models.export import load_model
+    from faal.models.load import load_model
     from faal.train.offsets import offsets
 
 __version__ = "0.1.0"
@@ -44,7 +44,7 @@ __all__ = ["FAAL", "InputError", "__version__", "audit", "load_model", "offsets"
 
 _HOMES = {
     "FAAL": "faal.intermediate.rules.faal",
-    "load_model": "faal.models.export",
+    "load_model": "faal.models.load",
     "offsets": "faal.train.offsets",
     "solve_kldro": "faal.intermediate.kldro",
 }

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without running code.
+"""Checkpoints: written atomically, read without running code.
 
 A checkpoint is a plain dictionary of tensors, numbers, strings, lists and dictionaries:
 
@@ -6,9 +6,9 @@ A checkpoint is a plain dictionary of tensors, numbers, strings, lists and dicti
     architecture  the fields of `models.Architecture`
     classes       the names of the classes
     image_size    height and width of the images that it was trained on
-    weights       the state dict of the network as it is to be used
-    recipe        the settings it was trained with
-    training      only in last.pt: all that a resumed run needs
+    weights       the state dict of the network to use
+    recipe        the settings of its training
+    training      only in last.pt: the state that a resumed run needs
 """
 
 import hashlib
@@ -25,9 +25,8 @@ from faal.reading import read_tensors
 
 FORMAT = "faal-checkpoint/1"
 
-
 ELSEWHERE = "choose another folder with --out"
-"""What to do where a file cannot be written."""
+"""The default advice where a file cannot be written."""
 
 
 def _write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str = ELSEWHERE) -> None:
@@ -42,21 +41,21 @@ def _write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str =
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} cannot be written ({_short(error)}); {advice}") from None
     finally:
-        with suppress(OSError):  # what an error or an interrupt left; after a success there is nothing
+        with suppress(OSError):  # left by an error or an interrupt; after a success there is none
             beside.unlink()
 
 
 def write_whole(path: Path, data: bytes, *, advice: str = ELSEWHERE) -> None:
-    """Write a file so that a reader, or a crash, finds either the old content or the new.
+    """Write a file atomically: after a crash, and for a reader meanwhile, it has either the old content or the new.
 
     Raises:
-        InputError: the file cannot be written; `advice` says what to do.
+        InputError: the file cannot be written; `advice` ends the message.
     """
     _write_whole(path, lambda file: file.write(data), advice)
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint atomically.
 
     Raises:
         InputError: the file cannot be written.
@@ -68,7 +67,7 @@ def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this program onto the CPU.
 
     Raises:
-        InputError: no such file; cut off or damaged; not one of ours; one that would run code.
+        InputError: no such file; cut short or damaged; not one of this program; one that would run code.
     """
     state = read_tensors(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
@@ -95,7 +94,7 @@ def load_latest(folder: Path) -> dict[str, Any] | None:
 
 
 def rotate(folder: Path) -> None:
-    """Let last.pt become previous.pt before the next last.pt is written."""
+    """Rename last.pt to previous.pt before the next last.pt is written."""
     last = folder / "last.pt"
     if last.exists():
         os.replace(last, folder / "previous.pt")

@@ -1,8 +1,8 @@
-"""How a radius is written, wherever one is: in messages, names of folders, tables and pages."""
+"""The text form of a radius, for messages, names of folders, tables and pages."""
 
 
 def epsilon_text(epsilon: float) -> str:
-    """A radius as people write it: `8/255` where it is a few whole grey levels, else a decimal of six digits."""
+    """A radius as text: `8/255` where it is 1 to 32 whole grey levels, else a decimal of six digits."""
     levels = round(255 * epsilon)
     whole = 1 <= levels <= 32 and abs(255 * epsilon - levels) < 1e-4
     return f"{levels}/255" if whole else f"{epsilon:.6g}"

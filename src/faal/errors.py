@@ -1,4 +1,4 @@
-"""What is said to a user whose input is wrong: one sentence, what, where and what to do."""
+"""Errors of the user's input: each is one sentence that states what is wrong, where, and what to do."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class InputError(ValueError):
-    """The user's input is wrong. The message is the whole answer; the command line adds exit status 2."""
+    """The user's input is wrong. Its message is all that the command line prints; the exit status is then 2."""
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def permitted() -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        if error.filename is None:  # of no file
+        if error.filename is None:  # no file
             raise
         raise forbidden(error.filename) from None
 
@@ -29,14 +29,14 @@ def permitted() -> Iterator[None]:
 def forbidden(path: object) -> InputError:
     """The error for a file or folder that the user may not read."""
     return InputError(
-        f"no permission to read {path}: its own, or those of a folder above it, forbid it; have them changed "
-        "(chmod -R u+rX)"
+        f"no permission to read {path}: its own permissions, or those of a folder above it, forbid it; have them "
+        "changed (chmod -R u+rX)"
     )
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, see: str | None = None) -> InputError:
-    """The error for a name that is not in a table: names the nearest one, and where the whole list stands or, without
-    `see`, the list."""
+    """The error for a name that is not in a table; it has the nearest name, and the full list or, with `see`, where
+    that is."""
     names = list(known)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
@@ -44,14 +44,14 @@ def unknown(kind: str, name: str, known: Iterable[str], *, see: str | None = Non
 
 
 def first_line(error: BaseException) -> str:
-    """As much of another library's error as fits into a sentence; its kind where it says nothing."""
+    """The first line of another library's error, to be part of a sentence; its type where it has no message."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def refuse_unwritable(folder: Path, advice: str = "choose another folder with --out") -> None:
-    """That a folder is there and can be written, or could be made, said before the work whose results it is to hold.
+    """Check that a folder can be written, or created, before the work whose results it is to hold.
 
-    Nothing is made. A disk that fills up, or a system that denies at writing, shows only then.
+    Nothing is created. A full disk, or a denial by the system at writing, is an error only then.
 
     Args:
         folder: where files are to be written.

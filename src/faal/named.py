@@ -1,4 +1,4 @@
-"""A user's own function by its name, `module:function`: a network, a data set."""
+"""Imports a user's own function by its name, `module:function`: for a network or a data set."""
 
 import importlib
 import os
@@ -14,9 +14,9 @@ from faal.errors import InputError
 
 @contextmanager
 def current_folder() -> Iterator[None]:
-    """The context in which modules of the current folder are found, after all that are installed.
+    """The context in which modules of the current folder can be imported, after all installed ones.
 
-    Afterwards the path is as before: what is imported later, by this program or a library, is not taken from there.
+    Afterwards the path is as before: later imports, by this program or a library, do not come from there.
     """
     here = os.getcwd()
     if not {"", here} & set(sys.path):
@@ -28,24 +28,24 @@ def current_folder() -> Iterator[None]:
 
 
 def import_function(reference: str) -> Callable[..., Any]:
-    """The function that `module:function` names. The caller has it from the call itself, never from a file.
+    """The function that `module:function` names. The name comes from the call itself, never from a file.
 
     Raises:
-        InputError: the module cannot be imported, lacks the function, or shares its name with an installed one.
+        InputError: the module cannot be imported, lacks the function, or has the same name as an installed module.
     """
     name, _, attribute = reference.partition(":")
     try:
         with current_folder():
             module = importlib.import_module(name)
-    except Exception as error:  # a module that is imported may fail in any way
+    except Exception as error:  # an import may raise any error
         raise InputError(
             f"cannot import {name!r} for {reference} ({type(error).__name__}: {error}); "
-            "run from the folder that holds it, or install it"
+            "run from its folder, or install it"
         ) from error
     top = name.partition(".")[0]
-    if (twin := _twin(sys.modules.get(top, module), top)) is not None:
+    if (other := _same_name(sys.modules.get(top, module), top)) is not None:
         raise InputError(
-            f"{reference} is ambiguous: {top} is {twin.name} of the current folder, and an installed module too; "
+            f"{reference} is ambiguous: {top} is {other.name} of the current folder, and an installed module too; "
             "rename the one in the folder"
         )
     function: object = getattr(module, attribute, None)
@@ -54,10 +54,10 @@ def import_function(reference: str) -> Callable[..., Any]:
     return function
 
 
-def _twin(module: ModuleType, top: str) -> Path | None:
-    """What the current folder has under the name of a module that was imported from another place."""
+def _same_name(module: ModuleType, top: str) -> Path | None:
+    """A file of the current folder with the name of a module that was imported from elsewhere; None for none."""
     file = getattr(module, "__file__", None)
-    for twin in (Path.cwd() / f"{top}.py", Path.cwd() / top / "__init__.py"):
-        if twin.is_file() and (file is None or not twin.samefile(file)):
-            return twin
+    for candidate in (Path.cwd() / f"{top}.py", Path.cwd() / top / "__init__.py"):
+        if candidate.is_file() and (file is None or not candidate.samefile(file)):
+            return candidate
     return None

@@ -1,4 +1,4 @@
-"""Reading a file that holds tensors, and never running what it holds."""
+"""Reads files of tensors, without running code in them."""
 
 import pickle
 import re
@@ -15,11 +15,11 @@ from faal.errors import InputError
 
 
 def read_tensors(path: Path) -> object:
-    """What a `.pt`, `.pth` or `.safetensors` file holds, on the CPU. What the file is decides, not its name.
+    """The content of a `.pt`, `.pth` or `.safetensors` file, on the CPU. The format is recognised by content, not name.
 
     Raises:
-        InputError: the file is missing, unreadable, cut short, no file of weights at all, or a pickle that needs more
-            than tensors and plain containers. None of its code has run then.
+        InputError: the file is missing, unreadable, cut short, no file of weights, or a pickle that needs more than
+            tensors and plain containers. None of its code is run.
     """
     try:
         with path.open("rb") as file:
@@ -28,13 +28,13 @@ def read_tensors(path: Path) -> object:
         raise InputError(f"cannot read the checkpoint {path}: {error.strerror}") from None
     if _is_safetensors(head):
         return _read_safetensors(path)
-    if not head.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive; a pickle, PyTorch's older form
-        raise InputError(f"{path} {_what_else(head)}")
+    if not head.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive; a pickle, PyTorch's older format
+        raise InputError(f"{path} {_description(head)}")
     return _read_torch(path)
 
 
 def weight_sets(content: object, where: str = "") -> dict[str, dict[str, Tensor]]:
-    """Every mapping in `content` that holds tensors, at any depth, under its dotted place (`""` for the top)."""
+    """Every mapping in `content` that has tensors, at any depth, by its dotted name (`""` for the top)."""
     if not isinstance(content, Mapping):
         return {}
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
@@ -45,7 +45,7 @@ def weight_sets(content: object, where: str = "") -> dict[str, dict[str, Tensor]
 
 
 def _is_safetensors(head: bytes) -> bool:
-    """Eight bytes, the length of the header, then the header, which is JSON."""
+    """Whether a file begins with eight bytes, the length of the header, and then the header, which is JSON."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32
 
 
@@ -58,7 +58,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> object:
     try:
-        with warnings.catch_warnings():  # of unusual pickles: what is wrong with the file is said below
+        with warnings.catch_warnings():  # about unusual pickles: the errors below state what is wrong
             warnings.simplefilter("ignore")
             content: object = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
@@ -66,11 +66,11 @@ def _read_torch(path: Path) -> object:
             name = re.search(r"GLOBAL (\S+)", str(error))
             raise InputError(
                 f"{path} holds objects other than tensors{f' ({name[1]})' if name else ''}, which can run code, and "
-                "was not loaded; save its weights again where it comes from, as a plain state_dict with "
+                "was not loaded; save its weights again with the program that wrote it, as a plain state_dict with "
                 "torch.save(model.state_dict(), ...) or as safetensors"
             ) from None
         raise _damaged(path) from None
-    except Exception:  # a cut file ends the parser in the middle of anything
+    except Exception:  # a file that is cut short can raise any error in the parser
         raise _damaged(path) from None
     return content
 
@@ -80,12 +80,14 @@ def _damaged(path: Path) -> InputError:
     return InputError(f"{path} is damaged or cut short (it has {size:,} bytes); fetch or write it again")
 
 
-def _what_else(head: bytes) -> str:
-    """What a file is that holds no weights, as far as its beginning tells."""
+def _description(head: bytes) -> str:
+    """What a file without weights is, by its first bytes."""
     if not head:
         return "is empty; fetch or write it again"
     if head.lstrip().startswith(b"<"):
-        return "is a web page, not a checkpoint: the download link led to a page first; fetch the file behind it"
+        return (
+            "is a web page, not a checkpoint: the download link leads to a page first; fetch the file that it links to"
+        )
     if head.startswith(b"version https://git-lfs"):
         return "is a pointer of Git LFS, not the checkpoint itself; fetch it with git lfs pull"
     return "is neither a PyTorch checkpoint nor a safetensors file"

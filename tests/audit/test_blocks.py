@@ -153,7 +153,7 @@ def test_nor_one_of_another_arithmetic(subject: Subject, attack: Noted, tmp_path
     attack_blocks(subject, attack, clean, folder=tmp_path)
     for gains, again in ((False, 0), (True, 4)):
         monkeypatch.setattr(backend, "multiplies_bf16", lambda device, gains=gains: gains)
-        monkeypatch.setattr(backend, "WORTHWHILE", 0)
+        monkeypatch.setattr(backend, "MIN_BF16_OPERATIONS", 0)
         fast = replace(subject, engine=backend.engine_for("fast", subject.model, subject.fetch(0)))
         assert (fast.engine.fast is not None) == gains
         attack.seeds.clear()

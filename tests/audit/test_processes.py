@@ -19,7 +19,7 @@ from tests.audit.conftest import make_problem
 out, kill_after = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)
 # The smallest network is asked in bfloat16, which every CPU can compute.
-engines.multiplies_bf16, engines.WORTHWHILE = lambda device: True, 0
+engines.multiplies_bf16, engines.MIN_BF16_OPERATIONS = lambda device: True, 0
 
 judge = blocks.judge_attack
 def noted(*arguments, **rest):

@@ -24,4 +24,4 @@ def test_the_next_command_brings_the_size_along(work: Path, faal: Faal) -> None:
     assert done.status == 0, done.err
     assert "pixels" not in done.err
     other = faal("audit", "run", "--data", "folder:pets", "--size", "10,10", "--out", "other", *quick)
-    assert "trained on images of 8x10 pixels and sees 10x10; --size 8,10 makes them alike." in other.err
+    assert "trained on images of 8x10 pixels; these are 10x10; --size 8,10 resizes them." in other.err

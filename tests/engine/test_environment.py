@@ -1,4 +1,4 @@
-"""What a result says about its making."""
+"""The recorded environment of a result."""
 
 import json
 import shutil
@@ -15,17 +15,17 @@ from faal.engine.environment import environment
 CPU = torch.device("cpu")
 
 
-def test_it_says_what_it_was_made_with() -> None:
-    made = environment(CPU)
-    assert made["packages"]["torch"] == torch.__version__
-    assert made["packages"]["faal"] == faal.__version__
-    assert None not in made["packages"].values()
-    assert (made["device"], made["processes"]) == ("cpu", 1)
-    assert made["threads"] == torch.get_num_threads()
-    assert json.loads(json.dumps(made)) == made
+def test_versions_machine_and_processes() -> None:
+    recorded = environment(CPU)
+    assert recorded["packages"]["torch"] == torch.__version__
+    assert recorded["packages"]["faal"] == faal.__version__
+    assert None not in recorded["packages"].values()
+    assert (recorded["device"], recorded["processes"]) == ("cpu", 1)
+    assert recorded["threads"] == torch.get_num_threads()
+    assert json.loads(json.dumps(recorded)) == recorded
 
 
-def test_the_command_carries_no_path_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_has_no_path_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/faal", "train", "debug", "--seed", "1"])
     assert environment(CPU)["command"] == "faal train debug --seed 1"
 
@@ -40,7 +40,7 @@ def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch, error: 
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_the_commit_of_another_project_is_not_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_commit_of_another_project_is_not_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
         done = subprocess.run(["git", "-C", tmp_path, *who, *arguments], check=True, capture_output=True, text=True)
@@ -50,15 +50,15 @@ def test_the_commit_of_another_project_is_not_ours(monkeypatch: pytest.MonkeyPat
     installed.parent.mkdir()
     installed.write_text("")
     git("init")
-    git("commit", "--allow-empty", "--message", "theirs")
+    git("commit", "--allow-empty", "--message", "other")
     monkeypatch.setattr(module, "__file__", str(installed))
     assert environment(CPU)["commit"] is None
     git("add", ".venv")
-    git("commit", "--message", "ours")
+    git("commit", "--message", "own")
     assert environment(CPU)["commit"] == git("rev-parse", "--short=12", "HEAD")
 
 
-def test_without_procfs_it_still_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_procfs(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> str:
         raise FileNotFoundError
 

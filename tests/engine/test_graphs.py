@@ -1,4 +1,4 @@
-"""Compiled networks, and work from a recording."""
+"""Compiled networks, and work from a CUDA graph."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ COUNTS = [7, 6, 5]
 
 
 def recipe(compiled: str) -> Recipe:
-    """Two whole batches and a smaller last one."""
+    """Two full batches and a smaller last one."""
     return Recipe(
         method="faal-at-awp", model="small", width=4, batch_size=7, steps=3, epsilon=0.1, step_size=0.05, crop=1,
         lr=Schedule.constant(0.02), compile=compiled, precision="float32",
@@ -43,7 +43,7 @@ def both() -> dict[str, Any]:
 
 
 class TestCompiled:
-    def test_it_computes_the_same(self, both: dict[str, Any]) -> None:
+    def test_results_are_equal(self, both: dict[str, Any]) -> None:
         torch.testing.assert_close(both["on"]["weights"], both["off"]["weights"], rtol=0, atol=1e-5)
         plain, compiled = (both[name]["net"].state_dict() for name in ("off", "on"))
         for name, tensor in plain.items():
@@ -54,47 +54,47 @@ class TestCompiled:
         assert both["graphs"] == 2
 
     def test_the_attacks_graph_computes_no_gradients_of_weights(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The backward of a compiled graph computes what asked for a gradient when it was made."""
+        """The backward of a compiled graph computes the gradients that were required when it was compiled."""
         torch._dynamo.reset()
-        asked: list[set[bool]] = []
+        required: list[set[bool]] = []
 
-        def see(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        def inspect(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
             values = [node.meta.get("example_value") for node in graph.graph.nodes if node.op == "placeholder"]
-            asked.append({value.requires_grad for value in values if isinstance(value, nn.Parameter)})
+            required.append({value.requires_grad for value in values if isinstance(value, nn.Parameter)})
             return graph.forward
 
-        monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=see))
+        monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=inspect))
         split = toy_split(COUNTS)
         learner = make_learner(recipe("on"), split, len(COUNTS))
         train_steps(learner, make_batches(learner.recipe, split), 1)
-        assert asked == [{False}, {True}]  # the attacked network's, the trained one's
+        assert required == [{False}, {True}]  # the attacked network's, the trained one's
 
     @pytest.mark.parametrize(("method", "graphs"), [("mart", 2), ("faal-trades", 3), ("bat", 3)])
     def test_other_attacks_have_graphs_of_their_own(
         self, method: str, graphs: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         torch._dynamo.reset()
-        made: list[torch.fx.GraphModule] = []
+        created: list[torch.fx.GraphModule] = []
         monkeypatch.setattr(
-            torch, "compile", partial(torch.compile, backend=lambda graph, _: made.append(graph) or graph.forward)
+            torch, "compile", partial(torch.compile, backend=lambda graph, _: created.append(graph) or graph.forward)
         )
         split, chosen = toy_split(COUNTS), recipe("on").replace({"method": method}, source="test")
         learner = make_learner(chosen, split, len(COUNTS))
         train_steps(learner, make_batches(chosen, split), 3)
-        assert len(made) == graphs
+        assert len(created) == graphs
 
-    def test_another_size_goes_to_the_network_itself(self) -> None:
+    def test_another_size_runs_uncompiled(self) -> None:
         net = Compiled(nn.Conv2d(1, 1, 1), 4)
         called: list[str] = []
         net.__dict__["compiled"] = lambda images: called.append("compiled")
-        whole, last = torch.rand(4, 1, 2, 2), torch.rand(3, 1, 2, 2)
-        torch.testing.assert_close(net(last), net.net(last))  # a resumed run may meet it first
-        net(whole)
+        full, last = torch.rand(4, 1, 2, 2), torch.rand(3, 1, 2, 2)
+        torch.testing.assert_close(net(last), net.net(last))  # a resumed run may begin with it
+        net(full)
         assert called == ["compiled"]
 
-    def test_a_machine_that_cannot_compile_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_machine_that_cannot_compile_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def unable(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
-            raise OSError("no compiler\nin sight")
+            raise OSError("no compiler\nfound")
 
         monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=unable))
         with pytest.raises(InputError, match=r"cannot compile the network \(.*\); leave out --compile$"):
@@ -111,8 +111,8 @@ def test_what_is_recorded(compiled: str, device: str, mode: str, expected: bool)
     assert records(settings, torch.device(device)) == expected
 
 
-class Tape:
-    """A CUDA graph's stand-in: it keeps what was run while it was open, and runs it again on the same tensors."""
+class MockGraph:
+    """A mock of a CUDA graph: it stores the function run in the capture, and runs it again on the same tensors."""
 
     def __init__(self) -> None:
         self.replays = 0
@@ -131,36 +131,36 @@ class Stream:
 
 
 @pytest.fixture
-def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
-    """No GPU is needed to see what a recorder copies, replays and hands out."""
-    made: list[Tape] = []
+def graphs(monkeypatch: pytest.MonkeyPatch) -> list[MockGraph]:
+    """The graphs captured by a recorder, without a GPU."""
+    created: list[MockGraph] = []
 
-    def graph() -> Tape:
-        made.append(Tape())
-        return made[-1]
+    def graph() -> MockGraph:
+        created.append(MockGraph())
+        return created[-1]
 
     @contextmanager
-    def opened(tape: Tape, *, pool: object, capture_error_mode: str) -> Iterator[None]:
-        tape.pool, tape.mode = pool, capture_error_mode
+    def opened(graph_: MockGraph, *, pool: object, capture_error_mode: str) -> Iterator[None]:
+        graph_.pool, graph_.mode = pool, capture_error_mode
         yield
 
     @contextmanager
     def nothing(*_: Any) -> Iterator[None]:
         yield
 
-    for name, stand_in in {
+    for name, mock in {
         "CUDAGraph": graph, "graph": opened, "Stream": Stream, "stream": nothing, "current_stream": Stream,
         "graph_pool_handle": object,
     }.items():  # fmt: skip
-        monkeypatch.setattr(torch.cuda, name, stand_in)
-    return made
+        monkeypatch.setattr(torch.cuda, name, mock)
+    return created
 
 
-def test_a_recording_is_replayed_on_new_inputs(tapes: list[Tape]) -> None:
+def test_a_graph_is_replayed_on_new_inputs(graphs: list[MockGraph]) -> None:
     runs: list[float] = []
 
     def work(images: Tensor, epsilon: float) -> tuple[Tensor, ...]:
-        """Into one place, as a graph's results lie."""
+        """Writes to one tensor, as a CUDA graph does."""
         runs.append(epsilon)
         result = torch.empty_like(images)
 
@@ -168,8 +168,8 @@ def test_a_recording_is_replayed_on_new_inputs(tapes: list[Tape]) -> None:
             torch.mul(images, epsilon, out=result)
 
         again()
-        for tape in tapes[-1:]:
-            tape.again = tape.again or again
+        for graph_ in graphs[-1:]:
+            graph_.again = graph_.again or again
         return (result,)
 
     run = Recorder()
@@ -179,12 +179,12 @@ def test_a_recording_is_replayed_on_new_inputs(tapes: list[Tape]) -> None:
     assert torch.equal(one, 2 * first)  # a copy: the second call did not overwrite it
     assert torch.equal(two, 2 * second)
     assert len(runs) == 4  # three to warm up, one to record
-    assert [tape.replays for tape in tapes] == [2]
+    assert [graph_.replays for graph_ in graphs] == [2]
     run(work, torch.rand(1, 3), 2.0)
     run(work, first, 3.0)
-    assert [tape.replays for tape in tapes] == [2, 1, 1]
-    assert len({tape.pool for tape in tapes}) == 1
-    assert {tape.mode for tape in tapes} == {"thread_local"}
+    assert [graph_.replays for graph_ in graphs] == [2, 1, 1]
+    assert len({graph_.pool for graph_ in graphs}) == 1
+    assert {graph_.mode for graph_ in graphs} == {"thread_local"}
 
 
 def test_directly_is_the_work_itself() -> None:

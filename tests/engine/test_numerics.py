@@ -23,7 +23,7 @@ class TestDevice:
 
     def test_cuda_without_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        with pytest.raises(InputError, match="--device cuda: PyTorch sees no GPU"):
+        with pytest.raises(InputError, match="--device cuda: PyTorch finds no GPU"):
             pick_device("cuda")
 
     def test_each_process_takes_its_own_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,16 +58,16 @@ class TestPrecision:
         assert not Numerics.choose("float32", CPU, net, images).bf16
 
     @pytest.mark.parametrize(
-        ("precision", "capable", "told"),
+        ("precision", "capable", "notes"),
         [("bf16", False, 1), ("bf16", True, 0), ("auto", False, 0), ("float32", False, 0)],
     )
-    def test_a_slow_one_is_told(
-        self, monkeypatch: pytest.MonkeyPatch, precision: str, capable: bool, told: int
+    def test_a_slow_precision_is_noted(
+        self, monkeypatch: pytest.MonkeyPatch, precision: str, capable: bool, notes: int
     ) -> None:
         monkeypatch.setattr(numerics_module, "multiplies_bf16", lambda device: capable)
-        assert len(precision_notes(precision, CPU)) == told
+        assert len(precision_notes(precision, CPU)) == notes
 
-    def test_the_work_of_a_forward(self) -> None:
+    def test_the_operations_of_a_forward_pass(self) -> None:
         """3 x 4 kernels of 3 x 3 at 5 x 6 places, two operations each; then 4 x 2 weights at one place."""
         net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
         assert operations(net, torch.zeros(7, 3, 5, 6)) == 2 * (3 * 4 * 9 * 30 + 4 * 2)
@@ -86,8 +86,8 @@ class TestPrecision:
             assert net(x).dtype == torch.bfloat16
         assert net(x).dtype == torch.float32
 
-    def test_moved_weights_are_seen_within_one_context(self) -> None:
-        """A cached cast would answer with the weights from before AWP moved them."""
+    def test_changed_weights_are_used_within_one_context(self) -> None:
+        """A cached cast would use the weights from before AWP changed them."""
         net, x = nn.Linear(3, 2, bias=False), torch.ones(1, 3)
         with Numerics(device=CPU, bf16=True).autocast():
             before = net(x)
@@ -96,7 +96,7 @@ class TestPrecision:
             torch.testing.assert_close(net(x), before + 3, rtol=0.02, atol=0)
 
 
-def test_the_network_lies_as_convolutions_like() -> None:
+def test_the_network_is_channels_last() -> None:
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
     placed = Numerics(device=CPU, bf16=False).place(net)
     assert placed is net
@@ -104,7 +104,7 @@ def test_the_network_lies_as_convolutions_like() -> None:
 
 
 class Viewing(nn.Module):
-    """As people write it: `view` does not see that the channels come last."""
+    """A common form: `view` fails on channels-last features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Viewing(nn.Module):
         return logits
 
 
-def test_a_network_that_views_its_features_keeps_its_rows() -> None:
+def test_a_network_that_views_its_features_stays_contiguous() -> None:
     images = torch.rand(2, 3, 5, 5)
     for net, memory in ((Viewing(), torch.contiguous_format), (nn.Conv2d(3, 4, 3), torch.channels_last)):
         numerics = Numerics.choose("float32", CPU, net, images)
@@ -135,8 +135,8 @@ def test_a_network_that_views_its_features_keeps_its_rows() -> None:
     ],
 )
 def test_no_gradient_overwrites_memory(inputs: int, kernel: Any, stride: Any, memory: torch.memory_format) -> None:
-    """Strided convolutions of one pixel and few channels keep their rows: channels last, oneDNN's gradient of their
-    weights ended processes on CPUs with AVX2 and no more. With the format that is chosen it is right."""
+    """Strided 1x1 convolutions of few channels stay contiguous: channels last, oneDNN's gradient of their weights
+    crashed processes on CPUs with no more than AVX2. In the format that is chosen it is correct."""
     conv = nn.Conv2d(inputs, 8, kernel, stride=stride, padding=tuple(k // 2 for k in nn.modules.utils._pair(kernel)))
     images = torch.rand(16, inputs, 32, 32, generator=torch.Generator().manual_seed(0))
     numerics = Numerics.choose("float32", CPU, conv, images)

@@ -1,4 +1,4 @@
-"""One process or many: alone everything is the identity; two over gloo say the right things."""
+"""One process or many: alone everything is the identity; two communicate over gloo."""
 
 import dataclasses
 import math
@@ -18,38 +18,38 @@ from faal.models.architectures.small import SmallNet
 
 
 class TestTwo:
-    def test_know_who_they_are(self, two: list[dict[str, Any]]) -> None:
-        assert [process["talk"]["is"] for process in two] == [(0, 2, True), (1, 2, False)]
+    def test_ranks(self, two: list[dict[str, Any]]) -> None:
+        assert [process["messages"]["is"] for process in two] == [(0, 2, True), (1, 2, False)]
 
     def test_sum(self, two: list[dict[str, Any]]) -> None:
         mine = 3 * torch.arange(6.0).view(2, 3)
         expected = (mine, torch.tensor(2.0), mine.t(), strided(3.0), torch.empty(0))
         for rank, process in enumerate(two):
-            for sum_, wanted in zip(process["talk"]["sums"], expected, strict=True):
+            for sum_, wanted in zip(process["messages"]["sums"], expected, strict=True):
                 assert torch.equal(sum_, wanted)
-            assert torch.equal(process["talk"]["mine"], torch.arange(6.0).view(2, 3) * (rank + 1))
+            assert torch.equal(process["messages"]["mine"], torch.arange(6.0).view(2, 3) * (rank + 1))
 
     def test_broadcast(self, two: list[dict[str, Any]]) -> None:
         expected = [torch.zeros(3), strided(0.0), torch.tensor(0), torch.tensor([True, True])]
         for process in two:
-            for tensor, wanted in zip(process["talk"]["broadcast"], expected, strict=True):
+            for tensor, wanted in zip(process["messages"]["broadcast"], expected, strict=True):
                 assert torch.equal(tensor, wanted)
 
     def test_gather(self, two: list[dict[str, Any]]) -> None:
         for process in two:
-            assert process["talk"]["gathered"] == [{"rank": 0, "said": ""}, {"rank": 1, "said": "hello"}]
+            assert process["messages"]["gathered"] == [{"rank": 0, "text": ""}, {"rank": 1, "text": "hello"}]
 
     def test_count_classes_together(self, two: list[dict[str, Any]]) -> None:
-        """Margins of one-hot logits: +-(e - 1) / (e + 3), right or wrong."""
+        """Margins of one-hot logits: +-(e - 1) / (e + 3), correct or misclassified."""
         m = (math.e - 1) / (math.e + 3)
         for process in two:
-            counts, sums = process["talk"]["stats"]
+            counts, sums = process["messages"]["stats"]
             assert counts.tolist() == [2, 3, 0, 0]
             torch.testing.assert_close(sums, torch.tensor([-2 * m, -m + m + m, 0.0, 0.0]))
 
     def test_refuse_to_synchronise_batchnorm_without_gpus(self, two: list[dict[str, Any]]) -> None:
         for process in two:
-            assert process["refused"].startswith("sync_batchnorm works on GPUs alone")
+            assert process["refused"].startswith("sync_batchnorm works only on GPUs")
 
 
 class TestAlone:
@@ -70,8 +70,8 @@ class TestAlone:
         assert not dist.is_initialized()
 
     def test_under_torchrun_it_joins_the_group(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        described = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-        for name, value in described.items():
+        environment = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+        for name, value in environment.items():
             monkeypatch.setenv(name, value)
         try:
             processes.start(CPU)
@@ -90,7 +90,7 @@ class TestAlone:
         assert views.net is net
 
     def test_there_is_nothing_to_synchronise(self) -> None:
-        """So that a recipe that asks for it trains on one CPU as it is."""
+        """So a recipe with this setting trains on one CPU unchanged."""
         split = toy_split(COUNTS)
         settings = dataclasses.replace(recipe("faal-at", "small"), sync_batchnorm=True)
         learner = make_learner(settings, split, len(COUNTS))
@@ -105,8 +105,8 @@ class TestSynchronise:
     def of_two(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(processes, "world_size", lambda: 2)
 
-    def test_names_and_numbers_stay(self) -> None:
-        """And so do checkpoints, and the parameters that the optimiser knows."""
+    def test_names_and_values_do_not_change(self) -> None:
+        """So checkpoints, and the optimiser's parameters, do not change either."""
         net = SmallNet(3, width=4).to("meta").eval()
         before = net.state_dict(keep_vars=True)
         processes.synchronise(net)
@@ -129,11 +129,11 @@ class TestSynchronise:
 
 
 def test_views_run_once_each() -> None:
-    """Not concatenated: BatchNorm sees one view after the other."""
+    """Not concatenated: BatchNorm normalises one view after the other."""
     net = nn.BatchNorm1d(2, momentum=1.0)
     one, two = torch.randn(8, 2), 5 + torch.randn(8, 2)
-    answers = processes.Views(net)(one, two)
+    outputs = processes.Views(net)(one, two)
     assert int(net.num_batches_tracked) == 2
     torch.testing.assert_close(net.running_mean, two.mean(dim=0))
-    for answer in answers:
-        torch.testing.assert_close(answer.mean(dim=0), torch.zeros(2), rtol=0, atol=1e-5)
+    for output in outputs:
+        torch.testing.assert_close(output.mean(dim=0), torch.zeros(2), rtol=0, atol=1e-5)

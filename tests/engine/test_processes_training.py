@@ -1,4 +1,4 @@
-"""Two processes train as one does, and send each other little, and in time."""
+"""Two processes train as one does, and send few messages, while they compute."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def test_train_as_one_does(two: list[dict[str, Any]], method: str, model: str) -
 
 
 def test_run_as_one_does(two: list[dict[str, Any]], tmp_path: Path) -> None:
-    """The loop: it finds out by itself what share of an uneven batch is a process's."""
+    """The loop: it computes a process's share of an uneven batch."""
     alone = run(tmp_path)
     for process in two:
         for name, tensor in process["run"].items():
@@ -38,17 +38,17 @@ def test_choose_the_offsets_that_one_does(two: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize(("method", "model"), CASES)
-def test_hold_one_network(two: list[dict[str, Any]], method: str, model: str) -> None:
+def test_have_one_network(two: list[dict[str, Any]], method: str, model: str) -> None:
     """Bit for bit, BatchNorm's running statistics with it: else each would attack another network."""
-    here, there = (process[f"{method} {model}"]["net"] for process in two)
-    assert here.keys() == there.keys()
-    assert all(torch.equal(here[key], there[key]) for key in here)
+    first, second = (process[f"{method} {model}"]["net"] for process in two)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
     if model == "small":
-        assert int(here["features.1.num_batches_tracked"]) == STEPS * (2 if method == "faal-trades" else 1)
+        assert int(first["features.1.num_batches_tracked"]) == STEPS * (2 if method == "faal-trades" else 1)
 
 
 @pytest.mark.parametrize("method", ["faal-at", "faal-at-awp"])
-def test_send_little(two: list[dict[str, Any]], method: str) -> None:
+def test_send_few_messages(two: list[dict[str, Any]], method: str) -> None:
     """AWP's gradient at once, then counts and margins of the classes at once, then BatchNorm's buffers, by type."""
     for process in two:
         found = process[f"{method} sends"]

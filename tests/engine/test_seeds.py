@@ -1,4 +1,4 @@
-"""Hashed random numbers: what they depend on and what not, and that they are random."""
+"""Hashed random numbers: what they depend on, and their distribution."""
 
 import hashlib
 import itertools
@@ -19,7 +19,7 @@ def drawn(index: Tensor = INDEX, count: int = 64, **changes: int) -> Tensor:
     return uniform(index, count, **parts)  # type: ignore[arg-type]
 
 
-class TestWhatTheyDependOn:
+class TestDependence:
     def test_not_on_the_batch(self) -> None:
         """Neither on its composition, nor on its order, nor on its size."""
         shuffle = torch.randperm(1000, generator=torch.Generator().manual_seed(0))
@@ -32,8 +32,8 @@ class TestWhatTheyDependOn:
         assert torch.equal(drawn(), before)
 
     def test_normal_numbers_neither(self) -> None:
-        whole = normal(INDEX, 9, seed=1, epoch=0, stream=Stream.START)
-        assert torch.equal(normal(INDEX[40:42], 9, seed=1, epoch=0, stream=Stream.START), whole[40:42])
+        full = normal(INDEX, 9, seed=1, epoch=0, stream=Stream.START)
+        assert torch.equal(normal(INDEX[40:42], 9, seed=1, epoch=0, stream=Stream.START), full[40:42])
 
     def test_not_on_how_many_are_drawn(self) -> None:
         assert torch.equal(drawn(count=5), drawn(count=64)[:, :5])
@@ -48,19 +48,19 @@ class TestWhatTheyDependOn:
         finally:
             torch.set_default_dtype(torch.float32)
 
-    def test_they_leave_the_callers_generator_alone(self) -> None:
+    def test_the_callers_generator_does_not_change(self) -> None:
         before = torch.get_rng_state()
         normal(INDEX, 3, seed=0, epoch=0, stream=Stream.START)
         assert torch.equal(torch.get_rng_state(), before)
 
     @pytest.mark.parametrize("changes", [{"seed": 8}, {"epoch": 4}, {"stream": Stream.RESTART}])
     def test_on_seed_epoch_and_stream(self, changes: dict[str, int]) -> None:
-        ours, theirs = drawn(), drawn(**changes)
-        assert float((ours == theirs).float().mean()) < 1e-4
-        assert abs(np.corrcoef(ours.flatten(), theirs.flatten())[0, 1]) < 4 / np.sqrt(ours.numel())
+        first, second = drawn(), drawn(**changes)
+        assert float((first == second).float().mean()) < 1e-4
+        assert abs(np.corrcoef(first.flatten(), second.flatten())[0, 1]) < 4 / np.sqrt(first.numel())
 
     def test_the_same_on_every_machine(self) -> None:
-        """Recorded once: results of today must be found again tomorrow."""
+        """Against recorded values: results must be reproducible later."""
         found = uniform(torch.tensor([0, 49_999]), 3, seed=42, epoch=1, stream=Stream.CROP)
         recorded = torch.tensor([[11067524, 1079474, 12241396], [10820672, 190114, 443441]])
         assert torch.equal((found * 2**24).long(), recorded)
@@ -108,9 +108,9 @@ class TestUniform:
         limit = 4.5 / np.sqrt(numbers.size) * (1 / 12)
         for samples, positions in itertools.product((0, 1, 2, 16), (0, 1, 2, 16)):
             if samples or positions:
-                here = numbers[: 1000 - samples, : 64 - positions]
-                there = numbers[samples:, positions:]
-                assert abs((here * there).mean()) < limit
+                values = numbers[: 1000 - samples, : 64 - positions]
+                neighbours = numbers[samples:, positions:]
+                assert abs((values * neighbours).mean()) < limit
 
     def test_neighbouring_seeds_and_epochs_do_not_follow_each_other(self) -> None:
         starts = torch.stack([drawn(torch.tensor([0]), 256, seed=s, epoch=e)[0] for s in range(12) for e in range(12)])

@@ -1,4 +1,4 @@
-"""Two processes over gloo: what each of them does, and the same for one process to do."""
+"""Two processes over gloo: the work of each, and the same work for one process."""
 
 import dataclasses
 from pathlib import Path
@@ -30,9 +30,9 @@ STEPS = 5
 """An epoch: the two processes get 5 and 4 samples four times, and 3 and 2 of the last, smaller batch."""
 METHODS = ["pgd-at", "faal-at", "faal-trades", "faal-at-awp"]
 WHOLE = [(method, "small-gn") for method in METHODS]
-"""What a sample is normalised by is its own: one process does the same."""
+"""Each sample is normalised by itself: one process computes the same."""
 HALVES = [(method, "small") for method in METHODS]
-"""BatchNorm: one process does the same if it normalises the two parts of a batch separately."""
+"""BatchNorm: one process computes the same if it normalises the two parts of a batch separately."""
 
 
 class Idle(SmallNet):
@@ -85,7 +85,7 @@ class ByHalves(nn.Module):
 
 
 def trained(method: str, model: str, *, by_halves: bool = False) -> dict[str, Any]:
-    """What a run of an epoch comes to, on this process."""
+    """The results of an epoch, on this process."""
     split = toy_split(COUNTS)
     learner = make_learner(recipe(method, model), split, len(COUNTS))
     net = learner.net
@@ -101,7 +101,7 @@ def trained(method: str, model: str, *, by_halves: bool = False) -> dict[str, An
 
 
 def run(folder: Path) -> dict[str, Tensor]:
-    """What a run of the training loop leaves in its folder."""
+    """The weights that a run of the training loop writes."""
     settings = dataclasses.replace(recipe("faal-at", "small-gn"), epochs=1, hold_out="none")
     data = toy_data(COUNTS)
     architecture = Architecture.of(settings, data)
@@ -136,10 +136,10 @@ def sent(method: str) -> dict[str, Any]:
     learner = make_learner(recipe(method, "small"), split, len(COUNTS))
     with (
         patch.object(dist, "all_reduce", wraps=dist.all_reduce) as reduced,
-        patch.object(dist, "broadcast", wraps=dist.broadcast) as told,
+        patch.object(dist, "broadcast", wraps=dist.broadcast) as broadcasts,
     ):
         train_steps(learner, make_batches(learner.recipe, split), 1)
-    numbers = [[call.args[0].numel() for call in calls.call_args_list] for calls in (reduced, told)]
+    numbers = [[call.args[0].numel() for call in calls.call_args_list] for calls in (reduced, broadcasts)]
     return {
         "sums": numbers[0],
         "broadcasts": numbers[1],
@@ -150,7 +150,7 @@ def sent(method: str) -> dict[str, Any]:
 def backward_events() -> list[str]:
     """In which order a third step sends gradients and computes those of the first layer, which come last.
 
-    The first two tell DistributedDataParallel the order, and it makes the buckets by that.
+    DistributedDataParallel learns the order in the first two, and forms the buckets by it.
     """
     net = nn.Sequential(*(nn.Linear(512, 512, bias=False) for _ in range(4)))  # of a MiB each, and so is a bucket
     parallel = processes.parallel(net)
@@ -165,13 +165,13 @@ def backward_events() -> list[str]:
     net[0].weight.register_post_accumulate_grad_hook(lambda _: events.append("first layer"))
     for _ in range(3):
         events.clear()
-        (answer,) = parallel(torch.ones(2, 512))
-        answer.sum().backward()
+        (output,) = parallel(torch.ones(2, 512))
+        output.sum().backward()
     return events
 
 
 def refused() -> str:
-    """What is said to BatchNorm over all processes' samples, on CPUs."""
+    """The message for BatchNorm over all processes' samples, on CPUs."""
     try:
         processes.synchronise(SmallNet(3, norm="group"))  # there is nothing to refuse
         processes.synchronise(SmallNet(3))
@@ -181,12 +181,12 @@ def refused() -> str:
 
 
 def strided(value: float) -> Tensor:
-    """As convolutions' weights lie in memory on the device: channels last."""
+    """Channels last, as weights of convolutions on the device."""
     return torch.full((2, 3, 4, 5), value).to(memory_format=torch.channels_last)
 
 
-def talk(rank: int) -> dict[str, Any]:
-    """What the processes tell each other."""
+def messages(rank: int) -> dict[str, Any]:
+    """The results of the processes' communication."""
     mine = torch.arange(6.0).view(2, 3) * (rank + 1)
     overwritten = [torch.full((3,), float(rank)), strided(rank), torch.tensor(rank), torch.tensor([True, rank == 0])]
     processes.broadcast(overwritten)
@@ -199,7 +199,7 @@ def talk(rank: int) -> dict[str, Any]:
         "sums": processes.all_sum(mine, torch.tensor(0.5 + rank), mine.t(), strided(rank + 1), torch.empty(0)),
         "mine": mine,
         "broadcast": overwritten,
-        "gathered": processes.gather_objects({"rank": rank, "said": "hello" * rank}),
+        "gathered": processes.gather_objects({"rank": rank, "text": "hello" * rank}),
         "stats": (stats.counts, stats.sums[Need.MARGIN]),
     }
 
@@ -208,9 +208,9 @@ def work(rank: int, folder: Path) -> None:
     """One of two processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
-    told = {"talk": talk(rank), "events": backward_events(), "refused": refused()}
-    told |= {"faal-at sends": sent("faal-at"), "faal-at-awp sends": sent("faal-at-awp")}
-    told |= {f"{method} {model}": trained(method, model) for method, model in CASES}
-    told |= {"run": run(folder / "run"), "offsets": offsets()}
-    torch.save(told, folder / f"{rank}.pt")
+    found = {"messages": messages(rank), "events": backward_events(), "refused": refused()}
+    found |= {"faal-at sends": sent("faal-at"), "faal-at-awp sends": sent("faal-at-awp")}
+    found |= {f"{method} {model}": trained(method, model) for method, model in CASES}
+    found |= {"run": run(folder / "run"), "offsets": offsets()}
+    torch.save(found, folder / f"{rank}.pt")
     processes.stop()

@@ -38,7 +38,7 @@ def test_every_name_with_any_classes_and_channels(name: str, classes: int, chann
     assert model(torch.rand(2, channels, 8, 8)).shape == (2, classes)
 
 
-def test_an_architecture_survives_as_a_plain_dict() -> None:
+def test_an_architecture_from_its_plain_dict() -> None:
     architecture = Architecture(model="wrn34-10", num_classes=10, width=2, depth=10, normalize="cifar10")
     assert Architecture(**asdict(architecture)) == architecture
 
@@ -51,7 +51,7 @@ def test_the_seed_decides_the_weights(name: str) -> None:
     assert not same(first, build_model(architecture, seed=6))
 
 
-def test_with_a_seed_the_callers_generator_stays_as_it_was() -> None:
+def test_with_a_seed_the_callers_generator_does_not_change() -> None:
     torch.manual_seed(11)
     expected = torch.rand(3)
     torch.manual_seed(11)
@@ -59,7 +59,7 @@ def test_with_a_seed_the_callers_generator_stays_as_it_was() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_with_a_seed_no_other_devices_generator_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_seed_no_other_devices_generator_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(seed: int) -> None:
         raise AssertionError("torch.manual_seed seeds every device")
 
@@ -85,7 +85,7 @@ def test_a_named_normalisation_wraps_the_same_network() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"num_classes": 1}, "2 classes or more, not 1"),
         ({"channels": 0}, "channels is 1 or more, not 0"),
@@ -95,13 +95,13 @@ def test_a_named_normalisation_wraps_the_same_network() -> None:
         ({"normalize": "cifar10", "channels": 1}, "3 numbers for images of 1 channel"),
     ],
 )
-def test_impossible_numbers(fields: dict[str, object], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_numbers_out_of_range(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         Architecture(**{"model": "small", "num_classes": 10} | fields)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("prn81", "no model 'prn81'; did you mean 'prn18'"),
         ("wrn34x10", "did you mean 'wrn34-10'"),
@@ -110,8 +110,8 @@ def test_impossible_numbers(fields: dict[str, object], said: str) -> None:
         ("wrn4-2", "depth is 6n \\+ 4.* not 4"),
     ],
 )
-def test_no_such_model(name: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_no_such_model(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         build_model(Architecture(model=name, num_classes=10))
 
 
@@ -144,7 +144,7 @@ OWN = """
         return Net(5).half()
 
     def broken():
-        raise RuntimeError("no weights at home")
+        raise RuntimeError("no weights here")
 
     number = 3
 """
@@ -153,65 +153,65 @@ OWN = """
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A module in the current directory, which is not on the path, as under an installed command."""
-    (tmp_path / "their_nets.py").write_text(textwrap.dedent(OWN))
-    (tmp_path / "their_typo.py").write_text("def net(:\n")
+    (tmp_path / "user_nets.py").write_text(textwrap.dedent(OWN))
+    (tmp_path / "user_typo.py").write_text("def net(:\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    for name in ("their_nets", "their_typo"):
+    for name in ("user_nets", "user_typo"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    return "their_nets"
+    return "user_nets"
 
 
-def built(model: str, **described: Any) -> nn.Module:
+def build(model: str, **fields: Any) -> nn.Module:
     """The network of an architecture that the call itself names."""
-    return build_model(Architecture(model=model, **described), seed=1, model=model)
+    return build_model(Architecture(model=model, **fields), seed=1, model=model)
 
 
-@pytest.mark.parametrize("named", [None, "their_nets:Net", "small"])
-def test_own_function_that_the_call_does_not_name(own: str, named: str | None) -> None:
-    with pytest.raises(InputError, match=r'add --model their_typo:net \(in Python model="their_typo:net"\)$'):
-        build_model(Architecture(model="their_typo:net", num_classes=5), model=named)
+@pytest.mark.parametrize("requested", [None, "user_nets:Net", "small"])
+def test_own_function_that_the_call_does_not_name(own: str, requested: str | None) -> None:
+    with pytest.raises(InputError, match=r'add --model user_typo:net \(in Python model="user_typo:net"\)$'):
+        build_model(Architecture(model="user_typo:net", num_classes=5), model=requested)
 
 
 @pytest.mark.parametrize(
     ("function", "classes"), [("Net", 5), ("with_classes", 5), ("with_anything", 5), ("without", 6)]
 )
 def test_own_function(own: str, function: str, classes: int) -> None:
-    model = built(f"{own}:{function}", num_classes=5, channels=1)
+    model = build(f"{own}:{function}", num_classes=5, channels=1)
     assert model(torch.rand(2, 1, 2, 2)).shape == (2, classes)
 
 
 def test_own_function_is_seeded_and_normalised_too(own: str) -> None:
-    described = {"num_classes": 2, "channels": 1, "normalize": "0.5:0.5"}
-    first = built(f"{own}:Net", **described)
+    fields = {"num_classes": 2, "channels": 1, "normalize": "0.5:0.5"}
+    first = build(f"{own}:Net", **fields)
     assert isinstance(first, Normalized)
-    assert same(first, built(f"{own}:Net", **described))
+    assert same(first, build(f"{own}:Net", **fields))
 
 
 @pytest.mark.parametrize(
-    ("reference", "said"),
+    ("reference", "message"),
     [
         ("no_such_module_here:net", "cannot import 'no_such_module_here'.*ModuleNotFoundError"),
-        ("their_typo:net", "cannot import 'their_typo'.*SyntaxError"),
-        ("their_nets:nett", "has no function 'nett'"),
-        ("their_nets:", "has no function ''"),
+        ("user_typo:net", "cannot import 'user_typo'.*SyntaxError"),
+        ("user_nets:nett", "has no function 'nett'"),
+        ("user_nets:", "has no function ''"),
         (":net", "cannot import ''"),
-        ("their_nets:number", "has no function 'number'"),
-        ("their_nets:wrong", "returned a str, and must return a torch.nn.Module"),
-        ("their_nets:halved", r"linear.weight is float16; .*\.float\(\)"),
-        ("their_nets:broken", "failed with RuntimeError: no weights at home"),
-        ("their_nets:other_argument", "failed with TypeError"),
+        ("user_nets:number", "has no function 'number'"),
+        ("user_nets:wrong", "returned a str, and must return a torch.nn.Module"),
+        ("user_nets:halved", r"linear.weight is float16; .*\.float\(\)"),
+        ("user_nets:broken", "failed with RuntimeError: no weights here"),
+        ("user_nets:other_argument", "failed with TypeError"),
     ],
 )
-def test_own_function_that_will_not_do(own: str, reference: str, said: str) -> None:
-    with pytest.raises(InputError, match=said) as caught:
-        built(reference, num_classes=5)
+def test_own_function_that_is_refused(own: str, reference: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        build(reference, num_classes=5)
     assert "\n" not in str(caught.value)
 
 
 def test_own_function_takes_no_width(own: str) -> None:
     with pytest.raises(InputError, match="decides its own width and depth"):
-        built(f"{own}:Net", num_classes=5, width=8)
+        build(f"{own}:Net", num_classes=5, width=8)
 
 
 def test_the_network_of_a_recipe_and_a_data_set() -> None:

@@ -1,4 +1,4 @@
-"""Every network on images that are neither square nor of a handy size, gray or colour, of two classes and more."""
+"""Every network on images that are not square, nor of a power-of-two size, gray or colour, of two or more classes."""
 
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class OfOneSize(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (
             ValueError("Input image size (48*40) doesn't match model (32*32).\nResize it."),
@@ -85,11 +85,11 @@ class OfOneSize(nn.Module):
         (AssertionError(), "AssertionError; if it is for colour, --rgb"),
     ],
 )
-def test_a_network_of_another_size_is_told_in_a_sentence(error: Exception, said: str, tmp_path: Path) -> None:
+def test_a_network_of_another_size_is_refused_in_a_sentence(error: Exception, message: str, tmp_path: Path) -> None:
     data, net = halves(2, (1, 48, 40)), OfOneSize(error)
     assert data.test is not None
-    with pytest.raises(InputError, match=rf"does not take images of shape \(1, 48, 40\): .*{said}"):
+    with pytest.raises(InputError, match=rf"does not take images of shape \(1, 48, 40\): .*{message}"):
         audit(net, data.test.images, data.test.labels, attacks="pgd2")
     recipe, architecture = Recipe(batch_size=10), Architecture(model="own:net", num_classes=2, channels=1)
-    with pytest.raises(InputError, match=rf"does not take images of shape \(1, 48, 40\): .*{said}"):
+    with pytest.raises(InputError, match=rf"does not take images of shape \(1, 48, 40\): .*{message}"):
         train(net, architecture, data, recipe, out=tmp_path, seed=0, device=torch.device("cpu"), quiet=True)

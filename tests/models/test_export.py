@@ -1,4 +1,4 @@
-"""Back into somebody's own code: a network of one's own with BatchNorm, dropout and tied weights, and normalisation."""
+"""Export into a user's own code: a network with BatchNorm, dropout and tied weights, and normalisation."""
 
 import json
 import sys
@@ -34,7 +34,7 @@ class Net(nn.Module):
     def forward(self, x):
         return self.brain(self.second(self.first(self.eyes(x))))
 
-class Kept(Net):
+class WithExtraState(Net):
     def get_extra_state(self):
         return {"version": 2}
 
@@ -73,13 +73,13 @@ def run(folder: Path, model: str = "handed:Net", normalize: str = NORMALIZE, **m
 
 
 def normalised(images: Tensor) -> Tensor:
-    """By hand, as its owner does it."""
+    """Normalised by hand, as a user does it."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     return (images - mean) / std
 
 
 @pytest.mark.parametrize("place", ["run", "run/best.pt", Path("run")])
-def test_a_run_comes_back_as_the_module_that_it_was(own: Any, work: Path, place: Path | str) -> None:
+def test_a_run_is_loaded_as_the_same_module(own: Any, work: Path, place: Path | str) -> None:
     trained = run(work)
     net = faal.load_model(place, model="handed:Net")
     assert isinstance(net, Normalized)
@@ -90,7 +90,7 @@ def test_a_run_comes_back_as_the_module_that_it_was(own: Any, work: Path, place:
 
 
 @pytest.mark.usefixtures("own")
-def test_the_callers_generator_stays_as_it_was(work: Path) -> None:
+def test_the_callers_generator_does_not_change(work: Path) -> None:
     run(work)
     torch.manual_seed(3)
     expected = torch.rand(2)
@@ -100,7 +100,7 @@ def test_the_callers_generator_stays_as_it_was(work: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mine.pth", "mine.pt", "mine.safetensors"])
-def test_an_exported_file_loads_into_its_own_class_and_answers_bit_by_bit(own: Any, work: Path, name: str) -> None:
+def test_an_exported_file_loads_into_its_own_class_with_equal_logits(own: Any, work: Path, name: str) -> None:
     trained = run(work)
     done = export(Path("run"), Path(name), model="handed:Net")
     weights = load_file(name) if name.endswith("safetensors") else torch.load(name, weights_only=True)
@@ -121,17 +121,17 @@ def test_an_exported_file_is_foreign_weights_to_the_commands(work: Path) -> None
 
 
 @pytest.mark.usefixtures("own")
-def test_metadata_tells_what_the_weights_do_not(work: Path) -> None:
+def test_metadata_has_what_the_weights_lack(work: Path) -> None:
     run(work)
     export(Path("run"), Path("mine.safetensors"), model="handed:Net")
     with safe_open("mine.safetensors", "pt") as file:
-        told = file.metadata()
-    assert json.loads(told["classes"]) == list(pets.CLASSES)
-    assert json.loads(told["architecture"])["model"] == "handed:Net"
-    assert (told["format"], told["normalize"]) == ("pt", NORMALIZE)
+        metadata = file.metadata()
+    assert json.loads(metadata["classes"]) == list(pets.CLASSES)
+    assert json.loads(metadata["architecture"])["model"] == "handed:Net"
+    assert (metadata["format"], metadata["normalize"]) == ("pt", NORMALIZE)
 
 
-def test_a_network_that_takes_blue_first_says_so(work: Path) -> None:
+def test_a_network_that_takes_blue_first_is_recorded(work: Path) -> None:
     run(work, model="small", normalize=f"{NORMALIZE}:bgr")
     assert export(Path("run"), Path("w.safetensors")).reverse
     with safe_open("w.safetensors", "pt") as file:
@@ -153,7 +153,7 @@ def test_a_network_of_the_zoo(work: Path) -> None:
     assert torch.load("mine.pth", weights_only=True).keys() == net.state_dict().keys()
 
 
-def test_a_run_that_may_go_on_is_said(work: Path) -> None:
+def test_an_unfinished_run_is_noted(work: Path) -> None:
     run(work, "small", "none", width=4)
     (work / "run" / "metrics.jsonl").write_text('{"event": "epoch"}\n')
     (note,) = export(Path("run"), Path("mine.pth")).notes
@@ -161,39 +161,45 @@ def test_a_run_that_may_go_on_is_said(work: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "message"),
     [
         ("mine.onnx", r"has to end in \.safetensors or \.pth"),
-        ("kept.pth", "exists and is not overwritten"),
-        ("kept.pth/mine.pth", r"cannot be written \(.*\); name a file in another folder"),
+        ("present.pth", "exists and is not overwritten"),
+        ("present.pth/mine.pth", r"cannot be written \(.*\); name a file in another folder"),
     ],
 )
-def test_a_file_that_cannot_be_written(work: Path, file: str, said: str) -> None:
+def test_a_file_that_cannot_be_written(work: Path, file: str, message: str) -> None:
     run(work, "small", "none", width=4)
-    (work / "kept.pth").write_text("kept")
-    with pytest.raises(InputError, match=said):
+    (work / "present.pth").write_text("present")
+    with pytest.raises(InputError, match=message):
         export(Path("run"), Path(file))
-    assert (work / "kept.pth").read_text() == "kept"
+    assert (work / "present.pth").read_text() == "present"
 
 
 @pytest.mark.usefixtures("own")
-def test_what_is_no_tensor_needs_a_format_that_holds_it(work: Path) -> None:
-    run(work, "handed:Kept")
-    with pytest.raises(InputError, match=r"handed:Kept keeps _extra_state, which is no tensor, so name .* \.pth"):
-        export(Path("run"), Path("mine.safetensors"), model="handed:Kept")
-    export(Path("run"), Path("mine.pth"), model="handed:Kept")
+def test_an_entry_that_is_no_tensor_needs_a_pth_file(work: Path) -> None:
+    run(work, "handed:WithExtraState")
+    with pytest.raises(
+        InputError, match=r"handed:WithExtraState stores _extra_state, which is no tensor, so name .* \.pth"
+    ):
+        export(Path("run"), Path("mine.safetensors"), model="handed:WithExtraState")
+    export(Path("run"), Path("mine.pth"), model="handed:WithExtraState")
     assert torch.load("mine.pth", weights_only=True)["_extra_state"] == {"version": 2}
 
 
-def test_a_module_that_is_not_here(own: Any, work: Path) -> None:
+def test_a_module_without_the_function(own: Any, work: Path) -> None:
     run(work, "handed:Net")
     own.Net = None
     with pytest.raises(InputError, match="has no function 'Net'"):
         faal.load_model("run", model="handed:Net")
 
 
-def test_what_is_no_run(work: Path) -> None:
+def test_a_path_that_is_no_run(work: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, "foreign.pth")
-    for path, said in (("nowhere", "cannot read"), (".", r"holds no best\.pt"), ("foreign.pth", "not a checkpoint of")):
-        with pytest.raises(InputError, match=said):
+    for path, message in (
+        ("nowhere", "cannot read"),
+        (".", r"holds no best\.pt"),
+        ("foreign.pth", "not a checkpoint of"),
+    ):
+        with pytest.raises(InputError, match=message):
             faal.load_model(path)

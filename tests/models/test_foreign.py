@@ -1,4 +1,4 @@
-"""Checkpoints of others: whatever they call and wrap the same weights, the same logits come out."""
+"""Foreign checkpoints: however the weights are named and nested, the logits are equal."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,15 +16,15 @@ PRN = Architecture(model="prn18", num_classes=3, width=2)  # 20 convolutions, 17
 IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def theirs(architecture: Architecture = PRN) -> nn.Module:
-    """A network that has seen some batches, so that its buffers differ from a fresh one's."""
+def foreign(architecture: Architecture = PRN) -> nn.Module:
+    """A network after a batch in training mode, so that its buffers differ from a new one's."""
     model = build_model(architecture, seed=1)
     with torch.no_grad():
         model(torch.rand(8, architecture.channels, 8, 8, generator=torch.Generator().manual_seed(2)))
     return model.eval()
 
 
-def ours(architecture: Architecture = PRN) -> nn.Module:
+def fresh(architecture: Architecture = PRN) -> nn.Module:
     return build_model(architecture, seed=99).eval()
 
 
@@ -33,14 +33,14 @@ def prefixed(state: State, prefix: str) -> State:
 
 
 def stored(path: Path, content: object) -> Path:
-    torch.save(content, path / "theirs.pt")
-    return path / "theirs.pt"
+    torch.save(content, path / "foreign.pt")
+    return path / "foreign.pt"
 
 
-def refused(model: nn.Module, path: Path, said: str) -> str:
-    """The sentence; and the model is as it was."""
+def refused(model: nn.Module, path: Path, message: str) -> str:
+    """The message; the model is unchanged."""
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         load_weights(model, path)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     sentence = str(caught.value)
@@ -73,37 +73,39 @@ FORMS: dict[str, tuple[Callable[[State], object], list[str]]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_forms(tmp_path: Path, form: str) -> None:
-    wrap, said = FORMS[form]
-    source, model = theirs(), ours()
+    wrap, notes = FORMS[form]
+    source, model = foreign(), fresh()
     assert not torch.allclose(model(IMAGES), source(IMAGES))
-    assert load_weights(model, stored(tmp_path, wrap(source.state_dict()))) == said
+    assert load_weights(model, stored(tmp_path, wrap(source.state_dict()))) == notes
     assert torch.equal(model(IMAGES), source(IMAGES))
 
 
 def test_safetensors(tmp_path: Path) -> None:
-    source, model = theirs(), ours()
-    save_file(prefixed(source.state_dict(), "module."), tmp_path / "theirs.safetensors")
-    assert load_weights(model, tmp_path / "theirs.safetensors") == ["Stripped 'module.' from the names of 107 tensors."]
+    source, model = foreign(), fresh()
+    save_file(prefixed(source.state_dict(), "module."), tmp_path / "foreign.safetensors")
+    assert load_weights(model, tmp_path / "foreign.safetensors") == [
+        "Stripped 'module.' from the names of 107 tensors."
+    ]
     assert torch.equal(model(IMAGES), source(IMAGES))
 
 
 def test_half_precision_is_widened(tmp_path: Path) -> None:
-    source, model = theirs().half(), ours()
+    source, model = foreign().half(), fresh()
     load_weights(model, stored(tmp_path, source.state_dict()))
     assert {tensor.dtype for tensor in model.parameters()} == {torch.float32}
     assert torch.equal(model(IMAGES), source.float()(IMAGES))
 
 
 def test_counters_may_be_missing(tmp_path: Path) -> None:
-    source, model = theirs(), ours()
+    source, model = foreign(), fresh()
     state = {name: tensor for name, tensor in source.state_dict().items() if "num_batches_tracked" not in name}
-    said = load_weights(model, stored(tmp_path, state))
-    assert said == ["Set 17 counters of BatchNorm, which the file lacks, to 0."]
+    notes = load_weights(model, stored(tmp_path, state))
+    assert notes == ["Set 17 counters of BatchNorm, which the file lacks, to 0."]
     assert torch.equal(model(IMAGES), source(IMAGES))
 
 
 def test_names_of_public_nets() -> None:
-    """The names under which public CIFAR nets save their tensors, so that nothing has to be mapped."""
+    """The names under which public CIFAR nets save their tensors, so that no mapping is needed."""
     names = {
         name: set(build_model(Architecture(model=name, num_classes=10, width=2, depth=depth)).state_dict())
         for name, depth in (("prn18", 2), ("rn18", 2), ("wrn34-10", 10))
@@ -118,20 +120,20 @@ def test_names_of_public_nets() -> None:
 
 def test_the_stage_that_trades_never_calls_is_left_out(tmp_path: Path) -> None:
     architecture = Architecture(model="wrn16-2", num_classes=4)
-    source, model = theirs(architecture), ours(architecture)
+    source, model = foreign(architecture), fresh(architecture)
     state = source.state_dict()
     dead = {f"sub_{name}": torch.randn_like(t.float()) for name, t in state.items() if name.startswith("block1")}
-    said = load_weights(model, stored(tmp_path, prefixed(state | dead, "module.")))
-    assert said[1:] == [f"Left out {len(dead)} tensors of 'sub_block1', which no forward pass uses."]
+    notes = load_weights(model, stored(tmp_path, prefixed(state | dead, "module.")))
+    assert notes[1:] == [f"Left out {len(dead)} tensors of 'sub_block1', which no forward pass uses."]
     assert torch.equal(model(IMAGES), source(IMAGES))
 
 
 def test_two_equal_sets_are_one(tmp_path: Path) -> None:
-    source, model = theirs(), ours()
+    source, model = foreign(), fresh()
     state = source.state_dict()
     file = stored(tmp_path, {"net": prefixed(state, "model.") | prefixed(state, "attacker.model."), "ema": state})
-    said = load_weights(model, file)
-    assert said == [
+    notes = load_weights(model, file)
+    assert notes == [
         "Took the weights from 'net' in the file.",
         "Stripped 'model.' from the names of 107 tensors.",
         "Left out a second copy of the same weights, 'net.attacker.model.'.",
@@ -140,9 +142,9 @@ def test_two_equal_sets_are_one(tmp_path: Path) -> None:
     assert torch.equal(model(IMAGES), source(IMAGES))
 
 
-def test_two_sets_that_differ_are_for_the_user_to_choose(tmp_path: Path) -> None:
-    states = {"state_dict": theirs().state_dict(), "ema": ours().state_dict()}
-    refused(ours(), stored(tmp_path, states), "two sets of weights that fit and differ, 'state_dict' and 'ema'")
+def test_two_sets_that_differ_are_refused(tmp_path: Path) -> None:
+    states = {"state_dict": foreign().state_dict(), "ema": fresh().state_dict()}
+    refused(fresh(), stored(tmp_path, states), "two sets of weights that fit and differ, 'state_dict' and 'ema'")
 
 
 # --- normalisation ---------------------------------------------------------------------------------------------------
@@ -157,99 +159,99 @@ NORMALISED = Architecture(model="prn18", num_classes=3, width=2, normalize="0.49
 
 
 def test_weights_go_inside_a_normalized_model(tmp_path: Path) -> None:
-    source, model = theirs(), ours(NORMALISED)
+    source, model = foreign(), fresh(NORMALISED)
     assert isinstance(model, Normalized)
     assert load_weights(model, stored(tmp_path, source.state_dict())) == []
     mean, std = torch.tensor([[0.4914, 0.4822, 0.4465], [0.247, 0.243, 0.262]]).view(2, 3, 1, 1)
     torch.testing.assert_close(model(IMAGES), source((IMAGES - mean) / std))
 
 
-def test_a_normalisation_that_the_file_carries_and_the_model_has(tmp_path: Path) -> None:
+def test_a_normalisation_that_file_and_model_share(tmp_path: Path) -> None:
     state = sequential(
-        [0.49139968, 0.48215841, 0.44653091], [0.24703223, 0.24348513, 0.26158784], theirs().state_dict()
+        [0.49139968, 0.48215841, 0.44653091], [0.24703223, 0.24348513, 0.26158784], foreign().state_dict()
     )
-    said = load_weights(ours(NORMALISED), stored(tmp_path, state))
-    assert said == [
+    notes = load_weights(fresh(NORMALISED), stored(tmp_path, state))
+    assert notes == [
         "Stripped '1.' from the names of 107 tensors.",
-        "The file carries its own normalisation, which is the model's.",
+        "The file has its own normalisation, which equals the model's.",
     ]
 
 
-def test_our_own_state_dict_is_read_like_any_other(tmp_path: Path) -> None:
-    source, model = theirs(NORMALISED), ours(NORMALISED)
-    said = load_weights(model, stored(tmp_path, source.state_dict()))
-    assert "The file carries its own normalisation, which is the model's." in said
+def test_a_state_dict_of_this_program_is_read_like_any_other(tmp_path: Path) -> None:
+    source, model = foreign(NORMALISED), fresh(NORMALISED)
+    notes = load_weights(model, stored(tmp_path, source.state_dict()))
+    assert "The file has its own normalisation, which equals the model's." in notes
     assert torch.equal(model(IMAGES), source(IMAGES))
 
 
 @pytest.mark.parametrize("architecture", [PRN, NORMALISED], ids=["none", "another"])
-def test_a_normalisation_that_the_model_lacks_is_asked_for(tmp_path: Path, architecture: Architecture) -> None:
-    file = stored(tmp_path, sequential([0.5, 0.5, 0.5], [0.25, 0.5, 1.0], theirs().state_dict()))
-    sentence = refused(ours(architecture), file, "carries its own normalisation")
+def test_a_normalisation_that_the_model_lacks_is_requested(tmp_path: Path, architecture: Architecture) -> None:
+    file = stored(tmp_path, sequential([0.5, 0.5, 0.5], [0.25, 0.5, 1.0], foreign().state_dict()))
+    sentence = refused(fresh(architecture), file, "has its own normalisation")
     wanted = sentence.split("--normalize ")[1]
     assert wanted == "0.5,0.5,0.5:0.25,0.5,1"
     again = Architecture(model="prn18", num_classes=3, width=2, normalize=wanted)
-    load_weights(ours(again), file)
+    load_weights(fresh(again), file)
 
 
-def test_a_normalisation_that_does_nothing_asks_for_nothing(tmp_path: Path) -> None:
-    state = theirs().state_dict() | {"mu": torch.zeros(3, 1, 1), "sigma": torch.ones(3, 1, 1)}
-    assert load_weights(ours(), stored(tmp_path, state)) == [
-        "The file carries its own normalisation, which is the model's."
+def test_an_identity_normalisation_needs_no_option(tmp_path: Path) -> None:
+    state = foreign().state_dict() | {"mu": torch.zeros(3, 1, 1), "sigma": torch.ones(3, 1, 1)}
+    assert load_weights(fresh(), stored(tmp_path, state)) == [
+        "The file has its own normalisation, which equals the model's."
     ]
 
 
 def test_a_mean_without_a_deviation_is_unexpected(tmp_path: Path) -> None:
-    refused(ours(), stored(tmp_path, theirs().state_dict() | {"mean": torch.zeros(3)}), "1 are unexpected \\(mean\\)")
+    refused(fresh(), stored(tmp_path, foreign().state_dict() | {"mean": torch.zeros(3)}), "1 are unexpected \\(mean\\)")
 
 
 # --- what does not fit -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "message"),
     [
-        (Architecture(model="prn18", num_classes=100), r"it looks like prn18 for 100 classes and 3 channels$"),
-        (Architecture(model="rn18", num_classes=3, width=2), r"looks like rn18 of width 2 and depth 2 for 3 classes"),
+        (Architecture(model="prn18", num_classes=100), r"it resembles prn18 for 100 classes and 3 channels$"),
+        (Architecture(model="rn18", num_classes=3, width=2), r"resembles rn18 of width 2 and depth 2 for 3 classes"),
         (Architecture(model="prn18", num_classes=3, width=4, depth=1), r"prn18 of width 4 and depth 1 for 3 classes"),
         (Architecture(model="wrn16-2", num_classes=5, channels=1), r"wrn16-2 for 5 classes and 1 channel$"),
         (Architecture(model="small", num_classes=5), r"a model for 5 classes and 3 channels$"),
     ],
     ids=lambda value: getattr(value, "model", ""),
 )
-def test_another_architecture_is_recognised(tmp_path: Path, file: Architecture, said: str) -> None:
-    content = {"state_dict": prefixed(theirs(file).state_dict(), "module.")}
-    refused(ours(), stored(tmp_path, content), f"is of another architecture than the model.*{said}")
+def test_another_architecture_is_recognised(tmp_path: Path, file: Architecture, message: str) -> None:
+    content = {"state_dict": prefixed(foreign(file).state_dict(), "module.")}
+    refused(fresh(), stored(tmp_path, content), f"is of another architecture than the model.*{message}")
 
 
 def test_another_number_of_classes_is_named(tmp_path: Path) -> None:
-    file = stored(tmp_path, theirs(Architecture(model="prn18", num_classes=7, width=2)).state_dict())
-    sentence = refused(ours(), file, "another architecture")
+    file = stored(tmp_path, foreign(Architecture(model="prn18", num_classes=7, width=2)).state_dict())
+    sentence = refused(fresh(), file, "another architecture")
     assert "2 tensors have another shape (linear.weight is 7 x 16, not 3 x 16, linear.bias is 7, not 3)" in sentence
     assert "for 7 classes" in sentence
 
 
 def test_missing_and_unexpected_names_are_listed(tmp_path: Path) -> None:
-    state = theirs().state_dict()
+    state = foreign().state_dict()
     state = {name: tensor for name, tensor in state.items() if not name.startswith("bn.")} | {
         "head.scale": torch.ones(1)
     }
-    sentence = refused(ours(), stored(tmp_path, state), "another architecture")
+    sentence = refused(fresh(), stored(tmp_path, state), "another architecture")
     assert "4 are missing (bn.weight, bn.bias, bn.running_mean, ...), 1 are unexpected (head.scale)" in sentence
 
 
 def test_one_tensor_too_many_is_refused(tmp_path: Path) -> None:
-    """Loading is strict: a layer that the model has no place for would have changed the answers."""
-    state = prefixed(theirs().state_dict(), "1.") | {"2.temperature": torch.tensor(3.0)}
-    refused(ours(), stored(tmp_path, state), r"1 are unexpected \(2.temperature\)")
+    """Loading is strict: a layer that the model lacks would have changed the logits."""
+    state = prefixed(foreign().state_dict(), "1.") | {"2.temperature": torch.tensor(3.0)}
+    refused(fresh(), stored(tmp_path, state), r"1 are unexpected \(2.temperature\)")
 
 
 def test_weights_that_are_not_finite(tmp_path: Path) -> None:
-    state = theirs().state_dict()
+    state = foreign().state_dict()
     state["linear.bias"] = torch.tensor([0.0, float("nan"), 0.0])
-    refused(ours(), stored(tmp_path, state), "values in 'linear.bias' that are not finite")
+    refused(fresh(), stored(tmp_path, state), "values in 'linear.bias' that are not finite")
 
 
 @pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], {}, "text"])
 def test_a_file_without_weights(tmp_path: Path, content: object) -> None:
-    refused(ours(), stored(tmp_path, content), "holds no weights")
+    refused(fresh(), stored(tmp_path, content), "holds no weights")

@@ -1,4 +1,4 @@
-"""Networks of Hugging Face, by a stand-in that has its signatures: it is no dependency."""
+"""Networks of Hugging Face, by a mock that has its signatures: it is no dependency."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from faal.models.libraries import class_names, expected_normalisation
 
 
 class Classifier(nn.Module):
-    """As of transformers: called with pixel_values, answers with an object; the file has older names than the net."""
+    """As of transformers: called with pixel_values, returns an object; the file has older names than the network."""
 
     def __init__(self, config: SimpleNamespace) -> None:
         super().__init__()
@@ -47,14 +47,14 @@ def transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
         @classmethod
         def from_pretrained(cls, name: Path, *, local_files_only: bool, trust_remote_code: bool, **kwargs: Any) -> Any:
             assert local_files_only
-            told = json.loads((Path(name) / "config.json").read_text())
-            if "auto_map" in told:
+            config = json.loads((Path(name) / "config.json").read_text())
+            if "auto_map" in config:
                 assert trust_remote_code is False
                 raise ValueError("contains custom code which must be executed\nto load it")
-            labels = list(told["id2label"].values())
+            labels = list(config["id2label"].values())
             if kwargs.get("num_labels", len(labels)) != len(labels):
                 labels = [f"LABEL_{place}" for place in range(kwargs["num_labels"])]
-            channels = kwargs.get("num_channels", told["num_channels"])
+            channels = kwargs.get("num_channels", config["num_channels"])
             return SimpleNamespace(labels=labels, num_labels=len(labels), num_channels=channels)
 
     class AutoModelForImageClassification:
@@ -111,11 +111,11 @@ def saved(folder: Path, *, labels: tuple[str, ...] = CLASSES, **preprocessor: An
 @pytest.mark.parametrize("by", ["folder", "file", "name"])
 def test_a_saved_folder_is_a_network_with_its_weights(tmp_path: Path, by: str) -> None:
     folder = tmp_path / "pets"
-    theirs = saved(folder, image_mean=[0.5, 0.4, 0.3], image_std=[0.25, 0.25, 0.2], do_normalize=True)
+    original = saved(folder, image_mean=[0.5, 0.4, 0.3], image_std=[0.25, 0.25, 0.2], do_normalize=True)
     path = folder / "model.safetensors" if by == "file" else folder
     opened = open_model(path, data(), model=f"hf:{folder}" if by == "name" else None)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in ([0.5, 0.4, 0.3], [0.25, 0.25, 0.2]))
-    torch.testing.assert_close(opened.net(IMAGES), theirs((IMAGES - mean) / std).logits)
+    torch.testing.assert_close(opened.net(IMAGES), original((IMAGES - mean) / std).logits)
     assert opened.architecture.model == f"hf:{folder}"
     assert opened.record["sha256"] == checkpoint.digest(folder / "model.safetensors")
     assert not opened.net.training
@@ -124,33 +124,33 @@ def test_a_saved_folder_is_a_network_with_its_weights(tmp_path: Path, by: str) -
 @pytest.mark.usefixtures("transformers")
 @pytest.mark.parametrize("preprocessor", [{}, {"do_normalize": False, "image_mean": [0.5], "image_std": [0.5]}])
 def test_a_folder_that_names_no_normalisation(tmp_path: Path, preprocessor: dict[str, Any]) -> None:
-    theirs = saved(tmp_path / "pets", **preprocessor)
-    assert torch.equal(open_model(tmp_path / "pets", data()).net(IMAGES), theirs(IMAGES).logits)
+    original = saved(tmp_path / "pets", **preprocessor)
+    assert torch.equal(open_model(tmp_path / "pets", data()).net(IMAGES), original(IMAGES).logits)
 
 
 @pytest.mark.usefixtures("transformers")
 def test_blue_comes_first_where_the_processor_reverses_the_channels(tmp_path: Path) -> None:
-    theirs = saved(tmp_path / "pets", image_processor_type="MobileViTImageProcessor", size={"shortest_edge": 32})
+    original = saved(tmp_path / "pets", image_processor_type="MobileViTImageProcessor", size={"shortest_edge": 32})
     opened = open_model(tmp_path / "pets", data())
-    assert torch.equal(opened.net(IMAGES), theirs(IMAGES[:, [2, 1, 0]]).logits)
+    assert torch.equal(opened.net(IMAGES), original(IMAGES[:, [2, 1, 0]]).logits)
     assert opened.architecture.normalize == "0:1:bgr"
     assert [note for note in opened.notes if "32 pixels" in note and "8x8" in note]
 
 
 @pytest.mark.usefixtures("transformers")
-def test_steps_that_are_not_per_pixel_are_refused_unless_the_user_says_what_is_done(tmp_path: Path) -> None:
-    theirs = saved(tmp_path / "pets", image_mean=0.5, image_std=0.25, do_grayscale=True)
+def test_steps_that_are_not_per_pixel_are_refused_without_normalize(tmp_path: Path) -> None:
+    original = saved(tmp_path / "pets", image_mean=0.5, image_std=0.25, do_grayscale=True)
     with pytest.raises(InputError, match="do_grayscale"):
         open_model(tmp_path / "pets", data())
-    assert torch.equal(open_model(tmp_path / "pets", data(), normalize="none").net(IMAGES), theirs(IMAGES).logits)
+    assert torch.equal(open_model(tmp_path / "pets", data(), normalize="none").net(IMAGES), original(IMAGES).logits)
 
 
 @pytest.mark.usefixtures("transformers")
-def test_a_network_of_timm_in_a_folder_of_hugging_face_is_normalised_as_timm_says(tmp_path: Path) -> None:
+def test_a_network_of_timm_in_a_folder_of_hugging_face_is_normalised_as_in_timm(tmp_path: Path) -> None:
     saved(tmp_path / "pets")
-    told = json.loads((tmp_path / "pets" / "config.json").read_text())
+    config = json.loads((tmp_path / "pets" / "config.json").read_text())
     timm = {"pretrained_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.25, 0.25, 0.2], "input_size": [3, 224, 224]}}
-    (tmp_path / "pets" / "config.json").write_text(json.dumps(told | timm))
+    (tmp_path / "pets" / "config.json").write_text(json.dumps(config | timm))
     opened = open_model(tmp_path / "pets", data())
     assert opened.architecture.normalize == "0.5,0.4,0.3:0.25,0.25,0.2"
     assert [note for note in opened.notes if "224x224" in note]
@@ -168,14 +168,14 @@ def test_a_description_with_weights_from_elsewhere(tmp_path: Path, source: str) 
     folder = tmp_path / source
     saved(folder, labels=("tabby", "hound", "elk", "moose"))
     name = str(folder) if source == "folder" else "somebody/pets"
-    theirs = Classifier(SimpleNamespace(num_labels=3, num_channels=3)).eval()
-    opened = open_model(stored(tmp_path, theirs), data(), model=f"hf:{name}")
-    assert torch.equal(opened.net(IMAGES), theirs(IMAGES).logits)
+    original = Classifier(SimpleNamespace(num_labels=3, num_channels=3)).eval()
+    opened = open_model(stored(tmp_path, original), data(), model=f"hf:{name}")
+    assert torch.equal(opened.net(IMAGES), original(IMAGES).logits)
     assert not [note for note in opened.notes if "classes" in note]
 
 
 @pytest.mark.usefixtures("transformers")
-def test_a_network_of_the_library_comes_back_from_a_checkpoint_of_ours(tmp_path: Path) -> None:
+def test_a_network_of_the_library_is_restored_from_a_native_checkpoint(tmp_path: Path) -> None:
     saved(tmp_path / "pets", image_mean=[0.5], image_std=[0.25])
     opened = open_model(tmp_path / "pets", data())
     state = {
@@ -196,11 +196,11 @@ def test_labels_in_another_order_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("transformers")
-def test_more_than_ten_labels_keep_their_order(tmp_path: Path) -> None:
+def test_the_order_of_more_than_ten_labels(tmp_path: Path) -> None:
     many = tuple(f"kind {chr(ord('z') - place)}" for place in range(12))
     saved(tmp_path / "pets", labels=many)
-    told = json.loads((tmp_path / "pets" / "config.json").read_text())
-    (tmp_path / "pets" / "config.json").write_text(json.dumps(told, sort_keys=True))
+    config = json.loads((tmp_path / "pets" / "config.json").read_text())
+    (tmp_path / "pets" / "config.json").write_text(json.dumps(config, sort_keys=True))
     assert class_names(tmp_path / "pets") == list(many)
 
 
@@ -212,27 +212,27 @@ def break_weights(folder: Path, add: dict[str, Tensor], drop: str = "") -> None:
 
 @pytest.mark.usefixtures("transformers")
 def test_what_does_not_fit(tmp_path: Path) -> None:
-    def refused(said: str, classes: tuple[str, ...] = CLASSES, **options: Any) -> None:
-        with pytest.raises(InputError, match=said) as caught:
+    def refused(message: str, classes: tuple[str, ...] = CLASSES, **options: Any) -> None:
+        with pytest.raises(InputError, match=message) as caught:
             open_model(tmp_path / "pets", data(classes), **options)
         assert "\n" not in str(caught.value)
 
     folder = tmp_path / "pets"
     saved(folder)
-    refused(r"is 3 x 144, not 4 x 144.*looks like a model for 3 classes and 3 channels", ("a", "b", "c", "d"))
+    refused(r"is 3 x 144, not 4 x 144.*resembles a model for 3 classes and 3 channels", ("a", "b", "c", "d"))
     refused("decides its own width and depth", width=4)
-    break_weights(folder, {}, drop="old.3.bias")  # an untrained head would answer by chance
+    break_weights(folder, {}, drop="old.3.bias")  # an untrained head would predict by chance
     refused(r"lacks weights of the classifier that it describes \(body.3.bias\)")
     saved(folder)
     break_weights(folder, {"old.9.scale": torch.ones(1)})
     refused(r"has weights beyond the classifier that it describes \(body.9.scale\)")
     (folder / "preprocessor_config.json").write_text("{")
-    refused("preprocessor_config.json does not read as JSON")
+    refused("preprocessor_config.json is not valid JSON")
     (folder / "preprocessor_config.json").write_text("[]")
     refused("holds a list, not settings")
     (folder / "preprocessor_config.json").unlink()
-    told = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(told | {"auto_map": {"AutoConfig": "code.Config"}}))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoConfig": "code.Config"}}))
     refused(r"cannot be built \(contains custom code which must be executed\)$")
     (folder / "model.safetensors").unlink()
     refused("holds a config.json but no model.safetensors")
@@ -250,7 +250,7 @@ def test_transformers_itself(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     config = transformers.ViTConfig(image_size=8, patch_size=4, id2label=dict(enumerate(CLASSES)), **size)
-    theirs = transformers.AutoModelForImageClassification.from_config(config).eval()
-    theirs.save_pretrained(tmp_path / "pets")
+    original = transformers.AutoModelForImageClassification.from_config(config).eval()
+    original.save_pretrained(tmp_path / "pets")
     opened = open_model(tmp_path / "pets", data())
-    torch.testing.assert_close(opened.net(IMAGES), theirs(pixel_values=IMAGES).logits)
+    torch.testing.assert_close(opened.net(IMAGES), original(pixel_values=IMAGES).logits)

@@ -1,4 +1,4 @@
-"""Libraries that are not there, or do not import."""
+"""Libraries that are missing, or do not import."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,9 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, model: str,
         build_model(Architecture(model=model, num_classes=3))
 
 
-def test_a_package_that_does_not_fit_the_others_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_package_that_fails_to_import_is_named_with_its_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "timm", raising=False)

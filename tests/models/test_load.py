@@ -1,4 +1,4 @@
-"""From a path to a network: what is ours, what is foreign, and what is said when either does not fit."""
+"""Networks from paths: checkpoints of this program, foreign weights, and the messages where these do not fit."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,16 +23,16 @@ def data(classes: tuple[str, ...] = CLASSES) -> DataSet:
     return DataSet("pets", classes, train=None, test=Split(images, torch.arange(len(classes))))
 
 
-def ours(folder: Path, **changed: Any) -> Path:
-    """A checkpoint of ours, some of its entries replaced, those of value None left out."""
+def native(folder: Path, **changed: Any) -> Path:
+    """A checkpoint of this program, some of its entries replaced, those of value None left out."""
     state = {
         "architecture": asdict(SMALL),
         "classes": list(CLASSES),
         "weights": build_model(SMALL, seed=1).state_dict(),
         "recipe": {"epsilon": 0.1},
     }
-    kept = {name: value for name, value in (state | changed).items() if value is not None}
-    checkpoint.save(folder / "best.pt", kept)
+    entries = {name: value for name, value in (state | changed).items() if value is not None}
+    checkpoint.save(folder / "best.pt", entries)
     return folder / "best.pt"
 
 
@@ -42,8 +42,8 @@ def foreign(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("by_folder", [True, False])
-def test_our_own(tmp_path: Path, by_folder: bool) -> None:
-    path = ours(tmp_path)
+def test_a_native_checkpoint(tmp_path: Path, by_folder: bool) -> None:
+    path = native(tmp_path)
     opened = open_model(tmp_path if by_folder else path, data())
     assert (opened.architecture, opened.threat, opened.notes) == (SMALL, Threat("linf", 0.1), [])
     assert opened.record == {"path": "best.pt", "sha256": checkpoint.digest(path), "architecture": "small"}
@@ -52,22 +52,22 @@ def test_our_own(tmp_path: Path, by_folder: bool) -> None:
     assert torch.equal(opened.net(images), build_model(SMALL, seed=1).eval()(images))
 
 
-def test_settings_of_another_version_are_passed_over(tmp_path: Path) -> None:
-    trained = open_model(ours(tmp_path, recipe={"epsilon": 0.1, "zeal": 3}), data()).trained
+def test_settings_of_another_version_are_ignored(tmp_path: Path) -> None:
+    trained = open_model(native(tmp_path, recipe={"epsilon": 0.1, "zeal": 3}), data()).trained
     assert trained == {"epsilon": 0.1, "chosen_on_test": False}
 
 
 @pytest.mark.parametrize(
-    ("held_out", "told"),
+    ("held_out", "expected"),
     [
         ({"data": "f", "withheld": ["part", "other"]}, {"withheld": ["part", "other"]}),
         ({"data": "f", "withheld": []}, {}),
         ({"data": "f"}, {}),
     ],
 )
-def test_what_it_never_saw(tmp_path: Path, held_out: dict[str, Any], told: dict[str, list[str]]) -> None:
-    record = open_model(ours(tmp_path, held_out=held_out), data()).record
-    assert {name: value for name, value in record.items() if name == "withheld"} == told
+def test_withheld_parts_are_recorded(tmp_path: Path, held_out: dict[str, Any], expected: dict[str, list[str]]) -> None:
+    record = open_model(native(tmp_path, held_out=held_out), data()).record
+    assert {name: value for name, value in record.items() if name == "withheld"} == expected
 
 
 def test_foreign_weights_and_what_is_assumed_of_them(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_foreign_weights_and_what_is_assumed_of_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("log", "told"),
+    ("log", "note"),
     [
         ('{"event": "batch"}\n', "the best network of its first 0 epochs and may yet change"),
         ('{"event": "epoch"}\n{"event": "epoch"}\n', "of its first 2 epochs"),
@@ -93,23 +93,23 @@ def test_foreign_weights_and_what_is_assumed_of_them(tmp_path: Path) -> None:
         ("", None),
     ],
 )
-def test_a_run_that_has_not_come_to_its_end(tmp_path: Path, log: str, told: str | None) -> None:
-    path = ours(tmp_path)
+def test_an_unfinished_run(tmp_path: Path, log: str, note: str | None) -> None:
+    path = native(tmp_path)
     (tmp_path / "metrics.jsonl").write_text(log)
     notes = open_model(tmp_path, data()).notes
-    assert told is None or told in notes[0]
-    assert len(notes) == (told is not None)
+    assert note is None or note in notes[0]
+    assert len(notes) == (note is not None)
     assert open_model(path.rename(tmp_path / "last.pt"), data()).notes == []
 
 
 def test_images_of_another_size_than_in_training(tmp_path: Path) -> None:
-    assert open_model(ours(tmp_path, image_size=[8, 8]), data()).notes == []
-    (note,) = open_model(ours(tmp_path, image_size=[16, 12]), data()).notes
-    assert note == "The network was trained on images of 16x12 pixels and sees 8x8; --size 16,12 makes them alike."
+    assert open_model(native(tmp_path, image_size=[8, 8]), data()).notes == []
+    (note,) = open_model(native(tmp_path, image_size=[16, 12]), data()).notes
+    assert note == "The network was trained on images of 16x12 pixels; these are 8x8; --size 16,12 resizes them."
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"model": "small", "width": 4, "normalize": "none"}, "--width"),
         ({"width": 4}, "--width"),
@@ -117,13 +117,13 @@ def test_images_of_another_size_than_in_training(tmp_path: Path) -> None:
         ({"normalize": "0.5:0.5"}, "--normalize"),
     ],
 )
-def test_our_own_needs_no_description(tmp_path: Path, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=f"this checkpoint knows its own network; leave out {said}$"):
-        open_model(ours(tmp_path), data(), **options)
+def test_a_native_checkpoint_needs_no_description(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=f"this checkpoint records its own network; leave out {message}$"):
+        open_model(native(tmp_path), data(), **options)
 
 
 def test_foreign_weights_need_the_network_too(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--width, --depth describes foreign weights; say which network"):
+    with pytest.raises(InputError, match="--width, --depth describes foreign weights; name their network"):
         open_model(foreign(tmp_path), data(), width=4, depth=3)
     with pytest.raises(InputError, match=r"is not a checkpoint of this program; .*--model"):
         open_model(foreign(tmp_path), data())
@@ -131,45 +131,45 @@ def test_foreign_weights_need_the_network_too(tmp_path: Path) -> None:
 
 def test_classes_in_another_order(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"in another order .class 1 was 'dog' and is 'elk'"):
-        open_model(ours(tmp_path), data(("cat", "elk", "dog")))
+        open_model(native(tmp_path), data(("cat", "elk", "dog")))
 
 
 def test_a_new_name_that_moves_the_others(tmp_path: Path) -> None:
     """A cat folder that is renamed comes last, and every other label means another class."""
     with pytest.raises(InputError, match=r"in another order .class 0 was 'cat' and is 'dog'"):
-        open_model(ours(tmp_path), data(("dog", "elk", "yak")))
+        open_model(native(tmp_path), data(("dog", "elk", "yak")))
 
 
 @pytest.mark.parametrize(
-    ("classes", "said"),
+    ("classes", "message"),
     [
         (("cat", "dog", "yak"), "trained on the classes elk, the data has yak in their place"),
         (("a", "b", "c"), "trained on the classes cat, dog, elk, the data has a, b, c in their place"),
     ],
 )
-def test_classes_of_other_names(tmp_path: Path, classes: tuple[str, ...], said: str) -> None:
-    (note,) = open_model(ours(tmp_path), data(classes)).notes
-    assert said in note
+def test_classes_of_other_names(tmp_path: Path, classes: tuple[str, ...], message: str) -> None:
+    (note,) = open_model(native(tmp_path), data(classes)).notes
+    assert message in note
 
 
 def test_a_long_list_of_other_classes_is_cut(tmp_path: Path) -> None:
     many = Architecture(model="small", num_classes=9, channels=1, width=4)
     weights = build_model(many, seed=1).state_dict()
-    path = ours(tmp_path, architecture=asdict(many), weights=weights, classes=list("abcdefghi"))
+    path = native(tmp_path, architecture=asdict(many), weights=weights, classes=list("abcdefghi"))
     (note,) = open_model(path, data(tuple("ABCDEFGHI"))).notes
     assert "the data has A, B, C, D, E and 4 more" in note
 
 
 def test_a_checkpoint_that_names_no_classes(tmp_path: Path) -> None:
-    assert open_model(ours(tmp_path, classes=None), data()).notes == []
+    assert open_model(native(tmp_path, classes=None), data()).notes == []
 
 
 def test_classes_that_were_counted_and_may_be_more(tmp_path: Path) -> None:
     """Arrays without names, and no image of the last class."""
     counted = replace(data(("0", "1")), counted=True)
     advice = r"counted by the highest label: .* name all in the array `classes`"
-    with pytest.raises(InputError, match=f"tells 3 classes apart, pets has 2; .*{advice}"):
-        open_model(ours(tmp_path), counted)
+    with pytest.raises(InputError, match=f"has 3 classes, pets has 2; .*{advice}"):
+        open_model(native(tmp_path), counted)
     with pytest.raises(InputError, match=f"pets has 2 classes: .*{advice}"):
         open_model(foreign(tmp_path), counted, model="small", width=4)
 
@@ -177,7 +177,7 @@ def test_classes_that_were_counted_and_may_be_more(tmp_path: Path) -> None:
 def test_gray_images_before_a_network_for_colour(tmp_path: Path) -> None:
     colour = Architecture(model="small", num_classes=3, channels=3, width=4)
     weights = build_model(colour, seed=1).state_dict()
-    path = ours(tmp_path, architecture=asdict(colour), weights=weights)
+    path = native(tmp_path, architecture=asdict(colour), weights=weights)
     with pytest.raises(InputError, match="takes images of 3 channels, pets has 1; --rgb gives gray images three"):
         open_model(path, data())
     torch.save(weights, path)
@@ -186,17 +186,17 @@ def test_gray_images_before_a_network_for_colour(tmp_path: Path) -> None:
 
 
 def test_data_that_does_not_fit(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="tells 3 classes apart, pets has 4"):
-        open_model(ours(tmp_path), data(("a", "b", "c", "d")))
+    with pytest.raises(InputError, match="has 3 classes, pets has 4"):
+        open_model(native(tmp_path), data(("a", "b", "c", "d")))
     colour = DataSet("pets", CLASSES, None, Split(InMemory(torch.zeros(3, 3, 8, 8)), torch.arange(3)))
     with pytest.raises(InputError, match="takes images of 1 channels, pets has 3; save the images in gray"):
-        open_model(ours(tmp_path), colour)
+        open_model(native(tmp_path), colour)
 
 
 @pytest.mark.parametrize("name", [None, "last.pt"])
 def test_a_folder_without_a_network(tmp_path: Path, name: str | None) -> None:
     if name:
-        ours(tmp_path).rename(tmp_path / name)
+        native(tmp_path).rename(tmp_path / name)
     with pytest.raises(
         InputError, match=r"holds no best\.pt: train there first, or name a checkpoint such as last\.pt$"
     ):
@@ -206,7 +206,7 @@ def test_a_folder_without_a_network(tmp_path: Path, name: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"architecture": None}, "it lacks 'architecture'"),
         ({"architecture": 7}, "does not describe a network"),
@@ -226,8 +226,8 @@ def test_a_folder_without_a_network(tmp_path: Path, name: str | None) -> None:
         ),
     ],
 )
-def test_a_checkpoint_of_ours_that_was_changed(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said) as caught:
-        open_model(ours(tmp_path, **changed), data())
+def test_a_native_checkpoint_that_was_changed(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        open_model(native(tmp_path, **changed), data())
     assert "\n" not in str(caught.value)
     assert "best.pt" in str(caught.value)

@@ -41,7 +41,7 @@ from torch import nn
 def net():
     return nn.Sequential(nn.Flatten(), nn.Linear(432, 3))
 """
-SAID = (
+REFUSAL = (
     r'no code is run because a file names it; if you trust it, add --model evil:build \(in Python model="evil:build"\)'
 )
 
@@ -61,15 +61,15 @@ def run(work: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     state = {"architecture": architecture, "classes": list(pets.CLASSES), "recipe": {"epsilon": 0.1}}
     checkpoint.save(work / "run" / "best.pt", {**state, "weights": net().state_dict()})
     monkeypatch.setattr(zoo, "FOLDER", work / "zoo")
-    shelf(work / "zoo", state)
+    write_zoo(work / "zoo", state)
     yield work / "run"
     assert sys.path == path
     for name in ("evil", "evil_parts"):
         sys.modules.pop(name, None)
 
 
-def shelf(folder: Path, state: dict[str, Any]) -> None:
-    """The network as one of the zoo, by hand: `publish` puts none such in."""
+def write_zoo(folder: Path, state: dict[str, Any]) -> None:
+    """The network in a zoo, written by hand: `publish` accepts none such."""
     folder.mkdir()
     save_file(net().state_dict(), folder / "evil.safetensors")
     estimate = {"value": 1.0, "low": 1.0, "high": 1.0}
@@ -96,7 +96,7 @@ ENTRIES: dict[str, Callable[..., Any]] = {
 @pytest.mark.usefixtures("run")
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_a_file_that_names_code_is_refused(entry: str) -> None:
-    with pytest.raises(InputError, match=SAID) as caught:
+    with pytest.raises(InputError, match=REFUSAL) as caught:
         ENTRIES[entry]()
     assert "\n" not in str(caught.value)
     assert not Path("imported").exists()
@@ -112,7 +112,7 @@ def test_what_the_call_names_is_built(entry: str) -> None:
 
 
 @pytest.mark.usefixtures("run")
-def test_another_name_than_the_recorded_one_is_said() -> None:
+def test_another_name_than_the_recorded_one_is_noted() -> None:
     opened = open_model(Path("run"), pets.data(), model="evil:other")
     assert any("records its network as evil:build; its weights are loaded into evil:other" in n for n in opened.notes)
     assert opened.architecture.model == "evil:other"
@@ -146,6 +146,6 @@ def test_the_zoo_takes_none(run: Path, named: str | None) -> None:
 
 
 def test_an_architecture_alone_names_nothing(run: Path) -> None:
-    with pytest.raises(InputError, match=SAID):
+    with pytest.raises(InputError, match=REFUSAL):
         build_model(Architecture(model="evil:build", num_classes=3), seed=1)
     assert not Path("imported").exists()

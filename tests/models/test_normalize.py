@@ -27,7 +27,7 @@ def test_channels_in_reverse_are_normalised_in_their_own_order() -> None:
     assert torch.equal(model(images), torch.tensor([0.25, 0.5, 1.0]).view(1, 3, 1, 1))
 
 
-def test_a_network_that_takes_blue_first_is_built_so() -> None:
+def test_a_network_that_takes_blue_first() -> None:
     images = torch.rand(2, 3, 8, 8)
     plain, reverse = (
         build_model(Architecture(model="small", num_classes=3, normalize=text), seed=0).eval()
@@ -37,7 +37,7 @@ def test_a_network_that_takes_blue_first_is_built_so() -> None:
     assert not torch.equal(reverse(images), plain(images))
 
 
-def test_mean_and_deviation_travel_with_the_model_and_are_not_trained() -> None:
+def test_mean_and_deviation_are_in_the_state_dict_and_not_trained() -> None:
     model = Normalized(nn.Linear(2, 2), (0.5,), (0.25,))
     assert set(model.state_dict()) == {"mean", "std", "net.weight", "net.bias"}
     assert {name for name, _ in model.named_parameters()} == {"net.weight", "net.bias"}
@@ -61,7 +61,7 @@ def test_parse(text: str, channels: int, expected: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "channels", "said"),
+    ("text", "channels", "message"),
     [
         ("cifar", 3, "normalize is none, cifar10, cifar100 or MEAN:STD"),
         ("0.5", 3, "MEAN:STD"),
@@ -72,13 +72,13 @@ def test_parse(text: str, channels: int, expected: object) -> None:
         (":", 3, "MEAN:STD"),
         ("0.5,0.5:0.25", 3, "has 2 numbers for images of 3 channels"),
         ("cifar10", 1, "has 3 numbers for images of 1 channel$"),
-        ("125.3:63.0", 3, "divide numbers that were meant for \\[0, 255\\] by 255"),
+        ("125.3:63.0", 3, "divide numbers for images in \\[0, 255\\] by 255"),
         ("0.5:0", 3, "every deviation above 0"),
         ("0.5:-0.25", 3, "every deviation above 0"),
         ("0.5:inf", 3, "every deviation above 0"),
         ("nan:0.5", 3, "every mean lies in \\[0, 1\\]"),
     ],
 )
-def test_refused(text: str, channels: int, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_refused(text: str, channels: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         parse_normalize(text, channels)

@@ -53,13 +53,13 @@ def stored(folder: Path, content: object) -> Path:
 @pytest.mark.parametrize("where", ["alone", "beside its scales", "beside a copy"])
 def test_a_type_that_does_not_mean_its_own_value_is_named(tmp_path: Path, kind: str, where: str) -> None:
     state = layers(3, 3).state_dict()
-    odd = {**state, HEAD: REFUSED[kind](state[HEAD])}
+    changed = {**state, HEAD: REFUSED[kind](state[HEAD])}
     if kind.endswith("(nested)") and where == "beside a copy":
         pytest.skip("it has no shape, and the copy is taken")
     content = {
-        "alone": odd,
-        "beside its scales": {"state_dict": odd, "scales": {HEAD: torch.tensor(0.01)}},
-        "beside a copy": {"ema": state, "model": odd},
+        "alone": changed,
+        "beside its scales": {"state_dict": changed, "scales": {HEAD: torch.tensor(0.01)}},
+        "beside a copy": {"ema": state, "model": changed},
     }[where]
     net = layers(3, 3)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
@@ -85,7 +85,7 @@ def test_what_float32_cannot_hold_is_refused(tmp_path: Path) -> None:
         load_weights(layers(3, 3), stored(tmp_path, state))
 
 
-def test_counters_and_indices_keep_their_own_types(tmp_path: Path) -> None:
+def test_counters_and_indices_have_their_own_types(tmp_path: Path) -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -117,7 +117,7 @@ def test_a_folder_of_hugging_face_is_refused_before_the_library_converts_it(tmp_
         load_weights(layers(3, 3), tmp_path / "model.safetensors")
 
 
-def test_a_checkpoint_of_ours_is_no_exception(tmp_path: Path) -> None:
+def test_a_native_checkpoint_is_no_exception(tmp_path: Path) -> None:
     architecture = Architecture(model="small", num_classes=3, width=4)
     weights = build_model(architecture, seed=1).state_dict()
     state = {"architecture": vars(architecture), "classes": list(CLASSES), "recipe": {"epsilon": 0.1}}

@@ -1,4 +1,4 @@
-"""Offsets around a network: built, kept in checkpoints, and folded into the network's own bias."""
+"""Offsets around a network: built, stored in checkpoints, and folded into the network's own bias."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +38,7 @@ def saved(path: Path, architecture: Architecture = SMALL, **other: object) -> nn
     return net
 
 
-def test_they_are_added_outside_the_normalisation_and_are_no_parameter() -> None:
+def test_offsets_are_added_outside_the_normalisation_and_are_no_parameter() -> None:
     net = build_model(SMALL, seed=1).eval()
     assert isinstance(net, Offset)
     plain = build_model(Architecture(model="small", num_classes=3, channels=1, width=4, normalize="0.4:0.3"), seed=1)
@@ -49,7 +49,7 @@ def test_they_are_added_outside_the_normalisation_and_are_no_parameter() -> None
     assert "offsets" not in dict(net.named_parameters())
 
 
-def test_a_checkpoint_carries_them_and_the_plain_network_is_within(tmp_path: Path) -> None:
+def test_a_checkpoint_stores_offsets_around_the_plain_network(tmp_path: Path) -> None:
     net = saved(tmp_path / "net.pt")
     found = load_model(tmp_path / "net.pt")
     assert open_model(tmp_path / "net.pt", toy_data([9] * 3)).record["offsets"] == OFFSETS.tolist()
@@ -68,7 +68,7 @@ def test_a_checkpoint_of_an_older_version_has_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["net.safetensors", "net.pth"])
 @pytest.mark.parametrize("normalize", ["none", "0.4:0.3"])
-def test_an_export_has_them_in_the_bias(name: str, normalize: str, tmp_path: Path) -> None:
+def test_an_export_adds_offsets_to_the_bias(name: str, normalize: str, tmp_path: Path) -> None:
     architecture = Architecture(model="small", num_classes=3, channels=1, width=4, normalize=normalize, offsets=True)
     net = saved(tmp_path / "net.pt", architecture)
     done = export(tmp_path / "net.pt", tmp_path / name)
@@ -98,7 +98,7 @@ class NoBias(nn.Module):
 
 
 class Twice(nn.Module):
-    """The layer that gives the logits is used for something else too."""
+    """The layer that computes the logits is used a second time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Convolution(nn.Module):
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
 @pytest.mark.parametrize(("kind", "layer"), [(NoBias, None), (Twice, None), (Convolution, "last")])
-def test_the_layer_is_found_by_trying(kind: type[nn.Module], layer: str | None, scale: float) -> None:
+def test_the_layer_is_found_by_a_test(kind: type[nn.Module], layer: str | None, scale: float) -> None:
     torch.manual_seed(0)
     inner = kind().eval()
     with torch.no_grad():
@@ -139,7 +139,7 @@ def test_the_layer_is_found_by_trying(kind: type[nn.Module], layer: str | None, 
         assert torch.allclose(inner(images()), before, atol=1e-5 * max(1, scale))
 
 
-def test_an_export_that_cannot_have_them_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_that_cannot_fold_offsets_reports_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = saved(tmp_path / "net.pt")
     monkeypatch.setattr("faal.models.export.fold", lambda *_: None)
     done = export(tmp_path / "net.pt", tmp_path / "net.safetensors")

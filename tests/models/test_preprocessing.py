@@ -1,4 +1,4 @@
-"""What image processors do to each pixel, against the processors' own arithmetic; and what is named or refused."""
+"""The normalisation of image processors, against their own arithmetic; and the steps that are noted or refused."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from faal.errors import InputError
 from faal.models.normalize import Normalized, parse_normalize, reverses_channels
-from faal.models.preprocessing import about_size, per_pixel, settings_of, size_of
+from faal.models.preprocessing import complete_settings, input_size, normalisation_text, resize_notes
 
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 BYTES = torch.randint(0, 256, (4, 3, 8, 8), generator=torch.Generator().manual_seed(0)).double()
@@ -32,8 +32,8 @@ def by_the_library(
     return pixels[:, [2, 1, 0]] if reverse else pixels
 
 
-def applied(told: dict[str, Any], network: str | None = None) -> Tensor:
-    text = per_pixel(settings_of(told, network, "hf:a"), 3, "hf:a") or "none"
+def applied(settings: dict[str, Any], network: str | None = None) -> Tensor:
+    text = normalisation_text(complete_settings(settings, network, "hf:a"), 3, "hf:a") or "none"
     images, statistics = (BYTES / 255).float(), parse_normalize(text, 3)
     if statistics is None:
         return images
@@ -44,7 +44,7 @@ BOTH = {"image_mean": MEAN, "image_std": STD}
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("settings", "expected"),
     [
         ({"image_processor_type": "CLIPImageProcessor", **BOTH}, {"mean": MEAN, "std": STD}),
         ({"feature_extractor_type": "ViTFeatureExtractor", **BOTH}, {"mean": MEAN, "std": STD}),
@@ -89,18 +89,18 @@ BOTH = {"image_mean": MEAN, "image_std": STD}
             },
             {"mean": MEAN, "std": STD},
         ),
-        # Labels of segmentation, and a conversion of what is in colour already.
+        # Labels of segmentation, and a conversion of images already in colour.
         (
             {"image_processor_type": "BeitImageProcessor", "do_reduce_labels": True, "do_convert_rgb": True, **BOTH},
             {"mean": MEAN, "std": STD},
         ),
     ],
 )
-def test_each_pixel_is_what_the_processor_makes_of_it(told: dict[str, Any], expected: dict[str, Any]) -> None:
-    torch.testing.assert_close(applied(told).double(), by_the_library(**expected), rtol=2e-6, atol=2e-6)
+def test_each_pixel_is_normalised_as_by_the_processor(settings: dict[str, Any], expected: dict[str, Any]) -> None:
+    torch.testing.assert_close(applied(settings).double(), by_the_library(**expected), rtol=2e-6, atol=2e-6)
 
 
-def test_where_the_file_names_no_processor_the_network_does() -> None:
+def test_without_a_named_processor_the_network_decides() -> None:
     expected = by_the_library(reverse=True)
     torch.testing.assert_close(applied({"do_normalize": False}, "mobilevitv2").double(), expected, rtol=2e-6, atol=2e-6)
     expected = by_the_library(mean=MEAN, std=STD)
@@ -108,7 +108,7 @@ def test_where_the_file_names_no_processor_the_network_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "step"),
+    ("settings", "step"),
     [
         ({"image_processor_type": "ImageGPTImageProcessor"}, "do_color_quantize"),
         ({"image_processor_type": "DonutImageProcessor", **BOTH}, "do_thumbnail"),
@@ -122,9 +122,9 @@ def test_where_the_file_names_no_processor_the_network_does() -> None:
         ({"image_processor_type": "ViTImageProcessor", "image_mean": [120.0], "image_std": [60.0]}, "image_mean"),
     ],
 )
-def test_what_cannot_be_applied_is_named(told: dict[str, Any], step: str) -> None:
+def test_a_step_that_cannot_be_applied_is_named(settings: dict[str, Any], step: str) -> None:
     with pytest.raises(InputError, match=rf"{step}.*--normalize") as caught:
-        applied(told)
+        applied(settings)
     assert "\n" not in str(caught.value)
 
 
@@ -144,13 +144,13 @@ CROP = {"do_center_crop": True, "crop_size": {"height": 224, "width": 240}, "siz
     ],
 )
 def test_another_size_is_named(settings: dict[str, Any], fitting: list[tuple[int, int]], named: str) -> None:
-    size = size_of(settings)
-    assert [about_size(size, *shape, "hf:a") for shape in fitting] == [[]] * len(fitting)
-    (sentence,) = about_size(size, 32, 32, "hf:a")
+    size = input_size(settings)
+    assert [resize_notes(size, *shape, "hf:a") for shape in fitting] == [[]] * len(fitting)
+    (sentence,) = resize_notes(size, 32, 32, "hf:a")
     assert named in sentence
     assert "32x32" in sentence
 
 
 @pytest.mark.parametrize("settings", [{}, {"do_resize": False, "size": 224}])
-def test_no_size_is_named_where_images_stay_as_they_are(settings: dict[str, Any]) -> None:
-    assert about_size(size_of(settings), 32, 32, "hf:a") == []
+def test_no_size_is_named_where_images_are_not_resized(settings: dict[str, Any]) -> None:
+    assert resize_notes(input_size(settings), 32, 32, "hf:a") == []

@@ -1,4 +1,4 @@
-"""Networks of timm, by a stand-in that has its signatures: it is no dependency."""
+"""Networks of timm, by a mock that has its signatures: it is no dependency."""
 
 import sys
 from dataclasses import dataclass
@@ -54,11 +54,11 @@ def timm(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.mark.usefixtures("timm")
-def test_timm_with_the_normalisation_that_it_names(tmp_path: Path) -> None:
-    theirs = layers(3, 3).eval()
-    opened = open_model(stored(tmp_path, theirs), data(), model="timm:resnet50.a1")
+def test_timm_with_its_own_normalisation(tmp_path: Path) -> None:
+    original = layers(3, 3).eval()
+    opened = open_model(stored(tmp_path, original), data(), model="timm:resnet50.a1")
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-    torch.testing.assert_close(opened.net(IMAGES), theirs((IMAGES - mean) / std))
+    torch.testing.assert_close(opened.net(IMAGES), original((IMAGES - mean) / std))
     assert opened.architecture.normalize == "0.485,0.456,0.406:0.229,0.224,0.225"
     assert [note for note in opened.notes if "normalised by 0.485,0.456,0.406" in note]
     assert opened.record["architecture"] == "timm:resnet50.a1"
@@ -68,31 +68,33 @@ def test_timm_with_the_normalisation_that_it_names(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("timm")
 @pytest.mark.parametrize(("name", "options"), [("resnet50", {"normalize": "none"}), ("untrained", {})])
 def test_timm_without_a_normalisation(tmp_path: Path, name: str, options: dict[str, str]) -> None:
-    theirs = layers(3, 3).eval()
-    opened = open_model(stored(tmp_path, theirs), data(), model=f"timm:{name}", **options)
-    assert torch.equal(opened.net(IMAGES), theirs(IMAGES))
+    original = layers(3, 3).eval()
+    opened = open_model(stored(tmp_path, original), data(), model=f"timm:{name}", **options)
+    assert torch.equal(opened.net(IMAGES), original(IMAGES))
     assert not [note for note in opened.notes if "normalised" in note]
 
 
 @pytest.mark.usefixtures("timm")
-def test_timm_on_gray_images_asks_for_their_normalisation(tmp_path: Path) -> None:
+def test_timm_on_gray_images_requires_their_normalisation(tmp_path: Path) -> None:
     path, gray = stored(tmp_path, layers(3, 1)), data(channels=1)
-    with pytest.raises(InputError, match=r"images of 3 channels, .*, and the data has 1; say with --normalize"):
+    with pytest.raises(
+        InputError, match=r"images of 3 channels, .*, and the data has 1; set their normalisation with --normalize"
+    ):
         open_model(path, gray, model="timm:resnet50")
     assert open_model(path, gray, model="timm:resnet50", normalize="0.5:0.2").architecture.channels == 1
 
 
 @pytest.mark.usefixtures("timm")
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("resnet51", "no timm model 'resnet51'; did you mean 'resnet50'"),
         ("hf-hub:somebody/resnet50", "no timm model"),
         ("needs_jax", r"timm:needs_jax cannot be built \(no jax\)$"),
     ],
 )
-def test_timm_names_that_do_not_build(name: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_timm_names_that_do_not_build(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         build_model(Architecture(model=f"timm:{name}", num_classes=3))
 
 
@@ -104,7 +106,7 @@ def test_a_timm_tag_that_does_not_exist() -> None:
 
 def test_timm_itself(tmp_path: Path) -> None:
     timm = pytest.importorskip("timm", reason="timm is not installed")
-    theirs = timm.create_model("resnet18", num_classes=3).eval()
-    opened = open_model(stored(tmp_path, theirs), data(), model="timm:resnet18")
-    mean, std = (torch.tensor(theirs.pretrained_cfg[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
-    torch.testing.assert_close(opened.net(IMAGES), theirs((IMAGES - mean) / std))
+    original = timm.create_model("resnet18", num_classes=3).eval()
+    opened = open_model(stored(tmp_path, original), data(), model="timm:resnet18")
+    mean, std = (torch.tensor(original.pretrained_cfg[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+    torch.testing.assert_close(opened.net(IMAGES), original((IMAGES - mean) / std))

@@ -1,4 +1,4 @@
-"""Reading the zoo: names, cards, digests, and what is said when a file is not what it was. The zoo that is shipped."""
+"""Reading the zoo: names, cards, digests, and the messages where a file was changed. The zoo that is shipped."""
 
 import json
 from dataclasses import asdict
@@ -36,8 +36,8 @@ def data() -> DataSet:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A zoo of one network, which the program takes for its own."""
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo of one network, in place of the program's own."""
     weights = build_model(SMALL, seed=1).state_dict()
     save_file({name: t.half() if t.dim() > 1 else t for name, t in weights.items()}, tmp_path / "pets.safetensors")
     change(tmp_path, {})
@@ -45,7 +45,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def change(shelf: Path, changed: dict[str, Any]) -> None:
+def change(shipped: Path, changed: dict[str, Any]) -> None:
     """Write the card, some of its entries replaced, those of value None left out."""
     card = {
         "schema": "faal-zoo/1",
@@ -58,27 +58,27 @@ def change(shelf: Path, changed: dict[str, Any]) -> None:
         "recipe": {"norm": "l2", "epsilon": 0.5, "method": "faal-at"},
         "threat": {"norm": "l2", "epsilon": 0.5},
         "audit": AUDIT,
-        "sha256": checkpoint.digest(shelf / "pets.safetensors"),
+        "sha256": checkpoint.digest(shipped / "pets.safetensors"),
         "licence": "-",
     }
-    kept = {key: value for key, value in (card | changed).items() if value is not None}
-    (shelf / "pets.json").write_text(json.dumps(kept))
+    entries = {key: value for key, value in (card | changed).items() if value is not None}
+    (shipped / "pets.json").write_text(json.dumps(entries))
 
 
-def test_names(shelf: Path) -> None:
+def test_names(shipped: Path) -> None:
     assert zoo_names() == ["pets"]
     assert zoo_name(Path("zoo:pets")) == "pets"
     assert zoo_name(Path("runs/zoo:pets")) is None
     assert zoo_name(Path("zoo/pets.safetensors")) is None
 
 
-def test_the_network_of_a_card(shelf: Path) -> None:
+def test_the_network_of_a_card(shipped: Path) -> None:
     opened = open_model(Path("zoo:pets"), data())
     assert (opened.architecture, opened.threat, opened.notes) == (SMALL, Threat("l2", 0.5), [])
     assert opened.trained["method"] == "faal-at"
     assert opened.record == {
         "path": "zoo:pets",
-        "sha256": checkpoint.digest(shelf / "pets.safetensors"),
+        "sha256": checkpoint.digest(shipped / "pets.safetensors"),
         "architecture": "small",
     }
     assert not opened.net.training
@@ -89,14 +89,14 @@ def test_the_network_of_a_card(shelf: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["pet", "../pets", "pets.json", ""])
-def test_an_unknown_name_names_the_nearest(name: str, shelf: Path) -> None:
+def test_an_unknown_name_names_the_nearest(name: str, shipped: Path) -> None:
     near = r"did you mean 'pets'\? " if name != "" else ""
     with pytest.raises(InputError, match=f"there is no network of the zoo '{name}'.*{near}`faal zoo` lists them all"):
         open_model(Path(f"zoo:{name}"), data())
 
 
-def test_weights_that_are_not_the_cards(shelf: Path) -> None:
-    path = shelf / "pets.safetensors"
+def test_weights_that_are_not_the_cards(shipped: Path) -> None:
+    path = shipped / "pets.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -111,12 +111,12 @@ def test_weights_that_are_not_the_cards(shelf: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"schema": "faal-zoo/9"}, "has the schema 'faal-zoo/9'"),
         ({"sha256": None, "recipe": None}, "lacks recipe, sha256"),
         ({"name": "dogs"}, "is another network's, or was changed"),
-        ({"architecture": "small"}, "lacks architecture, or has something else"),
+        ({"architecture": "small"}, "lacks architecture, or has an entry of another type"),
         ({"architecture": {}}, r"lacks architecture\.model, or"),
         ({"sha256": 7}, "lacks sha256, or"),
         ({"data": {"name": "pets"}}, r"lacks data\.source, or"),
@@ -134,34 +134,34 @@ def test_weights_that_are_not_the_cards(shelf: Path) -> None:
         ({"architecture": asdict(SMALL) | {"model": "os:system"}}, "no code is run because a file names it"),
     ],
 )
-def test_a_card_that_was_changed(changed: dict[str, Any], said: str, shelf: Path) -> None:
-    change(shelf, changed)
-    with pytest.raises(InputError, match=said) as caught:
+def test_a_card_that_was_changed(changed: dict[str, Any], message: str, shipped: Path) -> None:
+    change(shipped, changed)
+    with pytest.raises(InputError, match=message) as caught:
         open_model(Path("zoo:pets"), data())
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "\udcff"])
-def test_a_card_that_does_not_read(content: str, shelf: Path) -> None:
-    (shelf / "pets.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+def test_a_card_that_is_no_json(content: str, shipped: Path) -> None:
+    (shipped / "pets.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(InputError, match=r"the card .*pets\.json"):
         read_card("pets")
 
 
-def test_a_card_of_another_network(shelf: Path) -> None:
-    change(shelf, {"architecture": asdict(SMALL) | {"width": 8}})
+def test_a_card_of_another_network(shipped: Path) -> None:
+    change(shipped, {"architecture": asdict(SMALL) | {"width": 8}})
     with pytest.raises(InputError, match="zoo:pets does not hold the weights of the small"):
         open_model(Path("zoo:pets"), data())
 
 
-def test_it_knows_its_own_network(shelf: Path) -> None:
-    with pytest.raises(InputError, match="knows its own network; leave out --width"):
+def test_a_card_records_its_own_network(shipped: Path) -> None:
+    with pytest.raises(InputError, match="records its own network; leave out --width"):
         open_model(Path("zoo:pets"), data(), model="small", width=4)
     assert open_model(Path("zoo:pets"), data(), model="small").notes == open_model(Path("zoo:pets"), data()).notes
 
 
 def test_the_zoo_that_is_shipped() -> None:
-    """Every card has its weights, with the digest it names; no file stands alone; all weights fit."""
+    """Every card has its weights, with the digest it names; there is no other file; all weights fit."""
     files = {path.name for path in zoo.FOLDER.iterdir()}
     names = zoo_names()
     assert files == {"README.md", *(f"{name}{end}" for name in names for end in (".json", ".safetensors"))}

@@ -15,7 +15,7 @@ from faal import checkpoint
 from faal.data import DataSet, InMemory
 from faal.errors import InputError
 from faal.models import open_model, zoo
-from faal.models.load import described, restored
+from faal.models.native import architecture_and_threat, build_with_weights
 from faal.models.offsets import Offset, with_offsets
 from faal.study import zoo as publishing
 from faal.study.zoo import Published, narrowed, publish
@@ -61,8 +61,8 @@ def test_offsets_are_published_as_they_are(run: Path, tmp_path: Path) -> None:
     judge(run / "best.pt", tmp_path / "audit")
     put(run, tmp_path / "zoo", audit=tmp_path / "audit")
     card, _ = zoo.read_zoo("tiny", tmp_path / "zoo")
-    architecture, _ = described(card, Path("zoo:tiny"))
-    net = restored(card, architecture, Path("zoo:tiny"))
+    architecture, _ = architecture_and_threat(card, Path("zoo:tiny"))
+    net = build_with_weights(card, architecture, Path("zoo:tiny"))
     assert isinstance(net, Offset)
     assert torch.equal(net.offsets, offsets)
 

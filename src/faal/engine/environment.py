@@ -1,4 +1,4 @@
-"""What a result was made with: versions and machine, for the run's folder."""
+"""The environment of a result: versions, machine, command and commit, for the run's folder."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ PACKAGES = ("faal", "torch", "numpy", "scipy", "scikit-learn", "pyautoattack")
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Versions of the packages, the machine, its threads and processes, and the commit where the code is a checkout."""
+    """Versions of packages, machine, threads, processes, command, and the commit where the code is a checkout."""
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -47,10 +47,10 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that this file stands in; None for an installed package."""
+    """The commit of the checkout that has this file; None for an installed package."""
     here = Path(__file__)
     try:
-        # An installed package may lie in a folder of somebody else's checkout, whose commit says nothing about us.
+        # An installed package may be in a folder of another project's checkout, whose commit is not this program's.
         _git(here.parent, "ls-files", "--error-unmatch", here.name)
         return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12") or None
     except (OSError, subprocess.SubprocessError):
@@ -58,6 +58,6 @@ def _commit() -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    # A checkout's configuration can name a program that watches its files; that of a folder around us is not run.
+    # A checkout's configuration can name a program that monitors its files; it is not run here.
     command = ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

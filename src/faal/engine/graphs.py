@@ -1,4 +1,4 @@
-"""Compiled networks, and work on a GPU that is recorded once and then launched as a whole."""
+"""Compiled networks, and CUDA graphs: work on a GPU that is captured once and then launched as a whole."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,22 +9,22 @@ from torch import Tensor, nn
 from faal.errors import InputError, first_line
 
 Work = Callable[..., Sequence[Tensor]]
-"""Tensors and numbers -> tensors, on one device, without a look at any value."""
+"""Tensors and numbers -> tensors, on one device, without control flow that depends on values."""
 
 Runner = Callable[..., Sequence[Tensor]]
-"""(work, inputs...) -> what the work makes of them."""
+"""(work, inputs...) -> the outputs of the work."""
 
 WARM_UPS = 3
-"""Runs before a recording, in which libraries choose their kernels and reserve their memory."""
+"""Runs before a capture, in which libraries choose their kernels and reserve their memory."""
 
 
 class Compiled(nn.Module):
-    """A network compiled for batches of one size; others go to the network as it is.
+    """A network compiled for batches of one size; batches of other sizes run uncompiled.
 
     So the smaller last batch of an epoch compiles nothing. The attacked network, in evaluation mode and frozen, and the
-    trained one are a graph each: frozen, because a compiled backward computes the gradients of all that asks for one.
-    An attack on the KL divergence or to the decision boundary has up to three more, for what it asks without a gradient
-    or in full precision.
+    trained one are a graph each: frozen, because a compiled backward computes the gradients of all tensors that require
+    one. An attack on the KL divergence or to the decision boundary has up to three more, for forward passes without a
+    gradient or in full precision.
 
     Args:
         net: the network.
@@ -39,17 +39,17 @@ class Compiled(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, H, W) -> logits (B, C)."""
         if len(images) != self.size:
-            answer: Tensor = self.net(images)
-            return answer
+            logits: Tensor = self.net(images)
+            return logits
         try:
-            answer = self.compiled(images)
+            logits = self.compiled(images)
         except RuntimeError as failure:
-            from torch._dynamo.exc import TorchDynamoException  # drawn in by the first compilation, not before
+            from torch._dynamo.exc import TorchDynamoException  # imported by the first compilation, not before
 
             if not isinstance(failure, TorchDynamoException):
                 raise
             raise _unable("compile the network", failure) from failure
-        return answer
+        return logits
 
 
 def _unable(what: str, failure: Exception) -> InputError:
@@ -57,48 +57,48 @@ def _unable(what: str, failure: Exception) -> InputError:
 
 
 def directly(work: Work, *inputs: Any) -> Sequence[Tensor]:
-    """`work(*inputs)`."""
+    """`work(*inputs)`, without a CUDA graph."""
     return work(*inputs)
 
 
 class Recorder:
-    """Runs work on a GPU from a recording, a CUDA graph: one launch instead of some thousand.
+    """Runs work on a GPU from a CUDA graph: one launch instead of thousands.
 
-    The first call for inputs of some shapes records. Weights and buffers may change between calls as long as they stay
-    where they lie, as a step of the optimiser leaves them.
+    The first call for inputs of some shapes captures the graph. Weights and buffers may change between calls in place,
+    as by a step of the optimiser, but may not be moved in memory.
     """
 
     def __init__(self) -> None:
-        self.memory: Any = None
-        self.recordings: dict[Any, tuple[torch.cuda.CUDAGraph, list[Any], Sequence[Tensor]]] = {}
+        self.pool: Any = None
+        self.graphs: dict[Any, tuple[torch.cuda.CUDAGraph, list[Any], Sequence[Tensor]]] = {}
 
     def __call__(self, work: Work, *inputs: Any) -> Sequence[Tensor]:
         """`work(*inputs)`; the same work at every call with inputs of the same shapes and numbers."""
         key = tuple((i.shape, i.stride(), i.dtype) if isinstance(i, Tensor) else i for i in inputs)
-        if key not in self.recordings:
-            self.recordings[key] = self._record(work, inputs)
-        graph, places, results = self.recordings[key]
-        for place, value in zip(places, inputs, strict=True):
-            if isinstance(place, Tensor):
-                place.copy_(value)
+        if key not in self.graphs:
+            self.graphs[key] = self._capture(work, inputs)
+        graph, static_inputs, results = self.graphs[key]
+        for static, value in zip(static_inputs, inputs, strict=True):
+            if isinstance(static, Tensor):
+                static.copy_(value)
         graph.replay()
         return [result.clone() for result in results]
 
-    def _record(self, work: Work, inputs: Sequence[Any]) -> tuple[torch.cuda.CUDAGraph, list[Any], Sequence[Tensor]]:
-        places = [i.detach().clone() if isinstance(i, Tensor) else i for i in inputs]
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+    def _capture(self, work: Work, inputs: Sequence[Any]) -> tuple[torch.cuda.CUDAGraph, list[Any], Sequence[Tensor]]:
+        static_inputs = [i.detach().clone() if isinstance(i, Tensor) else i for i in inputs]
+        warmup = torch.cuda.Stream()
+        warmup.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(warmup):
             for _ in range(WARM_UPS):
-                work(*places)
-        torch.cuda.current_stream().wait_stream(aside)
+                work(*static_inputs)
+        torch.cuda.current_stream().wait_stream(warmup)
         graph = torch.cuda.CUDAGraph()
-        # All recordings share their memory: results are copied before the next is played. Other threads, which read the
-        # next batch meanwhile, are none of the recording's business.
-        self.memory = self.memory or torch.cuda.graph_pool_handle()
+        # All graphs share their memory: results are copied before the next replay. Operations of other threads, which
+        # read the next batch meanwhile, are not captured.
+        self.pool = self.pool or torch.cuda.graph_pool_handle()
         try:
-            with torch.cuda.graph(graph, pool=self.memory, capture_error_mode="thread_local"):
-                results = work(*places)
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+                results = work(*static_inputs)
         except RuntimeError as failure:
-            raise _unable("record the attack", failure) from failure
-        return graph, places, results
+            raise _unable("record the attack as a CUDA graph", failure) from failure
+        return graph, static_inputs, results

@@ -1,4 +1,4 @@
-"""Where and in what arithmetic a network runs: device, precision, memory format."""
+"""Device, precision and memory format of a network."""
 
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from faal.errors import InputError
 
-WORTHWHILE = 2e6
-"""Operations of one forward per image from which bfloat16 is taken. On CPUs casts cost below what the products save
-(docs/performance.md); on GPUs so little work is no matter."""
+MIN_BF16_OPERATIONS = 2e6
+"""Operations of one forward pass per image from which bfloat16 is used. Below, casts on CPUs cost what products save
+(docs/performance.md); on GPUs so little work does not matter."""
 
-FEWEST_STRIDED = 8
-"""Input channels of a strided convolution of one pixel from which it is trained channels last on a CPU."""
+MIN_STRIDED_CHANNELS = 8
+"""Input channels of a strided 1x1 convolution from which it is trained channels last on a CPU."""
 
-REFUSALS = (RuntimeError, ValueError, AssertionError)
-"""What networks say no with."""
+FORWARD_ERRORS = (RuntimeError, ValueError, AssertionError)
+"""Errors that networks raise for inputs that they do not take."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -25,7 +25,7 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch sees no GPU here; install its CUDA build or leave out --device")
+        raise InputError("--device cuda: PyTorch finds no GPU here; install its CUDA build or leave out --device")
     if name not in ("cpu", "cuda"):
         raise InputError(f"--device is auto, cpu or cuda, not {name!r}")
     if name == "cuda":
@@ -37,24 +37,24 @@ def pick_device(name: str) -> torch.device:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for products of bfloat16, so that they are faster than those of float32."""
+    """Whether the device has instructions for products of bfloat16, which are then faster than those of float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Without them PyTorch computes in bfloat16 as well, more slowly. The question is not public before PyTorch 2.10.
-    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return device.type == "cpu" and asked is not None and bool(asked())
+    # Without them PyTorch computes in bfloat16 too, more slowly. The function is not public before PyTorch 2.10.
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return device.type == "cpu" and supported is not None and bool(supported())
 
 
 def precision_notes(precision: str, device: torch.device) -> tuple[str, ...]:
-    """What a person has to know who asks for an arithmetic by name."""
+    """A note where a precision that the user names is slower than float32 here; else none."""
     if precision != "bf16" or multiplies_bf16(device):
         return ()
-    return ("bf16 is slower than float32 here, for want of its instructions; `--precision auto` takes the faster.",)
+    return ("bf16 is slower than float32 here, without instructions for it; `--precision auto` selects the faster.",)
 
 
 @torch.no_grad()
 def operations(net: nn.Module, images: Tensor) -> float:
-    """Additions and multiplications of one forward of a network in evaluation mode, per image of `images`."""
+    """Additions and multiplications of one forward pass of a network in evaluation mode, per image of `images`."""
     with FlopCounterMode(display=False) as counter:
         net(images)
     return float(counter.get_total_flops()) / len(images)
@@ -62,17 +62,17 @@ def operations(net: nn.Module, images: Tensor) -> float:
 
 @torch.no_grad()
 def memory_format(net: nn.Module, images: Tensor) -> torch.memory_format:
-    """Channels last, which convolutions like, unless the network objects to it, as one with a `view` may; else rows.
+    """Channels last, in which convolutions are faster; contiguous where the network fails in it, e.g. at a `view`.
 
-    So too on a CPU where a convolution of one pixel and a stride has fewer than eight input channels: there, on a CPU
-    with AVX2 and no more, the gradient of its weights overwrites memory that is not its own (oneDNN in PyTorch 2.13).
+    Contiguous too on a CPU where a 1x1 convolution with a stride has fewer than eight input channels: on a CPU with no
+    more than AVX2, the gradient of its weights then overwrites memory out of its bounds (oneDNN in PyTorch 2.13).
 
     Args:
-        net: in evaluation mode; its weights come back in the format.
+        net: in evaluation mode; its weights are converted to the format.
         images: (B, channels, H, W) on its device.
     """
     if not (images.device.type == "cpu" and any(map(_overwrites, net.modules()))):
-        with suppress(*REFUSALS):
+        with suppress(*FORWARD_ERRORS):
             net.to(memory_format=torch.channels_last)(images.contiguous(memory_format=torch.channels_last))  # type: ignore[call-overload]
             return torch.channels_last
     net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -84,7 +84,7 @@ def _overwrites(module: nn.Module) -> bool:
         isinstance(module, nn.Conv2d)
         and set(module.kernel_size) == {1}
         and max(module.stride) > 1
-        and module.in_channels // module.groups < FEWEST_STRIDED
+        and module.in_channels // module.groups < MIN_STRIDED_CHANNELS
     )
 
 
@@ -95,7 +95,7 @@ class Numerics:
     device: torch.device
     bf16: bool
     memory: torch.memory_format = torch.channels_last
-    """How weights and images lie in memory."""
+    """The memory format of weights and images."""
 
     @classmethod
     def choose(
@@ -103,26 +103,26 @@ class Numerics:
     ) -> "Numerics":
         """`float32`, `bf16`, or `auto`: bf16 where that is faster, else float32.
 
-        The choice hangs on the machine and the network, never on a stopwatch: processes on machines of one kind make it
-        alike, and so does a run that goes on after a stop.
+        The choice depends on the machine and the network, not on measured time: processes on machines of one type make
+        the same choice, and so does a resumed run.
 
         Args:
             precision: as above.
             device: where the network runs.
-            net: the network, on the device; on a CPU `auto` needs to know it.
-            images: (B, channels, H, W), a few that it takes, on the device.
+            net: the network, on the device; on a CPU `auto` needs it.
+            images: (B, channels, H, W), a few examples of its input, on the device.
         """
         if net is None or images is None:
             work, memory = 0.0, torch.channels_last
         else:
             net.eval()
             work, memory = operations(net, images), memory_format(net, images)
-        gains = multiplies_bf16(device) and (device.type == "cuda" or work >= WORTHWHILE)
+        gains = multiplies_bf16(device) and (device.type == "cuda" or work >= MIN_BF16_OPERATIONS)
         return cls(device=device, bf16=precision == "bf16" or (precision == "auto" and gains), memory=memory)
 
     @property
     def form(self) -> tuple[str, str]:
-        """Precision and memory format in words, in which processes compare them."""
+        """Precision and memory format as text, for a comparison between processes."""
         return self.name, str(self.memory)
 
     @property
@@ -131,12 +131,12 @@ class Numerics:
         return "bf16" if self.bf16 else "float32"
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The context of a forward. Casts are not cached: AWP moves the weights between two forwards, and a cached
-        cast would not see it."""
+        """The context of a forward pass. Casts are not cached: AWP changes the weights between two forward passes, and
+        a cached cast would have the old ones."""
         if not self.bf16:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)
 
     def place(self, net: nn.Module) -> nn.Module:
-        """The network on the device, in the memory format that it likes."""
+        """The network on the device, in the memory format chosen."""
         return net.to(self.device).to(memory_format=self.memory)  # type: ignore[call-overload,no-any-return]

@@ -1,7 +1,7 @@
-"""One process or many: the few things that they say to each other.
+"""One process or many: their communication.
 
 Started under `torchrun`, the processes form a group (NCCL on GPUs, gloo on CPUs). Started alone, every function here
-is the identity, so that no caller asks which of the two it is.
+is the identity, so that no caller has to distinguish the two.
 """
 
 import os
@@ -39,12 +39,12 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes files and speaks."""
+    """Whether this process is the one that writes files and prints."""
     return rank() == 0
 
 
 def own_part(count: int) -> int:
-    """How many of `count` things are this process's; the first processes take what is left over."""
+    """How many of `count` items are this process's; the first processes have one more where there is a remainder."""
     return count // world_size() + (rank() < count % world_size())
 
 
@@ -59,13 +59,13 @@ def all_sum(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
-    """Overwrite `tensors` with the main process's, in one message per type of number."""
+    """Overwrite `tensors` with the main process's, in one message per dtype."""
     if world_size() == 1:
         return
-    kinds: dict[torch.dtype, list[Tensor]] = {}
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
-        kinds.setdefault(tensor.dtype, []).append(tensor)
-    for group in kinds.values():
+        by_dtype.setdefault(tensor.dtype, []).append(tensor)
+    for group in by_dtype.values():
         flat = torch.cat([tensor.detach().reshape(-1) for tensor in group])
         dist.broadcast(flat, src=0)
         for tensor, part in zip(group, flat.split([tensor.numel() for tensor in group]), strict=True):
@@ -91,7 +91,7 @@ def barrier() -> None:
 class Views(nn.Module):
     """A network that is run on several inputs in one forward call, once per input.
 
-    DistributedDataParallel counts on one forward per backward; clean and adversarial images need two. They are not
+    DistributedDataParallel requires one forward per backward; clean and adversarial images need two. They are not
     concatenated: BatchNorm would then normalise both by their common statistics.
     """
 
@@ -106,23 +106,23 @@ class Views(nn.Module):
 def parallel(net: nn.Module) -> nn.Module:
     """`Views` of `net`, its gradients averaged over the processes where there are several.
 
-    Gradients travel in buckets, from the last layers' to the first's, each as soon as it is full: while one is on its
-    way, the next is computed. `Views` lets every parameter get its gradient once per backward, and nothing is sent
-    before the forward (buffers are broadcast after the step), so that no bucket waits for anything else.
+    Gradients are sent in buckets, from the last layers' to the first's, each as soon as it is full: while one is sent,
+    the next is computed. With `Views` every parameter gets its gradient once per backward, and nothing is sent before
+    the forward (buffers are broadcast after the step), so that no bucket waits for another message.
     """
     views = Views(net)
     if world_size() == 1:
         return views
     device = next(net.parameters()).device
     ids = [device.index] if device.type == "cuda" else None
-    with warnings.catch_warnings():  # of the argument's name, which newer versions of PyTorch change
+    with warnings.catch_warnings():  # about an argument that newer versions of PyTorch rename
         warnings.simplefilter("ignore", FutureWarning)
         return nn.parallel.DistributedDataParallel(
             views,
             device_ids=ids,
             broadcast_buffers=False,
-            gradient_as_bucket_view=True,  # what was received is not copied once more
-            static_graph=True,  # a parameter that the network never uses is found out once, and not waited for
+            gradient_as_bucket_view=True,  # received gradients are not copied again
+            static_graph=True,  # parameters that the network never uses are found once, and not waited for
         )
 
 
@@ -130,23 +130,22 @@ BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def synchronise(net: nn.Module) -> None:
-    """Let BatchNorm normalise by the samples of all processes while it trains; alone it does so anyway.
+    """Make BatchNorm normalise by the samples of all processes in training; a single process does so already.
 
-    Other layers take the place of the network's own, with their parameters and buffers under their names: checkpoints
-    are the same.
+    The layers are replaced by others with the same parameters and buffers under the same names: checkpoints are equal.
 
     Args:
         net: the network, on its device.
 
     Raises:
-        InputError: there are several processes and no GPUs, or a layer is more than a BatchNorm: of a subclass, whose
-            own doing (in some of timm's an activation) would be lost.
+        InputError: there are several processes and no GPUs, or a layer is of a subclass of BatchNorm, whose
+            additions (in some of timm's an activation) would be lost.
     """
     layers = {n: layer for n, layer in net.named_modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)}
     if world_size() == 1 or not layers:
         return
     if next(net.parameters()).device.type == "cpu":
-        raise InputError("sync_batchnorm works on GPUs alone, by PyTorch's own limits: set it to false on a CPU")
+        raise InputError("sync_batchnorm works only on GPUs, a limit of PyTorch: set it to false on a CPU")
     for name, layer in layers.items():
         if type(layer) not in BATCHNORMS:
             raise InputError(

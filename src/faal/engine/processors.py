@@ -6,11 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Where Linux keeps a container's share of processor time: microseconds granted, or `max`, and out of how many."""
+"""The file in which Linux states a container's quota of processor time: microseconds, or `max`, and the period."""
 
 
 def usable_processors() -> int:
-    """The processors that the process may run on, or what its share of processor time amounts to, rounded up, if less.
+    """The number of processors that the process may run on, or its quota of processor time, rounded up, if less.
 
     Schedulers bind a job to some processors, as `docker run --cpuset-cpus` does; `docker run --cpus` limits the time.
     """

@@ -1,4 +1,4 @@
-"""The bar that all long work shows."""
+"""The progress bar of all long work."""
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -7,7 +7,7 @@ from faal.engine import processes
 
 
 def progress_bar(console: Console | None = None) -> Progress:
-    """The bar that all long work shows: what, how far, time spent, time left."""
+    """The progress bar of all long work: task, progress, time elapsed, time left."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

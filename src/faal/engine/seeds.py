@@ -1,10 +1,9 @@
-"""Randomness that depends on (seed, epoch, sample) alone.
+"""Random numbers that depend on (seed, epoch, sample) alone.
 
-A generator's next number depends on who drew before. Random starts and augmentation must not: they have to come out
-the same for one process and for many, on a CPU and on a GPU, before and after a resume. So they are hashed, not drawn:
-each number is a function of the run's seed, the epoch, what tells a sample from the others of the epoch (its index in
-the training set, or the place of a draw where it may come several times), a stream (what the number is for) and its
-position within the sample.
+A generator's next number depends on earlier draws. Random starts and augmentation must not: they have to be equal for
+one process and for many, on a CPU and on a GPU, before and after a resume. So they are hashed, not drawn: each number
+is a function of the run's seed, the epoch, the sample's key (its index in the training set, or the position of a draw
+where it may occur several times), a stream (the purpose of the number) and its position within the sample.
 """
 
 import hashlib
@@ -16,7 +15,7 @@ from torch import Tensor
 
 
 class Stream(IntEnum):
-    """What a number is for. Two streams never share numbers."""
+    """The purpose of a number. Two streams never share numbers."""
 
     START = 1
     CROP = 2
@@ -26,7 +25,7 @@ class Stream(IntEnum):
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed from any number of parts, the same on every machine. For generators and other programs' seeds."""
+    """A 63-bit seed from any number of parts, equal on every machine. For generators and other programs' seeds."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
@@ -37,7 +36,7 @@ def generator(*parts: int | str) -> torch.Generator:
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
-    """Logical right shift of int32 (torch's own shift keeps the sign)."""
+    """Logical right shift of int32 (torch's own shift preserves the sign)."""
     return (x >> bits) & ((1 << (32 - bits)) - 1)
 
 
@@ -61,11 +60,11 @@ def uniform(index: Tensor, count: int, *, seed: int, epoch: int, stream: Stream)
     """Uniform numbers in [0, 1), one row per sample.
 
     Args:
-        index: (B,) int64, what tells the samples of an epoch apart (`Batch.key`).
+        index: (B,) int64, the key of each sample, unique within the epoch (`Batch.key`).
         count: how many numbers each sample gets.
         seed: the run's seed.
         epoch: the epoch, from 0.
-        stream: what the numbers are for.
+        stream: the purpose of the numbers.
 
     Returns:
         (B, count) float32 on the device of `index`; multiples of 2^-24.

@@ -1,13 +1,12 @@
-"""Networks: from images in [0, 1] to logits, whatever they expect inside."""
+"""Networks, built and loaded: from images in [0, 1] to logits, with the normalisation that they expect inside."""
 
 from faal.models.architectures.preact_resnet import PreActResNet
 from faal.models.architectures.resnet import ResNet
 from faal.models.architectures.small import SmallNet
 from faal.models.architectures.wide_resnet import WideResNet
 from faal.models.build import MODELS, Architecture, build_model
-from faal.models.export import load_model
 from faal.models.foreign import load_weights
-from faal.models.load import LoadedModel, open_model
+from faal.models.load import LoadedModel, load_model, open_model
 from faal.models.normalize import Normalized, parse_normalize
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The table of models, and a model from its description."""
+"""The table of networks, and a network built from its description."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from faal.engine.seeds import derive_seed
 from faal.errors import InputError, unknown
 from faal.models.architectures.preact_resnet import PreActResNet
 from faal.models.architectures.resnet import ResNet
-from faal.models.architectures.small import Norm, SmallNet
+from faal.models.architectures.small import NormLayer, SmallNet
 from faal.models.architectures.wide_resnet import WideResNet
 from faal.models.libraries import LIBRARIES
 from faal.models.normalize import Normalized, parse_normalize, reverses_channels
@@ -25,14 +25,14 @@ from faal.models.own import own_model, require_named
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """All that is needed to build a network again; checkpoints carry it as a plain dict.
+    """All that is needed to build a network; checkpoints store it as a plain dict.
 
     Raises:
-        InputError: a number that no network can have, or a normalisation that does not fit the channels.
+        InputError: a number out of range, or a normalisation that does not fit the channels.
     """
 
     model: str
-    """A name of the table, a Wide ResNet as `wrn<depth>-<widen>`, `timm:NAME`, `hf:NAME_OR_DIR`, or one's own as
+    """A name of the table, a Wide ResNet as `wrn<depth>-<widen>`, `timm:NAME`, `hf:NAME_OR_DIR`, or a user's own as
     `module:function`."""
     num_classes: int
     """Number of logits."""
@@ -43,10 +43,10 @@ class Architecture:
     depth: int | None = None
     """Blocks per stage (2); a Wide ResNet's depth (34); the small net's convolutions (3)."""
     normalize: str = "none"
-    """What the network expects to be done to images in [0, 1]: `none`, `cifar10`, `cifar100`, `MEAN:STD` or
+    """The normalisation of images in [0, 1] that the network expects: `none`, `cifar10`, `cifar100`, `MEAN:STD` or
     `MEAN:STD:bgr`."""
     offsets: bool = False
-    """Whether a constant per class is added to the logits (`models.offsets`); the weights have the constants."""
+    """Whether a constant per class is added to the logits (`models.offsets`); the weights include the constants."""
 
     @classmethod
     def of(cls, recipe: Recipe, data: DataSet) -> Self:
@@ -72,11 +72,11 @@ class Architecture:
 
 
 def _preact_resnet(a: Architecture) -> nn.Module:
-    return PreActResNet(a.num_classes, channels=a.channels, **_given(width=a.width, blocks=a.depth))
+    return PreActResNet(a.num_classes, channels=a.channels, **_set_only(width=a.width, blocks=a.depth))
 
 
 def _resnet(a: Architecture) -> nn.Module:
-    return ResNet(a.num_classes, channels=a.channels, **_given(width=a.width, blocks=a.depth))
+    return ResNet(a.num_classes, channels=a.channels, **_set_only(width=a.width, blocks=a.depth))
 
 
 def _wide_resnet(a: Architecture) -> nn.Module:
@@ -84,12 +84,12 @@ def _wide_resnet(a: Architecture) -> nn.Module:
     return WideResNet(a.num_classes, channels=a.channels, depth=a.depth or depth, widen=a.width or widen)
 
 
-def _small(a: Architecture, norm: Norm = "batch") -> nn.Module:
-    return SmallNet(a.num_classes, channels=a.channels, norm=norm, **_given(width=a.width, depth=a.depth))
+def _small(a: Architecture, norm: NormLayer = "batch") -> nn.Module:
+    return SmallNet(a.num_classes, channels=a.channels, norm=norm, **_set_only(width=a.width, depth=a.depth))
 
 
-def _given(**options: int | None) -> dict[str, int]:
-    """Those that are set; the networks' own defaults stand for the others."""
+def _set_only(**options: int | None) -> dict[str, int]:
+    """The options that are set; the networks' defaults apply to the others."""
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -100,7 +100,7 @@ MODELS: dict[str, Callable[[Architecture], nn.Module]] = {
     "small": _small,
     "small-gn": partial(_small, norm="group"),
 }
-"""Name -> how it is built. Any other `wrn<depth>-<widen>` is built like `wrn34-10`."""
+"""Name -> its builder. Any other `wrn<depth>-<widen>` is built like `wrn34-10`."""
 
 
 def build_model(architecture: Architecture, *, seed: int | None = None, model: str | None = None) -> nn.Module:
@@ -108,10 +108,10 @@ def build_model(architecture: Architecture, *, seed: int | None = None, model: s
 
     Args:
         architecture: what to build.
-        seed: the initial weights follow from it alone, and the caller's generator stays as it was; without one they
+        seed: the initial weights depend on it alone, and the caller's generator does not change; without one they
             are drawn from the caller's generator.
-        model: the network's name again, where it is `module:function`: an architecture may come from a file, and code
-            is imported only where the call names it.
+        model: the network's name, once more where it is `module:function`: an architecture may come from a file, and
+            code is imported only where the call names it.
 
     Returns:
         A module from images (B, channels, H, W) in [0, 1] to logits (B, num_classes). Where the architecture names a
@@ -119,7 +119,7 @@ def build_model(architecture: Architecture, *, seed: int | None = None, model: s
         zeros.
 
     Raises:
-        InputError: no such model; one's own function is not what `model` names, cannot be imported or returns no
+        InputError: no such model; a user's own function is not what `model` names, cannot be imported or returns no
             module; a library is missing.
     """
     if seed is None:
@@ -135,10 +135,10 @@ def build_model(architecture: Architecture, *, seed: int | None = None, model: s
     return Offset(net, torch.zeros(architecture.num_classes)) if architecture.offsets else net
 
 
-def _network(architecture: Architecture, named: str | None) -> nn.Module:
+def _network(architecture: Architecture, requested: str | None) -> nn.Module:
     name = architecture.model
     if ":" in name:
-        require_named(name, named, "the architecture")
+        require_named(name, requested, "the architecture")
         if architecture.width is not None or architecture.depth is not None:
             raise InputError(f"{name} decides its own width and depth, so leave these two options out")
         library, _, source = name.partition(":")

@@ -1,4 +1,4 @@
-"""Weights from other programs' checkpoints, into a model of ours: all of them or none, and every liberty said."""
+"""Loads weights from other programs' checkpoints, all of them or none, and notes every change that this takes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from faal.errors import InputError
-from faal.models.libraries import Logits, hf_tensors, is_saved
+from faal.models.libraries import Logits, hf_tensors, is_hf_weights
 from faal.models.mismatch import MismatchError, mismatch
 from faal.models.normalize import Normalized
 from faal.models.number_types import COUNTER, require_types
@@ -16,35 +16,36 @@ from faal.models.offsets import Offset
 from faal.reading import read_tensors, weight_sets
 
 UNUSED = "sub_block1"
-"""A stage that TRADES' Wide ResNet makes, saves and never calls (2.1 of its 48.3 million parameters)."""
+"""A stage that TRADES' Wide ResNet creates, saves and never calls (2.1 of its 48.3 million parameters)."""
 
 MEANS = {"mean", "new_mean", "mu"}
 DEVIATIONS = {"std", "new_std", "sigma"}
-"""What public nets call the buffers of the normalisation that they carry."""
+"""Names that public networks give to the buffers of their own normalisation."""
 
 TOLERANCE = 1e-3
-"""Means and deviations that differ by less are the same ones, rounded."""
+"""Means and deviations that differ by less count as equal: they are rounded."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A place in the file and a prefix under which names of the model are found."""
+    """A mapping in the file, and a prefix under which it has names of the model."""
 
     where: str
+    """The mapping's dotted name in the file."""
     prefix: str
     tensors: dict[str, Tensor]
-    """All that lies in this place, under the file's names."""
+    """All tensors of the mapping, under the file's names."""
     weights: dict[str, Tensor]
-    """What is the model's of it, under the model's names."""
+    """Those of the model, under the model's names."""
 
     @property
     def label(self) -> str:
         return ".".join(filter(None, (self.where, self.prefix)))
 
     def without(self, names: Iterable[str]) -> list[str]:
-        """Those of the file's names that are not this candidate's weights."""
-        own = {self.prefix + name for name in self.weights}
-        return [name for name in names if name not in own]
+        """Those of the file's names that are not of this candidate's weights."""
+        used = {self.prefix + name for name in self.weights}
+        return [name for name in names if name not in used]
 
     def fits(self, wanted: dict[str, Tensor]) -> bool:
         """Whether nothing is missing but counters, and every shape is the model's."""
@@ -56,7 +57,7 @@ class Candidate:
         )
 
     def equals(self, other: "Candidate") -> bool:
-        """Whether the other holds the same weights (counters aside)."""
+        """Whether the other has equal weights (counters are not compared)."""
         return all(
             name in other.weights and torch.equal(tensor, other.weights[name])
             for name, tensor in self.weights.items()
@@ -65,55 +66,55 @@ class Candidate:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network itself, without what this program puts around it and no file of others knows."""
+    """The network itself, without the wrappers of this program, which no foreign file has."""
     while isinstance(model, Normalized | Logits | Offset):
         model = model.net
     return model
 
 
 def load_weights(model: nn.Module, path: Path) -> list[str]:
-    """Loads a foreign checkpoint: a state_dict, plain or among other things, with or without prefixes.
+    """Load a foreign checkpoint: a state_dict, plain or within other entries, with or without prefixes.
 
-    Where the weights lie in the file, and what stands before their names (`module.`, `_orig_mod.`, `1.` after a layer
-    that normalises, ...), follows from the model's own names: the place and the prefix under which all of them are
-    found, with their shapes. Nothing is loaded unless everything fits; only BatchNorm's counters may be missing.
+    The mapping in the file and the prefix of its names (`module.`, `_orig_mod.`, `1.` after a layer that normalises,
+    ...) are those under which all of the model's names are found, with their shapes. Nothing is loaded unless
+    everything fits; only BatchNorm's counters may be missing.
 
     Args:
         model: what to load into. The network within a `Normalized` gets the weights; its mean and deviation must be
-            those of a checkpoint that carries its own.
+            those of a checkpoint that has its own.
         path: a `.pt`, `.pth` or `.safetensors` file; with Hugging Face's `config.json` beside it, it is read by that
             library.
 
     Returns:
-        What was done beside copying, in sentences.
+        Notes on what was changed, left out or added, in sentences.
 
     Raises:
         InputError: the file cannot be read safely, is of another architecture, holds two sets of weights that fit and
             differ, expects another normalisation, or has weights that are not finite or of a type of number that
-            does not mean its own value. The model is as before then.
+            does not mean its own value. The model is unchanged then.
     """
     net = unwrapped(model)
     wanted: dict[str, Tensor] = net.state_dict()
     content = read_tensors(path)
-    if is_saved(path):
+    if is_hf_weights(path):
         if isinstance(content, dict):
             require_types(wanted, content, path)  # before the library converts them
         content = hf_tensors(path.parent)
     chosen, copies = _choose(wanted, weight_sets(content), path)
-    said = []
+    notes = []
     if chosen.where:
-        said.append(f"Took the weights from {chosen.where!r} in the file.")
+        notes.append(f"Took the weights from {chosen.where!r} in the file.")
     if chosen.prefix:
-        said.append(f"Stripped {chosen.prefix!r} from the names of {len(chosen.weights)} tensors.")
+        notes.append(f"Stripped {chosen.prefix!r} from the names of {len(chosen.weights)} tensors.")
 
     rest = chosen.without(chosen.tensors)
     for copy in copies:
-        said.append(f"Left out a second copy of the same weights, {copy.label!r}.")
+        notes.append(f"Left out a second copy of the same weights, {copy.label!r}.")
         if copy.where == chosen.where:
             rest = copy.without(rest)
     unused = [name for name in rest if UNUSED in name.split(".")]
     if unused:
-        said.append(f"Left out {len(unused)} tensors of {UNUSED!r}, which no forward pass uses.")
+        notes.append(f"Left out {len(unused)} tensors of {UNUSED!r}, which no forward pass uses.")
     means, deviations = _normalisation(rest)
     unexpected = [name for name in rest if name not in {*unused, *means, *deviations}]
     if unexpected or not chosen.fits(wanted):
@@ -121,24 +122,24 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
         raise MismatchError(f"{path} {mismatch(wanted, chosen.weights, missing, unexpected, chosen.tensors)}")
     for name, tensor in chosen.weights.items():
         if not torch.isfinite(tensor.to(wanted[name].dtype)).all():
-            raise InputError(f"{path} has values in {name!r} that are not finite: its training went astray")
+            raise InputError(f"{path} has values in {name!r} that are not finite: its training diverged")
     if means:
         require_types({}, {name: chosen.tensors[name] for name in (*means, *deviations)}, path)
-        carried = [[chosen.tensors[name] for name in names] for names in (means, deviations)]
-        _require_same_normalisation(model, carried, path)
-        said.append("The file carries its own normalisation, which is the model's.")
+        stored = [[chosen.tensors[name] for name in names] for names in (means, deviations)]
+        _require_same_normalisation(model, stored, path)
+        notes.append("The file has its own normalisation, which equals the model's.")
 
     counters = {name: torch.zeros_like(tensor) for name, tensor in wanted.items() if name not in chosen.weights}
     if counters:
-        said.append(f"Set {len(counters)} counters of BatchNorm, which the file lacks, to 0.")
+        notes.append(f"Set {len(counters)} counters of BatchNorm, which the file lacks, to 0.")
     net.load_state_dict(chosen.weights | counters, strict=True)
-    return said
+    return notes
 
 
 def _choose(
     wanted: dict[str, Tensor], sets: dict[str, dict[str, Tensor]], path: Path
 ) -> tuple[Candidate, list[Candidate]]:
-    """The candidate that fits, and its copies; where none fits, the one that comes nearest."""
+    """The candidate that fits, and its copies; where none fits, the nearest one."""
     candidates = [
         candidate for where, tensors in sets.items() for candidate in _candidates(wanted, tensors, where=where)
     ]
@@ -155,13 +156,13 @@ def _choose(
         if not chosen.equals(copy):
             raise InputError(
                 f"{path} holds two sets of weights that fit and differ, {chosen.label!r} and {copy.label!r}; save the "
-                "one that you mean in a file of its own"
+                "intended one in a file of its own"
             )
     return chosen, copies
 
 
 def _candidates(wanted: dict[str, Tensor], tensors: dict[str, Tensor], *, where: str) -> list[Candidate]:
-    """One for everything that stands before a name of the model, the shortest first; if nothing does, an empty one."""
+    """One candidate per prefix of a name of the model, the shortest first; the empty prefix is always among them."""
     prefixes = {""}
     for name in tensors:
         parts = name.split(".")
@@ -176,19 +177,19 @@ def _candidates(wanted: dict[str, Tensor], tensors: dict[str, Tensor], *, where:
 
 
 def _normalisation(names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The names of means and of deviations; none unless both are there."""
+    """The names of means and of deviations; none unless both are present."""
     means, deviations = ([name for name in names if name.split(".")[-1] in known] for known in (MEANS, DEVIATIONS))
     return (means, deviations) if means and deviations else ([], [])
 
 
-def _require_same_normalisation(model: nn.Module, carried: list[list[Tensor]], path: Path) -> None:
+def _require_same_normalisation(model: nn.Module, stored: list[list[Tensor]], path: Path) -> None:
     own = (model.mean, model.std) if isinstance(model, Normalized) else (torch.zeros(1), torch.ones(1))
-    if not all(_same(values, built) for tensors, built in zip(carried, own, strict=True) for values in tensors):
-        mean, std = (",".join(f"{number:.6g}" for number in values[0].flatten().tolist()) for values in carried)
-        raise InputError(f"{path} carries its own normalisation; build the model with --normalize {mean}:{std}")
+    if not all(_same(values, built) for tensors, built in zip(stored, own, strict=True) for values in tensors):
+        mean, std = (",".join(f"{number:.6g}" for number in values[0].flatten().tolist()) for values in stored)
+        raise InputError(f"{path} has its own normalisation; build the model with --normalize {mean}:{std}")
 
 
-def _same(carried: Tensor, built: Tensor) -> bool:
-    values = carried.float().flatten()
+def _same(stored: Tensor, built: Tensor) -> bool:
+    values = stored.float().flatten()
     comparable = 1 in (len(values), len(built)) or len(values) == len(built)
     return comparable and bool(((values - built.cpu()).abs() < TOLERANCE).all())

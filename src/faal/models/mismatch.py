@@ -1,4 +1,4 @@
-"""What is said of a checkpoint that does not fit: in what it differs, and what it looks like instead."""
+"""The message for a checkpoint that does not fit: how it differs, and which architecture it resembles."""
 
 import re
 from collections.abc import Iterable
@@ -8,14 +8,14 @@ from torch import Tensor
 from faal.errors import InputError
 
 SHOWN = 3
-"""How many names a sentence lists before it says that there are more."""
+"""The most names that a message lists."""
 
 MARKS = ((".layer4.0.conv3.weight", None), (".layer4.0.shortcut.1.weight", "rn18"), (".bn.weight", "prn18"))
-"""By which of its tensors a net of four stages is told; blocks of three convolutions are none of ours."""
+"""The tensor that identifies a network of four stages; blocks of three convolutions are in none of this program."""
 
 
 class MismatchError(InputError):
-    """Weights are of another architecture than the model, which was built for the data's classes and channels."""
+    """The weights are of another architecture than the model, which is built for the data's classes and channels."""
 
 
 def mismatch(
@@ -25,13 +25,13 @@ def mismatch(
     unexpected: list[str],
     tensors: dict[str, Tensor],
 ) -> str:
-    """The end of a sentence that begins with the file's name.
+    """The message, without the file's name at its beginning.
 
     Args:
         wanted: the model's tensors.
         found: the file's tensors under the model's names, whatever their shape.
         missing: names of the model that the file lacks.
-        unexpected: names of the file that the model has no place for.
+        unexpected: names of the file that the model lacks.
         tensors: all tensors of the file.
     """
     misshapen = [
@@ -49,12 +49,12 @@ def mismatch(
         if names
     ]
     guess = resembles(tensors)
-    advice = f"it looks like {guess}" if guess else "name the architecture that it was trained with"
+    advice = f"it resembles {guess}" if guess else "name the architecture that it was trained with"
     return f"is of another architecture than the model: {', '.join(facts)}; {advice}"
 
 
 def resembles(tensors: dict[str, Tensor]) -> str | None:
-    """Which architecture the names and shapes speak of, with its numbers of classes and channels, if any."""
+    """The architecture that the names and shapes indicate, with its numbers of classes and channels, if any."""
     images = [tensor for tensor in tensors.values() if tensor.ndim == 4]
     linear = [tensor for tensor in tensors.values() if tensor.ndim == 2]
     if not images or not linear:
@@ -74,7 +74,7 @@ def resembles(tensors: dict[str, Tensor]) -> str | None:
 
 
 def _blocks(tensors: Iterable[str], stage: str) -> int:
-    """How many blocks the names of a stage count."""
+    """How many blocks a stage has, by its names."""
     found = (re.search(rf"(?:^|\.){stage}\.(\d+)\.conv1\.weight$", name) for name in tensors)
     return max((int(match[1]) + 1 for match in found if match), default=0)
 

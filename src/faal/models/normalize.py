@@ -14,19 +14,20 @@ KNOWN: dict[str, Statistics] = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
-"""Means and deviations of the training images' pixels, as public nets have them. (Some round the deviations of
-CIFAR-10 to 0.2023, 0.1994, 0.2010, a mean over images of each image's own: name those as MEAN:STD.)"""
+"""Means and deviations of the training images' pixels, as in public networks. (Some have the
+deviations 0.2023, 0.1994, 0.2010 for CIFAR-10, the mean over images of each image's: give those as
+MEAN:STD.)"""
 
 
 BLUE_FIRST = "bgr"
-"""Behind `MEAN:STD:` for a network that takes the channels in reverse."""
+"""The suffix after `MEAN:STD:` for a network that takes the channels in reverse."""
 
 
 class Normalized(nn.Module):
-    """A network together with the normalisation that it expects: net((images - mean) / std).
+    """A network with the normalisation that it expects: net((images - mean) / std).
 
     Args:
-        net: eats normalised images.
+        net: takes normalised images.
         mean: one number per channel, in the images' order of channels.
         std: one number per channel, above 0.
         reverse: the network takes the channels in reverse: blue, green, red.
@@ -52,7 +53,7 @@ class Normalized(nn.Module):
 
 
 def parse_normalize(text: str, channels: int) -> Statistics | None:
-    """Reads `none`, `cifar10`, `cifar100`, `MEAN:STD` or `MEAN:STD:bgr` (`reverses_channels`).
+    """Parse `none`, `cifar10`, `cifar100`, `MEAN:STD` or `MEAN:STD:bgr` (`reverses_channels`).
 
     MEAN and STD are one number for all channels, or one per channel with commas between: `0.5:0.25`,
     `0.49,0.48,0.45:0.25,0.24,0.26`.
@@ -61,7 +62,7 @@ def parse_normalize(text: str, channels: int) -> Statistics | None:
         Mean and deviation of each channel; None for `none`.
 
     Raises:
-        InputError: neither a known name nor numbers, as many as there are channels, that fit images in [0, 1].
+        InputError: neither a known name nor one number per channel that fits images in [0, 1].
     """
     if text == "none":
         return None
@@ -75,7 +76,7 @@ def parse_normalize(text: str, channels: int) -> Statistics | None:
     if not all(0 <= value <= 1 for value in mean) or not all(0 < value < math.inf for value in std):
         raise InputError(
             f"normalize {text!r} does not fit images in [0, 1]: every mean lies in [0, 1] and every deviation above 0, "
-            "so divide numbers that were meant for [0, 255] by 255"
+            "so divide numbers for images in [0, 255] by 255"
         )
     return _each(mean, channels), _each(std, channels)
 
@@ -91,7 +92,7 @@ def _numbers(text: str) -> Statistics:
     except ValueError:
         raise InputError(
             f"normalize is none, {', '.join(KNOWN)} or MEAN:STD such as 0.5:0.25 or 0.49,0.48,0.45:0.25,0.24,0.26, "
-            f"with :bgr behind it for a network that takes blue first, not {text!r}"
+            f"followed by :bgr for a network that takes blue first, not {text!r}"
         ) from None
     return mean, std
 

@@ -1,4 +1,4 @@
-"""In what type of number weights are stored, and whether a network's own tensors can take them by value."""
+"""The types of number in which weights are stored, and whether a network's tensors can take them by value."""
 
 from collections.abc import Mapping
 
@@ -8,24 +8,24 @@ from torch import Tensor, nn
 from faal.errors import InputError
 
 FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
-"""Floating-point numbers that mean their own value, without a scale that lies elsewhere."""
+"""Floating-point types whose value needs no scale from elsewhere."""
 
 GROUPS = (
     FLOATS,
     frozenset({torch.int32, torch.int64}),
     frozenset({torch.complex32, torch.complex64, torch.complex128}),
 )
-"""Types within which a value is copied as it is, but for rounding."""
+"""Types between which a value is copied without change, except for rounding."""
 
 UNNAMED = FLOATS | {torch.int32, torch.int64, torch.bool}
 """Types of tensors that a network may have under another name: weights, counters, indices, masks."""
 
 COUNTER = "num_batches_tracked"
-"""BatchNorm's counter of batches, which old checkpoints lack, others store as floating point, and no forward reads."""
+"""BatchNorm's counter of batches, which old checkpoints lack, others store as floats, and no forward pass uses."""
 
 
 def number_type(tensor: Tensor) -> str:
-    """The type of a tensor's numbers in words, such as `int8`, `qint8 (quantised)` or `float32 (sparse_coo)`."""
+    """The type of a tensor's numbers, such as `int8`, `qint8 (quantised)` or `float32 (sparse_coo)`."""
     name = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_quantized:
         return f"{name} (quantised)"
@@ -37,10 +37,10 @@ def number_type(tensor: Tensor) -> str:
 
 
 def require_types(wanted: Mapping[str, object], found: Mapping[str, object], where: object) -> None:
-    """That every stored tensor is dense and of a type whose value the network's tensor of that name can take.
+    """Check that every stored tensor is dense and of a type whose value the network's tensor of that name can take.
 
-    Integers in the place of weights are quantised: their scales lie elsewhere, or nowhere, and without them every
-    figure would be wrong. Values of float8 mostly have scales too. So neither is converted.
+    Integers in the place of weights are quantised: their scales are stored elsewhere, or not at all, and without them
+    every figure would be wrong. Values of float8 mostly have scales too. So neither is converted.
 
     Args:
         wanted: the network's tensors by name. A stored name that it lacks may be of any type in `UNNAMED`.
@@ -54,19 +54,19 @@ def require_types(wanted: Mapping[str, object], found: Mapping[str, object], whe
         if not isinstance(tensor, Tensor):
             continue
         own = wanted.get(name)
-        allowed = UNNAMED if name.endswith(COUNTER) or not isinstance(own, Tensor) else _alike(own.dtype)
+        allowed = UNNAMED if name.endswith(COUNTER) or not isinstance(own, Tensor) else _convertible(own.dtype)
         if _is_plain(tensor) and tensor.dtype in allowed:
             continue
         place = f", where the network has {number_type(own)}" if isinstance(own, Tensor) else ""
-        raise InputError(f"{where} stores {name!r} as {number_type(tensor)}{place}; {_instead(tensor)}")
+        raise InputError(f"{where} stores {name!r} as {number_type(tensor)}{place}; {_advice(tensor)}")
 
 
 def require_float32(net: nn.Module, who: str, advice: str) -> None:
-    """That a network's floating-point weights are float32. Raises InputError.
+    """Check that a network's floating-point weights are float32. Raises InputError.
 
     Args:
         net: the network.
-        who: what to call it in the error.
+        who: its name in the error.
         advice: the end of the sentence: what to do.
     """
     for name, parameter in net.named_parameters():
@@ -78,8 +78,8 @@ def _is_plain(tensor: Tensor) -> bool:
     return not (tensor.is_quantized or tensor.is_nested or tensor.is_meta) and tensor.layout is torch.strided
 
 
-def _instead(tensor: Tensor) -> str:
-    """What to save in a tensor's place."""
+def _advice(tensor: Tensor) -> str:
+    """What to save in place of a tensor."""
     if tensor.is_nested or (tensor.layout is not torch.strided and not tensor.is_meta):
         return "save it dense (tensor.to_dense())"
     if tensor.is_meta or tensor.is_complex():
@@ -89,5 +89,5 @@ def _instead(tensor: Tensor) -> str:
     )
 
 
-def _alike(dtype: torch.dtype) -> frozenset[torch.dtype]:
+def _convertible(dtype: torch.dtype) -> frozenset[torch.dtype]:
     return next((group for group in GROUPS if dtype in group), frozenset({dtype}))

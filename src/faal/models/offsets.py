@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 OFFSETS, INNER = "offsets", "net."
-"""In a state dict of `Offset`: the name of the offsets, and the beginning of the names of the network's own tensors."""
+"""In a state dict of `Offset`: the name of the offsets, and the prefix of the names of the network's own tensors."""
 
 
 class Offset(nn.Module):
     """A network with one constant per class added to its logits: net(images) + offsets.
 
-    The offsets are a buffer: no optimiser moves them. `.net` is the network without them.
+    The offsets are a buffer: no optimiser updates them. `.net` is the network without them.
 
     Args:
         net: returns logits (B, C).
@@ -42,22 +42,22 @@ def with_offsets(weights: Mapping[str, Tensor], offsets: Tensor) -> dict[str, Te
 
 
 def without_offsets(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of the network within an `Offset`, of the state dict of that."""
+    """The state dict of the network within an `Offset`, from the state dict of that."""
     return {name.removeprefix(INNER): tensor for name, tensor in weights.items() if name != OFFSETS}
 
 
 def fold(net: Offset, inner: nn.Module, images: Tensor) -> str | None:
-    """Move the offsets into the bias of the linear layer or convolution that gives the logits, if there is one.
+    """Add the offsets to the bias of the linear layer or convolution that computes the logits, if there is one.
 
-    It is found by trying: where its bias moves by some d (C,), the logits have to move by d, for every image.
+    It is found by a test: where its bias changes by d (C,), the logits have to change by d, for every image.
 
     Args:
         net: in evaluation mode; afterwards its own offsets are 0, unless there is no such layer.
-        inner: the part of `net` whose layers are tried, and named.
-        images: (B, channels, H, W) to try with.
+        inner: the part of `net` whose layers are tested.
+        images: (B, channels, H, W), the images of the test.
 
     Returns:
-        The layer's name in `inner`; None where none passes, and nothing was changed.
+        The layer's name in `inner`; None where no layer passes, and nothing is changed.
     """
     with torch.no_grad():
         before = net(images)
@@ -68,16 +68,16 @@ def fold(net: Offset, inner: nn.Module, images: Tensor) -> str | None:
             bias = getattr(layer, "bias", None)
             if not isinstance(layer, nn.Linear | nn.Conv2d) or bias is None or bias.shape != shift.shape:
                 continue
-            kept = bias.clone()
+            original = bias.clone()
             bias += shift
-            if _equal(net(images), before + shift, size):
-                bias.copy_(kept + net.offsets)
+            if _close(net(images), before + shift, size):
+                bias.copy_(original + net.offsets)
                 net.offsets.zero_()
                 return name
-            bias.copy_(kept)
+            bias.copy_(original)
     return None
 
 
-def _equal(logits: Tensor, expected: Tensor, size: float) -> bool:
-    """Whether logits of some size are the same up to the rounding of float32."""
+def _close(logits: Tensor, expected: Tensor, size: float) -> bool:
+    """Whether logits of magnitude `size` are equal up to the rounding of float32."""
     return bool(((logits - expected).abs() <= 1e-5 * size).all())

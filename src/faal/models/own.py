@@ -19,18 +19,18 @@ def is_own(model: str) -> bool:
     return bool(colon) and library not in LIBRARIES
 
 
-def require_named(model: str, named: str | None, source: str) -> None:
-    """Refuse one's own function where only a file names it.
+def require_named(model: str, requested: str | None, source: str) -> None:
+    """Refuse a user's own function where only a file names it.
 
     Args:
         model: the name of the network that is to be built.
-        named: the name that the command line or the caller's argument gives; None where it gives none.
+        requested: the name in the command or the call; None where it has none.
         source: the file, for the error.
 
     Raises:
-        InputError: `model` is `module:function` and not what the call names; the message says what to type.
+        InputError: `model` is `module:function` and not what the call names; the message states what to type.
     """
-    if is_own(model) and model != named:
+    if is_own(model) and model != requested:
         raise InputError(
             f"{source} names the network {model}, which is code, and no code is run because a file names it; if you "
             f'trust it, add --model {quote(model)} (in Python model="{model}")'
@@ -38,12 +38,12 @@ def require_named(model: str, named: str | None, source: str) -> None:
 
 
 def own_model(reference: str, num_classes: int) -> nn.Module:
-    """Imports a function and calls it for a network.
+    """The network that a user's function returns.
 
     Args:
-        reference: `module:function`; an installed module, or one in the current folder. A class will do as well.
-            The folder is on the path until the function returns, so that what it imports is found there too.
-        num_classes: handed over as `num_classes=` if the function takes it.
+        reference: `module:function`; an installed module, or one in the current folder. A class works as well.
+            The folder is on the path until the function returns, so that its own imports are found there too.
+        num_classes: passed as `num_classes=` if the function takes it.
 
     Raises:
         InputError: the module cannot be imported, lacks the function, the call fails, or returns no `nn.Module`,
@@ -52,7 +52,7 @@ def own_model(reference: str, num_classes: int) -> nn.Module:
     with current_folder():
         function = import_function(reference)
         try:
-            model = function(num_classes=num_classes) if _takes(function, "num_classes") else function()
+            model = function(num_classes=num_classes) if _accepts(function, "num_classes") else function()
         except Exception as error:
             raise InputError(f"{reference} failed with {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
@@ -61,10 +61,10 @@ def own_model(reference: str, num_classes: int) -> nn.Module:
     return model
 
 
-def _takes(function: Callable[..., Any], name: str) -> bool:
+def _accepts(function: Callable[..., Any], name: str) -> bool:
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:  # some built-in callables have no signature
         return False
-    named = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
-    return any(p.kind is p.VAR_KEYWORD or (p.name == name and p.kind in named) for p in parameters)
+    by_keyword = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    return any(p.kind is p.VAR_KEYWORD or (p.name == name and p.kind in by_keyword) for p in parameters)

@@ -1,7 +1,7 @@
-"""What a network has seen, and all networks that it came from: whether images that judge it are new to it.
+"""Provenance: on which images a network, and the networks it was fine-tuned from, were neither trained nor selected.
 
-A run's checkpoint says under `held_out` which parts of its training set it and its ancestors were never trained on; a
-fine-tune's record of its base (`origin` in its checkpoint and in config.yaml), and a card of the zoo, hand this on.
+A run's checkpoint records under `held_out` the parts of its training set that it and its ancestors were not trained on;
+a fine-tune's record of its base (`origin` in its checkpoint and in config.yaml), and a card of the zoo, inherit this.
 """
 
 import hashlib
@@ -12,21 +12,21 @@ from torch import Tensor
 
 
 def part_digest(data: str, index: Tensor) -> str:
-    """What a withheld part is known by: the fingerprint of its training set, and which images of that it is.
+    """The identifier of a withheld part: SHA-256 of the fingerprint of its training set and of the part's indices.
 
     The same data has other parts where they are drawn by groups other than the classes.
 
     Args:
         data: the fingerprint.
-        index: (N,) int64, sorted places in the training set.
+        index: (N,) int64, sorted indices into the training set.
     """
     return hashlib.sha256(data.encode() + index.cpu().numpy().astype("<i8").tobytes()).hexdigest()
 
 
 def withheld_of(state: Mapping[str, Any]) -> list[str]:
-    """The withheld parts (`part_digest`) that the network of a checkpoint, or of a card of the zoo, never saw."""
-    told = state["held_out"] if "weights" in state and "held_out" in state else state
-    found = told.get("withheld", ())
+    """The withheld parts (`part_digest`) that the network of a checkpoint or of a card was not trained on."""
+    record = state["held_out"] if "weights" in state and "held_out" in state else state
+    found = record.get("withheld", ())
     return [str(digest) for digest in found]
 
 
@@ -38,6 +38,6 @@ def chosen_on_test(state: Mapping[str, Any]) -> bool:
 
 
 def inherited_provenance(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What a fine-tune's record of the network says of this: `withheld` and `chosen_on_test`, where there is any."""
+    """The provenance that a fine-tune records of its base: `withheld` and `chosen_on_test`, where not empty."""
     found = {"withheld": withheld_of(state), "chosen_on_test": chosen_on_test(state)}
     return {name: value for name, value in found.items() if value}

@@ -1,19 +1,19 @@
-"""The zoo: networks that come with the program; `zoo:NAME` is a checkpoint to `faal audit` and `faal repair`.
+"""The zoo: networks that are shipped with the program; `zoo:NAME` is a checkpoint to `faal audit` and `faal repair`.
 
-Each is two files: the weights, `NAME.safetensors`, and a card, `NAME.json`, that says what they are:
+Each is two files: the weights, `NAME.safetensors`, and a card, `NAME.json`, that describes them:
 
     schema        "faal-zoo/1"
     name          NAME
     architecture  the fields of `models.Architecture`
     classes       the names of the classes
-    data          what it was trained and judged on: name, fingerprint of the training part, source and licence
+    data          what it was trained and audited on: name, fingerprint of the training part, source and licence
     method, seed  how it was trained; `recipe` has every setting, `origin` the network that a fine-tune started from
     threat        what it was trained against: norm, epsilon
-    withheld      the withheld parts of the training data that it never saw (`models.provenance`)
+    withheld      the parts of the training data that it was not trained on (`models.provenance`)
     audit         the figures of its audit, with their n and intervals
     sha256        of the weights
-    precision     the type in which matrices and filters are kept; vectors and BatchNorm's statistics are float32
-    narrowing     how many clean answers this changed, of how many
+    precision     the type in which matrices and filters are stored; vectors and BatchNorm's statistics are float32
+    narrowing     how many clean predictions this changed, of how many
     licence       of the weights
     commit        of the code that trained, audited and published it
 
@@ -43,7 +43,7 @@ NUMBER = int | float
 ESTIMATE = {"value": NUMBER, "low": NUMBER, "high": NUMBER}
 FIGURES = {"average": ESTIMATE, "worst": ESTIMATE | {"class": str}}
 THREAT = {"norm": str, "epsilon": NUMBER}
-ASKED: dict[str, Any] = {
+REQUIRED: dict[str, Any] = {
     "name": str,
     "architecture": {"model": str},
     "classes": list,
@@ -63,7 +63,7 @@ ASKED: dict[str, Any] = {
     "sha256": str,
     "licence": str,
 }
-"""What every card has: the type of an entry, or what is in it; `EVERY` is about all that is there."""
+"""The entries of every card: the type of each, or its own entries; `EVERY` is for all entries present."""
 
 OPTIONAL: dict[str, Any] = {
     "origin": {"path": str, "sha256": str},
@@ -72,7 +72,7 @@ OPTIONAL: dict[str, Any] = {
     "withheld": list,
     "image_size": list,
 }
-"""Likewise, where it has them."""
+"""Entries that a card may lack."""
 
 
 def zoo_name(path: Path | str) -> str | None:
@@ -82,17 +82,17 @@ def zoo_name(path: Path | str) -> str | None:
 
 
 def zoo_names(folder: Path | None = None) -> list[str]:
-    """The networks that there are."""
+    """The networks of the zoo, sorted."""
     return sorted(card.stem for card in (folder or FOLDER).glob("*.json"))
 
 
 def weights_file(name: str, folder: Path | None = None) -> Path:
-    """Where the weights of a network are kept."""
+    """The file of a network's weights."""
     return (folder or FOLDER) / f"{name}.safetensors"
 
 
 def card_file(name: str, folder: Path | None = None) -> Path:
-    """Where its card is."""
+    """The file of its card."""
     return (folder or FOLDER) / f"{name}.json"
 
 
@@ -100,8 +100,8 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
     """The card of a network.
 
     Args:
-        name: what stands behind `zoo:`.
-        folder: where cards are kept; the program's own zoo if None.
+        name: the part after `zoo:`.
+        folder: where cards are stored; the program's own zoo if None.
 
     Raises:
         InputError: there is no such network (names the nearest), or its card is damaged.
@@ -117,12 +117,12 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
     schema = card.get("schema") if isinstance(card, dict) else None
     if schema != SCHEMA:
         raise InputError(f"the card {path} has the schema {schema!r}, not {SCHEMA!r}; install the program again")
-    given = {entry: asked for entry, asked in OPTIONAL.items() if card.get(entry) is not None}
-    faults = list(_faults(card, ASKED | given))
-    if faults or card["name"] != name:
+    optional = {entry: types for entry, types in OPTIONAL.items() if card.get(entry) is not None}
+    invalid = list(_invalid_entries(card, REQUIRED | optional))
+    if invalid or card["name"] != name:
         wrong = (
-            f"lacks {', '.join(faults[:3])}, or has something else in the place"
-            if faults
+            f"lacks {', '.join(invalid[:3])}, or has an entry of another type there"
+            if invalid
             else "is another network's, or was changed"
         )
         raise InputError(f"the card {path} {wrong}; install the program again")
@@ -130,30 +130,30 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
     return found
 
 
-def _faults(found: object, asked: Any, where: str = "") -> Iterator[str]:
-    """The entries that are missing, or other than they have to be."""
-    if not isinstance(asked, Mapping):
-        if not isinstance(found, asked):
+def _invalid_entries(found: object, required: Any, where: str = "") -> Iterator[str]:
+    """The entries that are missing or of another type, by their dotted names."""
+    if not isinstance(required, Mapping):
+        if not isinstance(found, required):
             yield where
         return
     if not isinstance(found, Mapping):
         yield where
         return
-    every = dict.fromkeys(found, asked[EVERY]) if EVERY in asked else {}
-    for name, kind in {**every, **asked}.items():
+    every = dict.fromkeys(found, required[EVERY]) if EVERY in required else {}
+    for name, types in {**every, **required}.items():
         place = f"{where}.{name}" if where else str(name)
         if name in found:
-            yield from _faults(found[name], kind, place)
+            yield from _invalid_entries(found[name], types, place)
         elif name != EVERY:
             yield place
 
 
 def read_zoo(name: str, folder: Path | None = None) -> tuple[dict[str, Any], str]:
-    """A network of the zoo: its card, with `weights` as a checkpoint has them, and the SHA-256 of their file.
+    """A network of the zoo: its card, with `weights` as in a checkpoint, and the SHA-256 of their file.
 
     Args:
-        name: what stands behind `zoo:`.
-        folder: where it is kept; the program's own zoo if None.
+        name: the part after `zoo:`.
+        folder: where it is stored; the program's own zoo if None.
 
     Raises:
         InputError: there is no such network, its weights are missing, or they are not those that the card describes.
@@ -171,6 +171,6 @@ def read_zoo(name: str, folder: Path | None = None) -> tuple[dict[str, Any], str
 
 
 def widened(content: object) -> dict[str, Tensor]:
-    """Weights as a network takes them: every floating-point tensor in float32."""
-    assert isinstance(content, Mapping)  # safetensors holds nothing else
+    """Weights with every floating-point tensor in float32."""
+    assert isinstance(content, Mapping)  # a safetensors file is one
     return {name: tensor.float() if tensor.dtype in FLOATS else tensor for name, tensor in content.items()}

@@ -38,7 +38,7 @@ from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
 from faal.errors import InputError
 from faal.methods import steers
-from faal.models.load import as_named, described, restored, understood
+from faal.models.native import architecture_and_threat, build_with_weights, checked_entries, replace_model
 from faal.models.offsets import OFFSETS, with_offsets
 from faal.report.charts.bars import save_figure
 from faal.report.charts.scatter import frontier as scatter
@@ -132,11 +132,11 @@ def frontier(
     """
     best = out / "best.pt"
     state = checkpoint.load(best)
-    architecture, _ = described(state, best)
-    architecture, _ = as_named(architecture, model, best)
-    net = restored(state, architecture, best, model=model).to(device)
+    architecture, _ = architecture_and_threat(state, best)
+    architecture, _ = replace_model(architecture, model, best)
+    net = build_with_weights(state, architecture, best, model=model).to(device)
     repaired: dict[str, Tensor] = state["weights"]
-    with understood(best):
+    with checked_entries(best):
         epoch, trained_on, seen = state["epoch"], state["held_out"]["data"], bool(state["held_out"].get("seen"))
     if architecture.offsets and OFFSETS not in base:  # chosen in the repair: a blend has its share of them
         base = with_offsets(base, torch.zeros(architecture.num_classes))

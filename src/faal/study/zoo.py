@@ -25,7 +25,7 @@ from faal.engine.environment import environment
 from faal.errors import InputError, refuse_unwritable, unknown
 from faal.inner.modes import attacked
 from faal.models import Architecture, zoo
-from faal.models.load import as_named, described, restored, understood
+from faal.models.native import architecture_and_threat, build_with_weights, checked_entries, replace_model
 from faal.models.provenance import withheld_of
 
 NARROW = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -113,14 +113,14 @@ def publish(
         raise InputError(f"say where {data.name} comes from and under which licence, with --source")
     file = run / "best.pt" if run.is_dir() else run
     state, sha256 = checkpoint.load(file), checkpoint.digest(file)
-    architecture, threat = described(state, file)
+    architecture, threat = architecture_and_threat(state, file)
     if ":" in (wanted := model or architecture.model):
         raise InputError(
             f"{file} needs code of another package ({wanted}); the zoo holds none such: if its weights fit a network "
             "of the program's own, name that one with --model"
         )
-    architecture, notes = as_named(architecture, model, file)
-    with understood(file):
+    architecture, notes = replace_model(architecture, model, file)
+    with checked_entries(file):
         trained = _trained(state, architecture, threat, file.parent)
         trained_on, withheld = state.get("held_out", {}).get("data"), withheld_of(state)
     result = AuditResult.read(audit or file.parent)
@@ -132,7 +132,7 @@ def publish(
     _check_place(name, home, sha256)
     refuse_unwritable(home, "choose another folder")
     split = _audited(data, trained_on, result)
-    net = restored(state, architecture, file, model=model)
+    net = build_with_weights(state, architecture, file, model=model)
     narrow = narrowed(net.state_dict(), NARROW[precision])
     content = save(narrow, metadata={"format": "pt"})
     if (total := len(content) + _size_of_others(name, home)) > MOST_BYTES:
@@ -174,7 +174,7 @@ def publish(
 
 
 def _trained(state: Mapping[str, Any], architecture: Architecture, threat: Threat, run: Path) -> dict[str, Any]:
-    """What a card tells of the training; what is missing or does not fit raises, for `understood`."""
+    """What a card tells of the training; what is missing or does not fit raises, for `checked_entries`."""
     recipe, classes = state["recipe"], list(state["classes"])
     if len(classes) != architecture.num_classes:
         raise ValueError(f"it names {len(classes)} classes, its network tells {architecture.num_classes} apart")

@@ -7,7 +7,7 @@ from faal.config import Recipe
 from faal.data import DataSet
 from faal.data.checks import if_gray, other_channels
 from faal.engine import processes
-from faal.engine.numerics import REFUSALS, Numerics
+from faal.engine.numerics import FORWARD_ERRORS, Numerics
 from faal.errors import InputError, first_line
 from faal.inner.modes import attacked
 from faal.methods import METHODS, method
@@ -82,7 +82,7 @@ def check_net(net: nn.Module, images: Tensor, num_classes: int) -> None:
     try:
         with attacked(net):
             logits = net(images)
-    except REFUSALS as error:  # as networks of one size refuse another
+    except FORWARD_ERRORS as error:  # as networks of one size refuse another
         shape = tuple(images.shape[1:])
         raise InputError(
             f"the network does not take images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"

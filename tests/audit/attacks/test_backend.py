@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 def _gains(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine and a threshold at which the smallest network is asked in bfloat16, which every CPU can compute."""
     monkeypatch.setattr(backend, "multiplies_bf16", lambda device: True)
-    monkeypatch.setattr(backend, "WORTHWHILE", 0)
+    monkeypatch.setattr(backend, "MIN_BF16_OPERATIONS", 0)
 
 
 def convolutional(images: Tensor) -> nn.Module:

@@ -78,7 +78,7 @@ def test_a_data_set() -> None:
         ("ownpictures:nothing", "holds neither training nor test images"),
         ("ownpictures:ragged", "images is ragged"),
         ("brokenpictures:any", "cannot import 'brokenpictures'"),
-        ("modulethatisnotthere:load", "run from the folder that holds it, or install it"),
+        ("modulethatisnotthere:load", "run from its folder, or install it"),
     ],
 )
 def test_what_is_said(spec: str, said: str) -> None:

@@ -94,5 +94,5 @@ def test_width_and_depth_change_a_preact_resnet() -> None:
 @pytest.mark.parametrize("name", ["small", "small-gn"])
 def test_small(name: str) -> None:
     features = (144 + 32) + (4_608 + 64) + (9_216 + 64)
-    head = 32 * 16 * 10 + 10  # the 4 x 4 grid is kept
+    head = 32 * 16 * 10 + 10  # one feature per cell of the 4 x 4 grid
     assert count(model=name, num_classes=10, channels=1) == features + head == 19_258

@@ -13,8 +13,8 @@ from faal.models import Architecture, SmallNet, build_model
 State = dict[str, Tensor]
 
 
-def shaken(model: nn.Module) -> nn.Module:
-    """Float64, with parameters and running statistics that are neither 0 nor 1, so that none can hide."""
+def randomised(model: nn.Module) -> nn.Module:
+    """Float64, with parameters and running statistics that are neither 0 nor 1, so that each has an effect."""
     generator = torch.Generator().manual_seed(7)
     model = model.double()
     for name, tensor in model.state_dict().items():
@@ -108,7 +108,7 @@ CASES = [
 def test_forward_is_the_written_out_function(
     architecture: Architecture, reference: Callable[[State, Tensor, bool], Tensor], size: int, training: bool
 ) -> None:
-    model = shaken(build_model(architecture, seed=0)).train(training)
+    model = randomised(build_model(architecture, seed=0)).train(training)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     x = images(3, architecture.channels, size)
     logits = model(x)
@@ -128,7 +128,7 @@ def numpy_conv(x: np.ndarray, weight: np.ndarray, stride: int) -> np.ndarray:
 
 
 def test_small_net_by_numpy() -> None:
-    model = shaken(SmallNet(2, width=2, depth=2)).eval()
+    model = randomised(SmallNet(2, width=2, depth=2)).eval()
     s = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     x = images(1, 1, 8)
     out = x[0].numpy()
@@ -186,7 +186,7 @@ def test_every_parameter_gets_a_gradient(architecture: Architecture) -> None:
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
 
 
-def test_training_mode_moves_the_running_statistics_and_evaluation_does_not() -> None:
+def test_training_mode_updates_the_running_statistics_and_evaluation_does_not() -> None:
     model = build_model(Architecture(model="prn18", num_classes=3, width=2), seed=0)
     before = model.bn.running_mean.clone()
     model.eval()(torch.rand(4, 3, 8, 8))
@@ -196,7 +196,7 @@ def test_training_mode_moves_the_running_statistics_and_evaluation_does_not() ->
 
 
 @pytest.mark.parametrize(("name", "alone"), [("small", False), ("small-gn", True)])
-def test_only_group_normalisation_answers_each_sample_alone(name: str, alone: bool) -> None:
+def test_only_group_normalisation_predicts_each_sample_independently(name: str, alone: bool) -> None:
     model = build_model(Architecture(model=name, num_classes=3, channels=1, width=8), seed=0).double().train()
     x = images(6, 1, 8)
     together, apart = model(x)[:2], model(x[:2])
@@ -205,7 +205,7 @@ def test_only_group_normalisation_answers_each_sample_alone(name: str, alone: bo
 
 @pytest.mark.parametrize("architecture", SMALLEST, ids=lambda a: a.model)
 def test_the_forward_pass_is_one_graph(architecture: Architecture) -> None:
-    """Nothing in it depends on values, so compiled graphs do not break."""
+    """No operation depends on values, so compiled graphs do not break."""
     model = build_model(architecture, seed=0).eval()
     x = torch.rand(2, 3, 16, 16)
     exported = torch.export.export(model, (x,)).module()

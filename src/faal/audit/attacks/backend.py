@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from faal.engine.numerics import WORTHWHILE, multiplies_bf16, operations
+from faal.engine.numerics import MIN_BF16_OPERATIONS, multiplies_bf16, operations
 from faal.losses import margin
 
 ENGINES = ("fast", "reference")
@@ -68,7 +68,7 @@ class Fast(nn.Module):
         images = images[:SAMPLES]
         if not multiplies_bf16(images.device):
             raise UnsuitedError("nothing here multiplies bfloat16 any faster")
-        if operations(model, images) < WORTHWHILE:
+        if operations(model, images) < MIN_BF16_OPERATIONS:
             raise UnsuitedError("the network is too small to gain")
         self.model = model
         try:

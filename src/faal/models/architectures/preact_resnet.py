@@ -20,8 +20,8 @@ class PreActBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         active = F.relu(self.bn1(x), inplace=True)
-        # A projection reads the activated input, as in the nets of robust overfitting and CFA. Some older public nets
-        # (fast adversarial training) project `x` itself, under the same names: their weights load, and answer wrongly.
+        # The projection takes the activated input, as in the nets of robust overfitting and CFA. Some older public nets
+        # (fast adversarial training) project `x` itself, under the same names: their weights load, with wrong logits.
         shortcut: Tensor = x if self.shortcut is None else self.shortcut(active)
         out: Tensor = self.conv2(F.relu(self.bn2(self.conv1(active)), inplace=True))
         return out + shortcut
@@ -31,7 +31,7 @@ class PreActResNet(nn.Module):
     """PreAct ResNet with the stem of CIFAR (3x3, stride 1, no pooling); PreAct ResNet-18 by default.
 
     Four stages of `width`, 2, 4 and 8 times `width` channels, the last three halving the size; BatchNorm, ReLU,
-    average over the image, one linear layer. Parameters carry the names of the public CIFAR nets, so their
+    average over the image, one linear layer. Parameters have the names of the public CIFAR networks, so their
     checkpoints load as they are.
 
     Args:

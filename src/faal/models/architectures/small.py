@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from faal.models.architectures.stages import conv3x3
 
-Norm = Literal["batch", "group"]
+NormLayer = Literal["batch", "group"]
 
 GRID = 4
-"""The last feature map is averaged to GRID x GRID, not to one point: where a stroke lies tells which digit it is."""
+"""The last feature map is averaged to GRID x GRID, not to one value: the position of a stroke distinguishes digits."""
 
 GROUPS = 8
 """Groups of a GroupNorm, or the largest common divisor with the channels."""
@@ -20,14 +20,15 @@ GROUPS = 8
 class SmallNet(nn.Module):
     """3x3 convolution, normalisation, ReLU, `depth` times; a coarse average; one linear layer.
 
-    The first layer has `width` channels and keeps the size; all others have twice as many, and the second halves it.
+    The first layer has `width` channels and does not change the size; all others have twice as many, and the second
+    halves the size.
 
     Args:
         num_classes: number of logits.
         channels: channels of the images.
         width: channels of the first layer.
         depth: number of convolutions.
-        norm: `batch`, or `group` for a net whose answer to a sample never depends on the rest of the batch.
+        norm: `batch`, or `group` for a network whose logits for an image never depend on the rest of the batch.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class SmallNet(nn.Module):
         channels: int = 1,
         width: int = 16,
         depth: int = 3,
-        norm: Norm = "batch",
+        norm: NormLayer = "batch",
     ) -> None:
         super().__init__()
         widths = [channels, width] + [2 * width] * (depth - 1)

@@ -1,4 +1,4 @@
-"""What the residual nets have in common: 3x3 and 1x1 convolutions without bias, and stages of blocks."""
+"""Layers that the residual networks share: 3x3 and 1x1 convolutions without bias, and stages of blocks."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ Block = Callable[[int, int, int], nn.Module]
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size at stride 1. No bias: a BatchNorm follows or came before."""
+    """A 3x3 convolution that does not change the size at stride 1. No bias: a BatchNorm follows or precedes it."""
     return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
 
 

@@ -35,8 +35,8 @@ class WideResNet(nn.Module):
     """WRN-depth-widen; WRN-34-10 by default.
 
     Three stages, the last two halving the size; BatchNorm, ReLU, average over the image, one linear layer. Parameters
-    carry the names of TRADES' public net, so its checkpoints, and those of the many nets made from it, load as they
-    are. Convolutions start from He's normal distribution over the fan-out, the linear layer without bias.
+    have the names of TRADES' public network, so its checkpoints, and those of many derived from it, load unchanged.
+    Convolutions are initialised by He's normal distribution over the fan-out, the bias of the linear layer by zeros.
 
     Args:
         num_classes: number of logits.

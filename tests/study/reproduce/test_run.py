@@ -19,10 +19,10 @@ from faal.data import load_data
 from faal.errors import InputError
 from faal.models import Architecture, build_model, open_model, zoo
 from faal.study.reproduce import run as whole
-from faal.study.reproduce.output.progress import Watch
+from faal.study.reproduce.output.progress import ProgressReporter
 from faal.study.reproduce.results import read_record, record_path, records_of
-from faal.study.reproduce.rows import Row, Table
-from faal.study.reproduce.run import Reproduced, reproduce
+from faal.study.reproduce.rows import Row, TableSpec
+from faal.study.reproduce.run import ReproduceResult, reproduce
 from faal.study.reproduce.scales import SCALES
 from faal.study.reproduce.tables import TABLES
 from faal.study.reproduce.workers import job
@@ -31,7 +31,7 @@ from faal.train.log import Log
 
 CPU = torch.device("cpu")
 
-TOY = Table(
+TOY = TableSpec(
     name="toy",
     title="Toy",
     data="cifar10",
@@ -75,7 +75,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def make(out: Path, what: str = "toy", **options: Any) -> Reproduced:
+def make(out: Path, what: str = "toy", **options: Any) -> ReproduceResult:
     return reproduce(what, **{"out": out, "workers": 1, "device": CPU} | options)
 
 
@@ -203,9 +203,9 @@ def test_an_error_in_the_program_is_told_with_its_kind(
 @pytest.mark.slow
 def test_two_workers_and_one_that_is_killed(unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other takes up what the dead one held; the networks are those of one worker."""
-    real, killed = Watch.look, []
+    real, killed = ProgressReporter.look, []
 
-    def look(watch: Watch) -> None:
+    def look(watch: ProgressReporter) -> None:
         holding = [json.loads(path.read_text() or "{}") for path in (tmp_path / "claims").glob("train-*.0")]
         holding = [each["process"] for each in holding if each]
         if holding and not killed:
@@ -213,7 +213,7 @@ def test_two_workers_and_one_that_is_killed(unbroken: Path, tmp_path: Path, monk
             os.kill(holding[0], signal.SIGKILL)
         real(watch)
 
-    monkeypatch.setattr(Watch, "look", look)
+    monkeypatch.setattr(ProgressReporter, "look", look)
     done = make(tmp_path, workers=2)
     assert killed
     assert done.failed == {}

@@ -10,7 +10,7 @@ from faal.study.reproduce.scales import (
     SCALES,
     attacks_of,
     check_protocol,
-    data_wanted,
+    required_data,
     recipe_of,
     scale_named,
     setting_of,
@@ -69,13 +69,13 @@ def test_constants_of_several_sources_are_joined() -> None:
 
 
 def test_data_that_a_table_wants() -> None:
-    assert data_wanted(TABLE2, SCALES["tiny"], None) == "digits"
-    assert data_wanted(TABLE3, SCALES["tiny"], "digits") == "digits"
-    assert data_wanted(TABLE2, SCALES["small"], "cifar10:x") == "cifar10:x"
+    assert required_data(TABLE2, SCALES["tiny"], None) == "digits"
+    assert required_data(TABLE3, SCALES["tiny"], "digits") == "digits"
+    assert required_data(TABLE2, SCALES["small"], "cifar10:x") == "cifar10:x"
     with pytest.raises(InputError, match="add --data cifar100:DIR"):
-        data_wanted(TABLE3, SCALES["paper"], None)
+        required_data(TABLE3, SCALES["paper"], None)
     with pytest.raises(InputError, match="on cifar10, not on 'cifar100:x'"):
-        data_wanted(TABLE2, SCALES["small"], "cifar100:x")
+        required_data(TABLE2, SCALES["small"], "cifar100:x")
 
 
 def test_names_that_are_none() -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from faal.report.charts.bars import Values
 from faal.study.reproduce.output import figures
-from faal.study.reproduce.rows import Record, Table
+from faal.study.reproduce.rows import Record, TableSpec
 from faal.study.reproduce.tables import FIGURE1, FIGURE2, FIGURE3, TABLE2
 
 CLASSES = [f"class{c}" for c in range(4)]
 
 
-def record(table: Table, row: str, seed: int, robust: str = "all") -> Record:
+def record(table: TableSpec, row: str, seed: int, robust: str = "all") -> Record:
     """A record whose figures hang on the row and the seed."""
     clean = [0.9, 0.8, 0.7, 0.6 + seed / 100]
     hit = [value / 2 for value in clean]

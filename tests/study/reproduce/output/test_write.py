@@ -12,13 +12,13 @@ from tests.report.reader import read
 
 from faal.errors import InputError
 from faal.report.elements import text_cell
-from faal.study.reproduce.output.formats import Column, Sheet, latex, markdown
-from faal.study.reproduce.output.write import write_all
-from faal.study.reproduce.results import settle
-from faal.study.reproduce.rows import Cost, Record, Row, Table
+from faal.study.reproduce.output.formats import Column, TableContent, latex, markdown
+from faal.study.reproduce.output.write import write_table
+from faal.study.reproduce.results import record_or_check
+from faal.study.reproduce.rows import Cost, Record, Row, TableSpec
 from faal.study.reproduce.table4.output import write_costs
 
-TABLE = Table(
+TABLE = TableSpec(
     name="table9",
     title="A table with 5 % & more_of {it}",
     data="cifar10",
@@ -116,7 +116,7 @@ def body(late: str = "0 of 3 seeds") -> list[list[str]]:
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
-    paths = write_all(tmp_path, TABLE, records(), scale="small", protocol="honest")
+    paths = write_table(tmp_path, TABLE, records(), scale="small", protocol="honest")
     assert [path.name for path in paths] == [f"table9.{ending}" for ending in ("md", "csv", "tex", "html")]
     return tmp_path
 
@@ -236,7 +236,7 @@ def test_html(written: Path) -> None:
 
 
 def test_nothing_is_finished_yet(tmp_path: Path) -> None:
-    write_all(tmp_path, TABLE, [], scale="paper", protocol="published", seeds=3)
+    write_table(tmp_path, TABLE, [], scale="paper", protocol="published", seeds=3)
     head, _, *rows = [[cell.strip() for cell in row] for row in piped(tmp_path / "table9.md")]
     assert head[2:6] == ["No attack, ours", "No attack, paper", "AutoAttack, ours", "AutoAttack, paper"]
     assert [row[-1] for row in rows] == 4 * ["0 of 3 seeds"]
@@ -248,8 +248,8 @@ def test_nothing_is_finished_yet(tmp_path: Path) -> None:
 
 
 def test_the_order_of_the_records_does_not_matter(tmp_path: Path) -> None:
-    first = write_all(tmp_path / "a", TABLE, records(), scale="small", protocol="honest")
-    second = write_all(tmp_path / "b", TABLE, records()[::-1], scale="small", protocol="honest")
+    first = write_table(tmp_path / "a", TABLE, records(), scale="small", protocol="honest")
+    second = write_table(tmp_path / "b", TABLE, records()[::-1], scale="small", protocol="honest")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
@@ -261,7 +261,7 @@ def test_all_repeats_no_single_attack(tmp_path: Path) -> None:
         record("base", 1, attacks=attacks),
         record("base", 2, attacks={"clean": record("base", 2).attacks["clean"]}),
     ]
-    write_all(tmp_path, TABLE, kept, scale="small", protocol="honest")
+    write_table(tmp_path, TABLE, kept, scale="small", protocol="honest")
     head, _, first, *_ = [[cell.strip() for cell in row] for row in piped(tmp_path / "table9.md")]
     assert head[2:6] == ["No attack, ours", "No attack, paper", "AutoAttack, ours", "AutoAttack, paper"]
     assert first[4] == "61.2 (30.0), 1 of 2 seeds"
@@ -269,7 +269,7 @@ def test_all_repeats_no_single_attack(tmp_path: Path) -> None:
 
 def test_a_given_checkpoint_has_one_verdict(tmp_path: Path) -> None:
     given = record("base", 1, epochs=0, seconds_per_epoch=None)
-    write_all(tmp_path, TABLE, [given], scale="small", protocol="honest", seeds=3)
+    write_table(tmp_path, TABLE, [given], scale="small", protocol="honest", seeds=3)
     row = [cell.strip() for cell in piped(tmp_path / "table9.md")[2]]
     assert (row[1], row[-2], row[-1]) == ("0", "–", "given checkpoint")
     assert "1 of 4 rows have" in (tmp_path / "table9.md").read_text(encoding="utf-8")
@@ -279,7 +279,7 @@ def test_a_given_checkpoint_has_one_verdict(tmp_path: Path) -> None:
 def test_records_of_something_else_are_refused(tmp_path: Path, changes: dict[str, str]) -> None:
     strange = dataclasses.replace(record("base", 1), **changes)
     with pytest.raises(InputError, match="does not belong to table9 at scale small, protocol honest"):
-        write_all(tmp_path, TABLE, [strange], scale="small", protocol="honest")
+        write_table(tmp_path, TABLE, [strange], scale="small", protocol="honest")
     assert not list(tmp_path.iterdir())
 
 
@@ -326,7 +326,7 @@ def test_table_4(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", [r"a\b", "a^b~c", "#1 $x$", "[2pt]", "τ − ε × ∞", "100 % {sure}"])
 def test_hostile_labels(label: str) -> None:
     """Every sign that LaTeX reads as its own is escaped, and no cell opens another."""
-    sheet = Sheet(
+    sheet = TableContent(
         name="x",
         kind="k",
         title="t",
@@ -347,7 +347,7 @@ def test_hostile_labels(label: str) -> None:
 
 
 def test_a_folder_from_before_there_was_a_setting(tmp_path: Path) -> None:
-    settle(tmp_path, "recipes/row", {"lr": 0.1, "width": None})
-    settle(tmp_path, "recipes/row", {"lr": 0.1, "width": None, "limit": None})
+    record_or_check(tmp_path, "recipes/row", {"lr": 0.1, "width": None})
+    record_or_check(tmp_path, "recipes/row", {"lr": 0.1, "width": None, "limit": None})
     with pytest.raises(InputError, match="limit None there, 90 here"):
-        settle(tmp_path, "recipes/row", {"lr": 0.1, "width": None, "limit": 90})
+        record_or_check(tmp_path, "recipes/row", {"lr": 0.1, "width": None, "limit": 90})

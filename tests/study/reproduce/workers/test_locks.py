@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from faal.study.reproduce.workers import locks
-from faal.study.reproduce.workers.locks import Claim, claim, forget
+from faal.study.reproduce.workers.locks import Lock, acquire, remove_locks
 
 
 def run(script: str, *arguments: object) -> subprocess.Popen[str]:
@@ -28,14 +28,14 @@ def foreign(path: Path, *, age: float) -> None:
 TAKE_ALL = """
 import sys, time
 from pathlib import Path
-from faal.study.reproduce.workers.locks import claim
+from faal.study.reproduce.workers.locks import acquire
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)
 while not (folder / "go").exists():
     time.sleep(0.001)
 held = []
 for number in range(count):
-    taken = claim(folder, f"item-{number}")
+    taken = acquire(folder, f"item-{number}")
     if taken is not None:
         held.append(taken)
         print(number, flush=True)
@@ -65,44 +65,44 @@ def test_of_several_processes_one_gets_it(tmp_path: Path, abandoned: bool) -> No
 
 
 def test_a_claim_is_held_and_let_go(tmp_path: Path) -> None:
-    held = claim(tmp_path, "work")
+    held = acquire(tmp_path, "work")
     assert held is not None
     with held:
-        assert claim(tmp_path, "work") is None
-        assert claim(tmp_path, "other") is not None
-    assert claim(tmp_path, "work") is not None
+        assert acquire(tmp_path, "work") is None
+        assert acquire(tmp_path, "other") is not None
+    assert acquire(tmp_path, "work") is not None
 
 
 def test_names_that_begin_alike_are_different(tmp_path: Path) -> None:
-    assert claim(tmp_path, "frl-0") is not None
-    assert claim(tmp_path, "frl-0.05") is not None
-    assert claim(tmp_path, "frl-0") is None
+    assert acquire(tmp_path, "frl-0") is not None
+    assert acquire(tmp_path, "frl-0.05") is not None
+    assert acquire(tmp_path, "frl-0") is None
 
 
 def test_what_a_dead_process_held_is_free_at_once(tmp_path: Path) -> None:
-    dead = run("import sys; from pathlib import Path; from faal.study.reproduce.workers.locks import claim; "
-               "claim(Path(sys.argv[1]), 'work')", tmp_path)  # fmt: skip
+    dead = run("import sys; from pathlib import Path; from faal.study.reproduce.workers.locks import acquire; "
+               "acquire(Path(sys.argv[1]), 'work')", tmp_path)  # fmt: skip
     assert os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # over, and its parent has not noticed
     assert (tmp_path / "work.0").exists()
-    taken = claim(tmp_path, "work")
+    taken = acquire(tmp_path, "work")
     assert taken is not None
     assert taken.path.name == "work.1"
-    assert claim(tmp_path, "work") is None
+    assert acquire(tmp_path, "work") is None
     dead.communicate()
 
 
 def test_another_machines_claim_is_taken_when_nobody_touches_it(tmp_path: Path) -> None:
     foreign(tmp_path / "work.4", age=locks.STALE / 2)
-    assert claim(tmp_path, "work") is None
+    assert acquire(tmp_path, "work") is None
     foreign(tmp_path / "work.4", age=locks.STALE * 2)
-    taken = claim(tmp_path, "work")
+    taken = acquire(tmp_path, "work")
     assert taken is not None
     assert taken.path.name == "work.5"
 
 
 def test_a_claim_that_is_just_being_written_is_held(tmp_path: Path) -> None:
     (tmp_path / "work.0").touch()
-    assert claim(tmp_path, "work") is None
+    assert acquire(tmp_path, "work") is None
 
 
 def test_a_holder_that_comes_back_during_a_takeover_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,18 +111,18 @@ def test_a_holder_that_comes_back_during_a_takeover_keeps_it(tmp_path: Path, mon
     foreign(path, age=1e4)
     create = locks._create
 
-    def late(new: Path) -> Claim | None:
+    def late(new: Path) -> Lock | None:
         os.utime(path)
         return create(new)
 
     monkeypatch.setattr(locks, "_create", late)
-    assert claim(tmp_path, "work") is None
+    assert acquire(tmp_path, "work") is None
     assert sorted(each.name for each in tmp_path.glob("work.*")) == ["work.0"]
 
 
 def test_it_is_touched_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "BEAT", 0.02)
-    held = claim(tmp_path, "work")
+    held = acquire(tmp_path, "work")
     assert held is not None
     os.utime(held.path, (0, 0))
     with held:
@@ -140,7 +140,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 from pathlib import Path
 from faal.study.reproduce import claims
 claims.BEAT = 0.05
-held = claims.claim(Path(sys.argv[1]), "work")
+held = claims.acquire(Path(sys.argv[1]), "work")
 try:
     with held:
         Path(sys.argv[1], "work.1").touch()
@@ -159,5 +159,5 @@ def test_who_has_lost_it_stops_and_leaves_it_alone(tmp_path: Path) -> None:
 def test_forget(tmp_path: Path) -> None:
     for name in ("work.0", "work.3", "work.failed", "work-2.0"):
         (tmp_path / name).touch()
-    forget(tmp_path, "work")
+    remove_locks(tmp_path, "work")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["work-2.0", "work.failed"]

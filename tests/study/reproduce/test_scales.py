@@ -10,8 +10,8 @@ from faal.study.reproduce.scales import (
     SCALES,
     attacks_of,
     check_protocol,
-    required_data,
     recipe_of,
+    required_data,
     scale_named,
     setting_of,
 )
@@ -61,14 +61,14 @@ def test_the_small_scale() -> None:
 
 
 def test_constants_of_several_sources_are_joined() -> None:
-    """The row's tolerance does not drop what the published protocol sets, nor the other way round."""
+    """The row's tolerance does not replace what the published protocol sets, nor the other way round."""
     row = TABLE2.row("cfa-trades")
     published = recipe_of(TABLE2, row, SCALES["paper"], "published")
     shipped = load_recipe("cifar10-prn18-cfa-trades")
     assert published.constants == {**shipped.constants, **METHODS["cfa-trades"].published["constants"]}
 
 
-def test_data_that_a_table_wants() -> None:
+def test_the_data_that_a_table_requires() -> None:
     assert required_data(TABLE2, SCALES["tiny"], None) == "digits"
     assert required_data(TABLE3, SCALES["tiny"], "digits") == "digits"
     assert required_data(TABLE2, SCALES["small"], "cifar10:x") == "cifar10:x"
@@ -78,7 +78,7 @@ def test_data_that_a_table_wants() -> None:
         required_data(TABLE2, SCALES["small"], "cifar100:x")
 
 
-def test_names_that_are_none() -> None:
+def test_unknown_names() -> None:
     with pytest.raises(InputError, match="did you mean 'small'"):
         scale_named("smal")
     with pytest.raises(InputError, match="did you mean 'honest'"):

@@ -97,8 +97,8 @@ def recipe_of(table: TableSpec, row: Row, scale: Scale, protocol: str) -> Recipe
     """
     recipe = load_recipe(f"{setting_of(table, scale)}-{row.method}{'-repair' if row.start else ''}")
     size = scale.repair if row.start else scale.scratch
-    if row.start and scale.most_repair_epochs is not None:
-        size = {**size, "epochs": min(recipe.epochs, scale.most_repair_epochs)}
+    if row.start and scale.max_repair_epochs is not None:
+        size = {**size, "epochs": min(recipe.epochs, scale.max_repair_epochs)}
     published = method(row.method).published if protocol == "published" else {}
     for settings, source in (
         (WITHHELD, "faal reproduce"),

@@ -244,7 +244,7 @@ def test_a_folder_is_for_one_scale_protocol_recipe_and_data(unbroken: Path, monk
         make(unbroken, "toy/pgd-at")
 
 
-@pytest.mark.parametrize("foreign", [False, True], ids=["ours", "foreign"])
+@pytest.mark.parametrize("foreign", [False, True], ids=["own", "foreign"])
 def test_a_published_checkpoint_replaces_a_base(unbroken: Path, tmp_path: Path, foreign: bool) -> None:
     path = runs(unbroken) / "pgd-at" / "seed-1" / "best.pt"
     if foreign:

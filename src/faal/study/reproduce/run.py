@@ -93,7 +93,7 @@ def reproduce(
     record_or_check(folder, "reproduction", {"scale": scale, "protocol": protocol})
     _check_data(folder, dataset)
     _check_bases(folder, table, rows, size, published)
-    assert dataset.train is not None  # checked with its fingerprint
+    assert dataset.train is not None  # `_check_data` requires it
     items = plan(
         folder, table, rows, size, protocol,
         seeds=seeds, counts=dataset.train.counts(dataset.num_classes), published=published,
@@ -101,9 +101,8 @@ def reproduce(
     for item in items:
         _check_recipe(folder, item.run)
         if item.run.published is not None and not item.run.trained.exists():
-            open_published(
-                item.run.published, item.run.recipe, dataset
-            )  # a faulty checkpoint is refused before any work
+            # A faulty checkpoint is refused before any work.
+            open_published(item.run.published, item.run.recipe, dataset)
     context = WorkContext(
         out=folder,
         table=table,
@@ -138,11 +137,11 @@ def published_bases(texts: Sequence[str], table: TableSpec, models: Sequence[str
             raise unknown(f"base of {table.name}", name, known)
         if name in found:
             raise InputError(f"--base names {name} twice; give it one checkpoint")
-        whole = Path(rest).exists()  # a name with a colon in it
-        if (network := zoo_name(rest)) is not None and not whole:
+        exists = Path(rest).exists()  # under a name that may contain a colon
+        if (network := zoo_name(rest)) is not None and not exists:
             found[name] = PublishedBase(file=Path(rest), normalize="none", sha256=str(read_card(network)["sha256"]))
             continue
-        file, _, normalize = (rest, "", "") if whole else rest.partition(":")
+        file, _, normalize = (rest, "", "") if exists else rest.partition(":")
         if not Path(file).is_file():
             raise InputError(f"--base {text}: there is no file {file}; name the checkpoint's path")
         found[name] = PublishedBase(

@@ -91,11 +91,11 @@ def expected(row: str, attack: str) -> str:
 HEAD = [
     "Model",
     "Epochs",
-    "No attack, ours",
+    "No attack, measured",
     "No attack, paper",
-    "PGD-20, ours",
-    "CW-20, ours",
-    "All attacks together, ours",
+    "PGD-20, measured",
+    "CW-20, measured",
+    "All attacks together, measured",
     "AutoAttack, paper",
     "Seconds per epoch",
     "Finished",
@@ -138,7 +138,7 @@ def test_markdown(written: Path) -> None:
     assert [row[1:] for row in rows] == body()
     assert [row[0] for row in rows] == ["A_B | 50 % <x>", "+ Fine-tune & co, on A_B | 50 % <x>", "Other", "Late"]
     text = (written / "table9.md").read_text(encoding="utf-8")
-    assert "not comparable number for number with ours, which are at scale small" in text
+    assert "not comparable number for number with the measured ones, which are at scale small" in text
     assert "Table 9, scale small, protocol honest. 2 of 4 rows have all their seeds (3)." in text
     assert "AutoAttack takes far too long on a CPU" in text
     assert "- Everybody's note.\n" in text
@@ -238,7 +238,7 @@ def test_html(written: Path) -> None:
 def test_nothing_is_finished_yet(tmp_path: Path) -> None:
     write_table(tmp_path, TABLE, [], scale="paper", protocol="published", seeds=3)
     head, _, *rows = [[cell.strip() for cell in row] for row in piped(tmp_path / "table9.md")]
-    assert head[2:6] == ["No attack, ours", "No attack, paper", "AutoAttack, ours", "AutoAttack, paper"]
+    assert head[2:6] == ["No attack, measured", "No attack, paper", "AutoAttack, measured", "AutoAttack, paper"]
     assert [row[-1] for row in rows] == 4 * ["0 of 3 seeds"]
     assert {row[2] for row in rows} == {"–"}
     text = (tmp_path / "table9.md").read_text(encoding="utf-8")
@@ -263,7 +263,7 @@ def test_all_repeats_no_single_attack(tmp_path: Path) -> None:
     ]
     write_table(tmp_path, TABLE, some, scale="small", protocol="honest")
     head, _, first, *_ = [[cell.strip() for cell in row] for row in piped(tmp_path / "table9.md")]
-    assert head[2:6] == ["No attack, ours", "No attack, paper", "AutoAttack, ours", "AutoAttack, paper"]
+    assert head[2:6] == ["No attack, measured", "No attack, paper", "AutoAttack, measured", "AutoAttack, paper"]
     assert first[4] == "61.2 (30.0), 1 of 2 seeds"
 
 
@@ -307,7 +307,7 @@ def test_table_4(tmp_path: Path) -> None:
     paths = write_costs(tmp_path, costs, scale="small", notes=["One epoch each."])
     head, _, *rows = [[cell.strip() for cell in row] for row in piped(paths[0])]
     assert head[1:4] == [
-        "Minutes per epoch, CIFAR-10 (PRN-18), ours",
+        "Minutes per epoch, CIFAR-10 (PRN-18), measured",
         "Minutes per epoch, CIFAR-10 (PRN-18), paper",
         "Minutes per epoch, CIFAR-100 (RN-18), paper",
     ]

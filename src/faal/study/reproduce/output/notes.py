@@ -26,7 +26,7 @@ def introduction(scale: str, printed: bool) -> list[str]:
     elif printed:
         sentences.append(
             "The columns “paper” are what the paper prints, at its own scale: they are not comparable number for "
-            f"number with ours, which are at scale {scale}."
+            f"number with the measured ones, which are at scale {scale}."
         )
     return sentences
 

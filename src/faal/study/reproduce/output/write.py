@@ -55,7 +55,7 @@ def _content(table: TableSpec, summaries: Sequence[RowSummary], scale: str, prot
     columns = [Column(name="Model"), Column(name="Epochs")]
     for attack in attacks:
         group = wording.attack_name(attack)
-        columns += [Column(name="ours", group=group)] if attack in measured else []
+        columns += [Column(name="measured", group=group)] if attack in measured else []
         columns += [Column(name="paper", group=group)] if attack in printed else []
     columns += [Column(name="Seconds per epoch"), Column(name="Finished")]
     bases = {summary.row.name: summary.row.label for summary in summaries}

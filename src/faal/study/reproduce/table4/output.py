@@ -32,7 +32,7 @@ def write_costs(out: Path, costs: Sequence[Cost], *, scale: str, notes: Sequence
     columns = [Column(name="Method")]
     for setting in settings:
         group = f"Minutes per epoch, {SETTINGS.get(setting, setting)}"
-        columns += [Column(name="ours", group=group)] if setting in measured else []
+        columns += [Column(name="measured", group=group)] if setting in measured else []
         columns += [Column(name="paper", group=group)] if setting in printed else []
     columns += [Column(name=name) for name in ("Reweighting level", "Adversary free", "Validation set")]
     rows = []

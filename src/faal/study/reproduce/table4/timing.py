@@ -95,7 +95,7 @@ def _notes(device: torch.device) -> list[str]:
     facts = environment(device)
     machine = facts["device"] if device.type == "cuda" else f"{facts['processor']}, with {facts['threads']} at work"
     return [
-        f"Ours: the median of {TURNS} steps of each method, all methods in turns in one process, times the "
+        f"Measured: the median of {TURNS} steps of each method, all methods in turns in one process, times the "
         "steps of an epoch, and the evaluations on withheld images that a method requires; the choice of the "
         "epoch on withheld images, the same for all, is left out.",
         "The images were noise of the data's shape and number.",

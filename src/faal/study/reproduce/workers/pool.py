@@ -66,9 +66,8 @@ def _run_in_processes(context: WorkContext, items: Sequence[WorkItem], on_poll: 
     for process in processes:
         process.start()
     try:
-        while [
-            process for process in processes if process.is_alive()
-        ]:  # checks every one: an ended process must be joined
+        # Not `any`: `is_alive` must be called for all, since it joins a process that has ended.
+        while [process for process in processes if process.is_alive()]:
             on_poll()
             time.sleep(POLL)
     finally:

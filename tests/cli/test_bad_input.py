@@ -148,8 +148,8 @@ def test_a_run_into_the_folder_of_an_audit_is_refused(desk: Path, faal: Faal) ->
     (desk / "o" / "audit.json").write_text("{}")
     said = faal("train", "debug", "--data", "digits", "--epochs", "1", "--out", "o")
     assert said.status == 2
-    assert said.err.startswith("faal: o ")
-    assert "audit" in said.err
+    (error,) = [line for line in said.err.splitlines() if line.startswith("faal: o ")]
+    assert "audit" in error
     assert [path.name for path in (desk / "o").iterdir()] == ["audit.json"]
 
 
@@ -162,8 +162,7 @@ def test_a_file_without_permission(desk: Path, faal: Faal, monkeypatch: pytest.M
     monkeypatch.setattr("faal.train.folder.describe", refuse)
     said = faal("train", "debug", "--data", "digits", "--epochs", "1", "--out", "o")
     assert said.status == 2
-    assert said.err.startswith("faal: o/config.yaml may not be read or written")
-    assert said.err.count("\n") == 1
+    assert said.err.splitlines()[-1].startswith("faal: o/config.yaml may not be read or written")
 
 
 def test_a_full_device(desk: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:

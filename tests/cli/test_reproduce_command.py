@@ -52,9 +52,9 @@ def test_failures_and_the_table_are_named(
 ) -> None:
     requested = {}
 
-    def reproduce(what: str, **options: object) -> run.Reproduced:
+    def reproduce(what: str, **options: object) -> run.ReproduceResult:
         requested.update(options, what=what)
-        return run.Reproduced(page=Path("here/table2.md"), failed=failed)
+        return run.ReproduceResult(page=Path("here/table2.md"), failed=failed)
 
     monkeypatch.setattr(run, "reproduce", reproduce)
     arguments = ("--seeds", "3", "--base", "a=b", "--base", "c=d", "--model", "a=own:net", "--device", "cpu")

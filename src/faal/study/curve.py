@@ -39,7 +39,7 @@ SCHEMA = "faal-curve/1"
 
 NESTED = (
     "A sample that is misclassified under attack at one radius counts as misclassified at every larger one, since the "
-    "larger ball contains the smaller; stood_again counts those that no attack at the larger radius turned."
+    "larger ball contains the smaller; stood_again counts those that are robust at the larger radius nevertheless."
 )
 
 NO_ATTACK = "a curve needs an attack that was run at every radius, such as --attacks clean,pgd20"

@@ -87,9 +87,9 @@ def settings(recipe: Recipe) -> dict[str, object]:
     return settings_of(kind, recipe, row.fixed)
 
 
-def test_what_methods_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
-    found = {name: facts(capsys, name)["evaluates"] for name in ("standard", "faal-at", "dafa", "csr", "faal-cfa-at")}
-    found |= {name: facts(capsys, name)["evaluates"] for name in ("frl-rw", "wat", "faal-wat")}
+def test_what_methods_require(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {name: facts(capsys, name)["requires"] for name in ("standard", "faal-at", "dafa", "csr", "faal-cfa-at")}
+    found |= {name: facts(capsys, name)["requires"] for name in ("frl-rw", "wat", "faal-wat")}
     assert found == {
         "standard": "nothing",
         "faal-at": "batches: margin",

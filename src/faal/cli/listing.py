@@ -56,7 +56,7 @@ def _facts(name: str, row: Method) -> Iterator[tuple[str, str]]:
     yield "adversary", _adversary(row)
     yield "objective", _objective(row)
     yield "weights", "fixed" if row.level == "fixed" else f"updated every {row.level}"
-    yield "evaluates", "\n".join(_evaluations(name, row)) or "nothing"
+    yield "requires", "\n".join(_evaluations(name, row)) or "nothing"
     yield "constants", _pairs(row.constants) or "none"
     if row.fixed:
         yield "fixed", _pairs(row.fixed)

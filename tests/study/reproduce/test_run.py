@@ -300,8 +300,8 @@ def test_a_base_of_ones_own_code_is_imported_where_the_call_names_it(
     unbroken: Path, tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In every work item: it is imported, audited, fine-tuned, and the fine-tune is audited."""
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(job))])
-    (job / "evilbase.py").write_text(
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(work))])
+    (work / "evilbase.py").write_text(
         "from pathlib import Path\nfrom faal.models import Architecture, build_model\nPath('imported').touch()\n"
         "def build(): return build_model(Architecture(model='small', num_classes=10, channels=1, width=4))\n"
     )
@@ -311,17 +311,17 @@ def test_a_base_of_ones_own_code_is_imported_where_the_call_names_it(
     bases, what, out = [f"pgd-at={tmp_path / 'base.pt'}"], "toy/pgd-at--faal-at", tmp_path / "out"
     with pytest.raises(InputError, match="no code is run because a file names it; if you trust it, add --model evilb"):
         make(out, what, bases=bases)
-    assert not (job / "imported").exists()
+    assert not (work / "imported").exists()
     with pytest.raises(InputError, match="--model is NAME=MODEL for a base that --base gives"):
         make(out, what, bases=bases, models=["trades=evilbase:build"])
     assert make(out, what, bases=bases, models=["evilbase:build"]).failed == {}
     assert make(out, "toy/pgd-at", bases=bases, models=["pgd-at=evilbase:build"]).failed == {}
     sys.modules.pop("evilbase")
-    (job / "imported").unlink()
+    (work / "imported").unlink()
     for record in (out / "results").rglob("*.json"):
         record.unlink()
     assert len(make(out, "toy", bases=bases).failed) == 2  # a folder that has imported it is no better
-    assert not (job / "imported").exists()
+    assert not (work / "imported").exists()
 
 
 def test_an_invalid_base(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ def introduction(scale: str, printed: bool) -> list[str]:
     """How to read the table; `printed` where it has figures of the paper."""
     sentences = [
         "Average (worst class) accuracy in per cent: mean ± standard deviation over the training seeds, of which a "
-        f"single one has no ±; the worst class is each seed’s own. {MISSING} marks a figure that is not "
-        "finished or not printed."
+        f"single one has no ±; the worst class is each seed’s own. {MISSING} marks a figure that is "
+        "missing: not finished here, or not printed in the paper."
     ]
     if printed and scale == "paper":
         sentences.append("The columns “paper” are what the paper prints.")

@@ -1,10 +1,10 @@
-"""FAAL: robust fairness in image classification. Audit a classifier class by class, repair it, train without the flaw.
+"""FAAL: robust fairness in image classification. Audit a classifier class by class, repair it, or train it fair.
 
-faal.solve_kldro(losses, tau)          the worst class distribution within a ball, exactly
-faal.FAAL(num_classes, tau)            phase 2 as three lines in anybody's training loop
+faal.solve_kldro(losses, tau)          the worst class distribution within a KL ball, solved exactly
+faal.FAAL(num_classes, tau)            phase 2 in three lines of any training loop
 faal.audit(model, images, labels)      class-wise robust accuracy with intervals
-faal.offsets(model, images, labels)    the constants per class that repair a classifier without training
-faal.load_model(path)                  the network of a run, for one's own code
+faal.offsets(model, images, labels)    constants per class that repair a classifier without training
+faal.load_model(path)                  the network of a run, as an nn.Module
 """
 
 import os
@@ -12,10 +12,10 @@ import sys
 
 
 def _leave_out_current_folder() -> None:
-    """Under `python -m faal` Python puts the current folder first on the path: no module is taken from there.
+    """Under `python -m faal` Python puts the current folder first on the path: no module is imported from there.
 
-    This runs before anything else is imported. A copy of the program that lies in the current folder itself has the
-    folder at the end of the path.
+    This runs before any other import. For a copy of the program in the current folder itself, the folder moves to the
+    end of the path.
     """
     # While `-m` locates its module, sys.argv begins with "-m", and the module's name is the word before the rest of it.
     command = sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)].removeprefix("-m") in ("faal", "faal.__main__")
@@ -51,7 +51,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    # Lazy, so that the page, the help and whoever wants one name alone wait for nothing that they do not use.
+    # Lazy, so that the page, the help and an import of one name load only what they use.
     if name == "audit":
         return import_module("faal.audit")
     if name in _HOMES:

@@ -1,5 +1,5 @@
-"""The command in the tests' own process, which spares them the seconds of an import; `test_commands.py`, the README's
-and the stranger's start it as users do."""
+"""The command in the tests' own process, which saves the seconds of an import; `test_commands.py` and the tests of
+`end_to_end` start it as users do."""
 
 import sys
 import warnings
@@ -16,7 +16,7 @@ from faal.models import Architecture, build_model
 
 
 class Said(NamedTuple):
-    """How a command ended, and what it wrote."""
+    """Exit status and output of a command."""
 
     status: int
     out: str
@@ -28,7 +28,7 @@ Faal = Callable[..., Said]
 
 @pytest.fixture
 def faal(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Faal:
-    """`faal ARGUMENTS` in an empty folder, on a wide terminal. What is no message, such as a traceback, is raised."""
+    """`faal ARGUMENTS` in an empty folder, on a wide terminal. Exceptions that it does not handle are raised."""
 
     def run(*arguments: str | Path) -> Said:
         capsys.readouterr()
@@ -37,8 +37,8 @@ def faal(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
             patch.setattr(sys, "argv", ["faal", *map(str, arguments)])
             patch.setattr(sys, "path", [*sys.path])
             patch.setenv("COLUMNS", "400")
-            patch.setenv("PYTHONSAFEPATH", "1")  # as the command sets it, and the other tests' processes have it not
-            warnings.filterwarnings("ignore", "Cyclopts application invoked")  # the words are in sys.argv
+            patch.setenv("PYTHONSAFEPATH", "1")  # the command sets it; it must not reach the processes of other tests
+            warnings.filterwarnings("ignore", "Cyclopts application invoked")  # the arguments are in sys.argv
             with pytest.raises(SystemExit) as ended:
                 main()
         for name in set(sys.modules) - modules:  # a user's own network of the same name in another test
@@ -63,7 +63,7 @@ def arrays(folder: Path, **changed: object) -> Path:
 
 
 def network(folder: Path, classes: int = 10) -> Path:
-    """A checkpoint of ours, untrained."""
+    """An untrained checkpoint of this program."""
     architecture = Architecture(model="small", num_classes=classes, channels=1, width=4)
     state = {
         "architecture": {"model": "small", "num_classes": classes, "channels": 1, "width": 4},

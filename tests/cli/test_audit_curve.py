@@ -34,9 +34,9 @@ def test_several_radii_give_the_curve_and_one_an_audit(desk: Path, faal: Faal) -
 NONE = "epsilon is a number in units of images in [0, 1], such as 8/255"
 
 
-@pytest.mark.parametrize(("epsilon", "told"), [("", NONE), ("2/255,", NONE), ("2/255,8", "8/255")])
-def test_radii_that_are_none(desk: Path, faal: Faal, epsilon: str, told: str) -> None:
+@pytest.mark.parametrize(("epsilon", "message"), [("", NONE), ("2/255,", NONE), ("2/255,8", "8/255")])
+def test_invalid_radii(desk: Path, faal: Faal, epsilon: str, message: str) -> None:
     said = faal("audit", "net.pt", "--data", "npz:data.npz", "--epsilon", epsilon, "--out", "run")
     assert said.status == 2, said.out
-    assert told in said.err
+    assert message in said.err
     assert not (desk / "run").exists()

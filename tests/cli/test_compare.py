@@ -1,4 +1,4 @@
-"""`faal compare` on the command line: what it prints, from the folders alone."""
+"""`faal compare` on the command line: its output, from the folders alone."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +15,10 @@ LABEL = np.repeat(np.arange(3), 100)
 
 
 def write(folder: Path, right: list[int], digest: str) -> None:
-    """An audit in which the first so many of each class's 100 samples withstand."""
+    """An audit in which the first `right` of each class's 100 samples are robust."""
     wrong = np.arange(300) % 100 >= np.repeat(right, 100)
-    answers = np.where(wrong, (LABEL + 1) % 3, LABEL).astype(np.int16)
-    predicted = with_all(LABEL, {"pgd20": answers})
+    attacked = np.where(wrong, (LABEL + 1) % 3, LABEL).astype(np.int16)
+    predicted = with_all(LABEL, {"pgd20": attacked})
     classes = ["ant", "bee", "cat"]
     AuditResult(
         model={"name": "net", "digest": digest},
@@ -32,8 +32,8 @@ def write(folder: Path, right: list[int], digest: str) -> None:
         warnings=(),
         environment={},
         attacks={
-            name: summarise(LABEL, told, classes=classes, level=0.95, parameters={}, seconds=1.0)
-            for name, told in predicted.items()
+            name: summarise(LABEL, values, classes=classes, level=0.95, parameters={}, seconds=1.0)
+            for name, values in predicted.items()
         },
         verdicts=Verdicts(label=LABEL, index=np.arange(300), predicted=predicted),
         examples=None,
@@ -50,7 +50,7 @@ def runs(work: Path) -> Path:
 
 @pytest.fixture
 def compare(runs: Path, faal: Faal) -> Callable[..., tuple[int, str]]:
-    """The exit status of a comparison, and what it said, in one line."""
+    """The exit status of a comparison and its output, in one line."""
 
     def run(*sides: str) -> tuple[int, str]:
         status, out, err = faal("compare", *sides)
@@ -59,7 +59,7 @@ def compare(runs: Path, faal: Faal) -> Callable[..., tuple[int, str]]:
     return run
 
 
-def test_one_run_a_side_speaks_of_the_models(compare: Callable[..., tuple[int, str]]) -> None:
+def test_one_run_a_side_compares_models(compare: Callable[..., tuple[int, str]]) -> None:
     status, said = compare("base=at-0", "repaired=faal-0")
     assert status == 0
     assert "linf epsilon 8/255" in said
@@ -68,7 +68,7 @@ def test_one_run_a_side_speaks_of_the_models(compare: Callable[..., tuple[int, s
     assert "these two models, not the methods" in said
 
 
-def test_several_runs_a_side_speak_of_the_methods(compare: Callable[..., tuple[int, str]]) -> None:
+def test_several_runs_a_side_compare_methods(compare: Callable[..., tuple[int, str]]) -> None:
     status, said = compare("at=at-0,at-1,at-2", "faal=faal-0,faal-1,faal-2")
     assert status == 0
     assert "faal is better than at on average and in the worst class" in said
@@ -76,7 +76,7 @@ def test_several_runs_a_side_speak_of_the_methods(compare: Callable[..., tuple[i
     assert "not the methods" not in said
 
 
-def test_what_cannot_be_paired_is_said(compare: Callable[..., tuple[int, str]]) -> None:
+def test_runs_that_cannot_be_paired_are_refused(compare: Callable[..., tuple[int, str]]) -> None:
     status, said = compare("at=at-0,at-1", "faal=faal-0")
     assert status == 2
     assert "at has 2 audits and faal has 1" in said

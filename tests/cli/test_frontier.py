@@ -35,29 +35,30 @@ def desk(work: Path) -> Path:
 
 def test_blends_from_the_command_line(desk: Path, faal: Faal) -> None:
     repair = ("repair", "base.pt", "debug", "--data", "npz:toy.npz", "--out", "mended", "--frontier", *SHORT)
-    told = faal(*repair).out
-    assert "Held-out accuracy in %" in told
-    assert all(name in told for name in ("base", "1/4", "blend-50.pt", "best.pt"))
+    printed = faal(*repair).out
+    assert "intervals, n = 60" in printed
+    assert all(name in printed for name in ("base", "1/4", "blend-50.pt", "best.pt"))
     found = json.loads((desk / "mended" / "frontier.json").read_text())
     assert found["base"]["path"] == "base.pt"
-    # Share 0 is the base as it was, not as training left it.
+    # Share 0 is the base before the training, which changes its weights in place.
     quarter, after = (checkpoint.load(desk / "mended" / name)["weights"] for name in ("blend-25.pt", "best.pt"))
     before = checkpoint.load(desk / "base.pt")["weights"]
     for name, tensor in quarter.items():
         if tensor.is_floating_point():
             assert torch.allclose(tensor, 0.75 * before[name] + 0.25 * after[name], atol=1e-6)
 
-    assert faal(*repair).status == 0  # nothing is trained or judged again
+    assert faal(*repair).status == 0  # nothing is trained or evaluated again
     assert json.loads((desk / "mended" / "frontier.json").read_text()) == found
 
-    audit = ("audit", "mended/blend-50.pt", "--data", "npz:toy.npz", "--attacks", "pgd1", "--out", "judged")
+    audit = ("audit", "mended/blend-50.pt", "--data", "npz:toy.npz", "--attacks", "pgd1", "--out", "audited")
     assert faal(*audit).status == 0
-    assert (desk / "judged" / "audit.json").exists()
+    assert (desk / "audited" / "audit.json").exists()
 
 
-def test_nothing_is_trained_where_there_is_nothing_to_judge_on(desk: Path, faal: Faal) -> None:
+def test_nothing_is_trained_where_no_images_are_withheld(desk: Path, faal: Faal) -> None:
     arguments = ("repair", "base.pt", "debug", "--data", "npz:toy.npz", "--out", "mended", "--frontier")
     said = faal(*arguments, "--hold-out", "none", *SHORT)
     assert said.status == 2
-    assert "--frontier judges blends on withheld images" in said.err
+    assert "--frontier" in said.err
+    assert "none of toy are withheld" in said.err
     assert not (desk / "mended").exists()

@@ -1,4 +1,4 @@
-"""`faal methods`: the list at the width of a terminal, and one method whole, as it may be given back."""
+"""`faal methods`: the list at the width of a terminal, and the details of a method in the form that options accept."""
 
 import re
 import shlex
@@ -59,21 +59,21 @@ def test_the_list_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_one_method_whole(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is shown of constants and published settings is taken back by a recipe, and says what the row says."""
+def test_the_details_of_a_method(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A recipe accepts the constants and published settings as they are shown, and they are the row's."""
     lines = shown(capsys, name)
     assert lines[0] == name
     assert max(len(line.rstrip()) for line in lines) <= WIDTH
-    told, row = facts(capsys, name), METHODS[name]
-    assert told["reference"] == row.reference
-    assert told["recipes"].split() == sorted(told["recipes"].split())
-    assert all(load_recipe(recipe).method == name for recipe in told["recipes"].split())
+    shown_facts, row = facts(capsys, name), METHODS[name]
+    assert shown_facts["reference"] == row.reference
+    assert shown_facts["recipes"].split() == sorted(shown_facts["recipes"].split())
+    assert all(load_recipe(recipe).method == name for recipe in shown_facts["recipes"].split())
 
-    constants = "" if told["constants"] == "none" else told["constants"]
+    constants = "" if shown_facts["constants"] == "none" else shown_facts["constants"]
     read = settings(Recipe(method=name).replace({"constants": constants}, source="test"))
     assert {constant: read[constant] for constant in row.constants} == row.constants
     if row.published:
-        words = shlex.split(told["published"])
+        words = shlex.split(shown_facts["published"])
         options = dict(zip([word.removeprefix("--") for word in words[::2]], words[1::2], strict=True))
         taken, meant = (Recipe(method=name).replace(given, source="test") for given in (options, row.published))
         assert settings(taken) == settings(meant)
@@ -81,16 +81,16 @@ def test_one_method_whole(name: str, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def settings(recipe: Recipe) -> dict[str, object]:
-    """What a recipe says to the method's rule."""
+    """The settings of the method's rule by a recipe."""
     row = METHODS[recipe.method]
     kind = FAAL if row.faal and row.rule is Uniform else row.rule
     return settings_of(kind, recipe, row.fixed)
 
 
-def test_what_methods_look_at(capsys: pytest.CaptureFixture[str]) -> None:
-    looks = {name: facts(capsys, name)["looks at"] for name in ("standard", "faal-at", "dafa", "csr", "faal-cfa-at")}
-    looks |= {name: facts(capsys, name)["looks at"] for name in ("frl-rw", "wat", "faal-wat")}
-    assert looks == {
+def test_what_methods_require(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {name: facts(capsys, name)["requires"] for name in ("standard", "faal-at", "dafa", "csr", "faal-cfa-at")}
+    found |= {name: facts(capsys, name)["requires"] for name in ("frl-rw", "wat", "faal-wat")}
+    assert found == {
         "standard": "nothing",
         "faal-at": "batches: margin",
         "dafa": "batches: probabilities",

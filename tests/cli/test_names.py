@@ -1,4 +1,4 @@
-"""What a checkpoint, a run's folder or a recipe is called, and that a name is no identity."""
+"""The names of checkpoints, runs' folders and recipes, and that a name is no identity."""
 
 import json
 import os
@@ -24,12 +24,12 @@ from faal.cli.options import called
         ("my/tau0.5.yaml", "tau0.5"),
     ],
 )
-def test_a_name_is_the_whole_last_part_without_a_files_ending(path: str, name: str) -> None:
+def test_a_name_is_the_last_part_without_a_files_suffix(path: str, name: str) -> None:
     assert called(path) == called(Path(path)) == name
 
 
-def test_here_and_above_have_the_folders_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "tau0.5.pt" / "in").mkdir(parents=True)  # a folder, whatever its name ends in
+def test_dot_and_double_dot_have_the_folders_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tau0.5.pt" / "in").mkdir(parents=True)  # a folder, whatever its suffix
     monkeypatch.chdir(tmp_path / "tau0.5.pt")
     assert called(".") == called(tmp_path / "tau0.5.pt") == called("in/..") == "tau0.5.pt"
 

@@ -23,8 +23,8 @@ def net():
 
 @pytest.fixture
 def base(work: Path) -> Path:
-    """A network of one's own that knows which pixel is bright in a class, and prefers the last class; 200 images of
-    each class, whose pixel differs by more than the attack can take away."""
+    """A user's network that uses the pixel that is bright in a class, and is biased to the last class; 200 images of
+    each class, whose pixel differs by more than the attack can change."""
     rng = np.random.default_rng(1)
     parts = {}
     for part, count in (("train", 200 * CLASSES), ("test", 20 * CLASSES)):
@@ -52,8 +52,8 @@ def test_a_repair_without_training(work: Path, faal: Faal) -> None:
     lines = said.out.splitlines()
     offsets = checkpoint.load(work / "mended" / "best.pt")["weights"]["offsets"]
     assert offsets[2] < offsets[:2].min()
-    told = ", ".join(f"{name} {offset:+.3f}" for name, offset in enumerate(offsets.tolist()))
-    assert f"offsets: {told}" in lines
+    listed = ", ".join(f"{name} {offset:+.3f}" for name, offset in enumerate(offsets.tolist()))
+    assert f"offsets: {listed}" in lines
     assert any("on the 60 images that they were chosen on" in line for line in lines)
     assert lines[-1].startswith("next: faal audit mended --data npz:data.npz")
     assert yaml.safe_load((work / "mended" / "config.yaml").read_text())["recipe"]["method"] == "offsets"

@@ -1,4 +1,4 @@
-"""`faal repair`: what it is against, and what it says of that."""
+"""`faal repair`: its threat, and the notes on it."""
 
 from pathlib import Path
 
@@ -36,10 +36,10 @@ def test_without_a_recipe_it_is_against_what_the_network_was_trained_against(wor
 
 
 @pytest.mark.usefixtures("base")
-def test_the_command_line_has_the_last_word(work: Path, faal: Faal) -> None:
+def test_the_command_line_overrides(work: Path, faal: Faal) -> None:
     said = faal("repair", "net.pt", "--data", "npz:data.npz", "--epsilon", "0.5", *SHORT)
     assert said.status == 0, said.err
-    assert of_the_repair(work) == ("l2", 0.5, pytest.approx(0.1))  # a step is a part of the radius
+    assert of_the_repair(work) == ("l2", 0.5, pytest.approx(0.1))  # the step size scales with the radius
     assert "reaches 0.1 of epsilon 0.5 in 1 steps" in said.err
 
 
@@ -52,7 +52,7 @@ def test_the_command_line_has_the_last_word(work: Path, faal: Faal) -> None:
         (("--norm", "linf", "--epsilon", "1"), 0.25),
     ],
 )
-def test_steps_suit_the_ball_unless_they_are_given(
+def test_the_step_size_scales_with_the_radius_unless_it_is_given(
     work: Path, faal: Faal, options: tuple[str, ...], step: float
 ) -> None:
     said = faal("repair", "net.pt", "--data", "npz:data.npz", *options, *SHORT)
@@ -67,7 +67,7 @@ def test_a_recipe_that_is_against_something_else_is_remarked(work: Path, faal: F
     assert "was trained against l2 epsilon 0.25 and is repaired against linf epsilon" in said.err
 
 
-def test_a_network_without_adversarial_training_has_no_say(work: Path, base: Path, faal: Faal) -> None:
+def test_a_network_without_adversarial_training_sets_no_threat(work: Path, base: Path, faal: Faal) -> None:
     state = checkpoint.load(base)
     checkpoint.save(base, {**state, "recipe": {**state["recipe"], "method": "standard"}})
     said = faal("repair", "net.pt", "--data", "npz:data.npz", *SHORT)

@@ -1,4 +1,4 @@
-"""`faal reproduce` as a user types it: its help, its one sentence for what is wrong, its exit status."""
+"""`faal reproduce` on the command line: help, one sentence for invalid input, exit status."""
 
 from pathlib import Path
 
@@ -34,10 +34,10 @@ def test_one_sentence_and_status_2(case: str, work: Path, faal: Faal) -> None:
     (work / "file").write_text("in the way")
     (work / "made" / "about").mkdir(parents=True)
     (work / "made" / "about" / "reproduction.json").write_text('{"scale": "tiny", "protocol": "honest"}')
-    arguments, told = CASES[case]
+    arguments, message = CASES[case]
     said = faal("reproduce", *arguments)
     assert said.status == 2
-    assert told in said.err
+    assert message in said.err
 
 
 def test_help_teaches(faal: Faal) -> None:
@@ -47,28 +47,35 @@ def test_help_teaches(faal: Faal) -> None:
 
 
 @pytest.mark.parametrize(("failed", "status"), [({}, 0), ({"train-x": "training diverged"}, 1)])
-def test_what_failed_is_told_and_the_table_named(
+def test_failures_and_the_table_are_named(
     failed: dict[str, str], status: int, faal: Faal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = {}
+    requested = {}
 
-    def reproduce(what: str, **options: object) -> run.Reproduced:
-        asked.update(options, what=what)
-        return run.Reproduced(page=Path("here/table2.md"), failed=failed)
+    def reproduce(what: str, **options: object) -> run.ReproduceResult:
+        requested.update(options, what=what)
+        return run.ReproduceResult(page=Path("here/table2.md"), failed=failed)
 
     monkeypatch.setattr(run, "reproduce", reproduce)
     arguments = ("--seeds", "3", "--base", "a=b", "--base", "c=d", "--model", "a=own:net", "--device", "cpu")
-    told = faal("reproduce", "table2", *arguments)
-    assert told.status == status
-    assert "here/table2.md" in told.out
-    assert ("train-x failed: training diverged" in told.err) == bool(failed)
-    assert (asked["what"], asked["seeds"], asked["scale"], asked["protocol"]) == ("table2", 3, "tiny", "honest")
-    assert list(asked["bases"]) == ["a=b", "c=d"]
-    assert list(asked["models"]) == ["a=own:net"]
+    said = faal("reproduce", "table2", *arguments)
+    assert said.status == status
+    assert "here/table2.md" in said.out
+    assert ("train-x failed: training diverged" in said.err) == bool(failed)
+    assert (requested["what"], requested["seeds"], requested["scale"], requested["protocol"]) == (
+        "table2",
+        3,
+        "tiny",
+        "honest",
+    )
+    assert list(requested["bases"]) == ["a=b", "c=d"]
+    assert list(requested["models"]) == ["a=own:net"]
 
 
 def test_theorem_1_needs_no_data(faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    monkeypatch.setattr(run, "theorem1", lambda out, *, seeds: seen.append((out, list(seeds))) or [out / "theorem1.md"])
+    calls = []
+    monkeypatch.setattr(
+        run, "theorem1", lambda out, *, seeds: calls.append((out, list(seeds))) or [out / "theorem1.md"]
+    )
     assert faal("reproduce", "theorem1", "--seeds", "2", "--device", "cpu").status == 0
-    assert seen == [(Path("reproduce/tiny-honest"), [1, 2])]
+    assert calls == [(Path("reproduce/tiny-honest"), [1, 2])]

@@ -1,4 +1,4 @@
-"""`faal zoo`, `faal publish`, and `zoo:NAME` where a checkpoint is asked for."""
+"""`faal zoo`, `faal publish`, and `zoo:NAME` as a checkpoint."""
 
 import json
 from pathlib import Path
@@ -40,13 +40,15 @@ def test_published_listed_audited_and_repaired(
     assert "empty" in faal("zoo").out
 
     said = faal("publish", shelf / "run", "tiny", "--data", toy, "--source", "made up; CC0")
-    assert "0 of 40 clean answers differ" in said.out
-    whole = AuditResult.read(shelf / "run").attacks["all"]
+    assert "0 of 40 clean predictions differ" in said.out
+    expected = AuditResult.read(shelf / "run").attacks["all"]
     (row,) = [line for line in faal("zoo").out.splitlines() if line.startswith("tiny")]
-    assert f"{100 * whole.average.value:.1f} ({100 * whole.worst.value:.1f})" in row
+    assert f"{100 * expected.average.value:.1f} ({100 * expected.worst.value:.1f})" in row
     assert "faal-at" in row
     card = faal("zoo", "tiny").out
-    assert all(told in card for told in ("made up; CC0", "small, width 4", "linf 0.1", "Apache-2.0", whole.worst.name))
+    assert all(
+        text in card for text in ("made up; CC0", "small, width 4", "linf 0.1", "Apache-2.0", expected.worst.name)
+    )
 
     assert faal("audit", "zoo:tiny", "--data", toy, "--attacks", "clean,pgd2", "--device", "cpu").status == 0
     (folder,) = (work / "runs").iterdir()
@@ -61,7 +63,9 @@ def test_published_listed_audited_and_repaired(
     assert "path: zoo:tiny" in (work / "mended" / "config.yaml").read_text()
 
 
-def test_it_says_who_takes_its_networks(shelf: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_names_the_commands_that_take_its_networks(
+    shelf: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     publish(shelf / "run", "tiny", data(), source="-", folder=shelf / "zoo", device=CPU)
     monkeypatch.setattr(zoo, "FOLDER", shelf / "zoo")
     assert "`faal audit` and `faal repair` take `zoo:NAME`" in faal("zoo").out

@@ -1,4 +1,4 @@
-"""Independent answers for the balls beside the paper's, in NumPy and SciPy: what each bounds, its limit, its dual."""
+"""Independent solutions for the balls other than the paper's, in NumPy and SciPy: divergence, limit and dual."""
 
 import math
 
@@ -11,7 +11,7 @@ Array = NDArray[np.float64]
 
 
 def divergence(ball: str, w: Array, u: Array) -> Array:
-    """What tau bounds, over the last dimension; w = 0 wherever u = 0."""
+    """The divergence that tau bounds, over the last dimension; w = 0 wherever u = 0."""
     ratio = np.divide(w, u, out=np.zeros_like(w), where=u > 0)
     if ball == "kl-forward":
         return rel_entr(w, u).sum(axis=-1)
@@ -26,7 +26,7 @@ def limit_radius(ball: str, q: Array) -> Array:
 
 
 def dual(ball: str, losses: Array, tau: float, u: Array) -> float:
-    """The least upper bound on the mean loss within the ball, by one scalar and without a look at the weights.
+    """The least upper bound on the mean loss within the ball, by minimising over one scalar, without the weights.
 
     kl-forward: min over b > 0 of b tau + b log sum u exp(l / b). chi2: min over eta of eta + sqrt((1 + 2 tau) sum u
     (l - eta)_+^2). cvar: min over eta of eta + sum u (l - eta)_+ / (1 - tau), attained at one of the losses.

@@ -1,4 +1,4 @@
-"""A tiny network that was trained and audited, for the tests of the zoo."""
+"""A tiny trained and audited network, for the tests of the zoo."""
 
 from pathlib import Path
 
@@ -28,12 +28,12 @@ def trained(folder: Path) -> Path:
     toy = data()
     architecture = Architecture(model="small", num_classes=4, channels=1, width=4)
     train(build_model(architecture, seed=1), architecture, toy, RECIPE, out=folder, seed=1, device=CPU, quiet=True)
-    judge(folder / "best.pt", folder)
+    audit_file(folder / "best.pt", folder)
     return folder
 
 
-def judge(file: Path, out: Path) -> None:
-    """An audit as the command line writes it."""
+def audit_file(file: Path, out: Path) -> None:
+    """Audit a checkpoint as the command line does."""
     toy = data()
     assert toy.test is not None
     opened = open_model(file, toy)

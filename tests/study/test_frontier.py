@@ -1,4 +1,4 @@
-"""Blends of base and repair: their arithmetic, their figures, what is written, and that a call goes on."""
+"""Blends of base and repair: arithmetic, figures, files, and that a stopped call is continued."""
 
 import json
 import shutil
@@ -57,12 +57,12 @@ def repaired(finished: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The figure is drawn once: it takes longer than all else."""
-    if request.function is not test_what_is_written:
+    """The figure is drawn in one test: it takes longer than the rest."""
+    if request.function is not test_the_files:
         monkeypatch.setattr(study, "save_figure", lambda figure, stem: [])
 
 
-def judged(repaired: Path, recipe: Recipe, data: DataSet = DATA) -> Frontier:
+def evaluated(repaired: Path, recipe: Recipe, data: DataSet = DATA) -> Frontier:
     return frontier(base(), ORIGIN, data, recipe, out=repaired, seed=3, device=CPU)
 
 
@@ -77,8 +77,8 @@ def test_weights_and_statistics_are_interpolated_and_counters_are_not() -> None:
         assert torch.equal(blended(before, after, share)["w"], ends["w"])
 
 
-def test_what_is_written(repaired: Path, short: Recipe) -> None:
-    found = judged(repaired, short)
+def test_the_files(repaired: Path, short: Recipe) -> None:
+    found = evaluated(repaired, short)
     plain = json.loads((repaired / "frontier.json").read_text())
     assert plain == json.loads(json.dumps(found.to_json()))
     assert [b["share"] for b in plain["blends"]] == [0, 0.25, 0.5, 0.75, 1]
@@ -100,8 +100,8 @@ def test_what_is_written(repaired: Path, short: Recipe) -> None:
         assert opened.threat.epsilon == short.epsilon
 
 
-def test_the_repairs_figures_are_those_that_it_was_chosen_by(repaired: Path, short: Recipe) -> None:
-    found = judged(repaired, short)
+def test_the_repairs_figures_are_those_of_its_log(repaired: Path, short: Recipe) -> None:
+    found = evaluated(repaired, short)
     log = [json.loads(line) for line in (repaired / "metrics.jsonl").read_text().splitlines()]
     (chosen,) = [row["select"] for row in log if row["event"] == "epoch"]
     repair = found.blends[-1].figures
@@ -113,23 +113,23 @@ def test_the_repairs_figures_are_those_that_it_was_chosen_by(repaired: Path, sho
     assert frontier_table(found).row_count == 5
 
 
-def test_only_withheld_images_are_looked_at(repaired: Path, short: Recipe) -> None:
+def test_only_withheld_images_are_used(repaired: Path, short: Recipe) -> None:
     """Another test part, and training images in the place of all but the withheld ones, change nothing."""
     assert DATA.train is not None
-    held = hold_out(DATA.train.labels, DATA.classes, select=True, steer=False, seed=0)
+    split = hold_out(DATA.train.labels, DATA.classes, select=True, steer=False, seed=0)
     pixels = DATA.train.images.fetch(torch.arange(600))
-    pixels[held.train] = 0.5
+    pixels[split.train] = 0.5
     other = replace(
         DATA, train=replace(DATA.train, images=type(DATA.train.images)(pixels)), test=toy_split([1] * 3, seed=9)
     )
-    first = judged(repaired, short)
+    first = evaluated(repaired, short)
     (repaired / "frontier.json").unlink()
-    again = judged(repaired, short, other)
+    again = evaluated(repaired, short, other)
     assert [blend.figures for blend in first.blends] == [blend.figures for blend in again.blends]
 
 
-def test_a_killed_call_goes_on(repaired: Path, short: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = study._judged, []
+def test_a_stopped_call_is_continued(repaired: Path, short: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = study._evaluate, []
 
     def counted(*arguments: object, **named: object) -> object:
         calls.append(1)
@@ -137,47 +137,47 @@ def test_a_killed_call_goes_on(repaired: Path, short: Recipe, monkeypatch: pytes
             raise KeyboardInterrupt
         return real(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(study, "_judged", counted)
+    monkeypatch.setattr(study, "_evaluate", counted)
     with pytest.raises(KeyboardInterrupt):
-        judged(repaired, short)
+        evaluated(repaired, short)
     assert len(json.loads((repaired / "frontier.json").read_text())["blends"]) == 2
-    whole = judged(repaired, short)
+    full = evaluated(repaired, short)
     assert len(calls) == 3 + 3
-    assert judged(repaired, short) == whole
+    assert evaluated(repaired, short) == full
     assert len(calls) == 6
 
-    (repaired / "blend-50.pt").unlink()  # a blend that is gone is made again
-    assert judged(repaired, short) == whole
+    (repaired / "blend-50.pt").unlink()  # a blend whose file is missing is made again
+    assert evaluated(repaired, short) == full
     assert len(calls) == 7
-    (repaired / "frontier.json").write_text("{")  # as is everything, where the record does not read
-    assert judged(repaired, short) == whole
+    (repaired / "frontier.json").write_text("{")  # as are all, where the record cannot be read
+    assert evaluated(repaired, short) == full
     assert len(calls) == 12
 
 
-def test_another_name_of_the_base_or_the_data_is_the_same(
+def test_another_name_of_the_base_or_the_data_changes_nothing(
     repaired: Path, short: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = judged(repaired, short)
-    monkeypatch.setattr(study, "_judged", None)
+    first = evaluated(repaired, short)
+    monkeypatch.setattr(study, "_evaluate", None)
     moved = {**ORIGIN, "path": "renamed.pt"}
     found = frontier(base(), moved, replace(DATA, name="moved"), short, out=repaired, seed=3, device=CPU)
     assert found.blends == first.blends
     assert found.made["base"]["path"] == "renamed.pt"
 
 
-def test_another_repair_in_the_folder_is_judged_anew(repaired: Path, short: Recipe) -> None:
-    first = judged(repaired, short)
+def test_another_repair_in_the_folder_is_evaluated_anew(repaired: Path, short: Recipe) -> None:
+    first = evaluated(repaired, short)
     state = checkpoint.load(repaired / "best.pt")
     weights = {name: t * 1.5 if t.is_floating_point() else t for name, t in state["weights"].items()}
     checkpoint.save(repaired / "best.pt", {**state, "weights": weights})
-    second = judged(repaired, short)
+    second = evaluated(repaired, short)
     assert second.made["repair"]["sha256"] != first.made["repair"]["sha256"]
     half = checkpoint.load(repaired / "blend-50.pt")["weights"]
     assert all(torch.equal(half[name], tensor) for name, tensor in blended(base(), weights, 0.5).items())
 
 
 @pytest.mark.parametrize(
-    ("settings", "counts", "said"),
+    ("settings", "counts", "message"),
     [
         ({"hold_out": "none"}, [200] * 3, "none of toy are withheld .Nothing was held out"),
         ({"select": "last"}, [200] * 3, "none of toy are withheld"),
@@ -185,8 +185,8 @@ def test_another_repair_in_the_folder_is_judged_anew(repaired: Path, short: Reci
         ({}, [200, 200, 20], "fewer than 200"),
     ],
 )
-def test_nothing_to_judge_on(settings: dict[str, str], counts: list[int], said: str, short: Recipe) -> None:
-    with pytest.raises(InputError, match=f"--frontier judges blends on withheld images.*{said}") as caught:
+def test_no_withheld_images(settings: dict[str, str], counts: list[int], message: str, short: Recipe) -> None:
+    with pytest.raises(InputError, match=f"--frontier .*withheld images.*{message}") as caught:
         check_frontier(toy_data(counts), short.replace(settings, source="test"))
     assert "\n" not in str(caught.value)
 
@@ -204,17 +204,17 @@ def test_withheld_images_whatever_the_epoch_was_chosen_on(short: Recipe) -> None
         ({"hold_out": "both", "select_on": "test"}, "the repair's epoch was chosen on test images."),
     ],
 )
-def test_the_record_says_how_the_epoch_was_chosen(
+def test_the_record_states_how_the_epoch_was_chosen(
     settings: dict[str, str], said: str, repaired: Path, short: Recipe
 ) -> None:
-    """And that the base, of which nothing is known, may have seen them."""
-    judged(repaired, short.replace(settings, source="test"))
-    told = json.loads((repaired / "frontier.json").read_text())
-    assert told["seen"]
-    assert told["blended"].endswith(f"{said} {study.SEEN}")
+    """And that the base, whose training data are unknown, may have been trained on the images."""
+    evaluated(repaired, short.replace(settings, source="test"))
+    record = json.loads((repaired / "frontier.json").read_text())
+    assert record["seen"]
+    assert record["blended"].endswith(f"{said} {study.MAYBE_TRAINED_ON}")
 
 
-def test_a_base_that_has_not_seen_them(short: Recipe, tmp_path: Path) -> None:
+def test_a_base_that_was_not_trained_on_them(short: Recipe, tmp_path: Path) -> None:
     train(build_model(ARCHITECTURE, seed=1), ARCHITECTURE, DATA, short, out=tmp_path / "base", seed=1, device=CPU)
     opened = open_model(tmp_path / "base", DATA)
     weights = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()}
@@ -222,16 +222,16 @@ def test_a_base_that_has_not_seen_them(short: Recipe, tmp_path: Path) -> None:
     found = frontier(weights, opened.record, DATA, short, out=tmp_path / "run", seed=3, device=CPU)
     assert not found.made["seen"]
     assert found.made["blended"].endswith("not on the test set.")
-    assert study.SEEN not in str(frontier_table(found).title)
+    assert study.MAYBE_TRAINED_ON not in str(frontier_table(found).title)
 
 
 @pytest.mark.parametrize("content", [None, "precision: [", "seed: 3", "7", "precision: half"])
-def test_a_folder_that_does_not_say_its_precision(content: str | None, repaired: Path, short: Recipe) -> None:
+def test_a_folder_that_does_not_state_its_precision(content: str | None, repaired: Path, short: Recipe) -> None:
     (repaired / "config.yaml").unlink()
     if content is not None:
         (repaired / "config.yaml").write_text(content)
-    with pytest.raises(InputError, match=r"config\.yaml does not say in which precision .* damaged") as caught:
-        judged(repaired, short)
+    with pytest.raises(InputError, match=r"config\.yaml .*precision .* damaged") as caught:
+        evaluated(repaired, short)
     assert "\n" not in str(caught.value)
 
 
@@ -248,7 +248,7 @@ def test_a_damaged_repair(lost: str, said: str, repaired: Path, short: Recipe) -
     state = checkpoint.load(repaired / "best.pt")
     checkpoint.save(repaired / "best.pt", {name: value for name, value in state.items() if name != lost})
     with pytest.raises(InputError, match=said):
-        judged(repaired, short)
+        evaluated(repaired, short)
 
 
 def test_a_folder_of_another_network(repaired: Path, short: Recipe) -> None:
@@ -258,7 +258,7 @@ def test_a_folder_of_another_network(repaired: Path, short: Recipe) -> None:
 
 
 def test_no_other_blend_is_better_than_one_on_the_frontier(repaired: Path, short: Recipe) -> None:
-    found = judged(repaired, short)
+    found = evaluated(repaired, short)
     points = np.array([(b.figures.average.value, b.figures.worst.value) for b in found.blends])
     for point, on in zip(points, found.best, strict=True):
         beaten = any((other >= point).all() and (other > point).any() for other in points)

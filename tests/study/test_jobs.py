@@ -1,4 +1,4 @@
-"""Jobs side by side."""
+"""Parallel jobs."""
 
 import os
 
@@ -25,12 +25,12 @@ def test_results_in_the_order_of_the_jobs_from_other_processes_with_one_thread()
     assert os.getpid() not in {result[2] for result in found}
 
 
-def test_an_error_comes_through_as_it_was() -> None:
+def test_an_error_is_raised_unchanged() -> None:
     with pytest.raises(InputError, match="7 is refused"):
         side_by_side([Job(title="7", function=refuse, arguments=(7,))], title="refusals", workers=1)
 
 
-def test_no_more_workers_than_processors_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_workers_than_available_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("faal.study.jobs.usable_processors", lambda: 1)
     jobs = [Job(title=str(n), function=square, arguments=(n,)) for n in range(3)]
     assert len({result[2] for result in side_by_side(jobs, title="squares")}) == 1

@@ -1,4 +1,4 @@
-"""From a run to a network of the zoo: what is written, that the weights are the run's, and what is refused."""
+"""Publishing a run in the zoo: its files, that the weights are the run's, and what is refused."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.helpers.zoos import CPU, data, judge, trained
+from tests.helpers.zoos import CPU, audit_file, data, trained
 
 from faal import checkpoint
 from faal.data import DataSet, InMemory
@@ -28,7 +28,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the run that a test may spoil."""
+    """A copy of the run that a test may change."""
     return Path(shutil.copytree(finished, tmp_path / "net"))
 
 
@@ -41,24 +41,24 @@ DATA = data()
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_the_weights_are_the_runs_in_half_the_size(precision: str, run: Path, tmp_path: Path) -> None:
-    # Of 40 answers of an untrained net bfloat16 may turn one: here it must not, whatever share is allowed.
+    # bfloat16 may change one of 40 predictions of an untrained network: here it must change none.
     done = put(run, tmp_path / "zoo", precision=precision)
     assert (done.samples, done.changed) == (40, 0)
-    own, kept = checkpoint.load(run / "best.pt")["weights"], load_file(done.weights)
-    assert own.keys() == kept.keys()
+    own, stored = checkpoint.load(run / "best.pt")["weights"], load_file(done.weights)
+    assert own.keys() == stored.keys()
     for name, tensor in own.items():
         narrow = tensor.is_floating_point() and tensor.dim() > 1
-        assert kept[name].dtype == (getattr(torch, precision) if narrow else tensor.dtype)
-        assert torch.equal(kept[name], tensor.to(kept[name].dtype))
-    assert any(name.endswith("running_var") for name in kept)
+        assert stored[name].dtype == (getattr(torch, precision) if narrow else tensor.dtype)
+        assert torch.equal(stored[name], tensor.to(stored[name].dtype))
+    assert any(name.endswith("running_var") for name in stored)
     assert done.size == done.weights.stat().st_size
 
 
-def test_offsets_are_published_as_they_are(run: Path, tmp_path: Path) -> None:
+def test_offsets_are_published_in_float32(run: Path, tmp_path: Path) -> None:
     state, offsets = checkpoint.load(run / "best.pt"), torch.tensor([0.1234567, 0.0, -0.1, -0.0234567])
     changed = {"architecture": state["architecture"] | {"offsets": True}}
     checkpoint.save(run / "best.pt", state | changed | {"weights": with_offsets(state["weights"], offsets)})
-    judge(run / "best.pt", tmp_path / "audit")
+    audit_file(run / "best.pt", tmp_path / "audit")
     put(run, tmp_path / "zoo", audit=tmp_path / "audit")
     card, _ = zoo.read_zoo("tiny", tmp_path / "zoo")
     architecture, _ = architecture_and_threat(card, Path("zoo:tiny"))
@@ -67,7 +67,7 @@ def test_offsets_are_published_as_they_are(run: Path, tmp_path: Path) -> None:
     assert torch.equal(net.offsets, offsets)
 
 
-def test_the_card_tells_where_it_comes_from_and_what_it_withstands(run: Path, tmp_path: Path) -> None:
+def test_the_card_states_origin_and_audit(run: Path, tmp_path: Path) -> None:
     put(run, tmp_path / "zoo")
     card = zoo.read_card("tiny", tmp_path / "zoo")
     state, audit = checkpoint.load(run / "best.pt"), json.loads((run / "audit.json").read_text())
@@ -85,13 +85,13 @@ def test_the_card_tells_where_it_comes_from_and_what_it_withstands(run: Path, tm
     assert card["commit"]["trained"] == json.loads((run / "environment.json").read_text())["commit"]
     assert card["audit"]["n"] == 40
     for attack, found in audit["attacks"].items():
-        told = card["audit"]["attacks"][attack]
-        assert told == {key: value for key, value in found.items() if key not in ("confusion", "seconds")}
-        assert told["average"]["low"] <= told["average"]["value"] <= told["average"]["high"]
+        figures = card["audit"]["attacks"][attack]
+        assert figures == {key: value for key, value in found.items() if key not in ("confusion", "seconds")}
+        assert figures["average"]["low"] <= figures["average"]["value"] <= figures["average"]["high"]
     assert str(tmp_path) not in (tmp_path / "zoo" / "tiny.json").read_text()
 
 
-def test_it_opens_as_what_it_was(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_opens_as_the_network_of_the_run(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(run, tmp_path / "zoo")
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "zoo")
     opened, own = open_model(Path("zoo:tiny"), DATA), open_model(run, DATA)
@@ -107,8 +107,8 @@ def test_a_checkpoint_beside_a_run_with_an_audit_elsewhere(run: Path, tmp_path: 
     state = checkpoint.load(run / "best.pt")
     origin = {"path": "base.pt", "sha256": "ab" * 32, "architecture": "small"}
     checkpoint.save(run / "blend-50.pt", {**state, "origin": origin})
-    judge(run / "blend-50.pt", tmp_path / "judged")
-    put(run / "blend-50.pt", tmp_path / "zoo", audit=tmp_path / "judged")
+    audit_file(run / "blend-50.pt", tmp_path / "audited")
+    put(run / "blend-50.pt", tmp_path / "zoo", audit=tmp_path / "audited")
     assert zoo.read_card("tiny", tmp_path / "zoo")["origin"] == origin
 
 
@@ -134,7 +134,7 @@ class TestRefuses:
         assert not (tmp_path / "zoo").exists()
 
     @pytest.mark.parametrize(
-        ("changed", "said"),
+        ("changed", "message"),
         [
             ({"architecture": None}, "it lacks 'architecture'"),
             ({"architecture": {"model": "small"}}, "num_classes"),
@@ -145,21 +145,21 @@ class TestRefuses:
             ({"recipe": {"epsilon": 0.1, "norm": "l3", "method": "faal-at"}}, "no norm 'l3'"),
             ({"classes": None}, "it lacks 'classes'"),
             ({"classes": 4}, "not iterable"),
-            ({"classes": ["a", "b"]}, "it names 2 classes, its network tells 4 apart"),
+            ({"classes": ["a", "b"]}, "it names 2 classes, its network has 4"),
             ({"held_out": [1]}, "does not describe a network"),
             ({"weights": None}, "does not hold the weights of the small"),
             ({"weights": {}}, "does not hold the weights of the small"),
         ],
     )
     def test_a_checkpoint_that_is_damaged_or_of_another_version(
-        self, changed: dict[str, Any], said: str, run: Path, tmp_path: Path
+        self, changed: dict[str, Any], message: str, run: Path, tmp_path: Path
     ) -> None:
         state = checkpoint.load(run / "best.pt") | changed
         checkpoint.save(run / "best.pt", {name: value for name, value in state.items() if value is not None})
-        told = json.loads((run / "audit.json").read_text())
-        told["model"]["sha256"] = checkpoint.digest(run / "best.pt")
-        (run / "audit.json").write_text(json.dumps(told))
-        with pytest.raises(InputError, match=said) as caught:
+        audit = json.loads((run / "audit.json").read_text())
+        audit["model"]["sha256"] = checkpoint.digest(run / "best.pt")
+        (run / "audit.json").write_text(json.dumps(audit))
+        with pytest.raises(InputError, match=message) as caught:
             put(run, tmp_path / "zoo")
         assert "\n" not in str(caught.value)
         assert "best.pt" in str(caught.value)
@@ -181,18 +181,18 @@ class TestRefuses:
             put(run, tmp_path / "zoo", data=other)
         assert not (tmp_path / "zoo").exists()
 
-    def test_a_zoo_that_cannot_be_written_before_the_clean_answers(
+    def test_a_zoo_that_cannot_be_written_before_the_clean_predictions(
         self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "file").write_text("")
-        monkeypatch.setattr("faal.study.zoo._answers", None)
+        monkeypatch.setattr("faal.study.zoo._clean_predictions", None)
         with pytest.raises(InputError, match="file/zoo cannot be written"):
             put(run, tmp_path / "file" / "zoo")
 
     def test_what_was_not_recorded_is_not_compared(self, run: Path, tmp_path: Path) -> None:
-        told = json.loads((run / "audit.json").read_text())
-        told["data"] |= {"name": None, "fingerprint": None}
-        (run / "audit.json").write_text(json.dumps(told))
+        audit = json.loads((run / "audit.json").read_text())
+        audit["data"] |= {"name": None, "fingerprint": None}
+        (run / "audit.json").write_text(json.dumps(audit))
         put(run, tmp_path / "zoo", data=replace(DATA, name="pets", train=None))
         assert zoo.read_card("tiny", tmp_path / "zoo")["data"]["name"] == "pets"
 
@@ -205,20 +205,20 @@ class TestRefuses:
         with pytest.raises(InputError, match="their labels differ"):
             put(run, tmp_path / "zoo", data=turned)
 
-    def test_too_many_changed_answers(self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Weights of another network stand for a type that is too narrow."""
+    def test_too_many_changed_predictions(self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Weights of another network in place of a type that is too narrow."""
         noise = torch.Generator().manual_seed(0)
         monkeypatch.setattr(
             zoo, "widened", lambda weights: {n: torch.randn(t.shape, generator=noise).abs() for n, t in weights.items()}
         )
-        with pytest.raises(InputError, match=r"answers \d+ of 40 clean images otherwise, more than 0\.2%"):
+        with pytest.raises(InputError, match=r"\d+ of 40 clean images, more than 0\.2%"):
             put(run, tmp_path / "zoo")
         assert not (tmp_path / "zoo").exists()
 
-    def test_a_number_that_does_not_fit(self) -> None:
+    def test_a_weight_out_of_range(self) -> None:
         weights = {"a.weight": torch.full((2, 2), 7e4), "a.bias": torch.full((2,), 7e4)}
         assert narrowed(weights, torch.bfloat16)["a.bias"].dtype == torch.float32
-        with pytest.raises(InputError, match=r"the weight a\.weight does not fit float16; try the other type"):
+        with pytest.raises(InputError, match=r"the weight a\.weight exceeds the range of float16; try the other type"):
             narrowed(weights, torch.float16)
         with pytest.raises(InputError, match=r"the weight a\.bias is not finite"):
             narrowed({"a.bias": torch.tensor([float("nan")])}, torch.float16)
@@ -240,12 +240,12 @@ class TestRefuses:
             put(run, tmp_path / "zoo", "second")
 
     @pytest.mark.parametrize("name", ["", "../net", "A", "a b", "a.b", "-a"])
-    def test_a_name_that_is_none(self, name: str, run: Path, tmp_path: Path) -> None:
+    def test_an_invalid_name(self, name: str, run: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="letters, digits and dashes"):
             put(run, tmp_path / "zoo", name)
 
     def test_data_of_unknown_origin_and_unknown_types(self, run: Path, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="say where toy comes from"):
+        with pytest.raises(InputError, match="licence of toy with --source"):
             publish(run, "tiny", DATA, folder=tmp_path / "zoo", device=CPU)
         with pytest.raises(InputError, match="did you mean 'float16'"):
             put(run, tmp_path / "zoo", precision="float8")

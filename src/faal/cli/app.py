@@ -1,4 +1,4 @@
-"""`faal`: the commands, and what happens to errors. Exit status 0 done, 1 a check failed, 2 the input is wrong."""
+"""`faal`: its commands and its handling of errors. Exit status: 0 success, 1 a part failed, 2 invalid input."""
 
 import os
 import sys
@@ -34,34 +34,34 @@ for command in (
 
 def main() -> None:
     """Run the command line; never returns."""
-    os.environ["PYTHONSAFEPATH"] = "1"  # worker processes do not begin with the current folder first on their path
+    os.environ["PYTHONSAFEPATH"] = "1"  # worker processes do not have the current folder first on their path
     errors = Console(stderr=True)
     status = 0
     try:
         result = app(print_error=True, exit_on_error=False)
         status = result if isinstance(result, int) else 0
     except InputError as error:
-        status = _said(errors, str(error))
-    except PermissionError as error:  # of any file or folder that a command comes upon
+        status = _report(errors, str(error))
+    except PermissionError as error:  # of any file or folder that a command opens
         if error.filename is None:
             raise
-        status = _said(errors, f"{error.filename} may not be read or written; look at its permissions")
+        status = _report(errors, f"{error.filename} may not be read or written; check its permissions")
     except KeyboardInterrupt:
-        errors.print("faal: stopped; the same command goes on where this one was", markup=False)
+        errors.print("faal: stopped; the same command continues from here", markup=False)
         status = 130
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which need not have been imported
-            _said(errors, "the device is full; take a smaller --batch-size, or another --device")
-        elif not type(error).__module__.startswith("cyclopts"):  # which has said what is wrong
+            _report(errors, "the device is out of memory; use a smaller --batch-size, or another --device")
+        elif not type(error).__module__.startswith("cyclopts"):  # cyclopts has printed the error
             raise
         status = 2
     finally:
-        if "faal.engine.processes" in sys.modules:  # a command that computes; the help does not wait for torch
+        if "faal.engine.processes" in sys.modules:  # a command that computes; the help does not import torch
             sys.modules["faal.engine.processes"].stop()
     sys.exit(status)
 
 
-def _said(errors: Console, sentence: str) -> int:
-    """Say what is wrong with the input; the exit status for it."""
+def _report(errors: Console, sentence: str) -> int:
+    """Print what is wrong with the input; returns its exit status."""
     errors.print(f"faal: {sentence}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     return 2

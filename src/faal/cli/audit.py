@@ -31,13 +31,13 @@ def audit(
     data: Data,
     attacks: Annotated[
         str,
-        Parameter(help="Commas between: clean, pgd20, cw20 (any number of steps; x5: five starts), autoattack."),
+        Parameter(help="Separated by commas: clean, pgd20, cw20 (any number of steps; x5: five starts), autoattack."),
     ] = "clean,pgd20,cw20",
     epsilon: Annotated[
         str | None,
         Parameter(
-            help="Radius of the ball, such as 8/255; what the network was trained at if unset. Several, with commas, "
-            "give the curve."
+            help="Radius of the ball, such as 8/255; that of the network's training if unset. Several, separated by "
+            "commas, give a curve."
         ),
     ] = None,
     norm: Annotated[
@@ -45,14 +45,17 @@ def audit(
     ] = None,
     groups: Groups = None,
     limit: Annotated[
-        int | None, Parameter(help="Audit so many test images only, drawn with the seed, class by class.")
+        int | None, Parameter(help="Number of test images, drawn with the seed, stratified by class; all if unset.")
     ] = None,
     seed: Seed = 0,
     engine: Annotated[
-        str, Parameter(help="What attacks ask: reference, the network in float32; fast, a bfloat16 copy if that gains.")
+        str,
+        Parameter(
+            help="The backend that attacks run on: reference (float32) or fast (a bfloat16 copy where that is faster)."
+        ),
     ] = "fast",
     batch_size: Annotated[
-        int | None, Parameter(help="Images per forward; unset, as many of 250 as memory holds.")
+        int | None, Parameter(help="Images per forward; up to 250, as memory allows, if unset.")
     ] = None,
     out: Out = None,
     device: Device = "auto",
@@ -63,10 +66,10 @@ def audit(
     depth: Depth = None,
     normalize: Normalize = None,
 ) -> None:
-    """Judge a classifier class by class, clean and under attack, with intervals.
+    """Evaluate a classifier class by class, clean and under attack, with confidence intervals.
 
-    Writes audit.json, verdicts.npz, examples.npz and report.html, and prints the table. A killed audit goes on where
-    it stopped.
+    Writes audit.json, verdicts.npz, examples.npz and report.html, and prints the table. The same command continues an
+    audit that was stopped.
 
         faal audit runs/base --data cifar10:DIR --attacks clean,pgd20,cw20,autoattack
         faal audit model.pth --data folder:DIR --model mymodels:resnet --normalize cifar10
@@ -90,16 +93,16 @@ def audit(
     processes.start(where)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
     if dataset.test is None:
-        raise InputError(f"{data} has no test images; an audit needs some")
+        raise InputError(f"{data} has no test images; an audit requires them")
     opened = open_model(checkpoint, dataset, model=model, width=width, depth=depth, normalize=normalize)
     errors = Console(stderr=True)
     if not epsilons and norm in set(LARGEST) - {opened.threat.norm}:
-        raise InputError(f"--norm {norm} wants an --epsilon: the network was trained in {opened.threat.norm}")
+        raise InputError(f"--norm {norm} requires --epsilon: the network was trained in {opened.threat.norm}")
     threat = Threat(norm or opened.threat.norm, epsilons[0] if epsilons else opened.threat.epsilon)
     groupings, group_notes = ((), ()) if groups is None else read_groups_noted(groups, dataset.test)
     notes = [*dataset.notes, *group_notes, *opened.notes]
     if not epsilons and not opened.trained:
-        notes.append(f"These weights do not tell what they were trained against; {threat} is assumed.")
+        notes.append(f"The weights do not state the threat of their training; {threat} is assumed.")
     for note in notes if processes.is_main() else ():
         errors.print(note, markup=False, highlight=False)
     folder = out or (

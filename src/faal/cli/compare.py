@@ -22,8 +22,7 @@ def compare(
     the gaps and, with 20 classes or more, of the worst tenths, and McNemar's exact
     test per class, corrected for all classes. Several runs a side compare the
     methods: Student's intervals over the seeds. Groups (`faal audit --groups`) are
-    compared in the same way. The last sentences say what follows, and for which of
-    the two.
+    compared in the same way. The last sentences are the conclusion.
     """
     from faal.audit import compare as run
     from faal.audit import comparison_table
@@ -33,7 +32,7 @@ def compare(
 
 
 def _named(text: str) -> tuple[str, list[Path]]:
-    """A name and its folders."""
+    """Parse NAME=DIR[,DIR...] to the name and its folders."""
     from faal.errors import InputError
 
     name, equals, folders = text.partition("=")

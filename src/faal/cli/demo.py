@@ -11,11 +11,11 @@ from faal.cli.options import Device
 
 def demo(
     *,
-    out: Annotated[Path, Parameter(help="The folder that everything is written to.")] = Path("demo"),
-    seeds: Annotated[int, Parameter(help="How many training seeds.")] = 3,
+    out: Annotated[Path, Parameter(help="The output folder.")] = Path("demo"),
+    seeds: Annotated[int, Parameter(help="Number of training seeds.")] = 3,
     device: Device = "cpu",
 ) -> None:
-    """Train a robust classifier of digits, find its weak class, repair it, and write the page. Minutes on a laptop.
+    """Train a robust classifier of digits, audit it, repair its worst class, and write the report, in minutes on a CPU.
 
     faal demo --out demo
     """
@@ -23,12 +23,12 @@ def demo(
     from faal.errors import InputError
     from faal.report import write_report
     from faal.study.demo import demo as run
-    from faal.study.demo import story
+    from faal.study.demo import demo_table
 
     if seeds < 1:
-        raise InputError(f"--seeds is how many training seeds to run, at least 1, not {seeds}")
+        raise InputError(f"--seeds is the number of training seeds, at least 1, not {seeds}")
     record = run(out, seeds=range(1, seeds + 1), device=pick_device(device))
     page = write_report([out])
     console = Console()
-    console.print(story(record))
+    console.print(demo_table(record))
     console.print(f"The page: {page}", markup=False, highlight=False, soft_wrap=True)

@@ -11,15 +11,15 @@ from faal.cli.options import Model
 
 def export(
     run: Annotated[Path, Parameter(help="A run's folder (its best.pt), a checkpoint of this program, or zoo:NAME.")],
-    file: Annotated[Path, Parameter(help="What to write: FILE.safetensors or FILE.pth, which must not exist yet.")],
+    file: Annotated[Path, Parameter(help="The output file, FILE.safetensors or FILE.pth, which must not exist yet.")],
     /,
     *,
     model: Model = None,
 ) -> None:
-    """Write a network's weights as its own class takes them, and say what normalisation belongs in front of it.
+    """Write a network's weights as a state_dict of its own class, and print the normalisation of its input.
 
-    The file is a state_dict for `load_state_dict(strict=True)`; a .safetensors file also tells architecture, classes
-    and normalisation in its metadata. In Python, faal.load_model(RUN) is the whole network, normalisation included.
+    The file is a state_dict for `load_state_dict(strict=True)`; a .safetensors file also has architecture, classes and
+    normalisation in its metadata. In Python, faal.load_model(RUN) is the network with its normalisation.
 
         faal export runs/repaired repaired.safetensors
         faal export zoo:prn18w16-pgd-at weights.pth

@@ -1,4 +1,4 @@
-"""`faal methods` and `faal recipes`: what there is."""
+"""`faal methods` and `faal recipes`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from rich.table import Table
 
 from faal.config import Schedule
 
-if TYPE_CHECKING:  # the help waits for no PyTorch
+if TYPE_CHECKING:  # the help does not import PyTorch
     from faal.methods import Method
 
 
-def methods(name: Annotated[str | None, Parameter(help="Show this method whole.")] = None, /) -> None:
+def methods(name: Annotated[str | None, Parameter(help="Show the details of this method.")] = None, /) -> None:
     """List the methods, one row each, or show one with its constants and the recipes that use it.
 
-    In the list: how often the class weights move, and whether images are withheld for the method to steer by.
+    The list states how often the class weights are updated, and whether the method evaluates on images withheld to
+    steer by.
 
         faal methods
         faal methods cfa-trades
@@ -34,19 +35,19 @@ def methods(name: Annotated[str | None, Parameter(help="Show this method whole."
         console.print(name, style="bold")
         console.print(row.summary, end="\n\n")
         facts = Table.grid(padding=(0, 2))
-        for fact, told in _facts(name, row):
-            facts.add_row(fact, told)
+        for fact, text in _facts(name, row):
+            facts.add_row(fact, text)
         console.print(facts)
         return
     table = Table("method", "weights", "steers", "what it does", box=None, pad_edge=False)
     for each, row in METHODS.items():
         table.add_row(each, row.level, "yes" if row.steers else "", _in_short(row))
     console.print(table)
-    console.print("\n`faal methods NAME` shows one whole.")
+    console.print("\n`faal methods NAME` shows one method in detail.")
 
 
 def _facts(name: str, row: Method) -> Iterator[tuple[str, str]]:
-    """What there is to know of a method, in the order in which it is shown."""
+    """The details of a method, in the order in which they are shown."""
     from faal.config import load_recipe, recipe_names
 
     yield "reference", row.reference
@@ -54,8 +55,8 @@ def _facts(name: str, row: Method) -> Iterator[tuple[str, str]]:
         yield "built on", row.plain
     yield "adversary", _adversary(row)
     yield "objective", _objective(row)
-    yield "weights", "fixed" if row.level == "fixed" else f"move every {row.level}"
-    yield "looks at", "\n".join(_looks(name, row)) or "nothing"
+    yield "weights", "fixed" if row.level == "fixed" else f"updated every {row.level}"
+    yield "requires", "\n".join(_evaluations(name, row)) or "nothing"
     yield "constants", _pairs(row.constants) or "none"
     if row.fixed:
         yield "fixed", _pairs(row.fixed)
@@ -65,7 +66,7 @@ def _facts(name: str, row: Method) -> Iterator[tuple[str, str]]:
 
 
 def _in_short(row: Method) -> str:
-    """The summary, but that of a row with FAAL's weights repeats another's: it names that one."""
+    """The summary; for FAAL's weights on another method, the name of that method."""
     from faal.methods import METHODS
 
     def made_of(other: Method) -> tuple[object, ...]:
@@ -86,35 +87,35 @@ def _objective(row: Method) -> str:
     return row.objective.name + (", at adversarially perturbed weights" if row.awp else "")
 
 
-def _looks(name: str, row: Method) -> Iterator[str]:
-    """What the method is shown while it trains, asked of its rule in the first epoch in which that acts."""
+def _evaluations(name: str, row: Method) -> Iterator[str]:
+    """The evaluations and batch statistics that a method requires, in the first epoch in which its rule acts."""
     import torch
 
     from faal.config import Recipe
     from faal.intermediate.class_rule import EpochStats, EvaluationRequest
 
-    def told(look: EvaluationRequest) -> str:
-        images = "images withheld to steer by" if look.part == "steer" else "the training images"
-        return f"PGD-{look.steps} on {look.loss}, {images}"
+    def described(request: EvaluationRequest) -> str:
+        images = "images withheld to steer by" if request.part == "steer" else "the training images"
+        return f"PGD-{request.steps} on {request.loss}, {images}"
 
     recipe = Recipe(method=name)
     rule = row.make_rule(recipe, torch.ones(2))
     epoch = max(1, rule.first_epoch(recipe.epochs))
-    look = rule.look(epoch)
-    if look is None:
+    request = rule.look(epoch)
+    if request is None:
         rule.begin_epoch(EpochStats(epoch=epoch, epochs=recipe.epochs))
     else:
-        yield f"before an epoch: {told(look)}"
+        yield f"before an epoch: {described(request)}"
     if rule.needs:
         yield f"batches: {', '.join(sorted(rule.needs))}"
     if row.gated:
         from faal.train.evaluate import GATE
 
-        yield f"after an epoch, for the gate: {told(GATE)}"
+        yield f"after an epoch, for the gate: {described(GATE)}"
 
 
 def _settings(row: Method) -> list[str]:
-    """The settings of a recipe that mean something to this method and not to all."""
+    """The settings of a recipe that this method uses and not all methods do."""
     from faal.config import Recipe
     from faal.intermediate.class_rule import readable
     from faal.intermediate.rules.faal import FAAL
@@ -127,7 +128,7 @@ def _settings(row: Method) -> list[str]:
 
 
 def _options(settings: Mapping[str, Any]) -> str:
-    """Settings of a recipe as they stand on the command line."""
+    """Settings of a recipe as options of the command line."""
     written = {
         name: f"'{_pairs(value)}'" if isinstance(value, Mapping) else _written(value)
         for name, value in settings.items()
@@ -136,12 +137,12 @@ def _options(settings: Mapping[str, Any]) -> str:
 
 
 def _pairs(constants: Mapping[str, Any]) -> str:
-    """Constants as they stand behind `--constants`."""
+    """Constants as the value of `--constants`."""
     return " ".join(f"{name}={_written(value)}" for name, value in constants.items())
 
 
 def _written(value: Any) -> str:
-    """A value as it may be given back; a float that is a short fraction and no short decimal as that fraction."""
+    """A value as an option accepts it; a float that is a short fraction but no short decimal as that fraction."""
     if isinstance(value, Schedule):
         value = value.plain()
         return ",".join(f"{s}:{v}" for s, v in value.items()) if isinstance(value, Mapping) else _written(value)
@@ -154,7 +155,7 @@ def _written(value: Any) -> str:
 
 
 def recipes(
-    name: Annotated[str | None, Parameter(help="Show this recipe whole.")] = None,
+    name: Annotated[str | None, Parameter(help="Show all settings of this recipe.")] = None,
     /,
     *,
     settings: Annotated[bool, Parameter(help="List every setting of a recipe with its meaning.", negative=())] = False,

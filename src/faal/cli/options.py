@@ -10,8 +10,8 @@ from faal.config import Recipe, Schedule, epsilon_text
 from faal.config.threat import LARGEST
 from faal.errors import InputError
 
-ENDINGS = {".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors", ".tar", ".th", ".yaml", ".yml"}
-"""Of the files that hold weights and recipes."""
+SUFFIXES = {".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors", ".tar", ".th", ".yaml", ".yml"}
+"""Suffixes of files of weights and recipes."""
 
 Checkpoint = Annotated[
     Path,
@@ -34,18 +34,19 @@ Groups = Annotated[
         "`file` such as test/CLASS/NAME.png) and a column for each grouping, such as camera or site."
     ),
 ]
-Device = Annotated[str, Parameter(help="auto (a GPU where there is one), cpu or cuda.")]
+Device = Annotated[str, Parameter(help="auto (a GPU if available), cpu or cuda.")]
 Size = Annotated[str | None, Parameter(help="H,W: resize the images of a folder to this size.")]
 Rgb = Annotated[
-    bool, Parameter(help="Give gray images three equal channels, for a network that takes colour.", negative=())
+    bool, Parameter(help="Convert gray images to three equal channels, for a network of colour images.", negative=())
 ]
-Out = Annotated[Path | None, Parameter(help="The folder that everything is written to.")]
-Seed = Annotated[int, Parameter(help="The seed of everything that is random.")]
+Out = Annotated[Path | None, Parameter(help="The output folder.")]
+Seed = Annotated[int, Parameter(help="The seed of all random numbers.")]
 Model = Annotated[
     str | None,
     Parameter(
         help="For foreign weights: prn18, rn18, wrn34-10, small, timm:NAME, hf:NAME_OR_DIR, or module:function. A "
-        "checkpoint of this program needs it where its network is module:function: no file makes it run."
+        "checkpoint of this program requires it where its network is module:function, which is never imported because "
+        "a file names it."
     ),
 ]
 Width = Annotated[int | None, Parameter(help="For foreign weights: the network's width.")]
@@ -53,23 +54,23 @@ Depth = Annotated[int | None, Parameter(help="For foreign weights: the network's
 Normalize = Annotated[
     str | None,
     Parameter(
-        help="For foreign weights that expect it outside: none, cifar10, cifar100 or MEAN:STD, with :bgr behind it "
-        "where blue comes first; unset, what timm or Hugging Face says of its own network, and none for others."
+        help="For foreign weights, the normalisation of their input: none, cifar10, cifar100 or MEAN:STD, followed by "
+        ":bgr where blue is the first channel; if unset, that of timm or Hugging Face for their networks, else none."
     ),
 ]
 
 
 def called(path: Path | str) -> str:
-    """What a checkpoint, a run's folder or a recipe is called: the last part of its path, without a file's ending.
+    """The name of a checkpoint, a run's folder or a recipe: the last part of its path, without a file's suffix.
 
-    A folder has no ending: `runs/tau0.5` is `tau0.5`, and `.` the folder's own name. `zoo:NAME` is called that.
+    A folder has no suffix: `runs/tau0.5` is `tau0.5`, and `.` the folder's own name. `zoo:NAME` remains as it is.
     """
-    whole = Path(path).absolute() if Path(path).name not in ("", "..") else Path(path).resolve()
-    return whole.stem if whole.suffix in ENDINGS and not whole.is_dir() else whole.name
+    full = Path(path).absolute() if Path(path).name not in ("", "..") else Path(path).resolve()
+    return full.stem if full.suffix in SUFFIXES and not full.is_dir() else full.name
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """`H,W` as two numbers."""
+    """Parse `H,W` to two numbers."""
     if text is None:
         return None
     parts = text.split(",")
@@ -85,7 +86,7 @@ def _help(item: dataclasses.Field[Any]) -> str:
 
 
 FLAGS = {"offsets"}
-"""Settings that are switched on by their name alone."""
+"""Settings that are switched on by their option alone."""
 
 Settings = dataclasses.make_dataclass(
     "Settings",
@@ -102,9 +103,9 @@ Settings = dataclasses.make_dataclass(
     ],
     kw_only=True,
     frozen=True,
-    namespace={"__module__": __name__},  # else it says `types`, and cyclopts takes it for no class of ours
+    namespace={"__module__": __name__},  # else it is `types`, and cyclopts treats the class as a built-in
 )
-"""Every field of a recipe as an option: derived, so that there is one list of them. Unset means the recipe's own."""
+"""Every field of a recipe as an option, derived from `Recipe`. None leaves the recipe's value."""
 
 Overrides = Annotated[Settings, Parameter(name="*")]  # type: ignore[valid-type]
 
@@ -113,31 +114,31 @@ UNSET = Settings()
 
 
 def given(settings: Any) -> dict[str, str]:
-    """The settings that stand on the command line, as they are written there."""
+    """The settings on the command line, as written there."""
     return {name: value for name, value in dataclasses.asdict(settings).items() if value is not None}
 
 
 def overridden(recipe: Recipe, settings: Any) -> Recipe:
-    """The recipe with the settings of the command line; with another threat model steps that suit it, unless given."""
+    """The recipe with the settings of the command line; a new threat adapts the step size, unless that is given too."""
     changes: dict[str, Any] = given(settings)
-    if ":" in changes.get("model", ""):  # one's own function decides its size; the recipe's is another network's
+    if ":" in changes.get("model", ""):  # the user's function sets its size; the recipe's is another network's
         changes = {"width": None, "depth": None} | changes
     changed = recipe.replace(changes, source="command line")
     if changed.norm != recipe.norm and "epsilon" not in changes:
-        raise InputError(f"--norm {changed.norm} wants an --epsilon: the recipe's is a radius in {recipe.norm}")
+        raise InputError(f"--norm {changed.norm} requires --epsilon: the recipe's is a radius in {recipe.norm}")
     if "step_size" in changes or changed.threat == recipe.threat:
         return changed
-    # A step is a part of the radius; another norm's says nothing, so that it is the audit's, a quarter.
+    # The step size scales with the radius; in another norm it is a quarter of the radius, as in an audit.
     share = recipe.step_size / recipe.epsilon if changed.norm == recipe.norm else 1 / 4
     return changed.replace({"step_size": min(LARGEST[changed.norm], share * changed.epsilon)}, source="command line")
 
 
 def reach_notes(recipe: Recipe) -> tuple[str, ...]:
-    """That the attack of training cannot fill its ball."""
+    """A remark where the attack of training cannot reach the edge of its ball."""
     if recipe.method == "standard" or recipe.steps * recipe.step_size >= recipe.epsilon:
         return ()
     return (
         f"The attack of training reaches {recipe.steps * recipe.step_size:.3g} of epsilon "
         f"{epsilon_text(recipe.epsilon)} in {recipe.steps} steps of {recipe.step_size:.3g}: it "
-        "does not fill the ball; raise --step-size or --steps.",
+        "cannot reach the edge of the ball; raise --step-size or --steps.",
     )

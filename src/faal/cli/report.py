@@ -1,4 +1,4 @@
-"""`faal report`: the page again."""
+"""`faal report`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,12 +8,15 @@ from rich.console import Console
 
 
 def report(
-    *directories: Annotated[Path, Parameter(help="Folders that hold audit.json; the first is before, the last after.")],
+    *directories: Annotated[Path, Parameter(help="Folders with an audit.json; the first is before, the last after.")],
     out: Annotated[
-        Path | None, Parameter(help="The page; report.html in the folder, comparison.html in the last of several.")
+        Path | None,
+        Parameter(
+            help="The output file; if unset, report.html in the folder, or comparison.html in the last of several."
+        ),
     ] = None,
 ) -> None:
-    """Write the page again, from the files of one run or of several side by side.
+    """Write the report of one run, or of several side by side, from their files.
 
     faal report runs/base runs/repaired --out before-and-after.html
     """
@@ -21,6 +24,6 @@ def report(
     from faal.report import write_report
 
     if not directories:
-        raise InputError("faal report needs at least one run's folder, such as `faal report runs/base`")
+        raise InputError("faal report requires at least one run's folder, such as `faal report runs/base`")
     page = write_report(directories, out=out)
     Console().print(str(page), markup=False, highlight=False, soft_wrap=True)

@@ -12,49 +12,52 @@ def reproduce(
     what: Annotated[
         str,
         Parameter(
-            help="table1 to table4, figure1 to figure3, theorem1; methods, a table of all; or a row, as TABLE/ROW or "
-            "by its name or method alone."
+            help="table1 to table4, figure1 to figure3, theorem1; methods (a table of all methods); or a row, as "
+            "TABLE/ROW or by its name or method alone."
         ),
     ],
     /,
     *,
     data: Annotated[
-        str | None, Parameter(help="cifar10:DIR or cifar100:DIR, the unpacked official download; tiny needs none.")
+        str | None,
+        Parameter(help="cifar10:DIR or cifar100:DIR, the unpacked official download; not needed at scale tiny."),
     ] = None,
     scale: Annotated[
         str,
         Parameter(help="paper; small (CIFAR, networks of width 16, 6 epochs, for a CPU); tiny (digits, minutes)."),
     ] = "tiny",
-    seeds: Annotated[int, Parameter(help="How many training seeds.")] = 1,
+    seeds: Annotated[int, Parameter(help="Number of training seeds.")] = 1,
     protocol: Annotated[
-        str, Parameter(help="honest (one protocol for all) or published (each method's published quirks).")
+        str, Parameter(help="honest (the same protocol for all methods) or published (each method's published quirks).")
     ] = "honest",
     workers: Annotated[
-        int | None, Parameter(help="Processes side by side here; one for each core, or each GPU, if unset.")
+        int | None,
+        Parameter(help="Number of worker processes on this machine; one for each core, or each GPU, if unset."),
     ] = None,
     base: Annotated[
         list[str] | None,
         Parameter(
-            help="NAME=FILE[:NORMALIZE]: a published checkpoint in the place of the base NAME, and the normalisation "
-            "that it expects, or NAME=zoo:NETWORK; again for the next.",
+            help="NAME=FILE[:NORMALIZE]: a published checkpoint that replaces the base NAME, and the normalisation of "
+            "its input, or NAME=zoo:NETWORK; may be repeated.",
             negative=(),
         ),
     ] = None,
     model: Annotated[
         list[str] | None,
         Parameter(
-            help="NAME=MODEL, or MODEL alone where one --base is given: the network of that base, where it is not the "
-            "row's or is module:function, which no file makes run; again for the next.",
+            help="NAME=MODEL, or MODEL alone with one --base: the network of that base, where it is not the row's, or "
+            "is module:function, which is never imported because a file names it; may be repeated.",
             negative=(),
         ),
     ] = None,
     out: Out = None,
     device: Device = "auto",
 ) -> int:
-    """Fill a table or draw a figure of the paper, every row under one protocol, or go on where it was stopped.
+    """Reproduce a table or a figure of the paper, every row under one protocol.
 
-    Results come row by row, into reproduce/SCALE-PROTOCOL unless --out says otherwise: the table as Markdown, CSV,
-    LaTeX and HTML. The same command on another machine that shares the folder takes a part of the work.
+    The table is written row by row as Markdown, CSV, LaTeX and HTML, into reproduce/SCALE-PROTOCOL unless --out names
+    another folder. The same command continues a reproduction that was stopped; on another machine that shares the
+    folder, it takes a part of the work.
 
         faal reproduce table2 --seeds 3
         faal reproduce table2 --scale small --data cifar10:DIR

@@ -26,12 +26,12 @@ from faal.cli.options import (
     reach_notes,
 )
 
-if TYPE_CHECKING:  # the help waits for no PyTorch
+if TYPE_CHECKING:  # the help does not import PyTorch
     from faal.train.loop import Outcome
     from faal.train.offsets import Found
 
 THREAT = ("norm", "epsilon", "step_size")
-"""What a repair without a recipe has from its network: a ball, and steps that suit it."""
+"""Settings that a repair without a recipe has from its network: the threat, and the step size for it."""
 
 RecipeName = Annotated[str, Parameter(help="A shipped recipe (`faal recipes`) or a YAML file.")]
 
@@ -42,8 +42,8 @@ def train(
 ) -> None:  # fmt: skip
     """Train from scratch.
 
-    The run's folder holds everything: configuration, metrics, checkpoints. The same command again goes on where it
-    was stopped. Every setting of the recipe is an option.
+    Configuration, metrics and checkpoints are written to the run's folder. The same command continues a run that was
+    stopped. Every setting of the recipe is an option.
 
         faal train cifar10-prn18-faal-trades --data cifar10:DIR
         faal train digits-small-pgd-at --data digits --epochs 20 --lr 0:0.1,1/2:0.01
@@ -61,19 +61,21 @@ def train(
     processes.start(where)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
     dataset = dataset if groups is None else weighed_by(dataset, groups)
-    _remark(*dataset.notes, *numerics.precision_notes(chosen.precision, where), *reach_notes(chosen))
+    _print_notes(*dataset.notes, *numerics.precision_notes(chosen.precision, where), *reach_notes(chosen))
     architecture = Architecture.of(chosen, dataset)
     net = build_model(architecture, seed=seed, model=named)
     folder = out or Path("runs") / f"{called(recipe)}-seed{seed}"
     outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=where)
-    _tell(outcome, dataset.classes, data, size, rgb, architecture.model)
+    _print_outcome(outcome, dataset.classes, data, size, rgb, architecture.model)
 
 
 def repair(
     checkpoint: Checkpoint,
     recipe: Annotated[
         str | None,
-        Parameter(help="A shipped recipe (`faal recipes`) or a YAML file; unset, that of the data and the network."),
+        Parameter(
+            help="A shipped recipe (`faal recipes`) or a YAML file; if unset, the one for the data and the network."
+        ),
     ] = None,
     /,
     *,
@@ -86,14 +88,15 @@ def repair(
     rgb: Rgb = False,
     frontier: Annotated[
         bool,
-        Parameter(help="Judge blends of base and repair on the withheld images too, and keep them.", negative=()),
+        Parameter(help="Evaluate blends of base and repair on the withheld images too, and write them.", negative=()),
     ] = False,
     settings: Overrides = UNSET,
 ) -> None:
-    """Fine-tune a robust but unfair classifier until its weakest class stands, in two epochs.
+    """Fine-tune a robust but unfair classifier to raise the robust accuracy of its worst class, in two epochs.
 
-    The network is the checkpoint's; the recipe says how it is trained. For foreign weights, --model, --width, --depth
-    and --normalize describe the network. A checkpoint whose network is module:function wants --model too.
+    The network is the checkpoint's; the recipe has the settings of the fine-tune. For foreign weights, --model,
+    --width, --depth and --normalize describe the network. A checkpoint whose network is module:function requires
+    --model too.
 
         faal repair runs/base --data cifar10:DIR --out runs/repaired
         faal repair model.pth cifar10-wrn34-10-faal-at-awp-repair --data cifar10:DIR --model wrn34-10
@@ -112,24 +115,24 @@ def repair(
     processes.start(where)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
     dataset = dataset if groups is None else weighed_by(dataset, groups)
-    # Only what the command line says of the network counts: the recipe's own words are about another one.
+    # Only the command line describes the network: the recipe's settings are of another one.
     network = {
         name: chosen.plain()[name] for name in ("model", "width", "depth", "normalize") if name in given(settings)
     }
     opened = open_model(checkpoint, dataset, **network)
-    _remark(*dataset.notes, *opened.notes, *numerics.precision_notes(chosen.precision, where))
+    _print_notes(*dataset.notes, *opened.notes, *numerics.precision_notes(chosen.precision, where))
     same = opened.architecture
     attacked = opened.trained.get("method", "standard") != "standard"
     if recipe is None:
-        # A recipe of FAAL's with another method is still named after FAAL; nothing of it would be left here.
+        # Without training, nothing of a recipe named after FAAL would apply: offsets have recipes of their own name.
         untrained = () if method(chosen.method).trains else (f"-{chosen.method}-repair",)
         recipe = repair_recipe(dataset.name, same.model, dataset.num_classes, *untrained)
         as_trained = {name: opened.trained[name] for name in THREAT if attacked and name in opened.trained}
         chosen = overridden(load_recipe(recipe).replace(as_trained, source="checkpoint"), settings)
-        _remark(f"No recipe was named; it is repaired by {recipe}, against {chosen.threat}.")
+        _print_notes(f"No recipe was named; the network is repaired by {recipe}, against {chosen.threat}.")
     elif attacked and chosen.threat != opened.threat:
-        _remark(f"The network was trained against {opened.threat} and is repaired against {chosen.threat}.")
-    _remark(*reach_notes(chosen))
+        _print_notes(f"The network was trained against {opened.threat} and is repaired against {chosen.threat}.")
+    _print_notes(*reach_notes(chosen))
     chosen = chosen.replace(
         {"model": same.model, "width": same.width, "depth": same.depth, "normalize": same.normalize},
         source="checkpoint",
@@ -139,29 +142,31 @@ def repair(
         from faal.study.frontier import check_frontier
 
         check_frontier(dataset, chosen)
-    # Training moves the weights where they lie; blends need them as they were.
+    # Training changes the weights in place; blends need those of the base.
     base = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()} if frontier else {}
     outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
-    _tell(outcome, dataset.classes, data, size, rgb, same.model)
+    _print_outcome(outcome, dataset.classes, data, size, rgb, same.model)
     if frontier:
-        from faal.study.frontier import frontier as judge_blends
+        from faal.study.frontier import frontier as evaluate_blends
         from faal.study.frontier import frontier_table
 
-        found = judge_blends(
+        found = evaluate_blends(
             base, opened.record, dataset, chosen, out=folder, seed=seed, device=where, model=network.get("model")
         )
         if processes.is_main():
             Console().print(frontier_table(found))
 
 
-def _remark(*notes: str) -> None:
+def _print_notes(*notes: str) -> None:
     from faal.engine import processes
 
     for note in notes if processes.is_main() else ():
         Console(stderr=True).print(note, markup=False, highlight=False)
 
 
-def _tell(outcome: "Outcome", classes: Sequence[str], data: str, size: str | None, rgb: bool, model: str) -> None:
+def _print_outcome(
+    outcome: "Outcome", classes: Sequence[str], data: str, size: str | None, rgb: bool, model: str
+) -> None:
     from faal.engine import processes
     from faal.models.own import is_own
 
@@ -174,14 +179,14 @@ def _tell(outcome: "Outcome", classes: Sequence[str], data: str, size: str | Non
     if outcome.offsets:
         console.print(_offsets(outcome.offsets, classes))
     console.print(f"{outcome.best} holds the network{chosen}{' with its offsets' if outcome.offsets else ''}")
-    follows = f"next: faal audit {quote(str(outcome.best.parent))} --data {quote(data)}"
-    follows += (f" --size {quote(size)}" if size else "") + (" --rgb" if rgb else "")
-    follows += f" --model {quote(model)}" if is_own(model) else ""
-    console.print(follows)
+    command = f"next: faal audit {quote(str(outcome.best.parent))} --data {quote(data)}"
+    command += (f" --size {quote(size)}" if size else "") + (" --rgb" if rgb else "")
+    command += f" --model {quote(model)}" if is_own(model) else ""
+    console.print(command)
 
 
 def _offsets(found: "Found", classes: Sequence[str]) -> str:
-    """Offsets by class, and the figures of the images that they were chosen on, in lines."""
+    """Offsets by class, and the robust accuracy on the images that they were chosen on, as lines."""
     each = (f"{name} {offset:+.3f}" for name, offset in zip(classes, found.after.offsets, strict=True))
     before, after = (
         f"{100 * figures.average:.1f} (worst {100 * figures.worst:.1f})"

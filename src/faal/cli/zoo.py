@@ -12,9 +12,9 @@ from faal.epsilon import epsilon_text
 
 
 def zoo(name: Annotated[str | None, Parameter(help="Show the card of this network.")] = None, /) -> None:
-    """List the networks that come with the program, or show one's card: how it was made, and what it withstands.
+    """List the networks that come with the program, or show the card of one: its training and its robust accuracy.
 
-    Figures are those of the card's audit, average (worst class) in per cent; `all` is correct under every attack there.
+    Figures are those of the card's audit, average (worst class) in per cent; `all` is correct under every attack of it.
     `faal audit` and `faal repair` take `zoo:NAME` for a checkpoint.
 
         faal zoo
@@ -25,7 +25,7 @@ def zoo(name: Annotated[str | None, Parameter(help="Show the card of this networ
 
     console = Console(highlight=False, markup=False)
     if name is not None:
-        _show(console, read_card(name))
+        _print_card(console, read_card(name))
         return
     names = zoo_names()
     if not names:
@@ -59,26 +59,24 @@ def zoo(name: Annotated[str | None, Parameter(help="Show the card of this networ
 
 def publish(
     run: Annotated[Path, Parameter(help="A run's folder, trained and audited, or a checkpoint (with --audit).")],
-    name: Annotated[str, Parameter(help="What the network is called in the zoo.")],
+    name: Annotated[str, Parameter(help="The name of the network in the zoo.")],
     /,
     *,
     data: Data,
     audit: Annotated[Path | None, Parameter(help="The folder of its audit; the run's own if unset.")] = None,
-    precision: Annotated[
-        str, Parameter(help="What matrices and filters are kept in: float16 or bfloat16.")
-    ] = "float16",
+    precision: Annotated[str, Parameter(help="The type of matrices and filters: float16 or bfloat16.")] = "float16",
     source: Annotated[
         str | None,
-        Parameter(help="Where the data comes from and under which licence; known for digits, CIFAR-10 and CIFAR-100."),
+        Parameter(help="Source and licence of the data; known for digits, CIFAR-10 and CIFAR-100."),
     ] = None,
-    licence: Annotated[str, Parameter(help="Of the weights.")] = "Apache-2.0",
+    licence: Annotated[str, Parameter(help="The licence of the weights.")] = "Apache-2.0",
     out: Annotated[Path | None, Parameter(help="The folder of the zoo; the program's own if unset.")] = None,
     device: Device = "auto",
     model: Model = None,
 ) -> None:
-    """Put a trained and audited network into the zoo: its weights in half the size, and a card of how it was made.
+    """Add a trained and audited network to the zoo: its weights in 16 bits, and a card with its origin and its audit.
 
-    The narrowed weights answer the audit's clean images once more; the card tells how many answers that changed, and
+    The narrowed weights predict the audit's clean images once more; the card states how many predictions changed, and
     more than 0.2 % are refused.
 
         faal publish runs/prn18-repaired prn18-faal-at --data cifar10:DIR
@@ -103,11 +101,11 @@ def publish(
         Console(stderr=True).print(note, markup=False, highlight=False)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"{done.weights} ({done.size / 1e6:.1f} MB) and {done.card}")
-    console.print(f"{done.changed} of {done.samples} clean answers differ from those that were audited")
+    console.print(f"{done.changed} of {done.samples} clean predictions differ from those of the audit")
 
 
-def _show(console: Console, card: dict[str, Any]) -> None:
-    """A card whole, but for the settings that `recipe` in the file lists."""
+def _print_card(console: Console, card: dict[str, Any]) -> None:
+    """Print a card without the settings of its recipe."""
     console.print(f"zoo:{card['name']}", style="bold", end="\n\n")
     audit, threat = card["audit"], card["threat"]
     origin, narrowing, commit = card.get("origin"), card.get("narrowing"), card.get("commit")
@@ -117,18 +115,20 @@ def _show(console: Console, card: dict[str, Any]) -> None:
         "method": f"{card['method']}, seed {card['seed']}, against {threat['norm']} {epsilon_text(threat['epsilon'])}",
         "from": f"{origin['path']}, SHA-256 {origin['sha256'][:12]}" if origin else "scratch",
         "weights": f"{card.get('precision')}, SHA-256 {card['sha256'][:12]}, {card['licence']}",
-        "narrowing": f"changed {narrowing['changed']} of {narrowing['samples']} clean answers" if narrowing else "-",
+        "narrowing": f"changed {narrowing['changed']} of {narrowing['samples']} clean predictions"
+        if narrowing
+        else "-",
         "commit": ", ".join(f"{what} {which}" for what, which in commit.items() if which) if commit else "-",
-        "judged on": f"{audit['n']} images ({audit['split']}), {audit['threat']['norm']} "
+        "audited on": f"{audit['n']} images ({audit['split']}), {audit['threat']['norm']} "
         f"{epsilon_text(audit['threat']['epsilon'])}, {audit['engine']}",
     }
     grid = Table.grid(padding=(0, 2))
-    for fact, told in facts.items():
-        grid.add_row(fact, told)
+    for fact, text in facts.items():
+        grid.add_row(fact, text)
     console.print(grid, end="\n\n")
     table = Table("attack", f"average, {audit['level']:.0%} interval", "worst class", "which", box=None, pad_edge=False)
     for attack, found in audit["attacks"].items():
-        table.add_row(attack, _whole(found["average"]), _whole(found["worst"]), found["worst"]["class"])
+        table.add_row(attack, _with_interval(found["average"]), _with_interval(found["worst"]), found["worst"]["class"])
     console.print(table)
 
 
@@ -142,5 +142,5 @@ def _brief(found: dict[str, Any]) -> str:
     return f"{100 * found['average']['value']:.1f} ({100 * found['worst']['value']:.1f})"
 
 
-def _whole(estimate: dict[str, Any]) -> str:
+def _with_interval(estimate: dict[str, Any]) -> str:
     return " ".join([f"{100 * estimate['value']:.1f}", f"[{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"])

@@ -1,7 +1,8 @@
-"""Robust accuracy against epsilon: an ordinary audit at every radius, read together as one curve per class.
+"""Robust accuracy against epsilon: an audit at every radius, combined into one curve per class.
 
-Balls are nested: what is within a radius is within every larger one. So a sample that an attack turned at one radius
-has been turned at all larger ones too, whether or not the search there came upon it again, and a curve never rises.
+Balls are nested: an adversarial example within a radius is within every larger one. So a sample that is misclassified
+under attack at one radius counts as misclassified at all larger ones, whether or not the attack there finds an
+adversarial example again, and a curve never rises.
 """
 
 import csv
@@ -37,27 +38,30 @@ from faal.report.sections.curve import draw_curve
 SCHEMA = "faal-curve/1"
 
 NESTED = (
-    "A sample that fell at one radius counts as fallen at every larger one, since the larger ball holds the smaller; "
-    "stood_again counts those that the attacks at a radius left standing all the same."
+    "A sample that is misclassified under attack at one radius counts as misclassified at every larger one, since the "
+    "larger ball contains the smaller; stood_again counts those that are robust at the larger radius nevertheless."
 )
 
 NO_ATTACK = "a curve needs an attack that was run at every radius, such as --attacks clean,pgd20"
 
 FEW, SHARE = 3, 0.01
-"""So many samples, and such a share of them, may stand again before it is taken for a sign."""
+"""More samples than either that are robust again at a larger radius cause a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
-    """What stands at one radius and at all smaller ones; `stood_again` samples of those that fell stood here again."""
+class CurvePoint:
+    """Accuracy at one radius, over samples that are robust there and at all smaller radii.
+
+    `robust_again` samples are robust at this radius although an attack at a smaller one succeeded.
+    """
 
     epsilon: float
     figures: Figures
-    stood_again: int
+    robust_again: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
+class AccuracyCurve:
     """Accuracy against epsilon, under all of `attacks` together; the first point is epsilon 0, without attack."""
 
     model: dict[str, Any]
@@ -70,16 +74,16 @@ class Curve:
     attacks: tuple[str, ...]
     warnings: tuple[str, ...]
     environment: dict[str, Any]
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The content of `curve.json`."""
-        told = {key: value for key, value in vars(self).items() if key != "points"}
+        fields = {key: value for key, value in vars(self).items() if key != "points"}
         points = [
-            {"epsilon": point.epsilon, "stood_again": point.stood_again, **point.figures.to_json()}
+            {"epsilon": point.epsilon, "stood_again": point.robust_again, **point.figures.to_json()}
             for point in self.points
         ]
-        return {"schema": SCHEMA, **told, "nested": NESTED, "points": points}
+        return {"schema": SCHEMA, **fields, "nested": NESTED, "points": points}
 
     def write(self, folder: Path) -> None:
         """Write `curve.json`, `curve.csv`, and the figure as SVG, PDF and PNG.
@@ -103,27 +107,26 @@ def curve(
     norm: str = "linf",
     trained: Mapping[str, Any] | None = None,
     **settings: Any,
-) -> Curve:
-    """Audit a classifier at several radii. Killed and called again, it goes on where it stopped.
+) -> AccuracyCurve:
+    """Audit a classifier at several radii; continues where an earlier call was stopped.
 
-    Under `torchrun` every audit spreads over the processes, and the main one writes.
+    Under `torchrun` the processes share every audit, and the main one writes.
 
     Args:
         model: as for `faal.audit`, and so are `images`, `labels` and `settings`.
         images: (N, channels, H, W) in [0, 1].
         labels: (N,) integers.
-        epsilons: the radii, in any order; those that are alike to six digits count once.
-        out: the run's folder. Every audit goes to `curve-NORM/epsilon-...` in it, what they come to together to
-            `curve-NORM`.
-        norm: the balls' norm, `linf` or `l2`.
-        trained: as for `faal.audit`; that a radius is not the training's is no sign of anything here.
+        epsilons: the radii, in any order; those that agree to six digits count once.
+        out: the run's folder. Every audit is written to `curve-NORM/epsilon-...` in it, the curve to `curve-NORM`.
+        norm: of the balls, `linf` or `l2`.
+        trained: as for `faal.audit`; a radius other than that of training causes no warning here.
 
     Raises:
-        InputError: the input is wrong; the message says what, where and what to do.
+        InputError: the input is invalid; the message says what, where and what to do.
     """
     folder = Path(out) / f"curve-{norm}"
-    threats = [Threat(norm, epsilon) for epsilon in radii(epsilons)]  # all are sound before the first is run
-    folders = {folder / f"epsilon-{_called(threat.epsilon)}": threat for threat in threats}
+    threats = [Threat(norm, epsilon) for epsilon in radii(epsilons)]  # every radius is checked before the first audit
+    folders = {folder / f"epsilon-{_folder_name(threat.epsilon)}": threat for threat in threats}
     # The page shows the folder's audit and its curves together.
     refuse_others(model, images, labels, folders=folders, beside=Path(out), **settings)
     if "attacks" in settings:
@@ -131,7 +134,7 @@ def curve(
         if not settings["attacks"] and not all((place / AUDIT).is_file() for place in folders):
             raise InputError(NO_ATTACK)
 
-    def at(place: Path) -> AuditResult:
+    def audit_at(place: Path) -> AuditResult:
         return audit(
             model,
             images,
@@ -143,30 +146,30 @@ def curve(
             **settings,
         )
 
-    found = curve_of(map(at, folders))
+    found = curve_of(map(audit_at, folders))
     if processes.is_main():
         found.write(folder)
     return found
 
 
 def radii(epsilons: Iterable[float]) -> tuple[float, ...]:
-    """The radii in order, each once.
+    """Sort the radii and drop repetitions.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no radius.
     """
-    once = {_called(epsilon): epsilon for epsilon in epsilons}
+    once = {_folder_name(epsilon): epsilon for epsilon in epsilons}
     if not once:
         raise InputError("a curve needs at least one epsilon; name some, such as 2/255,4/255,8/255")
     return tuple(sorted(once.values()))
 
 
-def curve_of(audits: Iterable[AuditResult]) -> Curve:
-    """The curve through audits of one model on the same samples, each at its own radius.
+def curve_of(audits: Iterable[AuditResult]) -> AccuracyCurve:
+    """Combine audits of one model on the same samples, each at a radius of its own, into a curve.
 
     Raises:
-        InputError: there is none; they are of other models, samples, classes or norms; two are of one radius; they
-            share no attack.
+        InputError: there is no audit; the audits differ in model, samples, classes or norm; two are of one radius; no
+            attack is in all of them.
     """
     every = sorted(audits, key=lambda result: float(result.threat["epsilon"]))
     if not every:
@@ -175,24 +178,24 @@ def curve_of(audits: Iterable[AuditResult]) -> Curve:
     _check(every)
     attacks = [name for name in first.attacks if name != ALL and all(name in result.attacks for result in every)]
     label = first.verdicts.label
-    stands = first.verdicts.correct("clean")
-    points = [_point(0.0, stands, 0, first)]
+    robust = first.verdicts.correct("clean")
+    points = [_point(0.0, robust, 0, first)]
     warnings = [warning for result in every for warning in result.warnings]
     for result in every:
-        here = np.logical_and.reduce([result.verdicts.correct(name) for name in attacks])
-        again = int((here & ~stands).sum())
-        stands = stands & here
+        robust_here = np.logical_and.reduce([result.verdicts.correct(name) for name in attacks])
+        again = int((robust_here & ~robust).sum())
+        robust = robust & robust_here
         epsilon = float(result.threat["epsilon"])
-        points.append(_point(epsilon, stands, again, result))
+        points.append(_point(epsilon, robust, again, result))
         if again > max(FEW, SHARE * len(label)):
             warnings.append(
-                f"At epsilon {epsilon_text(epsilon)}, {again} of {len(label)} samples stood that had fallen at a "
-                "smaller radius, although the larger ball holds the smaller: gradients may be masked, and a stronger "
-                "attack may find more."
+                f"At epsilon {epsilon_text(epsilon)}, {again} of {len(label)} samples are robust that are not "
+                "at a smaller radius, although the larger ball contains the smaller: gradients may be masked, and a "
+                "stronger attack may find more adversarial examples."
             )
-    told = {key: getattr(first, key) for key in ("model", "data", "seed", "engine", "level", "interval_method")}
-    return Curve(
-        **told,
+    shared = {key: getattr(first, key) for key in ("model", "data", "seed", "engine", "level", "interval_method")}
+    return AccuracyCurve(
+        **shared,
         norm=first.threat["norm"],
         attacks=tuple(name for name in attacks if name != "clean"),
         warnings=tuple(dict.fromkeys(warnings)),
@@ -201,8 +204,8 @@ def curve_of(audits: Iterable[AuditResult]) -> Curve:
     )
 
 
-def curve_table(found: Curve) -> RenderableType:
-    """The curve for the terminal: a row per radius, and what has to be known of it."""
+def curve_table(found: AccuracyCurve) -> RenderableType:
+    """The curve as a table for the terminal: a row per radius, and the warnings."""
     title = f"Accuracy in % with {found.level:.0%} intervals, {found.norm}, under {', '.join(found.attacks)}"
     grid = titled(title, [], ["epsilon", "average", "worst class"], ["which"])
     for point in found.points:
@@ -213,19 +216,19 @@ def curve_table(found: Curve) -> RenderableType:
 
 
 def _check(every: Sequence[AuditResult]) -> None:
-    """That the audits differ in their radius and in nothing else."""
+    """Raise InputError unless the audits differ in their radius alone."""
     first = every[0]
     for before, result in itertools.pairwise(every):
-        apart = [
+        compared = [
             ("models", _network(result) == _network(first)),
             ("norms", result.threat["norm"] == first.threat["norm"]),
             ("classes", result.classes == first.classes),
             ("samples", np.array_equal(result.verdicts.index, first.verdicts.index)),
             ("labels", np.array_equal(result.verdicts.label, first.verdicts.label)),
         ]
-        for what, same in apart:
+        for what, same in compared:
             if not same:
-                raise InputError(f"the audits have other {what} and make no curve; audit one model on the same data")
+                raise InputError(f"the audits have other {what} and form no curve; audit one model on the same data")
         if result.threat["epsilon"] == before.threat["epsilon"]:
             raise InputError(
                 f"two audits are at epsilon {epsilon_text(result.threat['epsilon'])}; give one for each radius"
@@ -238,19 +241,21 @@ def _network(result: AuditResult) -> object:
     return network_key(result.model) or result.model.get("digest")
 
 
-def _point(epsilon: float, stands: NDArray[np.bool_], again: int, result: AuditResult) -> Point:
+def _point(epsilon: float, robust: NDArray[np.bool_], again: int, result: AuditResult) -> CurvePoint:
     label, count = result.verdicts.label, len(result.classes)
-    n, correct = np.bincount(label, minlength=count), np.bincount(label[stands], minlength=count)
-    return Point(epsilon=epsilon, figures=estimates(n, correct, result.classes, level=result.level), stood_again=again)
+    n, correct = np.bincount(label, minlength=count), np.bincount(label[robust], minlength=count)
+    return CurvePoint(
+        epsilon=epsilon, figures=estimates(n, correct, result.classes, level=result.level), robust_again=again
+    )
 
 
-def _called(epsilon: float) -> str:
-    """A radius in the name of a folder: `8-255`, or a decimal."""
+def _folder_name(epsilon: float) -> str:
+    """A radius as part of a folder's name: `8-255`, or a decimal."""
     return epsilon_text(epsilon).replace("/", "-")
 
 
-def _csv(found: Curve) -> str:
-    """A line per radius and figure; values are fractions, `of` says which class."""
+def _csv(found: AccuracyCurve) -> str:
+    """A line per radius and figure; values are fractions, `of` names the class."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["norm", "epsilon", "figure", "of", "n", "correct", "value", "low", "high"])

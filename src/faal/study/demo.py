@@ -1,7 +1,7 @@
-"""The whole story on digits, in minutes on a CPU: train a robust base, audit it, repair it, audit again.
+"""The demo on digits, in minutes on a CPU: train a robust base, audit it, repair it, audit again.
 
 Three networks per seed: the base (plain PGD-AT), the control (the same fine-tune as the repair, without phase 2) and
-the repaired one (FAAL). All are judged on the test half of digits, which no setting was chosen on.
+the repaired one (FAAL). All are audited on the test half of digits, on which no setting was chosen.
 """
 
 import json
@@ -32,27 +32,27 @@ ROLES = {
 """Network -> recipe. The control and the repair both start from the base."""
 
 ATTACKS = ("clean", "pgd20", "cw20", "pgd20x5", "cw20x5")
-"""PGD-20 and CW-20 from one random start and from five: on digits at this epsilon one start leaves 3 to 5 points
-standing that AutoAttack does not (`docs/decisions.md`)."""
+"""PGD-20 and CW-20 from one random start and from five: on digits at this epsilon robust accuracy under
+one start is 3 to 5 points above that under AutoAttack (`docs/decisions.md`)."""
 
 SHARES = 4
-"""Parts that an audit with AutoAttack is split into: the blocks of 250 of the test half's 899 images."""
+"""Number of parts of an audit with AutoAttack: the blocks of 250 of the test half's 899 images."""
 
 
 def demo(out: Path, *, seeds: Sequence[int] = (1, 2, 3), autoattack: int = 1, device: torch.device) -> dict[str, Any]:
-    """Run the story and write `demo.json` and each network's run folder, `seed-N/base` and so on.
+    """Run the demo and write `demo.json` and each network's run folder, `seed-N/base` and so on.
 
-    Called again on the same folder, it goes on where it was stopped.
+    Called again on the same folder, it continues where it was stopped.
 
     Args:
         out: the folder.
-        seeds: the training seeds; every one is reported.
-        autoattack: the networks of so many seeds, from the first, are also judged by standard AutoAttack.
-        device: where to run.
+        seeds: the training seeds; all are reported.
+        autoattack: number of seeds, from the first, whose networks are also attacked by standard AutoAttack.
+        device: the device to run on.
 
     Returns:
-        What `demo.json` holds: per seed and network the robust accuracy, average and worst class, where robust means
-        correct under PGD-20 and CW-20 from five starts each; under `autoattack` the first seed's networks under
+        The content of `demo.json`: per seed and network the robust accuracy, average and worst class, where robust
+        means correct under PGD-20 and CW-20 from five starts each; under `autoattack` the first seed's networks under
         standard AutoAttack.
     """
     refuse_unwritable(out)
@@ -61,7 +61,7 @@ def demo(out: Path, *, seeds: Sequence[int] = (1, 2, 3), autoattack: int = 1, de
         [Job(title=f"seed {seed} trained", function=train_seed, arguments=(out, seed, device)) for seed in seeds],
         title="train and repair",
     )
-    # AutoAttack takes nearly all of the time: its blocks are shared out evenly before anything is put together.
+    # AutoAttack takes nearly all of the time: its blocks are distributed evenly before the audits are combined.
     parts = [(seed, role, part) for seed in seeds[:autoattack] for role in ROLES for part in range(SHARES)]
     attacks = {seed: (*ATTACKS, *["autoattack"][: position < autoattack]) for position, seed in enumerate(seeds)}
     side_by_side(
@@ -78,14 +78,16 @@ def demo(out: Path, *, seeds: Sequence[int] = (1, 2, 3), autoattack: int = 1, de
     runs = [(seed, role) for seed in seeds for role in ROLES]
     results = side_by_side(
         [
-            Job(title=f"{role}, seed {seed}", function=audit_whole, arguments=(out, seed, role, attacks[seed], device))
+            Job(title=f"{role}, seed {seed}", function=audit_full, arguments=(out, seed, role, attacks[seed], device))
             for seed, role in runs
         ],
         title="audit",
     )
     audits = dict(zip(runs, results, strict=True))
     rows = [{"seed": seed} | {role: robust(audits[seed, role]) for role in ROLES} for seed in seeds]
-    standard = [{role: _under(audits[seed, role], "autoattack") for role in ROLES} for seed in seeds[:autoattack]]
+    standard = [
+        {role: _figures_under(audits[seed, role], "autoattack") for role in ROLES} for seed in seeds[:autoattack]
+    ]
     record: dict[str, Any] = {"seeds": rows}
     if standard:
         record["autoattack"] = standard[0]
@@ -97,7 +99,7 @@ def demo(out: Path, *, seeds: Sequence[int] = (1, 2, 3), autoattack: int = 1, de
 
 
 def _seconds_before(out: Path) -> float:
-    """What an earlier call on the same folder took."""
+    """Seconds of earlier calls on the same folder."""
     try:
         return float(json.loads((out / "demo.json").read_text(encoding="utf-8"))["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -105,20 +107,20 @@ def _seconds_before(out: Path) -> float:
 
 
 def robust(result: AuditResult) -> dict[str, float]:
-    """Average and worst-class accuracy under PGD-20 and CW-20 together, whatever else was run."""
+    """Average and worst-class accuracy under all of `ATTACKS` together, whatever else was run."""
     verdicts = result.verdicts
     correct = np.logical_and.reduce([verdicts.correct(attack) for attack in ATTACKS])
     classes = [float(correct[verdicts.label == c].mean()) for c in np.unique(verdicts.label)]
     return {"average": float(correct.mean()), "worst": min(classes)}
 
 
-def _under(result: AuditResult, attack: str) -> dict[str, float | None]:
+def _figures_under(result: AuditResult, attack: str) -> dict[str, float | None]:
     figures = result.attacks[attack]
     return {"average": figures.average.value, "worst": figures.worst.value}
 
 
 def train_seed(out: Path, seed: int, device: torch.device) -> None:
-    """Train the base of one seed and fine-tune it in both ways; finished runs are left as they are."""
+    """Train the base of one seed and fine-tune it in both ways; finished runs are kept."""
     data = load_data("digits")
     for role, name in ROLES.items():
         recipe, folder = load_recipe(name), out / f"seed-{seed}" / role
@@ -131,7 +133,7 @@ def train_seed(out: Path, seed: int, device: torch.device) -> None:
         train(net, architecture, data, recipe, out=folder, seed=seed, device=device, origin=origin, quiet=True)
 
 
-def _subject(out: Path, seed: int, role: str, attacks: Sequence[str], device: torch.device) -> dict[str, Any]:
+def _audit_arguments(out: Path, seed: int, role: str, attacks: Sequence[str], device: torch.device) -> dict[str, Any]:
     """The arguments of the audit of one network on the test half of digits."""
     data = load_data("digits")
     assert data.test is not None
@@ -148,19 +150,19 @@ def _subject(out: Path, seed: int, role: str, attacks: Sequence[str], device: to
 
 
 def audit_part(out: Path, seed: int, role: str, attacks: Sequence[str], part: int, device: torch.device) -> None:
-    """One of `SHARES` parts of an audit."""
-    audit_share(**_subject(out, seed, role, attacks, device), rank=part, world_size=SHARES)
+    """Run one of `SHARES` parts of an audit."""
+    audit_share(**_audit_arguments(out, seed, role, attacks, device), rank=part, world_size=SHARES)
 
 
-def audit_whole(out: Path, seed: int, role: str, attacks: Sequence[str], device: torch.device) -> AuditResult:
-    """An audit, put together from its parts where they are there."""
+def audit_full(out: Path, seed: int, role: str, attacks: Sequence[str], device: torch.device) -> AuditResult:
+    """Run an audit, reusing the parts that are finished."""
     data = load_data("digits")
-    subject = _subject(out, seed, role, attacks, device)
-    return audit(**subject, classes=data.classes, data_record={"name": data.name, "split": "test"})
+    arguments = _audit_arguments(out, seed, role, attacks, device)
+    return audit(**arguments, classes=data.classes, data_record={"name": data.name, "split": "test"})
 
 
-def story(record: dict[str, Any]) -> Table:
-    """The outcome as a table for the terminal: mean over seeds, average and worst class."""
+def demo_table(record: dict[str, Any]) -> Table:
+    """The result as a table for the terminal: mean over seeds, average and worst class."""
     count = len(record["seeds"])
     table = Table(title=f"Robust accuracy in %, average (worst class): mean of {count} seeds", box=None)
     table.add_column("network")

@@ -1,14 +1,14 @@
-"""Between a base and its repair: networks whose weights are blended from the two, judged on held-out images.
+"""Blends of a base and its repair: networks with interpolated weights, evaluated on withheld images.
 
-A repair trades average for worst class; a blend is a point in between, at no further training. Parameters are
-interpolated linearly, and so are BatchNorm's running statistics: a blend's activations have others, somewhere near
-these, and finding them would take a pass over the training images. Counters are the repair's.
+A repair trades average for worst class; a blend is a point in between, without further training. Parameters are
+interpolated linearly, and so are BatchNorm's running statistics: these approximate the statistics of a blend's
+activations, which would take a pass over the training images. Counters are the repair's.
 
-The test set is not looked at. Blends are judged on the training images that were withheld for the choice of the
-repair's epoch, under that choice's attack, with the same random starts: the figures of the repair itself are those in
-its log. A repair whose last epoch counts (`select: last`), or whose epoch is chosen on test images (`select_on: test`),
-withholds images only where `hold_out` is `both`; blends are judged on those then, and `frontier.json` says how the
-epoch was chosen. Where nothing is withheld, there are no blends.
+The test set is not used. Blends are evaluated on the training images that were withheld for the choice of the repair's
+epoch, under the attack of that choice, with the same random starts: the figures of the repair are those in its log. A
+repair whose last epoch counts (`select: last`), or whose epoch is chosen on test images (`select_on: test`), withholds
+images only where `hold_out` is `both`; blends are then evaluated on those, and `frontier.json` states how the epoch was
+chosen. Where nothing is withheld, there are no blends.
 """
 
 import json
@@ -55,7 +55,9 @@ LEVEL = 0.95
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Of the repair in the blend."""
 
-SEEN = "The base may have been trained on these images: all figures are too good, the base's most of all."
+MAYBE_TRAINED_ON = (
+    "The base may have been trained on these images: all figures are too high, those of the base most of all."
+)
 
 BLENDED = "Parameters and BatchNorm's running statistics are interpolated linearly; counters are the repair's."
 
@@ -67,25 +69,25 @@ class Blend:
     share: float
     """Of the repair."""
     file: str | None
-    """Its checkpoint in the repair's folder; None for the base, which lies where it lay."""
+    """Its checkpoint in the repair's folder; None for the base, which is not copied."""
     figures: Figures
 
     @property
     def name(self) -> str:
-        """As people write it."""
+        """`base`, `repair`, or the share as a fraction."""
         return {0.0: "base", 1.0: "repair"}.get(self.share, str(Fraction(self.share)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frontier:
-    """All of them, in the order of their shares; `made` is what `frontier.json` says besides."""
+    """All blends, in the order of their shares; `made` is the rest of `frontier.json`."""
 
     made: Mapping[str, Any]
     blends: tuple[Blend, ...]
 
     @property
     def best(self) -> list[bool]:
-        """Which of the blends no other is as good as in both average and worst class, and better in one."""
+        """Per blend, whether no other is at least as good in average and worst class, and better in one."""
         return [bool(on) for on in on_frontier(_points(self.blends))]
 
     def to_json(self) -> dict[str, Any]:
@@ -96,8 +98,8 @@ class Frontier:
 
 
 def check_frontier(data: DataSet, recipe: Recipe) -> None:
-    """That images will be withheld to judge blends on, said before anything is trained. Raises InputError."""
-    _held_out(data, recipe, torch.device("cpu"))
+    """Raise InputError, before any training, where no images are withheld for the evaluation of blends."""
+    _withheld(data, recipe, torch.device("cpu"))
 
 
 def frontier(
@@ -111,24 +113,24 @@ def frontier(
     device: torch.device,
     model: str | None = None,
 ) -> Frontier:
-    """Judge base, repair and the blends between them; go on where an earlier call stopped.
+    """Evaluate base, repair and the blends between them; continues where an earlier call stopped.
 
-    Writes `blend-25.pt`, `blend-50.pt`, `blend-75.pt` in the form of best.pt, `frontier.json`, and the figure of
+    Writes `blend-25.pt`, `blend-50.pt`, `blend-75.pt` in the format of best.pt, `frontier.json`, and the figure of
     average against worst class as SVG, PDF and PNG.
 
     Args:
-        base: the state dict that the repair started from.
-        origin: what is recorded about it.
+        base: the base's state dict.
+        origin: the base's record.
         data: as for the repair.
         recipe: the repair's.
         out: the repair's folder, finished.
         seed: the repair's.
-        device: where to judge.
-        model: the network, where it is `module:function`: the repair's folder alone makes us import none.
+        device: the device of the evaluation.
+        model: the network, where it is `module:function`, which is never imported because a file names it.
 
     Raises:
-        InputError: nothing is withheld to judge on, or the folder holds no finished repair of that network, or files of
-            one that are damaged.
+        InputError: no images are withheld, the folder holds no finished repair of that network, or its files are
+            damaged.
     """
     best = out / "best.pt"
     state = checkpoint.load(best)
@@ -137,12 +139,13 @@ def frontier(
     net = build_with_weights(state, architecture, best, model=model).to(device)
     repaired: dict[str, Tensor] = state["weights"]
     with checked_entries(best):
-        epoch, trained_on, seen = state["epoch"], state["held_out"]["data"], bool(state["held_out"].get("seen"))
+        epoch, trained_on = state["epoch"], state["held_out"]["data"]
+        maybe_trained_on = bool(state["held_out"].get("seen"))
     if architecture.offsets and OFFSETS not in base:  # chosen in the repair: a blend has its share of them
         base = with_offsets(base, torch.zeros(architecture.num_classes))
     if {name: t.shape for name, t in base.items()} != {name: t.shape for name, t in repaired.items()}:
         raise InputError(f"{best} is not a repair of {origin.get('path')}: the two are different networks")
-    split = _held_out(data, recipe, device)
+    split = _withheld(data, recipe, device)
     # As the repair was trained and its epoch chosen.
     numerics = Numerics.choose(_precision(out), device, net, split.images.fetch(torch.arange(2)).to(device))
     made = {
@@ -156,17 +159,17 @@ def frontier(
         "precision": numerics.name,
         "level": LEVEL,
         "interval_method": METHOD,
-        "seen": seen,
-        "blended": f"{BLENDED} {_judged_on(recipe, seen=seen)}",
+        "seen": maybe_trained_on,
+        "blended": f"{BLENDED} {_evaluated_on(recipe, maybe_trained_on=maybe_trained_on)}",
     }
-    # One answer for all: they judge a blend together, or none does.
-    kept: dict[float, Blend] = processes.gather_objects(_kept(out, made))[0]
+    # The main process decides for all: they evaluate a blend together, or none does.
+    finished: dict[float, Blend] = processes.gather_objects(_finished(out, made))[0]
     blends: list[Blend] = []
     with progress_bar() as bar:
         task = bar.add_task("frontier", total=len(SHARES), note="")
         for share in SHARES:
-            if share in kept:
-                blends.append(kept[share])
+            if share in finished:
+                blends.append(finished[share])
             else:
                 weights = blended(base, repaired, share)
                 file = best.name if share == 1 else None if share == 0 else f"blend-{round(100 * share)}.pt"
@@ -174,8 +177,8 @@ def frontier(
                     blend = {**state, "weights": weights, "origin": {**origin, "share": 1 - share}}
                     checkpoint.save(out / str(file), blend)
                 net.load_state_dict(weights)
-                judged = _judged(numerics.place(net), split, data, recipe, seed=seed, numerics=numerics)
-                blends.append(Blend(share=share, file=file, figures=judged))
+                figures = _evaluate(numerics.place(net), split, data, recipe, seed=seed, numerics=numerics)
+                blends.append(Blend(share=share, file=file, figures=figures))
                 _write(out, Frontier(made=made, blends=tuple(blends)))
             bar.update(task, advance=1, note=blends[-1].name)
     found = Frontier(made=made, blends=tuple(blends))
@@ -193,14 +196,14 @@ def blended(base: Mapping[str, Tensor], repaired: Mapping[str, Tensor], share: f
 
 
 def frontier_table(found: Frontier) -> Table:
-    """The blends for the terminal."""
-    held, threat = found.made["data"], found.made["threat"]
+    """The blends as a table for the terminal."""
+    withheld, threat = found.made["data"], found.made["threat"]
     title = (
-        f"Held-out accuracy in % with {LEVEL:.0%} intervals, n = {held['n']}, {found.made['attack']}, "
+        f"Accuracy in % on withheld images with {LEVEL:.0%} intervals, n = {withheld['n']}, {found.made['attack']}, "
         f"{Threat(**threat)}"
     )
     if found.made["seen"]:
-        title += f". {SEEN}"
+        title += f". {MAYBE_TRAINED_ON}"
     grid = titled(title, ["blend"], ["average", "worst class"], ["which", "frontier", "file"])
     for blend, on in zip(found.blends, found.best, strict=True):
         figures = blend.figures
@@ -209,8 +212,8 @@ def frontier_table(found: Frontier) -> Table:
     return grid
 
 
-def _held_out(data: DataSet, recipe: Recipe, device: torch.device) -> Split:
-    """The training images that were withheld for the choice of the epoch, whatever it was then chosen on."""
+def _withheld(data: DataSet, recipe: Recipe, device: torch.device) -> Split:
+    """The training images that were withheld for the choice of the epoch, whether or not it was chosen on them."""
     if data.train is None:
         raise InputError(f"{data.name} has no training images; training needs some")
     parts = parts_of(data, recipe, steers=steers(recipe), device=device)
@@ -218,40 +221,40 @@ def _held_out(data: DataSet, recipe: Recipe, device: torch.device) -> Split:
         why = f" ({'. '.join(parts.notes)})" if parts.notes else ""
         few = int(torch.bincount(parts.whole.groups, minlength=len(data.groups)).min()) < SMALLEST_CLASS
         raise InputError(
-            f"--frontier judges blends on withheld images, and none of {data.name} are withheld{why}; "
-            + (f"take data with {SMALLEST_CLASS} images of each" if few else "set --hold-out to both")
+            f"--frontier evaluates blends on withheld images, and none of {data.name} are withheld{why}; "
+            + (f"use data with {SMALLEST_CLASS} images of each" if few else "set --hold-out to both")
             + ", or leave --frontier out"
         )
     return parts.whole.take(parts.select_index).to(device)
 
 
-def _judged_on(recipe: Recipe, *, seen: bool) -> str:
-    """For the record: which images these are to the repair, and to the base."""
+def _evaluated_on(recipe: Recipe, *, maybe_trained_on: bool) -> str:
+    """For the record: how the images were used in the repair, and perhaps in the training of the base."""
     if recipe.select == "last":
-        told = "Judged on withheld training images, not on the test set; the repair's epoch is its last."
+        sentence = "Evaluated on withheld training images, not on the test set; the repair's epoch is its last."
     elif recipe.select_on == "test":
-        told = "Judged on withheld training images; the repair's epoch was chosen on test images."
+        sentence = "Evaluated on withheld training images; the repair's epoch was chosen on test images."
     else:
-        told = "Judged on training images withheld for the choice of the epoch, not on the test set."
-    return f"{told} {SEEN}" if seen else told
+        sentence = "Evaluated on training images withheld for the choice of the epoch, not on the test set."
+    return f"{sentence} {MAYBE_TRAINED_ON}" if maybe_trained_on else sentence
 
 
 def _precision(out: Path) -> str:
-    """What a run was trained in, as its folder says."""
+    """The precision of a run, from its folder."""
     try:
         precision = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))["precision"]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         precision = None
     if precision not in ("float32", "bf16"):
         raise InputError(
-            f"{out / CONFIG} does not say in which precision the repair was trained: it is missing or damaged; "
+            f"{out / CONFIG} does not state the precision of the repair: it is missing or damaged; "
             "repair into another folder with --out"
         )
     return str(precision)
 
 
-def _judged(net: nn.Module, split: Split, data: DataSet, recipe: Recipe, *, seed: int, numerics: Numerics) -> Figures:
-    sight = see(
+def _evaluate(net: nn.Module, split: Split, data: DataSet, recipe: Recipe, *, seed: int, numerics: Numerics) -> Figures:
+    metrics = see(
         net,
         split,
         selection_request(recipe.select_attack),
@@ -260,32 +263,32 @@ def _judged(net: nn.Module, split: Split, data: DataSet, recipe: Recipe, *, seed
         seed=seed,
         numerics=numerics,
     )
-    n = sight.counts.round().long().cpu().numpy()
-    correct = np.rint(n * (1 - sight.robust_error.double().cpu().numpy())).astype(np.int64)
+    n = metrics.counts.round().long().cpu().numpy()
+    correct = np.rint(n * (1 - metrics.robust_error.double().cpu().numpy())).astype(np.int64)
     return estimates(n, correct, data.groups, level=LEVEL)
 
 
 def _points(blends: tuple[Blend, ...] | list[Blend]) -> NDArray[np.float64]:
-    """(R, 2) averages and worst classes."""
+    """(R, 2) average and worst-class accuracy of R blends."""
     return np.array([(blend.figures.average.value, blend.figures.worst.value) for blend in blends], dtype=np.float64)
 
 
-def _kept(out: Path, made: Mapping[str, Any]) -> dict[float, Blend]:
-    """The blends that an earlier call judged, by their shares; none where it judged another repair or otherwise."""
+def _finished(out: Path, made: Mapping[str, Any]) -> dict[float, Blend]:
+    """The blends that an earlier call evaluated, by their shares; none where repair or evaluation were others."""
     try:
         plain = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        if _nameless({key: plain.get(key) for key in made}) != _nameless(made):
+        if _compared({key: plain.get(key) for key in made}) != _compared(made):
             return {}
-        found = [Blend(share=b["share"], file=b["file"], figures=Figures.from_json(b)) for b in plain["blends"]]
+        known = [Blend(share=b["share"], file=b["file"], figures=Figures.from_json(b)) for b in plain["blends"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return {blend.share: blend for blend in found if blend.file is None or (out / blend.file).exists()}
+    return {blend.share: blend for blend in known if blend.file is None or (out / blend.file).exists()}
 
 
-def _nameless(made: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what the base and the data are called: their digest and fingerprint are there too."""
+def _compared(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the names of base and data, whose digest and fingerprint are compared, and without wording."""
     base, data = ({k: v for k, v in made[part].items() if k not in ("path", "name")} for part in ("base", "data"))
-    return {**made, "base": base, "data": data}
+    return {**made, "base": base, "data": data, "blended": None}
 
 
 def _write(out: Path, found: Frontier) -> None:

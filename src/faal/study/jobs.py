@@ -1,7 +1,7 @@
-"""Independent jobs side by side, one process and one thread each, behind one progress bar.
+"""Independent jobs in parallel, one process and one thread each, with one progress bar.
 
-Small networks gain nothing from several threads on one step; several of them at once use the machine. The number of
-workers changes nothing but the time: every job computes with one thread.
+Small networks gain nothing from several threads on one step; several of them at once use all processors. The number
+of workers changes only the time: every job computes with one thread.
 """
 
 import multiprocessing
@@ -18,10 +18,10 @@ from faal.engine.progress import progress_bar
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One piece of work: a function at a module's top level, and its arguments."""
+    """A function at a module's top level, and its arguments."""
 
     title: str
-    """What the bar says when it is done."""
+    """Shown in the progress bar when the job is finished."""
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
 
@@ -30,9 +30,9 @@ def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None)
     """Run the jobs and return their results in the order of the jobs.
 
     Args:
-        jobs: they may not depend on each other; the first is started first.
-        title: what the bar is called.
-        workers: processes; as many as processors that this process may use if None.
+        jobs: independent of each other; started in this order.
+        title: of the progress bar.
+        workers: number of processes; that of the processors available to this process if None.
     """
     if not jobs:
         return []

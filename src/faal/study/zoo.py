@@ -1,4 +1,4 @@
-"""A run becomes a network of the zoo: its weights narrowed, and a card made from the run's own files."""
+"""Publish a run in the zoo: its weights in a 16-bit type, and a card made from the run's files."""
 
 import json
 import re
@@ -29,13 +29,13 @@ from faal.models.native import architecture_and_threat, build_with_weights, chec
 from faal.models.provenance import withheld_of
 
 NARROW = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-"""The types that matrices and filters are kept in. A vector saves nothing, and a variance may not fit float16."""
+"""The types of matrices and filters. Narrow vectors would save nothing, and a variance may exceed float16's range."""
 
 MOST_CHANGED = 0.002
-"""The share of clean answers that narrowing may change."""
+"""The share of clean predictions that narrowing may change."""
 
 MOST_BYTES = 60_000_000
-"""All weights of the zoo together: every installation carries them."""
+"""Limit for all weights of the zoo together, which are part of every installation."""
 
 SOURCES = {
     **{
@@ -48,24 +48,24 @@ SOURCES = {
     "mnist": "MNIST (Y. LeCun, C. Cortes and C. Burges); CC BY-SA 3.0",
     "kmnist": "Kuzushiji-MNIST (T. Clanuwat and others, CODH, 2018); CC BY-SA 4.0",
 }
-"""Where data comes from, and what its owners allow."""
+"""Data set -> its source and licence."""
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What was written."""
+    """The files of a published network, and how narrowing changed it."""
 
     card: Path
     weights: Path
     size: int
-    """Of the weights, in bytes."""
+    """Size of the weights in bytes."""
     samples: int
     changed: int
-    """So many of the samples' clean answers differ from those that the audit saw."""
+    """Number of samples whose clean prediction differs from that of the audit."""
     notes: list[str]
-    """What was odd about the checkpoint, in sentences."""
+    """Remarks on the checkpoint, in sentences."""
 
 
 def publish(
@@ -84,40 +84,40 @@ def publish(
     """Write `NAME.safetensors` and `NAME.json` from a run's folder.
 
     Args:
-        run: the run's folder (its best.pt), or a checkpoint of ours.
-        name: what the network is called in the zoo.
-        data: the data that it was audited on: the narrowed weights answer the audit's clean images once more. Compared
-            are its name, the labels and the SHA-256 of all audited images with those of the audit, and the fingerprint
-            of its training part with the checkpoint's. What either side lacks is not compared: a name or a fingerprint
-            that was not recorded, a training part.
+        run: the run's folder (its best.pt), or a checkpoint of this program.
+        name: of the network in the zoo.
+        data: the data of the audit: the narrowed weights predict the audit's clean images once more. Its name, its
+            labels and the SHA-256 of all audited images are compared with those of the audit, and the fingerprint of
+            its training part with the checkpoint's. A name, a fingerprint or a training part that either side lacks
+            is not compared.
         audit: the folder of its audit; the run's own if None.
         precision: `float16` or `bfloat16`.
-        source: where the data comes from and under which licence; known for digits, CIFAR and MNIST's kin.
+        source: source and licence of the data; known for digits, CIFAR and MNIST's kin.
         licence: of the weights.
         folder: the zoo; the program's own if None.
-        model: the network, where it is to be another than the checkpoint records: one of the program's own parts.
-        device: where the network answers.
+        model: the network, where it is not the one that the checkpoint records; one of this program's.
+        device: the device of the predictions.
 
     Raises:
         InputError: the checkpoint is damaged or of another version; there is no audit, or it is of another checkpoint
-            or other data; the weights do not fit the type, or change too many answers in it; the zoo has another
-            network of this name, or would become too large.
+            or other data; the weights exceed the range of the type, or change too many predictions in it; the zoo has
+            another network of this name, or would become too large.
     """
     if not NAME.fullmatch(name):
         raise InputError(
-            f"a network of the zoo is called by letters, digits and dashes, such as prn18-faal, not {name!r}"
+            f"the name of a network in the zoo has letters, digits and dashes, such as prn18-faal, not {name!r}"
         )
     if precision not in NARROW:
         raise unknown("precision", precision, NARROW, see="the help of --precision")
     if source is None and data.name not in SOURCES:
-        raise InputError(f"say where {data.name} comes from and under which licence, with --source")
+        raise InputError(f"name the source and the licence of {data.name} with --source")
     file = run / "best.pt" if run.is_dir() else run
     state, sha256 = checkpoint.load(file), checkpoint.digest(file)
     architecture, threat = architecture_and_threat(state, file)
     if ":" in (wanted := model or architecture.model):
         raise InputError(
-            f"{file} needs code of another package ({wanted}); the zoo holds none such: if its weights fit a network "
-            "of the program's own, name that one with --model"
+            f"{file} needs code of another package ({wanted}); the zoo holds no such network: if its weights are "
+            "those of a network of this program, name that one with --model"
         )
     architecture, notes = replace_model(architecture, model, file)
     with checked_entries(file):
@@ -136,13 +136,15 @@ def publish(
     narrow = narrowed(net.state_dict(), NARROW[precision])
     content = save(narrow, metadata={"format": "pt"})
     if (total := len(content) + _size_of_others(name, home)) > MOST_BYTES:
-        raise InputError(f"with {name} the zoo would have {total:,} bytes of weights, and {MOST_BYTES:,} are the most")
+        raise InputError(
+            f"with {name} the zoo would have {total:,} bytes of weights, above the limit of {MOST_BYTES:,}"
+        )
     net.load_state_dict(zoo.widened(narrow))
-    answers = _answers(net, split, data.name, result, device)
-    changed, samples = int((answers != result.verdicts.predicted["clean"]).sum()), len(answers)
+    predicted = _clean_predictions(net, split, data.name, result, device)
+    changed, samples = int((predicted != result.verdicts.predicted["clean"]).sum()), len(predicted)
     if changed > MOST_CHANGED * samples:
         raise InputError(
-            f"in {precision} {name} answers {changed} of {samples} clean images otherwise, more than "
+            f"in {precision} the predictions of {name} change on {changed} of {samples} clean images, more than "
             f"{MOST_CHANGED:.1%}; try the other type with --precision"
         )
     weights, place = zoo.weights_file(name, home), zoo.card_file(name, home)
@@ -164,7 +166,7 @@ def publish(
         "checkpoint": {"sha256": sha256},
         "licence": licence,
         "commit": {
-            "trained": _told(file.parent / "environment.json").get("commit"),
+            "trained": _read_mapping(file.parent / "environment.json").get("commit"),
             "audited": result.environment.get("commit"),
             "published": environment(device)["commit"],
         },
@@ -174,10 +176,10 @@ def publish(
 
 
 def _trained(state: Mapping[str, Any], architecture: Architecture, threat: Threat, run: Path) -> dict[str, Any]:
-    """What a card tells of the training; what is missing or does not fit raises, for `checked_entries`."""
+    """A card's entries on the training; a missing or invalid entry raises, for `checked_entries`."""
     recipe, classes = state["recipe"], list(state["classes"])
     if len(classes) != architecture.num_classes:
-        raise ValueError(f"it names {len(classes)} classes, its network tells {architecture.num_classes} apart")
+        raise ValueError(f"it names {len(classes)} classes, its network has {architecture.num_classes}")
     return {
         "architecture": asdict(architecture),
         "classes": classes,
@@ -186,16 +188,16 @@ def _trained(state: Mapping[str, Any], architecture: Architecture, threat: Threa
         "seed": state.get("seed"),
         "epoch": state.get("epoch"),
         "recipe": recipe,
-        "origin": state.get("origin") or _told(run / "config.yaml").get("origin"),
+        "origin": state.get("origin") or _read_mapping(run / "config.yaml").get("origin"),
         "threat": asdict(threat),
     }
 
 
 def narrowed(weights: Mapping[str, Tensor], kind: torch.dtype) -> dict[str, Tensor]:
-    """The state dict with its matrices and filters in a narrower type; vectors and counters as they are.
+    """The state dict with matrices and filters in a narrower type; vectors and counters unchanged.
 
     Raises:
-        InputError: a number becomes infinite.
+        InputError: a weight is not finite, or becomes infinite.
     """
     narrow = {
         name: (tensor.to(kind) if tensor.is_floating_point() and tensor.dim() > 1 else tensor).contiguous()
@@ -204,7 +206,7 @@ def narrowed(weights: Mapping[str, Tensor], kind: torch.dtype) -> dict[str, Tens
     for name, tensor in narrow.items():
         if not tensor.isfinite().all():
             what = (
-                "does not fit " + str(kind).removeprefix("torch.")
+                "exceeds the range of " + str(kind).removeprefix("torch.")
                 if weights[name].isfinite().all()
                 else "is not finite"
             )
@@ -213,24 +215,24 @@ def narrowed(weights: Mapping[str, Tensor], kind: torch.dtype) -> dict[str, Tens
 
 
 def figures(result: AuditResult) -> dict[str, Any]:
-    """What a card tells of an audit: the figures of every attack with their intervals, n, and how they were made."""
+    """A card's entries on an audit: the figures of every attack with their intervals, n, and the audit's settings."""
     plain = result.to_json()
-    kept = {name: plain[name] for name in ("seed", "engine", "block_size", "level", "interval_method", "warnings")}
-    without = ("confusion", "seconds")
+    settings = {name: plain[name] for name in ("seed", "engine", "block_size", "level", "interval_method", "warnings")}
+    omitted = ("confusion", "seconds")
     return {
         "n": result.data["n"],
         "split": result.data["split"],
         "threat": result.threat,
-        **kept,
+        **settings,
         "attacks": {
-            attack: {key: value for key, value in found.items() if key not in without}
+            attack: {key: value for key, value in found.items() if key not in omitted}
             for attack, found in plain["attacks"].items()
         },
     }
 
 
 def _audited(data: DataSet, trained_on: str | None, result: AuditResult) -> Split:
-    """The samples that were audited, as far as names, labels and the training part tell. Raises InputError."""
+    """The audited samples, by the audit's indices. Raises InputError where name, labels or training part differ."""
     name, index = result.data.get("name"), torch.from_numpy(result.verdicts.index)
     if name not in (None, data.name):
         raise InputError(f"the audit is of {name}, not of {data.name}; name its data")
@@ -248,10 +250,10 @@ def _audited(data: DataSet, trained_on: str | None, result: AuditResult) -> Spli
     return split
 
 
-def _answers(
+def _clean_predictions(
     net: torch.nn.Module, split: Split, name: str, result: AuditResult, device: torch.device
 ) -> NDArray[np.int16]:
-    """(N,) what a network answers, under the conditions of an audit. Raises InputError if it saw other images."""
+    """(N,) the predictions of a network in float32, as in an audit. Raises InputError if the audit had other images."""
     net = net.to(device)
     with attacked(net), strict_float32(device):
         clean = {
@@ -266,7 +268,7 @@ def _answers(
 
 
 def _check_place(name: str, home: Path, sha256: str) -> None:
-    """That the name is free, or was given to this very checkpoint."""
+    """Raise InputError unless the name is free, or is that of this checkpoint."""
     if name in zoo.zoo_names(home) and zoo.read_card(name, home).get("checkpoint", {}).get("sha256") != sha256:
         raise InputError(f"the zoo has another network called {name}; choose another name, or remove its two files")
 
@@ -276,10 +278,10 @@ def _size_of_others(name: str, home: Path) -> int:
     return sum(file.stat().st_size for file in files if file.stem != name)
 
 
-def _told(path: Path) -> dict[str, Any]:
-    """What a file of the run's folder says; nothing where it is missing or does not read."""
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """The content of a YAML or JSON file of the run's folder; empty where it is missing or cannot be read."""
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
     except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -23,7 +23,7 @@ RECIPE = Recipe(
 
 
 def rare_digits(seed: int) -> DataSet:
-    """Three digits that look alike: 100 : 20 : 8 of them to train on, 70 of each to judge by."""
+    """Three similar digits: 100, 20 and 8 training images, 70 test images of each."""
     digits = load_data("digits")
     halves = [half for half in (digits.train, digits.test) if half]
     images = torch.cat([half.images.fetch(torch.arange(half.n)) for half in halves])

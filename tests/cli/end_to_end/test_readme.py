@@ -1,8 +1,8 @@
-"""The README's commands and code run as they stand there, in its order, in an empty folder.
+"""The README's commands and code run unchanged, in its order, in an empty folder.
 
-What takes a GPU or hours is shortened: where the README trains a network on CIFAR-10, the test adds options that make
-it one epoch of a narrow one, on a small data set in the official layout; where it reproduces a table, the scales are
-shrunk, with all rows.
+Commands that take a GPU or hours are shortened: where the README trains a network on CIFAR-10, the test adds options
+that make it one epoch of a narrow one, on a small data set in the official layout; where it reproduces a table, the
+scales are reduced, with all rows.
 """
 
 import os

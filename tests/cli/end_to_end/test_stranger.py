@@ -1,4 +1,4 @@
-"""A model and images that this project has never seen, by the README's commands, against their owner's own figures.
+"""A model and images from outside this project, by the README's commands, compared with figures of independent code.
 
 Seven unequal classes of 48 x 40 PNGs; a network of plain PyTorch, trained on images that are normalised outside it,
 its weights saved from within a DataParallel.
@@ -44,11 +44,11 @@ def net():
 """
 
 
-# --- the stranger's own world: nothing of this project in it ---------------------------------------------------------
+# --- the stranger's own code, without this project -------------------------------------------------------------------
 
 
 def draw(kind: int, rng: np.random.Generator) -> np.ndarray:
-    """A bright bar whose direction, and a tint that, tell the kind; not so clearly that all are recognised."""
+    """A bright bar whose direction and tint depend on the kind, with noise, so that not all are predicted correctly."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     angle = np.pi * kind / len(KINDS) + rng.normal(0, 0.12)
     across = (rows - HEIGHT / 2) * np.cos(angle) - (columns - WIDTH / 2) * np.sin(angle) + rng.normal(0, 4)
@@ -66,14 +66,14 @@ def photograph(folder: Path) -> None:
                 Image.fromarray(draw(kind, rng)).save(folder / part / name / f"{number:03d}.png")
 
 
-def looked_at(folder: Path) -> tuple[Tensor, Tensor]:
+def load(folder: Path) -> tuple[Tensor, Tensor]:
     """Pixels in [0, 1] and labels."""
     found = [(file, kind) for kind, name in enumerate(KINDS) for file in sorted((folder / name).glob("*.png"))]
     pixels = np.stack([np.asarray(Image.open(file), dtype=np.float32) for file, _ in found])
     return torch.from_numpy(pixels.transpose(0, 3, 1, 2) / 255), torch.tensor([kind for _, kind in found])
 
 
-def answers(net: nn.Module, x: Tensor) -> Tensor:
+def logits_of(net: nn.Module, x: Tensor) -> Tensor:
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     logits: Tensor = net((x - mean) / std)
     return logits
@@ -85,28 +85,28 @@ def train(net: nn.Module, x: Tensor, y: Tensor) -> None:
     for _ in range(6):
         for batch in torch.randperm(len(x)).split(29):
             optimizer.zero_grad()
-            F.cross_entropy(answers(net, x[batch]), y[batch]).backward()
+            F.cross_entropy(logits_of(net, x[batch]), y[batch]).backward()
             optimizer.step()
     net.eval()
 
 
 def attacked(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """The stranger's own PGD-20; any iterate's success counts. (N,) bool, who stands."""
-    here, stands = (x + EPSILON * (2 * torch.rand_like(x) - 1)).clamp(0, 1), torch.ones(len(y), dtype=torch.bool)
+    """The stranger's own PGD-20; any iterate's success counts. (N,) bool, whether robust."""
+    x_adv, robust = (x + EPSILON * (2 * torch.rand_like(x) - 1)).clamp(0, 1), torch.ones(len(y), dtype=torch.bool)
     for _ in range(21):
-        here.requires_grad_()
-        logits = answers(net, here)
-        stands &= logits.argmax(1) == y
-        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), here)
-        here = (x + (here.detach() + EPSILON / 4 * gradient.sign() - x).clamp(-EPSILON, EPSILON)).clamp(0, 1)
-    return stands
+        x_adv.requires_grad_()
+        logits = logits_of(net, x_adv)
+        robust &= logits.argmax(1) == y
+        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x_adv)
+        x_adv = (x + (x_adv.detach() + EPSILON / 4 * gradient.sign() - x).clamp(-EPSILON, EPSILON)).clamp(0, 1)
+    return robust
 
 
-# --- and this project, seen from there -------------------------------------------------------------------------------
+# --- the same through this project's commands -------------------------------------------------------------------------
 
 
 def faal(folder: Path, line: str) -> str:
-    """A command as it is typed; what it said."""
+    """Run a command; returns what it printed to stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "faal", *line.split()],
         cwd=folder,
@@ -120,7 +120,7 @@ def faal(folder: Path, line: str) -> str:
 
 
 def figures(folder: Path, attack: str) -> list[int]:
-    """How many of each class are right, by audit.json."""
+    """The number of correct predictions per class, from audit.json."""
     audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     classes = audit["attacks"][attack]["classes"]
     assert [entry["name"] for entry in classes] == list(KINDS)
@@ -128,8 +128,8 @@ def figures(folder: Path, attack: str) -> list[int]:
     return [entry["correct"] for entry in classes]
 
 
-def per_class(right: Tensor, y: Tensor) -> list[int]:
-    return torch.bincount(y[right], minlength=len(KINDS)).tolist()
+def per_class(correct: Tensor, y: Tensor) -> list[int]:
+    return torch.bincount(y[correct], minlength=len(KINDS)).tolist()
 
 
 def test_from_the_readme_alone(tmp_path: Path) -> None:
@@ -139,33 +139,33 @@ def test_from_the_readme_alone(tmp_path: Path) -> None:
     strangers: dict[str, Any] = {}
     exec(STRANGERS, strangers)
     net = strangers["net"]()
-    train(net, *looked_at(tmp_path / "parts" / "train"))
+    train(net, *load(tmp_path / "parts" / "train"))
     torch.save({f"module.{name}": tensor for name, tensor in net.state_dict().items()}, tmp_path / "weights.pth")
-    x, y = looked_at(tmp_path / "parts" / "test")
+    x, y = load(tmp_path / "parts" / "test")
     with torch.no_grad():
-        clean = answers(net, x).argmax(1) == y
-    standing = attacked(net, x, y)
-    assert 0.6 < clean.float().mean() < 1  # there is something to get wrong
+        clean = logits_of(net, x).argmax(1) == y
+    robust = attacked(net, x, y)
+    assert 0.6 < clean.float().mean() < 1  # some are misclassified
 
-    theirs = f"--data folder:parts --model strangers:net --normalize {NORMALIZE}"
+    options = f"--data folder:parts --model strangers:net --normalize {NORMALIZE}"
     attacks = "--attacks clean,pgd20,cw20 --epsilon 1/255"
-    said = faal(tmp_path, f"audit weights.pth {theirs} {attacks} --out runs/theirs")
+    said = faal(tmp_path, f"audit weights.pth {options} {attacks} --out runs/theirs")
     assert "Stripped 'module.' from the names" in said
     audited = tmp_path / "runs" / "theirs"
     assert figures(audited, "clean") == per_class(clean, y)
     found = figures(audited, "pgd20")
-    assert np.abs(np.subtract(found, per_class(standing, y))).max() <= 2  # another random start
+    assert np.abs(np.subtract(found, per_class(robust, y))).max() <= 2  # another random start
     assert 40 < sum(found) < clean.sum() - 40
     assert (audited / "report.html").stat().st_size > 10_000
 
     short = "--epochs 1 --batch-size 32 --lr 0.003 --steps 3 --step-size 1/510 --crop 0 --flip false --epsilon 1/255"
-    faal(tmp_path, f"repair weights.pth cifar10-prn18-faal-at-repair {theirs} {short} --out runs/mended")
+    faal(tmp_path, f"repair weights.pth cifar10-prn18-faal-at-repair {options} {short} --out runs/mended")
     faal(tmp_path, f"audit runs/mended --data folder:parts --model strangers:net {attacks}")
     mended = tmp_path / "runs" / "mended"
     faal(tmp_path, "export runs/mended mended.pth --model strangers:net")
     net.load_state_dict(torch.load(tmp_path / "mended.pth", weights_only=True))
     with torch.no_grad():
-        after = answers(net, x).argmax(1) == y
+        after = logits_of(net, x).argmax(1) == y
     assert figures(mended, "clean") == per_class(after, y)
-    assert sum(figures(mended, "pgd20")) > sum(found)  # an epoch of adversarial training on a net that had none
+    assert sum(figures(mended, "pgd20")) > sum(found)  # an epoch of adversarial training on a network without any
     assert (mended / "report.html").stat().st_size > 10_000

@@ -1,12 +1,12 @@
-"""The plan: what waits for what, what is forked from what, and in which order."""
+"""The plan: dependencies, forks and order."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from faal.study.reproduce.plan import Given, Item, fork_of, kept, plan
-from faal.study.reproduce.rows import Row, Table
+from faal.study.reproduce.plan import PublishedBase, WorkItem, fork_epochs, fork_of, plan
+from faal.study.reproduce.rows import Row, TableSpec
 from faal.study.reproduce.scales import SCALES, recipe_of
 from faal.study.reproduce.tables import FIGURE2, TABLE1, TABLE2, TABLE3
 from faal.study.reproduce.workers.pool import is_ready
@@ -15,31 +15,31 @@ TEN, HUNDRED = torch.full((10,), 5000), torch.full((100,), 500)
 PAPER, SMALL = SCALES["paper"], SCALES["small"]
 
 
-def planned(out: Path, table: Table, rows: list[str] | None = None, *, scale=PAPER, seeds=1, protocol="honest",
-            given=None) -> dict[str, Item]:  # fmt: skip
+def planned(out: Path, table: TableSpec, rows: list[str] | None = None, *, scale=PAPER, seeds=1, protocol="honest",
+            published=None) -> dict[str, WorkItem]:  # fmt: skip
     """A plan by the names of its items, without the setting, which is the same for all."""
     counts = HUNDRED if table.data == "cifar100" else TEN
     chosen = [table.row(name) for name in rows] if rows else table.rows
-    items = plan(out, table, chosen, scale, protocol, seeds=seeds, counts=counts, given=given)
+    items = plan(out, table, chosen, scale, protocol, seeds=seeds, counts=counts, published=published)
     return {item.name.replace(f"-{item.run.folder.parent.parent.name}", ""): item for item in items}
 
 
-def finish(item: Item) -> None:
-    item.makes.parent.mkdir(parents=True, exist_ok=True)
-    item.makes.touch()
+def finish(item: WorkItem) -> None:
+    item.output.parent.mkdir(parents=True, exist_ok=True)
+    item.output.touch()
 
 
-def test_every_row_and_seed_is_trained_and_judged_once(tmp_path: Path) -> None:
+def test_every_row_and_seed_is_trained_and_audited_once(tmp_path: Path) -> None:
     items = planned(tmp_path, TABLE1, seeds=3)
     assert len(items) == 3 * 2 * len(TABLE1.rows)
-    assert sum(item.judges for item in items.values()) == 3 * len(TABLE1.rows)
-    assert len({item.makes for item in items.values()}) == len(items)
+    assert sum(item.is_audit for item in items.values()) == 3 * len(TABLE1.rows)
+    assert len({item.output for item in items.values()}) == len(items)
     seeds = [item.run.seed for item in items.values()]
     assert seeds == sorted(seeds)
 
 
 @pytest.mark.parametrize("table", [TABLE1, TABLE2, TABLE3], ids=lambda table: table.name)
-def test_some_order_finishes_the_plan(tmp_path: Path, table: Table) -> None:
+def test_some_order_finishes_the_plan(tmp_path: Path, table: TableSpec) -> None:
     items = planned(tmp_path, table, seeds=2)
     left = list(items.values())
     while left:
@@ -62,7 +62,7 @@ def test_a_fine_tune_waits_for_its_base(tmp_path: Path) -> None:
     assert next(iter(items)) == "train-mart-seed-1"
 
 
-def test_what_others_wait_for_comes_first_and_verdicts_before_new_training(tmp_path: Path) -> None:
+def test_what_others_wait_for_comes_first_and_audits_before_new_training(tmp_path: Path) -> None:
     names = list(planned(tmp_path, TABLE2))
     assert names[:2] == ["train-pgd-at-seed-1", "train-trades-seed-1"]
     trainings = [names.index(name) for name in names[2:] if name.startswith("train")]
@@ -81,25 +81,25 @@ def test_rows_fork_from_the_plain_run_where_they_begin_to_differ(tmp_path: Path)
     ):
         item = items[f"train-{name}-seed-1"]
         assert item.run.fork == (plain[base].run.folder / f"fork-{epoch:03d}.pt", epoch)
-        assert epoch in plain[base].run.keep
+        assert epoch in plain[base].run.fork_epochs
         assert not is_ready(item)
     assert items["train-wat-seed-1"].run.fork is None
-    assert plain["pgd-at"].run.keep == (9, 100)
+    assert plain["pgd-at"].run.fork_epochs == (9, 100)
 
 
-def test_a_fork_goes_ahead_when_the_state_is_there_or_will_never_be(tmp_path: Path) -> None:
+def test_a_fork_is_ready_when_the_state_exists_or_never_will(tmp_path: Path) -> None:
     items = planned(tmp_path, TABLE2)
     base, fork = items["train-pgd-at-seed-1"], items["train-faal-at-seed-1"]
-    for path in (*fork.after[1:], fork.run.fork[0]):
+    for path in (*fork.ready_when[1:], fork.run.fork[0]):
         assert not is_ready(fork)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         assert is_ready(fork)
         path.unlink()
-    assert base.makes in fork.after
+    assert base.output in fork.ready_when
 
 
-def test_a_row_alone_waits_for_nobody_and_takes_a_state_that_is_there(tmp_path: Path) -> None:
+def test_a_row_alone_waits_for_nothing_and_uses_an_existing_state(tmp_path: Path) -> None:
     item = planned(tmp_path, TABLE2, ["faal-at"])["train-faal-at-seed-1"]
     assert is_ready(item)
     assert item.run.fork is not None
@@ -120,7 +120,7 @@ def test_a_row_alone_waits_for_nobody_and_takes_a_state_that_is_there(tmp_path: 
 )
 def test_what_a_fork_may_differ_in(settings: dict[str, object], forks: bool) -> None:
     row = Row(name="mine", label="Mine", method="faal-trades", settings=settings)
-    table = Table(name="t", title="", data="cifar10", model="prn18", attacks=("clean",),
+    table = TableSpec(name="t", title="", data="cifar10", model="prn18", attacks=("clean",),
                   rows=(*TABLE2.rows, row))  # fmt: skip
     found = fork_of(table, row, PAPER, "honest", TEN)
     assert found == ((TABLE2.row("trades"), 100) if forks else None)
@@ -134,27 +134,27 @@ def test_fine_tunes_do_not_fork() -> None:
     assert all(fork_of(TABLE1, row, PAPER, "honest", TEN) is None for row in TABLE1.rows)
 
 
-def test_a_run_keeps_what_another_table_forks_from(tmp_path: Path) -> None:
-    """At the small scale tables 1 and 2 share their bases: whichever is made first keeps the states."""
-    assert planned(tmp_path, TABLE1, scale=SMALL)["train-pgd-at-seed-1"].run.keep == (3,)
-    assert planned(tmp_path, TABLE1)["train-pgd-at-seed-1"].run.keep == ()
-    assert kept(TABLE1, SMALL, "honest", TEN) == kept(TABLE2, SMALL, "honest", TEN)
+def test_a_run_saves_the_states_that_another_table_forks_from(tmp_path: Path) -> None:
+    """At the small scale tables 1 and 2 share their bases: whichever is made first saves the states."""
+    assert planned(tmp_path, TABLE1, scale=SMALL)["train-pgd-at-seed-1"].run.fork_epochs == (3,)
+    assert planned(tmp_path, TABLE1)["train-pgd-at-seed-1"].run.fork_epochs == ()
+    assert fork_epochs(TABLE1, SMALL, "honest", TEN) == fork_epochs(TABLE2, SMALL, "honest", TEN)
 
 
 def test_tables_of_one_network_share_the_runs_but_not_the_records(tmp_path: Path) -> None:
     one, two = planned(tmp_path, TABLE1), planned(tmp_path, FIGURE2)
     for name, item in two.items():
         assert item.run == one[name].run
-        assert (item.makes == one[name].makes) != item.judges
+        assert (item.output == one[name].output) != item.is_audit
 
 
-def test_a_given_base_is_judged_once_and_every_seed_starts_from_it(tmp_path: Path) -> None:
-    given = {"trades": Given(file=tmp_path / "x.pt", normalize="none", sha256="ab")}
-    items = planned(tmp_path, TABLE3, seeds=2, given=given)
+def test_a_published_base_is_audited_once_and_every_seed_starts_from_it(tmp_path: Path) -> None:
+    published = {"trades": PublishedBase(file=tmp_path / "x.pt", normalize="none", sha256="ab")}
+    items = planned(tmp_path, TABLE3, seeds=2, published=published)
     assert "judge-trades-given" in items
     assert sum(item.run.row.name == "trades" for item in items.values()) == 2
-    assert items["train-trades-given"].run.given == given["trades"]
-    assert items["train-trades-given"].run.keep == ()
+    assert items["train-trades-given"].run.published == published["trades"]
+    assert items["train-trades-given"].run.fork_epochs == ()
     for seed in (1, 2):
         tune = items[f"train-trades--faal-at-seed-{seed}"]
         assert tune.run.start == items["train-trades-given"].run.folder

@@ -1,4 +1,4 @@
-"""A toy table from beginning to end: its files, forks, resumption, failures, several workers, published bases."""
+"""A toy table end to end: files, forks, resumption, failures, several workers, published bases."""
 
 import dataclasses
 import json
@@ -18,11 +18,11 @@ from faal.audit import AuditResult
 from faal.data import load_data
 from faal.errors import InputError
 from faal.models import Architecture, build_model, open_model, zoo
-from faal.study.reproduce import run as whole
-from faal.study.reproduce.output.progress import Watch
+from faal.study.reproduce import run as reproduce_run
+from faal.study.reproduce.output.progress import ProgressReporter
 from faal.study.reproduce.results import read_record, record_path, records_of
-from faal.study.reproduce.rows import Row, Table
-from faal.study.reproduce.run import Reproduced, reproduce
+from faal.study.reproduce.rows import Row, TableSpec
+from faal.study.reproduce.run import ReproduceResult, reproduce
 from faal.study.reproduce.scales import SCALES
 from faal.study.reproduce.tables import TABLES
 from faal.study.reproduce.workers import job
@@ -31,7 +31,7 @@ from faal.train.log import Log
 
 CPU = torch.device("cpu")
 
-TOY = Table(
+TOY = TableSpec(
     name="toy",
     title="Toy",
     data="cifar10",
@@ -40,7 +40,7 @@ TOY = Table(
     rows=(
         Row(name="pgd-at", label="PGD-AT", method="pgd-at", paper={"clean": (80.0, 60.0)}),
         Row(name="pgd-at--faal-at", label="+ FAAL", method="faal-at", start="pgd-at"),
-        # Counts from the third of four epochs on: that is where it leaves plain PGD-AT.
+        # Acts from the third of four epochs on: until then its run is that of PGD-AT.
         Row(
             name="cfa-at",
             label="CFA",
@@ -69,13 +69,13 @@ def toy() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the toy table, made in one go."""
+    """The folder of the toy table, made without interruption."""
     out = tmp_path_factory.mktemp("unbroken")
     assert make(out).failed == {}
     return out
 
 
-def make(out: Path, what: str = "toy", **options: Any) -> Reproduced:
+def make(out: Path, what: str = "toy", **options: Any) -> ReproduceResult:
     return reproduce(what, **{"out": out, "workers": 1, "device": CPU} | options)
 
 
@@ -97,18 +97,18 @@ def content(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in (*out.rglob("*.pt"), *(out / "results").rglob("*.json"))}
 
 
-def test_a_table_from_nothing_to_its_files(unbroken: Path) -> None:
+def test_a_table_end_to_end(unbroken: Path) -> None:
     records = records_of(unbroken, TOY)
     assert [record.row for record in records] == ["pgd-at", "pgd-at--faal-at", "cfa-at"]
     for record in records:
-        kept = AuditResult.read(runs(unbroken) / record.row / "seed-1")
+        result = AuditResult.read(runs(unbroken) / record.row / "seed-1")
         for name, figures in record.attacks.items():
-            verdicts = kept.verdicts.correct(name)
+            verdicts = result.verdicts.correct(name)
             assert figures["average"] == pytest.approx(verdicts.mean())
-            per_class = [verdicts[kept.verdicts.label == c].mean() for c in range(10)]
+            per_class = [verdicts[result.verdicts.label == c].mean() for c in range(10)]
             assert figures["classes"] == pytest.approx(per_class)
             assert figures["worst"] == pytest.approx(min(per_class))
-            assert figures["classes"][kept.classes.index(figures["worst_class"])] == figures["worst"]
+            assert figures["classes"][result.classes.index(figures["worst_class"])] == figures["worst"]
         assert set(record.attacks) == {"clean", "pgd2", "all"}
         assert (record.what, record.seed, record.scale, record.protocol, record.n) == ("toy", 1, "tiny", "honest", 100)
         assert record.seconds_per_epoch is not None
@@ -134,8 +134,8 @@ def test_a_forked_run_is_the_run_that_was_not_forked(unbroken: Path, tmp_path: P
     assert json.loads((two / "trained.json").read_text())["from"] == 0
     assert same(one, two)
     assert not same(one, runs(unbroken) / "pgd-at" / "seed-1")
-    told = read_record(record_path(unbroken, "toy", "cfa-at", 1)).note
-    assert any("Up to epoch 2 it is the plain method's run" in note for note in told)
+    notes = read_record(record_path(unbroken, "toy", "cfa-at", 1)).note
+    assert any("Up to epoch 2 it is the plain method's run" in note for note in notes)
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
@@ -151,7 +151,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int)
 
 
 @pytest.mark.parametrize("call", [2, 6, 8])
-def test_stopped_anywhere_it_goes_on_to_the_same_networks(
+def test_stopped_anywhere_it_continues_to_the_same_networks(
     unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
     """After so many epochs: within the base, the fine-tune or the fork."""
@@ -185,13 +185,13 @@ def test_a_row_that_fails_stops_what_starts_from_it_and_nothing_else(
         failing(patch, "pgd-at", InputError("training diverged"))
         done = make(tmp_path)
     assert done.failed == {"train-digits-small-pgd-at-seed-1": "training diverged"}
-    # CFA has lost the run that it would have been forked from, and is trained alone.
+    # The run that CFA forks from failed, so CFA is trained alone.
     assert [record.row for record in records_of(tmp_path, TOY)] == ["cfa-at"]
     assert make(tmp_path).failed == {}
     assert len(records_of(tmp_path, TOY)) == 3
 
 
-def test_an_error_in_the_program_is_told_with_its_kind(
+def test_an_error_in_the_program_is_recorded_with_its_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     failing(monkeypatch, "cfa-at", ZeroDivisionError("oops"))
@@ -202,18 +202,18 @@ def test_an_error_in_the_program_is_told_with_its_kind(
 
 @pytest.mark.slow
 def test_two_workers_and_one_that_is_killed(unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other takes up what the dead one held; the networks are those of one worker."""
-    real, killed = Watch.look, []
+    """The other takes over the locks of the killed one; the networks are those of one worker."""
+    real, killed = ProgressReporter.update, []
 
-    def look(watch: Watch) -> None:
+    def update(progress: ProgressReporter) -> None:
         holding = [json.loads(path.read_text() or "{}") for path in (tmp_path / "claims").glob("train-*.0")]
         holding = [each["process"] for each in holding if each]
         if holding and not killed:
             killed.append(holding[0])
             os.kill(holding[0], signal.SIGKILL)
-        real(watch)
+        real(progress)
 
-    monkeypatch.setattr(Watch, "look", look)
+    monkeypatch.setattr(ProgressReporter, "update", update)
     done = make(tmp_path, workers=2)
     assert killed
     assert done.failed == {}
@@ -239,13 +239,13 @@ def test_a_folder_is_for_one_scale_protocol_recipe_and_data(unbroken: Path, monk
             make(unbroken, "toy/pgd-at")
     data = job.data_of("digits")
     fewer = dataclasses.replace(data, test=data.test.take(torch.arange(200)))
-    monkeypatch.setattr(whole, "data_of", lambda spec: fewer)
+    monkeypatch.setattr(reproduce_run, "data_of", lambda spec: fewer)
     with pytest.raises(InputError, match="test images"):
         make(unbroken, "toy/pgd-at")
 
 
-@pytest.mark.parametrize("foreign", [False, True], ids=["ours", "foreign"])
-def test_a_published_checkpoint_in_the_place_of_a_base(unbroken: Path, tmp_path: Path, foreign: bool) -> None:
+@pytest.mark.parametrize("foreign", [False, True], ids=["own", "foreign"])
+def test_a_published_checkpoint_replaces_a_base(unbroken: Path, tmp_path: Path, foreign: bool) -> None:
     path = runs(unbroken) / "pgd-at" / "seed-1" / "best.pt"
     if foreign:
         torch.save(weights(path.parent), tmp_path / "weights.pt")
@@ -260,7 +260,7 @@ def test_a_published_checkpoint_in_the_place_of_a_base(unbroken: Path, tmp_path:
     assert (base.epochs, base.seconds_per_epoch) == (0, None)
     assert any(path.name in note and "not trained here" in note for note in base.note)
     assert same(runs(out) / "pgd-at" / "given", runs(unbroken) / "pgd-at" / "seed-1")
-    # Judged as its row is, whatever it was trained against: of foreign weights that is not known.
+    # Evaluated under the threat of its row, since that of foreign weights is unknown.
     assert base.attacks == read_record(record_path(unbroken, "toy", "pgd-at", 1)).attacks
     with pytest.raises(InputError, match="base pgd-at"):
         make(out)
@@ -278,8 +278,8 @@ def test_a_base_from_the_zoo(unbroken: Path, tmp_path: Path, monkeypatch: pytest
     assert not same(runs(out) / "pgd-at" / "given", runs(out) / "pgd-at--faal-at" / "seed-1")
 
 
-def test_what_a_given_base_has_not_seen_is_handed_on(tmp_path: Path) -> None:
-    """Its own record of it comes along, so that its repairs need not doubt it."""
+def test_the_withheld_images_of_a_published_base_are_recorded(tmp_path: Path) -> None:
+    """So that its repairs know which images it was not trained on."""
     architecture = Architecture(model="small", num_classes=10, channels=1, width=4)
     state = {
         "architecture": dataclasses.asdict(architecture), "classes": [str(c) for c in range(10)],
@@ -289,17 +289,19 @@ def test_what_a_given_base_has_not_seen_is_handed_on(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "base.pt", state)
     assert make(tmp_path / "out", "toy/pgd-at", bases=[f"pgd-at={tmp_path / 'base.pt'}"]).failed == {}
     (base,) = records_of(tmp_path / "out", TOY)
-    assert any("trained against linf epsilon 0.1 and is judged against linf epsilon 0.2" in note for note in base.note)
+    assert any(
+        "trained against linf epsilon 0.1 and is evaluated against linf epsilon 0.2" in note for note in base.note
+    )
     opened = open_model(runs(tmp_path / "out") / "pgd-at" / "given", load_data("digits"))
     assert opened.record["withheld"] == ["a part"]
 
 
-def test_a_base_of_ones_own_is_run_where_the_call_names_it(
+def test_a_base_of_ones_own_code_is_imported_where_the_call_names_it(
     unbroken: Path, tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In every piece of work: it is taken in, judged, fine-tuned, and the fine-tune judged."""
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(job))])
-    (job / "evilbase.py").write_text(
+    """In every work item: it is imported, audited, fine-tuned, and the fine-tune is audited."""
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(work))])
+    (work / "evilbase.py").write_text(
         "from pathlib import Path\nfrom faal.models import Architecture, build_model\nPath('imported').touch()\n"
         "def build(): return build_model(Architecture(model='small', num_classes=10, channels=1, width=4))\n"
     )
@@ -309,29 +311,29 @@ def test_a_base_of_ones_own_is_run_where_the_call_names_it(
     bases, what, out = [f"pgd-at={tmp_path / 'base.pt'}"], "toy/pgd-at--faal-at", tmp_path / "out"
     with pytest.raises(InputError, match="no code is run because a file names it; if you trust it, add --model evilb"):
         make(out, what, bases=bases)
-    assert not (job / "imported").exists()
-    with pytest.raises(InputError, match="--model is NAME=MODEL for a base that --base gives"):
+    assert not (work / "imported").exists()
+    with pytest.raises(InputError, match="--model is NAME=MODEL"):
         make(out, what, bases=bases, models=["trades=evilbase:build"])
     assert make(out, what, bases=bases, models=["evilbase:build"]).failed == {}
     assert make(out, "toy/pgd-at", bases=bases, models=["pgd-at=evilbase:build"]).failed == {}
     sys.modules.pop("evilbase")
-    (job / "imported").unlink()
+    (work / "imported").unlink()
     for record in (out / "results").rglob("*.json"):
         record.unlink()
-    assert len(make(out, "toy", bases=bases).failed) == 2  # a folder that has taken it in names it no better
-    assert not (job / "imported").exists()
+    assert len(make(out, "toy", bases=bases).failed) == 2  # a folder that has imported it is no better
+    assert not (work / "imported").exists()
 
 
-def test_a_base_that_is_none(tmp_path: Path) -> None:
+def test_an_invalid_base(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"<html>")
-    for text, told in (
+    for text, message in (
         ("x.pt", "NAME=FILE"),
         (f"pgd={tmp_path}/x.pt", "did you mean 'pgd-at'"),
         (f"pgd-at={tmp_path}/y.pt", "there is no file"),
         ("pgd-at=zoo:prn18w16-pgdat", "did you mean 'prn18w16-pgd-at'"),
         (f"pgd-at={tmp_path}/x.pt", "web page"),
     ):
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             make(tmp_path / "out", bases=[text])
     with pytest.raises(InputError, match="--base names pgd-at twice"):
         make(tmp_path / "out", bases=[f"pgd-at={tmp_path}/x.pt", "pgd-at=zoo:prn18w16-pgd-at"])

@@ -10,8 +10,8 @@ from faal.study.reproduce.scales import (
     SCALES,
     attacks_of,
     check_protocol,
-    data_wanted,
     recipe_of,
+    required_data,
     scale_named,
     setting_of,
 )
@@ -61,24 +61,24 @@ def test_the_small_scale() -> None:
 
 
 def test_constants_of_several_sources_are_joined() -> None:
-    """The row's tolerance does not drop what the published protocol sets, nor the other way round."""
+    """The row's tolerance does not replace what the published protocol sets, nor the other way round."""
     row = TABLE2.row("cfa-trades")
     published = recipe_of(TABLE2, row, SCALES["paper"], "published")
     shipped = load_recipe("cifar10-prn18-cfa-trades")
     assert published.constants == {**shipped.constants, **METHODS["cfa-trades"].published["constants"]}
 
 
-def test_data_that_a_table_wants() -> None:
-    assert data_wanted(TABLE2, SCALES["tiny"], None) == "digits"
-    assert data_wanted(TABLE3, SCALES["tiny"], "digits") == "digits"
-    assert data_wanted(TABLE2, SCALES["small"], "cifar10:x") == "cifar10:x"
+def test_the_data_that_a_table_requires() -> None:
+    assert required_data(TABLE2, SCALES["tiny"], None) == "digits"
+    assert required_data(TABLE3, SCALES["tiny"], "digits") == "digits"
+    assert required_data(TABLE2, SCALES["small"], "cifar10:x") == "cifar10:x"
     with pytest.raises(InputError, match="add --data cifar100:DIR"):
-        data_wanted(TABLE3, SCALES["paper"], None)
+        required_data(TABLE3, SCALES["paper"], None)
     with pytest.raises(InputError, match="on cifar10, not on 'cifar100:x'"):
-        data_wanted(TABLE2, SCALES["small"], "cifar100:x")
+        required_data(TABLE2, SCALES["small"], "cifar100:x")
 
 
-def test_names_that_are_none() -> None:
+def test_unknown_names() -> None:
     with pytest.raises(InputError, match="did you mean 'small'"):
         scale_named("smal")
     with pytest.raises(InputError, match="did you mean 'honest'"):

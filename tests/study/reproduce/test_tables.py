@@ -1,4 +1,4 @@
-"""The rows against the paper's own structure, and what names on the command line mean."""
+"""The rows against the paper's structure, and the lookup of names from the command line."""
 
 import re
 
@@ -15,16 +15,16 @@ EVERY_ROW = [pytest.param(table, row, id=f"{table.name}/{row.name}") for table i
 
 
 @pytest.mark.parametrize(("table", "row"), EVERY_ROW)
-def test_a_row_is_what_its_name_says(table, row) -> None:
+def test_a_rows_name_states_method_and_base(table, row) -> None:
     assert re.fullmatch(r"[a-z0-9.-]+", row.name)
     assert row.method in METHODS
     if row.start is None:
         assert row.name == row.method
     else:
-        base, _, way = row.name.partition("--")
+        base, _, arm = row.name.partition("--")
         assert base == row.start
         assert table.row(base).start is None
-        assert way.startswith(row.method)
+        assert arm.startswith(row.method)
         assert table.rows.index(table.row(base)) < table.rows.index(row)
 
 
@@ -38,7 +38,7 @@ def test_names_are_unique_and_figures_are_complete(table) -> None:
             assert 0 < worst < average < 100
 
 
-def test_every_printed_row_is_there_and_none_besides() -> None:
+def test_every_printed_row_is_present_and_no_other() -> None:
     for table, printed in ((TABLE1, paper.TABLE1), (TABLE2, paper.TABLE2), (TABLE3, paper.TABLE3)):
         of_the_paper = [row for row in table.rows if not row.name.endswith("offsets")]
         assert [row.name for row in of_the_paper] == list(printed)
@@ -50,7 +50,7 @@ def test_figures_that_the_text_of_the_paper_quotes() -> None:
     """FAAL_AT lifts the worst class under AutoAttack by about 2.6 points over the better FRL, but for TRADES."""
     gains = {}
     for base in ("pgd-at", "trades", "mart", "trades-awp"):
-        worst = {way: TABLE1.row(f"{base}--{way}").paper["autoattack"][1] for way in
+        worst = {arm: TABLE1.row(f"{base}--{arm}").paper["autoattack"][1] for arm in
                  ("frl-rwrm-0.05", "frl-rwrm-0.07", "faal-at")}  # fmt: skip
         gains[base] = worst["faal-at"] - max(worst["frl-rwrm-0.05"], worst["frl-rwrm-0.07"])
     assert gains["pgd-at"] == pytest.approx(2.6)
@@ -115,7 +115,7 @@ def test_find(what: str, table: str, rows: int | list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "told"),
+    ("what", "message"),
     [
         ("tabel2", "did you mean 'table2'"),
         ("table2/fal-at", "did you mean 'faal-at'"),
@@ -124,6 +124,6 @@ def test_find(what: str, table: str, rows: int | list[str]) -> None:
         ("theorem2", "did you mean 'theorem1'"),
     ],
 )
-def test_a_name_that_is_none(what: str, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_an_unknown_name(what: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         find(what)

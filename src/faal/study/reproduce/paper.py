@@ -79,5 +79,5 @@ PROPERTIES = {
     "cfa-trades": ("epoch", True, True),
     "faal-trades": ("batch", True, False),
 }
-"""The other columns of table 4: (reweighting level, adversary free, validation set). The tests hold the method table
-against them."""
+"""The other columns of table 4: (reweighting level, adversary free, validation set). The tests compare the method
+table with them."""

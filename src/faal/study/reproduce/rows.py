@@ -1,4 +1,4 @@
-"""What `faal reproduce` is about: the rows of the paper's tables, and what is known of each once it is done."""
+"""The rows of the paper's tables, and the record of a row that is finished."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table: how a network is made, and what the paper found."""
+    """One row of a table: how a network is trained, and the paper's figures."""
 
     name: str
-    """Fit for a file's name and unique in its table: `faal-at`, or base--method for a fine-tune."""
+    """Valid in a file name and unique in its table: `faal-at`, or base--method for a fine-tune."""
     label: str
     """As the paper prints it."""
     method: str
@@ -18,14 +18,14 @@ class Row:
     start: str | None = None
     """The row of the same table whose network is fine-tuned; None from scratch."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What the row sets on top of its recipe."""
+    """Settings that override the recipe's."""
     paper: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """The paper's figures: attack -> (average, worst class) in per cent."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
-    """Rows that are judged alike; also the set of networks that a figure of the paper shows."""
+class TableSpec:
+    """Rows that are evaluated under the same attacks; also the set of networks of a figure of the paper."""
 
     name: str
     """`table1`, `figure1`, ..."""
@@ -35,7 +35,7 @@ class Table:
     model: str
     """The network, as the recipes' names have it: `prn18`, `wrn34-10` or `rn18`."""
     attacks: tuple[str, ...]
-    """What the paper judges by, `clean` first."""
+    """The paper's attacks, `clean` first."""
     rows: tuple[Row, ...]
 
     def row(self, name: str) -> Row:
@@ -58,18 +58,18 @@ class Record:
     """`honest` or `published`."""
     method: str
     epochs: int
-    """Passes over the training set; of a fine-tune its own. 0 for a checkpoint that was only judged."""
+    """Passes over the training set; of a fine-tune its own. 0 for a checkpoint that was only evaluated."""
     seconds_per_epoch: float | None
-    """Mean over the epochs that were trained in this run; None where none was."""
+    """Mean over the epochs that this run trained; None where it trained none."""
     workers: int
-    """How many trained side by side on the machine: seconds of a shared machine are no measure of a method."""
+    """How many processes trained on the machine at once: seconds of a shared machine are no measure of a method."""
     attacks: Mapping[str, Mapping[str, Any]]
     """Attack -> {"average", "worst", "worst_class", "classes": [...]}; accuracies as fractions. With the pseudo-attack
     `all`, correct under every attack that ran."""
     n: int
-    """Test images judged."""
+    """Test images of the audit."""
     note: Sequence[str]
-    """What a reader of the figures has to know, in sentences."""
+    """Remarks on the figures, in sentences."""
     commit: str | None
     environment: Mapping[str, Any]
 
@@ -81,12 +81,12 @@ class Cost:
     label: str
     method: str
     minutes: Mapping[str, float]
-    """Setting (`cifar10-prn18`) -> minutes per epoch, measured here; empty before the measurement."""
+    """Setting (`cifar10-prn18`) -> measured minutes per epoch; empty before the measurement."""
     paper: Mapping[str, float]
     """The same as printed, on one NVIDIA 3090Ti."""
     level: str
     """How often the class weights move: `fixed`, `epoch` or `batch`."""
     adversary_free: bool
-    """Whether it goes with any adversary."""
+    """Whether it can be combined with any attack of training."""
     steers: bool
-    """Whether it looks at held-out data while it trains."""
+    """Whether it evaluates on withheld images while it trains."""

@@ -1,4 +1,4 @@
-"""The tables and figures of the paper as rows, and which of them a name on the command line means."""
+"""The tables and figures of the paper as rows, and the lookup of a name from the command line."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from faal.errors import unknown
 from faal.methods import METHODS
 from faal.study.reproduce import paper
-from faal.study.reproduce.rows import Row, Table
+from faal.study.reproduce.rows import Row, TableSpec
 
-WAYS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+ARMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "frl-rwrm-0.05": ("FRL-RWRM 0.05", {"constants": {"tolerance": 0.05}}),
     "frl-rwrm-0.07": ("FRL-RWRM 0.07", {"constants": {"tolerance": 0.07}}),
     "faal-at": ("FAAL_AT", {}),
@@ -18,10 +18,10 @@ WAYS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "faal-at-offsets": ("FAAL_AT, then offsets", {"offsets": True}),
     "faal-trades-offsets": ("FAAL_TRADES, then offsets", {"offsets": True}),
 }
-"""Ways to fine-tune: label and settings. A name is its method's, with what is set behind it: a constant, or offsets."""
+"""Arms of fine-tuning: label and settings. A name is the method's, followed by what is set: a constant, or offsets."""
 
 OFFSETS = "offsets"
-"""The repair without training, which the paper does not have: an arm of every table of fine-tunes."""
+"""The repair without training, which the paper does not contain: an arm of every table of fine-tunes."""
 
 
 def _scratch(labels: Mapping[str, str], printed: Mapping[str, paper.Figures]) -> tuple[Row, ...]:
@@ -31,18 +31,18 @@ def _scratch(labels: Mapping[str, str], printed: Mapping[str, paper.Figures]) ->
     )
 
 
-def _fine_tunes(base: str, ways: Sequence[str], printed: Mapping[str, paper.Figures]) -> tuple[Row, ...]:
+def _fine_tunes(base: str, arms: Sequence[str], printed: Mapping[str, paper.Figures]) -> tuple[Row, ...]:
     """The repairs of a base: fine-tunes, and offsets alone."""
     tuned = (
         Row(
-            name=f"{base}--{way}",
-            label=f"+ Fine-tune with {WAYS[way][0]}",
-            method=way.partition("-0.")[0].removesuffix(f"-{OFFSETS}"),
+            name=f"{base}--{arm}",
+            label=f"+ Fine-tune with {ARMS[arm][0]}",
+            method=arm.partition("-0.")[0].removesuffix(f"-{OFFSETS}"),
             start=base,
-            settings=WAYS[way][1],
-            paper=printed.get(f"{base}--{way}", {}),
+            settings=ARMS[arm][1],
+            paper=printed.get(f"{base}--{arm}", {}),
         )
-        for way in ways
+        for arm in arms
     )
     return (*tuned, _offsets_of(base, "+ Offsets"))
 
@@ -53,24 +53,24 @@ def _offsets_of(base: str, label: str) -> Row:
 
 
 _BASES = {"pgd-at": "PGD-AT", "trades": "TRADES", "mart": "MART", "trades-awp": "TRADES-AWP"}
-_WAYS1 = ("frl-rwrm-0.05", "frl-rwrm-0.07", "faal-at", "faal-at-awp", "faal-at-offsets")
-_WAYS3 = (
+_ARMS1 = ("frl-rwrm-0.05", "frl-rwrm-0.07", "faal-at", "faal-at-awp", "faal-at-offsets")
+_ARMS3 = (
     *("frl-rwrm-0.05", "faal-at", "faal-at-awp", "faal-trades", "faal-trades-awp"),
     *("faal-at-offsets", "faal-trades-offsets"),
 )
 
-TABLE1 = Table(
+TABLE1 = TableSpec(
     name="table1",
     title="Fine-tuning of adversarially trained WRN-34-10 networks on CIFAR-10",
     data="cifar10",
     model="wrn34-10",
     attacks=("clean", "pgd20", "cw20", "autoattack"),
     rows=tuple(
-        row for base in _scratch(_BASES, paper.TABLE1) for row in (base, *_fine_tunes(base.name, _WAYS1, paper.TABLE1))
+        row for base in _scratch(_BASES, paper.TABLE1) for row in (base, *_fine_tunes(base.name, _ARMS1, paper.TABLE1))
     ),
 )
 
-TABLE2 = Table(
+TABLE2 = TableSpec(
     name="table2",
     title="PreActResNet-18 from scratch on CIFAR-10",
     data="cifar10",
@@ -90,7 +90,7 @@ TABLE2 = Table(
     ),
 )
 
-TABLE3 = Table(
+TABLE3 = TableSpec(
     name="table3",
     title="ResNet-18 on CIFAR-100",
     data="cifar100",
@@ -98,7 +98,7 @@ TABLE3 = Table(
     attacks=("clean", "autoattack"),
     rows=(
         *_scratch({"trades": "TRADES"}, paper.TABLE3),
-        *_fine_tunes("trades", _WAYS3, paper.TABLE3),
+        *_fine_tunes("trades", _ARMS3, paper.TABLE3),
         *_scratch(
             {"cfa-trades": "CFA_TRADES", "wat": "WAT_TRADES", "faal-at": "FAAL_AT", "faal-trades": "FAAL_TRADES"},
             paper.TABLE3,
@@ -106,7 +106,7 @@ TABLE3 = Table(
     ),
 )
 
-FIGURE1 = Table(
+FIGURE1 = TableSpec(
     name="figure1",
     title="Accuracy per class of a standard and an adversarially trained WRN-34-10 on CIFAR-10",
     data="cifar10",
@@ -115,7 +115,7 @@ FIGURE1 = Table(
     rows=_scratch({"standard": "Standard training", "pgd-at": "PGD-AT"}, {}),
 )
 
-FIGURE2 = Table(
+FIGURE2 = TableSpec(
     name="figure2",
     title="Robust accuracy per class after fine-tuning the PGD-AT WRN-34-10",
     data="cifar10",
@@ -124,7 +124,7 @@ FIGURE2 = Table(
     rows=tuple(row for row in TABLE1.rows if "pgd-at" in (row.name, row.start)),
 )
 
-FIGURE3 = Table(
+FIGURE3 = TableSpec(
     name="figure3",
     title="Robust accuracy per class of PreActResNet-18 trained from scratch on the TRADES loss",
     data="cifar10",
@@ -136,7 +136,7 @@ FIGURE3 = Table(
 FINE_TUNES = ("frl-rw", "frl-rwrm", "csr")
 """Methods that were proposed for fine-tuning alone."""
 
-EVERY = Table(
+ALL_METHODS = TableSpec(
     name="methods",
     title="Every method on PreActResNet-18 and CIFAR-10",
     data="cifar10",
@@ -149,23 +149,23 @@ EVERY = Table(
     ),
 )
 
-TABLES = {table.name: table for table in (TABLE1, TABLE2, TABLE3, FIGURE1, FIGURE2, FIGURE3, EVERY)}
-"""What is made of trained networks: the paper's, and one of all methods. A row of one name in two tables of one network
-is one run."""
+TABLES = {table.name: table for table in (TABLE1, TABLE2, TABLE3, FIGURE1, FIGURE2, FIGURE3, ALL_METHODS)}
+"""Tables and figures of trained networks: the paper's, and one of all methods. Rows of one name in two tables of one
+network share one run."""
 
-OTHERS = ("table4", "theorem1")
-"""What is not: a measurement of time, and a simulation."""
+WITHOUT_ROWS = ("table4", "theorem1")
+"""What trains no network: a measurement of time, and a simulation."""
 
 
-def find(what: str) -> tuple[Table, tuple[Row, ...]]:
-    """The table that a name on the command line means, and the rows of it that are wanted.
+def find(what: str) -> tuple[TableSpec, tuple[Row, ...]]:
+    """Resolve a name from the command line to a table and the requested rows of it.
 
     Args:
         what: a table or figure; TABLE/ROW; or a row's name, else its method, which picks it from the first table that
             has it.
 
     Raises:
-        InputError: there is no such thing; names the nearest.
+        InputError: there is no such table or row; the message names the nearest.
     """
     if what in TABLES:
         return TABLES[what], TABLES[what].rows
@@ -184,4 +184,4 @@ def find(what: str) -> tuple[Table, tuple[Row, ...]]:
                 if getattr(row, attribute) == what:
                     return table, (row,)
     rows = [row.name for table in TABLES.values() for row in table.rows]
-    raise unknown("table, figure or row", what, [*TABLES, *OTHERS, *rows], see="`faal reproduce --help`")
+    raise unknown("table, figure or row", what, [*TABLES, *WITHOUT_ROWS, *rows], see="`faal reproduce --help`")

@@ -1,4 +1,4 @@
-"""The tables of a reproduction, read back from every format and held against means of their own."""
+"""The tables of a reproduction, read back from every format and compared with independent means."""
 
 import csv
 import dataclasses
@@ -12,13 +12,13 @@ from tests.report.reader import read
 
 from faal.errors import InputError
 from faal.report.elements import text_cell
-from faal.study.reproduce.output.formats import Column, Sheet, latex, markdown
-from faal.study.reproduce.output.write import write_all
-from faal.study.reproduce.results import settle
-from faal.study.reproduce.rows import Cost, Record, Row, Table
+from faal.study.reproduce.output.formats import Column, TableContent, latex, markdown
+from faal.study.reproduce.output.write import write_table
+from faal.study.reproduce.results import record_or_check
+from faal.study.reproduce.rows import Cost, Record, Row, TableSpec
 from faal.study.reproduce.table4.output import write_costs
 
-TABLE = Table(
+TABLE = TableSpec(
     name="table9",
     title="A table with 5 % & more_of {it}",
     data="cifar10",
@@ -49,7 +49,7 @@ FIGURES = {
 
 
 def record(row: str, seed: int, **changes: Any) -> Record:
-    """A seed of a row of `FIGURES`, with other fields where asked for."""
+    """The record of a seed of a row of `FIGURES`, with some fields replaced."""
     average, worst = FIGURES[row][seed - 1]
     attacks = {
         attack: {"average": average - i / 10, "worst": worst - i / 10, "worst_class": f"c{seed}", "classes": [worst]}
@@ -79,23 +79,23 @@ def records() -> list[Record]:
 
 
 def expected(row: str, attack: str) -> str:
-    """What a cell says, by the statistics module."""
-    told = []
+    """The text of a cell, by the statistics module."""
+    parts = []
     for field in (0, 1):
         values = [100 * (figures[field] - MEASURED.index(attack) / 10) for figures in FIGURES[row]]
         spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-        told.append(f"{statistics.mean(values):.1f}{spread}")
-    return f"{told[0]} ({told[1]})"
+        parts.append(f"{statistics.mean(values):.1f}{spread}")
+    return f"{parts[0]} ({parts[1]})"
 
 
 HEAD = [
     "Model",
     "Epochs",
-    "No attack, ours",
+    "No attack, measured",
     "No attack, paper",
-    "PGD-20, ours",
-    "CW-20, ours",
-    "All attacks together, ours",
+    "PGD-20, measured",
+    "CW-20, measured",
+    "All attacks together, measured",
     "AutoAttack, paper",
     "Seconds per epoch",
     "Finished",
@@ -103,9 +103,9 @@ HEAD = [
 
 
 def body(late: str = "0 of 3 seeds") -> list[list[str]]:
-    """The table as it is to be read in every format, but for the first column."""
-    ours = {row: [expected(row, attack) for attack in MEASURED] for row in FIGURES}
-    base, tuned, other = ours["base"], ours["base--tuned"], ours["other"]
+    """The cells in every format, without the first column."""
+    own = {row: [expected(row, attack) for attack in MEASURED] for row in FIGURES}
+    base, tuned, other = own["base"], own["base--tuned"], own["other"]
     return [
         ["6", base[0], "84.92 (67.00)", *base[1:], "52.50 (23.00)", "12.5 ± 1.0", "3 of 3 seeds"],
         ["6", tuned[0], "85.96 (75.00)", *tuned[1:], "50.91 (35.30)", "12.5 ± 1.0", "3 of 3 seeds"],
@@ -116,7 +116,7 @@ def body(late: str = "0 of 3 seeds") -> list[list[str]]:
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
-    paths = write_all(tmp_path, TABLE, records(), scale="small", protocol="honest")
+    paths = write_table(tmp_path, TABLE, records(), scale="small", protocol="honest")
     assert [path.name for path in paths] == [f"table9.{ending}" for ending in ("md", "csv", "tex", "html")]
     return tmp_path
 
@@ -138,13 +138,13 @@ def test_markdown(written: Path) -> None:
     assert [row[1:] for row in rows] == body()
     assert [row[0] for row in rows] == ["A_B | 50 % <x>", "+ Fine-tune & co, on A_B | 50 % <x>", "Other", "Late"]
     text = (written / "table9.md").read_text(encoding="utf-8")
-    assert "not comparable number for number with ours, which are at scale small" in text
+    assert "not comparable number for number with the measured ones, which are at scale small" in text
     assert "Table 9, scale small, protocol honest. 2 of 4 rows have all their seeds (3)." in text
     assert "AutoAttack takes far too long on a CPU" in text
     assert "- Everybody's note.\n" in text
     assert "- base--tuned: The tuned one's note.\n" in text
-    assert "- Judged on 2,000 test images." in text
-    assert "Up to 2 networks were trained side by side" in text
+    assert "- Evaluated on 2,000 test images." in text
+    assert "Up to 2 networks were trained at once" in text
     assert "- Commit abc123; Some CPU, 2 cores, PyTorch 2.9.0." in text
 
 
@@ -236,9 +236,9 @@ def test_html(written: Path) -> None:
 
 
 def test_nothing_is_finished_yet(tmp_path: Path) -> None:
-    write_all(tmp_path, TABLE, [], scale="paper", protocol="published", seeds=3)
+    write_table(tmp_path, TABLE, [], scale="paper", protocol="published", seeds=3)
     head, _, *rows = [[cell.strip() for cell in row] for row in piped(tmp_path / "table9.md")]
-    assert head[2:6] == ["No attack, ours", "No attack, paper", "AutoAttack, ours", "AutoAttack, paper"]
+    assert head[2:6] == ["No attack, measured", "No attack, paper", "AutoAttack, measured", "AutoAttack, paper"]
     assert [row[-1] for row in rows] == 4 * ["0 of 3 seeds"]
     assert {row[2] for row in rows} == {"–"}
     text = (tmp_path / "table9.md").read_text(encoding="utf-8")
@@ -248,38 +248,38 @@ def test_nothing_is_finished_yet(tmp_path: Path) -> None:
 
 
 def test_the_order_of_the_records_does_not_matter(tmp_path: Path) -> None:
-    first = write_all(tmp_path / "a", TABLE, records(), scale="small", protocol="honest")
-    second = write_all(tmp_path / "b", TABLE, records()[::-1], scale="small", protocol="honest")
+    first = write_table(tmp_path / "a", TABLE, records(), scale="small", protocol="honest")
+    second = write_table(tmp_path / "b", TABLE, records()[::-1], scale="small", protocol="honest")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_all_repeats_no_single_attack(tmp_path: Path) -> None:
-    """Where AutoAttack alone was run, `all` has no column; a second seed without it is told."""
+    """Where AutoAttack alone was run, `all` has no column; the cell counts the seeds with AutoAttack."""
     full = record("base", 1)
     attacks = {"clean": full.attacks["clean"], "autoattack": full.attacks["cw20"], "all": full.attacks["cw20"]}
-    kept = [
+    some = [
         record("base", 1, attacks=attacks),
         record("base", 2, attacks={"clean": record("base", 2).attacks["clean"]}),
     ]
-    write_all(tmp_path, TABLE, kept, scale="small", protocol="honest")
+    write_table(tmp_path, TABLE, some, scale="small", protocol="honest")
     head, _, first, *_ = [[cell.strip() for cell in row] for row in piped(tmp_path / "table9.md")]
-    assert head[2:6] == ["No attack, ours", "No attack, paper", "AutoAttack, ours", "AutoAttack, paper"]
+    assert head[2:6] == ["No attack, measured", "No attack, paper", "AutoAttack, measured", "AutoAttack, paper"]
     assert first[4] == "61.2 (30.0), 1 of 2 seeds"
 
 
-def test_a_given_checkpoint_has_one_verdict(tmp_path: Path) -> None:
-    given = record("base", 1, epochs=0, seconds_per_epoch=None)
-    write_all(tmp_path, TABLE, [given], scale="small", protocol="honest", seeds=3)
+def test_a_published_checkpoint_is_audited_once(tmp_path: Path) -> None:
+    published = record("base", 1, epochs=0, seconds_per_epoch=None)
+    write_table(tmp_path, TABLE, [published], scale="small", protocol="honest", seeds=3)
     row = [cell.strip() for cell in piped(tmp_path / "table9.md")[2]]
-    assert (row[1], row[-2], row[-1]) == ("0", "–", "given checkpoint")
+    assert (row[1], row[-2], row[-1]) == ("0", "–", "published checkpoint")
     assert "1 of 4 rows have" in (tmp_path / "table9.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("changes", [{"scale": "tiny"}, {"protocol": "published"}, {"row": "nobody"}])
-def test_records_of_something_else_are_refused(tmp_path: Path, changes: dict[str, str]) -> None:
-    strange = dataclasses.replace(record("base", 1), **changes)
+def test_records_of_another_table_are_refused(tmp_path: Path, changes: dict[str, str]) -> None:
+    other = dataclasses.replace(record("base", 1), **changes)
     with pytest.raises(InputError, match="does not belong to table9 at scale small, protocol honest"):
-        write_all(tmp_path, TABLE, [strange], scale="small", protocol="honest")
+        write_table(tmp_path, TABLE, [other], scale="small", protocol="honest")
     assert not list(tmp_path.iterdir())
 
 
@@ -307,7 +307,7 @@ def test_table_4(tmp_path: Path) -> None:
     paths = write_costs(tmp_path, costs, scale="small", notes=["One epoch each."])
     head, _, *rows = [[cell.strip() for cell in row] for row in piped(paths[0])]
     assert head[1:4] == [
-        "Minutes per epoch, CIFAR-10 (PRN-18), ours",
+        "Minutes per epoch, CIFAR-10 (PRN-18), measured",
         "Minutes per epoch, CIFAR-10 (PRN-18), paper",
         "Minutes per epoch, CIFAR-100 (RN-18), paper",
     ]
@@ -325,8 +325,8 @@ def test_table_4(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("label", [r"a\b", "a^b~c", "#1 $x$", "[2pt]", "τ − ε × ∞", "100 % {sure}"])
 def test_hostile_labels(label: str) -> None:
-    """Every sign that LaTeX reads as its own is escaped, and no cell opens another."""
-    sheet = Sheet(
+    """Every special character of LaTeX is escaped, and no cell starts another."""
+    sheet = TableContent(
         name="x",
         kind="k",
         title="t",
@@ -346,8 +346,8 @@ def test_hostile_labels(label: str) -> None:
     assert f"| {label} | 1 |" in markdown(sheet)
 
 
-def test_a_folder_from_before_there_was_a_setting(tmp_path: Path) -> None:
-    settle(tmp_path, "recipes/row", {"lr": 0.1, "width": None})
-    settle(tmp_path, "recipes/row", {"lr": 0.1, "width": None, "limit": None})
+def test_a_folder_from_a_version_without_a_setting(tmp_path: Path) -> None:
+    record_or_check(tmp_path, "recipes/row", {"lr": 0.1, "width": None})
+    record_or_check(tmp_path, "recipes/row", {"lr": 0.1, "width": None, "limit": None})
     with pytest.raises(InputError, match="limit None there, 90 here"):
-        settle(tmp_path, "recipes/row", {"lr": 0.1, "width": None, "limit": 90})
+        record_or_check(tmp_path, "recipes/row", {"lr": 0.1, "width": None, "limit": 90})

@@ -1,4 +1,4 @@
-"""Table 4: what an epoch is made of, and the properties beside it."""
+"""Table 4: the time of an epoch, and the properties of the methods."""
 
 import dataclasses
 from pathlib import Path
@@ -35,8 +35,8 @@ def test_times_and_properties(tmp_path: Path) -> None:
     assert any("noise" in note for note in notes)
 
 
-def test_an_epoch_is_its_steps_and_the_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that jumps: a step takes 2 seconds, but one of three 50; a look takes 7."""
+def test_an_epoch_is_its_steps_and_its_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that jumps: a step takes 2 seconds, but one of three 50; an evaluation takes 7."""
     now = [0.0]
     steps = iter([2.0, 50.0, 2.0] * 100)
     real_see = timing.see
@@ -52,16 +52,16 @@ def test_an_epoch_is_its_steps_and_the_look(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(timing, "see", see)
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
     rows = {row.method: row for row in timing.ROWS}
-    for method, looking in (("trades", 0), ("wat", 7), ("frl-rwrm", 7), ("cfa-trades", 7), ("faal-trades", 0)):
-        timed = timing._Timed.of(timing.TABLE2, rows[method], SCALES["tiny"], "honest", CPU)
+    for method, evaluation in (("trades", 0), ("wat", 7), ("frl-rwrm", 7), ("cfa-trades", 7), ("faal-trades", 0)):
+        timed = timing._TimedMethod.of(timing.TABLE2, rows[method], SCALES["tiny"], "honest", CPU)
         for _ in range(3):
             timed.step(counts=True)
         # 900 images, none withheld of so few a class, in batches of 32; the last four are a batch of their own.
-        assert timed.epoch() == pytest.approx(29 * 2.0 + looking)
+        assert timed.epoch() == pytest.approx(29 * 2.0 + evaluation)
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar10", "cifar100"])
-def test_noise_has_the_datas_shape(name: str) -> None:
+def test_noise_has_the_shape_of_the_data(name: str) -> None:
     data = timing.noise(name)
     sizes = {"digits": (900, 10, (1, 8, 8)), "cifar10": (50000, 10, (3, 32, 32)), "cifar100": (50000, 100, (3, 32, 32))}
     assert data.train is not None

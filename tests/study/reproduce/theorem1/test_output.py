@@ -1,4 +1,4 @@
-"""The simulation of theorem 1: against a slow one of its own, in its limits, and its files."""
+"""The simulation of theorem 1: against an independent slow one, in its limits, and its files."""
 
 import csv
 import math
@@ -159,6 +159,6 @@ def test_seeds_differ_and_add_up() -> None:
     assert [a + b for a, b in zip(one, two, strict=True)] == both
 
 
-def test_without_a_seed_there_is_nothing() -> None:
+def test_no_seed_is_refused() -> None:
     with pytest.raises(InputError, match="at least one seed"):
         simulate(seeds=())

@@ -1,4 +1,4 @@
-"""Claims: one holder at a time, whatever happens to holders."""
+"""Locks: one holder at a time, also when holders are killed or suspended."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from faal.study.reproduce.workers import locks
-from faal.study.reproduce.workers.locks import Claim, claim, forget
+from faal.study.reproduce.workers.locks import Lock, acquire, remove_locks
 
 
 def run(script: str, *arguments: object) -> subprocess.Popen[str]:
@@ -20,7 +20,7 @@ def run(script: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def foreign(path: Path, *, age: float) -> None:
-    """A claim of another machine, last touched `age` seconds ago."""
+    """A lock of another machine, last touched `age` seconds ago."""
     path.write_text(json.dumps({"machine": "elsewhere", "process": 1}))
     os.utime(path, (time.time() - age, time.time() - age))
 
@@ -28,14 +28,14 @@ def foreign(path: Path, *, age: float) -> None:
 TAKE_ALL = """
 import sys, time
 from pathlib import Path
-from faal.study.reproduce.workers.locks import claim
+from faal.study.reproduce.workers.locks import acquire
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)
 while not (folder / "go").exists():
     time.sleep(0.001)
 held = []
 for number in range(count):
-    taken = claim(folder, f"item-{number}")
+    taken = acquire(folder, f"item-{number}")
     if taken is not None:
         held.append(taken)
         print(number, flush=True)
@@ -45,84 +45,86 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("abandoned", [False, True], ids=["free", "abandoned"])
-def test_of_several_processes_one_gets_it(tmp_path: Path, abandoned: bool) -> None:
+def test_one_of_several_processes_acquires_it(tmp_path: Path, abandoned: bool) -> None:
     count = 60
     if abandoned:
         for number in range(count):
             foreign(tmp_path / f"item-{number}.0", age=1e4)
-    crew = [run(TAKE_ALL, tmp_path, count) for _ in range(3)]
+    processes = [run(TAKE_ALL, tmp_path, count) for _ in range(3)]
     try:
-        for process in crew:
+        for process in processes:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
         (tmp_path / "go").touch()
-        taken = [[int(line) for line in iter(process.stdout.readline, "done\n")] for process in crew if process.stdout]
+        taken = [
+            [int(line) for line in iter(process.stdout.readline, "done\n")] for process in processes if process.stdout
+        ]
     finally:
-        for process in crew:
+        for process in processes:
             process.kill()
             process.communicate()
     assert sorted(number for each in taken for number in each) == list(range(count))
 
 
-def test_a_claim_is_held_and_let_go(tmp_path: Path) -> None:
-    held = claim(tmp_path, "work")
+def test_a_lock_is_held_and_released(tmp_path: Path) -> None:
+    held = acquire(tmp_path, "work")
     assert held is not None
     with held:
-        assert claim(tmp_path, "work") is None
-        assert claim(tmp_path, "other") is not None
-    assert claim(tmp_path, "work") is not None
+        assert acquire(tmp_path, "work") is None
+        assert acquire(tmp_path, "other") is not None
+    assert acquire(tmp_path, "work") is not None
 
 
-def test_names_that_begin_alike_are_different(tmp_path: Path) -> None:
-    assert claim(tmp_path, "frl-0") is not None
-    assert claim(tmp_path, "frl-0.05") is not None
-    assert claim(tmp_path, "frl-0") is None
+def test_names_with_a_common_prefix_are_different(tmp_path: Path) -> None:
+    assert acquire(tmp_path, "frl-0") is not None
+    assert acquire(tmp_path, "frl-0.05") is not None
+    assert acquire(tmp_path, "frl-0") is None
 
 
-def test_what_a_dead_process_held_is_free_at_once(tmp_path: Path) -> None:
-    dead = run("import sys; from pathlib import Path; from faal.study.reproduce.workers.locks import claim; "
-               "claim(Path(sys.argv[1]), 'work')", tmp_path)  # fmt: skip
-    assert os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # over, and its parent has not noticed
+def test_the_lock_of_a_dead_process_is_free_at_once(tmp_path: Path) -> None:
+    dead = run("import sys; from pathlib import Path; from faal.study.reproduce.workers.locks import acquire; "
+               "acquire(Path(sys.argv[1]), 'work')", tmp_path)  # fmt: skip
+    assert os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # a zombie
     assert (tmp_path / "work.0").exists()
-    taken = claim(tmp_path, "work")
+    taken = acquire(tmp_path, "work")
     assert taken is not None
     assert taken.path.name == "work.1"
-    assert claim(tmp_path, "work") is None
+    assert acquire(tmp_path, "work") is None
     dead.communicate()
 
 
-def test_another_machines_claim_is_taken_when_nobody_touches_it(tmp_path: Path) -> None:
-    foreign(tmp_path / "work.4", age=locks.STALE / 2)
-    assert claim(tmp_path, "work") is None
-    foreign(tmp_path / "work.4", age=locks.STALE * 2)
-    taken = claim(tmp_path, "work")
+def test_another_machines_lock_is_taken_over_when_it_is_stale(tmp_path: Path) -> None:
+    foreign(tmp_path / "work.4", age=locks.STALE_AFTER / 2)
+    assert acquire(tmp_path, "work") is None
+    foreign(tmp_path / "work.4", age=locks.STALE_AFTER * 2)
+    taken = acquire(tmp_path, "work")
     assert taken is not None
     assert taken.path.name == "work.5"
 
 
-def test_a_claim_that_is_just_being_written_is_held(tmp_path: Path) -> None:
+def test_a_lock_without_content_yet_is_held(tmp_path: Path) -> None:
     (tmp_path / "work.0").touch()
-    assert claim(tmp_path, "work") is None
+    assert acquire(tmp_path, "work") is None
 
 
-def test_a_holder_that_comes_back_during_a_takeover_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was judged abandoned, and is touched before the next claim stands."""
+def test_a_holder_that_resumes_during_a_takeover_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock was found abandoned, and is touched before the next lock is created."""
     path = tmp_path / "work.0"
     foreign(path, age=1e4)
     create = locks._create
 
-    def late(new: Path) -> Claim | None:
+    def late(new: Path) -> Lock | None:
         os.utime(path)
         return create(new)
 
     monkeypatch.setattr(locks, "_create", late)
-    assert claim(tmp_path, "work") is None
+    assert acquire(tmp_path, "work") is None
     assert sorted(each.name for each in tmp_path.glob("work.*")) == ["work.0"]
 
 
 def test_it_is_touched_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "BEAT", 0.02)
-    held = claim(tmp_path, "work")
+    monkeypatch.setattr(locks, "HEARTBEAT", 0.02)
+    held = acquire(tmp_path, "work")
     assert held is not None
     os.utime(held.path, (0, 0))
     with held:
@@ -130,34 +132,33 @@ def test_it_is_touched_while_it_is_held(tmp_path: Path, monkeypatch: pytest.Monk
         while held.path.stat().st_mtime < 1 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert held.path.stat().st_mtime > 1
-    beating = [thread for thread in threading.enumerate() if thread is held._beats]
-    assert beating == []
+    assert held._heartbeats not in threading.enumerate()
 
 
 LOSE = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would this
 from pathlib import Path
-from faal.study.reproduce import claims
-claims.BEAT = 0.05
-held = claims.claim(Path(sys.argv[1]), "work")
+from faal.study.reproduce.workers import locks
+locks.HEARTBEAT = 0.05
+held = locks.acquire(Path(sys.argv[1]), "work")
 try:
     with held:
         Path(sys.argv[1], "work.1").touch()
         time.sleep(60)
-        print("worked on")
+        print("continued")
 except KeyboardInterrupt:
     print("stopped", held.lost, sorted(path.name for path in Path(sys.argv[1]).glob("work.*")))
 """
 
 
-def test_who_has_lost_it_stops_and_leaves_it_alone(tmp_path: Path) -> None:
+def test_a_holder_that_lost_it_stops_and_removes_no_file(tmp_path: Path) -> None:
     out, error = run(LOSE, tmp_path).communicate(timeout=60)
     assert out == "stopped True ['work.0', 'work.1']\n", error
 
 
-def test_forget(tmp_path: Path) -> None:
+def test_remove_locks(tmp_path: Path) -> None:
     for name in ("work.0", "work.3", "work.failed", "work-2.0"):
         (tmp_path / name).touch()
-    forget(tmp_path, "work")
+    remove_locks(tmp_path, "work")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["work-2.0", "work.failed"]

@@ -1,4 +1,4 @@
-"""A row of a table with what its seeds came to."""
+"""The statistics of a row over its seeds."""
 
 import statistics
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from faal.study.reproduce.rows import Record, Row
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Figures of several seeds."""
+class SeedStatistics:
+    """Mean and standard deviation of a figure over seeds."""
 
     values: Sequence[float]
 
     @property
     def mean(self) -> float | None:
-        """None without a value."""
+        """The mean; None without a value."""
         return statistics.fmean(self.values) if self.values else None
 
     @property
@@ -25,8 +25,8 @@ class Spread:
         """Standard deviation with n - 1; None of fewer than two values."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
-    def told(self, digits: int = 1) -> str:
-        """`54.0 ± 0.4` in one piece, `54.0` of one seed, a dash of none."""
+    def text(self, digits: int = 1) -> str:
+        """`54.0 ± 0.4` without a line break, `54.0` of one seed, a dash of none."""
         if self.mean is None:
             return MISSING
         return f"{self.mean:.{digits}f}" + (
@@ -35,21 +35,21 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Line:
+class RowSummary:
     """A row with the records of its seeds."""
 
     row: Row
     records: Sequence[Record]
 
-    def of(self, attack: str, field: str) -> Spread:
+    def accuracy(self, attack: str, field: str) -> SeedStatistics:
         """`average` or `worst` under an attack, in per cent."""
         found = (record.attacks[attack][field] for record in self.records if attack in record.attacks)
-        return Spread([100 * value for value in found if value is not None])
+        return SeedStatistics([100 * value for value in found if value is not None])
 
     @property
-    def seconds(self) -> Spread:
+    def seconds(self) -> SeedStatistics:
         """Seconds per epoch of the runs that trained."""
-        return Spread([r.seconds_per_epoch for r in self.records if r.seconds_per_epoch is not None])
+        return SeedStatistics([r.seconds_per_epoch for r in self.records if r.seconds_per_epoch is not None])
 
     @property
     def epochs(self) -> str:
@@ -57,12 +57,12 @@ class Line:
         return ", ".join(dict.fromkeys(str(record.epochs) for record in self.records)) or MISSING
 
     @property
-    def given(self) -> bool:
-        """Whether it is a checkpoint that was only judged, and has one verdict however many seeds there are."""
+    def is_published(self) -> bool:
+        """Whether it is a published checkpoint, which is audited once however many seeds there are."""
         return bool(self.records) and all(record.epochs == 0 for record in self.records)
 
     def progress(self, wanted: int) -> str:
-        """How much of it is finished."""
-        if self.given:
-            return "given checkpoint"
+        """How many of the requested seeds are finished."""
+        if self.is_published:
+            return "published checkpoint"
         return f"{len(self.records)} of {wanted} seed{'s' * (wanted != 1)}".replace(" ", NBSP)

@@ -1,4 +1,4 @@
-"""The paper's figures 1 to 3, drawn from the records of their rows: class by class, mean and deviation over seeds."""
+"""The paper's figures 1 to 3: accuracy per class, mean and standard deviation over the seeds of each row."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 
 from faal.report.charts.bars import Values, class_bars, save_figure
-from faal.study.reproduce.rows import Record, Row, Table
+from faal.study.reproduce.rows import Record, Row, TableSpec
 
 ATTACKS = {"clean": "clean", "autoattack": "AutoAttack", "all": "all attacks"}
-"""What the figures show, and how they call it."""
+"""Attack -> its name in the figures."""
 
 
 def robust_attack(record: Record) -> str:
-    """What robust accuracy is judged by: AutoAttack, or all attacks together where it did not run."""
+    """The attack of robust accuracy: AutoAttack, or all attacks together where it did not run."""
     return "autoattack" if "autoattack" in record.attacks else "all"
 
 
-def draw(out: Path, table: Table, records: Sequence[Record], classes: Sequence[str]) -> list[Path]:
-    """Draw what there is of a figure as SVG, PDF and PNG; nothing for a table.
+def draw_figure(out: Path, table: TableSpec, records: Sequence[Record], classes: Sequence[str]) -> list[Path]:
+    """Draw the finished rows of a figure as SVG, PDF and PNG; nothing for a table.
 
     Figure 1 shows clean and robust accuracy, a panel per network; the others robust accuracy, all rows in one.
 
@@ -33,13 +33,13 @@ def draw(out: Path, table: Table, records: Sequence[Record], classes: Sequence[s
     if table.name == "figure1":
         panels = {
             f"figure1-{row.name}": (
-                {ATTACKS[name]: _classes(records, row, name) for name in ("clean", attack)},
+                {ATTACKS[name]: _class_statistics(records, row, name) for name in ("clean", attack)},
                 f"{row.label}: accuracy per class{size}",
             )
             for row in rows
         }
     else:
-        series = {_short(row): _classes(records, row, attack) for row in rows}
+        series = {_short_label(row): _class_statistics(records, row, attack) for row in rows}
         panels = {table.name: (series, f"{table.title}{size} ({ATTACKS[attack]})")}
     return [
         path
@@ -48,11 +48,11 @@ def draw(out: Path, table: Table, records: Sequence[Record], classes: Sequence[s
     ]
 
 
-def _short(row: Row) -> str:
+def _short_label(row: Row) -> str:
     return row.label.removeprefix("+ Fine-tune with ")
 
 
-def _classes(records: Sequence[Record], row: Row, attack: str) -> Values:
+def _class_statistics(records: Sequence[Record], row: Row, attack: str) -> Values:
     """Mean and standard deviation per class over the seeds; nan for one seed's deviation."""
     found = np.array([record.attacks[attack]["classes"] for record in records if record.row == row.name], dtype=float)
     deviation = found.std(axis=0, ddof=1) if len(found) > 1 else np.full(found.shape[1], np.nan)

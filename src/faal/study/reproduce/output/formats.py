@@ -1,4 +1,4 @@
-"""A finished table as text: Markdown, CSV, LaTeX and a page of HTML, all from one `Sheet`."""
+"""A table as Markdown, CSV, LaTeX and HTML, all from one `TableContent`."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from faal.report.page import render
 from faal.report.wording import NBSP
 
 MISSING = "–"
-"""What stands where there is no figure."""
+"""The text of a missing figure."""
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -34,7 +34,7 @@ LATEX = {
     "]": "{]}",
     NBSP: "~",
 }
-"""What LaTeX would not print as it stands."""
+"""Character -> its LaTeX, for those that LaTeX does not print unchanged."""
 
 BAR, END = "\\|", "\\\\"
 """A bar within a cell of Markdown, and the end of a line of LaTeX."""
@@ -42,136 +42,142 @@ BAR, END = "\\|", "\\\\"
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column's head: its name, and what it shares with its neighbours, such as the attack."""
+    """A column's heading: its name, and the group that it shares with its neighbours, such as the attack."""
 
     name: str
     group: str = ""
 
     @property
     def head(self) -> str:
-        """Both in one line."""
+        """Group and name in one line."""
         return f"{self.group}, {self.name}" if self.group else self.name
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet:
-    """A table in words and figures, with what its reader has to know."""
+class TableContent:
+    """The cells of a table, its headings and its notes."""
 
     name: str
-    """The files' name, without an ending."""
+    """The files' name, without a suffix."""
     kind: str
-    """Which table it is, how large and under which rules: `Table 2, scale tiny, protocol honest`."""
+    """Table, scale and protocol: `Table 2, scale tiny, protocol honest`."""
     title: str
     lead: Sequence[str]
-    """How to read it: sentences that stand before it."""
+    """Sentences before the table: how to read it."""
     progress: str
-    """How much of it there is, in a sentence."""
+    """How much of it is finished, in a sentence."""
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
-    """As many cells as columns; the first heads the row."""
+    """(rows, columns); the first cell of a row is its heading."""
     groups: Sequence[int]
-    """(rows,) numbers, equal for rows that belong together."""
+    """(rows,) numbers, equal for rows of one group."""
     notes: Sequence[str]
-    """Sentences that stand beneath."""
+    """Sentences after the table."""
     data: Sequence[Mapping[str, str | float | int | None]]
     """The CSV: a mapping per row, all with the same keys; numbers unrounded."""
 
 
-def write(out: Path, sheet: Sheet) -> list[Path]:
-    """Writes the four files into a folder, each whole or not at all.
+def write_formats(out: Path, content: TableContent) -> list[Path]:
+    """Write the four files into a folder, each atomically.
 
     Raises:
         InputError: a file cannot be written.
     """
-    texts = {".md": markdown(sheet), ".csv": comma_separated(sheet), ".tex": latex(sheet), ".html": html(sheet)}
+    texts = {".md": markdown(content), ".csv": csv_text(content), ".tex": latex(content), ".html": html(content)}
     for ending, text in texts.items():
-        write_whole(out / f"{sheet.name}{ending}", text.encode())
-    return [out / f"{sheet.name}{ending}" for ending in texts]
+        write_whole(out / f"{content.name}{ending}", text.encode())
+    return [out / f"{content.name}{ending}" for ending in texts]
 
 
-def markdown(sheet: Sheet) -> str:
+def markdown(content: TableContent) -> str:
     """A heading, the table and the notes."""
     lines = [
-        f"# {sheet.title}",
+        f"# {content.title}",
         "",
-        f"{sheet.kind}. {sheet.progress}",
+        f"{content.kind}. {content.progress}",
         "",
-        " ".join(sheet.lead),
+        " ".join(content.lead),
         "",
-        _piped(column.head for column in sheet.columns),
-        _piped("---:" if cell.numeric else "---" for cell in sheet.rows[0]),
-        *(_piped(_plain(cell).replace(NBSP, " ") for cell in row) for row in sheet.rows),
+        _markdown_row(column.head for column in content.columns),
+        _markdown_row("---:" if cell.numeric else "---" for cell in content.rows[0]),
+        *(_markdown_row(_cell_text(cell).replace(NBSP, " ") for cell in row) for row in content.rows),
         "",
-        *(f"- {note}" for note in sheet.notes),
+        *(f"- {note}" for note in content.notes),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def comma_separated(sheet: Sheet) -> str:
-    """The data, a head and a line per row; a missing value is an empty field."""
+def csv_text(content: TableContent) -> str:
+    """A header and a line per row; a missing value is an empty field."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(sheet.data[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(content.data[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(sheet.data)
+    writer.writerows(content.data)
     return text.getvalue()
 
 
-def latex(sheet: Sheet) -> str:
-    """A `tabular` for a paper, in need of booktabs alone; what its reader has to know stands as comments."""
-    told = [f"{sheet.kind}: {sheet.title}", sheet.progress, *sheet.lead, *sheet.notes, r"Needs \usepackage{booktabs}."]
+def latex(content: TableContent) -> str:
+    """A `tabular` that requires booktabs alone; title, introduction and notes are comments."""
+    comments = [
+        f"{content.kind}: {content.title}",
+        content.progress,
+        *content.lead,
+        *content.notes,
+        r"Needs \usepackage{booktabs}.",
+    ]
     head, rules, start = [], [], 1
-    for group, columns in groupby(sheet.columns, key=lambda column: column.group):
+    for group, columns in groupby(content.columns, key=lambda column: column.group):
         count = len(list(columns))
-        head.append(rf"\multicolumn{{{count}}}{{c}}{{{_escaped(group)}}}" if group else " & ".join([""] * count))
+        head.append(rf"\multicolumn{{{count}}}{{c}}{{{_latex_escaped(group)}}}" if group else " & ".join([""] * count))
         rules += [rf"\cmidrule(lr){{{start}-{start + count - 1}}}"] if group else []
         start += count
-    lines = [f"% {' '.join(line.split())}" for line in told]
-    lines.append(rf"\begin{{tabular}}{{{''.join('r' if cell.numeric else 'l' for cell in sheet.rows[0])}}}")
+    lines = [f"% {' '.join(line.split())}" for line in comments]
+    lines.append(rf"\begin{{tabular}}{{{''.join('r' if cell.numeric else 'l' for cell in content.rows[0])}}}")
     lines.append(r"\toprule")
     if rules:
-        lines += [_line(head), " ".join(rules)]
-    lines += [_line(_escaped(column.name) for column in sheet.columns), r"\midrule"]
-    before = sheet.groups[0]
-    for row, group in zip(sheet.rows, sheet.groups, strict=True):
+        lines += [_latex_row(head), " ".join(rules)]
+    lines += [_latex_row(_latex_escaped(column.name) for column in content.columns), r"\midrule"]
+    before = content.groups[0]
+    for row, group in zip(content.rows, content.groups, strict=True):
         if group != before:
             lines.append(r"\addlinespace")
         before = group
-        lines.append(_line(_escaped(_plain(cell)) for cell in row))
+        lines.append(_latex_row(_latex_escaped(_cell_text(cell)) for cell in row))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def html(sheet: Sheet) -> str:
-    """A page in one file, in the dress of the reports."""
+def html(content: TableContent) -> str:
+    """A page in one file, in the style of the reports."""
     table = elements.Table(
-        caption=f"{sheet.kind}: {sheet.title}", head=[column.head for column in sheet.columns], rows=sheet.rows
+        caption=f"{content.kind}: {content.title}", head=[column.head for column in content.columns], rows=content.rows
     )
     page = Page(
-        title=sheet.kind,
-        headline=sheet.title,
-        lead=sheet.lead,
+        title=content.kind,
+        headline=content.title,
+        lead=content.lead,
         warnings=(),
-        tiles_note=sheet.progress,
+        tiles_note=content.progress,
         tiles=(),
         sections=[
             Section(heading="The rows", tables=[table]),
-            Section(heading="What the figures rest on", points=sheet.notes),
+            Section(heading="What the figures rest on", points=content.notes),
         ],
     )
     return render(page)
 
 
-def _plain(cell: Cell) -> str:
+def _cell_text(cell: Cell) -> str:
     """A cell and its note in one line."""
     return f"{cell.text}, {cell.note}" if cell.note else cell.text
 
 
-def _piped(cells: Iterable[str]) -> str:
+def _markdown_row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"
 
 
-def _line(cells: Iterable[str]) -> str:
+def _latex_row(cells: Iterable[str]) -> str:
     return f"{' & '.join(cells)} {END}"
 
 
-def _escaped(text: str) -> str:
+def _latex_escaped(text: str) -> str:
     return "".join(LATEX.get(sign, sign) for sign in text)

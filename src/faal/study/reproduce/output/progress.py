@@ -1,4 +1,4 @@
-"""What is told while a table is filled: a bar, a line for everything that is done, and the tables again."""
+"""Progress of a reproduction: a bar, a line per finished item, and the tables written anew."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -6,32 +6,32 @@ from typing import Self
 
 from faal.engine.progress import progress_bar
 from faal.study.reproduce.output import write
-from faal.study.reproduce.output.figures import draw
-from faal.study.reproduce.plan import Item
+from faal.study.reproduce.output.figures import draw_figure
+from faal.study.reproduce.plan import WorkItem
 from faal.study.reproduce.results import read_record, records_of
 from faal.study.reproduce.rows import Record
-from faal.study.reproduce.workers.job import Study
+from faal.study.reproduce.workers.job import WorkContext
 
 
-class Watch:
-    """Looks at the folder, which others fill too.
+class ProgressReporter:
+    """Reports the items that are finished, by this or another process, and rewrites the tables.
 
     Args:
-        study: what the work has in common.
+        context: settings shared by all items.
         items: the plan.
-        classes: the names of the classes.
+        classes: names of the C classes.
     """
 
-    def __init__(self, study: Study, items: Sequence[Item], classes: Sequence[str]) -> None:
-        self.study, self.items, self.classes = study, items, classes
-        self.done = {item.name for item in items if item.makes.exists()}
+    def __init__(self, context: WorkContext, items: Sequence[WorkItem], classes: Sequence[str]) -> None:
+        self.context, self.items, self.classes = context, items, classes
+        self.done = {item.name for item in items if item.output.exists()}
         self.bar = progress_bar()
-        self.task = self.bar.add_task(study.table.name, total=len(items), completed=len(self.done), note="")
+        self.task = self.bar.add_task(context.table.name, total=len(items), completed=len(self.done), note="")
 
     def __enter__(self) -> Self:
         self.bar.start()
         if self.done:
-            self._say(f"{len(self.done)} of {len(self.items)} steps were done before")
+            self._print(f"{len(self.done)} of {len(self.items)} steps were finished before")
         self.write()
         return self
 
@@ -40,32 +40,34 @@ class Watch:
     ) -> None:
         self.bar.stop()
 
-    def look(self) -> None:
-        """Tell what has come since the last look."""
-        come = [item for item in self.items if item.name not in self.done and item.makes.exists()]
-        for item in sorted(come, key=lambda item: item.judges):
+    def update(self) -> None:
+        """Report the items that were finished since the last call."""
+        finished = [item for item in self.items if item.name not in self.done and item.output.exists()]
+        for item in sorted(finished, key=lambda item: item.is_audit):
             self.done.add(item.name)
-            label = f"{item.run.row.label.removeprefix('+ ')} ({self.study.table.name}/{item.run.row.name})"
-            what = in_short(read_record(item.makes)) if item.judges else "trained"
+            label = f"{item.run.row.label.removeprefix('+ ')} ({self.context.table.name}/{item.run.row.name})"
+            outcome = summary(read_record(item.output)) if item.is_audit else "trained"
             self.bar.update(self.task, completed=len(self.done), note=item.run.row.name)
-            self._say(f"{len(self.done)} of {len(self.items)}: {label}, seed {item.run.seed}: {what}")
-        if any(item.judges for item in come):
+            self._print(f"{len(self.done)} of {len(self.items)}: {label}, seed {item.run.seed}: {outcome}")
+        if any(item.is_audit for item in finished):
             self.write()
 
     def write(self) -> None:
-        """The table, or the figure, from all records that are there."""
-        study = self.study
-        records = records_of(study.out, study.table)
-        seeds = max([study.seeds, *(record.seed for record in records)])
-        write.write_all(study.out, study.table, records, scale=study.scale.name, protocol=study.protocol, seeds=seeds)
-        draw(study.out, study.table, records, self.classes)
+        """Write the table, or the figure, from all records in the folder."""
+        context = self.context
+        records = records_of(context.out, context.table)
+        seeds = max([context.seeds, *(record.seed for record in records)])
+        write.write_table(
+            context.out, context.table, records, scale=context.scale.name, protocol=context.protocol, seeds=seeds
+        )
+        draw_figure(context.out, context.table, records, self.classes)
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def in_short(record: Record) -> str:
-    """A record in a line: average (worst class) in per cent."""
+def summary(record: Record) -> str:
+    """A record as one line: average (worst class) in per cent."""
     figures = [
         f"{name} {100 * found['average']:.1f} ({100 * found['worst']:.1f})" for name, found in record.attacks.items()
     ]

@@ -1,7 +1,7 @@
-"""The tables of a reproduction: records in, `TABLE.md`, `.csv`, `.tex` and `.html` out.
+"""Write a table of a reproduction from its records, as `TABLE.md`, `.csv`, `.tex` and `.html`.
 
 Accuracies are in per cent, mean and standard deviation (n - 1) over the seeds that have finished; the worst class is
-each seed's own. No figure is marked as the best: what separates two rows is for their spread to say.
+each seed's own. No figure is marked as the best: the deviations say how far two rows are apart.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,24 +10,24 @@ from pathlib import Path
 from faal.errors import InputError
 from faal.report import wording
 from faal.report.elements import Cell
-from faal.study.reproduce.output.aggregate import Line, Spread
-from faal.study.reproduce.output.formats import MISSING, Column, Sheet, write
-from faal.study.reproduce.output.notes import lead, notes
-from faal.study.reproduce.rows import Record, Row, Table
+from faal.study.reproduce.output.aggregate import RowSummary, SeedStatistics
+from faal.study.reproduce.output.formats import MISSING, Column, TableContent, write_formats
+from faal.study.reproduce.output.notes import introduction, table_notes
+from faal.study.reproduce.rows import Record, Row, TableSpec
 
 
-def write_all(
-    out: Path, table: Table, records: Sequence[Record], *, scale: str, protocol: str, seeds: int | None = None
+def write_table(
+    out: Path, table: TableSpec, records: Sequence[Record], *, scale: str, protocol: str, seeds: int | None = None
 ) -> list[Path]:
-    """Writes `TABLE.md`, `.csv`, `.tex` and `.html` into a folder: a line per row, in the table's order.
+    """Write `TABLE.md`, `.csv`, `.tex` and `.html` into a folder: a line per row, in the table's order.
 
     Args:
         out: the folder.
         table: its rows; those without a record are shown as missing.
-        records: of this table, in any order, as many as there are; of two of one row and seed the later counts.
-        scale: the scale they were made at.
-        protocol: the protocol they were made under.
-        seeds: how many a row is to have; otherwise as many as the records hold.
+        records: of this table, in any order; of two of one row and seed the later counts.
+        scale: of all records.
+        protocol: of all records.
+        seeds: how many are requested per row; as many as the records hold if None.
 
     Returns:
         The files written. The same records give the same bytes.
@@ -43,88 +43,91 @@ def write_all(
                 f"scale {scale}, protocol {protocol}; choose another folder with --out"
             )
         by_row[record.row][record.seed] = record
-    lines = [Line(row, [by_row[row.name][seed] for seed in sorted(by_row[row.name])]) for row in table.rows]
+    rows = [RowSummary(row, [by_row[row.name][seed] for seed in sorted(by_row[row.name])]) for row in table.rows]
     wanted = seeds or len({record.seed for record in records})
-    return write(out, _sheet(table, lines, scale, protocol, wanted))
+    return write_formats(out, _content(table, rows, scale, protocol, wanted))
 
 
-def _sheet(table: Table, lines: Sequence[Line], scale: str, protocol: str, wanted: int) -> Sheet:
-    kept = [record for line in lines for record in line.records]
-    measured, printed = _measured(table, kept), _printed(table)
+def _content(table: TableSpec, summaries: Sequence[RowSummary], scale: str, protocol: str, wanted: int) -> TableContent:
+    records = [record for row in summaries for record in row.records]
+    measured, printed = _measured(table, records), _printed(table)
     attacks = sorted({*measured, *printed}, key=lambda attack: _rank(attack, measured))
     columns = [Column(name="Model"), Column(name="Epochs")]
     for attack in attacks:
         group = wording.attack_name(attack)
-        columns += [Column(name="ours", group=group)] if attack in measured else []
+        columns += [Column(name="measured", group=group)] if attack in measured else []
         columns += [Column(name="paper", group=group)] if attack in printed else []
     columns += [Column(name="Seconds per epoch"), Column(name="Finished")]
-    bases = {line.row.name: line.row.label for line in lines}
+    bases = {summary.row.name: summary.row.label for summary in summaries}
     rows: list[list[Cell]] = []
     groups: list[int] = []
-    for position, line in enumerate(lines):
-        note = f"on {bases[line.row.start]}" if line.row.start in bases else ""
-        cells = [Cell(text=line.row.label, note=note, sort=position, numeric=False), _epochs_cell(line)]
+    for position, summary in enumerate(summaries):
+        note = f"on {bases[summary.row.start]}" if summary.row.start in bases else ""
+        cells = [Cell(text=summary.row.label, note=note, sort=position, numeric=False), _epochs_cell(summary)]
         for attack in attacks:
-            cells += [_ours(line, attack)] if attack in measured else []
-            cells += [_paper(line.row, attack)] if attack in printed else []
-        done = Cell(text=line.progress(wanted), sort=len(line.records))
-        rows.append([*cells, _seconds_cell(line.seconds), done])
-        after_a_fine_tune = position > 0 and lines[position - 1].row.start is not None
-        groups.append(position if position == 0 or (line.row.start is None and after_a_fine_tune) else groups[-1])
-    complete = sum(line.given or len(line.records) >= wanted > 0 for line in lines)
-    return Sheet(
+            cells += [_measured_cell(summary, attack)] if attack in measured else []
+            cells += [_printed_cell(summary.row, attack)] if attack in printed else []
+        done = Cell(text=summary.progress(wanted), sort=len(summary.records))
+        rows.append([*cells, _seconds_cell(summary.seconds), done])
+        after_a_fine_tune = position > 0 and summaries[position - 1].row.start is not None
+        groups.append(position if position == 0 or (summary.row.start is None and after_a_fine_tune) else groups[-1])
+    complete = sum(summary.is_published or len(summary.records) >= wanted > 0 for summary in summaries)
+    return TableContent(
         name=table.name,
-        kind=f"{_called(table.name)}, scale {scale}, protocol {protocol}",
+        kind=f"{_title(table.name)}, scale {scale}, protocol {protocol}",
         title=table.title if scale == "paper" else f"The rows of “{table.title}”, at scale {scale}",
-        lead=lead(scale, bool(printed)),
-        progress=f"{complete} of {len(lines)} rows have all their seeds ({wanted}).",
+        lead=introduction(scale, bool(printed)),
+        progress=f"{complete} of {len(summaries)} rows have all their seeds ({wanted}).",
         columns=columns,
         rows=rows,
         groups=groups,
-        notes=notes(lines, kept, scale, protocol),
-        data=[_data(table, line, [a for a in attacks if a in measured], scale, protocol, wanted) for line in lines],
+        notes=table_notes(summaries, records, scale, protocol),
+        data=[
+            _data(table, summary, [a for a in attacks if a in measured], scale, protocol, wanted)
+            for summary in summaries
+        ],
     )
 
 
-def _measured(table: Table, records: Sequence[Record]) -> set[str]:
-    """The attacks with a column of ours: those of any record, the table's before there is one.
+def _measured(table: TableSpec, records: Sequence[Record]) -> set[str]:
+    """The attacks with a measured column: those of any record, the table's before there is one.
 
-    `all` has none where one attack alone was run, whose figures it repeats.
+    `all` has none where only one attack was run, whose figures it repeats.
     """
     found = {attack for record in records for attack in record.attacks} or set(table.attacks)
     return found if len(found - {"clean", "all"}) > 1 else found - {"all"}
 
 
-def _printed(table: Table) -> set[str]:
-    """The attacks with a column of the paper's: those that the table is about, where the paper has figures."""
+def _printed(table: TableSpec) -> set[str]:
+    """The attacks with a column of the paper's figures: those of the table that the paper prints."""
     return {attack for row in table.rows for attack in row.paper} & set(table.attacks)
 
 
 def _rank(attack: str, measured: set[str]) -> tuple[int, str]:
-    """Weak before strong; a printed attack that was not run stands last, beside `all`, which stands in for it."""
+    """Weak before strong; a printed attack that was not run comes last, beside `all`, which replaces it."""
     order = ("clean", "pgd", "cw", "autoattack", "all")
     place = next((i for i, start in enumerate(order) if attack.startswith(start)), 2)
     return (len(order) if attack == "autoattack" and attack not in measured else place, attack)
 
 
-def _epochs_cell(line: Line) -> Cell:
-    return Cell(text=line.epochs, sort=line.records[0].epochs if line.records else None)
+def _epochs_cell(summary: RowSummary) -> Cell:
+    return Cell(text=summary.epochs, sort=summary.records[0].epochs if summary.records else None)
 
 
-def _seconds_cell(seconds: Spread) -> Cell:
-    return Cell(text=seconds.told(1 if (seconds.mean or 0) >= 10 else 2), sort=seconds.mean)
+def _seconds_cell(seconds: SeedStatistics) -> Cell:
+    return Cell(text=seconds.text(1 if (seconds.mean or 0) >= 10 else 2), sort=seconds.mean)
 
 
-def _ours(line: Line, attack: str) -> Cell:
-    average, worst = line.of(attack, "average"), line.of(attack, "worst")
+def _measured_cell(summary: RowSummary, attack: str) -> Cell:
+    average, worst = summary.accuracy(attack, "average"), summary.accuracy(attack, "worst")
     if average.mean is None:
         return Cell(text=MISSING)
-    some = len(average.values) < len(line.records)
-    note = f"{len(average.values)} of {len(line.records)} seeds" if some else ""
-    return Cell(text=f"{average.told()} ({worst.told()})", note=note, sort=average.mean)
+    some = len(average.values) < len(summary.records)
+    note = f"{len(average.values)} of {len(summary.records)} seeds" if some else ""
+    return Cell(text=f"{average.text()} ({worst.text()})", note=note, sort=average.mean)
 
 
-def _paper(row: Row, attack: str) -> Cell:
+def _printed_cell(row: Row, attack: str) -> Cell:
     if attack not in row.paper:
         return Cell(text=MISSING)
     average, worst = row.paper[attack]
@@ -132,10 +135,10 @@ def _paper(row: Row, attack: str) -> Cell:
 
 
 def _data(
-    table: Table, line: Line, attacks: Sequence[str], scale: str, protocol: str, wanted: int
+    table: TableSpec, summary: RowSummary, attacks: Sequence[str], scale: str, protocol: str, wanted: int
 ) -> dict[str, str | float | int | None]:
-    """The row for the CSV, unrounded."""
-    row, records = line.row, line.records
+    """The row of the CSV, unrounded."""
+    row, records = summary.row, summary.records
     data: dict[str, str | float | int | None] = {
         "table": table.name,
         "row": row.name,
@@ -149,13 +152,13 @@ def _data(
         "seeds_wanted": wanted,
         "test_images": _joined(record.n for record in records),
         "epochs": _joined(record.epochs for record in records),
-        "seconds_per_epoch": line.seconds.mean,
-        "seconds_per_epoch_std": line.seconds.deviation,
+        "seconds_per_epoch": summary.seconds.mean,
+        "seconds_per_epoch_std": summary.seconds.deviation,
         "workers": _joined(record.workers for record in records),
     }
     for attack in attacks:
         for field in ("average", "worst"):
-            spread = line.of(attack, field)
+            spread = summary.accuracy(attack, field)
             data |= {f"{attack}_{field}": spread.mean, f"{attack}_{field}_std": spread.deviation}
         classes = (str(record.attacks[attack]["worst_class"]) for record in records if attack in record.attacks)
         data[f"{attack}_worst_classes"] = "; ".join(classes)
@@ -171,7 +174,7 @@ def _joined(values: Iterable[object]) -> str:
     return " ".join(dict.fromkeys(str(value) for value in values))
 
 
-def _called(name: str) -> str:
+def _title(name: str) -> str:
     """`table1` as `Table 1`."""
     kind = name.rstrip("0123456789")
     return f"{kind.capitalize()} {name[len(kind) :]}".strip()

@@ -1,23 +1,23 @@
-"""Table 4 as files: what a method costs and what it needs."""
+"""Table 4 as files: the minutes per epoch and the requirements of each method."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from faal.report.elements import Cell, text_cell
-from faal.study.reproduce.output.formats import MISSING, Column, Sheet, write
+from faal.study.reproduce.output.formats import MISSING, Column, TableContent, write_formats
 from faal.study.reproduce.rows import Cost
 
 SETTINGS = {"cifar10-prn18": "CIFAR-10 (PRN-18)", "cifar100-rn18": "CIFAR-100 (RN-18)"}
-"""How table 4 heads its columns."""
+"""The column headings of table 4."""
 
 
 def write_costs(out: Path, costs: Sequence[Cost], *, scale: str, notes: Sequence[str] = ()) -> list[Path]:
-    """Writes table 4, what a method costs and what it needs, as `table4.md`, `.csv`, `.tex` and `.html` into a folder.
+    """Write table 4, the minutes per epoch and the requirements of each method, as Markdown, CSV, LaTeX and HTML.
 
     Args:
         out: the folder.
-        costs: a line each.
-        scale: where the minutes were measured.
+        costs: one per row.
+        scale: the scale of the measurement.
         notes: sentences on the measurement: machine, commit, how many epochs.
 
     Returns:
@@ -32,7 +32,7 @@ def write_costs(out: Path, costs: Sequence[Cost], *, scale: str, notes: Sequence
     columns = [Column(name="Method")]
     for setting in settings:
         group = f"Minutes per epoch, {SETTINGS.get(setting, setting)}"
-        columns += [Column(name="ours", group=group)] if setting in measured else []
+        columns += [Column(name="measured", group=group)] if setting in measured else []
         columns += [Column(name="paper", group=group)] if setting in printed else []
     columns += [Column(name=name) for name in ("Reweighting level", "Adversary free", "Validation set")]
     rows = []
@@ -44,12 +44,12 @@ def write_costs(out: Path, costs: Sequence[Cost], *, scale: str, notes: Sequence
         yes_no = [text_cell("yes" if value else "no") for value in (cost.adversary_free, cost.steers)]
         rows.append([*cells, text_cell(cost.level), *yes_no])
     done = sum(bool(cost.minutes) for cost in costs)
-    return write(
+    return write_formats(
         out,
-        Sheet(
+        TableContent(
             name="table4",
             kind=f"Table 4, scale {scale}",
-            title="What the methods cost and what they need",
+            title="Minutes per epoch and requirements of the methods",
             lead=[
                 "The columns “paper” are what the paper prints, measured on one NVIDIA 3090Ti: methods compare within "
                 "a column, not from one column to the other."

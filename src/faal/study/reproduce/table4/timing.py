@@ -1,9 +1,9 @@
-"""`table4`: the time that an epoch of each method takes, and the properties that the method table knows.
+"""`table4`: the time per epoch of each method, and its properties from the method table.
 
-All methods are timed in one process and in turns, a step of each again and again, so that whatever else the
-machine does at a moment falls on all of them. An epoch is its steps at the median time of one, and the looks at
-withheld images that some methods take in it. The images are noise of the data's shape: no time depends on what they
-show.
+All methods are timed in one process and in turns, one step of each at a time, so that any other load of the machine
+affects all of them alike. The time of an epoch is its number of steps times the median time of one, and the time of the
+evaluations on withheld images that some methods require. The images are noise of the data's shape: no time depends on
+their content.
 """
 
 import statistics
@@ -23,7 +23,7 @@ from faal.methods import METHODS, steers
 from faal.models import Architecture, build_model
 from faal.step import Learner, StepContext, train_step
 from faal.study.reproduce import paper
-from faal.study.reproduce.rows import Cost, Row, Table
+from faal.study.reproduce.rows import Cost, Row, TableSpec
 from faal.study.reproduce.scales import Scale, recipe_of, setting_of
 from faal.study.reproduce.tables import TABLE2, TABLE3
 from faal.train.evaluate import GATE, see
@@ -40,14 +40,14 @@ ROWS = tuple(
         "faal-trades": "FAAL",
     }.items()
 )
-"""The paper's lines; FRL fine-tunes a TRADES network."""
+"""The paper's rows; FRL fine-tunes a TRADES network."""
 
 TURNS = 24
 """Steps of each method, taken in turns."""
 WARM_UP = 3
 """Steps before them, not counted."""
 BATCHES = 2
-"""Batches that the steps take by turns."""
+"""Batches that the steps use in turns."""
 
 SHAPES = {"digits": (90, 10, (1, 8, 8)), "cifar10": (5000, 10, (3, 32, 32)), "cifar100": (500, 100, (3, 32, 32))}
 """Training images of a class, classes, and the shape of an image."""
@@ -57,19 +57,19 @@ def measure(scale: Scale, protocol: str, device: torch.device) -> tuple[list[Cos
     """Time an epoch of each method on the networks of tables 2 and 3.
 
     Args:
-        scale: how large.
+        scale: of the reproduction.
         protocol: `honest` or `published`.
-        device: where; this process should have it for itself.
+        device: the device to measure on, which no other process should use.
 
     Returns:
-        A line per method, and sentences on how it was measured.
+        A row per method, and sentences on the measurement.
     """
     tables = {setting_of(table, scale): table for table in (TABLE2, TABLE3)}
     minutes: dict[str, dict[str, float]] = {row.method: {} for row in ROWS}
     with progress_bar() as bar:
         task = bar.add_task("table4", total=len(tables) * (WARM_UP + TURNS) * len(ROWS), note="")
         for setting, table in tables.items():
-            timed = [_Timed.of(table, row, scale, protocol, device) for row in ROWS]
+            timed = [_TimedMethod.of(table, row, scale, protocol, device) for row in ROWS]
             for turn in range(WARM_UP + TURNS):
                 for row, each in zip(ROWS, timed, strict=True):
                     each.step(counts=turn >= WARM_UP)
@@ -92,32 +92,32 @@ def measure(scale: Scale, protocol: str, device: torch.device) -> tuple[list[Cos
 
 
 def _notes(device: torch.device) -> list[str]:
-    told = environment(device)
-    machine = told["device"] if device.type == "cuda" else f"{told['processor']}, with {told['threads']} at work"
+    facts = environment(device)
+    machine = facts["device"] if device.type == "cuda" else f"{facts['processor']}, with {facts['threads']} at work"
     return [
-        f"Ours: the median of {TURNS} steps of each method, all methods in turns in one process, times the "
-        "steps of an epoch, and the looks that a method takes at withheld images; the choice of the epoch on withheld "
-        "images, the same for all, is left out.",
+        f"Measured: the median of {TURNS} steps of each method, all methods in turns in one process, times the "
+        "steps of an epoch, and the evaluations on withheld images that a method requires; the choice of the "
+        "epoch on withheld images, the same for all, is left out.",
         "The images were noise of the data's shape and number.",
-        f"Measured on {machine}, at commit {told['commit'] or 'unknown'}.",
+        f"Measured on {machine}, at commit {facts['commit'] or 'unknown'}.",
     ]
 
 
 @dataclass(kw_only=True)
-class _Timed:
+class _TimedMethod:
     """A method in the last quarter of its run, with the seconds of its steps."""
 
     learner: Learner
     batches: Sequence[Batch]
     steps_per_epoch: int
-    moment: StepContext
-    looks: Sequence[EvaluationRequest]
-    """At withheld images, in every epoch: the rule's, and that of the gate of a weight average."""
+    step_context: StepContext
+    evaluations: Sequence[EvaluationRequest]
+    """On withheld images, in every epoch: the rule's, and that of the gate of a weight average."""
     withheld: Split
     seconds: list[float]
 
     @classmethod
-    def of(cls, table: Table, row: Row, scale: Scale, protocol: str, device: torch.device) -> "_Timed":
+    def of(cls, table: TableSpec, row: Row, scale: Scale, protocol: str, device: torch.device) -> "_TimedMethod":
         recipe = recipe_of(table, row, scale, protocol)
         data = noise(scale.data or table.data)
         parts = parts_of(data, recipe, steers=steers(recipe), device=device)
@@ -127,7 +127,7 @@ class _Timed:
         net = numerics.place(net).train()
         counts = torch.bincount(parts.whole.labels[parts.train], minlength=data.num_classes)
         learner = learner_for(net, recipe, counts, seed=0, numerics=numerics)
-        # So slow that the weights stay those of a network, whatever the noise teaches it.
+        # So low a learning rate that the weights hardly change, although the images are noise.
         learner.optimizer.param_groups[0]["lr"] = 1e-6
         batches = Batches(
             parts.whole, parts.train, batch_size=recipe.batch_size, seed=0, crop=recipe.crop, flip=recipe.flip,
@@ -139,46 +139,46 @@ class _Timed:
             learner=learner,
             batches=[batch for _, batch in zip(range(BATCHES), batches.epoch(epoch), strict=False)],
             steps_per_epoch=len(batches),
-            moment=StepContext(epoch, epoch / recipe.epochs),
-            looks=[look for look in (own, gate) if look is not None],
+            step_context=StepContext(epoch, epoch / recipe.epochs),
+            evaluations=[request for request in (own, gate) if request is not None],
             withheld=parts.steer,
             seconds=[],
         )
-        sight = None if own is None else timed.see(own)
-        learner.rule.begin_epoch(EpochStats(epoch=epoch, epochs=recipe.epochs, sight=sight))
+        metrics = None if own is None else timed.evaluate(own)
+        learner.rule.begin_epoch(EpochStats(epoch=epoch, epochs=recipe.epochs, sight=metrics))
         return timed
 
-    def see(self, look: EvaluationRequest) -> ClassMetrics:
-        """A look at the network."""
+    def evaluate(self, request: EvaluationRequest) -> ClassMetrics:
+        """Evaluate the network on withheld images."""
         learner = self.learner
         return see(
-            learner.net, self.withheld, look, num_classes=learner.num_groups, threat=learner.recipe.threat, seed=0,
+            learner.net, self.withheld, request, num_classes=learner.num_groups, threat=learner.recipe.threat, seed=0,
             numerics=learner.numerics,
         )  # fmt: skip
 
     def step(self, *, counts: bool) -> None:
         """One step, timed to its end."""
         began = self.clock()
-        train_step(self.learner, self.batches[len(self.seconds) % len(self.batches)], self.moment)
+        train_step(self.learner, self.batches[len(self.seconds) % len(self.batches)], self.step_context)
         if counts:
             self.seconds.append(self.clock() - began)
 
     def epoch(self) -> float:
         """Seconds of an epoch."""
         began = self.clock()
-        for look in self.looks:
-            self.see(look)
+        for request in self.evaluations:
+            self.evaluate(request)
         return self.steps_per_epoch * statistics.median(self.seconds) + self.clock() - began
 
     def clock(self) -> float:
-        """The time when all that was asked of the device is done."""
+        """The time in seconds, after all pending work of the device."""
         if self.learner.numerics.device.type == "cuda":
             torch.cuda.synchronize(self.learner.numerics.device)
         return time.perf_counter()
 
 
 def noise(name: str) -> DataSet:
-    """Images of noise, as many and as large as a data set's training images; a few to test on."""
+    """Images of noise, in the number and shape of a data set's training images; a few test images."""
     of_a_class, classes, shape = SHAPES[name]
     generator = torch.Generator().manual_seed(0)
 

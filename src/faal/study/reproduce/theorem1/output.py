@@ -1,4 +1,4 @@
-"""`theorem1`: the simulation of `shifts.py` as a table, a figure and the sentences that its figures make."""
+"""`theorem1`: the simulation of `shifts.py` as a table, a figure and a summary."""
 
 import csv
 import io
@@ -27,13 +27,13 @@ from faal.study.reproduce.theorem1.shifts import (
     SHIFTS,
     TEST_IMAGES,
     TRIALS,
-    Cell,
+    ShiftFrequency,
     simulate,
 )
 
 
 def theorem1(out: Path, *, seeds: Sequence[int] = (1, 2, 3), trials: int = TRIALS) -> list[Path]:
-    """Runs the simulation and writes `theorem1.md`, `.csv`, and the figure as `.svg`, `.pdf` and `.png` into a folder.
+    """Run the simulation and write `theorem1.md`, `.csv`, and the figure as `.svg`, `.pdf` and `.png` into a folder.
 
     Returns:
         The files written. The same arguments give the same bytes.
@@ -48,8 +48,8 @@ def theorem1(out: Path, *, seeds: Sequence[int] = (1, 2, 3), trials: int = TRIAL
     return [*(out / name for name in pages), *save_figure(_figure(cells), out / "theorem1")]
 
 
-def markdown(cells: Sequence[Cell], seeds: Sequence[int]) -> str:
-    """The table, a row per shift and tau, and what it shows."""
+def markdown(cells: Sequence[ShiftFrequency], seeds: Sequence[int]) -> str:
+    """The summary and the table, a row per shift and tau."""
     counts, taus = sorted({cell.n for cell in cells}), sorted({cell.tau for cell in cells})
     at = {(cell.shift, cell.tau, cell.n): cell for cell in cells}
     lines = [
@@ -68,8 +68,8 @@ def markdown(cells: Sequence[Cell], seeds: Sequence[int]) -> str:
     for tau in taus:
         for shift in SHIFTS:
             row = [at[shift, tau, n] for n in counts]
-            told = (f"{100 * c.frequency:.1f} ({100 * c.low:.1f} to {100 * c.high:.1f})" for c in row)
-            lines.append(f"| {tau:g} | {shift} | " + " | ".join(told) + " |")
+            frequencies = (f"{100 * c.frequency:.1f} ({100 * c.low:.1f} to {100 * c.high:.1f})" for c in row)
+            lines.append(f"| {tau:g} | {shift} | " + " | ".join(frequencies) + " |")
         printed = (f"{100 * at[shift, tau, n].leading_term:.1f}" for n in counts)
         lines.append(f"| {tau:g} | *printed term* | " + " | ".join(printed) + " |")
     lines += ["", "In each trial:", ""]
@@ -83,8 +83,8 @@ def markdown(cells: Sequence[Cell], seeds: Sequence[int]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def findings(cells: Sequence[Cell]) -> str:
-    """What the frequencies show, in sentences made from them."""
+def findings(cells: Sequence[ShiftFrequency]) -> str:
+    """A summary of the frequencies, in sentences made from them."""
     least, most = min(cell.n for cell in cells), max(cell.n for cell in cells)
 
     def span(shift: str, n: int) -> str:
@@ -101,14 +101,14 @@ def findings(cells: Sequence[Cell]) -> str:
         f"and in {span(NONE, most)} at n = {most}; under a shift drawn from the ball in {span(INSIDE, least)} and "
         f"{span(INSIDE, most)}. Under the worst shift of the ball it falls from {span(EDGE, least)} to "
         f"{span(EDGE, most)}: there L is the very number that L_FAAL estimates, a little too high, so the frequency "
-        "tends to one half, not to one, however many images are seen. Beyond the ball it falls from "
+        "tends to one half, not to one, however many images are observed. Beyond the ball it falls from "
         f"{span(BEYOND, least)} to {span(BEYOND, most)}. Of the {len(within)} cells whose shift stays in the ball, "
         f"{len(below)}{counted} have their whole interval below 1 − exp(−τn): taken without its O(n), the printed "
-        f"bound {'does not hold' if below else 'was not seen to fail'}."
+        f"bound {'does not hold' if below else 'was not observed to fail'}."
     )
 
 
-def _csv(cells: Sequence[Cell]) -> str:
+def _csv(cells: Sequence[ShiftFrequency]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(asdict(cells[0])), lineterminator="\n")
     writer.writeheader()
@@ -117,7 +117,7 @@ def _csv(cells: Sequence[Cell]) -> str:
 
 
 @matplotlib.rc_context(STYLE)
-def _figure(cells: Sequence[Cell]) -> Figure:
+def _figure(cells: Sequence[ShiftFrequency]) -> Figure:
     """Frequency against n, a panel per tau and a line per shift, with the printed term."""
     taus, counts = sorted({cell.tau for cell in cells}), sorted({cell.n for cell in cells})
     figure = Figure(figsize=(WIDE, 3.3), layout="constrained")
@@ -126,7 +126,7 @@ def _figure(cells: Sequence[Cell]) -> Figure:
         axes.set_axisbelow(True)
         for shift, colour in zip(SHIFTS, SERIES[1:], strict=True):
             row = [cell for cell in cells if cell.shift == shift and cell.tau == tau]
-            width = 3.4 if shift == NONE else 1.7  # seen under the line that follows it closely
+            width = 3.4 if shift == NONE else 1.7  # visible under the line that nearly coincides with it
             axes.plot(counts, [c.frequency for c in row], "o-", color=colour, lw=width, ms=2 + width, label=shift)
             axes.fill_between(counts, [c.low for c in row], [c.high for c in row], color=colour, alpha=0.25, lw=0)
         n = np.geomspace(counts[0], counts[-1], 200)

@@ -4,10 +4,11 @@ The paper's theorem 1 prints
 
     Pr(L_FAAL > L) >= 1 - exp(-tau n) + O(n),    L_FAAL = max { sum_c w_c l_c : KL(U || w) <= tau }        (Eq. 7, 9)
 
-for the loss L of a test distribution whose classes have shifted in an unknown way. As typeset the bound says nothing,
+for the loss L of a test distribution whose classes have shifted in an unknown way. As printed the bound is void,
 since O(n) may be anything. The result that it resembles is about a ball around the *empirical* distribution of n
-draws, and holds because that ball catches the true distribution. FAAL's ball stands around U, wherever the shift went,
-and its class losses are the ones that are estimated. So the frequency is measured here, beside the term that was meant.
+draws, and holds because that ball contains the true distribution with high probability. FAAL's ball is centred on U,
+whatever the shift, and its class losses are the ones that are estimated. So the frequency is measured here, beside the
+term 1 - exp(-tau n).
 
 One trial: each class has a mean margin l_c in [-1, 1], drawn anew; n images of each class are observed, and L_FAAL is
 computed from the C means of their margins. The test set has 10,000 images in the shifted shares q, and L is their mean
@@ -47,7 +48,7 @@ CONCENTRATION = 2.0
 LEVEL = 0.95
 
 
-def same(losses: Array, tau: float, rng: np.random.Generator) -> Array:
+def no_shift(losses: Array, tau: float, rng: np.random.Generator) -> Array:
     """The uniform distribution: no shift, the L that the theorem prints."""
     return np.full_like(losses, 1 / losses.shape[-1])
 
@@ -84,7 +85,7 @@ NONE, INSIDE, EDGE, BEYOND = "no shift", "in the ball", "worst in the ball", "be
 
 Shift = Callable[[Array, float, np.random.Generator], Array]
 SHIFTS: dict[str, tuple[Shift, str]] = {
-    NONE: (same, "the test set has the classes in equal shares"),
+    NONE: (no_shift, "the test set has the classes in equal shares"),
     INSIDE: (inside, "its shares are drawn uniformly from the ball KL(U ‖ q) ≤ τ"),
     EDGE: (edge, "its shares are the worst of that ball, for the classes' true losses"),
     BEYOND: (beyond, "its shares are the worst of a ball of radius 2τ"),
@@ -93,7 +94,7 @@ SHIFTS: dict[str, tuple[Shift, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class ShiftFrequency:
     """One measured frequency: in `held` of `trials` trials L_FAAL > L; with its exact binomial interval."""
 
     shift: str
@@ -121,7 +122,7 @@ def simulate(
     taus: Sequence[float] = TAUS,
     counts: Sequence[int] = COUNTS,
     classes: int = CLASSES,
-) -> list[Cell]:
+) -> list[ShiftFrequency]:
     """The frequency of L_FAAL > L for every shift, tau and n, over the trials of all seeds.
 
     Args:
@@ -136,12 +137,12 @@ def simulate(
     """
     if not seeds:
         raise InputError("theorem1 needs at least one seed; give --seeds 1 or more")
-    of_seeds = [_held(derive_seed("theorem1", seed), trials, taus, counts, classes) for seed in seeds]
+    of_seeds = [_count_bounds(derive_seed("theorem1", seed), trials, taus, counts, classes) for seed in seeds]
     held = np.sum(of_seeds, axis=0)
     total = trials * len(seeds)
     low, high = clopper_pearson(held, np.full_like(held, total), LEVEL)
     return [
-        Cell(
+        ShiftFrequency(
             shift=shift,
             tau=tau,
             n=n,
@@ -158,7 +159,9 @@ def simulate(
     ]
 
 
-def _held(seed: int, trials: int, taus: Sequence[float], counts: Sequence[int], classes: int) -> NDArray[np.int64]:
+def _count_bounds(
+    seed: int, trials: int, taus: Sequence[float], counts: Sequence[int], classes: int
+) -> NDArray[np.int64]:
     """In how many trials L_FAAL > L: (shifts, taus, counts)."""
     rng = np.random.default_rng(seed)
     mu = rng.beta(*CLASS_MEANS, (trials, classes))
@@ -178,9 +181,9 @@ def _held(seed: int, trials: int, taus: Sequence[float], counts: Sequence[int], 
 
 def _observed(mu: Array, counts: Sequence[int], rng: np.random.Generator) -> Array:
     """The means (counts, trials, C) over the first n of one stream of margins per class."""
-    total, seen, means = np.zeros_like(mu), 0, []
+    total, drawn, means = np.zeros_like(mu), 0, []
     for n in counts:
-        x = rng.beta(CONCENTRATION * mu[..., None], CONCENTRATION * (1 - mu[..., None]), (*mu.shape, n - seen))
-        total, seen = total + (2 * x - 1).sum(axis=-1), n
+        x = rng.beta(CONCENTRATION * mu[..., None], CONCENTRATION * (1 - mu[..., None]), (*mu.shape, n - drawn))
+        total, drawn = total + (2 * x - 1).sum(axis=-1), n
         means.append(total / n)
     return np.stack(means)

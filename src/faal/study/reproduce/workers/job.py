@@ -1,4 +1,4 @@
-"""The doing of one piece of work: a network is trained or taken in, or judged and its record written."""
+"""Execution of one work item: train or import a network, or audit it and write its record."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -19,52 +19,52 @@ from faal.methods import epochs_of_training
 from faal.models import Architecture, LoadedModel, build_model, open_model
 from faal.models.zoo import zoo_name
 from faal.reading import read_tensors
-from faal.study.reproduce.plan import Given, Item, Run
+from faal.study.reproduce.plan import PlannedRun, PublishedBase, WorkItem
 from faal.study.reproduce.results import write_record
-from faal.study.reproduce.rows import Record, Table
+from faal.study.reproduce.rows import Record, TableSpec
 from faal.study.reproduce.scales import Scale, attacks_of
 from faal.train.loop import train
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
-    """What all the work of one call has in common."""
+class WorkContext:
+    """Settings shared by all work items of one call."""
 
     out: Path
-    table: Table
+    table: TableSpec
     scale: Scale
     protocol: str
     data: str
     """As after `--data`."""
     device: torch.device
     workers: int
-    """Processes at work on this machine, for the record."""
+    """Number of worker processes on this machine, for the record."""
     seeds: int
 
 
 @lru_cache(maxsize=1)
 def data_of(spec: str) -> DataSet:
-    """The data, read once in each process."""
+    """The data set of a specification, read once per process."""
     return load_data(spec)
 
 
-def carry_out(item: Item, study: Study) -> None:
-    """Do a piece of work; afterwards the file that it makes is there.
+def execute(item: WorkItem, context: WorkContext) -> None:
+    """Execute a work item; afterwards its output file exists.
 
     Raises:
-        InputError: training diverged, or a file does not fit or cannot be written.
+        InputError: training diverged, a checkpoint does not match, or a file cannot be written.
     """
-    if item.judges:
-        write_record(study.out, judged(item.run, study))
+    if item.is_audit:
+        write_record(context.out, evaluated(item.run, context))
         return
     run = item.run
-    told = _take_in(run, run.given, study) if run.given is not None else _train(run, study)
-    checkpoint.write_whole(run.trained, json.dumps(told, indent=1, ensure_ascii=False).encode())
+    summary = _import_published(run, run.published, context) if run.published is not None else _train(run, context)
+    checkpoint.write_whole(run.trained, json.dumps(summary, indent=1, ensure_ascii=False).encode())
 
 
-def _train(run: Run, study: Study) -> dict[str, Any]:
-    """Train a run, or go on with it; what there is to tell."""
-    data, recipe = data_of(study.data), run.recipe
+def _train(run: PlannedRun, context: WorkContext) -> dict[str, Any]:
+    """Train a run, or continue it; returns the content of `trained.json`."""
+    data, recipe = data_of(context.data), run.recipe
     fork = run.fork if run.fork is not None and run.fork[0].exists() else None
     if run.start is None:
         architecture = Architecture.of(recipe, data)
@@ -75,8 +75,8 @@ def _train(run: Run, study: Study) -> dict[str, Any]:
         same = {name: getattr(architecture, name) for name in ("model", "width", "depth", "normalize")}
         recipe = recipe.replace(same, source="the base")
     outcome = train(
-        net, architecture, data, recipe, out=run.folder, seed=run.seed, device=study.device, origin=origin, quiet=True,
-        keep=run.keep, fork=fork and fork[0],
+        net, architecture, data, recipe, out=run.folder, seed=run.seed, device=context.device, origin=origin,
+        quiet=True, keep=run.fork_epochs, fork=fork and fork[0],
     )  # fmt: skip
     notes = [outcome.note] if outcome.note else []
     if fork is not None:
@@ -84,10 +84,10 @@ def _train(run: Run, study: Study) -> dict[str, Any]:
     return {"epochs": epochs_of_training(recipe), "from": fork[1] if fork else 0, "note": notes}
 
 
-def _take_in(run: Run, given: Given, study: Study) -> dict[str, Any]:
-    """Keep a published checkpoint as if it had been trained here, in the form of our own; what there is to tell."""
-    data = data_of(study.data)
-    opened = open_given(given, run.recipe, data)
+def _import_published(run: PlannedRun, base: PublishedBase, context: WorkContext) -> dict[str, Any]:
+    """Store a published checkpoint as this program's own; returns the content of `trained.json`."""
+    data = data_of(context.data)
+    opened = open_published(base, run.recipe, data)
     state = {
         "architecture": asdict(opened.architecture),
         "classes": list(data.classes),
@@ -98,68 +98,68 @@ def _take_in(run: Run, given: Given, study: Study) -> dict[str, Any]:
     }
     checkpoint.save(run.folder / "best.pt", state)
     note = (
-        f"The checkpoint {given.file.name} (SHA-256 {given.sha256[:12]}, normalisation {given.normalize}) was judged "
+        f"The checkpoint {base.file.name} (SHA-256 {base.sha256[:12]}, normalisation {base.normalize}) was evaluated "
         "as it is, not trained here"
     )
     if opened.trained and opened.threat != run.recipe.threat:
-        note += f"; it was trained against {opened.threat} and is judged against {run.recipe.threat}"
-    loaded = opened.notes if given.model is not None else []  # that another network was named is among them
+        note += f"; it was trained against {opened.threat} and is evaluated against {run.recipe.threat}"
+    loaded = opened.notes if base.model is not None else []  # that another network was named is among them
     return {"epochs": 0, "from": 0, "note": [note, *loaded]}
 
 
-def open_given(given: Given, recipe: Recipe, data: DataSet) -> LoadedModel:
-    """A published checkpoint, of ours or foreign; a foreign one is of the network that the call names, or the recipe's.
+def open_published(base: PublishedBase, recipe: Recipe, data: DataSet) -> LoadedModel:
+    """Open a published checkpoint; foreign weights are of the network that the call names, or of the recipe's.
 
     Raises:
-        InputError: it does not read, or does not fit.
+        InputError: it cannot be read, or does not match the network.
     """
-    if zoo_name(given.file) is not None:
-        return open_model(given.file, data, model=given.model)
-    content = read_tensors(given.file)
+    if zoo_name(base.file) is not None:
+        return open_model(base.file, data, model=base.model)
+    content = read_tensors(base.file)
     if isinstance(content, dict) and content.get("format") == checkpoint.FORMAT:
-        return open_model(given.file, data, model=given.model, normalize=given.normalize)
-    if given.model is not None:
-        return open_model(given.file, data, model=given.model, normalize=given.normalize)
+        return open_model(base.file, data, model=base.model, normalize=base.normalize)
+    if base.model is not None:
+        return open_model(base.file, data, model=base.model, normalize=base.normalize)
     return open_model(
-        given.file, data, model=recipe.model, width=recipe.width, depth=recipe.depth, normalize=given.normalize
+        base.file, data, model=recipe.model, width=recipe.width, depth=recipe.depth, normalize=base.normalize
     )
 
 
-def judged(run: Run, study: Study) -> Record:
-    """The audit of a run's network on the test images, as a record."""
-    data = data_of(study.data)
+def evaluated(run: PlannedRun, context: WorkContext) -> Record:
+    """Audit a run's network on the test images; returns the record."""
+    data = data_of(context.data)
     if data.test is None:
-        raise InputError(f"{study.data} has no test images; a table needs some")
+        raise InputError(f"{context.data} has no test images; a table needs some")
     opened = open_model(run.folder, data, model=run.model)
-    threat = run.recipe.threat  # of a table's rows one is as the other
+    threat = run.recipe.threat  # the same for all rows of a table
     result = audit(
-        opened.net.to(study.device),
+        opened.net.to(context.device),
         data.test.images,
         data.test.labels,
         classes=data.classes,
-        attacks=attacks_of(study.table, study.scale),
+        attacks=attacks_of(context.table, context.scale),
         epsilon=threat.epsilon,
         norm=threat.norm,
-        limit=study.scale.limit,
+        limit=context.scale.limit,
         out=run.folder,
         model_record={"name": run.row.name, **opened.record},
         data_record={"name": data.name, "split": "test"},
     )
-    told = json.loads(run.trained.read_text(encoding="utf-8"))
-    versions = environment(study.device)
+    summary = json.loads(run.trained.read_text(encoding="utf-8"))
+    versions = environment(context.device)
     return Record(
-        what=study.table.name,
+        what=context.table.name,
         row=run.row.name,
         seed=run.seed,
-        scale=study.scale.name,
-        protocol=study.protocol,
+        scale=context.scale.name,
+        protocol=context.protocol,
         method=run.row.method,
-        epochs=told["epochs"],
-        seconds_per_epoch=_seconds_per_epoch(run.folder, told["from"]),
-        workers=study.workers,
+        epochs=summary["epochs"],
+        seconds_per_epoch=_seconds_per_epoch(run.folder, summary["from"]),
+        workers=context.workers,
         attacks={name: _figures(found) for name, found in result.attacks.items()},
         n=int(result.data["n"]),
-        note=[*told["note"], *result.warnings],
+        note=[*summary["note"], *result.warnings],
         commit=versions["commit"],
         environment={name: value for name, value in versions.items() if name not in ("command", "commit")},
     )
@@ -175,7 +175,7 @@ def _figures(found: AttackResult) -> dict[str, Any]:
 
 
 def _seconds_per_epoch(folder: Path, first: int) -> float | None:
-    """The mean over the epochs from `first` on, by the run's log; None where it trained none."""
+    """Mean over the epochs from `first` on, from the run's log; None where there is none."""
     log = folder / "metrics.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     entries = [json.loads(line) for line in lines if '"event": "epoch"' in line]

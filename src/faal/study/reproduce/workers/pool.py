@@ -1,4 +1,4 @@
-"""Workers: any number of processes, here and on other machines, that take up the items of one plan."""
+"""Worker processes, on this and other machines, that execute the items of one plan."""
 
 import dataclasses
 import json
@@ -16,12 +16,12 @@ import torch
 from faal.checkpoint import write_whole
 from faal.engine.processors import usable_processors
 from faal.errors import InputError
-from faal.study.reproduce.plan import Item, failure_path
-from faal.study.reproduce.workers.job import Study, carry_out
-from faal.study.reproduce.workers.locks import Claim, claim, forget
+from faal.study.reproduce.plan import WorkItem, failure_path
+from faal.study.reproduce.workers.job import WorkContext, execute
+from faal.study.reproduce.workers.locks import Lock, acquire, remove_locks
 
 POLL = 1.0
-"""Seconds between two looks at the folder."""
+"""Seconds between two checks of the folder."""
 
 
 def default_workers(device: torch.device) -> int:
@@ -31,78 +31,82 @@ def default_workers(device: torch.device) -> int:
     return usable_processors()
 
 
-def work_together(study: Study, items: Sequence[Item], *, look: Callable[[], None]) -> dict[str, str]:
-    """Work on a plan until nothing of it is left to do, here or elsewhere.
+def run_all(context: WorkContext, items: Sequence[WorkItem], *, on_poll: Callable[[], None]) -> dict[str, str]:
+    """Execute a plan until no item of it is left to do, here or elsewhere.
 
     Args:
-        study: what the work has in common; with one worker it is this process.
+        context: settings shared by all items; with one worker, the items run in this process.
         items: the plan.
-        look: called again and again, to tell what has come.
+        on_poll: called after every item or check of the folder, to report progress.
 
     Returns:
-        The items that failed, with the reason in words.
+        Name of each item that failed -> the reason.
     """
     for item in items:
-        failure_path(study.out, item.name).unlink(missing_ok=True)
-    if study.workers == 1:
-        _hear()
-        with _one_thread(study.device):
-            work_off(study, items, look=look)
+        failure_path(context.out, item.name).unlink(missing_ok=True)
+    if context.workers == 1:
+        _enable_sigint()
+        with _single_thread(context.device):
+            run_items(context, items, on_poll=on_poll)
     else:
-        _side_by_side(study, items, look)
-    look()
+        _run_in_processes(context, items, on_poll)
+    on_poll()
     for item in items:
-        if item.makes.exists():
-            forget(study.out / "claims", item.name)
-    return failures(study, items)
+        if item.output.exists():
+            remove_locks(context.out / "claims", item.name)
+    return failures(context, items)
 
 
-def _side_by_side(study: Study, items: Sequence[Item], look: Callable[[], None]) -> None:
-    context = multiprocessing.get_context("spawn")
-    crew = [context.Process(target=_worker, args=(study, items, place), daemon=True) for place in range(study.workers)]
-    for process in crew:
+def _run_in_processes(context: WorkContext, items: Sequence[WorkItem], on_poll: Callable[[], None]) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    processes = [
+        spawn.Process(target=_worker_process, args=(context, items, place), daemon=True)
+        for place in range(context.workers)
+    ]
+    for process in processes:
         process.start()
     try:
-        while [process for process in crew if process.is_alive()]:  # each is asked: one that is over must not linger
-            look()
+        # Not `any`: `is_alive` must be called for all, since it joins a process that has ended.
+        while [process for process in processes if process.is_alive()]:
+            on_poll()
             time.sleep(POLL)
     finally:
-        for process in crew:
+        for process in processes:
             process.terminate()
-        for process in crew:
+        for process in processes:
             process.join()
-    left = _open(study, items)
+    left = _remaining(context, items)
     if left:
-        status = ", ".join(str(process.exitcode) for process in crew)
+        status = ", ".join(str(process.exitcode) for process in processes)
         raise InputError(
-            f"the workers were ended from outside (status {status}) and left {len(left)} items undone, the first "
+            f"the workers were terminated from outside (status {status}) and left {len(left)} items undone, the first "
             f"{left[0].name}; start the same command again, with fewer --workers if memory ran out"
         )
 
 
-def _worker(study: Study, items: Sequence[Item], place: int) -> None:
-    """One process of several."""
-    _hear()
+def _worker_process(context: WorkContext, items: Sequence[WorkItem], place: int) -> None:
+    """The main function of one of several worker processes."""
+    _enable_sigint()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if study.device.type == "cuda":
-            study = dataclasses.replace(study, device=torch.device("cuda", place % torch.cuda.device_count()))
-            torch.cuda.set_device(study.device)
-        with _one_thread(study.device):
-            work_off(study, items)
+        if context.device.type == "cuda":
+            context = dataclasses.replace(context, device=torch.device("cuda", place % torch.cuda.device_count()))
+            torch.cuda.set_device(context.device)
+        with _single_thread(context.device):
+            run_items(context, items)
     except KeyboardInterrupt:
-        os._exit(130)  # quietly: the process that began this one says what there is to say
+        os._exit(130)  # quietly: the parent process reports it
 
 
-def _hear() -> None:
-    """Let SIGINT, by which a claim tells that it is lost, be KeyboardInterrupt; a shell's background jobs ignore it."""
+def _enable_sigint() -> None:
+    """Let SIGINT, which a lost lock sends, raise KeyboardInterrupt; a shell's background jobs ignore it by default."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
-    """On CPUs: one thread each, so that neither time nor figures hang on how many work side by side."""
+def _single_thread(device: torch.device) -> Iterator[None]:
+    """On CPUs: one thread each, so that neither time nor figures depend on the number of workers."""
     threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -112,58 +116,58 @@ def _one_thread(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def work_off(study: Study, items: Sequence[Item], *, look: Callable[[], None] = lambda: None) -> None:
-    """Take up items until none is left that can be done, waiting where others hold what comes before."""
-    while open_items := _open(study, items):
-        for item in open_items:
-            if is_ready(item) and (held := claim(study.out / "claims", item.name)) is not None:
-                _do(item, held, study)
+def run_items(context: WorkContext, items: Sequence[WorkItem], *, on_poll: Callable[[], None] = lambda: None) -> None:
+    """Execute items until none is left that can be, waiting where another process holds what they depend on."""
+    while remaining := _remaining(context, items):
+        for item in remaining:
+            if is_ready(item) and (lock := acquire(context.out / "claims", item.name)) is not None:
+                _run_item(item, lock, context)
                 break
         else:
             time.sleep(POLL)
-        look()
+        on_poll()
 
 
-def _do(item: Item, held: Claim, study: Study) -> None:
-    """Do an item under its claim; what goes wrong is told in a file, and the work goes on with the next one."""
+def _run_item(item: WorkItem, lock: Lock, context: WorkContext) -> None:
+    """Execute an item under its lock; an error is recorded in a file, and the work continues with the next item."""
     try:
-        with held:
-            if item.makes.exists():  # since the last look
+        with lock:
+            if item.output.exists():  # finished since the last check
                 return
             try:
-                carry_out(item, study)
+                execute(item, context)
             except Exception as error:
-                told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+                reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
                 if not isinstance(error, InputError):
                     traceback.print_exc()
-                write_whole(failure_path(study.out, item.name), json.dumps({"reason": told}).encode())
+                write_whole(failure_path(context.out, item.name), json.dumps({"reason": reason}).encode())
     except KeyboardInterrupt:
-        if not held.lost:  # else another process has the work now
+        if not lock.lost:  # else another process executes the item now
             raise
 
 
-def is_ready(item: Item) -> bool:
-    """Whether what comes before it is there."""
-    return not item.after or any(path.exists() for path in item.after)
+def is_ready(item: WorkItem) -> bool:
+    """Whether a file that it depends on exists."""
+    return not item.ready_when or any(path.exists() for path in item.ready_when)
 
 
-def failures(study: Study, items: Sequence[Item]) -> dict[str, str]:
-    """The items that failed, and why."""
+def failures(context: WorkContext, items: Sequence[WorkItem]) -> dict[str, str]:
+    """Name of each item that failed -> the reason."""
     found = {}
     for item in items:
-        path = failure_path(study.out, item.name)
-        if path.exists() and not item.makes.exists():
+        path = failure_path(context.out, item.name)
+        if path.exists() and not item.output.exists():
             found[item.name] = str(json.loads(path.read_text(encoding="utf-8"))["reason"])
     return found
 
 
-def _open(study: Study, items: Sequence[Item]) -> list[Item]:
-    """The items that are neither done nor in vain: failed, or waiting for one that did."""
+def _remaining(context: WorkContext, items: Sequence[WorkItem]) -> list[WorkItem]:
+    """The items that are neither finished nor blocked: failed, or waiting for one that failed."""
     named = {item.name: item for item in items}
 
-    def in_vain(item: Item) -> bool:
-        if failure_path(study.out, item.name).exists():
+    def blocked(item: WorkItem) -> bool:
+        if failure_path(context.out, item.name).exists():
             return True
-        return not is_ready(item) and item.waits_for is not None and in_vain(named[item.waits_for])
+        return not is_ready(item) and item.waits_for is not None and blocked(named[item.waits_for])
 
-    return [item for item in items if not item.makes.exists() and not in_vain(item)]
+    return [item for item in items if not item.output.exists() and not blocked(item)]

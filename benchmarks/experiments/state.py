@@ -1,4 +1,4 @@
-"""What is done of a plan of runs, and what the rest takes, from OUT/runs.jsonl, which `benchmarks/experiments/runs.py` writes."""
+"""The state of a plan of runs, and the time that the rest takes, from OUT/runs.jsonl, which `runs.py` writes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,11 @@ from typing import Any
 from benchmarks.experiments.plan import Item
 
 RATE = 3e14
-"""Operations per second where nothing was measured: about what a current GPU makes of such steps in bf16."""
+"""Operations per second where none were measured: about those of a current GPU on such steps in bf16."""
 
 
 def records(out: Path | None) -> list[dict[str, Any]]:
-    """The lines of runs.jsonl; a line that a crash cut off is passed over."""
+    """The lines of runs.jsonl; a line that a crash truncated is skipped."""
     found = []
     path = None if out is None else out / "runs.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else ():
@@ -23,14 +23,14 @@ def records(out: Path | None) -> list[dict[str, Any]]:
     return found
 
 
-def seconds_of(item: Item, told: Sequence[Mapping[str, Any]]) -> float:
-    """What all calls together have spent on an item."""
-    return float(sum(r["seconds"] for r in told if r["item"] == item.name and r["command"] == item.told))
+def seconds_of(item: Item, log: Sequence[Mapping[str, Any]]) -> float:
+    """The seconds that all calls together have spent on an item."""
+    return float(sum(r["seconds"] for r in log if r["item"] == item.name and r["command"] == item.command_line))
 
 
-def finished(item: Item, out: Path | None, told: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether this very command was once done, and what it made is still there."""
-    done = any(r["item"] == item.name and r["command"] == item.told and r["status"] == "done" for r in told)
+def finished(item: Item, out: Path | None, log: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether this exact command was finished, and its file is still there."""
+    done = any(r["item"] == item.name and r["command"] == item.command_line and r["status"] == "done" for r in log)
     return done and out is not None and (out / item.makes).exists()
 
 
@@ -53,24 +53,24 @@ def rate_of(item: Item, rates: Mapping[str, float], given: float | None) -> floa
 
 
 def listing(items: Sequence[Item], out: Path | None, rates: Mapping[str, float], given: float | None) -> str:
-    """A line per item: what is known of it, its price, what it took."""
-    told = records(out)
+    """A line per item: its cost, the seconds that it is expected to take, those that it took, and its state."""
+    log = records(out)
     lines = [f"{'item':42}{'PFLOP':>9}{'seconds':>10}{'took':>10}  state"]
     total, left = 0.0, 0.0
     for item in items:
-        seconds, took = item.operations / rate_of(item, rates, given), seconds_of(item, told)
-        last = next((r for r in reversed(told) if r["item"] == item.name and r["command"] == item.told), None)
-        done = finished(item, out, told)
+        seconds, took = item.operations / rate_of(item, rates, given), seconds_of(item, log)
+        last = next((r for r in reversed(log) if r["item"] == item.name and r["command"] == item.command_line), None)
+        done = finished(item, out, log)
         state = "done" if done else "open" if last is None else {"done": "gone"}.get(last["status"], last["status"])
         total, left = total + item.operations, left + (0 if done else seconds)
         spent = f"{took:.1f}" if took else ""
         lines.append(f"{item.name:42}{item.operations / 1e15:9.3f}{seconds:10.1f}{spent:>10}  {state}")
-    lines += _stages(items, [finished(item, out, told) for item in items], rates, given)
+    lines += _stages(items, [finished(item, out, log) for item in items], rates, given)
     return "\n".join([*lines, f"{len(items)} items, {total / 1e15:.1f} PFLOP, {left:.0f} seconds to go"])
 
 
 def _stages(items: Sequence[Item], done: Sequence[bool], rates: Mapping[str, float], given: float | None) -> list[str]:
-    """A line per stage: its items, its price in hours, and what is left of it."""
+    """A line per stage: the number of items, their cost in hours, and how much of it is left."""
     lines = []
     for stage in dict.fromkeys(item.stage for item in items if item.stage):
         own = [

@@ -1,4 +1,4 @@
-"""`benchmarks/experiments/evidence.yaml`, its runner and its collector: the plan as it is shipped, and a miniature on a toy."""
+"""`evidence.yaml`, its runner and its collector: the plan as it is shipped, and a miniature on a toy."""
 
 import fcntl
 import json
@@ -44,8 +44,8 @@ class TestPlan:
             assert set(item.needs) <= before
             assert item.stage in "ABC"
             assert item.operations > 0
-            assert "EACH" not in item.told
-            assert "SEED" not in item.told
+            assert "EACH" not in item.command_line
+            assert "SEED" not in item.command_line
             if item.command[0] != "audit":
                 assert option(item, "--seed") == name.rpartition("-")[2]
                 assert {"--epsilon", "--step-size"} <= set(item.command)
@@ -57,7 +57,9 @@ class TestPlan:
         for seed in range(1, 6):
             for arm in ARMS:
                 item = items[f"fashion-{arm}-{seed}.usual"]
-                assert item.told.endswith(f"--attacks {USUAL} --out OUT/fashion-{arm}-{seed}")  # all test images
+                assert item.command_line.endswith(
+                    f"--attacks {USUAL} --out OUT/fashion-{arm}-{seed}"
+                )  # all test images
                 below = {"base": (), "faal-offsets": (f"fashion-faal-{seed}",)}.get(arm, (f"fashion-base-{seed}",))
                 assert items[f"fashion-{arm}-{seed}"].needs == below
         for arm in ("base", "control", "faal", "offsets"):

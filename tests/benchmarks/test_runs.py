@@ -48,14 +48,14 @@ class TestPlan:
             assert set(item.needs) <= seen
             assert item.operations > 0
             assert item.name == name
-            assert "EACH" not in item.told
-            assert "SCALE" not in item.told
+            assert "EACH" not in item.command_line
+            assert "SCALE" not in item.command_line
             if item.command[0] in ("train", "repair"):
                 recipe = item.command[2 if item.command[0] == "repair" else 1]
                 load_recipe(recipe)
                 assert recipe.startswith(item.data)
                 assert recipe.endswith("-repair") == (item.command[0] == "repair")
-                assert "--checkpoint-every 60" in item.told  # a short call gets further too
+                assert "--checkpoint-every 60" in item.command_line  # a short call gets further too
             for word in item.command:  # no place but those that are filled
                 assert word == "DATA" or "DATA" not in word
                 assert word.startswith("OUT/") == ("OUT" in word)
@@ -101,7 +101,9 @@ class TestPlan:
         audited = 2_000 * (1 + 0.85 * 2 * 41)
         least = 4 * (6 * (46_000 * 17 + 2_000 * 22) + audited)
         assert least <= item.operations / forward <= least + 2 * 6 * 2_000 * 25
-        assert item.told == "faal reproduce figure3 --scale small --data cifar10:DIR --seeds 1 --out OUT/reproduce"
+        assert (
+            item.command_line == "faal reproduce figure3 --scale small --data cifar10:DIR --seeds 1 --out OUT/reproduce"
+        )
 
     def test_a_published_base_is_not_trained_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where the zoo has what the plan would train, by the same recipe and seed, repairs and audits begin there."""
@@ -124,7 +126,7 @@ class TestPlan:
     def test_a_limit_has_a_folder_of_its_own(self) -> None:
         item = planned().items["wrn-1.autoattack-1000"]
         assert item.makes == "wrn-1/first-1000/audit.json"
-        assert "--limit 1000 " in item.told + " "
+        assert "--limit 1000 " in item.command_line + " "
 
     @pytest.mark.parametrize(
         ("changed", "said"),
@@ -229,7 +231,7 @@ class TestRunner:
         assert runs.run(item, "cifar10:/mnt/OUT/DATA", out, None) == ("done", "")
         said = (out / "logs" / "a.log").read_text()
         assert said.split() == [f"{out}/a/best.pt", "cifar10:/mnt/OUT/DATA", "noDATA", "in/OUT/a"]
-        assert item.told == "faal a OUT/a/best.pt cifar10:DIR noDATA in/OUT/a"
+        assert item.command_line == "faal a OUT/a/best.pt cifar10:DIR noDATA in/OUT/a"
 
     def test_a_failure_is_recorded_and_passed_over(
         self, runs: ModuleType, out: Path, capsys: pytest.CaptureFixture[str]

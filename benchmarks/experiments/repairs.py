@@ -128,8 +128,8 @@ STUDIES = {
         title="CIFAR-10 at small scale: the two-epoch repair",
         description="One PGD-AT base (PreActResNet-18 of width 16, six epochs), repaired on all its training images "
         "for two epochs against PGD-7, in bf16; {n} test images drawn once, about 400 of a class. Average (worst "
-        "class) in per cent, means over the seeds; nothing was chosen by these figures. The last arm's two changes are from a "
-        "preliminary experiment, not confirmed.",
+        "class) in per cent, means over the seeds; nothing was chosen by these figures. The last arm's two changes are "
+        "from a preliminary experiment, not confirmed.",
         runs="`faal repair BASE RECIPE --data cifar10:DIR --steps 7 --seed N` with `cifar10-prn18-pgd-at-repair` and "
         "`cifar10-prn18-faal-at-repair`, the last arm with `--attack-loss alternate --average step --average-from 0.5 "
         "--average-decay 0.995` too; `faal audit RUN --data cifar10:DIR --attacks clean,pgd20,cw20 --limit 4000`.",

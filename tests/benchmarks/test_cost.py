@@ -125,17 +125,17 @@ def test_a_run_asks_its_network_as_often(
     data = toy_data([500] * 2)
     architecture = Architecture(model="small", num_classes=2, channels=1, width=4)
     net = build_model(architecture, seed=1)
-    seen = 0
+    evaluated = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        nonlocal seen
-        seen += len(inputs[0])
+        nonlocal evaluated
+        evaluated += len(inputs[0])
 
     net.register_forward_pre_hook(count)
     train(net, architecture, data, recipe, out=tmp_path, seed=1, device=torch.device("cpu"), quiet=True)
     monkeypatch.setattr(cost, "STEP", 1)
     monkeypatch.setattr(cost, "VIEW", 1)
     # A few images more are shown before the run, to see that the network fits the data, and a batch at the end of the
-    # epoch, to see that its answers are still numbers.
+    # epoch, to check that its logits are finite.
     price = training_forwards(recipe, 1000, 2)
-    assert price <= seen <= price + 10 + recipe.batch_size
+    assert price <= evaluated <= price + 10 + recipe.batch_size

@@ -265,7 +265,7 @@ class TestRivals:
 
     @pytest.mark.parametrize("name", ["frl-rw", "frl-rwrm", "cfa-at", "cfa-trades", "wat"])
     def test_what_steers_by_withheld_images_does_so_as_published(self, name: str) -> None:
-        """Its code chooses on the test set, yet looks at a part of the training set that it does not train on."""
+        """Its code chooses on the test set, yet evaluates on a part of the training set that it does not train on."""
         assert METHODS[name].published["hold_out"] == "both"
         assert METHODS[name].published["select_on"] == "test"
 

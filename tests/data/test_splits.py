@@ -33,9 +33,9 @@ def test_parts_are_disjoint_stratified_and_complete(counts: list[int], seed: int
         assert part.dtype == torch.int64
         assert torch.equal(part, part.sort().values)
     expected = torch.tensor([max(20, int(0.04 * count)) for count in counts])
-    for part, asked in ((held.select, select), (held.steer, steer)):
+    for part, requested in ((held.select, select), (held.steer, steer)):
         taken = torch.bincount(labels[part], minlength=len(counts))
-        assert torch.equal(taken, expected * asked)
+        assert torch.equal(taken, expected * requested)
 
 
 @settings(max_examples=30, deadline=None)

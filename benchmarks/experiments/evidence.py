@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from benchmarks.experiments.plan import Item, Plan
+from benchmarks.experiments.plan import Plan, PlanItem
 from benchmarks.experiments.state import finished, records
 
 from faal.audit.records.verdicts import Verdicts
@@ -51,7 +51,7 @@ def collected(plan: Plan, out: Path) -> dict[str, Any]:
     return found
 
 
-def _made(item: Item, log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _made(item: PlanItem, log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How an item was made: its command, the commits and devices of all calls, and the seconds that they took."""
     own = [line for line in log if line["item"] == item.name and line["command"] == item.command_line]
     return {

@@ -61,7 +61,7 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class PlanItem:
     """One command."""
 
     name: str
@@ -102,7 +102,7 @@ class Plan:
             name: _given(name, entry, content["data"][entry["data"]]["classes"])
             for name, entry in content.get("given", {}).items()
         }
-        self.items: dict[str, Item] = {}
+        self.items: dict[str, PlanItem] = {}
         for entry in (each for written in content["items"] for each in _spread(written)):
             for made in self._made(entry):
                 item = replace(made, stage=str(entry.get("stage", "")))
@@ -114,7 +114,7 @@ class Plan:
     def _left_out(self, name: str) -> bool:
         return any(fnmatch.fnmatch(name, left) for left in self.changes.get("without", ()))
 
-    def _made(self, entry: Mapping[str, Any]) -> Iterator[Item]:
+    def _made(self, entry: Mapping[str, Any]) -> Iterator[PlanItem]:
         if "audit" in entry:
             patterns = entry["audit"]
             for pattern in patterns:
@@ -132,7 +132,7 @@ class Plan:
                 if not self.networks[item.name].published:
                     yield item
 
-    def _training(self, entry: Mapping[str, Any], seed: int) -> Item:
+    def _training(self, entry: Mapping[str, Any], seed: int) -> PlanItem:
         """The training of a network, or a repair."""
         kind = "train" if "train" in entry else "repair"
         name = f"{entry[kind]}-{seed}"
@@ -163,7 +163,7 @@ class Plan:
         forwards = training_forwards(recipe, size["train"], size["classes"])
         if "--frontier" in entry.get("options", ()):
             forwards += frontier_forwards(recipe, size["train"])
-        return Item(
+        return PlanItem(
             name=name,
             command=(*first, *common, *OFTEN, *_options(settings), *entry.get("options", ())),
             data=data,
@@ -173,14 +173,14 @@ class Plan:
             operations=forwards * forward,
         )
 
-    def _offsets(self, entry: Mapping[str, Any], seed: int) -> Item:
+    def _offsets(self, entry: Mapping[str, Any], seed: int) -> PlanItem:
         """The search for a network's offsets, without training."""
         name, base = f"{entry['offsets']}-{seed}", self._base(entry, seed)
         self.networks[name] = replace(base, name=name, place=f"OUT/{name}", published=False, repaired=(), audited=())
         settings = {"method": "offsets"} | entry.get("settings", {}) | self.changes.get("offsets", {})
         first = ["repair", base.place, entry["recipe"], *base.options, *base.repaired]
         withheld = self.content["data"][base.data]["train"] / SHARE
-        return Item(
+        return PlanItem(
             name=name,
             command=(*first, "--data", "DATA", "--out", f"OUT/{name}", "--seed", str(seed), *_options(settings)),
             data=base.data,
@@ -202,7 +202,7 @@ class Plan:
         names: Iterable[str] = self.content["data"]
         return max((name for name in names if recipe.startswith(f"{name}-")), key=len)
 
-    def _audit(self, network: Network, entry: Mapping[str, Any]) -> Item:
+    def _audit(self, network: Network, entry: Mapping[str, Any]) -> PlanItem:
         """The audit of a network, or of another `file` in its folder; `into` is a folder of its own, so that its
         attacks are not added to those of the network's other audit."""
         label, size = entry.get("attacks", "usual"), self.content["data"][network.data]
@@ -219,7 +219,7 @@ class Plan:
         each = size.get("forwards", {}).get(attacks)
         forwards = audit_forwards(attacks, images, size["classes"]) if each is None else each * images
         subject = ["audit", place, *network.options, *network.audited, "--data", "DATA", "--attacks", attacks]
-        return Item(
+        return PlanItem(
             name=f"{name}.{label}",
             command=(*subject, "--out", f"OUT/{where}", *options),
             data=network.data,
@@ -229,7 +229,7 @@ class Plan:
             operations=forwards * network.forward,
         )
 
-    def _other(self, entry: Mapping[str, Any]) -> Item:
+    def _other(self, entry: Mapping[str, Any]) -> PlanItem:
         size = self.content["data"][entry["data"]]
         if "reproduces" in entry:
             architecture, forwards = _reproduced(entry["reproduces"], self.scale, size)
@@ -237,7 +237,7 @@ class Plan:
             width = self.changes.get("train", {}).get("width")
             architecture = Architecture(model=entry["model"], num_classes=size["classes"], width=width)
             forwards = entry["forwards"]
-        return Item(
+        return PlanItem(
             name=entry["run"],
             command=tuple(word.replace("SCALE", self.scale) for word in entry["command"]),
             data=entry["data"],
@@ -247,7 +247,7 @@ class Plan:
             operations=forwards * forward_operations(architecture, size["size"]),
         )
 
-    def wanted(self, patterns: Iterable[str], stages: Iterable[str] = ()) -> list[Item]:
+    def wanted(self, patterns: Iterable[str], stages: Iterable[str] = ()) -> list[PlanItem]:
         """The items of these names and stages, and those that they need, in the plan's order; all if none is given."""
         names: set[str] = set()
         for pattern in list(patterns) or ["*"]:

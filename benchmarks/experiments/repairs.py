@@ -53,7 +53,7 @@ CONVINCING = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class RepairStudy:
     """One base, or one schedule, and the arms that are compared."""
 
     title: str
@@ -81,9 +81,9 @@ PLANNED = (
 REPAIRS = {"control": "the control: plain AT", "faal-at": "FAAL_AT", "faal-at-awp": "FAAL_AT-AWP"}
 
 
-def _paper_scale(title: str, made: str, base: str, arms: dict[str, str], row: str) -> Study:
+def _paper_scale(title: str, made: str, base: str, arms: dict[str, str], row: str) -> RepairStudy:
     """Repairs of a base as `runs.yaml` names them, beside the paper's row of table 1 and its fine-tunes."""
-    return Study(
+    return RepairStudy(
         title=f"CIFAR-10 at the paper's scale: {title}",
         description=f"{made} repaired for two epochs by each method, {{n}} test images. Average (worst class) in per "
         "cent, means over the seeds. The paper's figures are for WRN-34-10 after 200 epochs.",
@@ -124,7 +124,7 @@ SEARCHED = {
     "margins-cfa": "CFA's margins",
 }
 STUDIES = {
-    "small": Study(
+    "small": RepairStudy(
         title="CIFAR-10 at small scale: the two-epoch repair",
         description="One PGD-AT base (PreActResNet-18 of width 16, six epochs), repaired on all its training images "
         "for two epochs against PGD-7, in bf16; {n} test images drawn once, about 400 of a class. Average (worst "
@@ -146,7 +146,7 @@ STUDIES = {
     "prn18-trades": _paper_scale("a TRADES base", "60 epochs,", "prn18-trades", ON_OTHERS, "trades"),
     "prn18-mart": _paper_scale("a MART base", "60 epochs,", "prn18-mart", ON_OTHERS, "mart"),
     "prn18-trades-awp": _paper_scale("a TRADES-AWP base", "60 epochs,", "prn18-trades-awp", ON_OTHERS, "trades-awp"),
-    "search": Study(
+    "search": RepairStudy(
         title="CIFAR-10 at the paper's scale: better than FAAL's repair",
         description="Two-epoch repairs of the PGD-AT base of 60 epochs, evaluated on the {n} training images withheld "
         "for the choice of the epoch (CW-10; average, and in brackets the worst class, in per cent, means over the "

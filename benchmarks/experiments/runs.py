@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from benchmarks.experiments.plan import Item, Plan
+from benchmarks.experiments.plan import Plan, PlanItem
 from benchmarks.experiments.state import finished, listing, measured_rates, records
 
 import faal
@@ -63,7 +63,7 @@ SOURCE = HERE.parents[1] / "src"
 
 
 def run(
-    item: Item,
+    item: PlanItem,
     data: str,
     out: Path,
     seconds: float | None,
@@ -146,7 +146,7 @@ def alone(out: Path, until: float | None) -> Iterator[bool]:
 
 
 def work(
-    items: Sequence[Item],
+    items: Sequence[PlanItem],
     data: Mapping[str, str],
     out: Path,
     *,
@@ -174,13 +174,13 @@ def work(
 
 
 def _run_all(
-    items: Sequence[Item], data: Mapping[str, str], out: Path, *, until: float | None, call: Mapping[str, Any],
+    items: Sequence[PlanItem], data: Mapping[str, str], out: Path, *, until: float | None, call: Mapping[str, Any],
     threads: int | None, stop: threading.Event,
 ) -> None:  # fmt: skip
     jobs = call["jobs"]
     waiting = [item for item in items if not finished(item, out, records(out))]
     passed_over: set[str] = set()
-    running: dict[Future[dict[str, Any]], Item] = {}
+    running: dict[Future[dict[str, Any]], PlanItem] = {}
     with ThreadPoolExecutor(jobs) as pool:
         while True:
             for item in list(waiting):
@@ -212,19 +212,19 @@ def _run_all(
         print("The budget is spent; the same call goes on.", flush=True)
 
 
-def _lacking(item: Item, passed_over: Collection[str], data: Mapping[str, str]) -> list[str]:
+def _lacking(item: PlanItem, passed_over: Collection[str], data: Mapping[str, str]) -> list[str]:
     """What an item needs that this call does not provide: skipped items, or data."""
     lacking = [need for need in item.needs if need in passed_over]
     return lacking or ([] if item.data in data else [f"--data {item.data}:DIR"])
 
 
-def _blocked(item: Item, before: Sequence[Item]) -> bool:
+def _blocked(item: PlanItem, before: Sequence[PlanItem]) -> bool:
     """Whether one of the items before it has to be finished first, or writes the same file."""
     return any(other.name in item.needs or other.makes == item.makes for other in before)
 
 
 def _timed(
-    item: Item, data: str, out: Path, seconds: float | None, threads: int | None, stop: threading.Event, jobs: int
+    item: PlanItem, data: str, out: Path, seconds: float | None, threads: int | None, stop: threading.Event, jobs: int
 ) -> dict[str, Any]:
     """Run an item; its record: status, seconds, and an audit's figures."""
     began, used = time.monotonic(), _processor_seconds()
@@ -253,7 +253,7 @@ def figures(path: Path) -> dict[str, Any]:
     return {"n": found["data"]["n"], "engine": found["engine"], "attacks": attacks}
 
 
-def copied(plan: Plan, given: Path | None, out: Path, items: Sequence[Item]) -> None:
+def copied(plan: Plan, given: Path | None, out: Path, items: Sequence[PlanItem]) -> None:
     """Copy external networks' weights and the modules that define them into the folder of all runs.
 
     Raises:

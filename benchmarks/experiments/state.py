@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiments.plan import Item
+from benchmarks.experiments.plan import PlanItem
 
 RATE = 3e14
 """Operations per second where none were measured: about those of a current GPU on such steps in bf16."""
@@ -23,12 +23,12 @@ def records(out: Path | None) -> list[dict[str, Any]]:
     return found
 
 
-def seconds_of(item: Item, log: Sequence[Mapping[str, Any]]) -> float:
+def seconds_of(item: PlanItem, log: Sequence[Mapping[str, Any]]) -> float:
     """The seconds that all calls together have spent on an item."""
     return float(sum(r["seconds"] for r in log if r["item"] == item.name and r["command"] == item.command_line))
 
 
-def finished(item: Item, out: Path | None, log: Sequence[Mapping[str, Any]]) -> bool:
+def finished(item: PlanItem, out: Path | None, log: Sequence[Mapping[str, Any]]) -> bool:
     """Whether this exact command was finished, and its file is still there."""
     done = any(r["item"] == item.name and r["command"] == item.command_line and r["status"] == "done" for r in log)
     return done and out is not None and (out / item.makes).exists()
@@ -44,7 +44,7 @@ def measured_rates(path: Path, device: str) -> dict[str, float]:
     return {net: found["operations per second"] for net, found in result["nets"].items()}
 
 
-def rate_of(item: Item, rates: Mapping[str, float], given: float | None) -> float:
+def rate_of(item: PlanItem, rates: Mapping[str, float], given: float | None) -> float:
     """Operations per second for an item; where its own network was not measured, that of its model, or of any."""
     if given is not None:
         return given
@@ -52,7 +52,7 @@ def rate_of(item: Item, rates: Mapping[str, float], given: float | None) -> floa
     return rates.get(item.net) or rates.get(model) or next(iter(rates.values()), RATE)
 
 
-def listing(items: Sequence[Item], out: Path | None, rates: Mapping[str, float], given: float | None) -> str:
+def listing(items: Sequence[PlanItem], out: Path | None, rates: Mapping[str, float], given: float | None) -> str:
     """A line per item: its cost, the seconds that it is expected to take, those that it took, and its state."""
     log = records(out)
     lines = [f"{'item':42}{'PFLOP':>9}{'seconds':>10}{'took':>10}  state"]
@@ -69,7 +69,9 @@ def listing(items: Sequence[Item], out: Path | None, rates: Mapping[str, float],
     return "\n".join([*lines, f"{len(items)} items, {total / 1e15:.1f} PFLOP, {left:.0f} seconds to go"])
 
 
-def _stages(items: Sequence[Item], done: Sequence[bool], rates: Mapping[str, float], given: float | None) -> list[str]:
+def _stages(
+    items: Sequence[PlanItem], done: Sequence[bool], rates: Mapping[str, float], given: float | None
+) -> list[str]:
     """A line per stage: the number of items, their cost in hours, and how much of it is left."""
     lines = []
     for stage in dict.fromkeys(item.stage for item in items if item.stage):

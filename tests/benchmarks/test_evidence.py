@@ -104,7 +104,9 @@ class TestPlan:
         assert sorted(order, key=names.index) == order
 
     def test_a_and_b_take_about_forty_hours(self, capsys: pytest.CaptureFixture[str]) -> None:
-        script("runs").main(["--plan", str(BENCHMARKS / "experiments" / "evidence.yaml"), "--list", "--stage", "A", "B"])
+        script("runs").main(
+            ["--plan", str(BENCHMARKS / "experiments" / "evidence.yaml"), "--list", "--stage", "A", "B"]
+        )
         lines = capsys.readouterr().out.splitlines()
         hours = [float(line.split()[4]) for line in lines if line.startswith("stage ")]
         assert len(hours) == 2

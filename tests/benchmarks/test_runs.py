@@ -114,7 +114,9 @@ class TestPlan:
         monkeypatch.setattr(plan, "read_card", lambda name: card)
         items = plan.Plan(written(), "paper").items
         assert "prn18-1" not in items
-        assert items["prn18-faal-at-2"].command_line.startswith("faal repair zoo:prn18-pgd-at cifar10-prn18-faal-at-repair ")
+        assert items["prn18-faal-at-2"].command_line.startswith(
+            "faal repair zoo:prn18-pgd-at cifar10-prn18-faal-at-repair "
+        )
         assert items["prn18-faal-at-2"].needs == ()
         judged = items["prn18-1.autoattack"]
         assert (judged.needs, judged.command[1], judged.makes) == ((), "zoo:prn18-pgd-at", "prn18-1/audit.json")
@@ -188,7 +190,7 @@ pathlib.Path(makes).write_text(name)
 
 def fake(runs: ModuleType, name: str, *, does: str = "", needs: tuple[str, ...] = (), data: str = "cifar10") -> Any:
     """An item that is done in no time, or `does` something else."""
-    return script("plan").Item(
+    return script("plan").PlanItem(
         name=name, command=(does or name, f"OUT/{name}/best.pt"), data=data, makes=f"{name}/best.pt", needs=needs,
         net="prn18", operations=6e14,
     )  # fmt: skip
@@ -227,7 +229,7 @@ class TestRunner:
     def test_places_are_filled_and_nothing_else(self, runs: ModuleType, out: Path) -> None:
         (out.parent / "fake.py").write_text(FAKE + "print(*sys.argv[2:])")
         made = {"name": "a", "data": "cifar10", "makes": "a/best.pt", "needs": (), "net": "prn18", "operations": 1.0}
-        item = script("plan").Item(command=("a", "OUT/a/best.pt", "DATA", "noDATA", "in/OUT/a"), **made)
+        item = script("plan").PlanItem(command=("a", "OUT/a/best.pt", "DATA", "noDATA", "in/OUT/a"), **made)
         assert runs.run(item, "cifar10:/mnt/OUT/DATA", out, None) == ("done", "")
         said = (out / "logs" / "a.log").read_text()
         assert said.split() == [f"{out}/a/best.pt", "cifar10:/mnt/OUT/DATA", "noDATA", "in/OUT/a"]

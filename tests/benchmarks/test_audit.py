@@ -35,8 +35,8 @@ def subject(problem: Any, monkeypatch: pytest.MonkeyPatch) -> Subject:
     )
 
 
-def test_parity_counts_who_stood_where() -> None:
-    """1,000 samples: the reference turned 10 that fast did not, fast 20 that the reference did not."""
+def test_parity_counts_robust_samples_that_differ() -> None:
+    """1,000 samples: 10 are misclassified under the reference alone, 20 under fast alone."""
     reference = np.arange(1000) < 500
     fast = reference.copy()
     fast[500:510], fast[:20] = True, False
@@ -55,9 +55,9 @@ def test_parity_counts_who_stood_where() -> None:
     assert not AUDIT.parity_record(held)["holds"]  # the disagreement
 
 
-def test_parity_goes_on_from_finished_blocks(subject: Subject, tmp_path: Path) -> None:
+def test_parity_continues_from_finished_blocks(subject: Subject, tmp_path: Path) -> None:
     first = {name: AUDIT.robust_samples(subject, 1, name, tmp_path) for name in AUDIT.SEEDS}
-    assert all(stood.shape == (20,) for stood in first.values())
+    assert all(robust.shape == (20,) for robust in first.values())
     assert 0 < first["reference"].sum() < 20
     assert np.array_equal(first["reference"], first["fast"])  # so small a net is evaluated in float32
     kept = sorted(path.name for path in tmp_path.iterdir())
@@ -68,7 +68,7 @@ def test_parity_goes_on_from_finished_blocks(subject: Subject, tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
-def test_speed_is_told_block_by_block_and_goes_on(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_is_reported_block_by_block_and_continues(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """Times that are made up: 3 seconds a block against 1, then 6 against 3."""
     made = iter([3.0, 1.0, 3.0, 6.0])
     monkeypatch.setattr(AUDIT, "seconds", lambda work: next(made))

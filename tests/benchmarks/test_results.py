@@ -1,6 +1,8 @@
 """The docs' figures are the benchmarks' files, and the benchmarks' arithmetic is right."""
 
+import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,23 @@ def test_the_results_page_is_made_from_the_files() -> None:
 
 def test_the_performance_page_is_made_from_the_files() -> None:
     assert (ROOT / "docs" / "performance.md").read_text(encoding="utf-8") == script("performance").page()
+
+
+@pytest.mark.parametrize("name", ["results", "performance"])
+def test_the_pages_print_commands_of_today(name: str) -> None:
+    """Results keep the command of their commit; on a page every one names a module that is there."""
+    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    modules = set(re.findall(r"python -m (benchmarks[\w.]*)", page))
+    assert len(modules) > 5
+    assert all(importlib.util.find_spec(module) for module in modules)
+    assert set(re.findall(r"python (benchmarks/\S+)", page)) == {"benchmarks/NAME.py`."}
+
+
+def test_an_old_command_is_translated() -> None:
+    old = {"command": "OMP_NUM_THREADS=1 python benchmarks/step.py --nets prn18:16"}
+    assert script("tables").command(old) == "OMP_NUM_THREADS=1 python -m benchmarks.speed.step --nets prn18:16"
+    new = {"command": "faal reproduce table2 --scale tiny"}
+    assert script("tables").command(new) == new["command"]
 
 
 def test_paired_interval_is_students() -> None:

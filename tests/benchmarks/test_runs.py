@@ -63,7 +63,7 @@ class TestPlan:
             listed.add(name)
         assert len(items) > 100
 
-    def test_what_the_first_part_asks_for(self) -> None:
+    def test_what_the_first_part_requires(self) -> None:
         items = planned().items
         wanted = ["prn18-control", "prn18-faal-at", "prn18-faal-at-awp"]
         for seed in (1, 2, 3):

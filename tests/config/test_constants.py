@@ -218,7 +218,7 @@ class TestNewSettings:
         assert from_below.averaging_starts == 0.5
         assert recipe.replace({"lr": 0.1}, source="test").averaging_starts == 1
 
-    def test_the_average_looks_back_over_a_part_of_the_run(self) -> None:
+    def test_the_average_spans_a_part_of_the_run(self) -> None:
         """1/24 of 200 epochs is CFA's 0.88; of 24 epochs or fewer the last one alone."""
         recipe = Recipe(average="epoch", average_span=1 / 24, epochs=200)
 

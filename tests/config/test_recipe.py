@@ -115,7 +115,7 @@ class TestSettings:
         with pytest.raises(InputError, match=rf"^mine\.yaml: {name} (lies|is (at least|one of|never|pgdK))"):
             Recipe().replace({name: value}, source="mine.yaml")
 
-    def test_a_bound_without_an_end_is_told_as_one(self) -> None:
+    def test_a_bound_without_an_end_is_stated_as_one(self) -> None:
         with pytest.raises(InputError, match=r"^test: epochs is at least 1, not 0$"):
             Recipe().replace({"epochs": 0}, source="test")
         with pytest.raises(InputError, match=r"^test: crop lies between 0 and 64, not 65$"):

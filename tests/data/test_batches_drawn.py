@@ -128,7 +128,7 @@ def test_it_goes_on_where_it_stopped(start: int) -> None:
         assert all(torch.equal(a, b) for a, b in zip(expected, batch, strict=True))
 
 
-def test_probabilities_are_asked_for_before_every_batch() -> None:
+def test_probabilities_are_computed_before_every_batch() -> None:
     """A rule moves them in between."""
     p = torch.tensor([1.0, 0.0])
     epoch = made(of_classes([20, 20]), 10).drawn(0, lambda: p)
@@ -152,7 +152,7 @@ def test_too_few_for_the_processes_is_refused_as_ever() -> None:
         made(of_classes([2, 2]), 4, indices=torch.arange(1))
 
 
-def test_a_step_asks_the_host_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_reads_no_value_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the second batch on, tensors without values are enough: no value is read from Python."""
     batches = made(of_classes([20, 20]), 8, crop=0, flip=False)
     epoch = drawn(batches, [0.5, 0.5])

@@ -81,7 +81,7 @@ def test_groups_are_called_groups() -> None:
     assert str(reason).startswith("group 'night' has 30 training images, fewer than 200")
 
 
-def test_nothing_asked_for_needs_no_reason() -> None:
+def test_no_requested_part_needs_no_reason() -> None:
     held = hold_out(labels_of([10, 10], 0), NAMES[:2], select=False, steer=False, seed=1)
     assert torch.equal(held.train, torch.arange(20))
     assert held.reason is None

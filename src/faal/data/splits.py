@@ -1,7 +1,7 @@
 """The hold-out: training images withheld from training, so that nothing is chosen on the test set."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,7 +36,13 @@ class HeldOut(NamedTuple):
 
 
 def hold_out(
-    labels: Tensor, names: Sequence[str], *, select: bool, steer: bool, seed: int, kind: str = "class"
+    labels: Tensor,
+    names: Sequence[str],
+    *,
+    select: bool,
+    steer: bool,
+    seed: int,
+    kind: Literal["class", "group"] = "class",
 ) -> HeldOut:
     """Withhold images of a training set, class by class (or by any other groups that are given for labels).
 
@@ -50,7 +56,7 @@ def hold_out(
         select: whether to withhold the part that the checkpoint is chosen on.
         steer: whether to withhold the part that some methods evaluate on while they train.
         seed: the run's seed.
-        kind: `class` or `group`, for messages.
+        kind: what `labels` are, for messages.
     """
     everything, nothing = torch.arange(len(labels)), torch.empty(0, dtype=torch.int64)
     if not (select or steer):

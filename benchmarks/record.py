@@ -1,17 +1,17 @@
-"""A record of what the program does, against which a later state of the code is held, line by line.
+"""A record of what the program does, with which a later state of the code is compared, line by line.
 
-    python -m benchmarks.record write record.txt --jobs 2           # about ten minutes of two cores
+    python -m benchmarks.record write record.txt --jobs 2           # about ten minutes on two cores
     python -m benchmarks.record compare record.txt --jobs 2         # a later state, on the same machine
     python -m benchmarks.record compare record.txt --tree DIR       # that of another checkout
     python -m benchmarks.record write FILE --only options,recipes   # some parts; `compare` takes those of its file
 
-A line is one fact, `PART/WHERE = WHAT`, or `PART/WHERE` where something is there; lines are sorted, and those that
-begin with `#` (machine, commit) are not compared. `compare` prints the lines that differ, `-` of the record and `+` of
-now, and ends with status 1 where there are any. The parts, in `record_parts.py`, use the program through its command
-line, the public names of `import faal` and its files alone, so that modules may move between the two.
+A line is one fact, `PART/WHERE = WHAT`, or `PART/WHERE` where something exists; lines are sorted, and those that begin
+with `#` (machine, commit) are not compared. `compare` prints the lines that differ, `-` of the record and `+` of the
+present state, and ends with status 1 where there are any. The parts, in `recording/parts.py`, use the program through
+its command line, the public names of `import faal` and its files alone, so that modules may move between the two.
 
-Weights and verdicts depend on the machine and on PyTorch. The parts in `record_parts.ANYWHERE` do not, and
-`benchmarks/results/record.txt` holds those:
+Weights and verdicts depend on the machine and on PyTorch. The parts in `ANYWHERE` do not, and
+`benchmarks/results/record.txt` has those:
 
     python -m benchmarks.record write benchmarks/results/record.txt --only keys,options,recipes,samples
 """
@@ -34,9 +34,9 @@ from benchmarks.recording.surface import Surface
 
 
 def header(tree: Path, parts: Iterable[str]) -> list[str]:
-    """What is not compared: code, machine, versions and parts."""
-    asked = ["git", "-C", str(tree), "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(asked, capture_output=True, text=True).stdout.strip() or "unknown"
+    """The lines that are not compared: code, machine, versions and parts."""
+    command = ["git", "-C", str(tree), "describe", "--always", "--dirty", "--abbrev=12"]
+    commit = subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
     names = Path("/proc/cpuinfo")
     models = [line for line in names.read_text().splitlines() if "model name" in line] if names.exists() else []
     processor = models[0].partition(":")[2].strip() if models else platform.processor()
@@ -74,7 +74,7 @@ def difference(before: list[str], after: list[str]) -> list[str]:
 
 
 def gather(surface: Surface, parts: Iterable[str], jobs: int) -> tuple[Facts, bool]:
-    """The facts of some parts, `jobs` tasks side by side, and whether every task came to its end."""
+    """The facts of some parts, `jobs` tasks at a time, and whether every task finished."""
     facts: Facts = {}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         running = []
@@ -84,11 +84,11 @@ def gather(surface: Surface, parts: Iterable[str], jobs: int) -> tuple[Facts, bo
         outcomes = [future.result() for future in running]
     for found, _ in outcomes:
         facts |= found
-    return facts, all(whole for _, whole in outcomes)
+    return facts, all(finished for _, finished in outcomes)
 
 
 def timed(name: str, task: Callable[[], Facts]) -> tuple[Facts, bool]:
-    """A task's facts, each with its part before it, and whether it came to its end; how long it took is printed."""
+    """A task's facts, each with its part before it, and whether it finished; its time is printed."""
     part, begin, failed = name.partition("/")[0], time.monotonic(), ""
     try:
         facts = task()
@@ -113,17 +113,17 @@ def main() -> int:
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(sorted(PARTS))}")
     parts = [part for part in PARTS if part in wanted]
     begin = time.monotonic()
-    facts, whole = gather(Surface(arguments.tree), parts, arguments.jobs)
+    facts, complete = gather(Surface(arguments.tree), parts, arguments.jobs)
     after = lines_of(facts)
     took = f"{len(after)} facts in {time.monotonic() - begin:.0f} s"
     if arguments.action == "write":
         arguments.file.parent.mkdir(parents=True, exist_ok=True)
         arguments.file.write_text("\n".join([*header(arguments.tree, parts), *after]) + "\n", encoding="utf-8")
         print(f"{arguments.file}: {took}")
-        return 0 if whole else 1
+        return 0 if complete else 1
     differ = difference([line for line in before if line.partition("/")[0] in wanted], after)
     print("\n".join(differ) if differ else f"equal: {took}")
-    return 1 if differ or not whole else 0
+    return 1 if differ or not complete else 0
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
     python -m benchmarks.experiments.bases --data cifar10:DIR --out runs/bases
 
-writes `benchmarks/results/bases.json`. Stopped and started again, it goes on where it was; `--only TRADES` makes the
-runs of one base, and the file has what was finished. `benchmarks/experiments/plus.py` has the repairs of a PGD-AT base.
+writes `benchmarks/results/bases.json`. Started again after it was stopped, it continues; `--only TRADES` makes the runs
+of one base, and the file has all finished runs. `benchmarks/experiments/plus.py` has the repairs of a PGD-AT base.
 
 Neither a base nor its repairs are trained on the images that `hold_out: both` withholds, 8 % of the training set, and
-these judge all of them. Nothing is chosen: every run ends with its last epoch, and the test set is not touched.
+all of them are evaluated on these. Nothing is chosen: every run ends with its last epoch, and the test set is not used.
 """
 
 import argparse
@@ -40,40 +40,40 @@ BASES = {
     "MART": ("mart", (CONTROL, FAAL, AWP)),
     "TRADES-AWP": ("trades-awp", (CONTROL, FAAL, AWP, "FAAL_TRADES-AWP")),
 }
-"""What trains a base, and which repairs of it are compared: Table 1's."""
+"""The method that trains a base, and the repairs of it that are compared: Table 1's."""
 
 IN_COMMON = {"steps": 5, "hold_out": "select", "select": "last"}
-"""What judges was withheld before; `select` lets FRL withhold what it steers by, and nobody else anything."""
+"""The images of the evaluation are withheld already; with `select`, FRL alone withholds the images it steers by."""
 
 
 def base_of(out: Path, spec: str, images: int, epochs: int, base: str) -> dict[str, Any]:
-    """Train a base, judge it on the withheld images, and keep the figures."""
+    """Train a base, evaluate it on the withheld images, and store the figures."""
     kept = folder_of(out / base, BASE, 1) / "withheld.json"
     if kept.exists():
         return read(kept)
     data = load_data(spec)
-    whole, withheld = apart(data)
-    mine = some(whole, data.num_classes, images // data.num_classes)
+    remaining, withheld = apart(data)
+    training = some(remaining, data.num_classes, images // data.num_classes)
     recipe = load_recipe(f"cifar10-prn18-{BASES[base][0]}").replace(
         {"width": 16, "epochs": epochs, **IN_COMMON}, source="bases"
     )
     architecture = Architecture.of(recipe, data)
     net = build_model(architecture, seed=1)
-    trained_on = DataSet(name=data.name, classes=data.classes, train=mine, test=None)
+    trained_on = DataSet(name=data.name, classes=data.classes, train=training, test=None)
     train(net, architecture, trained_on, recipe, out=kept.parent, seed=1, device=CPU, quiet=True)
     return judged(kept, kept.parent, data, withheld, CHOOSING, 1)
 
 
 def repaired(out: Path, spec: str, images: int, base: str, name: str, seed: int) -> dict[str, Any]:
-    """Repair a base, judge the repair on the withheld images, and keep the figures."""
+    """Repair a base, evaluate the repair on the withheld images, and store the figures."""
     kept = folder_of(out / base, name, seed) / "withheld.json"
     if kept.exists():
         return read(kept)
     data, arm = load_data(spec), REPAIRS[name]
-    whole, withheld = apart(data)
-    mine = some(whole, data.num_classes, images // data.num_classes)
+    remaining, withheld = apart(data)
+    training = some(remaining, data.num_classes, images // data.num_classes)
     recipe = load_recipe(f"cifar10-prn18-{arm.method}-repair").replace({**IN_COMMON, **arm.settings}, source="bases")
-    repair(kept.parent, open_model(folder_of(out / base, BASE, 1), data), data, mine, recipe, seed)
+    repair(kept.parent, open_model(folder_of(out / base, BASE, 1), data), data, training, recipe, seed)
     return judged(kept, kept.parent, data, withheld, CHOOSING, seed)
 
 
@@ -100,7 +100,8 @@ def section(result: dict[str, Any], made: str) -> list[str]:
         f"Bases are PreActResNets-18 of width 16, {result['epochs']} epochs from scratch on {result['base images']:,} "
         f"training images; repairs take two epochs on {result['images']:,} of these{frl}. Attacks in training have "
         "five steps, the last epoch counts, and nothing was "
-        f"chosen. Judged on {n:,} training images that neither bases nor repairs saw, about {n // 10} of a class: "
+        f"chosen. Evaluated on {n:,} training images that neither bases nor repairs were trained on, about {n // 10} "
+        "of a class: "
         f"average (worst class) in per cent, {_seeds(result['withheld'])}",
         "",
         f"{made} The networks were trained at `{'`, `'.join(result['trained at'])}`.",
@@ -115,7 +116,7 @@ def section(result: dict[str, Any], made: str) -> list[str]:
 
 
 def _seeds(withheld: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
-    """What the figures are means of, and what they do not cover."""
+    """Which seeds the figures are means over, and what their intervals do not cover."""
     if max(len(rows) for arms in withheld.values() for rows in arms.values()) == 1:
         return (
             "of one seed of each repair. Seeds of one arm differ by several points in the worst class (see the "

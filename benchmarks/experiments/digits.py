@@ -2,8 +2,8 @@
 
     python -m benchmarks.experiments.digits --out runs/digits
 
-writes `benchmarks/results/digits.json`; `docs/results.md` is made from it by `benchmarks/experiments/tables.py`. Stopped and
-started again, it goes on where it was.
+writes `benchmarks/results/digits.json`, from which `benchmarks/experiments/tables.py` makes `docs/results.md`. Started
+again after it was stopped, it continues.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def paired(before: list[float], after: list[float]) -> dict[str, float]:
 
 
 def summary(seeds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means of each network, and the paired differences that the claim is about."""
+    """Means of each network, and the paired differences between them."""
     values = {role: {key: [row[role][key] for row in seeds] for key in ("average", "worst")} for role in ROLES}
     return {
         "mean": {role: {key: float(np.mean(list_)) for key, list_ in keys.items()} for role, keys in values.items()},

@@ -1,11 +1,11 @@
-"""Collect the long runs of `benchmarks/experiments/evidence.yaml`, what there is of them, into one small file.
+"""Collect the finished runs of `benchmarks/experiments/evidence.yaml` into one small file.
 
     python -m benchmarks.experiments.evidence OUT
 
-writes `benchmarks/results/evidence.json`: for every network that is finished how it was made (command, commit, seconds,
-figures on the withheld images), for every finished audit its figures by attack with the class-wise counts. The runs are
-those of `python -m benchmarks.experiments.runs --plan benchmarks/experiments/evidence.yaml ... --out OUT`; a call in the middle of them takes
-what is finished. Comparisons over seeds are made from the file.
+writes `benchmarks/results/evidence.json`: for every finished network how it was made (command, commit, seconds, figures
+on the withheld images), for every finished audit its figures by attack with the class-wise counts. The runs are made by
+`python -m benchmarks.experiments.runs --plan benchmarks/experiments/evidence.yaml ... --out OUT`; they need not all be
+finished. Comparisons over seeds are computed from the file.
 """
 
 import argparse
@@ -16,27 +16,27 @@ from typing import Any
 
 import numpy as np
 import yaml
-from benchmarks.experiments.plan import Item, Plan
+from benchmarks.experiments.plan import Plan, PlanItem
 from benchmarks.experiments.state import finished, records
 
 from faal.audit.records.verdicts import Verdicts
 from faal.checkpoint import write_whole
 
 HERE = Path(__file__).parent
-PLAN, RESULTS = HERE / "evidence.yaml", HERE / "results" / "evidence.json"
+PLAN, RESULTS = HERE / "evidence.yaml", HERE.parent / "results" / "evidence.json"
 LOG, VERDICTS = "metrics.jsonl", "verdicts.npz"
 EVERYTHING = "everything"
-"""In the place of an attack: correct under every attack of two audits of one network, on the images of both."""
+"""Instead of an attack's name: correct under every attack of two audits of one network, on the images of both."""
 
 
 def collected(plan: Plan, out: Path) -> dict[str, Any]:
-    """All that is finished: `networks` and `audits` by the names of their items, `classes` by data."""
-    told = records(out)
-    done = [item for item in plan.items.values() if finished(item, out, told)]
+    """The finished items: `networks` and `audits` by the items' names, `classes` by data."""
+    log = records(out)
+    done = [item for item in plan.items.values() if finished(item, out, log)]
     found: dict[str, Any] = {"command": "python -m benchmarks.experiments.evidence OUT", "plan": plan.where}
     found |= {"items": len(plan.items), "finished": len(done), "classes": {}, "networks": {}, "audits": {}}
     for item in done:
-        made = {"stage": item.stage, **_made(item, told)}
+        made = {"stage": item.stage, **_made(item, log)}
         if item.command[0] != "audit":
             found["networks"][item.name] = made | {"withheld": withheld(out / item.makes)}
             continue
@@ -51,11 +51,11 @@ def collected(plan: Plan, out: Path) -> dict[str, Any]:
     return found
 
 
-def _made(item: Item, told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How an item came about: its command, the commits and devices of all calls, and what they took."""
-    own = [line for line in told if line["item"] == item.name and line["command"] == item.told]
+def _made(item: PlanItem, log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How an item was made: its command, the commits and devices of all calls, and the seconds that they took."""
+    own = [line for line in log if line["item"] == item.name and line["command"] == item.command_line]
     return {
-        "command": item.told,
+        "command": item.command_line,
         "commits": sorted({line["commit"] for line in own if line["commit"]}),
         "devices": sorted({line["device"] for line in own}),
         "seconds": round(sum(line["seconds"] for line in own), 1),
@@ -64,7 +64,7 @@ def _made(item: Item, told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def withheld(checkpoint: Path) -> list[dict[str, float]]:
-    """Average and worst class on the withheld images, as the run's log says them, in its order."""
+    """Average and worst class on the withheld images, from the run's log, in its order."""
     log = checkpoint.parent / LOG
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
     selects = [line["select"] for line in lines if line.get("select")]
@@ -72,7 +72,7 @@ def withheld(checkpoint: Path) -> list[dict[str, float]]:
 
 
 def judged(audit: Mapping[str, Any]) -> dict[str, Any]:
-    """An audit in short: of which images, how, and every attack's average, worst class and counts by class."""
+    """An audit's summary: images, settings, and every attack's average, worst class and counts by class."""
     attacks = {
         name: {
             "average": each["average"]["value"],
@@ -99,11 +99,10 @@ def judged(audit: Mapping[str, Any]) -> dict[str, Any]:
 
 def together(first: Verdicts, second: Verdicts, classes: Sequence[str]) -> dict[str, Any]:
     """Correct under all attacks of two audits, on the images that both have."""
-    _, here, there = np.intersect1d(first.index, second.index, return_indices=True)
-    robust = np.logical_and.reduce(
-        [each.correct(attack)[rows] for each, rows in ((first, here), (second, there)) for attack in each.predicted]
-    )
-    label = first.label[here]
+    _, in_first, in_second = np.intersect1d(first.index, second.index, return_indices=True)
+    both = ((first, in_first), (second, in_second))
+    robust = np.logical_and.reduce([each.correct(attack)[rows] for each, rows in both for attack in each.predicted])
+    label = first.label[in_first]
     n = np.bincount(label, minlength=len(classes))
     correct = np.bincount(label[robust], minlength=len(classes))
     share = np.where(n > 0, correct / np.maximum(n, 1), np.inf)

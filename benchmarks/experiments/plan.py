@@ -1,4 +1,4 @@
-"""A plan in YAML as items: each a command of `faal`, what it needs, what it makes, and its price in operations."""
+"""Read a plan in YAML as items: each a `faal` command, what it needs, the file it writes, its cost in operations."""
 
 import fnmatch
 import itertools
@@ -28,21 +28,21 @@ from faal.train.selection import selection_request
 WHERE = "benchmarks/experiments/runs.yaml"
 OUT = "OUT/"
 OFTEN = ("--checkpoint-every", "60")
-"""Seconds between checkpoints, so that a short call gets further too; the recipes' own are for calls of hours."""
+"""Seconds between checkpoints, so that a short call makes progress too; the recipes' own suit calls of hours."""
 
 SEARCH = (10, "cw10")
-"""Evaluations of the withheld images in a search for offsets, and their attack, for its price."""
+"""Evaluations of the withheld images in a search for offsets, and their attack, for its cost."""
 
-UNTOLD = ("checkpoint_every", "log_every")
-"""Settings that leave a network what it is."""
+INCIDENTAL = ("checkpoint_every", "log_every")
+"""Settings that do not change the trained network."""
 
 shipped = lru_cache(load_recipe)
-"""A recipe by its name: many items have the same."""
+"""A recipe by its name; cached, since many items share one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """What an item trains, for the prices of what is made from it."""
+    """The network that an item trains, for the commands and costs of items that use it."""
 
     name: str
     data: str
@@ -53,27 +53,27 @@ class Network:
     """Operations of one forward of one image."""
     published: bool = False
     options: tuple[str, ...] = ()
-    """What every command on it has to say of it: the `module:function` of a network of others."""
+    """Options of every command on it: the `module:function` of an external network."""
     repaired: tuple[str, ...] = ()
-    """What a repair of it has to say besides."""
+    """Further options of a repair of it."""
     audited: tuple[str, ...] = ()
-    """What an audit of it has to say besides."""
+    """Further options of an audit of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class PlanItem:
     """One command."""
 
     name: str
     command: tuple[str, ...]
-    """Behind `faal`; a word DATA stands for what is behind `--data`, and OUT/ before a word for the folder."""
+    """The words behind `faal`; DATA is replaced by the value of `--data`, and OUT/ before a word by the folder."""
     data: str
     makes: str
-    """A file in OUT that is there when it is done."""
+    """The file in OUT that the command writes last."""
     needs: tuple[str, ...]
-    """Items that come before it."""
+    """Items that have to be finished before it."""
     net: str
-    """Its network as `benchmarks/speed/step.py` calls it, MODEL or MODEL:WIDTH."""
+    """Its network as `benchmarks/speed/step.py` names it, MODEL or MODEL:WIDTH."""
     operations: float
     stage: str = ""
     """The part of the plan that it belongs to, where the plan has parts."""
@@ -86,7 +86,7 @@ class Item:
         ]
 
     @property
-    def told(self) -> str:
+    def command_line(self) -> str:
         """The command for the record: the same on every machine."""
         return " ".join(["faal", *self.words(f"{self.data}:DIR", "OUT")])
 
@@ -99,10 +99,10 @@ class Plan:
             raise unknown("scale", scale, content["scales"], see=where)
         self.content, self.scale, self.changes, self.where = content, scale, content["scales"][scale], where
         self.networks = {
-            name: _given(name, told, content["data"][told["data"]]["classes"])
-            for name, told in content.get("given", {}).items()
+            name: _given(name, entry, content["data"][entry["data"]]["classes"])
+            for name, entry in content.get("given", {}).items()
         }
-        self.items: dict[str, Item] = {}
+        self.items: dict[str, PlanItem] = {}
         for entry in (each for written in content["items"] for each in _spread(written)):
             for made in self._made(entry):
                 item = replace(made, stage=str(entry.get("stage", "")))
@@ -114,7 +114,7 @@ class Plan:
     def _left_out(self, name: str) -> bool:
         return any(fnmatch.fnmatch(name, left) for left in self.changes.get("without", ()))
 
-    def _made(self, entry: Mapping[str, Any]) -> Iterator[Item]:
+    def _made(self, entry: Mapping[str, Any]) -> Iterator[PlanItem]:
         if "audit" in entry:
             patterns = entry["audit"]
             for pattern in patterns:
@@ -132,7 +132,7 @@ class Plan:
                 if not self.networks[item.name].published:
                     yield item
 
-    def _training(self, entry: Mapping[str, Any], seed: int) -> Item:
+    def _training(self, entry: Mapping[str, Any], seed: int) -> PlanItem:
         """The training of a network, or a repair."""
         kind = "train" if "train" in entry else "repair"
         name = f"{entry[kind]}-{seed}"
@@ -163,7 +163,7 @@ class Plan:
         forwards = training_forwards(recipe, size["train"], size["classes"])
         if "--frontier" in entry.get("options", ()):
             forwards += frontier_forwards(recipe, size["train"])
-        return Item(
+        return PlanItem(
             name=name,
             command=(*first, *common, *OFTEN, *_options(settings), *entry.get("options", ())),
             data=data,
@@ -173,14 +173,14 @@ class Plan:
             operations=forwards * forward,
         )
 
-    def _offsets(self, entry: Mapping[str, Any], seed: int) -> Item:
-        """The search for a network's offsets, which trains nothing."""
+    def _offsets(self, entry: Mapping[str, Any], seed: int) -> PlanItem:
+        """The search for a network's offsets, without training."""
         name, base = f"{entry['offsets']}-{seed}", self._base(entry, seed)
         self.networks[name] = replace(base, name=name, place=f"OUT/{name}", published=False, repaired=(), audited=())
         settings = {"method": "offsets"} | entry.get("settings", {}) | self.changes.get("offsets", {})
         first = ["repair", base.place, entry["recipe"], *base.options, *base.repaired]
         withheld = self.content["data"][base.data]["train"] / SHARE
-        return Item(
+        return PlanItem(
             name=name,
             command=(*first, "--data", "DATA", "--out", f"OUT/{name}", "--seed", str(seed), *_options(settings)),
             data=base.data,
@@ -191,7 +191,7 @@ class Plan:
         )
 
     def _base(self, entry: Mapping[str, Any], seed: int) -> Network:
-        """The network that an entry starts from; SEED in its name is the entry's own seed."""
+        """The base of an entry; SEED in its name is the entry's own seed."""
         of = entry["of"].replace("SEED", str(seed))
         if of not in self.networks:
             raise unknown("network of the plan", of, self.networks, see=self.where)
@@ -202,9 +202,9 @@ class Plan:
         names: Iterable[str] = self.content["data"]
         return max((name for name in names if recipe.startswith(f"{name}-")), key=len)
 
-    def _audit(self, network: Network, entry: Mapping[str, Any]) -> Item:
-        """The audit of a network, or of another `file` in its folder; `into` a folder of its own, which keeps what is
-        correct under all attacks from meaning something else."""
+    def _audit(self, network: Network, entry: Mapping[str, Any]) -> PlanItem:
+        """The audit of a network, or of another `file` in its folder; `into` is a folder of its own, so that its
+        attacks are not added to those of the network's other audit."""
         label, size = entry.get("attacks", "usual"), self.content["data"][network.data]
         attacks = (self.content["attacks"] | self.changes.get("attacks", {}))[label]
         options, where, name, place = [*self.changes.get("audit", ())], network.name, network.name, network.place
@@ -219,7 +219,7 @@ class Plan:
         each = size.get("forwards", {}).get(attacks)
         forwards = audit_forwards(attacks, images, size["classes"]) if each is None else each * images
         subject = ["audit", place, *network.options, *network.audited, "--data", "DATA", "--attacks", attacks]
-        return Item(
+        return PlanItem(
             name=f"{name}.{label}",
             command=(*subject, "--out", f"OUT/{where}", *options),
             data=network.data,
@@ -229,7 +229,7 @@ class Plan:
             operations=forwards * network.forward,
         )
 
-    def _other(self, entry: Mapping[str, Any]) -> Item:
+    def _other(self, entry: Mapping[str, Any]) -> PlanItem:
         size = self.content["data"][entry["data"]]
         if "reproduces" in entry:
             architecture, forwards = _reproduced(entry["reproduces"], self.scale, size)
@@ -237,7 +237,7 @@ class Plan:
             width = self.changes.get("train", {}).get("width")
             architecture = Architecture(model=entry["model"], num_classes=size["classes"], width=width)
             forwards = entry["forwards"]
-        return Item(
+        return PlanItem(
             name=entry["run"],
             command=tuple(word.replace("SCALE", self.scale) for word in entry["command"]),
             data=entry["data"],
@@ -247,7 +247,7 @@ class Plan:
             operations=forwards * forward_operations(architecture, size["size"]),
         )
 
-    def wanted(self, patterns: Iterable[str], stages: Iterable[str] = ()) -> list[Item]:
+    def wanted(self, patterns: Iterable[str], stages: Iterable[str] = ()) -> list[PlanItem]:
         """The items of these names and stages, and those that they need, in the plan's order; all if none is given."""
         names: set[str] = set()
         for pattern in list(patterns) or ["*"]:
@@ -279,35 +279,35 @@ def _needs(network: Network) -> tuple[str, ...]:
     return () if network.published else (network.name,)
 
 
-def _given(name: str, told: Mapping[str, Any], classes: int) -> Network:
-    """A network of others: its weights lie in OUT, `says` goes with every command on it and on its repairs, `foreign`
-    with those that read its own weights, `audited` with its own audit."""
+def _given(name: str, entry: Mapping[str, Any], classes: int) -> Network:
+    """An external network: its weights are in OUT; `says` are options of every command on it and on its repairs,
+    `foreign` of commands that read its own weights, `audited` of its own audit."""
     return Network(
         name=name,
-        data=told["data"],
+        data=entry["data"],
         architecture=Architecture(model=name, num_classes=classes),
-        place=f"OUT/{told['file']}",
-        forward=float(told["forward"]),
+        place=f"OUT/{entry['file']}",
+        forward=float(entry["forward"]),
         published=True,
-        options=tuple(told["says"]),
-        repaired=tuple(told["foreign"]),
-        audited=(*told["foreign"], *told["audited"]),
+        options=tuple(entry["says"]),
+        repaired=tuple(entry["foreign"]),
+        audited=(*entry["foreign"], *entry["audited"]),
     )
 
 
 def _in_zoo(name: str | None, recipe: Recipe, seed: int) -> str | None:
-    """`zoo:NAME` where the zoo has a network that was trained by this very recipe from this seed."""
+    """`zoo:NAME` where the zoo has a network that was trained with this recipe and seed."""
     if name not in zoo_names():
         return None
     card, wanted = read_card(str(name)), recipe.plain()
-    made = {key: value for key, value in card["recipe"].items() if key not in UNTOLD}
+    made = {key: value for key, value in card["recipe"].items() if key not in INCIDENTAL}
     same = made == {key: wanted.get(key) for key in made} and card["seed"] == seed
     return f"zoo:{name}" if same else None
 
 
 def _spread(entry: Mapping[str, Any], stage: str = "") -> Iterator[dict[str, Any]]:
-    """An entry once, or once for every word of its `each`; a group's entries (`do`) one after the other, anew for every
-    word of its `each` and every one of its `seeds`."""
+    """An entry once, or once for every word of its `each`; a group's entries (`do`) in order, repeated for every word
+    of its `each` and every one of its `seeds`."""
     stage = entry.get("stage", stage)
     if "do" in entry:
         for word, seed in itertools.product(entry.get("each", ["EACH"]), entry.get("seeds", ["SEED"])):

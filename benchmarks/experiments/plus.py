@@ -1,14 +1,14 @@
-"""The paper's repairs of one narrow base, and what might be better: changes alone and together, chosen on withheld
-images, then tested.
+"""The paper's repairs of one narrow base, and candidates for better ones: changes alone and together, chosen on
+withheld images, then tested.
 
     python -m benchmarks.experiments.plus --base zoo:prn18w16-pgd-at --data cifar10:DIR --out runs/plus
 
-writes `benchmarks/results/plus.json`. Stopped and started again, it goes on where it was.
+writes `benchmarks/results/plus.json`. Started again after it was stopped, it continues.
 
-Neither the base nor any repair is trained on the images that `hold_out: both` withholds, 8 % of the training set: they
-judge the candidates, two-epoch repairs of that base. The one with the highest sum of average and worst class is
-taken; this rule stood before the figures. It and FAAL are then judged on the whole test set, which nothing was chosen
-on.
+Neither the base nor any repair is trained on the images that `hold_out: both` withholds, 8 % of the training set: the
+candidates, two-epoch repairs of that base, are evaluated on them. The one with the highest sum of average and worst
+class is chosen; this rule was fixed before the figures were computed. It and FAAL are then evaluated on the full test
+set, on which nothing was chosen.
 """
 
 import argparse
@@ -52,7 +52,7 @@ PAPER = {
     "FAAL_AT-AWP": Arm("faal-at-awp"),
     "FAAL_AT, phase 2 by the cross-entropy": Arm("faal-at", {"statistic": "cross-entropy"}),
 }
-"""What the paper compares FAAL_AT with, by as many seeds as are tested; not candidates."""
+"""The arms that the paper compares with FAAL_AT, run with as many seeds as are tested; not candidates."""
 FURTHER = {
     "tau 0.1": Arm("faal-at", {"tau": 0.1}),
     "tau 0.25": Arm("faal-at", {"tau": 0.25}),
@@ -62,53 +62,56 @@ FURTHER = {
     "CVaR": Arm("dro-cvar"),
     "CFA's margins": Arm("faal-cfa-at", {"constants": {"start": 0}}),
 }
-"""Other ways between average and worst class, for comparison; not candidates."""
+"""Other trade-offs between average and worst class, for comparison; not candidates."""
 ARMS = CANDIDATES | PAPER | FURTHER
 
 CHOOSING, JUDGING = ("clean", "pgd10", "cw10"), ("clean", "cw20")
 
 
 def recipe_of(arm: Arm) -> Recipe:
-    """An arm's repair. What judges it was withheld before: it withholds nothing more and ends with its last epoch."""
+    """An arm's repair. The images for its evaluation are withheld already: it withholds no more and uses its last
+    epoch."""
     common: dict[str, Any] = {"method": arm.method, "steps": 5, "hold_out": "none", "select": "last"}
     recipe = load_recipe("cifar10-prn18-pgd-at-repair")
     return recipe.replace(common, source="plus").replace(arm.settings, source="plus")
 
 
 def apart(data: DataSet) -> tuple[Split, Split]:
-    """The training images without those that `hold_out: both` withholds, and the withheld ones."""
+    """The training images that `hold_out: both` leaves, and those that it withholds."""
     recipe = load_recipe("cifar10-prn18-pgd-at").replace({"hold_out": "both"}, source="plus")
     found = parts_of(data, recipe, steers=True, device=CPU)
     withheld = torch.ones(found.whole.n, dtype=torch.bool).index_fill(0, found.train, False).nonzero().flatten()
     return found.whole.take(found.train), found.whole.take(withheld)
 
 
-def repair(out: Path, opened: LoadedModel, data: DataSet, mine: Split, recipe: Recipe, seed: int) -> None:
+def repair(out: Path, opened: LoadedModel, data: DataSet, training: Split, recipe: Recipe, seed: int) -> None:
     """Train an opened network further on some images."""
     same = {key: getattr(opened.architecture, key) for key in ("model", "width", "depth", "normalize")}
     train(
-        opened.net, opened.architecture, DataSet(name=data.name, classes=data.classes, train=mine, test=None),
+        opened.net, opened.architecture, DataSet(name=data.name, classes=data.classes, train=training, test=None),
         recipe.replace(same, source="base"), out=out, seed=seed, device=CPU, quiet=True, origin=opened.record,
     )  # fmt: skip
 
 
 def repaired(out: Path, base: Path, spec: str, images: int, name: str, seed: int) -> dict[str, Any]:
-    """Repair, judge on the withheld images, and keep the figures."""
+    """Repair, evaluate on the withheld images, and store the figures."""
     kept = folder_of(out, name, seed) / "withheld.json"
     if kept.exists():
         return read(kept)
     data = load_data(spec)
     opened = open_model(base, data)
     if opened.trained.get("hold_out") != "both":
-        raise InputError(f"{base} was not trained with hold_out: both, so it knows the images that are to judge")
-    whole, withheld = apart(data)
-    mine = some(whole, data.num_classes, images // data.num_classes)
-    repair(kept.parent, opened, data, mine, recipe_of(ARMS[name]), seed)
+        raise InputError(
+            f"{base} was not trained with hold_out: both, so it was trained on the images of the evaluation"
+        )
+    remaining, withheld = apart(data)
+    training = some(remaining, data.num_classes, images // data.num_classes)
+    repair(kept.parent, opened, data, training, recipe_of(ARMS[name]), seed)
     return judged(kept, kept.parent, data, withheld, CHOOSING, seed)
 
 
 def tested(out: Path, base: Path, spec: str, name: str, seed: int) -> dict[str, Any]:
-    """Judge on the test images, and keep the figures."""
+    """Evaluate on the test images, and store the figures."""
     kept = folder_of(out, name, seed) / "test.json"
     if kept.exists():
         return read(kept)
@@ -173,13 +176,14 @@ def section(result: dict[str, Any], made: str) -> list[str]:
         "",
         "Two-epoch repairs of one PGD-AT base (PreActResNet-18 of width 16, six epochs) on "
         f"{result['training images']:,} of its training images, against attacks of five steps; the last epoch counts. "
-        f"Neither base nor repairs saw the {n['withheld']} training images that the candidates are compared on. "
+        f"Neither base nor repairs were trained on the {n['withheld']} training images that the candidates are "
+        "compared on. "
         "*Smoothed margins*: a moving average over batches, 0.9. *Attacks on the margin*: the CW loss in every other "
-        "batch. *Averaged weights*: per step in the second epoch, looking back over a quarter of the run. Average "
+        "batch. *Averaged weights*: per step in the second epoch, with a span of a quarter of the run. Average "
         "(worst class) in per cent, means over the seeds, and behind them the difference from FAAL_AT, paired by seed, "
         "with its 95 % interval (Student's t). The interval covers the seed of the repair, not that of the base. Arms "
-        "behind “all three” were no candidates: the paper's repairs and its ablation, then other ways between average "
-        "and worst class, which one seed only points to.",
+        "after “all three” were no candidates: the paper's repairs and its ablation, then other trade-offs between "
+        "average and worst class, for which one seed is only an indication.",
         "",
         f"{made} The repairs were trained at `{'`, `'.join(result['trained at'])}`.",
         "",
@@ -205,18 +209,18 @@ NAMES = {"clean": "clean", "pgd10": "PGD-10", "cw10": "CW-10", "pgd20": "PGD-20"
 
 
 def _chosen(name: str) -> str:
-    return "no change is taken: FAAL_AT has it." if name == FAAL else f"“{name}” is taken."
+    return "no change is chosen: FAAL_AT has it." if name == FAAL else f"“{name}” is chosen."
 
 
 def _verdict(found: dict[str, Any]) -> list[str]:
-    """What the test says of the choice: a better repair is one whose worst class gained, at no lower average."""
+    """The result of the test: a better repair has a higher worst class at no lower average."""
     if not found:
         return []
     if found["all worst"]["low"] > 0 and found["all average"]["low"] >= 0:
-        return ["It is better than FAAL's repair: the worst class gained, the average did not lose.", ""]
+        return ["It is better than FAAL's repair: the worst class is higher, the average no lower.", ""]
     return [
-        "It is not shown to be better than FAAL's repair, so it gets no name, and FAAL_AT stays what `faal repair` "
-        "does by itself. Seeds differ by as much as candidates do: see the intervals above.",
+        "It is not shown to be better than FAAL's repair, so it is not named, and FAAL_AT remains the default of "
+        "`faal repair`. Seeds differ by as much as candidates do: see the intervals above.",
         "",
     ]
 
@@ -229,8 +233,8 @@ def table(
     lines.append("| --- |" + " --- |" * (1 + len(attacks) + len(behind)))
     for name, found in rows.items():
         cells = [f"{100 * mean(found, 'average', a):.1f} ({100 * mean(found, 'worst', a):.1f})" for a in attacks]
-        found_here = differences.get(name, {})
-        cells += [difference(found_here[key]) if key in found_here else "" for key in behind]
+        own = differences.get(name, {})
+        cells += [difference(own[key]) if key in own else "" for key in behind]
         lines.append(f"| {' | '.join([name, str(len(found)), *cells])} |")
     return lines
 
@@ -267,8 +271,8 @@ def main() -> None:
     test = done(tested, [(BASE, 1), *rest], "tests")
     unrepaired = [test[BASE][0] | {"seed": row["seed"]} for row in test[FAAL]]
     result = {
-        "command": f"python -m benchmarks.experiments.plus --base {given.base} --data cifar10:DIR --images {given.images} "
-        f"--choosing {given.choosing} --seeds {given.seeds} --further {given.further}",
+        "command": f"python -m benchmarks.experiments.plus --base {given.base} --data cifar10:DIR "
+        f"--images {given.images} --choosing {given.choosing} --seeds {given.seeds} --further {given.further}",
         "environment": {k: v for k, v in environment(CPU).items() if k != "command"},
         "trained at": sorted({
             read(folder_of(given.out, name, row["seed"]) / "environment.json")["commit"]

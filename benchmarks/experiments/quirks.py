@@ -3,8 +3,8 @@
     python -m benchmarks.experiments.quirks --base RUN --data cifar10:DIR --out runs/quirks
     python -m benchmarks.experiments.quirks --classes 100 --out runs/quirks-100
 
-writes `benchmarks/results/quirks.json` or, on synthetic images of many classes, `quirks-100.json`. Stopped and started
-again, it goes on where it was.
+writes `benchmarks/results/quirks.json` or, on synthetic images of many classes, `quirks-100.json`. Started again after
+it was stopped, it continues.
 """
 
 import argparse
@@ -42,7 +42,7 @@ class Arm:
     method: str
     settings: dict[str, Any] = field(default_factory=dict)
     control: str | None = None
-    """What it is compared with; None for a control."""
+    """The arm that it is compared with; None for a control."""
 
 
 GATED = {"average": "gated", "average_span": 1.0}
@@ -61,7 +61,7 @@ ARMS = {
     "FAT": Arm("fat"),
     "variance over 100 entries": Arm("fat", {"constants": {"padded": 100}}, "FAT"),
 }
-"""On CIFAR-10. With many classes only what depends on their number is compared."""
+"""The arms on CIFAR-10. With many classes only quirks that depend on their number are compared."""
 MANY = ("FAAL_AT", "sample-weighted objective", "FAT", "variance over 100 entries")
 
 
@@ -74,7 +74,7 @@ def some(split: Split, classes: int, of_each: int) -> Split:
 
 
 def synthetic(classes: int, of_each: int, seed: int) -> Split:
-    """Images of a smooth pattern per class, in noise; the classes differ in how strong their pattern is."""
+    """Images of a smooth pattern per class with noise; the classes differ in the strength of their pattern."""
     patterns = torch.randn(classes, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     strength = torch.linspace(0.4, 1.0, classes).view(-1, 1, 1, 1)
     patterns = 0.25 * strength * torch.nn.functional.interpolate(patterns, size=(12, 12), mode="bilinear")
@@ -84,7 +84,7 @@ def synthetic(classes: int, of_each: int, seed: int) -> Split:
 
 
 def data_of(spec: str, images: int) -> DataSet:
-    """The training images that the repairs get, and the test images that judge them."""
+    """The training images of the repairs, and the test images that they are evaluated on."""
     if spec.startswith("synthetic:"):
         classes = int(spec.partition(":")[2])
         train_part, test_part = synthetic(classes, 60, seed=1), synthetic(classes, 40, seed=2)
@@ -121,7 +121,7 @@ def base_of(out: Path, spec: str) -> Path:
 
 
 def one(out: Path, base: Path, spec: str, images: int, limit: int, name: str, seed: int) -> dict[str, Any]:
-    """Repair, judge, and keep the figures."""
+    """Repair, audit, and store the figures."""
     folder = out / name.replace(" ", "-") / f"seed-{seed}"
     kept = folder / "figures.json"
     if kept.exists():
@@ -140,8 +140,8 @@ def one(out: Path, base: Path, spec: str, images: int, limit: int, name: str, se
         open_model(folder, data).net, data.test.images, data.test.labels, classes=data.classes, attacks=ATTACKS,
         epsilon=recipe.epsilon, limit=limit or None, out=folder,
     )  # fmt: skip
-    told = {attack: figures_of(r) for attack, r in result.attacks.items()}
-    found = {"seed": seed, "epoch": outcome.epoch, "note": outcome.note, "attacks": told}
+    attacks = {attack: figures_of(r) for attack, r in result.attacks.items()}
+    found = {"seed": seed, "epoch": outcome.epoch, "note": outcome.note, "attacks": attacks}
     write_whole(kept, json.dumps(found, indent=1).encode())
     return found
 
@@ -155,9 +155,9 @@ def figures_of(found: AttackResult) -> dict[str, float]:
 
 
 def compared(control: list[dict[str, Any]], variant: list[dict[str, Any]], attack: str, key: str) -> dict[str, float]:
-    """The mean difference over the seeds with its 95 % interval, and the smallest that so many seeds would show.
+    """The mean difference over the seeds with its 95 % interval, and the smallest detectable difference.
 
-    The smallest difference that a paired t test at 5 % finds with a power of 80 %, given the spread that was seen.
+    That is the difference that a paired t test at 5 % finds with a power of 80 %, given the observed spread.
     """
     before, after = ([row["attacks"][attack][key] for row in rows] for rows in (control, variant))
     differences = np.array(after) - np.array(before)
@@ -170,11 +170,11 @@ def compared(control: list[dict[str, Any]], variant: list[dict[str, Any]], attac
 
 
 def section(
-    result: dict[str, Any], made: str, title: str, told: str, columns: dict[str, str], follows: str
+    result: dict[str, Any], made: str, title: str, description: str, columns: dict[str, str], follows: str
 ) -> list[str]:
-    """What the quirks change, for `docs/results.md`; `columns` are the figures shown and their headings."""
+    """The effects of the quirks, for `docs/results.md`; `columns` are the figures in the table and their headings."""
     seeds = len(next(iter(result["rows"].values())))
-    lines = [f"## {title}", "", told.format(seeds=seeds, n=f"{result['judged']:,}"), "", made, ""]
+    lines = [f"## {title}", "", description.format(seeds=seeds, n=f"{result['judged']:,}"), "", made, ""]
     lines.append("| arm | " + " | ".join(columns.values()) + " |")
     lines.append("| --- |" + " --- |" * len(columns))
     for name, rows in result["rows"].items():
@@ -196,7 +196,7 @@ def difference(found: Mapping[str, float]) -> str:
 
 
 def _clear(found: Mapping[str, float]) -> str:
-    """A difference, bold where its interval leaves out zero."""
+    """A difference, bold where its interval excludes zero."""
     text = difference(found)
     return f"**{text}**" if found["low"] > 0 or found["high"] < 0 else text
 

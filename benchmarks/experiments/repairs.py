@@ -1,11 +1,12 @@
-"""Two-epoch repairs of one base, side by side: what `docs/results.md` says of them.
+"""Compare two-epoch repairs of one base, for `docs/results.md`.
 
-    python -m benchmarks.experiments.runs --data cifar10:DIR --out RUNS --only 'prn18-1*' 'prn18-control-*' 'prn18-faal-at-*'
+    python -m benchmarks.experiments.runs --data cifar10:DIR --out RUNS \\
+        --only 'prn18-1*' 'prn18-control-*' 'prn18-faal-at-*'
     python -m benchmarks.experiments.repairs RUNS --study prn18
 
 collects the audits into `benchmarks/results/repairs-prn18.json`. A folder ARM-SEED in RUNS is a network with its audit.
-Every seed that is there is taken, beside those that earlier calls have collected on the same images; a study whose file
-is not there is not on the page.
+Every seed found is used, besides those that earlier calls collected on the same images; a study without a file is not
+on the page.
 """
 
 import argparse
@@ -33,10 +34,10 @@ SETTINGS = (
     "average_decay",
     "average_span",
 )
-"""What tells the arms apart, for the record."""
+"""The settings in which arms differ, for the record."""
 
 WITHHELD = "withheld"
-"""In the place of an attack: what a run's log says of the images that its epoch was chosen on."""
+"""Instead of an attack's name: a run's logged accuracy on the images that its epoch was chosen on."""
 
 COLUMNS = {
     WITHHELD: "withheld images",
@@ -48,41 +49,44 @@ COLUMNS = {
 }
 BASE = "base"
 CONVINCING = 10_000
-"""Images that a claim about a worst class takes."""
+"""The number of images that a claim about a worst class requires."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class RepairStudy:
     """One base, or one schedule, and the arms that are compared."""
 
     title: str
-    told: str
-    """How the networks were made; `{n}` is how many images judge them."""
+    description: str
+    """How the networks were made; `{n}` is the number of images that they are evaluated on."""
     runs: str
     """The commands."""
     base: str
     """The folder of the network that is repaired."""
     arms: dict[str, str]
-    """What the folders of repairs begin with, and what the table says."""
+    """The prefixes of the repairs' folders, and the arms' names in the table."""
     control: str
     """The arm that the others are compared with, paired by seed."""
     compared: Sequence[str] = ()
     judge: str = "all"
     """The attack that they are compared under."""
     printed: dict[str, paper.Figures] = field(default_factory=dict)
-    """What the paper prints for an arm."""
+    """The paper's figures for an arm."""
 
 
-PLANNED = "`python -m benchmarks.experiments.runs --data cifar10:DIR --out RUNS`, which says every command in RUNS/runs.jsonl."
+PLANNED = (
+    "`python -m benchmarks.experiments.runs --data cifar10:DIR --out RUNS`, which records every command in "
+    "RUNS/runs.jsonl."
+)
 REPAIRS = {"control": "the control: plain AT", "faal-at": "FAAL_AT", "faal-at-awp": "FAAL_AT-AWP"}
 
 
-def _paper_scale(title: str, told: str, base: str, arms: dict[str, str], row: str) -> Study:
+def _paper_scale(title: str, made: str, base: str, arms: dict[str, str], row: str) -> RepairStudy:
     """Repairs of a base as `runs.yaml` names them, beside the paper's row of table 1 and its fine-tunes."""
-    return Study(
+    return RepairStudy(
         title=f"CIFAR-10 at the paper's scale: {title}",
-        told=f"{told} repaired for two epochs by each method, {{n}} test images. Average (worst class) in per cent, "
-        "means over the seeds. What the paper prints is for WRN-34-10 after 200 epochs.",
+        description=f"{made} repaired for two epochs by each method, {{n}} test images. Average (worst class) in per "
+        "cent, means over the seeds. The paper's figures are for WRN-34-10 after 200 epochs.",
         runs=PLANNED,
         base=f"{base}-1",
         arms={f"{base}-{arm}": label for arm, label in arms.items()},
@@ -120,12 +124,12 @@ SEARCHED = {
     "margins-cfa": "CFA's margins",
 }
 STUDIES = {
-    "small": Study(
+    "small": RepairStudy(
         title="CIFAR-10 at small scale: the two-epoch repair",
-        told="One PGD-AT base (PreActResNet-18 of width 16, six epochs), repaired on all its training images for two "
-        "epochs against PGD-7, in bf16; {n} test images drawn once, about 400 of a class. Average (worst class) in per "
-        "cent, means over the seeds; nothing was chosen by these figures. The last arm's two changes are a lead from a "
-        "sketch, not settled.",
+        description="One PGD-AT base (PreActResNet-18 of width 16, six epochs), repaired on all its training images "
+        "for two epochs against PGD-7, in bf16; {n} test images drawn once, about 400 of a class. Average (worst "
+        "class) in per cent, means over the seeds; nothing was chosen by these figures. The last arm's two changes are "
+        "from a preliminary experiment, not confirmed.",
         runs="`faal repair BASE RECIPE --data cifar10:DIR --steps 7 --seed N` with `cifar10-prn18-pgd-at-repair` and "
         "`cifar10-prn18-faal-at-repair`, the last arm with `--attack-loss alternate --average step --average-from 0.5 "
         "--average-decay 0.995` too; `faal audit RUN --data cifar10:DIR --attacks clean,pgd20,cw20 --limit 4000`.",
@@ -142,11 +146,11 @@ STUDIES = {
     "prn18-trades": _paper_scale("a TRADES base", "60 epochs,", "prn18-trades", ON_OTHERS, "trades"),
     "prn18-mart": _paper_scale("a MART base", "60 epochs,", "prn18-mart", ON_OTHERS, "mart"),
     "prn18-trades-awp": _paper_scale("a TRADES-AWP base", "60 epochs,", "prn18-trades-awp", ON_OTHERS, "trades-awp"),
-    "search": Study(
+    "search": RepairStudy(
         title="CIFAR-10 at the paper's scale: better than FAAL's repair",
-        told="Two-epoch repairs of the PGD-AT base of 60 epochs, judged on the {n} training images withheld for the "
-        "choice of the epoch (CW-10; average, and in brackets the worst class, in per cent, means over the seeds), so "
-        "that the test set chooses nothing.",
+        description="Two-epoch repairs of the PGD-AT base of 60 epochs, evaluated on the {n} training images withheld "
+        "for the choice of the epoch (CW-10; average, and in brackets the worst class, in per cent, means over the "
+        "seeds), so that nothing is chosen on the test set.",
         runs=PLANNED,
         base="prn18-1",
         arms=SEARCHED,
@@ -159,26 +163,26 @@ STUDIES = {
 
 
 def audited(run: Path) -> dict[str, Any]:
-    """A run's audit: of what, and attack -> average and worst class, and the worst tenth of many classes."""
-    told = _read(run / "audit.json")
+    """A run's audit: its data and backend, and attack -> average, worst class, and the worst tenth of many classes."""
+    audit = _read(run / "audit.json")
     attacks = {
         name: {
             key: {k: v for k, v in found[key].items() if k != "correct"}
             for key in ("average", "worst", "worst_tenth")
             if found.get(key)
         }
-        for name, found in told["attacks"].items()
+        for name, found in audit["attacks"].items()
     }
-    judged = told["data"]["n"], told["data"]["fingerprint"], told["engine"]
-    return {"judged": judged, "environment": told["environment"], "attacks": attacks}
+    judged = audit["data"]["n"], audit["data"]["fingerprint"], audit["engine"]
+    return {"judged": judged, "environment": audit["environment"], "attacks": attacks}
 
 
 def withheld(run: Path) -> dict[str, Any]:
-    """Likewise, what its log says of the withheld images in the epoch that was chosen."""
+    """Likewise, a run's logged accuracy on the withheld images after the chosen epoch."""
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     lines = (json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    seen = [line["select"] for line in lines if line["event"] == "epoch" and line["select"]]
-    best = max(seen, key=lambda each: each["average"] + each["worst"])  # as the recipes' `select: sum` chooses
+    epochs = [line["select"] for line in lines if line["event"] == "epoch" and line["select"]]
+    best = max(epochs, key=lambda each: each["average"] + each["worst"])  # as the recipes' `select: sum` chooses
     judged = config["data"]["held_out"], config["data"]["fingerprint"], config["recipe"]["select_attack"]
     attacks = {WITHHELD: {key: {"value": best[key]} for key in ("average", "worst")}}
     return {"judged": judged, "environment": _read(run / "environment.json"), "attacks": attacks}
@@ -194,10 +198,10 @@ def seed_of(run: Path) -> int:
 
 
 def collected(runs: Path, study: str, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """All arms of a study, each with its seeds in order; those collected before stay unless they are there anew."""
-    told = STUDIES[study]
-    read, needs = (withheld, "best.pt") if told.judge == WITHHELD else (audited, "audit.json")
-    named = {BASE: re.escape(told.base)} | {arm: rf"{re.escape(arm)}-\d+" for arm in told.arms}
+    """All arms of a study, each with its seeds in order; those collected before are kept unless they were run again."""
+    chosen = STUDIES[study]
+    read, needs = (withheld, "best.pt") if chosen.judge == WITHHELD else (audited, "audit.json")
+    named = {BASE: re.escape(chosen.base)} | {arm: rf"{re.escape(arm)}-\d+" for arm in chosen.arms}
     arms: dict[str, Any] = {}
     found: list[dict[str, Any]] = []
     for arm, pattern in named.items():
@@ -213,7 +217,7 @@ def collected(runs: Path, study: str, before: Mapping[str, Any] | None = None) -
         raise SystemExit(f"{runs} holds no {needs} of the study {study}: {', '.join(named)}")
     judged = {each["judged"] for each in found} | ({tuple(before["judged on"])} if before else set())
     if len(judged) != 1:
-        raise SystemExit(f"{runs}: the runs are judged on different images, or differently: {sorted(judged)}")
+        raise SystemExit(f"{runs}: the runs were evaluated on different images, or differently: {sorted(judged)}")
     return {
         "command": f"python -m benchmarks.experiments.repairs RUNS --study {study}",
         "environment": {k: v for k, v in found[0]["environment"].items() if k != "command"},
@@ -223,13 +227,13 @@ def collected(runs: Path, study: str, before: Mapping[str, Any] | None = None) -
 
 
 def _settings(runs: Sequence[Path], before: Mapping[str, Any] | None, arm: str) -> dict[str, Any]:
-    """What the recipe of an arm's runs says."""
+    """The settings of an arm's runs, from their recipe."""
     for path in (run / "config.yaml" for run in runs):
         if path.exists():
             recipe = yaml.safe_load(path.read_text(encoding="utf-8"))["recipe"]
             return {name: recipe.get(name) for name in SETTINGS}
-    told: dict[str, Any] = (before or {}).get("arms", {}).get(arm, {}).get("settings", {})
-    return told
+    stored: dict[str, Any] = (before or {}).get("arms", {}).get(arm, {}).get("settings", {})
+    return stored
 
 
 def mean(values: Iterable[float]) -> float:
@@ -238,32 +242,32 @@ def mean(values: Iterable[float]) -> float:
 
 
 def cell(seeds: Sequence[dict[str, Any]], attack: str) -> str:
-    """Average (worst class), means over the seeds that were judged under an attack, with their number where it is not
-    all."""
+    """Average (worst class), means over the seeds that were evaluated under an attack, with their number where it is
+    not all."""
     found = [row["attacks"][attack] for row in seeds if attack in row["attacks"]]
     if not found:
         return ""
-    told = " (".join(f"{mean(each[key]['value'] for each in found):.1f}" for key in ("average", "worst")) + ")"
-    return told if len(found) == len(seeds) else f"{told}, of {len(found)}"
+    text = " (".join(f"{mean(each[key]['value'] for each in found):.1f}" for key in ("average", "worst")) + ")"
+    return text if len(found) == len(seeds) else f"{text}, of {len(found)}"
 
 
 def section(study: str, result: dict[str, Any], made: str) -> list[str]:
     """The table, and the differences from the control, paired by seed."""
-    told, arms = STUDIES[study], result["arms"]
+    chosen, arms = STUDIES[study], result["arms"]
     judged = {attack for found in arms.values() for row in found["seeds"] for attack in row["attacks"]}
     attacks = [attack for attack in COLUMNS if attack in judged]
-    printed = {arm: told.printed[arm] for arm in arms if arm in told.printed}
+    printed = {arm: chosen.printed[arm] for arm in arms if arm in chosen.printed}
     shown = [attack for attack in attacks if any(attack in row for row in printed.values())]
     heads = ["arm", "seeds", *(COLUMNS[attack] for attack in attacks), *(f"paper: {COLUMNS[a]}" for a in shown)]
     commits = {row["commit"] for found in arms.values() for row in found["seeds"] if row.get("commit")}
     if others := sorted(commits - {result["environment"]["commit"]}):
         made += f" Some runs are of `{'`, `'.join(others)}`."
     lines = [
-        f"## {told.title}",
+        f"## {chosen.title}",
         "",
-        told.told.format(n=f"{result['judged on'][0]:,}"),
+        chosen.description.format(n=f"{result['judged on'][0]:,}"),
         "",
-        f"Runs: {told.runs}",
+        f"Runs: {chosen.runs}",
         "",
         made,
         "",
@@ -271,18 +275,20 @@ def section(study: str, result: dict[str, Any], made: str) -> list[str]:
     lines += [f"| {' | '.join(heads)} |", "| --- |" + " --- |" * (len(heads) - 1)]
     for arm, found in arms.items():
         own = [cell(found["seeds"], attack) for attack in attacks]
-        theirs = [_printed(printed.get(arm, {}).get(attack)) for attack in shown]
+        papers = [_printed(printed.get(arm, {}).get(attack)) for attack in shown]
         lines.append(
-            f"| {' | '.join([({BASE: 'the base'} | told.arms)[arm], str(len(found['seeds'])), *own, *theirs])} |"
+            f"| {' | '.join([({BASE: 'the base'} | chosen.arms)[arm], str(len(found['seeds'])), *own, *papers])} |"
         )
-    differing = [f"- {told.arms[arm]}: {found}." for arm in told.compared if (found := differences(study, arms, arm))]
+    differing = [
+        f"- {chosen.arms[arm]}: {found}." for arm in chosen.compared if (found := differences(study, arms, arm))
+    ]
     if differing:
         where = {"all": "under all attacks together", WITHHELD: "on the withheld images"}
-        judged_by = where.get(told.judge, f"under {COLUMNS[told.judge]}")
-        than = told.arms[told.control].partition(":")[0]
+        judged_by = where.get(chosen.judge, f"under {COLUMNS[chosen.judge]}")
+        than = chosen.arms[chosen.control].partition(":")[0]
         lines += ["", f"Differences from {than} {judged_by}, in points, paired by seed, 95 % (Student's t):"]
         lines += ["", *differing]
-    if result["judged on"][0] < CONVINCING and told.judge != WITHHELD:
+    if result["judged on"][0] < CONVINCING and chosen.judge != WITHHELD:
         lines += ["", f"With fewer than {CONVINCING:,} images nothing is claimed about a worst class."]
     return [*lines, ""]
 
@@ -293,10 +299,10 @@ def _printed(found: tuple[float, float] | None) -> str:
 
 def differences(study: str, arms: dict[str, Any], arm: str) -> str:
     """Average and worst class against the control's, over the seeds that both have."""
-    told = STUDIES[study]
+    chosen = STUDIES[study]
     before, after = (
-        {row["seed"]: row["attacks"][told.judge] for row in found["seeds"] if told.judge in row["attacks"]}
-        for found in (arms.get(name, {"seeds": []}) for name in (told.control, arm))
+        {row["seed"]: row["attacks"][chosen.judge] for row in found["seeds"] if chosen.judge in row["attacks"]}
+        for found in (arms.get(name, {"seeds": []}) for name in (chosen.control, arm))
     )
     seeds = sorted(before.keys() & after.keys())
     if len(seeds) < 2:

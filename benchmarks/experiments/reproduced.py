@@ -1,4 +1,4 @@
-"""Keeps the records of a table that `faal reproduce` filled, for `docs/results.md`.
+"""Store the records of a table that `faal reproduce` filled, for `docs/results.md`.
 
     faal reproduce table2 --scale small --data cifar10:DIR --seeds 1
     python -m benchmarks.experiments.reproduced reproduce/small-honest table2
@@ -29,7 +29,7 @@ def main() -> None:
     data = "" if first.scale == "tiny" else f" --data {TABLES[given.table].data}:DIR"
     protocol = "" if first.protocol == "honest" else f" --protocol {first.protocol}"
     seeds = max(record.seed for record in records)
-    kept = [
+    rows = [
         {k: v for k, v in dataclasses.asdict(record).items() if k not in ("environment", "commit")}
         for record in records
     ]
@@ -37,7 +37,7 @@ def main() -> None:
         "command": f"faal reproduce {given.table} --scale {first.scale}{data}{protocol} --seeds {seeds}",
         "environment": {**first.environment, "commit": first.commit},
         "labels": {row.name: row.label for row in TABLES[given.table].rows},
-        "records": kept,
+        "records": rows,
     }
     path = RESULTS / f"{given.table}-{first.scale}-{first.protocol}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,25 +1,26 @@
-"""The runs behind `docs/results.md`: lists them with their prices, and runs what is not finished until time is spent.
+"""The runs behind `docs/results.md`: list them with their costs, and run those that are not finished.
 
     python -m benchmarks.experiments.runs --list
     python -m benchmarks.experiments.runs --data cifar10:DIR --out OUT --budget 540 --jobs 4
     python -m benchmarks.experiments.runs --data cifar10:DIR --out OUT --scale small --only 'prn18-1*' 'prn18-faal-*'
 
-    nice -n 10 python -m benchmarks.experiments.runs --plan benchmarks/experiments/evidence.yaml --data fashion-mnist --data cifar10:DIR \\
-        --given DIR --out OUT --stage A B
+    nice -n 10 python -m benchmarks.experiments.runs --plan benchmarks/experiments/evidence.yaml \\
+        --data fashion-mnist --data cifar10:DIR --given DIR --out OUT --stage A B
 
-`benchmarks/experiments/runs.yaml` has the plan, unless `--plan` names another one. Every item is a `faal` command in a process of
-its own, which goes on by itself where it was stopped: what the budget cuts off, the next calls finish. Training writes
-a checkpoint every minute, so a call has to be longer than that. SIGTERM and SIGINT stop the runner and what it runs; a
-runner that is killed leaves its item to end by itself, and the next one waits for that. An item that fails is recorded
-and passed over, with what needs it, until the next call. OUT/runs.jsonl gets a line for each with its seconds, command
-and commit, and the figures of an audit; OUT/logs what it said. Where one network does not fill the device, `--jobs 4`
-runs up to four items at once.
+The plan is `benchmarks/experiments/runs.yaml`, unless `--plan` names another. Every item is a `faal` command in a
+process of its own, which continues where it was stopped: items that the budget interrupts are finished by the next
+calls. Training writes a checkpoint every minute, so a call has to be longer than that. SIGTERM and SIGINT stop the
+runner and its items; the item of a killed runner runs to its end, and the next runner waits for it. An item that
+fails is recorded and skipped, with those that need it, until the next call. OUT/runs.jsonl gets a line for each item
+with its seconds, command and commit, and an audit's figures; OUT/logs has its output. Where one network does not fill
+the device, `--jobs 4` runs up to four items at once.
 
-A plan may say on how many threads a process runs, and at what rates; with one item at a time the processor time of
-each is recorded too.
+A plan may state the number of threads of a process, and rates; with one item at a time its processor time is recorded
+too.
 
-A price is counted: the forwards that the item makes (`faal.study.cost`) times the operations of one. Seconds follow at
-a rate of operations per second: `--rate`, else what `benchmarks/speed/step.py` measured on a device of this kind, else 3e14.
+An item's cost is the number of its forwards (`benchmarks/speed/cost.py`) times the operations of one. Its seconds are
+computed from a rate of operations per second: `--rate`, else the one that `benchmarks/speed/step.py` measured on a
+device of this kind, else 3e14.
 """
 
 import argparse
@@ -40,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from benchmarks.experiments.plan import Item, Plan
+from benchmarks.experiments.plan import Plan, PlanItem
 from benchmarks.experiments.state import finished, listing, measured_rates, records
 
 import faal
@@ -49,20 +50,20 @@ from faal.engine.numerics import pick_device
 from faal.errors import InputError
 
 HERE = Path(__file__).parent
-PLAN, MEASURED = HERE / "runs.yaml", HERE / "results" / "step.json"
+PLAN, MEASURED = HERE / "runs.yaml", HERE.parent / "results" / "step.json"
 FAAL = [sys.executable, "-m", "faal"]
 GRACE = 30.0
-"""Seconds that a command has to end in once it is interrupted."""
+"""Seconds within which an interrupted command has to end."""
 
 POLL = 0.2
 """Seconds between two checks of whether a command has to stop."""
 
-SOURCE = HERE.parent / "src"
-"""The code that is run: that of this checkout, whatever is installed."""
+SOURCE = HERE.parents[1] / "src"
+"""The code that the commands run: this checkout's, whatever is installed."""
 
 
 def run(
-    item: Item,
+    item: PlanItem,
     data: str,
     out: Path,
     seconds: float | None,
@@ -70,20 +71,27 @@ def run(
     threads: int | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[str, str]:
-    """Run an item, at most so long and until `stop` is set; its status (`done`, `stopped` or `failed`) and the last
-    that it said.
+    """Run an item for at most `seconds` and until `stop` is set.
 
-    It runs in `out`, where the module of a network of others lies, and on the code of this checkout.
+    It runs in `out`, the folder of an external network's module, and on the code of this checkout.
+
+    Returns:
+        Its status (`done`, `stopped` or `failed`), and for a failed one the last line of its output.
     """
     words = item.words(data, str(out))
     log, stopped = out / "logs" / f"{item.name}.log", False
     log.parent.mkdir(parents=True, exist_ok=True)
     until = None if seconds is None else time.monotonic() + seconds
     with (
-        open(log, "a", encoding="utf-8") as said,
-        # Not closed are the files that are meant to be handed down: the lock.
+        open(log, "a", encoding="utf-8") as output,
+        # Files are not closed, so that the command inherits the lock.
         subprocess.Popen(
-            [*FAAL, *words], stdout=said, stderr=subprocess.STDOUT, cwd=out, env=_environment(threads), close_fds=False
+            [*FAAL, *words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=out,
+            env=_environment(threads),
+            close_fds=False,
         ) as process,
     ):
         try:
@@ -92,7 +100,7 @@ def run(
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(POLL)
             if stopped and process.poll() is None:
-                process.send_signal(signal.SIGINT)  # as a user stops it: it goes on from its last checkpoint
+                process.send_signal(signal.SIGINT)  # as a user stops it, so that it continues from its last checkpoint
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(GRACE)
         finally:
@@ -105,7 +113,7 @@ def run(
 
 
 def _environment(threads: int | None) -> dict[str, str]:
-    """That of a command: this checkout's code first, and so many threads."""
+    """The environment of a command: this checkout's code first on the path, and so many threads."""
     path = os.pathsep.join(part for part in (str(SOURCE), os.environ.get("PYTHONPATH")) if part)
     bound = {} if threads is None else dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     return os.environ | {"PYTHONPATH": path} | bound
@@ -113,21 +121,21 @@ def _environment(threads: int | None) -> dict[str, str]:
 
 @contextmanager
 def alone(out: Path, until: float | None) -> Iterator[bool]:
-    """Hold the lock of a folder of runs; whether it was free before `until`.
+    """Hold the lock of a folder of runs; yields whether it was free before `until`.
 
-    Commands inherit it: where a runner was killed and its command was not, the next runner waits, so that no two
+    Commands inherit the lock: where a runner was killed and its command was not, the next runner waits, so that no two
     processes write to the same run.
     """
     with open(out / "lock", "w", encoding="utf-8") as lock:
         os.set_inheritable(lock.fileno(), True)
-        told = False
+        announced = False
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if not told:
+                if not announced:
                     print(f"Another runner, or a command that it left, is at work in {out}: waiting.", flush=True)
-                told = True
+                announced = True
                 if until is not None and time.monotonic() > until:
                     yield False
                     return
@@ -138,7 +146,7 @@ def alone(out: Path, until: float | None) -> Iterator[bool]:
 
 
 def work(
-    items: Sequence[Item],
+    items: Sequence[PlanItem],
     data: Mapping[str, str],
     out: Path,
     *,
@@ -148,9 +156,9 @@ def work(
     jobs: int = 1,
     threads: int | None = None,
 ) -> None:
-    """Run what is not finished, at most so many items at once, in order, until the budget is spent."""
+    """Run the items that are not finished, in order, at most `jobs` at once, until the budget is spent."""
     stop = threading.Event()
-    # A shell lets what it starts in the background ignore interruptions, and that would be handed down to the items.
+    # A shell makes background processes ignore interruptions, and the items would inherit that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     until = None if budget is None else time.monotonic() + budget
@@ -158,21 +166,21 @@ def work(
         if not free:
             print("The budget is spent; the same call goes on.", flush=True)
             return
-        _worked(items, data, out, until=until, told={"jobs": jobs, "device": device, "commit": commit},
+        _run_all(items, data, out, until=until, call={"jobs": jobs, "device": device, "commit": commit},
                 threads=threads, stop=stop)  # fmt: skip
     if stop.is_set():
         print("Stopped; the same call goes on.", flush=True)
         sys.exit(1)
 
 
-def _worked(
-    items: Sequence[Item], data: Mapping[str, str], out: Path, *, until: float | None, told: Mapping[str, Any],
+def _run_all(
+    items: Sequence[PlanItem], data: Mapping[str, str], out: Path, *, until: float | None, call: Mapping[str, Any],
     threads: int | None, stop: threading.Event,
 ) -> None:  # fmt: skip
-    jobs = told["jobs"]
+    jobs = call["jobs"]
     waiting = [item for item in items if not finished(item, out, records(out))]
     passed_over: set[str] = set()
-    running: dict[Future[dict[str, Any]], Item] = {}
+    running: dict[Future[dict[str, Any]], PlanItem] = {}
     with ThreadPoolExecutor(jobs) as pool:
         while True:
             for item in list(waiting):
@@ -192,7 +200,7 @@ def _worked(
                 break
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 item, found = running.pop(done), done.result()
-                line = {"item": item.name, **found, "command": item.told, "operations": item.operations, **told}
+                line = {"item": item.name, **found, "command": item.command_line, "operations": item.operations, **call}
                 with open(out / "runs.jsonl", "a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
                 print(
@@ -204,39 +212,39 @@ def _worked(
         print("The budget is spent; the same call goes on.", flush=True)
 
 
-def _lacking(item: Item, passed_over: Collection[str], data: Mapping[str, str]) -> list[str]:
-    """What an item waits for that this call cannot give it."""
+def _lacking(item: PlanItem, passed_over: Collection[str], data: Mapping[str, str]) -> list[str]:
+    """What an item needs that this call does not provide: skipped items, or data."""
     lacking = [need for need in item.needs if need in passed_over]
     return lacking or ([] if item.data in data else [f"--data {item.data}:DIR"])
 
 
-def _blocked(item: Item, before: Sequence[Item]) -> bool:
-    """Whether one of those before it makes what it needs, or writes to the same file."""
+def _blocked(item: PlanItem, before: Sequence[PlanItem]) -> bool:
+    """Whether one of the items before it has to be finished first, or writes the same file."""
     return any(other.name in item.needs or other.makes == item.makes for other in before)
 
 
 def _timed(
-    item: Item, data: str, out: Path, seconds: float | None, threads: int | None, stop: threading.Event, jobs: int
+    item: PlanItem, data: str, out: Path, seconds: float | None, threads: int | None, stop: threading.Event, jobs: int
 ) -> dict[str, Any]:
-    """Run an item; for the record, how it ended, what it took, and what an audit found."""
+    """Run an item; its record: status, seconds, and an audit's figures."""
     began, used = time.monotonic(), _processor_seconds()
     status, why = run(item, data, out, seconds, threads=threads, stop=stop)
-    told: dict[str, Any] = {"status": status, "seconds": round(time.monotonic() - began, 2)}
+    record: dict[str, Any] = {"status": status, "seconds": round(time.monotonic() - began, 2)}
     if jobs == 1:
-        told["processor seconds"] = round(_processor_seconds() - used, 2)
+        record["processor seconds"] = round(_processor_seconds() - used, 2)
     if status == "done" and item.command[0] == "audit":
-        told["figures"] = figures(out / item.makes)
-    return told | ({"why": why} if why else {})
+        record["figures"] = figures(out / item.makes)
+    return record | ({"why": why} if why else {})
 
 
 def _processor_seconds() -> float:
-    """What all commands so far have used of the processors."""
+    """The processor seconds of all commands so far."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def figures(path: Path) -> dict[str, Any]:
-    """An audit in short: n, and for each attack the average and the worst class with their intervals."""
+    """An audit's summary: n, and for each attack the average and the worst class with their intervals."""
     found = json.loads(path.read_text(encoding="utf-8"))
     attacks = {
         name: {key: each[key] for key in ("average", "worst")} | {"classes": [c["value"] for c in each["classes"]]}
@@ -245,21 +253,21 @@ def figures(path: Path) -> dict[str, Any]:
     return {"n": found["data"]["n"], "engine": found["engine"], "attacks": attacks}
 
 
-def copied(plan: Plan, given: Path | None, out: Path, items: Sequence[Item]) -> None:
-    """Copy the weights of the networks of others, and the modules that tell what they are, into the folder of all runs.
+def copied(plan: Plan, given: Path | None, out: Path, items: Sequence[PlanItem]) -> None:
+    """Copy external networks' weights and the modules that define them into the folder of all runs.
 
     Raises:
-        InputError: one is needed, and is neither there nor in `given`.
+        InputError: a file is needed, and is neither there nor in `given`.
     """
     words = {word for item in items for word in item.command}
-    for name, told in plan.content.get("given", {}).items():
-        if not words & {plan.networks[name].place, *told["says"]}:
+    for name, entry in plan.content.get("given", {}).items():
+        if not words & {plan.networks[name].place, *entry["says"]}:
             continue
-        for file in (told["file"], *told["modules"]):
+        for file in (entry["file"], *entry["modules"]):
             if (out / file).exists():
                 continue
             if given is None or not (given / file).is_file():
-                raise InputError(f"{name} takes the file {file}; --given names the folder that holds it")
+                raise InputError(f"{name} needs the file {file}; name its folder with --given")
             part = out / f"{file}.part"
             shutil.copyfile(given / file, part)
             part.replace(out / file)
@@ -270,15 +278,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--plan", type=Path, default=PLAN, help="the plan; unset: benchmarks/experiments/runs.yaml")
     parser.add_argument("--stage", nargs="+", default=[], help="these stages of the plan, and what they need")
     parser.add_argument("--data", action="append", default=[], help="cifar10:DIR; again for cifar100:DIR")
-    parser.add_argument("--given", type=Path, help="the folder of the networks of others that the plan starts from")
+    parser.add_argument("--given", type=Path, help="the folder of the external networks of the plan")
     parser.add_argument("--out", type=Path, help="the folder of all runs")
     parser.add_argument("--budget", type=float, help="seconds; unset: until all is done")
     parser.add_argument("--jobs", type=int, default=1, help="items at once")
     parser.add_argument("--only", nargs="+", default=[], help="items by name or pattern, and what they need")
     parser.add_argument("--scale", default="paper", help="paper, small (a CPU) or toy (the tests)")
     parser.add_argument("--rate", type=float, help="operations per second, such as 300e12")
-    parser.add_argument("--list", action="store_true", help="show the items, their prices and what is done")
-    parser.add_argument("--dry-run", action="store_true", help="show the commands of what is not done")
+    parser.add_argument("--list", action="store_true", help="show the items, their costs and states")
+    parser.add_argument("--dry-run", action="store_true", help="show the commands of items that are not finished")
     given = parser.parse_args(arguments)
     if given.jobs < 1:
         parser.error(f"--jobs is how many items run at once, 1 or more, not {given.jobs}")
@@ -298,11 +306,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(listing(items, out, rates, given.rate))
         return
     if given.dry_run:
-        told = records(out)
-        print("\n".join(item.told for item in items if not finished(item, out, told)))
+        log = records(out)
+        print("\n".join(item.command_line for item in items if not finished(item, out, log)))
         return
     if out is None or not given.data:
-        parser.error("--data and --out say on what and where to run; --list shows the plan without them")
+        parser.error("--data and --out are needed to run; --list shows the plan without them")
     named = {spec.partition(":")[0]: _absolute(spec) for spec in given.data}
     if plan.changes.get("any_data"):
         named = dict.fromkeys(plan.content["data"], _absolute(given.data[0]))
@@ -316,7 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _absolute(data: str) -> str:
-    """Data for a command that runs in another folder."""
+    """The value of `--data` with an absolute path, for a command that runs in another folder."""
     kind, colon, place = data.partition(":")
     return f"{kind}:{Path(place).resolve()}" if colon and Path(place).exists() else data
 

@@ -1,9 +1,10 @@
-"""How far PGD-20 and CW-20 stay from AutoAttack with one random start and with five, on the networks of digits.py.
+"""Robust accuracy under PGD-20 and CW-20 with one random start and with five, against AutoAttack.
 
     python -m benchmarks.experiments.digits --out runs/digits
     python -m benchmarks.experiments.starts --runs runs/digits
 
-writes `benchmarks/results/starts.json`. One start is audited here; five starts and AutoAttack are read from the runs.
+writes `benchmarks/results/starts.json`, for the networks of digits.py. One start is audited here; five starts and
+AutoAttack are read from the runs.
 """
 
 import argparse
@@ -22,8 +23,8 @@ from faal.study.demo import ROLES
 RESULTS = Path(__file__).parents[1] / "results" / "starts.json"
 
 
-def standing(result: AuditResult, attacks: tuple[str, ...]) -> float:
-    """Share of the samples that are correct under all of the attacks."""
+def robust_share(result: AuditResult, attacks: tuple[str, ...]) -> float:
+    """The share of the samples that are predicted correctly under all of the attacks."""
     return float(np.logical_and.reduce([result.verdicts.correct(attack) for attack in attacks]).mean())
 
 
@@ -37,15 +38,15 @@ def main() -> None:
     for folder in sorted(arguments.runs.glob("seed-*/*"), key=lambda path: (int(path.parent.name[5:]), path.name)):
         if folder.name not in ROLES:
             continue
-        opened, kept = open_model(folder, data), AuditResult.read(folder)
+        opened, stored = open_model(folder, data), AuditResult.read(folder)
         one = audit(opened.net, data.test.images, data.test.labels, attacks="pgd20,cw20", epsilon=opened.threat.epsilon)
         rows.append(
             {
                 "seed": int(folder.parent.name[5:]),
                 "network": folder.name,
-                "one start": standing(one, ("clean", "pgd20", "cw20")),
-                "five starts": standing(kept, ("clean", "pgd20x5", "cw20x5")),
-                "AutoAttack": standing(kept, ("autoattack",)),
+                "one start": robust_share(one, ("clean", "pgd20", "cw20")),
+                "five starts": robust_share(stored, ("clean", "pgd20x5", "cw20x5")),
+                "AutoAttack": robust_share(stored, ("autoattack",)),
             }
         )
     result = {

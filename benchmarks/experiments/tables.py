@@ -4,14 +4,20 @@ python -m benchmarks.experiments.tables
 """
 
 import json
+import re
 from pathlib import Path
 from statistics import stdev
 from typing import Any
 
 from benchmarks.experiments import bases, plus, quirks, repairs
 
-HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "results.md"
+BENCHMARKS = Path(__file__).parents[1]
+PAGE = BENCHMARKS.parent / "docs" / "results.md"
+
+COMMANDS = (
+    "Commands are today's; at the commits that are named the scripts were in `benchmarks/` itself, and a command was "
+    "`python benchmarks/NAME.py`."
+)
 
 ROLES = {"base": "PGD-AT base", "control": "control: two more epochs of PGD-AT", "repaired": "FAAL repair, two epochs"}
 
@@ -20,10 +26,21 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def origin(result: dict[str, Any]) -> str:
+def command(result: dict[str, Any]) -> str:
+    """The command of a result as it is called today: the files of results record it as of their commit."""
+
+    def module(found: re.Match[str]) -> str:
+        (script,) = BENCHMARKS.rglob(f"{found[1]}.py")
+        return f"python -m benchmarks.{'.'.join(script.relative_to(BENCHMARKS).with_suffix('').parts)}"
+
+    return re.sub(r"python benchmarks/(\w+)\.py", module, str(result["command"]))
+
+
+def origin(result: dict[str, Any], threads: str = "one thread a network") -> str:
+    """How a result was made, in a sentence: command, machine, versions and commit."""
     made = result["environment"]
     return (
-        f"Command: `{result['command']}`; machine: {made['processor']}, one thread a network; "
+        f"Command: `{command(result)}`; machine: {made['processor']}, {threads}; "
         f"PyTorch {made['packages']['torch']}; commit `{made['commit']}`."
     )
 
@@ -63,7 +80,7 @@ def digits(result: dict[str, Any]) -> list[str]:
 
 
 def starts(result: dict[str, Any]) -> list[str]:
-    """How far the gradient attacks stay from AutoAttack, as a section."""
+    """The gap between the gradient attacks and AutoAttack, as a section."""
     networks = result["networks"]
     lines = [
         "## Digits: how many random starts",
@@ -82,27 +99,26 @@ def starts(result: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        "At this epsilon (0.2 of the whole range, images of 64 pixels) one start of 20 steps ends in local maxima; "
+        "At this epsilon (0.2 of the full range, images of 64 pixels) one start of 20 steps ends in local maxima; "
         "four more starts close most of the gap, which AutoAttack's nine targeted runs close on their own. The demo "
-        "therefore judges from five. That one start is too few showed first in the demo's own figures for the test "
-        "half; it was then looked into on held-out training images. Nothing else was decided after a look at the test "
-        "half.",
+        "therefore uses five. That one start is too few was first found in the demo's own figures for the test half, "
+        "and then examined on held-out training images. Nothing else was decided from figures on the test half.",
         "",
     ]
 
 
 def tuning(result: dict[str, Any]) -> list[str]:
-    """What the digits recipes were fixed on, as a section."""
+    """The choice of the digits recipes' settings, as a section."""
     lines = [
-        "## Digits: what the recipes were fixed on",
+        "## Digits: how the recipes' settings were chosen",
         "",
-        f"Seeds {result['seeds'][0]} to {result['seeds'][-1]}, trained on 70 % of the training half and judged on the "
-        "other 30 % by PGD-20 and CW-20 from one start; per cent, means over the seeds. A class has 26 images there: "
-        "the worst class of a seed is noisy, so the last column averages each class over the seeds first.",
+        f"Seeds {result['seeds'][0]} to {result['seeds'][-1]}, trained on 70 % of the training half and evaluated on "
+        "the other 30 % by PGD-20 and CW-20 from one start; per cent, means over the seeds. A class has 26 images "
+        "there: the worst class of a seed is noisy, so the last column averages each class over the seeds first.",
         "",
-        "The recipe (lr 0.007, tau 0.35) came out best in an earlier pass of this protocol, made while the code was "
-        "being written. In this pass tau 0.25 does: between neighbours the choice is within the noise. It was not "
-        "made again, since the test half had been judged by then.",
+        "The recipe (lr 0.007, tau 0.35) was best in an earlier pass of this protocol, made while the code was being "
+        "written. In this pass tau 0.25 is: between neighbours the choice is within the noise. It was not made again, "
+        "since the test half had been evaluated by then.",
         "",
         origin(result),
         "",
@@ -125,13 +141,13 @@ ATTACKS = {
 }
 
 
-def reproduced(result: dict[str, Any], title: str, told: str) -> list[str]:
+def reproduced(result: dict[str, Any], title: str, description: str) -> list[str]:
     """A table that `faal reproduce` filled, as a section: means over the seeds, and their standard deviations."""
     records = result["records"]
     attacks = [name for name in ATTACKS if name in records[0]["attacks"]]
     seeds = sorted({record["seed"] for record in records})
     named = "one training seed" if len(seeds) == 1 else f"{len(seeds)} training seeds"
-    lines = [f"## {title}", "", told.format(seeds=named, n=records[0]["n"]), "", origin(result), ""]
+    lines = [f"## {title}", "", description.format(seeds=named, n=records[0]["n"]), "", origin(result), ""]
     lines.append("| method | " + " | ".join(ATTACKS[name] for name in attacks) + " |")
     lines.append("| --- |" + " --- |" * len(attacks))
     for row, label in result["labels"].items():
@@ -144,19 +160,19 @@ def reproduced(result: dict[str, Any], title: str, told: str) -> list[str]:
 
 def spread(found: list[dict[str, float]]) -> str:
     """Average (worst class) in per cent; with several seeds mean and standard deviation of each."""
-    told = []
+    texts = []
     for key in ("average", "worst"):
         values = [100 * each[key] for each in found]
         several = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
-        told.append(f"{sum(values) / len(values):.1f}{several}")
-    return f"{told[0]} ({told[1]})"
+        texts.append(f"{sum(values) / len(values):.1f}{several}")
+    return f"{texts[0]} ({texts[1]})"
 
 
 UNUSED = "not used: "
 
 
 def coverage(result: dict[str, Any]) -> list[str]:
-    """How often the intervals hold their target, and how wide they are, as a section."""
+    """The coverage and the width of the intervals, as a section."""
     settings = result["settings"]
     cells = {
         (group, name, setting): found
@@ -168,7 +184,7 @@ def coverage(result: dict[str, Any]) -> list[str]:
     least = min(found["coverage"] for found in used)
     widest = max(found["width"] / found["bonferroni"] for found in used if found["bonferroni"])
     lines = [
-        "## Intervals: how often they hold the truth, and how wide they are",
+        "## Intervals: their coverage and width",
         "",
         f"Simulated at nominal {100 * result['level']:g} %: {len(settings)} settings, {result['draws']:,} draws each. "
         "Classes are 10 or 100; equal ones have 100 samples, unequal ones 30 to 400. Accuracies: one class at 20 % (of "
@@ -176,11 +192,11 @@ def coverage(result: dict[str, Any]) -> list[str]:
         "comparison lifts the class that is far below to its weakest neighbour, so that its worst classes tie; is like "
         "the first; has the accuracies of 1 to 3 % in the opposite order.",
         "",
-        "A cell is the share of draws in which the interval holds its target, in per cent, and in brackets its mean "
+        "A cell is the share of draws in which the interval covers its target, in per cent, and in brackets its mean "
         "width as a multiple of the width of Bonferroni's on both sides: the range of the figure over all rates within "
         "the class intervals corrected for their number. With 10,000 draws the share has a standard error of 0.2. "
-        f"Least share {percent(least)} %, greatest width {widest:.2f} of Bonferroni's. “Each class” is the class held "
-        "least often; “all classes together” counts a draw in which one class is missed as missed.",
+        f"Least share {percent(least)} %, greatest width {widest:.2f} of Bonferroni's. “Each class” is the class "
+        "covered least often; “all classes together” counts a draw in which one class is missed as missed.",
         "",
         origin(result),
         "",
@@ -196,7 +212,7 @@ def coverage(result: dict[str, Any]) -> list[str]:
         lines += [f"{title}:", "", *_grid(cells, group, names, list(settings)), ""]
     names = list(dict.fromkeys(name for _, name, _ in cells if name.startswith(UNUSED)))
     lines += [
-        f"What is not used for the worst class (the bootstrap on {result['naive_draws']:,} draws):",
+        f"Intervals that are not used for the worst class (the bootstrap on {result['naive_draws']:,} draws):",
         "",
         *_grid(cells, "audit", names, list(settings)),
         "",
@@ -221,15 +237,15 @@ def _grid(cells: dict[Any, dict[str, float]], group: str, names: list[str], sett
 
 
 def missing() -> list[str]:
-    """What the plan of runs has and nobody has measured yet."""
+    """The runs of the plan that have not been measured yet."""
     open_studies = [study.title for name, study in repairs.STUDIES.items() if not read(f"repairs-{name}", needed=False)]
     if not open_studies:
         return []
     return [
         "## Not measured yet",
         "",
-        "`benchmarks/experiments/runs.yaml` has the runs at the paper's scale in order, `python -m benchmarks.experiments.runs --list` has "
-        "their prices; they take a GPU. Nothing on this page stands for them:",
+        "`benchmarks/experiments/runs.yaml` has the runs at the paper's scale in order, `python -m "
+        "benchmarks.experiments.runs --list` their costs; they need a GPU. Nothing on this page replaces them:",
         "",
         *(f"- {title}" for title in open_studies),
         "- Table 2 from scratch, Table 3 (CIFAR-100), Table 4 and Figures 1 to 3 at the paper's scale",
@@ -238,12 +254,13 @@ def missing() -> list[str]:
 
 
 def page() -> str:
-    """The whole of `docs/results.md`."""
+    """The text of `docs/results.md`."""
     lines = [
         "# Results",
         "",
-        "Made by `python -m benchmarks.experiments.tables` from `benchmarks/results/*.json`; `tests/test_results.py` holds the two "
-        "together. Robust accuracy is an upper bound: a stronger attack may find more.",
+        "Made by `python -m benchmarks.experiments.tables` from `benchmarks/results/*.json`; "
+        "`tests/benchmarks/test_results.py` compares the two. Robust accuracy is an upper bound: a stronger attack may "
+        f"find more. {COMMANDS}",
         "",
         *digits(read("digits")),
         *starts(read("starts")),
@@ -253,8 +270,8 @@ def page() -> str:
             read("table2-tiny-honest"),
             "Digits: the rows of Table 2",
             "The small net, 40 epochs from scratch; {seeds}, mean and standard deviation, average and worst-class "
-            "accuracy in per cent on {n} test images, about 90 of a class. The whole table took under ten minutes on "
-            "two cores that other work shared. Classes are too small to withhold images: the last epoch counts.",
+            "accuracy in per cent on {n} test images, about 90 of a class. The table took under ten minutes on two "
+            "cores shared with other work. Classes are too small to withhold images: the last epoch counts.",
         ),
         *reproduced(
             read("table2-small-honest"),
@@ -280,27 +297,27 @@ def page() -> str:
             "Two-epoch repairs of one PGD-AT base (PreActResNet-18 of width 16, six epochs), 10,000 training images, "
             "attacks of five steps in training, bf16; {seeds} seeds, {n} test images, about 200 of a class. The first "
             "rows are mean accuracies in per cent, average and worst class under PGD-20 and CW-20 together; the others "
-            "are what one quirk changes, in points, paired by seed, with the 95 % interval (Student's t), bold where "
-            "it leaves out zero, and behind it the smallest difference that so many seeds find with a power of 80 %, "
-            "given the spread that was seen. Of 24 intervals about one leaves out zero by chance alone. All seeds "
-            "share one base and one test sample: the intervals cover the training seed of the repair, not these.",
+            "are the effect of one quirk, in points, paired by seed, with the 95 % interval (Student's t), bold where "
+            "it excludes zero, and behind it the smallest difference that so many seeds find with a power of 80 %, "
+            "given the observed spread. Of 24 intervals about one excludes zero by chance alone. All seeds share one "
+            "base and one test sample: the intervals cover the training seed of the repair, not these.",
             {"clean average": "clean", "all average": "attacked", "all worst": "attacked, worst class"},
-            "What matters: dividing CFA's TRADES by 1 + beta (a smaller step on the loss beside the same weight decay) "
-            "buys average with the worst class. That attacking MART on the KL costs average is at the edge of what "
-            "chance does among so many intervals. FAAL's own quirks show nothing at this n; the "
-            "smallest differences say how much could be hidden. The gate cannot act here: a relative one opens with "
-            "the first decay, and its first averaged epoch is the network itself; the absolute one stayed shut. Both "
-            "arms are the plain network, bit for bit.",
+            "What matters: dividing CFA's TRADES by 1 + beta (a smaller step on the loss with the same weight decay) "
+            "raises the average and lowers the worst class. That attacking MART on the KL lowers the average may be "
+            "chance among so many intervals. FAAL's own quirks have no measurable effect at this n; the smallest "
+            "differences bound the effects that would be missed. The gate has no effect here: a relative one opens "
+            "with the first decay, and its first averaged epoch is the network itself; the absolute one never opened. "
+            "Both arms are the plain network, bit for bit.",
         ),
         *quirks.section(
             read("quirks-100"),
             origin(read("quirks-100")),
-            "A hundred classes: where absent classes make a quirk bite",
+            "A hundred classes: quirks that depend on absent classes",
             "Synthetic images of 100 classes, 60 of each to train on; a small net, 20 epochs of PGD-AT and two-epoch "
             "repairs (tau 0.05, as the paper's on CIFAR-100) in batches of 128, where about 28 classes are absent; "
             "{seeds} seeds, {n} test images. As above.",
             {"clean average": "clean", "all average": "attacked", "all worst tenth": "attacked, worst ten classes"},
-            "Neither shows on images of this kind.",
+            "Neither has a measurable effect on images of this kind.",
         ),
         *missing(),
     ]
@@ -308,8 +325,8 @@ def page() -> str:
 
 
 def read(name: str, *, needed: bool = True) -> dict[str, Any]:
-    """A result; nothing where one that is not needed was not measured yet."""
-    path = HERE / "results" / f"{name}.json"
+    """A result; empty where one that is not needed has not been measured yet."""
+    path = BENCHMARKS / "results" / f"{name}.json"
     result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if needed or path.exists() else {}
     return result
 

@@ -1,4 +1,4 @@
-"""What the digits recipes were fixed on: seeds 100 to 104, 70 % of the training half to train on, 30 % to judge by.
+"""The choice of the digits recipes' settings: seeds 100 to 104, trained on 70 % of the training half, judged on 30 %.
 
     python -m benchmarks.experiments.tuning --out runs/tuning
 
@@ -33,7 +33,7 @@ REPAIRS = [("pgd-at", 0.007, 0.0)] + [("faal-at", lr, tau) for lr in (0.007, 0.0
 
 
 def parts(seed: int) -> DataSet:
-    """The training half in two, class by class."""
+    """The training half split in two, class by class."""
     half = load_data("digits").train
     assert half is not None
     generator = torch.Generator().manual_seed(seed)
@@ -44,8 +44,9 @@ def parts(seed: int) -> DataSet:
         held = int(0.3 * len(found))
         rows[0].append(found[held:])
         rows[1].append(found[:held])
-    kept, held_out = (half.take(torch.cat(row).sort().values) for row in rows)
-    return DataSet(name="digits, part of the training half", classes=tuple("0123456789"), train=kept, test=held_out)
+    train_part, held_out = (half.take(torch.cat(row).sort().values) for row in rows)
+    classes = tuple("0123456789")
+    return DataSet(name="digits, part of the training half", classes=classes, train=train_part, test=held_out)
 
 
 def one_seed(out: Path, seed: int, base: str) -> dict[str, tuple[float, list[float]]]:

@@ -1,7 +1,7 @@
-"""What a record says of files and pages: digests, keys and option names, read without the program's own code.
+"""The facts of a record about files and pages: digests, keys and option names, read without the program's own code.
 
-Every function returns facts, a mapping from a path such as `best.pt/weights` to a short text. Values that a clock, a
-machine or a sentence decides are left out by name (`LEFT_OUT`).
+Every function returns facts, a mapping from a path such as `best.pt/weights` to a short text. Values that depend on
+time, machine or wording are left out by name (`LEFT_OUT`).
 """
 
 import csv
@@ -29,13 +29,13 @@ def short(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
-def kept(name: str) -> bool:
+def comparable_name(name: str) -> bool:
     """Whether the value of a key or column can be compared."""
     return name.endswith("_paper") or not any(word in name.lower() for word in LEFT_OUT)
 
 
 def array_digest(array: Any) -> str:
-    """Of type, shape and values of a tensor or an array."""
+    """The digest of a tensor's or an array's type, shape and values."""
     if isinstance(array, torch.Tensor):
         tensor = array.detach().cpu().contiguous()
         values = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
@@ -45,19 +45,19 @@ def array_digest(array: Any) -> str:
 
 
 def weights_digest(tensors: Mapping[str, Any]) -> str:
-    """Of named tensors: names, types, shapes and values."""
+    """The digest of named tensors: names, types, shapes and values."""
     return short("\n".join(f"{name} {array_digest(tensors[name])}" for name in sorted(tensors)).encode())
 
 
 def comparable(value: Any) -> Any:
     """A JSON value without what is left out by name."""
     if isinstance(value, Mapping):
-        return {str(key): comparable(value[key]) for key in sorted(value, key=str) if kept(str(key))}
+        return {str(key): comparable(value[key]) for key in sorted(value, key=str) if comparable_name(str(key))}
     return [comparable(each) for each in value] if isinstance(value, list) else value
 
 
 def value_digest(value: Any) -> str:
-    """Of a JSON value, without what is left out by name."""
+    """The digest of a JSON value, without what is left out by name."""
     return short(json.dumps(comparable(value), sort_keys=True).encode())
 
 
@@ -87,13 +87,13 @@ def metrics_digests(rows: Iterable[Mapping[str, Any]]) -> Facts:
     series: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         for key, value in row.items():
-            if key != "event" and kept(key):
+            if key != "event" and comparable_name(key):
                 series[f"{row['event']}/{key}"].append(value)
     return {f"metrics.jsonl/{name}": value_digest(values) for name, values in series.items()}
 
 
 def run_digests(folder: Path) -> Facts:
-    """Of a run's folder: the weights that it kept and those it ended with, and what it logged."""
+    """The facts of a run's folder: the weights of the best and of the last epoch, and the log."""
     facts = {}
     for name in ("best.pt", "last.pt"):
         if (folder / name).exists():
@@ -108,7 +108,7 @@ def run_digests(folder: Path) -> Facts:
 
 
 def audit_digests(folder: Path) -> Facts:
-    """Of an audit's folder: verdicts, and each attack's figures."""
+    """The facts of an audit's folder: verdicts, and each attack's figures."""
     facts: Facts = {}
     with np.load(folder / "verdicts.npz", allow_pickle=False) as arrays:
         facts |= {f"verdicts.npz/{name}": array_digest(arrays[name]) for name in arrays.files}
@@ -125,7 +125,7 @@ def audit_digests(folder: Path) -> Facts:
 
 
 def seconds_of(folder: Path) -> list[float]:
-    """How long each attack of an audit took: the same again where an earlier audit was recognised."""
+    """The seconds of each attack of an audit: the same again where an earlier audit was recognised."""
     audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
     return [found["seconds"] for name, found in sorted(audit["attacks"].items()) if name not in ("clean", "all")]
 
@@ -149,12 +149,12 @@ def file_keys(file: Path) -> Facts:
 
 
 def csv_facts(name: str, text: str) -> Facts:
-    """Of a CSV file: its columns, and each row's comparable values."""
+    """The facts of a CSV file: its columns, and each row's comparable values."""
     rows = list(csv.DictReader(io.StringIO(text)))
     facts = {f"{name}/columns": " ".join(rows[0]) if rows else ""}
     for number, row in enumerate(rows):
         place = row.get("row") or row.get("method") or f"{number:03d}"
-        facts[f"{name}/{place}"] = " ".join(f"{key}={value}" for key, value in row.items() if kept(key))
+        facts[f"{name}/{place}"] = " ".join(f"{key}={value}" for key, value in row.items() if comparable_name(key))
     return facts
 
 
@@ -172,13 +172,13 @@ def help_facts(command: str, page: str) -> Facts:
         required = body.startswith("*")
         head, _, rest = body.lstrip("* ").partition("  ")
         default = re.search(r"\[default: (.*)\]$", rest.strip())
-        said = ["required"] * required + ([f"default {default[1]}"] if default else [])
+        properties = ["required"] * required + ([f"default {default[1]}"] if default else [])
         if head.startswith("--"):
             names = [word for word in head.split() if word.startswith(("-", "("))]
-            facts[f"{command}/{' '.join(names)}"] = ", ".join(said)
+            facts[f"{command}/{' '.join(names)}"] = ", ".join(properties)
         elif head.isupper():
             arguments += 1
-            facts[f"{command}/argument {arguments}"] = ", ".join(said)
+            facts[f"{command}/argument {arguments}"] = ", ".join(properties)
     return facts
 
 

@@ -1,4 +1,4 @@
-"""The parts of a record: what is run, and which facts are taken from it. `record.py` is the command."""
+"""The parts of a record: the commands that are run, and the facts of their results. `record.py` is the command."""
 
 import json
 import shutil
@@ -121,7 +121,7 @@ def methods(surface: Surface, work: Path) -> Mapping[str, Task]:
 
 
 def digests(surface: Surface, here: Path, name: str, *command: str) -> Facts:
-    """Of what a command that trains writes into the folder `out`; its exit status where it refuses."""
+    """The digests of the files that a training command writes into the folder `out`; its exit status where it fails."""
     done = surface.attempt(here, *command, "--out", "out")
     if done.returncode != 0:
         return {f"{name}/exit status": str(done.returncode)}
@@ -147,7 +147,7 @@ VARIANTS = {
 
 
 def variants(surface: Surface, work: Path) -> Mapping[str, Task]:
-    """Two epochs with options that the methods' recipes leave alone, and repairs with withheld images."""
+    """Two epochs with options that the methods' recipes do not set, and repairs with withheld images."""
     known = of.listed(surface.pages([["methods"]])[0])[1:]
     shipped = set(surface.pages([["recipes"]])[0].split())
     alone = [name for name in known if not shipped & {f"digits-small-{name}", f"digits-small-{name}-repair"}]
@@ -219,7 +219,7 @@ def reproduce(surface: Surface, work: Path) -> Mapping[str, Task]:
 
 
 def samples(surface: Surface, work: Path) -> Mapping[str, Task]:
-    """The sample folders: networks load, earlier audits are recognised, and what is made of both is the same."""
+    """The sample folders: networks load, earlier audits are recognised, and results of both are the same."""
 
     def again(name: str, command: tuple[str, ...]) -> Facts:
         here = fresh(work, name)
@@ -279,9 +279,9 @@ def samples(surface: Surface, work: Path) -> Mapping[str, Task]:
 
 
 def continued(surface: Surface, work: Path) -> Mapping[str, Task]:
-    """The sample folders that were stopped go on, or are refused; the sample run is repaired again."""
+    """The sample folders that were stopped continue, or are refused; the sample run is repaired again."""
 
-    def goes_on(name: str, command: tuple[str, ...], digests_of: Callable[[Path], Facts]) -> Facts:
+    def continue_from(name: str, command: tuple[str, ...], digests_of: Callable[[Path], Facts]) -> Facts:
         here = fresh(work, name)
         status = surface.attempt(here, *command).returncode
         found = {} if status else digests_of(here / name)
@@ -296,8 +296,8 @@ def continued(surface: Surface, work: Path) -> Mapping[str, Task]:
         return facts | {f"repaired/{where}": what for where, what in of.audit_digests(here / "repaired").items()}
 
     return {
-        "stopped": partial(goes_on, "stopped", STOPPED, of.run_digests),
-        "blocks": partial(goes_on, "blocks", BLOCKS, of.audit_digests),
+        "stopped": partial(continue_from, "stopped", STOPPED, of.run_digests),
+        "blocks": partial(continue_from, "blocks", BLOCKS, of.audit_digests),
         "repaired": repaired,
     }
 

@@ -1,10 +1,10 @@
-"""Folders as the program wrote them at the commit `a9f9b34`, which every later state has to read.
+"""Write the sample folders: results of the program at the commit `a9f9b34`, which every later state has to read.
 
     git worktree add /tmp/ground a9f9b34
     python -m benchmarks.recording.samples --tree GROUND
 
 writes `benchmarks/samples`, about 430 kB: a run with its audit, that of groups, a curve, a repair, a run and an audit
-that were stopped, and an entry of the zoo. They are made once: made again by other code they would show nothing.
+that were stopped, and an entry of the zoo. They are made once: made again by later code they would test nothing.
 """
 
 import argparse
@@ -41,10 +41,10 @@ STOPPED = (
 )  # fmt: skip
 BLOCKS = ("audit", "run", "--attacks", "clean,pgd10", "--out", "blocks", *AUDIT)
 PUBLISHED = ("publish", "run", "sample-faal-at", "--data", "digits", "--device", "cpu", "--out", "zoo")
-"""The commands that made the samples, in this order; most are also the commands that go on with them."""
+"""The commands that made the samples, in this order; most are also the commands that continue them."""
 
 NEEDLESS = ("report.html", "previous.pt", "tensorboard", "*.svg", "*.pdf", "*.png")
-"""What is drawn again, or is a second copy."""
+"""Files that are written again, or are a second copy."""
 
 
 def groups(file: Path) -> None:
@@ -63,7 +63,7 @@ def stop_within(surface: Surface, work: Path) -> None:
         time.sleep(0.01)
     process.wait()
     if any('"end"' in line for line in log.read_text(encoding="utf-8").splitlines()):
-        raise SystemExit("the run came to its end before it could be stopped; try again")
+        raise SystemExit("the run ended before it could be stopped; try again")
 
 
 def make(surface: Surface, out: Path) -> None:
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SAMPLES, help="a folder that does not exist yet")
     arguments = parser.parse_args()
     if arguments.out.exists():
-        parser.error(f"{arguments.out} is there already")
+        parser.error(f"{arguments.out} exists already")
     make(Surface(arguments.tree), arguments.out)
     print(json.dumps({"bytes": sum(file.stat().st_size for file in arguments.out.rglob("*") if file.is_file())}))
 

@@ -1,4 +1,4 @@
-"""The program as its users meet it: the command line as a process of its own, and the public names of `import faal`.
+"""The program's public interface: the command line as a process of its own, and the public names of `import faal`.
 
 A record is made through this alone, so that it can be made of any state of the code, wherever its modules are.
 """
@@ -85,10 +85,10 @@ class Surface:
         if not Path(where).is_relative_to(self.source):
             raise SystemExit(f"Python imports {where}, not the package in {self.source}")
 
-    def _python(self, code: str, *words: str, folder: Path, said: str = "") -> subprocess.CompletedProcess[str]:
+    def _python(self, code: str, *words: str, folder: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", code, *words]
         return subprocess.run(
-            command, cwd=folder, env=self.environment, input=said, capture_output=True, text=True, check=True
+            command, cwd=folder, env=self.environment, input=stdin, capture_output=True, text=True, check=True
         )
 
     def attempt(self, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -97,7 +97,7 @@ class Surface:
         return subprocess.run(command, cwd=folder, env=self.environment, capture_output=True, text=True)
 
     def faal(self, folder: Path, *words: str) -> str:
-        """What `faal WORDS` prints. Raises RuntimeError with its last words where it fails."""
+        """The output of `faal WORDS`. Raises RuntimeError with the end of its errors where it fails."""
         done = self.attempt(folder, *words)
         if done.returncode:
             raise RuntimeError(f"faal {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
@@ -110,17 +110,17 @@ class Surface:
         return subprocess.Popen(command, cwd=folder, env=self.environment, stdout=quiet, stderr=quiet)
 
     def pages(self, commands: Sequence[Sequence[str]]) -> list[str]:
-        """What several commands print that only print."""
-        said = json.dumps([list(words) for words in commands])
-        found: list[str] = json.loads(self._python(MANY, folder=self.source, said=said).stdout)
+        """The output of several commands that only print."""
+        stdin = json.dumps([list(words) for words in commands])
+        found: list[str] = json.loads(self._python(MANY, folder=self.source, stdin=stdin).stdout)
         return found
 
     def names(self) -> list[str]:
-        """What `import faal` offers."""
+        """The public names of `import faal`."""
         return self._python("import faal; print(*faal.__all__)", folder=self.source).stdout.split()
 
     def called(self, folder: Path) -> dict[str, str]:
-        """Digests of what the public functions return."""
+        """Digests of the public functions' results."""
         import torch
         from benchmarks.recording.facts import array_digest
 
@@ -129,7 +129,7 @@ class Surface:
         return {name: array_digest(value) for name, value in found.items()}
 
     def loaded(self, folder: Path, path: str, *, predict: bool = True) -> dict[str, Any]:
-        """`faal.load_model(path)`: its weights, and what it predicts on 300 digits."""
+        """`faal.load_model(path)`: its weights, and its predictions on 300 digits."""
         import torch
 
         file = folder / "loaded.pt"

@@ -1,11 +1,12 @@
-"""How often the intervals of an audit and of a comparison hold what they estimate, and how wide they are.
+"""Simulate the coverage and the width of the intervals of an audit and of a comparison.
 
     python -m benchmarks.simulations.coverage
 
 writes `benchmarks/results/coverage.json`: 12 settings, 10,000 draws each, at nominal 95 %. A draw is a test sample
-judged by two models, a and b, or by the runs of several training seeds of each. The audit's intervals are those of a.
+with the verdicts of two models, a and b, or of the runs of several training seeds of each. The audit's intervals are
+those of a.
 
-Beside each width stands that of Bonferroni's interval on both sides: the range of the figure over all rates within the
+Each width is reported with that of Bonferroni's two-sided interval: the range of the figure over all rates within the
 class intervals, corrected for their number, C for one side and 2 C for two.
 """
 
@@ -31,12 +32,12 @@ RESULTS = Path(__file__).parents[1] / "results" / "coverage.json"
 LEVEL, DRAWS, SEED = 0.95, 10_000, 1
 CHUNK = 250
 RESAMPLES = 399
-"""Of the bootstraps here; a comparison takes 25 times as many."""
+"""Resamples of the bootstraps here; a comparison uses 25 times as many."""
 NAIVE_DRAWS = 1000
-"""For the bootstrap of a minimum, which needs no more to be seen to fail."""
+"""Draws for the bootstrap of a minimum, whose coverage is so low that no more are needed."""
 RUNS = (3, 5)
 SAME_FATE = 0.7
-"""The share of the samples on which both models hang on the same chance."""
+"""The share of the samples on which both models' verdicts follow from the same random number."""
 TRAINING = 0.04
 """Standard deviation of a class's rate p over training seeds, in units of (p (1 - p))^(1/2): 2 points at 50 %."""
 
@@ -56,7 +57,7 @@ class Setting:
 def settings() -> list[Setting]:
     """10 and 100 classes, equal and unequal in size, with three kinds of rates.
 
-    b lifts the class that is far below to its weakest neighbour, as a repair does: its worst classes tie.
+    b raises the class that is far below to its weakest neighbour, as a repair does: its worst classes tie.
     """
     made = []
     for classes, far in ((10, 0.2), (100, 0.05)):

@@ -1,10 +1,10 @@
-"""How often an audit says that model and data number the classes differently: of honest networks, and of others.
+"""How often an audit warns that model and data number the classes differently, where they do and where they do not.
 
     python -m benchmarks.simulations.numbering AUDIT.JSON...
 
-writes `benchmarks/results/numbering.json`. A draw is a test set of its own: labels, and answers drawn with the
-probabilities of a confusion matrix. Those of networks are the clean ones of the audits that are named; and there are
-untrained linear networks on the digits, which have learnt nothing.
+writes `benchmarks/results/numbering.json`. A draw is a test set of its own: labels, and predictions drawn with the
+probabilities of a confusion matrix. The networks' confusion matrices are the clean ones of the audits that are named;
+besides there are untrained linear networks on the digits.
 """
 
 import argparse
@@ -31,43 +31,43 @@ Shares = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 Drawn = tuple[Numbers, Numbers, int]
 Draw = Callable[[np.random.Generator], Drawn]
-"""Answers, labels, and the number of classes."""
+"""Predictions, labels, and the number of classes."""
 
 
-def answers(shares: Shares, n: int | Numbers, rng: np.random.Generator) -> Drawn:
-    """Of `n` images of each class, answered with the numbers 0 to C - 1 in these shares (C, C)."""
+def predictions(shares: Shares, n: int | Numbers, rng: np.random.Generator) -> Drawn:
+    """Predictions 0 to C - 1 for `n` images of each class, drawn with these probabilities (C, C)."""
     sizes = np.broadcast_to(np.asarray(n), len(shares))
     given = [rng.choice(len(shares), size=k, p=row) for k, row in zip(sizes, shares, strict=True)]
     return np.concatenate(given), np.repeat(np.arange(len(shares)), sizes), len(shares)
 
 
 def alike(num_classes: int, own: float) -> Shares:
-    """Each class is answered with its own number in this share, with all others equally often."""
+    """Probabilities by which each class is predicted as itself with this share, as all others equally often."""
     rest = (1 - own) / (num_classes - 1)
     return np.full((num_classes, num_classes), rest) + (own - rest) * np.eye(num_classes)
 
 
 def network(networks: Sequence[Shares], n: int | Numbers, rng: np.random.Generator) -> Drawn:
-    """The answers of one of them."""
-    return answers(networks[int(rng.integers(len(networks)))], n, rng)
+    """The predictions of one of the networks."""
+    return predictions(networks[int(rng.integers(len(networks)))], n, rng)
 
 
 def tailed(networks: Sequence[Shares], n: int, rng: np.random.Generator) -> Drawn:
-    """Of a class `n` images, of each further one half as many, down to 1."""
+    """One class has `n` images, each further one half as many, down to 1."""
     sizes = np.maximum(1, n * 0.5 ** np.arange(len(networks[0]))).astype(np.int64)
     return network(networks, rng.permutation(sizes), rng)
 
 
 def hundred(own: float, n: int, rng: np.random.Generator) -> Drawn:
-    """100 classes of rates around `own` (deviation 20 points, 5 to 95 %), each taken for a few others."""
+    """100 classes of accuracies around `own` (deviation 20 points, 5 to 95 %), each confused with a few others."""
     rates = np.clip(rng.normal(own, 0.2, 100), 0.05, 0.95)
     others = rng.dirichlet(np.full(99, 0.05), 100)
     shares = [np.insert((1 - p) * row, c, p) for c, (p, row) in enumerate(zip(rates, others, strict=True))]
-    return answers(np.stack(shares), n, rng)
+    return predictions(np.stack(shares), n, rng)
 
 
 def untrained(images: torch.Tensor, labels: Numbers, rng: np.random.Generator) -> Drawn:
-    """A linear layer as PyTorch starts it."""
+    """The predictions of a linear layer with PyTorch's initial weights."""
     with torch.random.fork_rng(devices=()), torch.no_grad():
         torch.manual_seed(int(rng.integers(2**31)))
         predicted: Numbers = torch.nn.Linear(images.shape[1], 10)(images).argmax(dim=1).numpy()
@@ -75,7 +75,7 @@ def untrained(images: torch.Tensor, labels: Numbers, rng: np.random.Generator) -
 
 
 def swapped(draw: Draw, rng: np.random.Generator) -> Drawn:
-    """Two classes at random are answered with each other's numbers."""
+    """The numbers of two classes, drawn at random, are exchanged in the predictions."""
     predicted, labels, num_classes = draw(rng)
     order, pair = np.arange(num_classes), rng.choice(num_classes, 2, replace=False)
     order[pair] = pair[::-1]
@@ -83,14 +83,14 @@ def swapped(draw: Draw, rng: np.random.Generator) -> Drawn:
 
 
 def renumbered(draw: Draw, rng: np.random.Generator) -> Drawn:
-    """All classes are numbered at random."""
+    """The numbers of all classes are permuted at random in the predictions."""
     predicted, labels, num_classes = draw(rng)
     return rng.permutation(num_classes)[predicted], labels, num_classes
 
 
 def settings(networks: Sequence[Shares]) -> dict[str, Draw]:
-    """What is drawn, by name; nothing of networks where none are given."""
-    right: dict[str, Draw] = {f"10 classes at 90%, {n}": partial(answers, alike(10, 0.9), n) for n in SIZES}
+    """The settings by name; those of networks where any are given."""
+    right: dict[str, Draw] = {f"10 classes at 90%, {n}": partial(predictions, alike(10, 0.9), n) for n in SIZES}
     if networks:
         right |= {f"networks, {n}": partial(network, networks, n) for n in SIZES}
         right |= {f"networks, long tail from {n}": partial(tailed, networks, n) for n in (20, 100, 500)}
@@ -100,7 +100,10 @@ def settings(networks: Sequence[Shares]) -> dict[str, Draw]:
     return {
         **{f"as they are: {name}": draw for name, draw in right.items()},
         **{f"as they are: 100 classes at {p:.0%}, {n}": partial(hundred, p, n) for p in (0.3, 0.6) for n in (10, 100)},
-        **{f"as they are: 2 classes at {p:.0%}, 1000": partial(answers, alike(2, p), 1000) for p in (1 / 3, 0.4, 0.5)},
+        **{
+            f"as they are: 2 classes at {p:.0%}, 1000": partial(predictions, alike(2, p), 1000)
+            for p in (1 / 3, 0.4, 0.5)
+        },
         "as they are: untrained": partial(untrained, images, labels),
         **{f"two swapped: {name}": partial(swapped, draw) for name, draw in right.items()},
         **{f"renumbered: {name}": partial(renumbered, draw) for name, draw in right.items()},
@@ -108,17 +111,17 @@ def settings(networks: Sequence[Shares]) -> dict[str, Draw]:
 
 
 def simulate(draw: Draw, *, draws: int, seed: int) -> int:
-    """In how many of the draws the audit speaks up."""
-    rng, said = np.random.default_rng(seed), 0
+    """The number of draws in which the audit warns."""
+    rng, warned = np.random.default_rng(seed), 0
     for at in range(draws):
         predicted, labels, num_classes = draw(rng)
         found = class_order(predicted.astype(np.int16), labels, [str(c) for c in range(num_classes)], seed=at)
-        said += found.warning is not None
-    return said
+        warned += found.warning is not None
+    return warned
 
 
 def confusion(path: Path) -> Shares:
-    """An audit's clean one, in shares of each class."""
+    """An audit's clean confusion matrix, each row in shares of its class."""
     counts = np.array(json.loads(path.read_text())["attacks"]["clean"]["confusion"], dtype=np.float64)
     shares: Shares = counts / counts.sum(axis=1, keepdims=True)
     return shares

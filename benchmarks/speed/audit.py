@@ -1,4 +1,4 @@
-"""What the fast engine of an audit gains, and whether it says the same as the reference.
+"""The speed of an audit's fast engine, and whether its verdicts equal the reference's.
 
     python -m benchmarks.speed.audit --data cifar10:DIR --speed RUN --parity RUN RUN --work DIR
 
@@ -9,9 +9,9 @@ fast engine, block by block in one process, in turns. Seconds are the processor'
 processes took.
 
 Parity: AutoAttack's verdicts, sample by sample, of the reference, of the reference with another seed, and of the fast
-engine. `weaker` are the samples that the reference turns and the fast engine does not; `bound` is its one-sided 95 %
-bound. Finished blocks stay in the work folder, so that a killed measurement goes on, and the result is written after
-every block.
+engine. `weaker` counts the samples that are misclassified under the reference's attack and robust under the fast
+engine's; `bound` is its one-sided 95 % bound. Finished blocks are stored in the work folder, so that a killed
+measurement continues, and the result is written after every block.
 """
 
 import argparse
@@ -49,7 +49,7 @@ AUTOATTACK = attack_named("autoattack")
 SEEDS = {"reference": 1, "other seed": 2, "fast": 1}
 """The seeds of the three audits that parity compares."""
 BEYOND_SELF, WEAKER = 0.001, 0.003
-"""What is allowed: of disagreement beyond the reference's with itself, and of the bound on `weaker`."""
+"""The limits: of disagreement beyond the reference's with itself, and of the bound on `weaker`."""
 
 
 def drawn(data: DataSet, count: int) -> tuple[Tensor, Tensor]:
@@ -86,7 +86,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def by_hand(net: nn.Module, images: Tensor, labels: Tensor, threat: Threat, seed: int) -> None:
-    """pyautoattack as anybody would call it: the weights are as they came, and nothing is frozen."""
+    """pyautoattack as its documentation calls it: float32, default memory format, weights not frozen."""
     classes = net(images[:1]).shape[1]
     auto = ensemble(net, threat=threat, seed=seed, num_classes=classes, device=CPU)
     auto.run_standard_evaluation(images, labels, batch_size=len(images))
@@ -111,11 +111,11 @@ def audited(subject: Subject, block: int) -> None:
         )
 
 
-def measured_speed(subject: Subject, done: list[dict[str, float]], told: Callable[[], None]) -> None:
+def measured_speed(subject: Subject, done: list[dict[str, float]], report: Callable[[], None]) -> None:
     """One pair of times per block, appended to `done`."""
     net = subject.model.model
     assert isinstance(net, nn.Module)
-    told()
+    report()
     for block in subject.blocks()[len(done) :]:
         images, labels, seed = (
             subject.fetch(block),
@@ -128,7 +128,7 @@ def measured_speed(subject: Subject, done: list[dict[str, float]], told: Callabl
         }
         order = sorted(ways, reverse=block % 2 == 0)
         done.append({name: seconds(ways[name]) for name in order})
-        told()
+        report()
 
 
 def speed_record(times: list[dict[str, float]], samples: int) -> dict[str, Any]:
@@ -148,8 +148,8 @@ def speed_record(times: list[dict[str, float]], samples: int) -> dict[str, Any]:
 # --- parity ----------------------------------------------------------------------------------------------------------
 
 
-def standing(subject: Subject, block: int, name: str, folder: Path) -> NDArray[np.bool_]:
-    """(B,) which samples of a block one of the three audits leaves standing."""
+def robust_samples(subject: Subject, block: int, name: str, folder: Path) -> NDArray[np.bool_]:
+    """(B,) which samples of a block are robust in one of the three audits."""
     subject = replace(subject, seed=SEEDS[name])
     with attacked(subject.model), strict_float32(CPU), preserve_rng():
         if name == "fast":
@@ -160,15 +160,15 @@ def standing(subject: Subject, block: int, name: str, folder: Path) -> NDArray[n
     return np.asarray(verdict.predicted == subject.labels[subject.rows(block)].numpy())
 
 
-def parity_record(stands: dict[str, list[NDArray[np.bool_]]]) -> dict[str, Any]:
-    """From what stood, block by block, under the three audits."""
-    reference, other, fast = (np.concatenate(stands[name]) for name in SEEDS)
+def parity_record(robust: dict[str, list[NDArray[np.bool_]]]) -> dict[str, Any]:
+    """The comparison of which samples are robust, block by block, in the three audits."""
+    reference, other, fast = (np.concatenate(robust[name]) for name in SEEDS)
     n, weaker = len(reference), int((~reference & fast).sum())
     with_fast, with_itself = float((reference != fast).mean()), float((reference != other).mean())
     bound = float(upper_bounds(weaker, n, 0.05))
     return {
         "samples": n,
-        "robust": {name: float(np.concatenate(parts).mean()) for name, parts in stands.items()},
+        "robust": {name: float(np.concatenate(parts).mean()) for name, parts in robust.items()},
         "disagreement": with_fast,
         "disagreement with itself": with_itself,
         "weaker": weaker,
@@ -200,34 +200,34 @@ def main() -> None:
         "environment": {k: v for k, v in environment(CPU).items() if k != "command"},
     }
 
-    def tell(**found: dict[str, Any]) -> None:
+    def record(**found: dict[str, Any]) -> None:
         result.update(found)
         write_whole(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
         print(found, flush=True)
 
     if arguments.speed:
         images, labels = drawn(data, arguments.speed_samples)
-        kept = arguments.work / "speed.json"
-        times = json.loads(kept.read_text()) if kept.exists() else []
+        stored = arguments.work / "speed.json"
+        times = json.loads(stored.read_text()) if stored.exists() else []
 
         def timed() -> None:
-            write_whole(kept, json.dumps(times).encode())
+            write_whole(stored, json.dumps(times).encode())
             done = min(len(times) * arguments.speed_block, len(labels))
-            tell(speed=speed_record(times, done))
+            record(speed=speed_record(times, done))
 
         measured_speed(subject_of(arguments.speed, data, images, labels, arguments.speed_block), times, timed)
 
     if arguments.parity:
         images, labels = drawn(data, arguments.samples)
         subjects = {run.name: subject_of(run, data, images, labels, arguments.block) for run in arguments.parity}
-        stood: dict[str, dict[str, list[NDArray[np.bool_]]]] = {run: {name: [] for name in SEEDS} for run in subjects}
+        robust: dict[str, dict[str, list[NDArray[np.bool_]]]] = {run: {name: [] for name in SEEDS} for run in subjects}
         for block in next(iter(subjects.values())).blocks():
             for run, subject in subjects.items():
-                for name, blocks in stood[run].items():
-                    blocks.append(standing(subject, block, name, arguments.work / "blocks"))
-            together = {name: [part for run in subjects for part in stood[run][name]] for name in SEEDS}
-            each = {run: parity_record(parts) for run, parts in stood.items()}
-            tell(parity={"together": parity_record(together), "each": each})
+                for name, blocks in robust[run].items():
+                    blocks.append(robust_samples(subject, block, name, arguments.work / "blocks"))
+            together = {name: [part for run in subjects for part in robust[run][name]] for name in SEEDS}
+            each = {run: parity_record(parts) for run, parts in robust.items()}
+            record(parity={"together": parity_record(together), "each": each})
 
 
 if __name__ == "__main__":

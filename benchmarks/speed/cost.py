@@ -1,4 +1,4 @@
-"""What a run costs before it is run, in forwards of its network and in floating-point operations.
+"""The cost of a run, before it is run, in forwards of its network and in floating-point operations.
 
 The unit is one forward of one image. The gradient for an image costs as much again, the gradients for image and weights
 twice as much: an attack step is 2, a training view 3. PGD-AT with 10 steps is then 23 an image and epoch, TRADES 27.
@@ -27,8 +27,8 @@ STEP, VIEW = 2, 3
 """Forwards of an attack step, and of a view of the batch that is trained on."""
 
 CORRECT, ROBUST = 0.85, 0.5
-"""The shares of images that attacks are priced at: right without attack, and still right under PGD. A robust network on
-CIFAR-10 has about these."""
+"""The assumed shares of images that are predicted correctly: clean, and under PGD, about those of a robust network on
+CIFAR-10. Attacks run on these alone."""
 
 ITERATIONS, QUERIES = 100, 5000
 """AutoAttack's: of APGD and FAB, and of Square."""
@@ -59,7 +59,7 @@ def training_forwards(recipe: Recipe, images: int, num_classes: int) -> float:
     if row.adversary is not None:
         own = row.adversary.loss
         losses = {"own": (own,), "alternate": (own, "cw")}.get(recipe.attack_loss, (recipe.attack_loss,))
-        # The KL to the clean answer needs that answer.
+        # The KL divergence from the clean prediction needs the clean logits.
         step += STEP * recipe.steps + losses.count("kl") / len(losses) + row.adversary.friendly
 
     chosen = recipe.select != "last"
@@ -81,20 +81,20 @@ def training_forwards(recipe: Recipe, images: int, num_classes: int) -> float:
         total += trained * (step + ascent)
         if select and chosen:
             total += part * evaluation_forwards(selection_request(recipe.select_attack))
-        if (look := rule.look(epoch)) is not None:
-            total += (trained if look.part == "train" else part) * evaluation_forwards(look)
+        if (request := rule.look(epoch)) is not None:
+            total += (trained if request.part == "train" else part) * evaluation_forwards(request)
         if recipe.average == "gated" and progress >= recipe.averaging_starts:
             total += part * evaluation_forwards(GATE)
     return total
 
 
-def evaluation_forwards(look: EvaluationRequest) -> int:
-    """Forwards of a look at one image: the attack, then the answers without it and under it."""
-    return STEP * look.steps + (look.loss == "kl") + 2
+def evaluation_forwards(request: EvaluationRequest) -> int:
+    """Forwards of an evaluation of one image: the attack, then one without it and one under it."""
+    return STEP * request.steps + (request.loss == "kl") + 2
 
 
 def frontier_forwards(recipe: Recipe, images: int) -> float:
-    """Forwards of `faal repair --frontier` on top of the repair's: a look at every blend."""
+    """Forwards of `faal repair --frontier` beyond the repair's: an evaluation of every blend."""
     return len(SHARES) * images / SHARE * evaluation_forwards(selection_request(recipe.select_attack))
 
 
@@ -117,7 +117,7 @@ def audit_forwards(attacks: str | Iterable[str], images: int, num_classes: int) 
             total += CORRECT * (STEP * attack.steps * attack.restarts + 1)
         elif isinstance(attack, StandardEnsemble):
             targets = min(9, num_classes - 1)
-            # FAB asks for the gradient of two classes' difference and for the answer to where it lands.
+            # FAB computes the gradient of the difference of two logits, and the logits of the point that it steps to.
             targeted = targets * ITERATIONS * (STEP + STEP + 1)
             total += CORRECT * STEP * ITERATIONS + ROBUST * (targeted + QUERIES)
     return images * total

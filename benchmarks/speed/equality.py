@@ -1,4 +1,4 @@
-"""What each gain of the training step changes: the attack's examples, their verdicts, and a run's end result.
+"""What each speed-up of the training step changes: adversarial examples, verdicts, and a run's final accuracy.
 
     python -m benchmarks.speed.equality --data cifar10:DIR --run RUN --out DIR
 
@@ -85,9 +85,9 @@ FORMS: Mapping[str, dict[str, Any]] = {
 
 @torch.no_grad()
 def robust(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """(N,) bool, by the network itself in float32."""
-    answers = [net(images[part]).argmax(dim=1) for part in torch.arange(len(images)).split(BATCH)]
-    return torch.cat(answers) == labels
+    """(N,) bool: which images the network itself predicts correctly, in float32."""
+    predicted = [net(images[part]).argmax(dim=1) for part in torch.arange(len(images)).split(BATCH)]
+    return torch.cat(predicted) == labels
 
 
 def compared(
@@ -97,15 +97,15 @@ def compared(
     net = net.eval()
     examples = {name: examples_of(net, images, labels, **form) for name, form in forms.items()}
     plain = examples.pop(PLAIN)
-    stands = robust(net, plain, labels)
-    found: dict[str, Any] = {PLAIN: {"robust": float(stands.float().mean())}}
+    plain_robust = robust(net, plain, labels)
+    found: dict[str, Any] = {PLAIN: {"robust": float(plain_robust.float().mean())}}
     for name, moved in examples.items():
-        standing = robust(net, moved, labels)
+        own_robust = robust(net, moved, labels)
         found[name] = {
             "largest difference": float((moved - plain).abs().max()),
             "signs alike": float(((moved - images).sign() == (plain - images).sign()).float().mean()),
-            "verdicts alike": float((standing == stands).float().mean()),
-            "robust": float(standing.float().mean()),
+            "verdicts alike": float((own_robust == plain_robust).float().mean()),
+            "robust": float(own_robust.float().mean()),
         }
     return found
 
@@ -136,7 +136,7 @@ def trained(out: Path, seed: int, precision: str) -> dict[str, dict[str, float]]
     return found
 
 
-def end_results(out: Path, seeds: Sequence[int], tell: Callable[[dict[str, Any]], None]) -> None:
+def end_results(out: Path, seeds: Sequence[int], record: Callable[[dict[str, Any]], None]) -> None:
     rows: list[dict[str, Any]] = []
     for seed in seeds:
         rows.append({"seed": seed} | {form: trained(out, seed, form) for form in ("float32", "bf16")})
@@ -146,7 +146,7 @@ def end_results(out: Path, seeds: Sequence[int], tell: Callable[[dict[str, Any]]
             for key in ("average", "worst")
             if len(rows) > 1
         }
-        tell({"seeds": rows, "bf16 - float32": differences})
+        record({"seeds": rows, "bf16 - float32": differences})
 
 
 def main() -> None:
@@ -172,11 +172,11 @@ def main() -> None:
     }
     print(json.dumps(result["attack"], indent=1), flush=True)
 
-    def tell(digits: dict[str, Any]) -> None:
+    def record(digits: dict[str, Any]) -> None:
         write_whole(arguments.result, (json.dumps(result | {"digits": digits}, indent=1) + "\n").encode())
         print(digits["bf16 - float32"], flush=True)
 
-    end_results(arguments.out, range(1, arguments.seeds + 1), tell)
+    end_results(arguments.out, range(1, arguments.seeds + 1), record)
 
 
 if __name__ == "__main__":

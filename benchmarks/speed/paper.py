@@ -1,4 +1,4 @@
-"""What many GPUs would make of a training step, from its computation and its messages; for `benchmarks/speed/scaling.py`."""
+"""Predict the time of a training step on many GPUs, from its computation and its messages; for `scaling.py`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from faal.models import Architecture, build_model
 
 CLASSES, SHAPE, BATCH, ATTACK_STEPS = 10, (3, 32, 32), 128, 10
 FORWARDS = STEP * ATTACK_STEPS + VIEW
-"""What a step computes."""
+"""The forwards of a step."""
 BACKWARD = VIEW - 1
 """Of these, phase 3's backward."""
 
@@ -21,7 +21,7 @@ FLOAT, FIRST_BUCKET, BUCKET = 4, 2**20, 25 * 2**20
 
 
 class Message(NamedTuple):
-    """What the processes say at once."""
+    """A message that all processes take part in."""
 
     kind: str
     """all_reduce, broadcast, or gradients (an all-reduce of DistributedDataParallel's)."""
@@ -29,7 +29,7 @@ class Message(NamedTuple):
 
 
 class Link(NamedTuple):
-    """What joins the GPUs of a ring."""
+    """The connection between neighbouring GPUs of a ring."""
 
     bandwidth: float
     """Bytes per second, in one direction."""
@@ -80,11 +80,11 @@ def predicted(
     Args:
         compute_seconds: what a process computes.
         parameters: of the network; their gradients, of 4 bytes each, are all-reduced in buckets.
-        messages: what else is said, and waited for.
-        processes: how many there are, in one ring.
+        messages: the other messages, which the computation waits for.
+        processes: the number of processes, in one ring.
         bandwidth: bytes per second from one to the next.
         latency: seconds per hop.
-        hiding: the share of the computation during which gradients travel: the backward of phase 3.
+        hiding: the share of the computation during which gradients are sent: the backward of phase 3.
 
     Returns:
         `gradients` and `other messages` by themselves, the step `without overlap` and `with overlap`.
@@ -102,7 +102,7 @@ def predicted(
 
 
 def messages_of(net: nn.Module) -> list[Message]:
-    """What a step of FAAL-AT says besides the gradients: counts and margins of the classes; the buffers, by type."""
+    """The messages of a FAAL-AT step besides the gradients: counts and margins of the classes; the buffers, by type."""
     sizes: dict[torch.dtype, int] = {}
     for buffer in net.buffers():
         sizes[buffer.dtype] = sizes.get(buffer.dtype, 0) + buffer.numel() * buffer.element_size()
@@ -110,10 +110,10 @@ def messages_of(net: nn.Module) -> list[Message]:
 
 
 def computing(name: str, net: nn.Module, rate: float, step: Mapping[str, Any] | None) -> tuple[float, str]:
-    """Seconds that one GPU computes for a batch, and where they are from."""
+    """The seconds that one GPU computes for a batch, and their source."""
     if step and step["environment"]["device"] == "cpu":
         raise SystemExit(
-            "--step takes a result of benchmarks/speed/step.py on a GPU, and this one was measured on a CPU"
+            "--step needs a result of benchmarks/speed/step.py on a GPU, and this one was measured on a CPU"
         )
     found = step["nets"].get(name) if step else None
     if step and found:
@@ -131,7 +131,7 @@ def on_paper(name: str, *, rate: float, step: Mapping[str, Any] | None) -> dict[
     """Rows for one network on 1, 8 and 64 GPUs, which share a batch of 128 (strong) or have one each (weak).
 
     Args:
-        name: the model's.
+        name: of the model.
         rate: operations per second of a GPU that was not measured.
         step: a result of `benchmarks/speed/step.py` on a GPU; None without.
     """

@@ -6,19 +6,14 @@ python -m benchmarks.speed.performance
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiments.tables import percent, read
+from benchmarks.experiments.tables import COMMANDS, origin, percent, read
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 
 NETS = {"prn18:16": "PreActResNet-18 of width 16", "prn18": "PreActResNet-18"}
 
-
-def made(result: dict[str, Any], threads: str) -> str:
-    told = result["environment"]
-    return (
-        f"Command: `{result['command']}`; machine: {told['processor']}, {threads}; "
-        f"PyTorch {told['packages']['torch']}; commit `{told['commit']}`."
-    )
+FORMS = {"the same, PyTorch told to multiply in bfloat16": "the same, PyTorch set to multiply in bfloat16"}
+"""Names of forms in the recorded results, and today's."""
 
 
 def ratio(found: dict[str, Any]) -> str:
@@ -31,13 +26,14 @@ def step(result: dict[str, Any]) -> list[str]:
     lines = [
         "## A training step",
         "",
-        "FAAL-AT against PGD-10 in batches of 128 images of 32 x 32 pixels. All ways compute the same step "
-        "(`tests/test_gains.py`), one after the other in turns, in another order every round; seconds are medians with "
-        f"their quartiles over {rounds} rounds, ratios medians with their range. *As the field writes it* is float32, "
-        "row by row, the weights' gradients computed in the attack, a loop over the classes, cvxpy for every batch. "
-        "*Plain and competent* is float32, channels last, the images' gradients alone, our solver.",
+        "FAAL-AT against PGD-10 in batches of 128 images of 32 x 32 pixels. All implementations compute the same step "
+        "(`tests/benchmarks/test_gains.py`), one after the other in turns, in another order every round; seconds are "
+        f"medians with their quartiles over {rounds} rounds, ratios medians with their range. *As the field writes it* "
+        "is float32, contiguous, the weights' gradients computed in the attack, a loop over the classes, cvxpy for "
+        "every batch. *Plain and competent* is float32, channels last, the images' gradients alone, this program's "
+        "solver. *Ours* is this program's step.",
         "",
-        made(result, f"{result['threads']} threads"),
+        origin(result, f"{result['threads']} threads"),
         "",
     ]
     for net, found in result["nets"].items():
@@ -53,7 +49,7 @@ def step(result: dict[str, Any]) -> list[str]:
         lines += [
             "",
             f"Ours runs in {found['precision']}, at {found['operations per second'] / 1e9:.0f} GFLOP/s by the count of "
-            f"forwards: {percent(found['fraction'])} % of what a product of two 2048 x 2048 matrices reaches here "
+            f"forwards: {percent(found['fraction'])} % of the rate of a product of two 2048 x 2048 matrices here "
             f"({', '.join(products)}). Shares: {shares}. An epoch of 50,000 images takes {found['epoch'] / 60:.1f} "
             "minutes.",
             "",
@@ -63,14 +59,14 @@ def step(result: dict[str, Any]) -> list[str]:
 
 def precision(result: dict[str, Any]) -> list[str]:
     lines = [
-        "## From what size on bfloat16 gains",
+        "## The size from which on bfloat16 is faster",
         "",
         "Float32's time as a multiple of bfloat16's, in batches of 128 noise images, processor seconds in turns; "
-        f"medians with their range over {result['rounds']} rounds. Training takes bfloat16 by itself from 2 million "
-        "operations an image on, and so does the audit, whose fast engine also asks the network in float32 near the "
-        "boundary.",
+        f"medians with their range over {result['rounds']} rounds. Training uses bfloat16 by default from 2 million "
+        "operations an image on, and so does the audit, whose fast engine also evaluates the network in float32 near "
+        "the decision boundary.",
         "",
-        made(result, "one thread"),
+        origin(result, "one thread"),
         "",
         "| network | million operations an image | an attack's step | a training step | an attack's step in an audit |",
         "| --- | --- | --- | --- | --- |",
@@ -85,13 +81,13 @@ def equality(result: dict[str, Any]) -> list[str]:
     attack = dict(result["attack"])
     plain = attack.pop("plain")
     lines = [
-        "## What the gains change",
+        "## What the speed-ups change",
         "",
-        f"PGD-10 of training on {result['samples']} training images and a trained {NETS['prn18:16']}, against the same "
-        "attack written plainly, from the same starts. A verdict is the plain network's own, in float32; "
-        f"{percent(plain['robust'])} % withstand the plain attack.",
+        f"PGD-10 of training on {result['samples']} training images and a trained {NETS['prn18:16']}, against a plain "
+        "implementation of the same attack, from the same starts. A verdict is the plain network's own, in float32; "
+        f"{percent(plain['robust'])} % are robust under the plain attack.",
         "",
-        made(result, "one thread"),
+        origin(result, "one thread"),
         "",
         "| the attack, with | largest difference | signs alike, % | verdicts alike, % |",
         "| --- | --- | --- | --- |",
@@ -102,9 +98,9 @@ def equality(result: dict[str, Any]) -> list[str]:
     found, seeds = result["digits"]["bf16 - float32"], result["digits"]["seeds"]
     lines += [
         "",
-        "A sign is a pixel's direction. The end result on digits, where bfloat16 gains nothing and is not chosen by "
-        f"itself: bfloat16 less float32, {len(seeds)} seeds, correct under PGD-20 and CW-20 of five starts, in points, "
-        "with 95 % intervals (Student's t, paired by seed).",
+        "A sign is that of a pixel's change. The final accuracy on digits, where bfloat16 is no faster and not the "
+        f"default: bfloat16 less float32, {len(seeds)} seeds, correct under PGD-20 and CW-20 of five starts, in "
+        "points, with 95 % intervals (Student's t, paired by seed).",
         "",
         "| | difference |",
         "| --- | --- |",
@@ -119,10 +115,10 @@ def questions(result: dict[str, Any]) -> list[str]:
     lines = [
         "### Why not three times: what was tried",
         "",
-        f"One question on {result['batch']} images, every form in turns, {result['rounds']} rounds, processor seconds: "
-        "the plain form's time as a multiple of each, median and range.",
+        f"One forward of an attack on {result['batch']} images, every form in turns, {result['rounds']} rounds, "
+        "processor seconds: the plain form's time as a multiple of each, median and range.",
         "",
-        made(result, "one thread"),
+        origin(result, "one thread"),
         "",
         "| form | forward | forward and gradient |",
         "| --- | --- | --- |",
@@ -132,10 +128,10 @@ def questions(result: dict[str, Any]) -> list[str]:
         return f"{row['ratio']:.2f} ({row['least']:.2f} to {row['most']:.2f})"
 
     for name, row in result["forward"].items():
-        lines.append(f"| {name} | {cell(row)} | {cell(result['forward and gradient'][name])} |")
-    whole, parts, cores = result["forward"], result["convolutions"], result["both cores"]
-    plain = next(iter(whole))
-    forward = whole[plain]["seconds"] / parts["forward, bfloat16, channels last"]["seconds"]
+        lines.append(f"| {FORMS.get(name, name)} | {cell(row)} | {cell(result['forward and gradient'][name])} |")
+    forwards, parts, cores = result["forward"], result["convolutions"], result["both cores"]
+    plain = next(iter(forwards))
+    forward = forwards[plain]["seconds"] / parts["forward, bfloat16, channels last"]["seconds"]
     both = result["forward and gradient"][plain]["seconds"] / sum(
         parts[f"{way}, bfloat16, channels last"]["seconds"] for way in ("forward", "backward")
     )
@@ -147,13 +143,13 @@ def questions(result: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        f"The cause is the convolutions. In GFLOP/s, forward and backward for the images: {rates}. If all else cost "
-        f"nothing, with these convolutions a forward would be {forward:.2f} times as fast as the plain one, forward "
-        f"and gradient {both:.2f} times. And the members compute for themselves, whatever answers them ({own} of the "
-        "plain call): FAB's sorting is done away with, the rest is pyautoattack's and left alone. Compiling takes "
-        f"{result['compile seconds']:.0f} seconds more.",
+        f"The cause is the convolutions. In GFLOP/s, forward and backward for the images: {rates}. If all else took "
+        f"no time, with these convolutions a forward would be {forward:.2f} times as fast as the plain one, forward "
+        f"and gradient {both:.2f} times. And AutoAttack's members have computations of their own, besides the "
+        f"network's ({own} of the plain call): FAB's sorting was replaced, the rest is pyautoattack's and unchanged. "
+        f"Compiling takes {result['compile seconds']:.0f} seconds more.",
         "",
-        "Two processes of one thread instead of one process of two threads: the plain network answers "
+        "Two processes of one thread instead of one process of two threads: the plain network evaluates "
         f"{cores['plain, one thread']:.0f} images a second (forward and gradient) in one thread and "
         f"{cores['plain, two threads']:.0f} in two; the fast engine {cores['fast, one process']:.0f} in one process "
         f"and {cores['fast, two processes']:.0f} in two, "
@@ -173,14 +169,14 @@ def audit(result: dict[str, Any]) -> list[str]:
         "in one process, processor seconds, a PreActResNet-18 of width 16. *Parity*: verdicts sample by sample on two "
         "narrow networks (a small net of width 16 and a PreActResNet-18 of width 8).",
         "",
-        made(result, "one thread"),
+        origin(result, "one thread"),
         "",
         f"- Speed: {speed['ratio']:.2f} times the plain call ({speed['least']:.2f} to {speed['most']:.2f} over the "
-        f"blocks). The aim was 3: {'met' if speed['ratio'] >= 3 else 'missed'}.",
+        f"blocks). The target was 3: {'met' if speed['ratio'] >= 3 else 'missed'}.",
         f"- Parity, {together['samples']} samples ({' and '.join(str(n) for n in samples)}): fast and reference "
         f"disagree on {percent(together['disagreement'])} %, the reference and itself with another seed on "
         f"{percent(together['disagreement with itself'])} %. Fast was weaker on {together['weaker']} samples "
-        f"(one-sided 95 % bound {100 * together['bound']:.2f} %; the aim was below 0.3) and stronger on "
+        f"(one-sided 95 % bound {100 * together['bound']:.2f} %; the target was below 0.3) and stronger on "
         f"{together['stronger']}. "
         f"Robust accuracy: {', '.join(f'{name} {percent(value)} %' for name, value in together['robust'].items())}.",
         "",
@@ -195,9 +191,9 @@ def solver(result: dict[str, Any]) -> list[str]:
         "",
         f"Phase 2's problem at tau {result['tau']}, against cvxpy {cvxpy['version']} ({cvxpy['solver']}) with the "
         "problem built and solved anew, as public code does for every batch. Processor seconds, medians, in turns; in "
-        "brackets the first call after the others had the caches.",
+        "brackets the first call of a turn, when the caches hold the others' data.",
         "",
-        made(result, "one thread"),
+        origin(result, "one thread"),
         "",
         "| classes | cvxpy, ms | ours, ms | compiled, ms | ours, times faster | compiled, times faster |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -216,13 +212,12 @@ def solver(result: dict[str, Any]) -> list[str]:
         f"{many['problems']} problems of {many['classes']} classes at once: {alone} times less for each than cvxpy's. "
         "Compiled, all run the 20 steps of Newton's method that the rarest references need.",
         "",
-        "Phase 2 as a whole (class statistics, rule, solver) beside a step of the digits net (32 images of 8 x 8 "
-        "pixels, PGD-10), the smallest step that there is here, in per cent of that step. The aim was 1: called again "
-        "and again by itself a compiled phase 2 reaches it, inside a step nothing does. The network has filled the "
-        "caches by then: a compiled graph that does next to nothing takes more than 1 there. In a step of a "
-        "PreActResNet-18 phase 2 is far below it (the shares above).",
+        "All of phase 2 (class statistics, rule, solver) in per cent of a step of the digits net (32 images of 8 x 8 "
+        "pixels, PGD-10), the smallest step of this program. The target was 1: called repeatedly by itself a compiled "
+        "phase 2 meets it, inside a step none does. The caches hold the network's data then: a compiled graph of one "
+        "addition takes more than 1 there. In a step of a PreActResNet-18 phase 2 is far below it (the shares above).",
         "",
-        "| classes | step, ms | by itself | the same, compiled | inside | compiled | next to nothing |",
+        "| classes | step, ms | by itself | the same, compiled | inside | compiled | one addition |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for classes, found in result["step"].items():
@@ -237,9 +232,9 @@ def scaling(result: dict[str, Any]) -> list[str]:
         "## Many processes",
         "",
         "One batch of 128 images by one process of one thread, one of two, and two of one each, over gloo; a "
-        "PreActResNet-18 of width 16, FAAL-AT, PGD-10. That all compute the same is in `tests/engine`.",
+        "PreActResNet-18 of width 16, FAAL-AT, PGD-10. `tests/engine` tests that all compute the same.",
         "",
-        made(result, "both cores"),
+        origin(result, "both cores"),
         "",
         "| precision | way | steps per second | times as fast as one thread |",
         "| --- | --- | --- | --- |",
@@ -247,16 +242,16 @@ def scaling(result: dict[str, Any]) -> list[str]:
     for precision, found in result["measured"].items():
         for name, way in found["ways"].items():
             gain = found["times as fast as one thread"].get(name)
-            told = f"{gain['median']:.2f} ({gain['least']:.2f} to {gain['most']:.2f})" if gain else "1"
-            lines.append(f"| {precision} | {name} | {way['steps per second']:.2f} | {told} |")
-    says = next(iter(result["measured"].values()))["a step of two says"]
+            times = f"{gain['median']:.2f} ({gain['least']:.2f} to {gain['most']:.2f})" if gain else "1"
+            lines.append(f"| {precision} | {name} | {way['steps per second']:.2f} | {times} |")
+    sent = next(iter(result["measured"].values()))["a step of two says"]
     lines += [
         "",
-        f"A step of two says {len(says['messages'])} messages of {says['bytes'] / 1e6:.1f} MB together, nearly all "
-        f"of it gradients, which take {1e3 * says['seconds by themselves']:.0f} ms here by themselves. They travel "
-        "while phase 3's backward goes on, which is 2 of the 23 forwards that a PGD-10 step costs.",
+        f"In a step of two processes {len(sent['messages'])} messages are sent, of {sent['bytes'] / 1e6:.1f} MB "
+        f"together, nearly all of it gradients, which take {1e3 * sent['seconds by themselves']:.0f} ms here by "
+        "themselves. They are sent during phase 3's backward, which is 2 of the 23 forwards that a PGD-10 step costs.",
         "",
-        "On paper, for GPUs (nothing was measured on one): a ring of NVLink within 8, InfiniBand beyond. Efficiency "
+        "Predicted for GPUs (nothing was measured on one): a ring of NVLink within 8, InfiniBand beyond. Efficiency "
         "without and with that overlap, in per cent.",
         "",
         "| network | GPUs | images on each | without | with |",
@@ -279,24 +274,25 @@ OPEN = [
     "and seconds to a minute to compile. Off unless `--compile on`.",
     "- Folding BatchNorm into the convolution before it: some per cent of an attack's step. In a pre-activation "
     "network every other BatchNorm has none before it. Left out: it would have to be undone for every update.",
-    "- A fused step and projection of the attack: the first table's shares say how little there is to gain on a CPU.",
+    "- A fused step and projection of the attack: by the first table's shares there is little to gain on a CPU.",
     "- In the solver: Newton's method on log KL, on a transform linear at both ends, on the inverse root of KL; the "
-    "classes as the first dimension; the compiler's C++ wrapper. Tried by hand, dropped, and no figure kept.",
+    "classes as the first dimension; the compiler's C++ wrapper. Tried and not used; no figures were recorded.",
     "- mkldnn's own switch (`fp32_precision`), which multiplies float32 tensors in bfloat16: no effect on this CPU.",
-    "- Not measured: anything on a GPU. `python -m benchmarks.speed.step --device cuda --compiled --nets prn18 wrn34-10` "
-    "and `--compile on` in training are ready; the aims there are 6 seconds for an epoch of PreActResNet-18 and 50 for "
-    "WRN-34-10 on an H200.",
+    "- Not measured: anything on a GPU. `python -m benchmarks.speed.step --device cuda --compiled --nets prn18 "
+    "wrn34-10` and `--compile on` in training are ready; the targets there are 6 seconds for an epoch of "
+    "PreActResNet-18 and 50 for WRN-34-10 on an H200.",
     "",
 ]
 
 
 def page() -> str:
-    """The whole of `docs/performance.md`."""
+    """The text of `docs/performance.md`."""
     lines = [
         "# Performance",
         "",
-        "Made by `python -m benchmarks.speed.performance` from `benchmarks/results/*.json`; `tests/test_results.py` holds "
-        "the two together. Every ratio was measured in one run, both sides in turns.",
+        "Made by `python -m benchmarks.speed.performance` from `benchmarks/results/*.json`; "
+        "`tests/benchmarks/test_results.py` compares the two. Every ratio was measured in one run, both sides in "
+        f"turns. {COMMANDS}",
         "",
         *step(read("step")),
         *precision(read("precision")),

@@ -1,9 +1,9 @@
-"""From what size of a network on bfloat16 gains: an attack's step and a training step, in both arithmetics.
+"""Time an attack's step and a training step in bfloat16 and in float32, over sizes of networks.
 
     python -m benchmarks.speed.precision
 
-writes `benchmarks/results/precision.json`. Processor seconds of one thread, on noise images, in turns; and what the
-audit's fast engine takes for the same step of an attack. It is what `engine.numerics.MIN_BF16_OPERATIONS` is set by.
+writes `benchmarks/results/precision.json`. Processor seconds of one thread, on noise images, in turns; and those of the
+audit's fast engine for the same attack step. `engine.numerics.MIN_BF16_OPERATIONS` is set from them.
 """
 
 import argparse
@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "precision.json"
 CPU = torch.device("cpu")
 NETS = (("small", 16, 1, 8), ("small", 32, 1, 8), ("small", 8, 3, 32), ("prn18", 4, 3, 32), ("small", 16, 3, 32),
         ("prn18", 8, 3, 32), ("small", 32, 3, 32), ("prn18", 16, 3, 32))  # fmt: skip
-"""Model, width, channels, pixels of a side; by work."""
+"""Model, width, channels, pixels of a side; by operations."""
 BATCH = 128
 
 
@@ -44,9 +44,9 @@ def steps_of(architecture: Architecture, pixels: int, precision: str) -> dict[st
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-6, momentum=0.9, fused=True)
 
     def attack() -> Tensor:
-        seen = images.detach().requires_grad_()
+        x = images.detach().requires_grad_()
         with attacked(net), form.autocast():
-            (gradient,) = torch.autograd.grad(F.cross_entropy(net(seen).float(), labels), seen)
+            (gradient,) = torch.autograd.grad(F.cross_entropy(net(x).float(), labels), x)
         return gradient
 
     def train() -> None:
@@ -60,15 +60,15 @@ def steps_of(architecture: Architecture, pixels: int, precision: str) -> dict[st
 
 
 def audited(architecture: Architecture, pixels: int) -> Callable[[], object]:
-    """The attack's step as an audit's fast engine takes it."""
+    """The same attack step by an audit's fast engine."""
     net = build_model(architecture, seed=0).eval().requires_grad_(False)
     images = torch.rand(BATCH, architecture.channels, pixels, pixels)
     with strict_float32(CPU), patch.object(backend, "MIN_BF16_OPERATIONS", 0.0):
         fast = backend.Fast(net, images)
 
     def step() -> Tensor:
-        seen = images.clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(fast(seen).amax(dim=1).sum(), seen)
+        x = images.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(fast(x).amax(dim=1).sum(), x)
         return gradient
 
     return step
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     if not multiplies_bf16(CPU):
-        parser.error("this machine has no instructions for bfloat16: it gains at no size")
+        parser.error("this machine has no instructions for bfloat16: it is faster at no size")
     torch.set_num_threads(1)
     result: dict[str, Any] = made_by(CPU) | {"rounds": arguments.rounds, "nets": {}}
     for model, width, channels, pixels in NETS[: arguments.nets]:

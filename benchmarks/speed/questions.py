@@ -1,10 +1,10 @@
-"""What one question of an attack costs, in each form that a network can answer it in; and why no form is faster.
+"""Time one forward of an attack, and its gradient, in each form of the network; and bound what any form can gain.
 
     OMP_NUM_THREADS=1 python -m benchmarks.speed.questions --data cifar10:DIR --run RUN
 
-writes `benchmarks/results/questions.json`: what the fast engine of an audit chose from, and the bounds on what any
-choice can bring. Processor seconds, the forms in turns. The convolutions are the network's own, each in one call of
-PyTorch's. What the attack computes itself is found by letting a constant answer in the network's place.
+writes `benchmarks/results/questions.json`: the forms that the fast engine of an audit was chosen from, and upper bounds
+on the speed of any. Processor seconds, the forms in turns. The convolutions are the network's own, each one call of
+PyTorch. The attack's own computations are timed with a constant in place of the network.
 """
 
 import argparse
@@ -38,12 +38,13 @@ from faal.models import open_model
 
 RESULTS = Path(__file__).parents[1] / "results" / "questions.json"
 CPU = torch.device("cpu")
-Answer = Callable[[Tensor], Tensor]
+Model = Callable[[Tensor], Tensor]
+"""Images (B, channels, H, W) -> logits (B, C)."""
 PLAIN = "plain: float32, row by row"
 
 
 def in_turns(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """The processor's seconds of each, round by round, after one round that is not counted."""
+    """The processor seconds of each, round by round, after one round that is not counted."""
 
     def once(name: str, turn: int) -> float:
         return turns.seconds(works[name], time.process_time)
@@ -59,28 +60,28 @@ def summary(times: dict[str, list[float]], base: str) -> dict[str, dict[str, flo
     }
 
 
-def in_bf16(net: nn.Module) -> Answer:
-    def answer(images: Tensor) -> Tensor:
+def in_bf16(net: nn.Module) -> Model:
+    def forward(images: Tensor) -> Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits: Tensor = net(images.contiguous(memory_format=torch.channels_last))
         return logits.float()
 
-    return answer
+    return forward
 
 
 @contextmanager
 def products_in_bf16() -> Iterator[None]:
     """PyTorch's own switch: float32 tensors, products in bfloat16 inside oneDNN."""
     conv, product = torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    kept = conv.fp32_precision, product.fp32_precision
+    before = conv.fp32_precision, product.fp32_precision
     conv.fp32_precision = product.fp32_precision = "bf16"
     try:
         yield
     finally:
-        conv.fp32_precision, product.fp32_precision = kept
+        conv.fp32_precision, product.fp32_precision = before
 
 
-def forms_of(net: nn.Module, images: Tensor, compiled: bool) -> dict[str, Answer]:
+def forms_of(net: nn.Module, images: Tensor, compiled: bool) -> dict[str, Model]:
     last = copy.deepcopy(net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folded = fuse(copy.deepcopy(net)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -89,10 +90,10 @@ def forms_of(net: nn.Module, images: Tensor, compiled: bool) -> dict[str, Answer
             logits: Tensor = last(images.contiguous(memory_format=torch.channels_last))
         return logits
 
-    found: dict[str, Answer] = {
+    found: dict[str, Model] = {
         PLAIN: net,
         "float32, channels last": lambda images: last(images.contiguous(memory_format=torch.channels_last)),
-        "the same, PyTorch told to multiply in bfloat16": switched,
+        "the same, PyTorch set to multiply in bfloat16": switched,
         "bfloat16, channels last": in_bf16(last),
         "the same, overruled near the boundary: the fast engine": Fast(net, images),
         "bfloat16, BatchNorm folded where it follows a convolution": in_bf16(folded),
@@ -102,9 +103,9 @@ def forms_of(net: nn.Module, images: Tensor, compiled: bool) -> dict[str, Answer
     return found
 
 
-def gradient(answer: Answer, images: Tensor) -> Tensor:
-    seen = images.clone().requires_grad_()
-    (found,) = torch.autograd.grad(answer(seen).amax(dim=1).sum(), seen)
+def gradient(model: Model, images: Tensor) -> Tensor:
+    x = images.clone().requires_grad_()
+    (found,) = torch.autograd.grad(model(x).amax(dim=1).sum(), x)
     return found
 
 
@@ -112,10 +113,10 @@ def gradient(answer: Answer, images: Tensor) -> Tensor:
 
 
 def layers_of(net: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, torch.Size]]:
-    """The convolutions and what each is shown."""
+    """The convolutions and the shape of each one's input."""
     found: list[tuple[nn.Conv2d, torch.Size]] = []
     hooks = [
-        module.register_forward_hook(lambda conv, seen, _: found.append((conv, seen[0].shape)))
+        module.register_forward_hook(lambda conv, inputs, _: found.append((conv, inputs[0].shape)))
         for module in net.modules()
         if isinstance(module, nn.Conv2d)
     ]
@@ -141,20 +142,18 @@ def convolutions(net: nn.Module, images: Tensor, rounds: int) -> dict[str, Any]:
     ):
         calls = []
         for conv, shape in layers:
-            seen = torch.rand(shape).to(dtype).contiguous(memory_format=memory)
+            x = torch.rand(shape).to(dtype).contiguous(memory_format=memory)
             weight = conv.weight.detach().to(dtype).contiguous(memory_format=memory)
-            calls.append(
-                (seen, weight, conv.stride, conv.padding, F.conv2d(seen, weight, None, conv.stride, conv.padding))
-            )
+            calls.append((x, weight, conv.stride, conv.padding, F.conv2d(x, weight, None, conv.stride, conv.padding)))
 
         def forward(calls: list[Any] = calls) -> None:
-            for seen, weight, stride, padding, _ in calls:
-                F.conv2d(seen, weight, None, stride, padding)
+            for x, weight, stride, padding, _ in calls:
+                F.conv2d(x, weight, None, stride, padding)
 
         def backward(calls: list[Any] = calls) -> None:
-            for seen, weight, stride, padding, out in calls:
+            for x, weight, stride, padding, out in calls:
                 torch.ops.aten.convolution_backward(
-                    out, seen, weight, None, stride, padding, [1, 1], False, [0, 0], 1, [True, False, False]
+                    out, x, weight, None, stride, padding, [1, 1], False, [0, 0], 1, [True, False, False]
                 )
 
         works |= {f"forward, {name}": forward, f"backward, {name}": backward}
@@ -163,7 +162,7 @@ def convolutions(net: nn.Module, images: Tensor, rounds: int) -> dict[str, Any]:
 
 
 class Constant(nn.Module):
-    """Answers at once: with what the network answered first, and a gradient that is not zero."""
+    """A network at no cost: constant logits, and a gradient that is not zero."""
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
@@ -175,7 +174,7 @@ class Constant(nn.Module):
 
 
 def own_arithmetic(net: nn.Module, images: Tensor, labels: Tensor, rounds: int) -> dict[str, dict[str, float]]:
-    """Per member of AutoAttack, cut short: how much of the plain call the member computes itself."""
+    """The share of the attack's own computations in the plain call, per member of AutoAttack, with few iterations."""
     with torch.no_grad():
         logits = F.one_hot(labels, net(images).shape[1]) + 0.01 * torch.arange(float(net(images).shape[1]))
     works: dict[str, Callable[[], object]] = {}
@@ -199,12 +198,12 @@ def own_arithmetic(net: nn.Module, images: Tensor, labels: Tensor, rounds: int) 
 # --- both cores ------------------------------------------------------------------------------------------------------
 
 
-def looped(answer: Answer, images: Tensor, seconds: float) -> float:
-    """Images per second, forward and gradient, by the clock on the wall."""
-    gradient(answer, images)
+def looped(model: Model, images: Tensor, seconds: float) -> float:
+    """Images per second, forward and gradient, in wall time."""
+    gradient(model, images)
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
-        gradient(answer, images)
+        gradient(model, images)
         count += len(images)
     return count / (time.perf_counter() - start)
 
@@ -262,15 +261,15 @@ def main() -> None:
     }
     with strict_float32(CPU), preserve_rng():
         forms = forms_of(net, images, not arguments.no_compile)
-        for kind, ask in (("forward", None), ("forward and gradient", gradient)):
+        for kind, with_gradient in (("forward", False), ("forward and gradient", True)):
             works = {}
-            for name, answer in forms.items():
-                works[name] = (lambda a=answer: a(images)) if ask is None else (lambda a=answer: gradient(a, images))
-            with torch.no_grad() if ask is None else nullcontext():
+            for name, model in forms.items():
+                works[name] = (lambda m=model: gradient(m, images)) if with_gradient else (lambda m=model: m(images))
+            with nullcontext() if with_gradient else torch.no_grad():
                 began = time.monotonic()
                 for work in works.values():
                     work()
-                if ask is None:
+                if not with_gradient:
                     result["compile seconds"] = time.monotonic() - began
                 result[kind] = summary(in_turns(works, arguments.rounds), PLAIN)
         result["convolutions"] = convolutions(net, images, arguments.rounds)

@@ -1,16 +1,16 @@
-"""How training scales over processes: measured on one and on two of this machine, on paper for 8 and 64 GPUs.
+"""How training scales over processes: measured with one and two on this machine, predicted for 8 and 64 GPUs.
 
     python -m benchmarks.speed.scaling --precision float32 bf16
 
 writes `benchmarks/results/scaling.json`.
 
 Measured: FAAL-AT against PGD-10 on a narrow PreActResNet-18, a global batch of 128 noise images, by one process with
-one thread, one with two, and two with one each (gloo), in turns, each step's wall time after a warm-up. What one of the
-two says in a step is counted (kind and bytes), and the same messages are timed by themselves.
+one thread, one with two, and two with one each (gloo), in turns, each step's wall time after a warm-up. The messages of
+one of the two in a step are counted (kind and bytes), and the same messages are timed by themselves.
 
-On paper: PreActResNet-18 and WRN-34-10, `predicted` from the seconds that one GPU computes for a batch, which come from
-a result of `benchmarks/speed/step.py` on a GPU (`--step FILE`) or, where there is none, from the operations at an assumed
-rate. Each row says which.
+Predicted: PreActResNet-18 and WRN-34-10, from the seconds that one GPU computes for a batch, which are from a result of
+`benchmarks/speed/step.py` on a GPU (`--step FILE`) or, where there is none, from the operations at an assumed rate.
+Each row states which.
 """
 
 import argparse
@@ -48,7 +48,7 @@ ONE, THREADS, PROCESSES = "1 process, 1 thread", "1 process, 2 threads", "2 proc
 WAYS = {ONE: (1, 1), THREADS: (1, 2), PROCESSES: (2, 1)}
 """Name -> processes, threads of each."""
 WARM_UP = 2
-"""Steps after which DistributedDataParallel has made its buckets."""
+"""Steps after which DistributedDataParallel has formed its buckets."""
 
 
 class Settings(NamedTuple):
@@ -62,14 +62,14 @@ class Settings(NamedTuple):
 
 
 def learner_and_batches(settings: Settings) -> tuple[Learner, Batches]:
-    """This process's, on noise images that are the same everywhere."""
+    """This process's learner, and its batches of noise images that are the same in every process."""
     recipe = Recipe(
         method="faal-at",
         model="prn18",
         width=settings.width,
         batch_size=settings.batch,
         steps=settings.attack_steps,
-        lr=Schedule.constant(1e-6),  # the network stays what it is, whatever noise teaches it
+        lr=Schedule.constant(1e-6),  # training on noise hardly changes the network
     )
     net = build_model(Architecture(model=recipe.model, num_classes=CLASSES, width=recipe.width), seed=0)
     numerics = Numerics.choose(settings.precision, CPU, net, torch.zeros(1, *SHAPE))
@@ -107,8 +107,8 @@ def size(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def said(settings: Settings) -> list[Message]:
-    """What this process says in one step."""
+def messages_sent(settings: Settings) -> list[Message]:
+    """The messages that this process sends in one step."""
     learner, batches = learner_and_batches(settings)
     gradients: list[Message] = []
     all_reduce = dist.all_reduce
@@ -122,19 +122,19 @@ def said(settings: Settings) -> list[Message]:
     learner.parallel.register_comm_hook(None, bucket_sent)
     with (
         patch.object(dist, "all_reduce", wraps=all_reduce) as reduced,
-        patch.object(dist, "broadcast", wraps=dist.broadcast) as told,
+        patch.object(dist, "broadcast", wraps=dist.broadcast) as broadcasts,
     ):
         for _, batch in zip(range(WARM_UP + 1), batches.epoch(0), strict=False):
             gradients.clear()
             reduced.reset_mock()
-            told.reset_mock()
+            broadcasts.reset_mock()
             train_step(learner, batch, StepContext(epoch=0, progress=0.0))
     sums = [Message("all_reduce", size(call.args[0])) for call in reduced.call_args_list]
-    return sums + gradients + [Message("broadcast", size(call.args[0])) for call in told.call_args_list]
+    return sums + gradients + [Message("broadcast", size(call.args[0])) for call in broadcasts.call_args_list]
 
 
 def message_seconds(message: Message, repeats: int = 20) -> float:
-    """The median over repetitions of a message by itself."""
+    """The median time over repetitions of one message by itself."""
     buffer, found = torch.zeros(max(1, message.bytes // FLOAT)), []
     for _ in range(repeats):
         dist.barrier()
@@ -149,7 +149,7 @@ def message_seconds(message: Message, repeats: int = 20) -> float:
 
 @contextmanager
 def group(rank: int, count: int, store: Path) -> Iterator[None]:
-    """As one of `count` processes; one alone is no group."""
+    """A process group of `count` processes; none where there is one."""
     if count > 1:
         dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=count)
     try:
@@ -171,7 +171,7 @@ def work(rank: int, folder: Path, settings: Settings) -> None:
             with group(rank, count, folder / f"store-{turn}"):
                 times[name].append(timed_steps(settings))
                 if count == 2 and turn == 0:
-                    messages = [(message, message_seconds(message)) for message in said(settings)]
+                    messages = [(message, message_seconds(message)) for message in messages_sent(settings)]
     if rank == 0:
         (folder / "found.json").write_text(json.dumps({"times": times, "messages": messages}))
 
@@ -197,7 +197,7 @@ def measured(settings: Settings) -> dict[str, Any]:
         steps = [seconds for turn in turns for seconds in turn]
         ways[name] = {"seconds": turns, "step": summary(steps), "steps per second": 1 / median(steps)}
     messages = [Message(*message)._asdict() | {"seconds": seconds} for message, seconds in found["messages"]]
-    saying = sum(message["seconds"] for message in messages)
+    message_total = sum(message["seconds"] for message in messages)
     return {
         "ways": ways,
         "times as fast as one thread": {name: summary(gain) for name, gain in gains.items()},
@@ -205,8 +205,8 @@ def measured(settings: Settings) -> dict[str, Any]:
         "a step of two says": {
             "messages": messages,
             "bytes": sum(message["bytes"] for message in messages),
-            "seconds by themselves": saying,
-            "step expected of them, without overlap": ways[ONE]["step"]["median"] / 2 + saying,
+            "seconds by themselves": message_total,
+            "step expected of them, without overlap": ways[ONE]["step"]["median"] / 2 + message_total,
         },
     }
 

@@ -1,17 +1,17 @@
-"""What phase 2's solver costs, beside cvxpy's, and what share of a small step phase 2 is.
+"""Time phase 2's solver against cvxpy's, and phase 2 as a share of a small training step.
 
     python -m benchmarks.speed.solver
 
 writes `benchmarks/results/solver.json`. One thread, everything in one process and in turns, in a new order every round,
-after a warm-up. Seconds are the processor's: they do not count what other processes took.
+after a warm-up. Seconds are the processor's, so that other processes do not count.
 
-One problem: from the losses of C classes to their weights, by cvxpy (the problem built and solved anew, as the field
-does for every batch), by `solve_kldro` as it is, and by `solve_kldro` compiled. A turn is ten calls on new losses; what
-counts is their mean, and beside it stands the first, which finds the caches full of what another way left. Many
-problems: a thousand of ten classes at once, by ours, per problem. Step: a FAAL-AT step of the small net of width 16 on
-32 noise images of 8 x 8 pixels against PGD-10, and how much of it is phase 2 (class statistics, rule and solver), as it
-is and compiled: inside the step, where the network has filled the caches, and alone, in turns of ten calls. `a graph
-that does next to nothing` is the least that calling anything compiled costs at the same place of the step.
+One problem: the weights of C classes from their losses, by cvxpy (the problem built and solved anew, as public code
+does for every batch), by `solve_kldro`, and by `solve_kldro` compiled. A turn is ten calls on new losses, of which the
+mean is reported, and besides the first call, when the caches hold another implementation's data. Many problems: a
+thousand of ten classes at once, by ours, per problem. Step: a FAAL-AT step of the small net of width 16 on 32 noise
+images of 8 x 8 pixels against PGD-10, and the share of phase 2 (class statistics, rule and solver), plain and compiled:
+inside the step, when the caches hold the network's data, and alone, in turns of ten calls. `a graph that does next to
+nothing` is the least cost of a call of compiled code at the same place of the step.
 """
 
 import argparse
@@ -53,7 +53,7 @@ CVXPY, OURS, COMPILED = "cvxpy", "ours", "ours, compiled"
 NOTHING = "a graph that does next to nothing"
 BATCH, PIXELS = 32, 8
 WARM_UP, CALLS = 3, 10
-"""Rounds that are not counted, and calls of a turn."""
+"""Rounds that are not counted, and calls per turn."""
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -61,7 +61,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int, calls: int = 1) -> dict[str, list[list[float]]]:
-    """What each way says that its calls took, turn by turn."""
+    """The seconds of each implementation's calls, turn by turn."""
 
     def called(name: str, turn: int) -> list[float]:
         return [ways[name]() for _ in range(calls)]
@@ -70,7 +70,7 @@ def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int, calls: int = 
 
 
 def means(found: Mapping[str, list[list[float]]]) -> dict[str, dict[str, Any]]:
-    """Of each way's turns."""
+    """The mean call of each turn."""
     return {name: summary([sum(turn) / len(turn) for turn in rounds]) for name, rounds in found.items()}
 
 
@@ -80,7 +80,7 @@ def firsts(found: Mapping[str, list[list[float]]]) -> dict[str, dict[str, Any]]:
 
 
 def compiled(work: Callable[..., Any], *inputs: Any) -> tuple[Callable[..., Any], float]:
-    """`work` as one graph, and the seconds on the clock of its first call, which compiles it in several processes."""
+    """`work` as one graph, and the wall time of its first call, which compiles it in several processes."""
     torch.compiler.reset()
     made = torch.compile(work, fullgraph=True, dynamic=False)
     start = time.perf_counter()
@@ -92,7 +92,7 @@ def compiled(work: Callable[..., Any], *inputs: Any) -> tuple[Callable[..., Any]
 
 
 def margins(*shape: int) -> Tensor:
-    """Losses like class margins: in (-1, 1), of ordinary spread."""
+    """Losses like class margins: in (-1, 1), with a typical spread."""
     return torch.randn(shape).mul(0.7).tanh()
 
 
@@ -146,7 +146,7 @@ def many_problems(classes: int, count: int, alone: float, arguments: argparse.Na
 
 
 def cone_solver() -> str:
-    """Which solver cvxpy chooses by itself."""
+    """The solver that cvxpy chooses by default."""
     solved: list[cvxpy.Problem] = []
     own: Any = cvxpy.Problem.solve
 
@@ -184,7 +184,7 @@ def batch_of(classes: int) -> Batch:
 
 def share_of_a_step(classes: int, arguments: argparse.Namespace) -> dict[str, Any]:
     learner = learner_of(classes)
-    whole: list[float] = []
+    step_seconds: list[float] = []
 
     def weights(logits: Tensor, labels: Tensor) -> Tensor:
         return learner.rule.weigh(batch_stats(logits, labels, labels, classes, learner.rule.needs)).robust
@@ -204,7 +204,7 @@ def share_of_a_step(classes: int, arguments: argparse.Namespace) -> dict[str, An
         return TermWeights(clean=both, robust=both)
 
     def stepped(name: str) -> float:
-        """The seconds of phase 2 in one step; those of the step are noted."""
+        """The seconds of phase 2 in one step; those of the step are added to `step_seconds`."""
         spent: list[float] = []
 
         def timed(*inputs: Any) -> TermWeights:
@@ -214,7 +214,7 @@ def share_of_a_step(classes: int, arguments: argparse.Namespace) -> dict[str, An
 
         batch = batch_of(classes)
         with patch.object(steps, "find_worst_distribution", timed):
-            whole.append(seconds(lambda: steps.train_step(learner, batch, StepContext(epoch=0, progress=0.0))))
+            step_seconds.append(seconds(lambda: steps.train_step(learner, batch, StepContext(epoch=0, progress=0.0))))
         return spent[0]
 
     def alone(name: str) -> float:
@@ -228,7 +228,7 @@ def share_of_a_step(classes: int, arguments: argparse.Namespace) -> dict[str, An
     }
     inside = means(in_turns({name: partial(stepped, name) for name in phase_2}, arguments.rounds))
     outside = means(in_turns({name: partial(alone, name) for name in (OURS, COMPILED)}, arguments.rounds, CALLS))
-    step = summary(whole[WARM_UP * len(phase_2) :])
+    step = summary(step_seconds[WARM_UP * len(phase_2) :])
     return {
         "seconds of the step": step,
         "seconds of phase 2": inside,
@@ -256,7 +256,7 @@ def main(given: list[str] | None = None) -> None:
         "one problem": {},
         "step": {},
     }
-    # What was compiled before would make the seconds to compile look small.
+    # With earlier compilations in the cache, the seconds to compile would be too small.
     with tempfile.TemporaryDirectory() as empty, patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=empty):
         for classes in arguments.classes:
             result["one problem"][str(classes)] = one_problem(classes, arguments)

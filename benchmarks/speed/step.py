@@ -1,10 +1,10 @@
-"""What a training step takes: ours, the field's, a competent plain one, and ours with each gain switched off.
+"""Time a training step: this program's, common public code's, a competent plain one, and ours without each speed-up.
 
     python -m benchmarks.speed.step --nets prn18:16 prn18 --threads 2
 
-writes `benchmarks/results/step.json`. All ways train the same network by FAAL-AT against PGD-10 on the same batches of
-128 noise images, one step each in turns, in a new order every round, after a warm-up. A net is a model's name
-and, behind a colon, its width.
+writes `benchmarks/results/step.json`. All implementations train the same network by FAAL-AT against PGD-10 on the same
+batches of 128 noise images, one step each in turns, in a new order every round, after a warm-up. A net is a model's
+name and, behind a colon, its width.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from faal.train.learner import learner_for
 RESULTS = Path(__file__).parents[1] / "results" / "step.json"
 CLASSES, SHAPE, TRAINING_SET = 10, (3, 32, 32), 50_000
 SLOW = Schedule.constant(1e-6)
-"""A learning rate at which the network stays what it is, whatever noise teaches it."""
+"""A learning rate at which training on noise hardly changes the network."""
 CLOCK = time.perf_counter
 MOVES = "step and projection, a part of phase 1"
 OURS, FIELDS, PLAIN = "ours", "as the field writes it", "plain and competent"
@@ -68,7 +68,7 @@ def batches_for(recipe: Recipe, device: torch.device) -> list[Batch]:
 
 
 def learner_of(recipe: Recipe, device: torch.device) -> Learner:
-    """A fresh learner as the training loop makes it; the precision is chosen by itself unless the recipe names one."""
+    """A new learner as the training loop makes it; the precision is chosen automatically unless the recipe sets one."""
     architecture = Architecture(model=recipe.model, num_classes=CLASSES, width=recipe.width)
     net = build_model(architecture, seed=0).to(device)
     numerics = Numerics.choose(recipe.precision, device, net, torch.zeros(1, *SHAPE, device=device))
@@ -76,7 +76,7 @@ def learner_of(recipe: Recipe, device: torch.device) -> Learner:
 
 
 def way_of(way: Plain | Changed, recipe: Recipe, device: torch.device) -> tuple[nn.Module, Callable[[Batch], None]]:
-    """A network of a way's own, and one step of the way on it."""
+    """A network for an implementation, and the implementation's step on it."""
     if isinstance(way, Changed):
         changed = way.learner(learner_of(recipe.replace(way.settings, source="benchmarks/speed/step.py"), device))
         return changed.net, lambda batch: way.step(changed, batch)
@@ -89,7 +89,7 @@ def way_of(way: Plain | Changed, recipe: Recipe, device: torch.device) -> tuple[
 
 @contextmanager
 def timed_phases(spent: dict[str, float], device: torch.device) -> Iterator[None]:
-    """While it is open, `spent` gathers the seconds of phases 1 and 2, and within phase 1 of step and projection."""
+    """In this context `spent` collects the seconds of phases 1 and 2, and within phase 1 of step and projection."""
 
     def timed(name: str, own: Callable[..., Any]) -> Callable[..., Any]:
         def inner(*arguments: Any) -> Any:
@@ -113,8 +113,8 @@ def phases(step: Callable[[Batch], None], batches: list[Batch], rounds: int, dev
     """The share of each phase in our step."""
     spent: dict[str, float] = {}
     with timed_phases(spent, device):
-        whole = sum(seconds(lambda: step(batches[turn % 2]), CLOCK, device) for turn in range(rounds))  # noqa: B023
-    shares = {name: value / whole for name, value in spent.items()}
+        total = sum(seconds(lambda: step(batches[turn % 2]), CLOCK, device) for turn in range(rounds))  # noqa: B023
+    shares = {name: value / total for name, value in spent.items()}
     return shares | {"phase 3": 1 - shares["phase 1"] - shares["phase 2"]}
 
 
@@ -142,7 +142,7 @@ def measured(net: str, arguments: argparse.Namespace, device: torch.device) -> d
     times = in_turns({name: partial(once, name) for name in ways}, arguments.warm_up, arguments.rounds)
     ours = times[OURS]
     rate = work / median(ours)
-    # Without instructions for bfloat16 its products take minutes, and say nothing of the machine.
+    # Without instructions for bfloat16 its products take minutes and are no measure of the machine.
     dtypes = [torch.bfloat16] * multiplies_bf16(device) + [torch.float32]
     products = {str(dtype).removeprefix("torch."): product_rate(dtype, device) for dtype in dtypes}
     return {
@@ -168,7 +168,9 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", default=["prn18:16", "prn18"])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compiled", action="store_true", help="ours with compiled networks too; minutes to begin")
+    parser.add_argument(
+        "--compiled", action="store_true", help="ours with compiled networks too; takes minutes to start"
+    )
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--attack-steps", type=int, default=10)
     parser.add_argument("--warm-up", type=int, default=2)

@@ -1,7 +1,8 @@
-"""How the benchmarks take times: one after the other in turns, so that whatever else a machine does falls on all."""
+"""Time implementations in turns, so that other load on the machine affects all of them alike."""
 
 import random
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, TypeVar
 
@@ -11,17 +12,18 @@ from faal.engine.environment import environment
 
 T = TypeVar("T")
 Clock = Callable[[], float]
-"""Says seconds: `time.perf_counter` for those on the wall, `time.process_time` for the processor's own."""
+"""Returns seconds: `time.perf_counter` of wall time, `time.process_time` of processor time."""
 
 
 def made_by(device: torch.device) -> dict[str, Any]:
-    """The command line that runs, and where: for a result's file."""
+    """The command and the environment of this process, for a result's file."""
     made = environment(device)
-    return {"command": f"python benchmarks/{made.pop('command')}", "environment": made}
+    script, _, words = str(made.pop("command")).partition(" ")
+    return {"command": f"python -m benchmarks.speed.{Path(script).stem} {words}".rstrip(), "environment": made}
 
 
 def seconds(work: Callable[[], object], clock: Clock, device: torch.device | None = None) -> float:
-    """What a piece of work takes; on a GPU, until it is done there."""
+    """The seconds that a function takes; on a GPU, until its work there is done."""
     gpu = device is not None and device.type == "cuda"
     if gpu:
         torch.cuda.synchronize(device)
@@ -33,10 +35,10 @@ def seconds(work: Callable[[], object], clock: Clock, device: torch.device | Non
 
 
 def in_turns(ways: Mapping[str, Callable[[int], T]], warm_up: int, rounds: int) -> dict[str, list[T]]:
-    """What each way says, round by round, in a new order every round.
+    """The results of each implementation, round by round, in a new order every round.
 
     Args:
-        ways: a name -> what takes the number of the round and says its seconds.
+        ways: name -> function of the number of the round, which returns its seconds.
         warm_up: rounds before, which are not counted.
         rounds: rounds.
     """
@@ -52,12 +54,12 @@ def in_turns(ways: Mapping[str, Callable[[int], T]], warm_up: int, rounds: int) 
 
 
 def summary(times: list[float]) -> dict[str, Any]:
-    """Median and quartiles of some seconds."""
+    """Median and quartiles of times in seconds."""
     low, _, high = quantiles(times, n=4) if len(times) > 1 else (times[0],) * 3
     return {"n": len(times), "median": median(times), "quartiles": [low, high]}
 
 
 def ratios(others: list[float], own: list[float]) -> dict[str, Any]:
-    """How many times `own` the others take, round by round: median and range."""
+    """The others' times as multiples of `own`, round by round: median and range."""
     found = [other / each for other, each in zip(others, own, strict=True)]
     return {"median": median(found), "range": [min(found), max(found)]}

@@ -1,8 +1,8 @@
-"""A FAAL-AT step as others write it, for `benchmarks/speed/step.py` to time ours against. All compute the same thing.
+"""Other implementations of a FAAL-AT step, for `benchmarks/speed/step.py` to compare ours with. All compute the same.
 
-`Plain` is written from scratch, with the habits of public code as switches; where it does not wait it takes our solver,
-whose own gain is in `benchmarks/speed/solver.py`. The gains of our own step are switched off
-one by one in `WITHOUT`.
+`Plain` is written from scratch, with the practices of public code as switches; where it does not wait for the device it
+uses our solver, whose own speed is in `benchmarks/speed/solver.py`. `WITHOUT` has our step without each of its
+speed-ups.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -70,8 +70,9 @@ class Plain:
 
     Attributes:
         weight_gradients: attack by `loss.backward()`, which computes the weights' gradients as well.
-        channels_last: network and images in the memory format that convolutions like.
-        waits: class means by a loop, weights by cvxpy, and the loss read after every step.
+        channels_last: network and images in the memory format that is faster for convolutions.
+        waits: whether the step waits for the device: class means by a loop, weights by cvxpy, and the loss read after
+            every step.
     """
 
     weight_gradients: bool
@@ -80,22 +81,22 @@ class Plain:
 
     def attack(self, net: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
         net.eval()
-        here = (images + torch.empty_like(images).uniform_(-recipe.epsilon, recipe.epsilon)).clamp(0, 1)
+        x_adv = (images + torch.empty_like(images).uniform_(-recipe.epsilon, recipe.epsilon)).clamp(0, 1)
         for _ in range(recipe.steps):
-            here = here.detach().requires_grad_()
-            loss = F.cross_entropy(net(here), labels)
+            x_adv = x_adv.detach().requires_grad_()
+            loss = F.cross_entropy(net(x_adv), labels)
             if self.weight_gradients:
                 net.zero_grad()
                 loss.backward()
-                gradient = here.grad
+                gradient = x_adv.grad
             else:
-                (gradient,) = torch.autograd.grad(loss, here)
+                (gradient,) = torch.autograd.grad(loss, x_adv)
             assert gradient is not None
             with torch.no_grad():
-                moved = here + recipe.step_size * gradient.sign()
-                here = torch.min(torch.max(moved, images - recipe.epsilon), images + recipe.epsilon).clamp(0, 1)
+                moved = x_adv + recipe.step_size * gradient.sign()
+                x_adv = torch.min(torch.max(moved, images - recipe.epsilon), images + recipe.epsilon).clamp(0, 1)
         net.train()
-        return here.detach()
+        return x_adv.detach()
 
     def step(
         self, net: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe, classes: int
@@ -127,32 +128,32 @@ FIELD = Plain(weight_gradients=True, channels_last=False, waits=True)
 COMPETENT = Plain(weight_gradients=False, channels_last=True, waits=False)
 
 
-# --- ours, with one gain off -----------------------------------------------------------------------------------------
+# --- ours, without one speed-up --------------------------------------------------------------------------------------
 
 
-def wasteful_climb(
+def step_with_weight_gradients(
     model: nn.Module,
-    ascent: pgd.Loss,
-    here: Tensor,
+    loss_fn: pgd.Loss,
+    x_adv: Tensor,
     images: Tensor,
     labels: Tensor,
     epsilon: Budget,
     step_size: Budget,
-    ball: Norm,
+    norm: Norm,
 ) -> tuple[Tensor, Tensor]:
-    """`pgd.pgd_step` with the weights' gradients computed, kept and thrown away."""
-    here = here.detach().requires_grad_()
-    logits = model(here)
+    """`pgd.pgd_step`, but the weights' gradients are computed too, and not used."""
+    x_adv = x_adv.detach().requires_grad_()
+    logits = model(x_adv)
     model.zero_grad(set_to_none=True)
-    ascent(logits, labels).sum().backward()
-    assert here.grad is not None
+    loss_fn(logits, labels).sum().backward()
+    assert x_adv.grad is not None
     with torch.no_grad():
-        return ball.project(ball.step(here, here.grad, step_size), images, epsilon), logits.detach()
+        return norm.project(norm.step(x_adv, x_adv.grad, step_size), images, epsilon), logits.detach()
 
 
 @contextmanager
 def unfrozen(model: nn.Module, *, training: bool = False) -> Iterator[nn.Module]:
-    """`modes.attacked` without the freezing."""
+    """`modes.attacked`, but the weights are not frozen."""
     model.train(training)
     yield model
     model.train()
@@ -160,7 +161,7 @@ def unfrozen(model: nn.Module, *, training: bool = False) -> Iterator[nn.Module]
 
 @contextmanager
 def with_weight_gradients() -> Iterator[None]:
-    with patch.object(pgd, "climb", wasteful_climb), patch.object(pgd, "attacked", unfrozen):
+    with patch.object(pgd, "pgd_step", step_with_weight_gradients), patch.object(pgd, "attacked", unfrozen):
         yield
 
 
@@ -179,7 +180,7 @@ def in_float32(learner: Learner) -> Learner:
 
 
 def in_rows(learner: Learner) -> Learner:
-    """The weights row by row, as PyTorch makes them."""
+    """The weights in PyTorch's default memory format."""
     learner.net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return learner
 
@@ -196,13 +197,13 @@ def unfused(learner: Learner) -> Learner:
 
 @dataclass(frozen=True)
 class Changed:
-    """Our step with one gain off.
+    """Our step without one speed-up.
 
     Attributes:
         learner: makes a learner without it.
-        context: in which the step has to run.
-        rows: whether images lie row by row, as PyTorch makes them.
-        settings: of the recipe, that differ.
+        context: the context in which the step has to run.
+        rows: whether images are contiguous, PyTorch's default memory format.
+        settings: the settings of the recipe that differ.
     """
 
     learner: Callable[[Learner], Learner] = lambda learner: learner
@@ -226,4 +227,4 @@ WITHOUT: Mapping[str, Changed] = {
 }
 
 COMPILED = Changed(settings={"compile": "on"})
-"""With compiled networks; on a GPU the attack from one recording."""
+"""With compiled networks; on a GPU the attack as one graph."""

@@ -35,8 +35,8 @@ def subject(problem: Any, monkeypatch: pytest.MonkeyPatch) -> Subject:
     )
 
 
-def test_parity_counts_who_stood_where() -> None:
-    """1,000 samples: the reference turned 10 that fast did not, fast 20 that the reference did not."""
+def test_parity_counts_robust_samples_that_differ() -> None:
+    """1,000 samples: 10 are misclassified under the reference alone, 20 under fast alone."""
     reference = np.arange(1000) < 500
     fast = reference.copy()
     fast[500:510], fast[:20] = True, False
@@ -55,27 +55,27 @@ def test_parity_counts_who_stood_where() -> None:
     assert not AUDIT.parity_record(held)["holds"]  # the disagreement
 
 
-def test_parity_goes_on_from_finished_blocks(subject: Subject, tmp_path: Path) -> None:
-    first = {name: AUDIT.standing(subject, 1, name, tmp_path) for name in AUDIT.SEEDS}
-    assert all(stood.shape == (20,) for stood in first.values())
+def test_parity_continues_from_finished_blocks(subject: Subject, tmp_path: Path) -> None:
+    first = {name: AUDIT.robust_samples(subject, 1, name, tmp_path) for name in AUDIT.SEEDS}
+    assert all(robust.shape == (20,) for robust in first.values())
     assert 0 < first["reference"].sum() < 20
-    assert np.array_equal(first["reference"], first["fast"])  # so small a net is asked in float32
+    assert np.array_equal(first["reference"], first["fast"])  # so small a net is evaluated in float32
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert len(kept) == 2  # and shares the block
     blind = replace(subject, images=InMemory(subject.images.fetch(torch.arange(60))))
-    again = {name: AUDIT.standing(blind, 1, name, tmp_path) for name in AUDIT.SEEDS}
+    again = {name: AUDIT.robust_samples(blind, 1, name, tmp_path) for name in AUDIT.SEEDS}
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
-def test_speed_is_told_block_by_block_and_goes_on(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_is_reported_block_by_block_and_continues(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """Times that are made up: 3 seconds a block against 1, then 6 against 3."""
     made = iter([3.0, 1.0, 3.0, 6.0])
     monkeypatch.setattr(AUDIT, "seconds", lambda work: next(made))
-    told: list[int] = []
+    reports: list[int] = []
     times = [{"plain": 1.0, "fast": 1.0}]
-    AUDIT.measured_speed(subject, times, lambda: told.append(len(times)))
-    assert told == [1, 2, 3]  # what was found before is told as well
+    AUDIT.measured_speed(subject, times, lambda: reports.append(len(times)))
+    assert reports == [1, 2, 3]  # earlier results are reported as well
     assert times[1:] == [{"fast": 3.0, "plain": 1.0}, {"plain": 3.0, "fast": 6.0}]
     record = AUDIT.speed_record([{"plain": 3.0, "fast": 1.0}, {"plain": 6.0, "fast": 3.0}], 400)
     assert (record["ratio"], record["least"], record["most"]) == (9 / 4, 2.0, 3.0)

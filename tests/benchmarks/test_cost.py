@@ -59,7 +59,7 @@ def test_forwards_an_image_and_epoch(name: str, forwards: int) -> None:
     assert training_forwards(recipe, 1000, 10) == 4 * 1000 * forwards
 
 
-def test_what_looks_cost() -> None:
+def test_what_evaluations_cost() -> None:
     """A twenty-fifth is withheld to choose on, under CW-10; FRL steers by another, under PGD-20."""
     chosen = training_forwards(Recipe(method="pgd-at", epochs=1), 1000, 10)
     assert chosen == 960 * 23 + 40 * 22
@@ -80,7 +80,7 @@ def test_what_looks_cost() -> None:
         ("pgd-at", "kl", 24),
     ],
 )
-def test_an_attack_on_the_kl_asks_for_the_clean_answer(name: str, loss: str, forwards: float) -> None:
+def test_an_attack_on_the_kl_needs_the_clean_logits(name: str, loss: str, forwards: float) -> None:
     """Every other batch where it alternates with the margin."""
     recipe = Recipe(method=name, epochs=4, hold_out="none", attack_loss=loss)
     assert training_forwards(recipe, 1000, 10) == 4 * 1000 * forwards
@@ -106,7 +106,7 @@ def test_gradient_attacks() -> None:
         audit_forwards("pgb20", 100, 10)
 
 
-def test_blends_cost_a_look_each() -> None:
+def test_blends_cost_an_evaluation_each() -> None:
     assert cost.frontier_forwards(Recipe(select_attack="cw10"), 1000) == 5 * 40 * 22
 
 
@@ -117,7 +117,7 @@ def test_every_method_has_a_price() -> None:
 
 
 @pytest.mark.parametrize("name", ["pgd-at", "trades-awp", "mart", "bat", "frl-rw", "faal-at"])
-def test_a_run_asks_its_network_as_often(
+def test_a_run_calls_its_network_as_often(
     name: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Images that went through the network in a run, against the price without its gradients."""
@@ -125,17 +125,17 @@ def test_a_run_asks_its_network_as_often(
     data = toy_data([500] * 2)
     architecture = Architecture(model="small", num_classes=2, channels=1, width=4)
     net = build_model(architecture, seed=1)
-    seen = 0
+    evaluated = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        nonlocal seen
-        seen += len(inputs[0])
+        nonlocal evaluated
+        evaluated += len(inputs[0])
 
     net.register_forward_pre_hook(count)
     train(net, architecture, data, recipe, out=tmp_path, seed=1, device=torch.device("cpu"), quiet=True)
     monkeypatch.setattr(cost, "STEP", 1)
     monkeypatch.setattr(cost, "VIEW", 1)
     # A few images more are shown before the run, to see that the network fits the data, and a batch at the end of the
-    # epoch, to see that its answers are still numbers.
+    # epoch, to check that its logits are finite.
     price = training_forwards(recipe, 1000, 2)
-    assert price <= seen <= price + 10 + recipe.batch_size
+    assert price <= evaluated <= price + 10 + recipe.batch_size

@@ -1,4 +1,4 @@
-"""`benchmarks/experiments/evidence.yaml`, its runner and its collector: the plan as it is shipped, and a miniature on a toy."""
+"""`evidence.yaml`, its runner and its collector: the plan as it is shipped, and a miniature on a toy."""
 
 import fcntl
 import json
@@ -22,13 +22,14 @@ from torch import nn
 from faal.audit.records.verdicts import Verdicts
 
 ARMS = ["base", "control", "faal", "faal-awp", "offsets", "faal-offsets"]
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(BENCHMARKS.parent / "src")}
+ROOT = BENCHMARKS.parent
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
 USUAL = "clean,pgd20x5,cw20x5"
 
 
 @cache
 def planned() -> Any:
-    content = yaml.safe_load((BENCHMARKS / "evidence.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((BENCHMARKS / "experiments" / "evidence.yaml").read_text(encoding="utf-8"))
     return script("plan").Plan(content, "paper", "evidence.yaml")
 
 
@@ -44,8 +45,8 @@ class TestPlan:
             assert set(item.needs) <= before
             assert item.stage in "ABC"
             assert item.operations > 0
-            assert "EACH" not in item.told
-            assert "SEED" not in item.told
+            assert "EACH" not in item.command_line
+            assert "SEED" not in item.command_line
             if item.command[0] != "audit":
                 assert option(item, "--seed") == name.rpartition("-")[2]
                 assert {"--epsilon", "--step-size"} <= set(item.command)
@@ -57,7 +58,9 @@ class TestPlan:
         for seed in range(1, 6):
             for arm in ARMS:
                 item = items[f"fashion-{arm}-{seed}.usual"]
-                assert item.told.endswith(f"--attacks {USUAL} --out OUT/fashion-{arm}-{seed}")  # all test images
+                assert item.command_line.endswith(
+                    f"--attacks {USUAL} --out OUT/fashion-{arm}-{seed}"
+                )  # all test images
                 below = {"base": (), "faal-offsets": (f"fashion-faal-{seed}",)}.get(arm, (f"fashion-base-{seed}",))
                 assert items[f"fashion-{arm}-{seed}"].needs == below
         for arm in ("base", "control", "faal", "offsets"):
@@ -101,26 +104,28 @@ class TestPlan:
         assert sorted(order, key=names.index) == order
 
     def test_a_and_b_take_about_forty_hours(self, capsys: pytest.CaptureFixture[str]) -> None:
-        script("runs").main(["--plan", str(BENCHMARKS / "evidence.yaml"), "--list", "--stage", "A", "B"])
+        script("runs").main(
+            ["--plan", str(BENCHMARKS / "experiments" / "evidence.yaml"), "--list", "--stage", "A", "B"]
+        )
         lines = capsys.readouterr().out.splitlines()
         hours = [float(line.split()[4]) for line in lines if line.startswith("stage ")]
         assert len(hours) == 2
         assert 30 < sum(hours) < 50
 
     def test_stages_and_commands(self, capsys: pytest.CaptureFixture[str]) -> None:
-        script("runs").main(["--plan", str(BENCHMARKS / "evidence.yaml"), "--dry-run", "--stage", "B"])
+        script("runs").main(["--plan", str(BENCHMARKS / "experiments" / "evidence.yaml"), "--dry-run", "--stage", "B"])
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith("faal repair OUT/vnncomp-resnet2b.pth cifar10-prn18-pgd-at-repair --model nets:")
         assert not [line for line in lines if "fashion" in line]
         with pytest.raises(SystemExit):
-            script("runs").main(["--plan", str(BENCHMARKS / "evidence.yaml"), "--list", "--stage", "D"])
+            script("runs").main(["--plan", str(BENCHMARKS / "experiments" / "evidence.yaml"), "--list", "--stage", "D"])
 
 
 def test_together_on_the_images_of_both() -> None:
     def verdicts(index: list[int], **predicted: list[int]) -> Verdicts:
         label = np.array(index) % 2
-        answers = {name: np.array(answer, np.int16) for name, answer in predicted.items()}
-        return Verdicts(label=label, index=np.array(index), predicted=answers)
+        arrays = {name: np.array(labels, np.int16) for name, labels in predicted.items()}
+        return Verdicts(label=label, index=np.array(index), predicted=arrays)
 
     first = verdicts([0, 1, 2, 3, 4], clean=[0, 1, 0, 1, 0], pgd=[0, 1, 1, 1, 0])
     found = script("evidence").together(first, verdicts([1, 2, 4, 6], autoattack=[0, 0, 0, 0]), ["even", "odd"])
@@ -137,13 +142,14 @@ def test_no_two_runners_in_one_folder(tmp_path: Path, capsys: pytest.CaptureFixt
             assert not free
     assert "waiting" in capsys.readouterr().out
     holding = (
-        "import subprocess, sys, pathlib, time; sys.path[:0] = [sys.argv[1]]; import runs\n"
-        "with runs.alone(pathlib.Path(sys.argv[2]), None):\n"
+        "import subprocess, sys, pathlib, time\n"
+        "from benchmarks.experiments import runs\n"
+        "with runs.alone(pathlib.Path(sys.argv[1]), None):\n"
         "    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], close_fds=False)\n"
         "    print(child.pid, flush=True)\n"
         "    time.sleep(60)\n"
     )
-    command = [sys.executable, "-c", holding, str(BENCHMARKS), str(tmp_path)]
+    command = [sys.executable, "-c", holding, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as runner:
         assert runner.stdout is not None
         child = int(runner.stdout.readline())
@@ -190,25 +196,25 @@ def test_a_miniature_stopped_and_resumed(tmp_path: Path) -> None:
     (tmp_path / "theirs.py").write_text(THEIRS)
     torch.save(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).state_dict(), tmp_path / "theirs.pth")
     out = tmp_path / "out"
-    command = [sys.executable, str(BENCHMARKS / "runs.py"), "--plan", "plan.yaml", "--data", "npz:toy.npz", "--out",
-               "out", "--given", "."]  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.experiments.runs", "--plan", "plan.yaml", "--data", "npz:toy.npz",
+               "--out", "out", "--given", "."]  # fmt: skip
     with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT) as runner:
         until = time.monotonic() + 120
         while not (out / "base-1" / "last.pt").exists() and time.monotonic() < until:
             time.sleep(0.05)
         runner.send_signal(signal.SIGTERM)
         assert runner.wait(60) == 1
-    told = [json.loads(line) for line in (out / "runs.jsonl").read_text().splitlines()]
-    assert [(line["item"], line["status"]) for line in told] == [("base-1", "stopped")]
+    log = [json.loads(line) for line in (out / "runs.jsonl").read_text().splitlines()]
+    assert [(line["item"], line["status"]) for line in log] == [("base-1", "stopped")]
 
-    evidence = [sys.executable, str(BENCHMARKS / "evidence.py"), "out", "--plan", "plan.yaml", "--to", "out/e"]
+    evidence = [sys.executable, "-m", "benchmarks.experiments.evidence", "out", "--plan", "plan.yaml", "--to", "out/e"]
     subprocess.run(evidence, cwd=tmp_path, env=ENVIRONMENT, check=True)
     assert json.loads((out / "e").read_text())["finished"] == 0  # in the middle
 
     subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, check=True)
-    told = [json.loads(line) for line in (out / "runs.jsonl").read_text().splitlines()][1:]
+    log = [json.loads(line) for line in (out / "runs.jsonl").read_text().splitlines()][1:]
     logs = [path.read_text()[-500:] for path in (out / "logs").iterdir()]
-    assert [line["status"] for line in told] == ["done"] * 4, logs
+    assert [line["status"] for line in log] == ["done"] * 4, logs
     subprocess.run(evidence, cwd=tmp_path, env=ENVIRONMENT, check=True)
     found = json.loads((out / "e").read_text())
     assert (found["items"], found["finished"]) == (4, 4)

@@ -32,7 +32,7 @@ def trained() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
 def test_the_attack_finds_the_same(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """1,000 samples, PGD-3: frozen weights change no bit, the memory format and bfloat16 round.
 
-    The epsilon leaves most samples standing. This toy has many close to its boundary: under PGD-10 at an epsilon that
+    At this epsilon most samples are robust. This toy has many close to its boundary: under PGD-10 at an epsilon that
     turns half of them, bfloat16 turned 2 % of the verdicts over, where a network of CIFAR-10 lost none of 1,000
     (docs/performance.md).
     """

@@ -1,6 +1,8 @@
 """The docs' figures are the benchmarks' files, and the benchmarks' arithmetic is right."""
 
+import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +23,39 @@ def test_the_performance_page_is_made_from_the_files() -> None:
     assert (ROOT / "docs" / "performance.md").read_text(encoding="utf-8") == script("performance").page()
 
 
+@pytest.mark.parametrize("name", ["results", "performance"])
+def test_the_pages_print_commands_of_today(name: str) -> None:
+    """Results keep the command of their commit; on a page every one names a module that is there."""
+    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    modules = set(re.findall(r"python -m (benchmarks[\w.]*)", page))
+    assert len(modules) > 5
+    assert all(importlib.util.find_spec(module) for module in modules)
+    assert set(re.findall(r"python (benchmarks/\S+)", page)) == {"benchmarks/NAME.py`."}
+
+
+def test_an_old_command_is_translated() -> None:
+    old = {"command": "OMP_NUM_THREADS=1 python benchmarks/step.py --nets prn18:16"}
+    assert script("tables").command(old) == "OMP_NUM_THREADS=1 python -m benchmarks.speed.step --nets prn18:16"
+    new = {"command": "faal reproduce table2 --scale tiny"}
+    assert script("tables").command(new) == new["command"]
+
+
 def test_paired_interval_is_students() -> None:
     before, after = [0.2, 0.3, 0.25, 0.4], [0.3, 0.35, 0.4, 0.45]
     found = script("digits").paired(before, after)
-    theirs = stats.ttest_rel(after, before).confidence_interval(0.95)
+    reference = stats.ttest_rel(after, before).confidence_interval(0.95)
     assert found["mean"] == pytest.approx(np.mean(np.subtract(after, before)))
-    assert (found["low"], found["high"]) == pytest.approx((theirs.low, theirs.high))
+    assert (found["low"], found["high"]) == pytest.approx((reference.low, reference.high))
 
 
 def test_the_smallest_difference_is_found_four_times_in_five() -> None:
-    """Against the power of a paired t test from the noncentral t distribution, at the spread that was seen."""
+    """Against the power of a paired t test from the noncentral t distribution, at the observed spread."""
     rng, n = np.random.default_rng(0), 5
     before, after = rng.normal(0.2, 0.02, n), rng.normal(0.25, 0.02, n)
     rows = [[{"attacks": {"all": {"worst": value}}} for value in values] for values in (before, after)]
     found = script("quirks").compared(*rows, "all", "worst")
-    theirs = stats.ttest_rel(after, before).confidence_interval(0.95)
-    assert (found["low"], found["high"]) == pytest.approx((theirs.low, theirs.high))
+    reference = stats.ttest_rel(after, before).confidence_interval(0.95)
+    assert (found["low"], found["high"]) == pytest.approx((reference.low, reference.high))
     error = (after - before).std(ddof=1) / np.sqrt(n)
     power = stats.nct.sf(stats.t.isf(0.025, n - 1), n - 1, found["detectable"] / error)
     assert power == pytest.approx(0.8, abs=0.03)
@@ -47,9 +66,9 @@ def audited(
 ) -> None:
     (runs / name).mkdir()
     figure = {"average": {"value": 0.5}, "worst": {"class": "cat", "value": worst, "correct": 3}, "worst_tenth": None}
-    told = {"data": {"n": n, "fingerprint": f"f{n}"}, "engine": "fast", "attacks": dict.fromkeys(attacks, figure),
+    audit = {"data": {"n": n, "fingerprint": f"f{n}"}, "engine": "fast", "attacks": dict.fromkeys(attacks, figure),
             "environment": {"command": "x", "commit": commit}}  # fmt: skip
-    (runs / name / "audit.json").write_text(json.dumps(told))
+    (runs / name / "audit.json").write_text(json.dumps(audit))
 
 
 def test_repairs_are_paired_by_seed(tmp_path: Path) -> None:
@@ -70,8 +89,8 @@ def test_repairs_are_paired_by_seed(tmp_path: Path) -> None:
     assert list(result["arms"]) == ["base", "control", "faal", "plus"]
     assert [row["seed"] for row in result["arms"]["faal"]["seeds"]] == [1, 2, 3]
     assert result["arms"]["base"]["seeds"][0]["attacks"]["all"]["worst"] == {"class": "cat", "value": 0.0}
-    theirs = stats.ttest_rel([0.3, 0.3], [0.1, 0.2]).confidence_interval(0.95)
-    expected = f"worst class +15.0 ({100 * theirs.low:+.1f} to {100 * theirs.high:+.1f}), 2 seeds"
+    reference = stats.ttest_rel([0.3, 0.3], [0.1, 0.2]).confidence_interval(0.95)
+    expected = f"worst class +15.0 ({100 * reference.low:+.1f} to {100 * reference.high:+.1f}), 2 seeds"
     assert repairs.differences("small", result["arms"], "faal").endswith(expected)
     assert repairs.differences("small", result["arms"], "plus") == ""
     page = "\n".join(repairs.section("small", result, "made"))
@@ -98,11 +117,11 @@ def test_what_was_collected_before_stays(tmp_path: Path) -> None:
     assert found == [(1, 0.4), (2, 0.5)]
     assert "made Some runs are of `c`." in "\n".join(repairs.section("small", result, "made"))
     audited(third, "faal-3", 0.9, n=41)
-    with pytest.raises(SystemExit, match="judged on different images"):
+    with pytest.raises(SystemExit, match="evaluated on different images"):
         repairs.collected(third, "small", before)
 
 
-def test_repairs_of_the_plan_stand_beside_the_papers(tmp_path: Path) -> None:
+def test_repairs_of_the_plan_are_printed_beside_the_papers(tmp_path: Path) -> None:
     """The base alone of its seeds; AutoAttack where it ran, with the number of seeds where not all were judged."""
     repairs = script("repairs")
     for name, worst in {"prn18-1": 0.2, "prn18-2": 0.9, "prn18-control-1": 0.2, "prn18-faal-at-awp-1": 0.4}.items():
@@ -128,12 +147,12 @@ def test_the_search_is_judged_by_the_logs(tmp_path: Path) -> None:
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
         (folder / "environment.json").write_text(json.dumps({"command": "x", "commit": "c"}))
         (folder / "best.pt").touch()
-        seen = [(0.4, worst), (0.6, worst - 0.05), (0.5, 0.0)]
+        epochs = [(0.4, worst), (0.6, worst - 0.05), (0.5, 0.0)]
         lines = [{"event": "batch", "epoch": 0}]
-        lines += [{"event": "epoch", "select": {"average": a, "worst": w, "classes": [w]}} for a, w in seen]
+        lines += [{"event": "epoch", "select": {"average": a, "worst": w, "classes": [w]}} for a, w in epochs]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     page = "\n".join(repairs.section("search", repairs.collected(tmp_path, "search"), "made"))
-    assert "judged on the 2,000 training images withheld" in page
+    assert "evaluated on the 2,000 training images withheld" in page
     assert "| FAAL_AT | 2 | 60.0 (5.0) |" in page
     assert "| every other batch attacked on the margin | 2 | 60.0 (20.0) |" in page
     assert "under withheld images" not in page
@@ -142,7 +161,7 @@ def test_the_search_is_judged_by_the_logs(tmp_path: Path) -> None:
 
 def test_the_studies_are_of_the_plans_networks() -> None:
     """Every arm at the paper's scale is a network of `runs.yaml`, so that no finished run is left out for its name."""
-    content = yaml.safe_load((ROOT / "benchmarks" / "runs.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((ROOT / "benchmarks" / "experiments" / "runs.yaml").read_text(encoding="utf-8"))
     plan = script("plan").Plan(content, "paper")
     networks = plan.networks
     arms = {name.rpartition("-")[0] for name in networks}
@@ -176,11 +195,11 @@ def test_repairs_of_other_bases_are_compared_with_their_control(tmp_path: Path) 
               "differences": differences}  # fmt: skip
     page = "\n".join(bases.section(result, "made"))
     assert "From TRADES:" in page
-    assert "4,000 training images that neither bases nor repairs saw, about 400 of a class" in page
-    theirs = stats.ttest_rel([0.3, 0.3], [0.1, 0.2]).confidence_interval(0.95)
-    told = f"+15.0 ({100 * theirs.low:+.1f} to {100 * theirs.high:+.1f})"
+    assert "4,000 training images that neither bases nor repairs were trained on, about 400 of a class" in page
+    reference = stats.ttest_rel([0.3, 0.3], [0.1, 0.2]).confidence_interval(0.95)
+    interval = f"+15.0 ({100 * reference.low:+.1f} to {100 * reference.high:+.1f})"
     assert (
-        f"| FAAL_AT | 2 | 30.0 (30.0) | 30.0 (30.0) | 30.0 (30.0) | 30.0 (30.0) | +0.0 (+0.0 to +0.0) | {told} |"
+        f"| FAAL_AT | 2 | 30.0 (30.0) | 30.0 (30.0) | 30.0 (30.0) | 30.0 (30.0) | +0.0 (+0.0 to +0.0) | {interval} |"
         in page
     )
 
@@ -200,8 +219,8 @@ def test_candidates_are_chosen_on_withheld_images_alone() -> None:
     assert plus.chosen(rows | {next(iter(plus.FURTHER)): [row(1, 0.9, 0.9)]}) == second
 
     found = plus.against(rows[first], [*rows[third], row(3, 0.9, 0.9)])
-    theirs = stats.ttest_rel([0.2, 0.1], [0.1, 0.1]).confidence_interval(0.95)
-    assert (found["all worst"]["low"], found["all worst"]["high"]) == pytest.approx((theirs.low, theirs.high))
+    reference = stats.ttest_rel([0.2, 0.1], [0.1, 0.1]).confidence_interval(0.95)
+    assert (found["all worst"]["low"], found["all worst"]["high"]) == pytest.approx((reference.low, reference.high))
     assert plus.against(rows[first], [row(1, 0.9, 0.9)]) == {}
     test = {plus.BASE: [row(1, 0.3, 0.0)], first: rows[first], second: rows[second]}
     result = {
@@ -214,7 +233,7 @@ def test_candidates_are_chosen_on_withheld_images_alone() -> None:
     }  # fmt: skip
     page = "\n".join(plus.section(result, "made"))
     assert f"| {third} | 2 | 30.0 (15.0) | 30.0 (15.0) | 30.0 (15.0) | 30.0 (15.0) | +0.0 (+0.0 to +0.0) | +5.0" in page
-    assert f"“{second}” is taken." in page
+    assert f"“{second}” is chosen." in page
     assert "made The repairs were trained at `a`, `b`." in page
     assert f"| {second} | 2 | 25.0 (25.0) | 25.0 (25.0) |" in page
     assert f"- {second} - {first}: average -5.0" in page
@@ -225,7 +244,7 @@ def test_candidates_are_chosen_on_withheld_images_alone() -> None:
     }
     won = result | {"differences": {"withheld": {}, "test": {f"{second} - {first}": better}}}
     assert "It is better than FAAL's repair" in "\n".join(plus.section(won, "made"))
-    assert "no change is taken" in "\n".join(plus.section(result | {"chosen": first}, "made"))
+    assert "no change is chosen" in "\n".join(plus.section(result | {"chosen": first}, "made"))
 
 
 def test_the_arms_of_the_search_are_repairs() -> None:

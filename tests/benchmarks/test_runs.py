@@ -28,7 +28,7 @@ def runs() -> ModuleType:
 
 
 def written() -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((BENCHMARKS / "runs.yaml").read_text(encoding="utf-8"))
+    content: dict[str, Any] = yaml.safe_load((BENCHMARKS / "experiments" / "runs.yaml").read_text(encoding="utf-8"))
     return content
 
 
@@ -43,27 +43,27 @@ class TestPlan:
     def test_every_item_can_be_run(self, scale: str) -> None:
         """Every recipe is shipped and takes its settings, what an item needs comes before it, every price counts."""
         items = planned(scale).items
-        seen: set[str] = set()
+        listed: set[str] = set()
         for name, item in items.items():
-            assert set(item.needs) <= seen
+            assert set(item.needs) <= listed
             assert item.operations > 0
             assert item.name == name
-            assert "EACH" not in item.told
-            assert "SCALE" not in item.told
+            assert "EACH" not in item.command_line
+            assert "SCALE" not in item.command_line
             if item.command[0] in ("train", "repair"):
                 recipe = item.command[2 if item.command[0] == "repair" else 1]
                 load_recipe(recipe)
                 assert recipe.startswith(item.data)
                 assert recipe.endswith("-repair") == (item.command[0] == "repair")
-                assert "--checkpoint-every 60" in item.told  # a short call gets further too
+                assert "--checkpoint-every 60" in item.command_line  # a short call gets further too
             for word in item.command:  # no place but those that are filled
                 assert word == "DATA" or "DATA" not in word
                 assert word.startswith("OUT/") == ("OUT" in word)
             assert "--engine" not in item.command
-            seen.add(name)
+            listed.add(name)
         assert len(items) > 100
 
-    def test_what_the_first_part_asks_for(self) -> None:
+    def test_what_the_first_part_requires(self) -> None:
         items = planned().items
         wanted = ["prn18-control", "prn18-faal-at", "prn18-faal-at-awp"]
         for seed in (1, 2, 3):
@@ -72,7 +72,7 @@ class TestPlan:
                 assert "clean,pgd20,cw20" in items[f"{name}-{seed}.usual"].command
         judged = [name.removesuffix(".autoattack") for name in list(items)[:30] if name.endswith(".autoattack")]
         assert judged == ["prn18-1", "prn18-control-1", *(f"{n}-{s}" for n in wanted[1:] for s in (1, 2, 3))]
-        # 60 epochs of 48,000 images at 23 forwards, and 2,000 looked at with CW-10 after each.
+        # 60 epochs of 48,000 images at 23 forwards, and 2,000 evaluated under CW-10 after each.
         forward = forward_operations(Architecture(model="prn18", num_classes=10), 32)
         assert items["prn18-1"].operations == 60 * (48_000 * 23 + 2_000 * 22) * forward
         assert items["prn18-1.autoattack"].operations / 1e15 == pytest.approx(55, rel=0.03)
@@ -84,24 +84,26 @@ class TestPlan:
 
     def test_scales_change_what_they_say(self) -> None:
         paper, small = (planned(scale).items for scale in ("paper", "small"))
-        assert "--epochs 10" in small["prn18-1"].told
-        assert "--width 16" in small["prn18-1"].told
-        assert "--steps 7" in small["prn18-faal-at-1"].told
-        assert "--width" not in small["prn18-faal-at-1"].told  # a repair's network is its base's
-        assert "--limit 4000" in small["prn18-1.usual"].told
+        assert "--epochs 10" in small["prn18-1"].command_line
+        assert "--width 16" in small["prn18-1"].command_line
+        assert "--steps 7" in small["prn18-faal-at-1"].command_line
+        assert "--width" not in small["prn18-faal-at-1"].command_line  # a repair's network is its base's
+        assert "--limit 4000" in small["prn18-1.usual"].command_line
         assert not [name for name in small if "autoattack" in name or name.startswith("wrn")]
         assert small["prn18-1"].net == "prn18:16"
         assert paper["prn18-1"].operations > 80 * small["prn18-1"].operations
 
     def test_figures_cost_what_their_networks_cost(self) -> None:
         """Figure 3 at small scale: TRADES, CFA, WAT and FAAL for six epochs of 46,000 images at 17 forwards, 2,000 more
-        looked at with CW-10 each time and another 2,000 by WAT and CFA, and 2,000 audited."""
+        evaluated under CW-10 each time and another 2,000 by WAT and CFA, and 2,000 audited."""
         item = planned("small").items["figure3"]
         forward = forward_operations(Architecture(model="prn18", num_classes=10, width=16), 32)
         audited = 2_000 * (1 + 0.85 * 2 * 41)
         least = 4 * (6 * (46_000 * 17 + 2_000 * 22) + audited)
         assert least <= item.operations / forward <= least + 2 * 6 * 2_000 * 25
-        assert item.told == "faal reproduce figure3 --scale small --data cifar10:DIR --seeds 1 --out OUT/reproduce"
+        assert (
+            item.command_line == "faal reproduce figure3 --scale small --data cifar10:DIR --seeds 1 --out OUT/reproduce"
+        )
 
     def test_a_published_base_is_not_trained_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where the zoo has what the plan would train, by the same recipe and seed, repairs and audits begin there."""
@@ -112,7 +114,9 @@ class TestPlan:
         monkeypatch.setattr(plan, "read_card", lambda name: card)
         items = plan.Plan(written(), "paper").items
         assert "prn18-1" not in items
-        assert items["prn18-faal-at-2"].told.startswith("faal repair zoo:prn18-pgd-at cifar10-prn18-faal-at-repair ")
+        assert items["prn18-faal-at-2"].command_line.startswith(
+            "faal repair zoo:prn18-pgd-at cifar10-prn18-faal-at-repair "
+        )
         assert items["prn18-faal-at-2"].needs == ()
         judged = items["prn18-1.autoattack"]
         assert (judged.needs, judged.command[1], judged.makes) == ((), "zoo:prn18-pgd-at", "prn18-1/audit.json")
@@ -124,7 +128,7 @@ class TestPlan:
     def test_a_limit_has_a_folder_of_its_own(self) -> None:
         item = planned().items["wrn-1.autoattack-1000"]
         assert item.makes == "wrn-1/first-1000/audit.json"
-        assert "--limit 1000 " in item.told + " "
+        assert "--limit 1000 " in item.command_line + " "
 
     @pytest.mark.parametrize(
         ("changed", "said"),
@@ -186,7 +190,7 @@ pathlib.Path(makes).write_text(name)
 
 def fake(runs: ModuleType, name: str, *, does: str = "", needs: tuple[str, ...] = (), data: str = "cifar10") -> Any:
     """An item that is done in no time, or `does` something else."""
-    return script("plan").Item(
+    return script("plan").PlanItem(
         name=name, command=(does or name, f"OUT/{name}/best.pt"), data=data, makes=f"{name}/best.pt", needs=needs,
         net="prn18", operations=6e14,
     )  # fmt: skip
@@ -210,13 +214,13 @@ def worked(runs: ModuleType, out: Path, items: list[Any], **options: Any) -> lis
 class TestRunner:
     def test_what_is_done_is_not_done_again(self, runs: ModuleType, out: Path) -> None:
         items = [fake(runs, "a"), fake(runs, "b", needs=("a",))]
-        told = worked(runs, out, items)
-        assert [(r["item"], r["status"], r["command"]) for r in told] == [
+        log = worked(runs, out, items)
+        assert [(r["item"], r["status"], r["command"]) for r in log] == [
             ("a", "done", "faal a OUT/a/best.pt"),
             ("b", "done", "faal b OUT/b/best.pt"),
         ]
-        assert all(r["seconds"] > 0 and r["commit"] == "abc" for r in told)
-        assert worked(runs, out, items) == told
+        assert all(r["seconds"] > 0 and r["commit"] == "abc" for r in log)
+        assert worked(runs, out, items) == log
         (out / "a" / "best.pt").unlink()  # what it made is gone
         assert [r["item"] for r in worked(runs, out, items)] == ["a", "b", "a"]
         other = fake(runs, "b", does="other")  # another command is another item
@@ -225,19 +229,19 @@ class TestRunner:
     def test_places_are_filled_and_nothing_else(self, runs: ModuleType, out: Path) -> None:
         (out.parent / "fake.py").write_text(FAKE + "print(*sys.argv[2:])")
         made = {"name": "a", "data": "cifar10", "makes": "a/best.pt", "needs": (), "net": "prn18", "operations": 1.0}
-        item = script("plan").Item(command=("a", "OUT/a/best.pt", "DATA", "noDATA", "in/OUT/a"), **made)
+        item = script("plan").PlanItem(command=("a", "OUT/a/best.pt", "DATA", "noDATA", "in/OUT/a"), **made)
         assert runs.run(item, "cifar10:/mnt/OUT/DATA", out, None) == ("done", "")
         said = (out / "logs" / "a.log").read_text()
         assert said.split() == [f"{out}/a/best.pt", "cifar10:/mnt/OUT/DATA", "noDATA", "in/OUT/a"]
-        assert item.told == "faal a OUT/a/best.pt cifar10:DIR noDATA in/OUT/a"
+        assert item.command_line == "faal a OUT/a/best.pt cifar10:DIR noDATA in/OUT/a"
 
     def test_a_failure_is_recorded_and_passed_over(
         self, runs: ModuleType, out: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         items = [fake(runs, "broken"), fake(runs, "after", needs=("broken",)), fake(runs, "c", data="cifar100")]
-        told = worked(runs, out, [*items, fake(runs, "d")])
-        assert [(r["item"], r["status"]) for r in told] == [("broken", "failed"), ("d", "done")]
-        assert told[0]["why"] == "faal: the loss became nan"
+        log = worked(runs, out, [*items, fake(runs, "d")])
+        assert [(r["item"], r["status"]) for r in log] == [("broken", "failed"), ("d", "done")]
+        assert log[0]["why"] == "faal: the loss became nan"
         said = capsys.readouterr().out
         assert "after: waits for broken" in said
         assert "c: waits for --data cifar100:DIR" in said
@@ -247,9 +251,9 @@ class TestRunner:
         self, runs: ModuleType, out: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         items = [fake(runs, "slow"), fake(runs, "d")]
-        told = worked(runs, out, items, budget=0.5)
-        assert [(r["item"], r["status"]) for r in told] == [("slow", "stopped")]
-        assert 0.5 <= told[0]["seconds"] < 30
+        log = worked(runs, out, items, budget=0.5)
+        assert [(r["item"], r["status"]) for r in log] == [("slow", "stopped")]
+        assert 0.5 <= log[0]["seconds"] < 30
         assert "the same call goes on" in capsys.readouterr().out
         (out.parent / "fake.py").write_text(FAKE.replace("60", "0"))
         assert [(r["item"], r["status"]) for r in worked(runs, out, items)][1:] == [("slow", "done"), ("d", "done")]
@@ -259,9 +263,9 @@ class TestRunner:
         (out.parent / "fake.py").write_text(TOGETHER)
         items = [fake(runs, "a"), fake(runs, "after", needs=("a",)), fake(runs, "b")]
         again = replace(items[0], name="again", command=("again", "OUT/a/best.pt"))
-        told = worked(runs, out, [*items, again], jobs=3)
-        assert {r["item"]: r["status"] for r in told} == dict.fromkeys(("a", "b", "after", "again"), "done")
-        assert all(r["jobs"] == 3 for r in told)
+        log = worked(runs, out, [*items, again], jobs=3)
+        assert {r["item"]: r["status"] for r in log} == dict.fromkeys(("a", "b", "after", "again"), "done")
+        assert all(r["jobs"] == 3 for r in log)
         order = (out / "order").read_text().split()
         assert set(order[:4]) == {"+a", "+b", "-a", "-b"}
         assert set(order[:2]) == {"+a", "+b"}
@@ -270,8 +274,8 @@ class TestRunner:
         estimate = {"value": 0.5, "low": 0.4, "high": 0.6}
         found = {"average": estimate, "worst": estimate | {"class": "cat"}, "balanced": estimate,
                  "classes": [{"name": "cat", "value": 0.5}, {"name": "dog", "value": None}]}  # fmt: skip
-        told = {"data": {"n": 7}, "engine": "fast", "attacks": {"clean": found}}
-        (tmp_path / "audit.json").write_text(json.dumps(told))
+        audit = {"data": {"n": 7}, "engine": "fast", "attacks": {"clean": found}}
+        (tmp_path / "audit.json").write_text(json.dumps(audit))
         assert runs.figures(tmp_path / "audit.json") == {
             "n": 7, "engine": "fast",
             "attacks": {"clean": {"average": estimate, "worst": found["worst"], "classes": [0.5, None]}},
@@ -279,9 +283,9 @@ class TestRunner:
 
     def test_the_list_tells_prices_and_what_is_done(self, runs: ModuleType, out: Path) -> None:
         items = [fake(runs, "a"), fake(runs, "broken"), fake(runs, "later")]
-        told = worked(runs, out, items[:2])
+        log = worked(runs, out, items[:2])
         lines = script("state").listing(items, out, {}, 2e14).splitlines()
-        assert lines[1].split() == ["a", "0.600", "3.0", f"{told[0]['seconds']:.1f}", "done"]
+        assert lines[1].split() == ["a", "0.600", "3.0", f"{log[0]['seconds']:.1f}", "done"]
         assert lines[2].split()[-1] == "failed"
         assert lines[3].split() == ["later", "0.600", "3.0", "open"]
         assert lines[4] == "3 items, 1.8 PFLOP, 6 seconds to go"
@@ -319,9 +323,9 @@ def test_a_toy_from_the_base_to_the_audit(
     runs.main(given)
     folder = tmp_path / "out" / "prn18-faal-at-1"
     logs = {path.name: path.read_text() for path in (tmp_path / "out" / "logs").iterdir()}
-    told = [json.loads(line) for line in (tmp_path / "out" / "runs.jsonl").read_text().splitlines()]
-    assert [r["status"] for r in told] == ["done"] * 3, logs
-    assert told[1]["command"].startswith("faal repair OUT/prn18-1 cifar10-prn18-faal-at-repair --data cifar10:DIR")
+    log = [json.loads(line) for line in (tmp_path / "out" / "runs.jsonl").read_text().splitlines()]
+    assert [r["status"] for r in log] == ["done"] * 3, logs
+    assert log[1]["command"].startswith("faal repair OUT/prn18-1 cifar10-prn18-faal-at-repair --data cifar10:DIR")
     assert {"best.pt", "frontier.json", "audit.json"} <= set(os.listdir(folder))
     assert set(json.loads((folder / "audit.json").read_text())["attacks"]) == {"clean", "pgd1", "all"}
     capsys.readouterr()

@@ -106,8 +106,8 @@ def test_in_small(paper: Any, tmp_path: Path) -> None:
     """What was counted is what is put on paper for that network."""
     out = tmp_path / "scaling.json"
     small = ["--steps", "1", "--rounds", "2", "--width", "4", "--batch", "8", "--attack-steps", "1", "--no-threads"]
-    command = [sys.executable, str(BENCHMARKS / "scaling.py"), *small, "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    command = [sys.executable, "-m", "benchmarks.speed.scaling", *small, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=BENCHMARKS.parent)
     assert done.returncode == 0, done.stderr
     result = json.loads(out.read_text())
     found = result["measured"]["float32"]

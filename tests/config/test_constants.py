@@ -218,7 +218,7 @@ class TestNewSettings:
         assert from_below.averaging_starts == 0.5
         assert recipe.replace({"lr": 0.1}, source="test").averaging_starts == 1
 
-    def test_the_average_looks_back_over_a_part_of_the_run(self) -> None:
+    def test_the_average_spans_a_part_of_the_run(self) -> None:
         """1/24 of 200 epochs is CFA's 0.88; of 24 epochs or fewer the last one alone."""
         recipe = Recipe(average="epoch", average_span=1 / 24, epochs=200)
 
@@ -265,7 +265,7 @@ class TestRivals:
 
     @pytest.mark.parametrize("name", ["frl-rw", "frl-rwrm", "cfa-at", "cfa-trades", "wat"])
     def test_what_steers_by_withheld_images_does_so_as_published(self, name: str) -> None:
-        """Its code chooses on the test set, yet looks at a part of the training set that it does not train on."""
+        """Its code chooses on the test set, yet evaluates on a part of the training set that it does not train on."""
         assert METHODS[name].published["hold_out"] == "both"
         assert METHODS[name].published["select_on"] == "test"
 

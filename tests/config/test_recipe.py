@@ -115,7 +115,7 @@ class TestSettings:
         with pytest.raises(InputError, match=rf"^mine\.yaml: {name} (lies|is (at least|one of|never|pgdK))"):
             Recipe().replace({name: value}, source="mine.yaml")
 
-    def test_a_bound_without_an_end_is_told_as_one(self) -> None:
+    def test_a_bound_without_an_end_is_stated_as_one(self) -> None:
         with pytest.raises(InputError, match=r"^test: epochs is at least 1, not 0$"):
             Recipe().replace({"epochs": 0}, source="test")
         with pytest.raises(InputError, match=r"^test: crop lies between 0 and 64, not 65$"):
@@ -166,10 +166,10 @@ class TestFiles:
 
     def test_another_norm_brings_its_own_radius_and_step(self, tmp_path: Path) -> None:
         path = self.write(tmp_path / "a.yaml", "base: debug\nnorm: l2\nepsilon: 0.5\n")
-        with pytest.raises(InputError, match=r"a\.yaml: norm l2 wants its own step_size; .* is in linf"):
+        with pytest.raises(InputError, match=r"a\.yaml: norm l2 needs its own step_size; .* are for linf"):
             load_recipe(path)
         path = self.write(tmp_path / "b.yaml", "norm: l2\n")
-        with pytest.raises(InputError, match="wants its own epsilon and step_size"):
+        with pytest.raises(InputError, match="needs its own epsilon and step_size"):
             load_recipe(path)
         path = self.write(tmp_path / "c.yaml", "base: debug\nnorm: l2\nepsilon: 0.5\nstep-size: 0.1\n")
         assert (load_recipe(path).norm, load_recipe(path).step_size) == ("l2", 0.1)
@@ -194,7 +194,7 @@ class TestFiles:
             ("- 1\n- 2\n", r"`setting: value` lines, but .*odd\.yaml holds a list"),
             ("", r"`setting: value` lines, but .*odd\.yaml holds nothing"),
             ("faal", r"`setting: value` lines, but .*odd\.yaml holds a single value"),
-            ("beta: [1\n", "does not read as YAML"),
+            ("beta: [1\n", "cannot be read as YAML"),
             ("beta: 6\nbetta: 7\n", r"\(odd.yaml\) 'betta'; did you mean 'beta'"),
             ("beta: much\n", r"^odd.yaml: beta is a number"),
             ("epochs: 3\nlr: 0.1\nepochs: 4\n", "'epochs' is given twice, in lines 1 and 3"),
@@ -204,7 +204,7 @@ class TestFiles:
             ("step-size: 0.1\nstep_size: 0.2\n", "step_size is given twice, with a dash and with an underscore"),
             ("constants: lambda1=1 lambda1=2\n", "lambda1 is given twice"),
             ("constants: {some-rate: 1, some_rate: 2}\n", "some_rate is given twice"),
-            ("method: !!python/object/apply:os.system ['true']\n", "does not read as YAML"),
+            ("method: !!python/object/apply:os.system ['true']\n", "cannot be read as YAML"),
         ],
     )
     def test_a_file_that_is_no_recipe(self, tmp_path: Path, text: str, said: str) -> None:
@@ -222,7 +222,7 @@ class TestFiles:
         (tmp_path / "folder.yaml").mkdir()
         (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00\x81")
         for name in ("folder.yaml", "bytes.yaml"):
-            with pytest.raises(InputError, match="does not read as YAML"):
+            with pytest.raises(InputError, match="cannot be read as YAML"):
                 load_recipe(str(tmp_path / name))
 
     def test_an_unknown_name(self) -> None:

@@ -68,12 +68,12 @@ def test_a_recipe_has_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("epsilon", "told"),
+    ("epsilon", "text"),
     [(8 / 255, "8/255"), (float(np.float32(8 / 255)), "8/255"), (0.0313725, "8/255"), (0.031, "0.031"), (0.2, "0.2")],
 )
-def test_has_one_text_on_the_page_and_elsewhere(epsilon: float, told: str) -> None:
+def test_has_one_text_on_the_page_and_elsewhere(epsilon: float, text: str) -> None:
     """Rounded on its way through a file of single precision, or through six digits, too."""
     run = SimpleNamespace(norm="linf", epsilon=epsilon)
-    assert epsilon_text(epsilon) == told
-    assert wording.threat(cast(AuditRecord, run)).endswith(f"ε{wording.NBSP}={wording.NBSP}{told}")
-    assert str(Threat("linf", epsilon)) == f"linf epsilon {told}"
+    assert epsilon_text(epsilon) == text
+    assert wording.threat(cast(AuditRecord, run)).endswith(f"ε{wording.NBSP}={wording.NBSP}{text}")
+    assert str(Threat("linf", epsilon)) == f"linf epsilon {text}"

@@ -125,15 +125,15 @@ def test_images_on_disk_give_the_same_batches_as_in_memory(tmp_path: Path) -> No
 
 
 class Slow(OnDisk):
-    """Pixels from nowhere that tell which batch was asked for, and in which thread."""
+    """Images that record which batches were fetched, and in which thread."""
 
-    def __init__(self, asked: list[tuple[list[int], str]], event: threading.Event) -> None:
+    def __init__(self, fetched: list[tuple[list[int], str]], event: threading.Event) -> None:
         super().__init__([Path("nowhere")] * 12, (1, 2, 2))
-        self.asked, self.event = asked, event
+        self.fetched, self.event = fetched, event
 
     def read(self, index: Tensor) -> Tensor:
-        self.asked.append((index.tolist(), threading.current_thread().name))
-        if len(self.asked) == 2:
+        self.fetched.append((index.tolist(), threading.current_thread().name))
+        if len(self.fetched) == 2:
             self.event.set()
         return torch.from_numpy(np.zeros((len(index), 1, 2, 2), dtype=np.uint8))
 
@@ -142,14 +142,14 @@ class Slow(OnDisk):
 
 
 def test_the_next_batch_is_read_in_the_background() -> None:
-    asked: list[tuple[list[int], str]] = []
+    fetched: list[tuple[list[int], str]] = []
     event = threading.Event()
-    split = Split(Slow(asked, event), torch.arange(12) % 2)
+    split = Split(Slow(fetched, event), torch.arange(12) % 2)
     epoch = batches(split, torch.arange(12), 4).epoch(0)
     first = next(epoch)
     # Only the first batch was taken, yet the second is read, in another thread.
     assert event.wait(timeout=10)
-    assert asked[0][0] == first.index.tolist()
-    assert {name for _, name in asked} != {threading.current_thread().name}
+    assert fetched[0][0] == first.index.tolist()
+    assert {name for _, name in fetched} != {threading.current_thread().name}
     epoch.close()  # type: ignore[attr-defined]
-    assert len(asked) == 2
+    assert len(fetched) == 2

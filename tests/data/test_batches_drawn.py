@@ -1,4 +1,4 @@
-"""Batches whose classes are drawn: their frequencies, their shares among processes, where they go on, what they ask."""
+"""Batches whose classes are drawn: their frequencies, their shares among processes, resumption, device waits."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,7 +92,7 @@ def test_a_batch_holds_its_images_and_labels() -> None:
 
 
 def test_an_image_that_comes_again_is_augmented_anew() -> None:
-    """About 20 draws of each of two images: 9 crops and a flip each, so 18 ways that it may look."""
+    """About 20 draws of each of two images: 9 crops and a flip each, so 18 different images."""
     split = of_classes([2, 38])
     images = torch.cat([batch.images for batch in drawn(made(split, 8), [1.0, 0.0])])
     assert len(images) == 40
@@ -128,7 +128,7 @@ def test_it_goes_on_where_it_stopped(start: int) -> None:
         assert all(torch.equal(a, b) for a, b in zip(expected, batch, strict=True))
 
 
-def test_probabilities_are_asked_for_before_every_batch() -> None:
+def test_probabilities_are_computed_before_every_batch() -> None:
     """A rule moves them in between."""
     p = torch.tensor([1.0, 0.0])
     epoch = made(of_classes([20, 20]), 10).drawn(0, lambda: p)
@@ -152,8 +152,8 @@ def test_too_few_for_the_processes_is_refused_as_ever() -> None:
         made(of_classes([2, 2]), 4, indices=torch.arange(1))
 
 
-def test_a_step_asks_the_host_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the second batch on, what only looks like tensors is enough: no value is looked at from Python."""
+def test_a_step_reads_no_value_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second batch on, tensors without values are enough: no value is read from Python."""
     batches = made(of_classes([20, 20]), 8, crop=0, flip=False)
     epoch = drawn(batches, [0.5, 0.5])
     first = next(epoch)

@@ -92,11 +92,11 @@ class TestNames:
         )
         assert read_groups(table(tmp_path, ",camera", rows), split(files, [0, 1] * 6))[0].index.tolist() == [0, 1] * 6
 
-    def test_rows_about_other_images_are_passed_over_and_counted(self, tmp_path: Path) -> None:
+    def test_rows_of_other_images_are_ignored_and_counted(self, tmp_path: Path) -> None:
         rows = [*named(FILES), "train/cat/a1.png,C", "train/dog/z.png,C"]
         (camera,), (note,) = read_groups_noted(table(tmp_path, "image,camera", rows), split())
         assert camera.names == ("A", "B")
-        assert "2 rows are about other images" in note
+        assert "2 rows name other images" in note
 
     def test_a_short_name_of_several_images_is_refused_unless_rows_are_in_order(self, tmp_path: Path) -> None:
         files = ("test/cat/1.png", "test/cat/2.png", "test/dog/1.png", "test/dog/2.png", "test/dog/3.png")
@@ -104,7 +104,7 @@ class TestNames:
         assert cameras(table(tmp_path, "image,camera", named(short, range(5))), split(files)) == CAMERAS
         message = refusal(table(tmp_path, "image,camera", named(short)), split(files))
         assert "'2.png'" in message
-        assert "2 images are called so" in message
+        assert "the name of 2 images" in message
         assert "such as test/cat/2.png" in message
 
     @pytest.mark.parametrize(
@@ -133,12 +133,12 @@ class TestNames:
         assert "'left' and 'right'" in refusal(table(tmp_path, "left,right,camera", rows), split())
         assert cameras(table(tmp_path, "file,right,camera", rows), split()) == CAMERAS
 
-    def test_names_of_other_data_are_said(self, tmp_path: Path) -> None:
+    def test_names_of_other_data_are_noted(self, tmp_path: Path) -> None:
         rows = [f"IMG_{place}.png,{group}" for place, group in enumerate(CAMERAS)]
         (camera,), (note,) = read_groups_noted(table(tmp_path, "image,camera", rows), split())
         assert camera.index.tolist() == [0, 1, 1, 0, 1]
         assert "'image'" in note
-        assert "in the data's order" in note
+        assert "matched by their order" in note
 
     def test_groups_that_resemble_no_name(self, tmp_path: Path) -> None:
         """A few values, some of them files' stems, are groups."""
@@ -184,8 +184,8 @@ class TestClasses:
     def test_a_column_of_classes_holds_the_rows_to_the_datas_order(
         self, tmp_path: Path, names: str, files: tuple[str, ...] | None
     ) -> None:
-        told = [{"c": "cat", "d": "dog"}.get(name, name) for name in names]
-        in_order = [f"{name},{group}" for name, group in zip(told, CAMERAS, strict=True)]
+        named_files = [{"c": "cat", "d": "dog"}.get(name, name) for name in names]
+        in_order = [f"{name},{group}" for name, group in zip(named_files, CAMERAS, strict=True)]
         label, camera = read_groups(table(tmp_path, "label,camera", in_order), split(files))
         assert label.index.tolist() == [0, 0, 1, 1, 1]
         assert camera.index.tolist() == [0, 1, 1, 0, 1]

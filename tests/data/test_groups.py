@@ -137,7 +137,7 @@ class TestTraining:
         spec = written(tmp_path, "camera,site\n" + "A,north\nB,south\n" * 3)
         data = DataSet(name="toy", classes=("x", "y"), train=split(), test=None)
         assert data.groups == ("x", "y")
-        with pytest.raises(InputError, match="has the columns camera, site; training weighs one"):
+        with pytest.raises(InputError, match="has the columns camera, site; training uses one"):
             weighed_by(data, spec)
         assert weighed_by(data, f"{spec}:site").groups == ("north", "south")
 

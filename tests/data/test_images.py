@@ -42,7 +42,7 @@ def test_on_its_own_device_nothing_is_copied() -> None:
 
 
 def test_what_the_device_should_not_hold_stays_with_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The meta device stands in for an accelerator: it is another device, and holds nothing.
+    # The meta device is used as an accelerator: it is another device, and has no memory.
     assert InMemory(EVERY_LEVEL).to("meta").pixels.device.type == "meta"
     monkeypatch.setattr("faal.data.images.RESIDENT_LIMIT", 255)
     stays = InMemory(EVERY_LEVEL).to("meta")

@@ -1,4 +1,4 @@
-"""What stands after `--data`."""
+"""The values of `--data`."""
 
 import subprocess
 import sys

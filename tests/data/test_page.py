@@ -1,4 +1,4 @@
-"""docs/data.md: its examples run as they stand there, and what it says of them is so."""
+"""docs/data.md: its examples run as written, with the results that it states."""
 
 import re
 import sys
@@ -36,7 +36,7 @@ def _desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def part_of(spec: str) -> Split:
-    """The test part of what stands on the page after `--data`."""
+    """The test part of the value on the page of `--data`."""
     assert f"`--data {spec}`" in PAGE
     split = load_data(spec).test
     assert split is not None

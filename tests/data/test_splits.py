@@ -33,9 +33,9 @@ def test_parts_are_disjoint_stratified_and_complete(counts: list[int], seed: int
         assert part.dtype == torch.int64
         assert torch.equal(part, part.sort().values)
     expected = torch.tensor([max(20, int(0.04 * count)) for count in counts])
-    for part, asked in ((held.select, select), (held.steer, steer)):
+    for part, requested in ((held.select, select), (held.steer, steer)):
         taken = torch.bincount(labels[part], minlength=len(counts))
-        assert torch.equal(taken, expected * asked)
+        assert torch.equal(taken, expected * requested)
 
 
 @settings(max_examples=30, deadline=None)
@@ -81,7 +81,7 @@ def test_groups_are_called_groups() -> None:
     assert str(reason).startswith("group 'night' has 30 training images, fewer than 200")
 
 
-def test_nothing_asked_for_needs_no_reason() -> None:
+def test_no_requested_part_needs_no_reason() -> None:
     held = hold_out(labels_of([10, 10], 0), NAMES[:2], select=False, steer=False, seed=1)
     assert torch.equal(held.train, torch.arange(20))
     assert held.reason is None

@@ -1,4 +1,4 @@
-"""What decides how a network is trained: recipes, schedules, the files that hold them."""
+"""Settings of training: recipes, schedules, threats, and the recipe files."""
 
 from faal.config.recipe import Recipe
 from faal.config.schedule import Schedule, epoch_of, number, truth

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides how a network is trained, as one frozen dataclass, in and out of YAML."""
+"""A recipe: every setting of a training run, as one frozen dataclass, read from and written to YAML."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ def _setting(default: Any, text: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained. Every field can be set in a YAML file and on the command line."""
+    """Every setting of a training run. Each field can be set in a YAML file and on the command line.
 
-    method: str = _setting("pgd-at", "What is trained, a row of `faal methods`.")
+    Raises:
+        InputError: a value that is not permitted; the message names the setting.
+    """
+
+    method: str = _setting("pgd-at", "The training method, a row of `faal methods`.")
     model: str = _setting(
         "prn18",
-        "The network: prn18, rn18, wrn34-10, small, timm:NAME, or, in the command alone, one's own module:function.",
+        "The network: prn18, rn18, wrn34-10, small, timm:NAME, or, on the command line alone, a module:function.",
     )
     width: int | None = _setting(None, "Channels of the first stage (wrn: widening factor); the model's own if unset.")
     depth: int | None = _setting(None, "Depth of the network; the model's own if unset.")
@@ -42,20 +46,20 @@ class Recipe:
     weight_decay: float = _setting(5e-4, "L2 penalty in SGD.")
 
     limit: int | None = _setting(
-        None, "Train on so many images only, drawn with the seed, class by class, beside those withheld; unset: all."
+        None, "Images to train on, drawn with the seed, class by class, besides those withheld; all if unset."
     )
     crop: int = _setting(4, "Random crop: pixels of zero padding on each side; 0 for none.")
     flip: bool = _setting(True, "Random horizontal flip.")
 
-    norm: str = _setting("linf", "The norm of the ball that attacks stay in: linf or l2.")
-    epsilon: float = _setting(8 / 255, "Radius of the ball, in units of images in [0, 1]; reads 8/255.")
+    norm: str = _setting("linf", "The norm of the ball that attacks are limited to: linf or l2.")
+    epsilon: float = _setting(8 / 255, "Radius of the ball, in units of images in [0, 1], such as 8/255.")
     step_size: float = _setting(2 / 255, "Length of one attack step, in the same units.")
     steps: int = _setting(10, "Attack steps in training.")
 
-    beta: float = _setting(6.0, "Weight of the robust term of TRADES, MART and what builds on them.")
+    beta: float = _setting(6.0, "Weight of the robust term of TRADES, MART and methods based on them.")
     tau: Schedule = _setting(Schedule.constant(0.5), "FAAL: radius of the ball around uniform, over the run.")
-    smoothing: float = _setting(0.0, "FAAL: decay of a moving average of the class statistics; 0 is the paper.")
-    statistic: str = _setting("margin", "FAAL: what classes are judged by, margin or cross-entropy.")
+    smoothing: float = _setting(0.0, "FAAL: decay of a moving average of the class statistics; 0 in the paper.")
+    statistic: str = _setting("margin", "FAAL: the class statistic that weights follow from, margin or cross-entropy.")
     constants: Mapping[str, Any] = field(
         default_factory=dict,
         metadata={"help": "The method's own constants (`faal methods NAME`), such as 'lambda1=0.5 lambda2=0.4'."},
@@ -64,43 +68,45 @@ class Recipe:
 
     average: str = _setting("none", "Moving average of the weights: none, step, epoch, or gated (fair epochs only).")
     average_decay: float | None = _setting(
-        None, "Its decay, from one update to the next; unset: 0.999 by the step, 0.88 by the epoch."
+        None, "Its decay per update; if unset, 0.999 for updates by step, 0.88 for updates by epoch."
     )
     average_span: float | None = _setting(
-        None, "In place of the decay: the fraction of the run that the average looks back over."
+        None, "In place of the decay: the fraction of the run that the average spans."
     )
     average_from: float = _setting(0.0, "The fraction of the run after which averaging begins.")
     average_gate: float | None = _setting(
-        None, "Worst-class accuracy that `gated` asks of an epoch; unset: its first one's."
+        None, "Worst-class accuracy that `gated` requires of an epoch; if unset, that of its first epoch."
     )
 
     hold_out: str = _setting(
         "select",
-        "Training images withheld: select (4 % to choose the epoch on; 4 % more if the method steers by some), "
-        "both (always both parts) or none.",
+        "Training images withheld: select (4 % to choose the epoch on; 4 % more if the method evaluates on some while "
+        "it trains), both (always both parts) or none.",
     )
-    select: str = _setting("sum", "The epoch that is kept: sum (average + worst), average, worst (class), or last.")
-    select_attack: str = _setting("cw10", "The attack that it is chosen under, on the withheld part.")
-    offsets: bool = _setting(False, "Add the best constant per class to the kept epoch's logits, chosen likewise.")
+    select: str = _setting("sum", "How the best epoch is chosen: sum (average + worst), average, worst (class), last.")
+    select_attack: str = _setting("cw10", "The attack under which it is chosen, on the withheld part.")
+    offsets: bool = _setting(False, "Add a constant per class to the best epoch's logits, chosen on the same images.")
 
     attack_loss: str = _setting(
-        "own", "What phase 1 maximises: the method's own, ce, kl, cw, or alternate (own and cw, batch by batch)."
+        "own", "The loss that phase 1 maximises: the method's own, ce, kl, cw, or alternate (own and cw by turns)."
     )
-    attack_start: str = _setting("own", "Where phase 1 starts: the method's own, or uniform, gaussian or zero.")
-    attack_mode: str = _setting("eval", "The network under attack in phase 1: eval, or train (some published code).")
-    counted: bool = _setting(False, "FAAL as published: classes weigh by their count in the batch, absent ones as 0.")
+    attack_start: str = _setting("own", "The start of phase 1: the method's own, or uniform, gaussian or zero.")
+    attack_mode: str = _setting("eval", "The network's mode in phase 1: eval, or train (some published code).")
+    counted: bool = _setting(False, "FAAL as published: classes weighted by their count in the batch, absent ones 0.")
     extra_clean_forward: bool = _setting(
-        False, "As published: a clean forward more, which moves BatchNorm's statistics."
+        False, "As published: a further clean forward per step, which updates BatchNorm's statistics."
     )
-    select_on: str = _setting("held-out", "Where the epoch is chosen: held-out, or test (as published; peeks).")
+    select_on: str = _setting(
+        "held-out", "The images the epoch is chosen on: held-out, or test (as published; biases the test)."
+    )
 
     sync_batchnorm: bool = _setting(False, "BatchNorm over all processes' samples; on GPUs only.")
     precision: str = _setting("auto", "Arithmetic of training: float32, bf16, or auto (bf16 where that is faster).")
     compile: str = _setting(
-        "auto", "Compiled networks, on GPUs the attack in one launch: on, off, or auto (off so far)."
+        "auto", "Compile the network, and on GPUs run the attack as one graph: on, off, or auto (off at present)."
     )
-    log_every: int = _setting(20, "Steps between two writes of metrics.jsonl; each step is logged.")
-    checkpoint_every: float = _setting(300.0, "Seconds between checkpoints inside an epoch; each epoch ends with one.")
+    log_every: int = _setting(20, "Steps between writes of metrics.jsonl; every step is logged.")
+    checkpoint_every: float = _setting(300.0, "Seconds between checkpoints within an epoch; each epoch ends with one.")
 
     def __post_init__(self) -> None:
         choices = {
@@ -149,23 +155,23 @@ class Recipe:
 
     @property
     def threat(self) -> Threat:
-        """What attacks in training may do."""
+        """Norm and radius of the attacks in training."""
         return Threat(self.norm, self.epsilon)
 
     @property
     def averaging_starts(self) -> float:
-        """The fraction of the run after which weights are averaged: with a relative gate, after lr's first decay."""
+        """The fraction of the run after which weights are averaged: with a relative gate, lr's first decay."""
         if self.average != "gated" or self.average_gate is not None:
             return self.average_from
-        falls = zip(self.lr.starts[1:], self.lr.values[1:], self.lr.values[:-1], strict=True)
-        decays = [start for start, after, before in falls if after < before]
+        changes = zip(self.lr.starts[1:], self.lr.values[1:], self.lr.values[:-1], strict=True)
+        decays = [start for start, after, before in changes if after < before]
         return max(self.average_from, min(decays, default=1.0))
 
     def averaging_decay(self, steps: int) -> float:
-        """The decay of the average, from one update to the next; from how far it looks back, where that is given.
+        """The decay of the average per update, computed from `average_span` where that is set.
 
         Args:
-            steps: of an epoch. An average over steps has so many updates in an epoch, the others one.
+            steps: steps per epoch: the updates of an average over steps in an epoch; the others have one.
         """
         if self.average_span is None:
             usual = 0.999 if self.average == "step" else 0.88
@@ -174,7 +180,7 @@ class Recipe:
         return 1 - 1 / max(1.0, self.average_span * updates)
 
     def plain(self) -> dict[str, Any]:
-        """As plain numbers and strings, for YAML and checkpoints."""
+        """The settings as plain numbers and strings, for YAML and checkpoints."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value.plain() if isinstance(value, Schedule) else value for name, value in values.items()}
 
@@ -182,11 +188,11 @@ class Recipe:
         """This recipe with other settings, read from text where they are text.
 
         Args:
-            settings: field names (dashes count as underscores) to values. `constants` are added to those there are.
-            source: where they come from, for the error.
+            settings: field names (dashes are read as underscores) to values. `constants` are added to the recipe's.
+            source: the file or command that they are from, for messages.
 
         Raises:
-            InputError: an unknown field (names the nearest), or a value that does not read.
+            InputError: an unknown field (names the nearest), or a value that is not valid.
         """
         known = {f.name: f for f in fields(self)}
         values: dict[str, Any] = {}
@@ -230,7 +236,7 @@ def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
             return number(value)
         return str(value)
     except (ValueError, ZeroDivisionError, TypeError) as error:
-        why = f" ({error})" if isinstance(error, InputError) else ""  # a schedule says what is wrong with it
+        why = f" ({error})" if isinstance(error, InputError) else ""  # a schedule's error names the fault
         wanted = {"Schedule": "a number or a schedule such as 0:0.1,1/2:0.01", "bool": "true or false"}
         wanted |= {"float": "a number such as 0.5 or 8/255", "str": "a word"}
         wanted |= {
@@ -259,7 +265,7 @@ def _pairs(value: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As YAML would have read it, so that the command line and a file mean the same run."""
+    """A value as YAML would read it, so that the command line and a file give the same recipe."""
     if str(value).lower() in ("true", "false"):
         return truth(value)
     with suppress(ValueError, TypeError):

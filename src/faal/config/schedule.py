@@ -1,7 +1,7 @@
-"""Numbers as the field writes them, and values that change over a run.
+"""Parse numbers written as fractions (`8/255`), and schedules: values that change over a run.
 
-Numbers written as fractions (`8/255`) are read as such. Whatever changes over a run is a `Schedule` over the fraction
-of the run that is over, so that every constant scales with the number of epochs.
+A `Schedule` is a function of the fraction of the run that is over, so that every constant scales with the number of
+epochs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def number(text: object) -> float:
 
 
 def truth(text: object) -> bool:
-    """True or false, in one of the ways of writing it. Raises ValueError."""
+    """A boolean from text: true, yes, 1, false, no or 0. Raises ValueError."""
     known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     if str(text).lower() not in known:
         raise ValueError(f"{text} is neither true nor false")
@@ -38,10 +38,10 @@ def truth(text: object) -> bool:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A value that changes at fractions of the run: `values[k]` holds from `starts[k]` on.
+    """A piecewise constant value: `values[k]` holds from the fraction `starts[k]` of the run on.
 
     Raises:
-        InputError: starts that do not rise from 0 to below 1, or not one value for each.
+        InputError: the starts do not increase from 0 to below 1, or there is not one value for each.
     """
 
     starts: tuple[float, ...]
@@ -73,12 +73,12 @@ class Schedule:
 
     @classmethod
     def _of(cls, written: Iterable[Iterable[object]]) -> Schedule:
-        """From starts and values as they are written, in any order. A start that comes twice is refused."""
+        """From pairs of a start and a value, in any order. A start that is given twice is refused."""
         pairs = sorted((number(start), number(value)) for start, value in written)
         return cls(tuple(start for start, _ in pairs), tuple(value for _, value in pairs))
 
     def at(self, progress: float) -> float:
-        """The value when the fraction `progress` of the run is over."""
+        """The value when the fraction `progress` of the run, in [0, 1], is over."""
         reached = [value for start, value in zip(self.starts, self.values, strict=True) if start <= progress + 1e-9]
         return reached[-1]
 
@@ -95,6 +95,6 @@ def epoch_of(start: float, epochs: int) -> int:
 
 
 def _as_written(start: float) -> str:
-    """A start as a short fraction where it is one, so that 1/3 does not become 0.3333333333333333."""
+    """A start as text, as a short fraction where it is one: 1/3 rather than 0.3333333333333333."""
     fraction = Fraction(start).limit_denominator(1000)
     return str(fraction) if float(fraction) == start else repr(start)

@@ -1,8 +1,8 @@
-"""Recipes in files: the shipped ones by name, one's own by path.
+"""Load recipes from files: the shipped ones by name, a user's own by path.
 
-A folder of `recipes/` is a setting, DATA-MODEL. What is the same in all settings, a method's recipe above all, lies in
-`recipes/_methods` and is every setting's: what it starts from is looked for in the setting's folder first. A file
-of the same name in the setting's folder takes its place.
+A folder of `recipes/` is a setting, DATA-MODEL. Recipes that are the same in all settings, most of them a method's, are
+in `recipes/_methods` and belong to every setting: their bases are searched in the setting's folder first. A file of the
+same name in the setting's folder replaces a shared one.
 """
 
 from pathlib import Path
@@ -18,14 +18,13 @@ SHARED = "_methods"
 ENDINGS = (".yaml", ".yml")
 
 REPAIR = "-faal-at-repair"
-"""What repairs where no recipe is named."""
+"""The ending of the recipe for repairs where none is named."""
 
 LIKE_MNIST = ("kmnist", "emnist-")
-"""How the names of data sets begin that have no recipes and whose images are like MNIST's: strokes, not to be flipped.
-"""
+"""Prefixes of data sets without recipes whose images are like MNIST's: strokes, which must not be flipped."""
 
 MANY_CLASSES = 50
-"""From so many on a batch shows few images of a class, and some classes not at all."""
+"""From so many classes on a batch has few images of a class, and of some classes none."""
 
 
 class _Shipped(NamedTuple):
@@ -36,7 +35,7 @@ class _Shipped(NamedTuple):
 
 
 def _shipped() -> dict[str, _Shipped]:
-    """Name -> file of the shipped recipes; files whose names begin with `_` are there for others to start from."""
+    """Name -> file of the shipped recipes; files whose names begin with `_` are only bases of others."""
     found = {path.stem: _Shipped(path, RECIPES) for path in _recipes_in(RECIPES)}
     for setting in (folder for folder in RECIPES.iterdir() if folder.is_dir() and folder.name != SHARED):
         for path in (*_recipes_in(RECIPES / SHARED), *_recipes_in(setting)):
@@ -56,30 +55,33 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str) -> Recipe:
     """A shipped recipe by its name, or a YAML file by its path.
 
-    `base:` in a file names what it starts from: a file beside it, or else a shipped recipe. A run's config.yaml is a
-    recipe too, the run's.
+    `base:` in a file names the recipe whose settings it changes: a file beside it, or else a shipped recipe. A run's
+    config.yaml is a recipe file too.
 
     Raises:
-        InputError: no such recipe (names the nearest), a file that does not read, an unknown key in it.
+        InputError: there is no such recipe (names the nearest), its file cannot be read, or has an unknown key.
     """
     path = Path(name)
     if path.suffix not in ENDINGS:
         shipped = _shipped()
         if name not in shipped:
             raise unknown("recipe", name, shipped, see="`faal recipes`")
-        return _from_file(*shipped[name], seen=())
-    return _from_file(path, path.parent, seen=())
+        return _from_file(*shipped[name], derived=())
+    return _from_file(path, path.parent, derived=())
 
 
 def repair_recipe(data: str, model: str, num_classes: int, ending: str = REPAIR) -> str:
-    """The shipped recipe that a network is repaired by where none is named: that of its data and architecture, else of
-    its data; MNIST's for data in its form; for data of one's own CIFAR-10's, with many classes CIFAR-100's.
+    """The name of the shipped recipe for a repair where none is named.
+
+    It is the recipe of the data and the architecture, else one of the data; MNIST's for data like MNIST's; for a user's
+    own data CIFAR-10's, with many classes CIFAR-100's.
 
     Args:
         data: a data set's name, as recipes begin with.
         model: an architecture's name.
         num_classes: C.
-        ending: of its name; there are such recipes for every data set and architecture that FAAL repairs.
+        ending: the end of the recipe's name; recipes with it exist for every data set and architecture that FAAL
+            repairs.
     """
     if data.startswith(LIKE_MNIST) and num_classes < MANY_CLASSES:
         data = "mnist"
@@ -90,52 +92,52 @@ def repair_recipe(data: str, model: str, num_classes: int, ending: str = REPAIR)
 
 
 MERGED = "tag:yaml.org,2002:merge"
-"""`<<`: what it brings in, a mapping's own keys may replace."""
+"""The tag of `<<`: a mapping's own keys may replace those that it merges."""
 
 
-class _Once(yaml.SafeLoader):
-    """YAML's safe loader, which refuses a key that comes twice in a mapping: of the two, YAML's own takes the last."""
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML's safe loader, which refuses a key that is given twice in a mapping: YAML's own takes the last value."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """A mapping as it is written, if its keys differ from each other."""
+        """The mapping's node, if its keys are distinct."""
         node = super().compose_mapping_node(anchor)
-        seen: dict[object, int] = {}
+        lines: dict[object, int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag == MERGED:
                 continue
             name, line = self.construct_object(key), key.start_mark.line + 1
-            if name in seen:
+            if name in lines:
                 raise yaml.YAMLError(
-                    f"{key.value!r} is given twice, in lines {seen[name]} and {line}; leave one of them"
+                    f"{key.value!r} is given twice, in lines {lines[name]} and {line}; leave one of them"
                 )
-            seen[name] = line
+            lines[name] = line
         return node
 
 
-def _from_file(path: Path, setting: Path, seen: tuple[Path, ...]) -> Recipe:
-    """The recipe in a file; what it starts from is looked for in the folder `setting`."""
+def _from_file(path: Path, setting: Path, derived: tuple[Path, ...]) -> Recipe:
+    """The recipe in a file; its base is searched in the folder `setting`. `derived` are the files it is the base of."""
     path = path.resolve()
-    if path in seen:
-        raise InputError(f"the recipe {path} is its own base; remove one `base:` of {', '.join(map(str, seen))}")
+    if path in derived:
+        raise InputError(f"the recipe {path} is its own base; remove one `base:` of {', '.join(map(str, derived))}")
     try:
-        settings = _Once(path.read_text(encoding="utf-8")).get_single_data()
+        settings = _UniqueKeyLoader(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise InputError(f"there is no recipe file {path}; `faal recipes` lists the shipped ones") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"the recipe {path} does not read as YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"the recipe {path} cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(settings, dict):
         found = "a list" if isinstance(settings, list) else "nothing" if settings is None else "a single value"
         raise InputError(f"a recipe consists of `setting: value` lines, but {path} holds {found}")
     if isinstance(settings.get("recipe"), dict):
         settings = settings["recipe"]
     base = settings.pop("base", None)
-    start = Recipe() if base is None else _from_file(*_base(str(base), setting), (*seen, path))
+    start = Recipe() if base is None else _from_file(*_base(str(base), setting), (*derived, path))
     recipe = start.replace(settings, source=str(path.name))
     named = {str(name).replace("-", "_") for name in settings}
     missing = [name for name in ("epsilon", "step_size") if name not in named]
     if recipe.norm != start.norm and missing:
         raise InputError(
-            f"{path.name}: norm {recipe.norm} wants its own {' and '.join(missing)}; what the recipe starts from is in "
+            f"{path.name}: norm {recipe.norm} needs its own {' and '.join(missing)}; those of its base are for "
             f"{start.norm}"
         )
     return recipe

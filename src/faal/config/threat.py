@@ -1,4 +1,4 @@
-"""The threat model: the ball around an image from which the attacker picks."""
+"""The threat model: the norm and the radius of the ball around an image that an attack may search."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from faal.epsilon import epsilon_text
 from faal.errors import InputError, unknown
 
 LARGEST = {"linf": 1.0, "l2": 16.0}
-"""For each norm the largest radius that can be meant in units of images in [0, 1]; beyond it stand pixel levels."""
+"""For each norm the largest plausible radius in units of images in [0, 1]; a larger one is in pixel levels."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Threat:
     """A ball: its norm, `linf` or `l2`, and its radius epsilon in units of images in [0, 1].
 
     Raises:
-        InputError: there is no such norm, or the radius is none or written in pixel levels.
+        InputError: there is no such norm, or the radius is not above 0, or so large that it is in pixel levels.
     """
 
     norm: str = "linf"
@@ -25,7 +25,7 @@ class Threat:
         if self.norm not in LARGEST:
             raise unknown("norm", self.norm, LARGEST, see="`faal audit --help`")
         if self.epsilon > LARGEST[self.norm]:
-            large = "the whole range" if self.norm == "linf" else "any change that is worth an attack"
+            large = "the full range" if self.norm == "linf" else "any useful radius"
             raise InputError(
                 f"epsilon {self.epsilon:g} is larger than {large} of images in [0, 1]; "
                 f"did you mean {self.epsilon:g}/255?"
@@ -38,7 +38,11 @@ class Threat:
 
 
 def parse_epsilon(value: object) -> float:
-    """A radius from a number, or from text such as `8/255`. Raises InputError."""
+    """A radius from a number, or from text such as `8/255`.
+
+    Raises:
+        InputError: it is neither.
+    """
     try:
         return number(value)
     except (ValueError, ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""Data: from `--data` to batches on the device. `load_data` reads, `hold_out` withholds, `Batches` serves."""
+"""Data, from `--data` to batches on the device: `load_data` reads, `hold_out` splits, `Batches` iterates."""
 
 from faal.data.augment import augment
 from faal.data.batches import Batch, Batches

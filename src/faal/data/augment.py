@@ -1,4 +1,4 @@
-"""Random crop and flip, per sample, on the device, the same whatever batch a sample comes in."""
+"""Random crop and flip, per sample, on the device; independent of how samples are batched."""
 
 import torch
 import torch.nn.functional as F
@@ -8,16 +8,16 @@ from faal.engine.seeds import Stream, uniform
 
 
 def augment(images: Tensor, *, key: Tensor, seed: int, epoch: int, crop: int, flip: bool) -> Tensor:
-    """Shift each image by up to `crop` pixels, filling with zeros, and mirror half of them.
+    """Shift each image by up to `crop` pixels, filling with zeros, and mirror it with probability 1/2.
 
-    What happens to a sample depends on (seed, epoch, key) alone.
+    A sample's shift and flip depend on (seed, epoch, key) alone.
 
     Args:
         images: (B, channels, H, W) in [0, 1].
-        key: (B,) int64, what tells the samples of an epoch apart, on the images' device: `Batch.key`.
+        key: (B,) int64 on the images' device, from which the samples' random numbers follow: `Batch.key`.
         seed: the run's seed.
         epoch: the epoch, from 0.
-        crop: width of the zero border around an image before a window of its own size is cut out; 0 for none.
+        crop: width in pixels of the zero padding from which a window of the image's size is cut out; 0 for none.
         flip: whether to mirror left and right with probability 1/2.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Batches of the training set, on the device, in an order that a seed and an epoch fix."""
+"""Batches of the training set, on the device, in an order that follows from the seed and the epoch."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,40 +16,41 @@ from faal.errors import InputError
 
 
 class Batch(NamedTuple):
-    """What one process computes one training step on.
+    """One process's part of the batch of one training step.
 
     Attributes:
-        images: (B, channels, H, W) float32 in [0, 1] on the device, augmented, in the memory format asked for.
+        images: (B, channels, H, W) float32 in [0, 1] on the device, augmented, in the memory format of `Batches`.
         labels: (B,) int64 on the device.
-        groups: (B,) int64 on the device, what class rules tell apart: the labels, unless the data has a grouping.
-        index: (B,) int64 on the device, the samples' places in the full training set.
-        key: (B,) int64 on the device, what random numbers hang on within an epoch: `index`, or, where a sample may come
-            several times, the place of the draw.
+        groups: (B,) int64 on the device, the groups that class rules weight: the labels, unless the data has a
+            grouping.
+        index: (B,) int64 on the device, the samples' indices into the full training set.
+        key: (B,) int64 on the device, from which the samples' random numbers of an epoch follow: `index`, or, where a
+            sample may be drawn several times, the position of the draw in the epoch.
     """
 
     images: Tensor
     labels: Tensor
     groups: Tensor
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a batch
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which is not used
     key: Tensor
 
 
 class Batches:
-    """One process's share of a training set's batches.
+    """One process's part of a training set's batches.
 
     The order of an epoch depends on the seed and the epoch, never on the number of processes: every process takes its
     contiguous slice of every global batch. The last batch of an epoch is smaller and never dropped, unless a process
-    would get fewer than two samples of it, which BatchNorm cannot normalise; then it is part of the batch before.
+    would get fewer than two samples of it, which BatchNorm cannot normalise; then it is joined to the batch before.
 
     Args:
         split: the full training set.
-        indices: (N,) int64, the samples in it to train on.
+        indices: (N,) int64, the samples to train on.
         batch_size: samples per step over all processes together.
         seed: the run's seed.
         crop: see `augment`.
         flip: see `augment`.
-        device: where the batches go; images and labels that fit live there from the beginning.
-        memory: how images lie in memory.
+        device: of the batches; labels, and images that fit, are stored there.
+        memory: the images' memory format.
         rank: this process's number.
         world_size: the number of processes.
     """
@@ -96,11 +97,11 @@ class Batches:
         return self._bounds[step + 1] - self._bounds[step]
 
     def drawn(self, epoch: int, probabilities: Callable[[], Tensor], start: int = 0) -> Iterator[Batch]:
-        """This process's batches of an epoch in which every sample's class is drawn, and then an image of that class.
+        """This process's batches of an epoch in which each sample is drawn: first a class, then an image of it.
 
         Args:
             epoch: the epoch.
-            probabilities: asked before every batch for the classes' probabilities (C,), on the device.
+            probabilities: called before every batch; returns the classes' probabilities (C,), on the device.
             start: the first step.
         """
         by_class = torch.argsort(self._labels[self._indices.to(self._device)], stable=True)
@@ -118,12 +119,12 @@ class Batches:
             yield self._batch(images, index, places, epoch)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """This process's batches of an epoch, from step `start` on. Images that stream are read one batch ahead."""
+        """This process's batches of an epoch, from step `start` on. Streamed images are read one batch ahead."""
         order = self._indices[torch.randperm(len(self._indices), generator=generator(self._seed, "order", epoch))]
         steps = range(start, len(self))
-        # The order travels to the device once; a resident batch then costs no copy at all.
-        placed = order.to(self._device)
-        indices = [self._slice(placed, step) for step in steps]
+        # The order is copied to the device once; a batch of resident images then needs no copy.
+        order_on_device = order.to(self._device)
+        indices = [self._slice(order_on_device, step) for step in steps]
         if self._images.streams:
             fetched = self._read_ahead([self._slice(order, step) for step in steps])
         else:
@@ -138,21 +139,21 @@ class Batches:
 
     def _slice(self, order: Tensor, step: int) -> Tensor:
         """This process's part of a step's global batch."""
-        whole = order[self._bounds[step] : self._bounds[step + 1]]
-        return whole.tensor_split(self._world_size)[self._rank]
+        global_batch = order[self._bounds[step] : self._bounds[step + 1]]
+        return global_batch.tensor_split(self._world_size)[self._rank]
 
     def _read_ahead(self, indices: list[Tensor]) -> Iterator[Tensor]:
-        """The images of each batch, the next being read while the last is computed on.
+        """The images of each batch; the next batch is read by a background thread meanwhile.
 
-        The background thread touches the host's memory alone. What happens on the device is ordered by the caller's
-        stream, which another thread would not know.
+        The background thread uses the host's memory alone: work on the device is ordered by the caller's stream, which
+        is not current in another thread.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
             pending = None
             for index in indices:
-                coming = reader.submit(self._images.read, index)
+                following = reader.submit(self._images.read, index)
                 if pending is not None:
                     yield deliver(pending.result(), self._device)
-                pending = coming
+                pending = following
             if pending is not None:
                 yield deliver(pending.result(), self._device)

@@ -1,7 +1,6 @@
-"""What images and labels must be before anything is computed from them, and what to tell a user whose data are not so.
+"""Validation of images and labels, with messages that name the remedy.
 
-`as_images` and `as_labels` bring one array into the form that the rest relies on; `check` looks at a whole data set,
-whichever way it came in.
+`as_images` and `as_labels` convert and validate one array; `check` validates a data set, whichever reader it is from.
 """
 
 import math
@@ -21,14 +20,14 @@ MOST_CLASSES = 2**15
 """Predictions are stored as int16; a larger label is an identifier rather than a class's number."""
 
 ROUNDING = 1e-5
-"""How far out of [0, 1] arithmetic in float32 may take a value: a resize is off by about 1e-7, long sums by 1e-6. From
-one grey level to the next it is 4e-3."""
+"""The rounding error outside [0, 1] that is clamped: a resize in float32 errs by about 1e-7, long sums by 1e-6. The
+step between two grey levels is 4e-3."""
 
 OVERSHOOT = 0.25
-"""How far below 0 cubic interpolation takes a value; normalisation goes further."""
+"""The overshoot of cubic interpolation below 0; normalised images have smaller values."""
 
 BRIGHTEST = 16.0
-"""Above it values are grey levels: normalised images stay below."""
+"""Larger values are grey levels: normalised images are below."""
 
 
 def as_tensor(values: object, where: str) -> Tensor:
@@ -50,7 +49,7 @@ def as_tensor(values: object, where: str) -> Tensor:
 def as_images(values: object, where: str) -> InMemory:
     """Images in memory from (N, H, W), (N, H, W, channels) or (N, channels, H, W); 1 channel or 3.
 
-    uint8 stays as it is, floating-point numbers become float32. Where both readings of a four-dimensional array are
+    uint8 is unchanged, floating-point numbers become float32. Where both readings of a four-dimensional array are
     possible, channels come first.
     """
     array = as_tensor(values, where)
@@ -88,10 +87,15 @@ def as_labels(values: object, where: str) -> Tensor:
 
 
 def check(data: DataSet, where: str) -> DataSet:
-    """The data set, if it holds together, its images clamped where rounding took them out of [0, 1].
+    """The data set if it is valid, with rounding errors outside [0, 1] clamped.
+
+    Args:
+        data: from any reader.
+        where: begins the messages.
 
     Raises:
-        InputError: it does not; the message begins with `where`.
+        InputError: a part is empty, the classes' names are not distinct text, labels are out of range, or images are
+            outside [0, 1] or not finite.
     """
     parts = [(part, split) for part, split in (("training", data.train), ("test", data.test)) if split is not None]
     if not parts:
@@ -102,7 +106,7 @@ def check(data: DataSet, where: str) -> DataSet:
     for kind, name in (("data set", data.name), *(("class", name) for name in data.classes)):
         if not _is_text(name):
             raise InputError(
-                f"{where}: the name of the {kind} {name!r} is not UTF-8; rename it, since results have to write it"
+                f"{where}: the name of the {kind} {name!r} is not UTF-8; rename it, since it is written into results"
             )
     if data.num_classes < 2:
         raise InputError(
@@ -119,7 +123,7 @@ def check(data: DataSet, where: str) -> DataSet:
 
 
 def check_shapes(data: DataSet, where: str) -> None:
-    """That both parts hold images of one shape."""
+    """Raises InputError where training and test images differ in shape."""
     if data.train is not None and data.test is not None and data.train.images.shape != data.test.images.shape:
         raise InputError(
             f"{where} has training images of {_shape(data.train)} and test images of {_shape(data.test)}; "
@@ -128,9 +132,9 @@ def check_shapes(data: DataSet, where: str) -> None:
 
 
 def clamped(pixels: Tensor, where: str) -> tuple[Tensor, tuple[str, ...]]:
-    """Floating-point images with their rounding errors out of [0, 1] removed, and a note of it.
+    """Floating-point images with rounding errors outside [0, 1] clamped, and a note that says so.
 
-    Values further out, or no numbers, are left for a check to refuse.
+    Images with values further outside, or NaN, are returned unchanged, for a check to refuse.
 
     Args:
         pixels: images of any shape.
@@ -139,7 +143,7 @@ def clamped(pixels: Tensor, where: str) -> tuple[Tensor, tuple[str, ...]]:
     if pixels.numel() == 0:
         return pixels, ()
     low, high = (float(bound) for bound in pixels.aminmax())
-    # Comparisons with NaN are false, so that it comes out here as it came in.
+    # Comparisons with NaN are false, so that such images are returned unchanged.
     if not (low >= -ROUNDING and high <= 1 + ROUNDING) or (low >= 0 and high <= 1):
         return pixels, ()
     beyond = max(-low, high - 1)
@@ -149,7 +153,7 @@ def clamped(pixels: Tensor, where: str) -> tuple[Tensor, tuple[str, ...]]:
 
 
 def into_range(low: float, high: float) -> str:
-    """What to do with images from `low` to `high`, of which one is outside [0, 1]."""
+    """The remedy for images with values from `low` to `high`, of which one is outside [0, 1]."""
     if high > BRIGHTEST:
         return "divide by 255" + (", and clamp the values" if low < 0 or high > 255 else "")
     if low < -OVERSHOOT:
@@ -158,17 +162,17 @@ def into_range(low: float, high: float) -> str:
 
 
 def other_channels(channels: int) -> str:
-    """What to do where a network is not for images of so many channels, 1 or 3."""
+    """The remedy where a network does not take images of so many channels, 1 or 3."""
     return "--rgb gives gray images three channels, all alike" if channels == 1 else "save the images in gray"
 
 
 def if_gray(channels: int) -> str:
-    """The end of a sentence about a network that does not fit, where the images' being gray may be why."""
+    """The end of a message about a network that does not take the images, which may be because they are gray."""
     return f"; if it is for colour, {other_channels(channels)}" if channels == 1 else ""
 
 
 def other_classes(data: DataSet) -> str:
-    """What to do where a network is for another number of classes than the data."""
+    """The remedy where a network has another number of classes than the data."""
     if data.counted:
         return "these were counted by the highest label: if others have no images, name all in the array `classes`"
     return "name the data that it was trained for with --data"
@@ -184,7 +188,7 @@ def _check_split(split: Split, num_classes: int, where: str) -> None:
 
 
 def _in_range(split: Split | None, where: str) -> tuple[Split | None, tuple[str, ...]]:
-    """The split with its images in [0, 1], and what was done to them; stores other than `InMemory` are left alone."""
+    """The split with its images in [0, 1], and notes of changes; images that are not `InMemory` are not checked."""
     if split is None or not isinstance(split.images, InMemory) or not split.images.pixels.is_floating_point():
         return split, ()
     pixels, notes = clamped(split.images.pixels, where)
@@ -192,9 +196,7 @@ def _in_range(split: Split | None, where: str) -> tuple[Split | None, tuple[str,
         split = replace(split, images=InMemory(pixels, split.images.device))
     low, high = (float(bound) for bound in pixels.aminmax())
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise InputError(
-            f"{where} has images with NaN or infinite values; find out where they come from, or leave them out"
-        )
+        raise InputError(f"{where} has images with NaN or infinite values; correct these images, or leave them out")
     if low < 0 or high > 1:
         raise InputError(
             f"{where} has images from {low:g} to {high:g}; they must lie in [0, 1]: {into_range(low, high)}"
@@ -203,7 +205,7 @@ def _in_range(split: Split | None, where: str) -> tuple[Split | None, tuple[str,
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8; a file's name that cannot holds lone surrogates."""
+    """Whether a name can be written as UTF-8; a file name that is not UTF-8 has lone surrogates."""
     try:
         str(name).encode()
     except UnicodeEncodeError:

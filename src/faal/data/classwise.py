@@ -1,18 +1,18 @@
-"""Samples class by class."""
+"""Stratified sampling: the order of samples within their class, and random subsets in proportion to the classes."""
 
 import torch
 from torch import Tensor
 
 
 def places_in_class(labels: Tensor, order: Tensor) -> Tensor:
-    """Each sample's place among those of its class, counted from 0 in a given order.
+    """Each sample's rank among those of its class, from 0, in a given order.
 
     Args:
         labels: (N,) int64 in 0 .. C - 1, on the CPU.
         order: (N,) int64, a permutation of the samples, such as a random one.
 
     Returns:
-        (N,) int64: of sample i, how many of its class come before it.
+        (N,) int64: for sample i, the number of samples of its class that precede it in `order`.
     """
     by_class = order[labels[order].argsort(stable=True)]
     sizes = torch.bincount(labels)
@@ -22,16 +22,20 @@ def places_in_class(labels: Tensor, order: Tensor) -> Tensor:
 
 
 def in_proportion(labels: Tensor, count: int, drawing: torch.Generator) -> Tensor:
-    """So many samples at random, classes in proportion: (count,) int64, sorted; all where there are no more.
+    """A random subset with the classes in proportion.
 
-    The r-th sample of a class of n_c, in a random order, has its turn at (r + u_c) / n_c, with u_c uniform in [0, 1): a
-    systematic sample of every class, each from a start of its own, so that classes with less than one place have their
-    chance and neither large nor small ones are favoured. A larger count adds to the samples of a smaller one.
+    The r-th sample of a class of n_c samples, in a random order, gets the key (r + u_c) / n_c, with u_c uniform in
+    [0, 1), and the `count` smallest keys are taken: systematic sampling of every class, each with a random start, so
+    that a class whose share is below one sample is drawn with that probability, and neither large nor small classes
+    are favoured. A larger count adds to the samples of a smaller one.
 
     Args:
         labels: (N,) int64 in 0 .. C - 1, on the CPU.
-        count: of the samples wanted.
-        drawing: where the random numbers come from.
+        count: the number of samples to draw.
+        drawing: the generator of the random numbers.
+
+    Returns:
+        (count,) int64 indices, sorted; all N where `count` is at least N.
     """
     if count >= len(labels):
         return torch.arange(len(labels))

@@ -1,4 +1,4 @@
-"""Labelled images, and the two parts of a data set: one to train on, one to be touched once, by the audit."""
+"""Labelled images, and the two parts of a data set: training data, and test data that only the audit uses."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -16,9 +16,9 @@ class Grouping:
     """Groups of samples other than their classes, such as the cameras that took them.
 
     Attributes:
-        name: of the whole, such as `camera`.
-        names: the groups', in the order of their numbers or letters.
-        index: (N,) int64 on the CPU, each sample's place in `names`.
+        name: the grouping's name, such as `camera`.
+        names: the groups' names, sorted by number or alphabetically.
+        index: (N,) int64 on the CPU, each sample's group as an index into `names`.
     """
 
     name: str
@@ -26,11 +26,11 @@ class Grouping:
     index: Tensor
 
     def take(self, index: Tensor) -> "Grouping":
-        """The groups of the samples at `index` (M,); a group that none of them is in keeps its place."""
+        """The groups of the samples at `index` (M,); a group without samples keeps its index."""
         return replace(self, index=self.index[index])
 
     def record(self) -> dict[str, Any]:
-        """What results record about it."""
+        """The grouping as results record it: its name, its groups' names and a SHA-256 of the index."""
         digest = hashlib.sha256(self.index.numpy().astype("<i8").tobytes())
         return {"name": self.name, "names": list(self.names), "sha256": digest.hexdigest()}
 
@@ -40,7 +40,7 @@ class Split:
     """Labelled images.
 
     Attributes:
-        images: a store of N images.
+        images: N images, in memory or on disk.
         labels: (N,) int64 on the CPU, in 0 .. C - 1.
         grouping: groups of samples other than the classes; None where there are none.
         files: the images' paths below their folder; None where they are not files.
@@ -77,12 +77,12 @@ class Split:
         )
 
     def to(self, device: torch.device | str) -> "Split":
-        """The same samples, their images delivered to `device`."""
+        """The same samples, with batches of images on `device`."""
         return replace(self, images=self.images.to(device))
 
     @property
     def groups(self) -> Tensor:
-        """(N,) int64, what class rules tell apart: the classes, unless there is a grouping."""
+        """(N,) int64, the groups that class rules weight: the classes, unless there is a grouping."""
         return self.labels if self.grouping is None else self.grouping.index
 
     def counts(self, num_classes: int) -> Tensor:
@@ -95,12 +95,13 @@ class DataSet:
     """A data set. Either part may be missing: an audit needs no training data, training no test data.
 
     Attributes:
-        name: what results call it.
-        classes: the classes' names; a label is a place in this tuple.
+        name: its name in results.
+        classes: the classes' names; a label is an index into this tuple.
         train: the training data, or None.
         test: the test data, or None.
-        notes: what was done to make them one data set, in sentences.
-        counted: whether the classes were counted by the highest label, so that a last one without images is missed.
+        notes: changes made to the images while reading, one sentence each.
+        counted: whether the number of classes is the highest label plus one, so that a last class without images is
+            missed.
     """
 
     name: str
@@ -117,16 +118,17 @@ class DataSet:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The names of what class rules tell apart: the classes, unless the training part has a grouping."""
+        """The names of the groups that class rules weight: the classes, unless the training part has a grouping."""
         grouping = None if self.train is None else self.train.grouping
         return self.classes if grouping is None else grouping.names
 
 
 def fingerprint(split: Split) -> str:
-    """What results record about the data they came from: a SHA-256 over all labels and about a hundred images.
+    """The digest by which results identify their data: a SHA-256 over all labels and about a hundred images.
 
-    Images are taken at equal distances and hashed as float32 in [0, 1], so that it makes no difference how they are
-    kept. Two splits with one fingerprint have the same labels in the same order and almost certainly the same images.
+    Images are taken at equal distances and hashed as float32 in [0, 1], so that the digest does not depend on how they
+    are stored. Two splits with equal fingerprints have the same labels in the same order and almost certainly the same
+    images.
     """
     digest = hashlib.sha256(repr((split.n, split.images.shape)).encode())
     digest.update(split.labels.numpy().astype("<i8").tobytes())

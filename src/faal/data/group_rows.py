@@ -1,7 +1,7 @@
-"""Which row of a table of groups is about which image.
+"""Match the rows of a table of groups to images.
 
-A row is known by a column that names images, else by its place. A table that says two things is refused: names of which
-only some are the data's, a row index or classes in another order than the data.
+Rows are matched by a column of file names, else by their order. A table that contradicts itself or the data is refused:
+names of which only some are the data's, a row index or classes in another order than the data.
 """
 
 import os
@@ -16,10 +16,10 @@ from faal.data.readers.class_folders import SUFFIXES
 from faal.errors import InputError
 
 FILE = "file"
-"""The column that names the images where there is one of this name; else whichever does."""
+"""The column of file names, where there is one of this name; else any column whose values are the data's file names."""
 
 UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+)*)?")
-"""How pandas writes the header of its row index: not at all, or so after reading that."""
+"""The header that pandas writes for its row index: an empty one, or, after reading that, `Unnamed: 0`."""
 
 CLASS_COLUMNS = ("class", "label", "target", "y")
 
@@ -28,7 +28,13 @@ Rows = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Placed:
-    """The rows in the data's order, one per sample; the columns that are no groupings; what was done, in sentences."""
+    """A table whose rows are matched to samples.
+
+    Attributes:
+        rows: one per sample, in the data's order.
+        passed_over: the columns that are no groupings.
+        notes: how rows were matched and which columns were ignored, one sentence each.
+    """
 
     rows: Rows
     passed_over: tuple[str, ...]
@@ -36,12 +42,12 @@ class Placed:
 
 
 def placed(rows: Rows, columns: Sequence[str], split: Split, path: Path) -> Placed:
-    """Every sample's row.
+    """The row of every sample.
 
     Args:
-        rows: of the table, by column.
-        columns: the table's.
-        split: the samples; those of a folder have names.
+        rows: of the table, each a dict by column.
+        columns: of the table.
+        split: the samples; those of a folder have file names.
         path: the table's file, for messages.
 
     Raises:
@@ -52,17 +58,17 @@ def placed(rows: Rows, columns: Sequence[str], split: Split, path: Path) -> Plac
     naming = {name: names.places(values[name]) for name in columns if name == FILE or names.are_in(name, values[name])}
     unnamed = [name for name in columns if UNNAMED.fullmatch(name) and name not in naming]
     plain = [name for name in columns if name not in naming and name not in unnamed]
-    notes = [f"The column {name!r} of {path} has no name and was passed over." for name in unnamed]
+    notes = [f"The column {name!r} of {path} has no name and was ignored." for name in unnamed]
     passed_over = (*naming, *unnamed)
     if split.files is not None and (name := _chosen(naming, values, split.n, path)) is not None:
         found = naming[name]
         if name != FILE:
             elsewhere = sum(not places for places in found)
-            more = f"; {elsewhere} rows are about other images" if elsewhere else ""
+            more = f"; {elsewhere} rows name other images" if elsewhere else ""
             notes.append(f"The rows of {path} were matched to images by its column {name!r}{more}.")
         return Placed(_by_name(rows, found, name, plain, split.files, path), passed_over, tuple(notes))
     if len(rows) != split.n:
-        by_name = f", or a column {FILE!r} to know them by" if split.files is not None else ""
+        by_name = f", or a column {FILE!r} that names their images" if split.files is not None else ""
         raise InputError(f"{path} has {len(rows)} rows for {split.n} samples; it needs one each, in order{by_name}")
     for name in unnamed:
         _check_index(values[name], name, path)
@@ -71,17 +77,17 @@ def placed(rows: Rows, columns: Sequence[str], split: Split, path: Path) -> Plac
             _check_classes(values[name], name, split, path)
     others = [name for name in plain if split.files is not None and any(map(_has_suffix, values[name]))]
     notes += [
-        f"The column {name!r} of {path} names none of the data's images; rows were taken in the data's order."
+        f"The column {name!r} of {path} names none of the data's images; rows were matched by their order."
         for name in others
     ]
     return Placed(rows, (*passed_over, *others), tuple(notes))
 
 
 class _Names:
-    """What a data set's files may be called in a table.
+    """The names that a table may use for a data set's files.
 
-    A file is known by its path below the folder (`test/CLASS/NAME.png`), by the end of it (`CLASS/NAME.png`,
-    `NAME.png`), without its suffix or with another one, and by longer paths that end in it.
+    A file's names are its path below the folder (`test/CLASS/NAME.png`), the end of that path (`CLASS/NAME.png`,
+    `NAME.png`), either without its suffix or with another one, and longer paths that end in it.
     """
 
     def __init__(self, files: Sequence[str]) -> None:
@@ -95,11 +101,11 @@ class _Names:
                     self.known[key].append(place)
 
     def places(self, values: Sequence[str]) -> list[list[int]]:
-        """For each value the files that may be meant by it."""
+        """For each value the indices of the files that it may name."""
         return [self._places(_parts(value)) for value in values]
 
     def are_in(self, column: str, values: Sequence[str]) -> bool:
-        """Whether a column names the data's images: all of them where it holds numbers, which may be anything else."""
+        """Whether a column names images of the data; a column of numbers, which may be no names, has to name all."""
         if not self.count or (UNNAMED.fullmatch(column) and all(map(str.isdigit, values))):
             return False
         suffixed = any(map(_has_suffix, values))
@@ -117,7 +123,7 @@ class _Names:
 def _chosen(
     naming: Mapping[str, list[list[int]]], values: Mapping[str, list[str]], count: int, path: Path
 ) -> str | None:
-    """The column that rows are matched by; None where all that name images have the rows in the data's order."""
+    """The column that rows are matched by; None where every column of file names is in the data's order."""
     if FILE in naming:
         return FILE
     astray = [name for name, found in naming.items() if not _is_in_order(found, count)]
@@ -127,8 +133,8 @@ def _chosen(
     for name in naming:
         if len(_covered(naming[name])) == count and naming[name] != naming[best]:
             raise InputError(
-                f"the columns {best!r} and {name!r} of {path} name the images in different orders; call the right one "
-                f"{FILE!r}"
+                f"the columns {best!r} and {name!r} of {path} name the images in different orders; rename the right "
+                f"one to {FILE!r}"
             )
     if len(values[best]) == count and values[best] in (
         [str(place + start) for place in range(count)] for start in (0, 1)
@@ -141,12 +147,12 @@ def _chosen(
 
 
 def _covered(found: Sequence[list[int]]) -> set[int]:
-    """The files that a column names beyond doubt."""
+    """The files that a column names unambiguously."""
     return {places[0] for places in found if len(places) == 1}
 
 
 def _is_in_order(found: Sequence[list[int]], count: int) -> bool:
-    """Whether the k-th row may be about the k-th sample, for all of them."""
+    """Whether the k-th row may name the k-th sample, for every k."""
     return len(found) == count and all(place in places for place, places in enumerate(found))
 
 
@@ -158,7 +164,7 @@ def _by_name(
     for row, places in zip(rows, found, strict=True):
         if len(places) > 1:
             raise InputError(
-                f"{path} has a row for {row[name]!r} in the column {name!r}, and {len(places)} images are called so; "
+                f"{path} has a row for {row[name]!r} in the column {name!r}, the name of {len(places)} images; "
                 f"write their paths below the folder, such as {files[places[0]]}"
             )
         for place in places:
@@ -176,7 +182,7 @@ def _by_name(
 
 
 def _check_index(values: Sequence[str], name: str, path: Path) -> None:
-    """That row numbers, where a column without a name holds such, rise."""
+    """Refuse row numbers, in a column without a name, that are not in increasing order."""
     try:
         numbers = [int(value) for value in values]
     except ValueError:
@@ -189,22 +195,22 @@ def _check_index(values: Sequence[str], name: str, path: Path) -> None:
 
 
 def _check_classes(values: Sequence[str], name: str, split: Split, path: Path) -> None:
-    """That the samples' classes, where a column holds them by name or by number, are those of the data."""
+    """Refuse a column of the samples' classes, by name or by number, in another order than the data's."""
     numbers = [str(label) for label in split.labels.tolist()]
     folders = [] if split.files is None else [Path(file).parent.name for file in split.files]
-    told = [value.strip() for value in values]
+    written = [value.strip() for value in values]
     for classes in (numbers, folders):
-        if set(told) == set(classes) and told != classes:
-            row = next(place for place, pair in enumerate(zip(told, classes, strict=True)) if pair[0] != pair[1])
+        if set(written) == set(classes) and written != classes:
+            row = next(place for place, pair in enumerate(zip(written, classes, strict=True)) if pair[0] != pair[1])
             raise InputError(
-                f"the column {name!r} of {path} has {told[row]!r} for sample {row}, which is of class "
-                f"{classes[row]!r}: the rows are in another order than the data; bring them into it"
+                f"the column {name!r} of {path} has {written[row]!r} for sample {row}, which is of class "
+                f"{classes[row]!r}: the rows are in another order than the data; sort them into the data's order"
                 + ("" if split.files is None else ", or name the images in a column 'file'")
             )
 
 
 def _parts(value: str) -> tuple[str, ...]:
-    """A path in a table, by its parts."""
+    """The parts of a path in a table."""
     return tuple(value.strip().replace("\\", "/").removeprefix("./").split("/"))
 
 

@@ -14,10 +14,14 @@ from faal.errors import InputError, unknown
 
 
 def grouping(name: str, values: Sequence[object]) -> Grouping:
-    """A grouping from each sample's value in it.
+    """A grouping from one value per sample.
+
+    Args:
+        name: the grouping's name.
+        values: (N,) of any type; a group's name is the value as text.
 
     Raises:
-        InputError: a sample has none, or there are hardly fewer groups than samples.
+        InputError: a sample has no value, or more than half of the values are different.
     """
     texts = ["" if _is_missing(value) else str(value).strip() for value in values]
     if "" in texts:
@@ -37,10 +41,13 @@ def read_groups(spec: str, split: Split) -> tuple[Grouping, ...]:
 
     Args:
         spec: `FILE`, a CSV file with a header and a column for each grouping, or `FILE:COLUMN` for one of them. There
-            is a row per sample, in the data's order; for a folder of images a column such as `file` may say instead
-            which image a row is about (`test/CLASS/NAME.png`), in any order, and rows about other images are passed
-            over (`group_rows`).
+            is a row per sample, in the data's order; for a folder of images a column such as `file` may name each
+            row's image instead (`test/CLASS/NAME.png`), in any order, and rows of other images are ignored
+            (`group_rows`).
         split: the samples.
+
+    Returns:
+        The groupings, each with one group per sample of `split`.
 
     Raises:
         InputError: no such file or column, no table, samples without a group, rows in another order than the data.
@@ -49,7 +56,7 @@ def read_groups(spec: str, split: Split) -> tuple[Grouping, ...]:
 
 
 def read_groups_noted(spec: str, split: Split) -> tuple[tuple[Grouping, ...], tuple[str, ...]]:
-    """As `read_groups`, and how the table was read where that is not plain, in sentences."""
+    """As `read_groups`, with notes: columns that were ignored, and the column that rows were matched by."""
     path, column = _parsed(spec)
     rows, columns = _rows(path)
     table = placed(rows, columns, split, path)
@@ -63,7 +70,11 @@ def read_groups_noted(spec: str, split: Split) -> tuple[tuple[Grouping, ...], tu
 
 
 def weighed_by(data: DataSet, spec: str) -> DataSet:
-    """The data set with one grouping of its training part, for class rules to weigh in place of the classes.
+    """The data set with a grouping of its training part, which class rules weight in place of the classes.
+
+    Args:
+        data: the data set; needs a training part.
+        spec: `FILE` or `FILE:COLUMN`, as in `read_groups`.
 
     Raises:
         InputError: as `read_groups`; or the file has several groupings and `spec` names none.
@@ -73,12 +84,12 @@ def weighed_by(data: DataSet, spec: str) -> DataSet:
     found, notes = read_groups_noted(spec, data.train)
     if len(found) > 1:
         names = ", ".join(grouping.name for grouping in found)
-        raise InputError(f"{spec} has the columns {names}; training weighs one of them: write {spec}:{found[0].name}")
+        raise InputError(f"{spec} has the columns {names}; training uses one of them: write {spec}:{found[0].name}")
     return replace(data, train=replace(data.train, grouping=found[0]), notes=(*data.notes, *notes))
 
 
 def _parsed(spec: str) -> tuple[Path, str | None]:
-    """The file, and the column that stands behind a colon."""
+    """The file, and the column behind a colon."""
     path = Path(spec).expanduser()
     name, colon, column = spec.rpartition(":")
     if not path.exists() and colon and name:
@@ -88,7 +99,7 @@ def _parsed(spec: str) -> tuple[Path, str | None]:
 
 
 def _rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """The rows by column, and the columns."""
+    """The rows, each a dict by column, and the columns."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file, strict=True)
@@ -111,12 +122,12 @@ def _no_table(path: Path) -> InputError:
 
 
 def _is_missing(value: object) -> bool:
-    """None, or not a number, as tables have where nothing was filled in."""
+    """Whether a value is None or NaN, as tables have in empty cells."""
     return value is None or bool(value != value)
 
 
 def _order(name: str) -> tuple[float, str]:
-    """Numbers by size, then everything else by letter: an order of any names, so that all processes have it."""
+    """Sort key: numbers by size, then all other names alphabetically, so that every process has the same order."""
     try:
         number = float(name)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Where images are kept until a batch asks for them.
+"""Storage of images, from which batches are fetched.
 
-A store hands out batches as float32 in [0, 1] on its device, whatever it keeps: one uint8 tensor on the device, a
-tensor in the host's memory that the device should not hold, or files that are decoded on demand.
+Batches are float32 in [0, 1] on the target device. The images are stored as one uint8 tensor on the device, as a
+tensor in the host's memory where it is too large for the device, or as files that are decoded on demand.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from faal.data.readers.image_files import decoded, threads
 from faal.errors import InputError
 
 RESIDENT_LIMIT = 2 * 1024**3
-"""Bytes of decoded uint8 up to which a split is held whole: in memory, and on the device. Beyond it, images stream."""
+"""Bytes of decoded uint8 up to which a split is stored in memory and on the device. Larger ones are streamed."""
 
 COLOURED = (
-    "Gray images were given three equal channels: an attack moves each by itself, where a gray camera has but one, so "
-    "that robust accuracy may be lower than against what it can show."
+    "Gray images were given three equal channels: an attack changes each by itself, where a gray camera has only one, "
+    "so that robust accuracy may be lower than under attacks on one gray channel."
 )
-"""What has to be known of it (`in_rgb`)."""
+"""The note on images that `in_rgb` changed."""
 
 
 class Images(Protocol):
@@ -30,8 +30,8 @@ class Images(Protocol):
 
     Attributes:
         shape: (channels, H, W).
-        device: where `fetch` puts its batches.
-        streams: whether `read` works in the host's memory or on its disk, so that reading ahead pays.
+        device: the device of the batches that `fetch` returns.
+        streams: whether `read` reads from the host's memory or disk, so that reading ahead saves time.
     """
 
     shape: tuple[int, int, int]
@@ -43,24 +43,24 @@ class Images(Protocol):
         ...
 
     def read(self, index: Tensor) -> Tensor:
-        """Pixels as they are kept: (B,) int64 -> (B, channels, H, W), uint8 or float32, where they are kept."""
+        """Pixels as stored: (B,) int64 -> (B, channels, H, W), uint8 or float32, on the storage's own device."""
         ...
 
     def fetch(self, index: Tensor) -> Tensor:
-        """(B,) int64, on any device -> (B, channels, H, W) float32 in [0, 1] on the store's device."""
+        """(B,) int64, on any device -> (B, channels, H, W) float32 in [0, 1] on `device`."""
         ...
 
     def take(self, index: Tensor) -> "Images":
-        """The images at `index` (M,) as a store of their own."""
+        """The images at `index` (M,), in that order."""
         ...
 
     def to(self, device: torch.device | str) -> "Images":
-        """The same images with their batches on `device`."""
+        """The same images, with batches on `device`."""
         ...
 
 
 def deliver(pixels: Tensor, device: torch.device) -> Tensor:
-    """Pixels as they are kept -> float32 in [0, 1] on `device`. The conversion happens there: uint8 travels lighter."""
+    """Pixels as stored -> float32 in [0, 1] on `device`, converted there: uint8 is a quarter of the bytes to copy."""
     pixels = pixels.to(device, non_blocking=device.type == "cuda")
     if pixels.dtype != torch.uint8:
         return pixels
@@ -70,11 +70,11 @@ def deliver(pixels: Tensor, device: torch.device) -> Tensor:
 
 
 class InMemory(Images):
-    """Images in one tensor, which lives on the device where it is small enough and in the host's memory otherwise.
+    """Images in one tensor, on the device where it is small enough and in the host's memory otherwise.
 
     Args:
         pixels: (N, channels, H, W), uint8, or float32 in [0, 1].
-        device: where batches go; the tensor's own device by default.
+        device: of the batches; the tensor's own device by default.
     """
 
     def __init__(self, pixels: Tensor, device: torch.device | None = None) -> None:
@@ -106,7 +106,7 @@ class InMemory(Images):
         return InMemory(self.pixels.to(device) if resident else self.pixels, device)
 
     def in_rgb(self) -> "InMemory":
-        """Gray images with three equal channels; RGB ones as they are."""
+        """Gray images with three equal channels; RGB images unchanged."""
         return self if self.shape[0] == 3 else InMemory(self.pixels.expand(-1, 3, -1, -1).contiguous(), self.device)
 
     def resized(self, height: int, width: int) -> "InMemory":
@@ -122,16 +122,16 @@ class InMemory(Images):
 
 
 class OnDisk(Images):
-    """Image files, decoded by a pool of threads when they are asked for.
+    """Image files, decoded by a pool of threads when a batch is read.
 
     Colours are the file's own: alpha is dropped, a palette resolved, an orientation tag not applied, and of several
     frames the first is read. Files of more than 8 bits per channel are refused.
 
     Args:
         paths: the N files.
-        shape: (channels, H, W) that every image is brought to: 1 channel (gray) or 3 (RGB); a file of another size is
+        shape: (channels, H, W) that every image is converted to: 1 channel (gray) or 3 (RGB); a file of another size is
             resized, bilinear with antialiasing.
-        device: where batches go; the CPU by default.
+        device: of the batches; the CPU by default.
     """
 
     def __init__(self, paths: Sequence[Path], shape: tuple[int, int, int], device: torch.device | None = None) -> None:
@@ -169,10 +169,10 @@ def _described(pixels: Tensor) -> str:
 
 
 def _indexed(device: torch.device | str) -> torch.device:
-    """The device with its number, so that `cuda` and `cuda:0` are known for the same."""
+    """The device with its number, so that `cuda` and `cuda:0` compare equal."""
     return torch.empty(0, device=device).device
 
 
 def _pinned(pixels: Tensor, device: torch.device) -> Tensor:
-    """Page-locked where the pixels have yet to travel to a GPU: only then can the copy overlap with computation."""
+    """Pixels in page-locked memory where they will be copied to a GPU: only then the copy overlaps with computation."""
     return pixels.pin_memory() if device.type == "cuda" and pixels.device.type == "cpu" else pixels

@@ -1,4 +1,4 @@
-"""From what stands after `--data` to a data set."""
+"""A data set from the value of `--data`."""
 
 from dataclasses import replace
 from difflib import get_close_matches
@@ -24,7 +24,7 @@ FORMS = {
     "folder": "folder:DIR",
     "npz": "npz:FILE",
 }
-"""The data sets by name, with what follows the name."""
+"""The data sets by name, and how each is written after `--data`."""
 
 
 @permitted()
@@ -38,11 +38,14 @@ def load_data(spec: str, *, size: tuple[int, int] | None = None, rgb: bool = Fal
             DIR/train/CLASS/* and DIR/test/CLASS/*; `npz:FILE` with arrays `x_train`, `y_train`, `x_test`, `y_test`, or
             `images`, `labels` (see `arrays.py`); `module:function`, a function that returns a DataSet or a dict of such
             arrays.
-        size: (H, W) to resize every image to, bilinear with antialiasing; by default they stay as they are.
-        rgb: give gray images three equal channels, for a network that takes no others.
+        size: (H, W) to resize every image to, bilinear with antialiasing; None leaves the sizes unchanged.
+        rgb: whether to give gray images three equal channels, for a network that takes no others.
 
     Returns:
-        The data set, images in [0, 1] once fetched, checked. Raises InputError where something is wrong with it.
+        The data set, checked; its images are in [0, 1] once fetched.
+
+    Raises:
+        InputError: there is no such data set, or its images or labels are not valid.
     """
     if size is not None and min(size) < 1:
         raise InputError(f"images cannot be resized to {size[0]}x{size[1]}; give a height and a width of at least 1")
@@ -85,7 +88,7 @@ def _in_rgb(data: DataSet, spec: str) -> DataSet:
         if split is None or split.images.shape[0] == 3:
             return split
         if not isinstance(split.images, InMemory):
-            raise InputError(f"the images of {spec} cannot be given three channels; let it return them so")
+            raise InputError(f"the images of {spec} cannot be given three channels; let it return RGB images")
         return replace(split, images=split.images.in_rgb())
 
     train, test = coloured(data.train), coloured(data.test)
@@ -98,7 +101,9 @@ def _resized(data: DataSet, size: tuple[int, int], spec: str) -> DataSet:
         if split is None or split.images.shape[1:] == size:
             return split
         if not isinstance(split.images, InMemory):
-            raise InputError(f"the images of {spec} cannot be resized to {size[0]}x{size[1]}; let it return them so")
+            raise InputError(
+                f"the images of {spec} cannot be resized to {size[0]}x{size[1]}; let it return images of that size"
+            )
         return replace(split, images=split.images.resized(*size))
 
     return replace(data, train=at_size(data.train), test=at_size(data.test))

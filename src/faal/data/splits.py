@@ -1,7 +1,7 @@
-"""What is withheld from training, so that nothing is chosen on the test set."""
+"""The hold-out: training images withheld from training, so that nothing is chosen on the test set."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,23 +10,23 @@ from faal.data.classwise import places_in_class
 from faal.engine.seeds import generator
 
 SHARE = 25
-"""Each part withholds one image in so many of a class: 4 %."""
+"""Each part withholds one in 25 images of a class: 4 %."""
 
 LEAST = 20
-"""Images that each part withholds of a class at the least."""
+"""The least number of images that each part withholds of a class."""
 
 SMALLEST_CLASS = 200
-"""A class with fewer images cannot spare any."""
+"""Where a class has fewer images, none are withheld."""
 
 
 class HeldOut(NamedTuple):
     """Disjoint parts of a training set, as sorted int64 indices into it.
 
     Attributes:
-        train: what remains to train on.
-        select: for the choice of a checkpoint, and for nothing else; empty where there is no choice.
-        steer: for methods that look at held-out accuracy while they train (FRL, WAT, FAWA); may be empty.
-        reason: why the parts that were asked for are empty, in words; None where they are not.
+        train: the images to train on.
+        select: for the choice of the checkpoint alone; empty where none is chosen.
+        steer: for methods that evaluate on withheld images while they train (FRL, WAT, FAWA); may be empty.
+        reason: why requested parts are empty, in words; None where they are not.
     """
 
     train: Tensor
@@ -36,21 +36,27 @@ class HeldOut(NamedTuple):
 
 
 def hold_out(
-    labels: Tensor, names: Sequence[str], *, select: bool, steer: bool, seed: int, kind: str = "class"
+    labels: Tensor,
+    names: Sequence[str],
+    *,
+    select: bool,
+    steer: bool,
+    seed: int,
+    kind: Literal["class", "group"] = "class",
 ) -> HeldOut:
-    """Split a training set, class by class (or by any other groups that are given for labels).
+    """Withhold images of a training set, class by class (or by any other groups that are given for labels).
 
     Each part is 4 % of every class and at least 20 images of it. Where any class has fewer than 200 images both parts
-    stay empty: there is then no selection, and the last epoch counts. Which images a part takes depends on the seed
-    and the labels alone, not on whether the other part is taken.
+    are empty: no epoch is selected, and the last one counts. A part depends on the seed and the labels alone, not on
+    whether the other part is withheld.
 
     Args:
         labels: (N,) int64 in 0 .. C - 1, on the CPU.
-        names: the C classes'; one without images counts as one with too few.
-        select: whether to withhold the part that checkpoints are chosen on.
-        steer: whether to withhold the part that some methods steer by.
+        names: the C classes' names; a class without images has too few.
+        select: whether to withhold the part that the checkpoint is chosen on.
+        steer: whether to withhold the part that some methods evaluate on while they train.
         seed: the run's seed.
-        kind: what they are, in words: `class` or `group`.
+        kind: what `labels` are, for messages.
     """
     everything, nothing = torch.arange(len(labels)), torch.empty(0, dtype=torch.int64)
     if not (select or steer):

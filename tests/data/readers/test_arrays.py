@@ -162,7 +162,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read all, so the answer of the system is put on."""
+    """Root may read all files, so that the system's refusal is simulated."""
     spec = saved(tmp_path, images=X, labels=Y)
 
     def load(path: Path, **_: object) -> None:

@@ -22,15 +22,15 @@ def test_both_halves_together_are_the_source() -> None:
     assert data.test is not None
     levels, labels = load_digits(return_X_y=True)
     rows = {(tuple(row), label) for row, label in zip((levels / 16).tolist(), labels.tolist(), strict=True)}
-    seen = []
+    samples = []
     for split in (data.train, data.test):
         images = split.images.fetch(torch.arange(split.n)).flatten(1)
-        # The 17 levels are told apart after rounding to 256: back to 16ths they are the source's.
+        # The 17 levels stay distinct after rounding to 256: back to 16ths they are the source's.
         sixteenths = (images * 16).round() / 16
         assert (images - sixteenths).abs().max() <= 0.5 / 255 + 1e-6
-        seen += [(tuple(row), label) for row, label in zip(sixteenths.tolist(), split.labels.tolist(), strict=True)]
-    assert len(seen) == 1797
-    assert set(seen) == rows
+        samples += [(tuple(row), label) for row, label in zip(sixteenths.tolist(), split.labels.tolist(), strict=True)]
+    assert len(samples) == 1797
+    assert set(samples) == rows
 
 
 def test_the_halves_are_always_the_same() -> None:

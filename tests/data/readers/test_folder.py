@@ -111,7 +111,7 @@ def test_images_of_no_class_are_counted_in_a_note(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["train", "test/dog", "test/cat/more"])
 def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    """Root may read all, so the answer of the system is put on."""
+    """Root may read all files, so that the system's refusal is simulated."""
     (fill(tmp_path) / "test" / "cat" / "more").mkdir()
     scan = os.scandir
 
@@ -126,7 +126,7 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("limit", [0, 1000])
 def test_an_image_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    """Be it seen at reading, or, on disk, when a batch asks for it."""
+    """Whether it is found at reading, or, on disk, when a batch is fetched."""
     locked = fill(tmp_path) / "test" / "dog" / "1.png"
     monkeypatch.setattr("faal.data.readers.folder.RESIDENT_LIMIT", limit)
     data = load_data(f"folder:{tmp_path}") if limit == 0 else None
@@ -168,7 +168,7 @@ def test_gray_as_rgb(tmp_path: Path, spec: str) -> None:
     pixels = data.train.images.fetch(torch.arange(3))
     assert torch.equal(pixels[:, 0], pixels[:, 2])
     (note,) = data.notes
-    assert note.startswith("Gray images were given three equal channels: an attack moves each by itself")
+    assert note.startswith("Gray images were given three equal channels: an attack changes each by itself")
 
 
 def test_colour_stays_as_it_is_with_rgb(tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ def test_nothing_is_run(tmp_path: Path, case: int, protocol: int) -> None:
     path.write_bytes(pickle.dumps({b"data": payload}, protocol=protocol))
     with pytest.raises(InputError) as caught:
         load_plain(path)
-    assert f"{path} is a pickle that asks for " in str(caught.value)
-    assert name in str(caught.value).partition(" asks for ")[2]
+    assert f"{path} is a pickle that names " in str(caught.value)
+    assert name in str(caught.value).partition(" names ")[2]
     assert "nothing was run" in str(caught.value)
     assert not marker.exists()
 

@@ -33,7 +33,7 @@ constant = 3
 
 @pytest.fixture(autouse=True)
 def _module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A file in the current folder, as a user would have it; Python itself does not look there."""
+    """A file in the current folder, as a user would have it; Python itself does not search it."""
     (tmp_path / "ownpictures.py").write_text(MODULE)
     (tmp_path / "brokenpictures.py").write_text("import a_package_that_is_not_there")
     monkeypatch.chdir(tmp_path)

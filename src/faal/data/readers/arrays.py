@@ -2,7 +2,7 @@
 
 `x_train`, `y_train`, `x_test`, `y_test` hold both parts, or one of them; so do `train_images`, `train_labels`,
 `test_images`, `test_labels`. `images` and `labels` are a test part alone, `classes` the classes' names; without it the
-classes are called by their numbers, from 0 to the highest label.
+classes are named by their numbers, from 0 to the highest label.
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ def read_npz(path: Path) -> DataSet:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except PermissionError:
-        raise  # `load_data` says so
-    except Exception as error:  # a damaged file shows in the archive's, the compressor's or the array's own errors
+        raise  # `load_data` makes it an InputError
+    except Exception as error:  # a damaged file raises errors of the archive, the compressor or the array
         if "Object arrays" in str(error):
             raise InputError(
                 f"{path} holds Python objects, which could run code; store plain arrays instead"
@@ -37,7 +37,16 @@ def read_npz(path: Path) -> DataSet:
 
 
 def from_arrays(arrays: Mapping[str, object], name: str, where: str) -> DataSet:
-    """A data set from arrays by name (see above): NumPy arrays, tensors or lists. `where` begins the errors."""
+    """A data set from arrays by name (see the module's docstring).
+
+    Args:
+        arrays: NumPy arrays, tensors or lists.
+        name: the data set's name.
+        where: begins the messages.
+
+    Raises:
+        InputError: arrays are missing, ambiguous, or not images and labels.
+    """
     train, test = _part(arrays, TRAIN, "training", where), _part(arrays, TEST, "test", where)
     if train is None and test is None:
         raise InputError(
@@ -48,7 +57,7 @@ def from_arrays(arrays: Mapping[str, object], name: str, where: str) -> DataSet:
 
 
 def _part(arrays: Mapping[str, object], names: tuple[tuple[str, str], ...], part: str, where: str) -> Split | None:
-    """The training or the test part, under whichever of its names it goes."""
+    """The training or the test part, under any of its names."""
     found = {x: split for x, y in names if (split := _split(arrays, x, y, where)) is not None}
     if len(found) > 1:
         raise InputError(f"{where} holds both {' and '.join(found)}; keep the one that is the {part} part")
@@ -64,7 +73,7 @@ def _split(arrays: Mapping[str, object], x: str, y: str, where: str) -> Split | 
     images, labels = as_images(arrays[x], f"{where}: {x}"), as_labels(arrays[y], f"{where}: {y}")
     if len(images) != len(labels):
         raise InputError(
-            f"{where} has {len(images)} images in {x} and {len(labels)} labels in {y}; there must be as many"
+            f"{where} has {len(images)} images in {x} and {len(labels)} labels in {y}; each image needs one label"
         )
     return Split(images, labels)
 

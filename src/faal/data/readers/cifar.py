@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 as the official downloads unpack: pickles (for Python), or the binary version."""
+"""Read CIFAR-10 and CIFAR-100 from the unpacked official downloads: pickles (for Python), or the binary version."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(ABC):
-    """What an unpacked download is called, and its files."""
+    """The folder and the files of an unpacked download."""
 
     folder: str
     train: tuple[str, ...]
     test: str
     meta: str
-    """The file of the classes' names."""
+    """The file with the classes' names."""
 
     @abstractmethod
     def names(self, path: Path) -> list[str]:
-        """What `meta` holds."""
+        """The classes' names, from the file `meta`."""
 
     @abstractmethod
     def rows(self, path: Path) -> tuple[np.ndarray, Tensor]:
@@ -39,7 +39,7 @@ class Layout(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Pickles(Layout):
-    """The Python version. The keys under which its dicts hold what is wanted."""
+    """The Python version: the keys of the labels and of the classes' names in its dicts."""
 
     key_of_labels: str
     key_of_names: str

@@ -1,4 +1,4 @@
-"""What is in the class folders of one part of a data set, and what must not be passed over in silence."""
+"""List the images in the class folders of one part of a data set; images that would be left out are refused."""
 
 import os
 from collections.abc import Iterator
@@ -7,24 +7,24 @@ from pathlib import Path
 from faal.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-"""The files that are a class's images; a hidden one is none."""
+"""The suffixes of a class's images; hidden files are ignored."""
 
-# Not whatever PIL has a name for: that includes PDF, films and HDF5.
+# Not every format that PIL names: these include PDF, video and HDF5.
 OTHER_SUFFIXES = (
     ".tif", ".tiff", ".gif", ".apng", ".avif", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".jxl",
     ".pbm", ".pgm", ".ppm", ".pnm", ".tga", ".exr", ".dcm", ".dng", ".cr2", ".nef", ".arw",
 )  # fmt: skip
-"""Images that are not read. A class that has some would be judged, or trained, by its other images alone."""
+"""Suffixes of images that are not read: a class that has some would be evaluated, or trained, on its others alone."""
 
-Files = list[tuple[Path, int]]
+LabelledFiles = list[tuple[Path, int]]
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
-    """The class folders' names, sorted; hidden folders are none."""
-    return tuple(sorted(entry.name for entry in _seen(folder) if entry.is_dir()))
+    """The class folders' names, sorted, without hidden folders."""
+    return tuple(sorted(entry.name for entry in _visible(folder) if entry.is_dir()))
 
 
-def class_files(folder: Path, classes: tuple[str, ...]) -> Files:
+def class_files(folder: Path, classes: tuple[str, ...]) -> LabelledFiles:
     """Every image file with its label, class by class in the order of the names.
 
     Raises:
@@ -34,12 +34,12 @@ def class_files(folder: Path, classes: tuple[str, ...]) -> Files:
 
 
 def loose_images(folder: Path) -> int:
-    """How many images lie beside the class folders, where they are of no class."""
-    return sum(_is_image(entry.name) and not entry.is_dir() for entry in _seen(folder))
+    """The number of images beside the class folders, which are of no class."""
+    return sum(_is_image(entry.name) and not entry.is_dir() for entry in _visible(folder))
 
 
 def _images(folder: Path) -> list[Path]:
-    entries = list(_seen(folder))
+    entries = list(_visible(folder))
     others = sorted(entry.name for entry in entries if _suffix(entry.name) in OTHER_SUFFIXES)
     if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
@@ -59,15 +59,15 @@ def _images(folder: Path) -> list[Path]:
     return [folder / name for name in images]
 
 
-def _seen(folder: Path | str) -> Iterator["os.DirEntry[str]"]:
-    """What is in a folder and not hidden."""
+def _visible(folder: Path | str) -> Iterator["os.DirEntry[str]"]:
+    """The entries of a folder that are not hidden."""
     with os.scandir(folder) as entries:
         yield from (entry for entry in entries if not entry.name.startswith("."))
 
 
 def _first_within(folder: str) -> str | None:
-    """An image at any depth of a folder, links to folders not followed, since they may lead in a circle."""
-    entries = sorted(_seen(folder), key=lambda entry: entry.name)
+    """An image at any depth of a folder; links to folders are not followed, since they may form a cycle."""
+    entries = sorted(_visible(folder), key=lambda entry: entry.name)
     own = next((entry.path for entry in entries if _is_image(entry.name)), None)
     deeper = (_first_within(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
     return own or next((image for image in deeper if image is not None), None)

@@ -7,7 +7,7 @@ import torch
 
 from faal.data.dataset import DataSet, Split
 from faal.data.images import COLOURED, RESIDENT_LIMIT, Images, InMemory, OnDisk
-from faal.data.readers.class_folders import Files, class_files, class_names, loose_images
+from faal.data.readers.class_folders import LabelledFiles, class_files, class_names, loose_images
 from faal.data.readers.image_files import Header, is_opaque, read_header, threads
 from faal.errors import InputError
 
@@ -15,18 +15,18 @@ from faal.errors import InputError
 def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> DataSet:
     """A data set from class folders; a class is named by its folder, and classes are numbered in the names' order.
 
+    Images are gray (one channel) if all files of both parts are, RGB otherwise, and a note says so where both occur.
+    Notes also state which content of the files is not read: transparency, orientation tags, further frames, the profile
+    of CMYK. A part of at most `RESIDENT_LIMIT` bytes is decoded at once; a larger one is decoded batch by batch.
+
     Args:
         path: holds `train`, `test` or both, each with one folder per class.
         size: (H, W) to resize to; without it all images must have one size.
         rgb: three channels even if all images are gray.
 
-    Images are gray (one channel) if all files of both parts are, RGB otherwise, and a note says so where both kinds
-    occur. Notes also say what of the files is left out: transparency, orientation tags, further frames, the profile of
-    CMYK. A part of at most `RESIDENT_LIMIT` bytes is decoded at once; a larger one stays on disk and is decoded batch
-    by batch.
-
     Raises:
-        InputError: the folders are not so, or a class has images that would be left out (`class_files`).
+        InputError: there are no such folders, the parts' classes differ, images differ in size, or a class has images
+            that would be left out (`class_files`).
     """
     if not path.is_dir():
         raise InputError(f"there is no folder {path}; folder:DIR needs DIR/train/CLASS and DIR/test/CLASS")
@@ -35,9 +35,9 @@ def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> 
         raise InputError(f"{path} holds neither a folder train nor a folder test; put the class folders into these")
     names = {part: class_names(folder) for part, folder in folders.items()}
     if len(names) == 2 and names["train"] != names["test"]:
-        odd = sorted(set(names["train"]) ^ set(names["test"]))
+        differing = sorted(set(names["train"]) ^ set(names["test"]))
         raise InputError(
-            f"the classes under {path}/train and {path}/test differ in {', '.join(odd)}; make them the same"
+            f"the classes under {path}/train and {path}/test differ in {', '.join(differing)}; make them the same"
         )
     classes = next(iter(names.values()))
     files = {part: class_files(folder, classes) for part, folder in folders.items()}
@@ -51,26 +51,26 @@ def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> 
     return DataSet(path.resolve().name, classes, splits.get("train"), splits.get("test"), notes)
 
 
-def _split(files: Files, shape: tuple[int, int, int], path: Path) -> Split:
+def _split(files: LabelledFiles, shape: tuple[int, int, int], path: Path) -> Split:
     labels = torch.tensor([label for _, label in files], dtype=torch.int64)
     return Split(_store(files, shape), labels, files=tuple(file.relative_to(path).as_posix() for file, _ in files))
 
 
-def _store(files: Files, shape: tuple[int, int, int]) -> Images:
-    store = OnDisk([file for file, _ in files], shape)
+def _store(files: LabelledFiles, shape: tuple[int, int, int]) -> Images:
+    on_disk = OnDisk([file for file, _ in files], shape)
     if len(files) * shape[0] * shape[1] * shape[2] > RESIDENT_LIMIT:
-        return store
-    return InMemory(store.read(torch.arange(len(files))))
+        return on_disk
+    return InMemory(on_disk.read(torch.arange(len(files))))
 
 
 def _common_shape(
     files: list[Path], path: Path, size: tuple[int, int] | None, rgb: bool
 ) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """(channels, H, W) of all files, from their headers alone; and what is odd about them."""
+    """(channels, H, W) of all files, from their headers alone, and the notes on them."""
     headers = list(threads().map(read_header, files))
     gray = sum(header.gray for header in headers)
     mixed, coloured = 0 < gray < len(files), gray == len(files) and rgb
-    note = f"{gray} of {len(files)} images under {path} are gray; like the others they get three channels, all alike."
+    note = f"{gray} of {len(files)} images under {path} are gray; like the others they get three channels, all equal."
     if size is None:
         size = headers[0].size if headers else (0, 0)
         for file, header in zip(files, headers, strict=True):
@@ -84,9 +84,9 @@ def _common_shape(
 
 
 def _left_out(files: list[Path], headers: list[Header], path: Path) -> tuple[str, ...]:
-    """What the files hold and the pixels do not, a sentence for each kind.
+    """Notes on content of the files that is not read, one sentence for each kind.
 
-    Files with an alpha channel are decoded until one is not opaque; opaque alpha is no loss.
+    Files with an alpha channel are decoded until one is not opaque; dropping opaque alpha loses nothing.
     """
 
     def having(kind: Callable[[Header], bool]) -> list[Path]:
@@ -94,15 +94,16 @@ def _left_out(files: list[Path], headers: list[Header], path: Path) -> tuple[str
 
     alpha = having(lambda header: header.alpha)
     opaque = zip(alpha, threads().map(is_opaque, alpha), strict=True)
-    clear = next((file for file, all_opaque in opaque if not all_opaque), None)
+    transparent = next((file for file, all_opaque in opaque if not all_opaque), None)
     turned = having(lambda header: header.turned)
     several = having(lambda header: header.frames > 1)
     inks = having(lambda header: header.cmyk)
     kinds = (
         (
-            alpha if clear is not None else [],
-            f"have an alpha channel, which is dropped ({clear}, for one, is not opaque): the stored colours are used, "
-            "also where nothing would be drawn; flatten the images onto a background if their content is in alpha.",
+            alpha if transparent is not None else [],
+            f"have an alpha channel, which is dropped ({transparent}, for one, is not opaque): the stored colours are "
+            "used, also where pixels are transparent; flatten the images onto a background if their content is in "
+            "alpha.",
         ),
         (turned, "have an orientation tag ({}, for one), which is not applied: pixels are used as stored."),
         (several, "hold several frames ({}, for one), of which the first is read."),

@@ -1,7 +1,7 @@
-"""Image files one by one: what a header says of a file, its pixels, and what is refused.
+"""Read one image file: its header and its pixels, as 8-bit gray or RGB values.
 
-An image is read as its 8-bit gray or RGB values. What that leaves out is refused where the file holds more than 8 bits
-per channel; the rest is in `Header`, for the reader of a folder to say.
+Files of more than 8 bits per channel are refused. `Header` records whatever else is lost (alpha, orientation, frames),
+for the reader of a folder to report.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from faal.engine.processors import usable_processors
 from faal.errors import InputError, forbidden
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-"""The image formats that are decoded; a file that is something else inside is refused whatever its suffix says."""
+"""The image formats that are decoded; a file of another format is refused whatever its suffix."""
 
 GRAY = ("1", "L", "LA")
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
@@ -27,15 +27,15 @@ ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself before its pixels are decoded.
+    """Properties of an image file that are known before its pixels are decoded.
 
     Attributes:
         size: (H, W) as stored.
-        gray: one channel, alpha aside.
+        gray: whether it has one channel, alpha aside.
         alpha: whether there is an alpha channel, a transparent colour or a palette with transparent entries.
-        turned: whether an orientation tag asks for another orientation than the stored one.
-        frames: how many images the file holds.
-        cmyk: whether it is made for print, in four inks.
+        turned: whether an orientation tag names another orientation than the stored one.
+        frames: the number of images in the file.
+        cmyk: whether its colours are CMYK, as for print.
     """
 
     size: tuple[int, int]
@@ -66,12 +66,16 @@ def read_header(path: Path) -> Header:
 def decoded(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     """One image file as uint8 (channels, H, W), resized where it has another size, bilinear with antialiasing.
 
+    Args:
+        path: the file.
+        shape: (channels, H, W), 1 channel (gray) or 3 (RGB).
+
     Raises:
         InputError: the file does not open or decode, or has more than 8 bits per channel.
     """
     channels, height, width = shape
     with _opened(path) as file:
-        file.info.pop("transparency", None)  # it is dropped anyway, and PIL warns of it
+        file.info.pop("transparency", None)  # dropped by the conversion, of which PIL would warn
         image = file.convert("L" if channels == 1 else "RGB")
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -79,7 +83,7 @@ def decoded(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def is_opaque(path: Path) -> bool:
-    """Whether alpha is 255 in every pixel of an image file, so that nothing is lost without it."""
+    """Whether alpha is 255 in every pixel of an image file, so that dropping it loses nothing."""
     with _opened(path) as file:
         return file.convert("RGBA").getchannel("A").getextrema() == (255, 255)
 
@@ -92,7 +96,7 @@ def threads() -> ThreadPoolExecutor:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image file of 8 bits per channel; whatever goes wrong with it is an InputError that names it."""
+    """An image file of 8 bits per channel; every error while it is open becomes an InputError that names it."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.mode in DEEP or _png_depth(image) > 8:
@@ -103,14 +107,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except InputError:
         raise
-    except Exception as error:  # PIL's decoders raise a dozen kinds, SyntaxError and struct.error among them
+    except Exception as error:  # PIL's decoders raise a dozen types, SyntaxError and struct.error among them
         raise _unreadable(path, error) from error
 
 
 def _png_depth(image: Image.Image) -> int:
-    """Bits per channel by a PNG file's header: PIL's mode does not say, and its decoder keeps the high byte alone.
+    """Bits per channel, from a PNG file's header: PIL's mode does not show them, and its decoder drops the low byte.
 
-    The other formats have at most 8: of JPEG, PIL refuses more; WebP and BMP have no more.
+    The other formats have at most 8: PIL refuses JPEG files with more; WebP and BMP have no more.
     """
     file = getattr(image, "fp", None)
     if image.format != "PNG" or file is None:
@@ -125,9 +129,9 @@ def _png_depth(image: Image.Image) -> int:
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """The EXIF orientation, 1 to 8, 1 as stored; None where there is none or it does not read."""
-    with suppress(Exception):  # as many kinds as there are ways to damage a tag that is not needed
-        # Of the base class: PNG's own decodes the pixels first.
+    """The EXIF orientation, 1 to 8, 1 as stored; None where there is none or it cannot be read."""
+    with suppress(Exception):  # a damaged tag raises errors of many types, and the tag is not needed
+        # The base class's method: PNG's own decodes the pixels first.
         found = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
         return found if found in range(1, 9) else None
     return None

@@ -1,8 +1,8 @@
-"""Pickles of plain data, read without running anything that they name.
+"""Read pickles of plain data without running code that they name.
 
-A pickle is a program that may call any function it can name. The official CIFAR files are pickles, but need four
-names: those that rebuild a NumPy array and a bytes object. Here these names mean our own few lines, which do nothing
-but look at bytes, and every other name ends the reading.
+A pickle is a program that may call any function it can name. The official CIFAR files are pickles that need four
+names: those that rebuild a NumPy array and a bytes object. Here these names are bound to functions of this module,
+which only reinterpret bytes, and every other name is refused.
 """
 
 import pickle
@@ -21,7 +21,7 @@ class _RefusedError(Exception):
 
 
 class _DType:
-    """What stands in for a pickled `numpy.dtype`: its code and byte order."""
+    """Substitute for a pickled `numpy.dtype`: its code and byte order."""
 
     def __init__(self, code: str | bytes) -> None:
         self.code = code.decode("ascii") if isinstance(code, bytes) else code
@@ -41,7 +41,7 @@ class _DType:
 
 
 class _Array:
-    """What stands in for a pickled `numpy.ndarray`."""
+    """Substitute for a pickled `numpy.ndarray`."""
 
     values: np.ndarray
 
@@ -70,12 +70,12 @@ def _bytes_of_text(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-MEANINGS: dict[str, object] = {
+SUBSTITUTES: dict[str, object] = {
     "numpy.core.multiarray._reconstruct": _blank_array,
     "numpy._core.multiarray._reconstruct": _blank_array,
     "numpy.core.numeric._frombuffer": _array_of_buffer,
     "numpy._core.numeric._frombuffer": _array_of_buffer,
-    "numpy.ndarray": None,  # only ever handed to _reconstruct, which asks for nothing
+    "numpy.ndarray": None,  # only an argument of _reconstruct, which ignores it
     "numpy.dtype": _dtype,
     "_codecs.encode": _bytes_of_text,  # how Python 3 writes bytes into the old protocols
 }
@@ -84,7 +84,7 @@ MEANINGS: dict[str, object] = {
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return MEANINGS[f"{module}.{name}"]
+            return SUBSTITUTES[f"{module}.{name}"]
         except KeyError:
             raise _RefusedError(f"{module}.{name}") from None
 
@@ -92,8 +92,11 @@ class _Unpickler(pickle.Unpickler):
 def load_plain(path: Path) -> dict[str, Any]:
     """The dict in a pickle of any protocol; keys as str whichever Python wrote them, arrays as NumPy arrays.
 
-    Raises InputError where the file is missing, truncated, no such pickle, or names anything but integer arrays,
-    bytes, text, numbers, lists and dicts. Nothing in it is run.
+    Nothing in the file is run.
+
+    Raises:
+        InputError: the file is missing, truncated, no such pickle, or names anything but integer arrays, bytes, text,
+            numbers, lists and dicts.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}; unpack the official download (python version) again")
@@ -103,12 +106,12 @@ def load_plain(path: Path) -> dict[str, Any]:
         return {_text(key): value.values if isinstance(value, _Array) else value for key, value in content.items()}
     except _RefusedError as error:
         raise InputError(
-            f"{path} is a pickle that asks for {error}, which plain data do not need and which could run code; "
-            "nothing was run: take the official download instead"
+            f"{path} is a pickle that names {error}, which plain data do not need and which could run code; "
+            "nothing was run: use the official download instead"
         ) from error
     except PermissionError:
-        raise  # `load_data` says so
-    except Exception as error:  # a damaged pickle can fail in any of its instructions
+        raise  # `load_data` makes it an InputError
+    except Exception as error:  # a damaged pickle can fail in any instruction, with errors of any type
         raise InputError(f"{path} is truncated or not a CIFAR data file; unpack the official download again") from error
 
 

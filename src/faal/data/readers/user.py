@@ -1,4 +1,4 @@
-"""A user's own function as a data set: `module:function`."""
+"""A data set from a user's own function, `module:function`."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -10,15 +10,19 @@ from faal.named import current_folder, import_function
 
 
 def importable(module: str) -> bool:
-    """Whether there is such a module, or the package that it should be in."""
+    """Whether the module, or its package, can be imported."""
     with current_folder():
         return importlib.util.find_spec(module.partition(".")[0]) is not None
 
 
 def read_function(module: str, function: str) -> DataSet:
-    """What the function returns when it is called without arguments: a DataSet, or arrays by name as in an `.npz`.
+    """The data set that a function returns when it is called without arguments.
 
-    The module is an installed one, or one in the current folder, which is on the path until the function returns.
+    The function returns a DataSet, or arrays by name as in an `.npz`. Its module is installed or in the current folder,
+    which is on the path until the function returns.
+
+    Raises:
+        InputError: there is no such function, it fails, or it returns something else.
     """
     spec = f"{module}:{function}"
     with current_folder():
@@ -26,7 +30,8 @@ def read_function(module: str, function: str) -> DataSet:
         try:
             data = call()
         except Exception as error:
-            raise InputError(f"{spec} failed ({_said(error)}); it has to work when called without arguments") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{spec} failed ({reason}); it has to work when called without arguments") from error
     if isinstance(data, DataSet):
         return data
     if isinstance(data, Mapping):
@@ -35,7 +40,3 @@ def read_function(module: str, function: str) -> DataSet:
         f"{spec} returned {type(data).__name__}; return a faal.data.DataSet, or a dict of arrays with the names "
         "x_train, y_train, x_test, y_test"
     )
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -148,7 +148,7 @@ def test_emnist_letters(tmp_path: Path, mapping: bool) -> None:
         assert data.train.labels.tolist() == [0, 25, 1, 0]
         assert data.train.images.shape == (1, 7, 5)
         assert np.array_equal(pixels(data.train)[:, 0], parts["x_train"].transpose(0, 2, 1))
-        assert any("turned upright" in note for note in data.notes)
+        assert any("transposed to be upright" in note for note in data.notes)
 
 
 def test_emnist_has_so_many_classes() -> None:

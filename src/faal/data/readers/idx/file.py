@@ -19,10 +19,10 @@ from faal.errors import InputError
 GZIP = b"\x1f\x8b"
 
 MOST_EXPANSION = 1032
-"""A byte of a gzip file unpacks to so many at the most (https://zlib.net/zlib_tech.html)."""
+"""The most bytes that one byte of a gzip file unpacks to (https://zlib.net/zlib_tech.html)."""
 
 TYPES = {8: "unsigned bytes", 9: "signed bytes", 11: "int16", 12: "int32", 13: "float32", 14: "float64"}
-"""The numbers that the format knows, by their code."""
+"""The format's types of numbers, by their code."""
 
 SHAPES = {1: "labels (N)", 3: "images (N, H, W)"}
 
@@ -30,20 +30,20 @@ AGAIN = "fetch it again"
 
 
 def read_array(path: Path, dimensions: int) -> np.ndarray:
-    """What an IDX file of unsigned bytes holds.
+    """The array in an IDX file of unsigned bytes.
 
-    What the file is decides whether it is unpacked, not its name. The header bounds how much is read, and has to agree
-    with the file to the byte.
+    A file is unpacked where its content is gzip, whatever its name. The header bounds how much is read, and has to
+    agree with the file to the byte.
 
     Args:
         path: the file.
-        dimensions: how many it must have: 1 (labels) or 3 (images).
+        dimensions: the number of dimensions that it must have: 1 (labels) or 3 (images).
 
     Returns:
         A writable uint8 array of so many dimensions.
 
     Raises:
-        InputError: it is no IDX file, holds other numbers or dimensions, or is truncated, too long or damaged.
+        InputError: it is no IDX file, holds another type or number of dimensions, or is truncated, too long or damaged.
     """
     with path.open("rb") as raw:
         size = os.fstat(raw.fileno()).st_size
@@ -78,20 +78,20 @@ def _read(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int, siz
     count, header = 1, 4 + len(sizes)
     for length in shape:
         count *= length
-    told = f"{path} has a header for {' x '.join(f'{length:,}' for length in shape)} bytes"
+    stated = f"{path} has a header for {' x '.join(f'{length:,}' for length in shape)} bytes"
     if not packed and size != header + count:
         wrong = "is truncated" if size < header + count else "is too long"
-        raise InputError(f"{told} and {size - header:,} bytes after it: it {wrong}; {AGAIN}")
+        raise InputError(f"{stated} and {size - header:,} bytes after it: it {wrong}; {AGAIN}")
     if packed and count > MOST_EXPANSION * size:
-        raise InputError(f"{told}, which cannot come from a gzip file of {size:,} bytes; {AGAIN}")
+        raise InputError(f"{stated}, which cannot come from a gzip file of {size:,} bytes; {AGAIN}")
     if packed and count > RESIDENT_LIMIT:
-        raise InputError(f"{told}, more than is unpacked here; unpack it yourself, with gunzip")
+        raise InputError(f"{stated}, more than this program unpacks; unpack it with gunzip")
     array = np.empty(count, np.uint8)
     view, filled = array.data, 0
     while filled < count and (read := file.readinto(view[filled:])):
         filled += read
     if filled < count:
-        raise InputError(f"{told} and {filled:,} bytes after it: it is truncated; {AGAIN}")
+        raise InputError(f"{stated} and {filled:,} bytes after it: it is truncated; {AGAIN}")
     if file.read(1):  # in a gzip file this reads the checksum at its end, too
-        raise InputError(f"{told} and more bytes than that: it is too long; {AGAIN}")
+        raise InputError(f"{stated} and more bytes than that: it is too long; {AGAIN}")
     return array.reshape(shape)

@@ -1,4 +1,4 @@
-"""A data set from a folder of IDX files, under the names that MNIST and the data sets in its form have."""
+"""A data set from a folder of IDX files, named as those of MNIST and of the data sets in its format."""
 
 import re
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ DIMENSIONS = {"images": 3, "labels": 1}
 FOUR = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
 
 TURNED = (
-    "EMNIST's files hold each image with its rows and columns exchanged; the images were turned upright. A network "
-    "that was trained on them as they lie in the files has to exchange them again in its own code."
+    "EMNIST's files hold each image with its rows and columns exchanged; the images were transposed to be upright. A "
+    "network that was trained on the images as stored has to transpose them again in its own code."
 )
 
 Files = Mapping[tuple[str, str], Path]
@@ -33,8 +33,8 @@ Files = Mapping[tuple[str, str], Path]
 def read_idx(path: Path) -> DataSet:
     """`idx:DIR`, or `idx:DIR/PREFIX` for one of several data sets in a folder, such as `DIR/emnist-letters`.
 
-    A data set that its labels or its files' names show to be a known one has its name and its classes; for any other
-    the classes are called by their numbers, up to the highest label.
+    A known data set, recognised by its labels or its files' names, has its name and its classes; in any other the
+    classes are named by their numbers, up to the highest label.
 
     Raises:
         InputError: there are no such files, or several data sets; a file is missing, damaged or contradicts another.
@@ -54,12 +54,16 @@ def read_idx(path: Path) -> DataSet:
 
 
 def read_known(name: str, path: Path | None) -> DataSet:
-    """A data set of `KNOWN` from the folder at `path`, or from the first of its usual places that has it.
+    """A data set of `KNOWN` from the folder at `path`, or from the first of its usual folders that has it.
 
-    In each, the folder that torchvision would make there counts too.
+    In each folder, torchvision's folder below it is searched too.
+
+    Args:
+        name: a key of `KNOWN`.
+        path: the folder; None for the usual ones (`places`).
 
     Raises:
-        InputError: it is not there, which lists where it was looked for; its files are damaged, or another data set's.
+        InputError: it is not there (lists the folders searched); its files are damaged, or another data set's.
     """
     known = KNOWN[name]
     searched = places(name) if path is None else (path,)
@@ -72,7 +76,7 @@ def read_known(name: str, path: Path | None) -> DataSet:
     if data.name != name and data.name in KNOWN:
         raise InputError(f"{folder} holds {KNOWN[data.name].title}, not {known.title}; write {data.name}:{folder}")
     other = bool(known.labels) and data.name != name and any(_part(data, part) for part in known.labels)
-    note = f"The labels in {folder} are not those of {known.title}: it is a part of it, or another data set."
+    note = f"The labels in {folder} are not those of {known.title}: they are of a part of it, or of another data set."
     notes = (*data.notes, note) if other else data.notes
     return replace(data, name=name, classes=known.classes, notes=notes, counted=False)
 
@@ -80,20 +84,21 @@ def read_known(name: str, path: Path | None) -> DataSet:
 def _absent(name: str, path: Path | None, searched: tuple[Path, ...]) -> InputError:
     known = KNOWN[name]
     where = " and ".join(str(place) for place in searched)
-    told = f"there is no {known.title} in {where}, nor in {known.torchvision} there: "
+    missing = f"there is no {known.title} in {where}, nor in {known.torchvision} there: "
     if path is not None:
-        return InputError(f"{told}{name}:DIR is the folder with {FOUR}, each plain or as .gz")
+        return InputError(f"{missing}{name}:DIR is the folder with {FOUR}, each plain or as .gz")
     package = "" if known.package is None else f", install Debian's package {known.package}"
     return InputError(
-        f"{told}put {FOUR}, each plain or as .gz, into {searched[0]}{package}, or write {name}:DIR with the folder "
+        f"{missing}put {FOUR}, each plain or as .gz, into {searched[0]}{package}, or write {name}:DIR with the folder "
         "that they are in"
     )
 
 
 def _sets(folder: Path) -> Mapping[str, Files]:
-    """The data sets in a folder by what their files' names begin with, which is empty for MNIST's own names.
+    """The data sets in a folder, by the prefix of their files' names, which is empty for MNIST's own names.
 
-    Of a file that lies there plain and compressed, the plain one counts; hyphens count before dots.
+    Where a file is there both plain and compressed, the plain one is read; names with a hyphen precede those with a
+    dot.
 
     Raises:
         InputError: a test part has two names.
@@ -115,7 +120,7 @@ def _sets(folder: Path) -> Mapping[str, Files]:
 
 
 def _plain(files: Files) -> DataSet:
-    """A data set under MNIST's own names: a known one by its labels, or one that is not known."""
+    """A data set in files with MNIST's own names; a known one is recognised by its labels."""
     labels = {part: _labels(file) for (part, kind), file in files.items() if kind == "labels"}
     name = recognised(labels)
     highest = max((int(values.max()) for values in labels.values() if len(values)), default=0)
@@ -125,7 +130,7 @@ def _plain(files: Files) -> DataSet:
 
 
 def _emnist(folder: Path, prefix: str, files: Files) -> DataSet:
-    """A data set whose files' names begin with a prefix: a part of EMNIST, or one's own."""
+    """A data set in files whose names begin with a prefix: a part of EMNIST, or a user's own."""
     labels = {part: _labels(file) for (part, kind), file in files.items() if kind == "labels"}
     mapping = folder / f"{prefix}-mapping.txt"
     named = _mapping(mapping) if mapping.is_file() else dict(enumerate(EMNIST.get(prefix, ()), FIRST.get(prefix, 0)))

@@ -1,4 +1,4 @@
-"""The data sets in IDX files that are known by name: their classes, how they are recognised, where they lie."""
+"""The known data sets in IDX files: their names, classes, digests of their labels, and usual folders."""
 
 import hashlib
 import os
@@ -19,12 +19,12 @@ class Known:
     title: str
     classes: tuple[str, ...]
     torchvision: str
-    """Where torchvision puts it, below its root."""
+    """Torchvision's folder for it, below its root."""
     packaged: str | None = None
-    """Where a package of Debian's puts it."""
+    """The folder that a Debian package installs it in."""
     package: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
-    """`train`, `test` -> SHA-256 of the labels' bytes; empty where it was not at hand."""
+    """`train`, `test` -> SHA-256 of the labels' bytes; parts whose digest is not known are left out."""
 
 
 KNOWN = {
@@ -55,7 +55,7 @@ KNOWN = {
 }  # fmt: skip
 
 MERGED = DIGITS + CAPITALS + "abdefghnqrt"
-"""EMNIST's 47 classes: letters whose two cases look alike are one class, called by the capital."""
+"""EMNIST's 47 classes: letters whose two cases are written alike are one class, named by the capital."""
 
 EMNIST = {
     "emnist-balanced": tuple(MERGED),
@@ -65,14 +65,14 @@ EMNIST = {
     "emnist-mnist": tuple(DIGITS),
     "emnist-letters": tuple(CAPITALS),
 }
-"""The parts of EMNIST by the beginning of their files' names, with their classes."""
+"""The classes of EMNIST's parts, by the prefix of their files' names."""
 
 FIRST = {"emnist-letters": 1}
-"""The lowest label, where it is not 0."""
+"""The lowest label in the files, where it is not 0."""
 
 
 def recognised(labels: Mapping[str, Tensor]) -> str | None:
-    """Which known data set these labels are of; None where no part is known.
+    """The known data set that has these labels; None where no part's digest is known.
 
     Args:
         labels: `train`, `test` -> (N,) int64 in 0 .. 255.
@@ -83,7 +83,7 @@ def recognised(labels: Mapping[str, Tensor]) -> str | None:
 
 
 def places(name: str) -> tuple[Path, ...]:
-    """Where a known data set is looked for when no folder is named: the user's cache, then the system's packages."""
+    """The folders searched for a known data set when none is named: the user's cache, then the system's packages."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     if not cache.is_absolute():  # by the XDG specification a relative path counts as unset
         cache = Path("~/.cache").expanduser()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from faal.audit.attacks import backend
-from faal.audit.attacks.registry import GradientAttack
+from faal.audit.attacks.gradient import GradientAttack
 from faal.audit.blocks import Subject, attack_blocks, block_seed, clean_blocks, holds
 from faal.config import Threat
 from faal.data.images import InMemory

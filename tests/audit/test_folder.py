@@ -12,7 +12,7 @@ import torch
 
 from faal.audit import AuditResult, audit
 from faal.audit import blocks as audit_blocks
-from faal.audit import run as audit_run
+from faal.audit import prepare as audit_prepare
 from faal.errors import InputError
 
 QUICK: dict[str, Any] = {"attacks": "pgd2", "epsilon": 0.15, "block_size": 16}
@@ -108,7 +108,7 @@ def test_an_audit_of_a_version_that_took_the_name_in_is_taken_up(problem, tmp_pa
     former = "ab" * 32
     told: dict[str, Any] = {"name": "before", "sha256": "cd"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit_run, "network_key", lambda model: former)
+        patch.setattr(audit_prepare, "network_key", lambda model: former)
         audit(
             problem.net, problem.images, problem.labels, **{**QUICK, "attacks": "pgd2,cw2"}, out=tmp_path,
             model_record=told,

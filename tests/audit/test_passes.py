@@ -7,7 +7,7 @@ import scipy.stats
 import torch
 from torch import Tensor, nn
 
-from faal.audit.attacks.registry import GradientAttack
+from faal.audit.attacks.gradient import GradientAttack
 from faal.audit.blocks import Subject, block_seed
 from faal.audit.judge import AttackVerdict
 from faal.audit.passes import _square, attack_passes, clean_pass, fingerprint
@@ -25,8 +25,8 @@ class Complaining(GradientAttack):
         return (f"Beside {num_classes} classes.",)
 
     def run(self, model: nn.Module, images: Tensor, labels: Tensor, **rest: Any) -> Tensor:
-        if rest["standing"].sum() > 12:
-            rest["warn"](f"there are {int(rest['standing'].sum())} points with zero gradient!")
+        if rest["active"].sum() > 12:
+            rest["warn"](f"there are {int(rest['active'].sum())} points with zero gradient!")
         return super().run(model, images, labels, **rest)
 
 
@@ -137,7 +137,7 @@ class Squaring(GradientAttack):
 
     def run(self, model: nn.Module, images: Tensor, labels: Tensor, **rest: Any) -> Tensor:
         if rest["seed"] == block_seed(0, 1):
-            share = self.turned / int(rest["standing"].sum())
+            share = self.turned / int(rest["active"].sum())
             rest["warn"](f"Square Attack has decreased the robust accuracy of {share:.2%}. This might indicate ...")
         return super().run(model, images, labels, **rest)
 
@@ -146,11 +146,11 @@ class Squaring(GradientAttack):
 def test_the_sign_of_masked_gradients_is_judged_over_all_blocks(subject: Subject, turned: int, warned: bool) -> None:
     found = attack_passes(subject, [Squaring("pgd5", "ce", 5, turned=turned)], clean_pass(subject, None))
     with torch.no_grad():
-        standing = int((subject.model(subject.images.fetch(subject.index)).argmax(dim=1) == subject.labels).sum())
+        correct = int((subject.model(subject.images.fetch(subject.index)).argmax(dim=1) == subject.labels).sum())
     assert len(found.warnings) == warned
     if warned:
         assert "turned 3 samples" in found.warnings[0]
-        assert f"of {standing} (" in found.warnings[0]
+        assert f"of {correct} (" in found.warnings[0]
 
 
 @pytest.mark.parametrize(("turned", "blocks", "warned"), [(1, 1, False), (2, 4, False), (4, 1, False), (5, 1, True)])

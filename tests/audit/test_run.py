@@ -1,4 +1,3 @@
-import inspect
 import os
 import random
 import socket
@@ -12,8 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import faal
-import faal.audit
 from faal.audit import AuditResult, audit
 from faal.audit.blocks import block_seed
 from faal.inner.pgd import pgd
@@ -274,20 +271,3 @@ def test_two_processes_find_what_one_finds_and_must_hold_the_same_weights(proble
     assert written.environment["processes"] == 2
     assert len(list((tmp_path / "blocks").iterdir())) == 8
     assert all("different weights" in lines[1] for lines in said)
-
-
-# --- the name --------------------------------------------------------------------------------------------------------
-
-
-def test_the_package_is_the_function(problem) -> None:  # type: ignore[no-untyped-def]
-    assert inspect.ismodule(faal.audit)
-    result = faal.audit(problem.net, problem.images, problem.labels, attacks="clean")  # type: ignore[operator]
-    assert isinstance(result, faal.audit.AuditResult)
-    from faal.audit.run import audit as function
-
-    assert faal.audit.audit is function
-
-
-def test_it_can_be_called_without_being_imported_by_name() -> None:
-    code = "import faal; assert callable(faal.audit); import faal.audit; assert callable(faal.audit); faal.audit.comparison.compare"
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from faal.audit import audit, audit_share
 from faal.audit import blocks as audit_blocks
-from faal.audit import run as audit_run
+from faal.audit import prepare as audit_prepare
 from faal.errors import InputError
 
 QUICK: dict[str, Any] = {"attacks": "pgd5,cw5", "epsilon": 0.15, "block_size": 16, "seed": 3}
@@ -63,7 +63,7 @@ class Wrapped(nn.Module):
 def test_a_share_is_of_the_network_within_distributed_data_parallel(
     problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_run, "DistributedDataParallel", Wrapped)
+    monkeypatch.setattr(audit_prepare, "DistributedDataParallel", Wrapped)
     audit_share(Wrapped(problem.net), problem.images, problem.labels, rank=0, world_size=1, out=tmp_path, **QUICK)
 
     def judged_again(*_: object, **__: object) -> None:

@@ -12,13 +12,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 from faal.audit import AuditResult, audit
 from faal.audit.estimates import summarise
 from faal.audit.records.verdicts import Verdicts, with_all
+from faal.audit.settings import AuditContext, AuditSettings
 from faal.errors import InputError
-from faal.study.curve import curve, curve_of, curve_table, radii
+from faal.study import curve as study_curve
+from faal.study.curve import Curve, curve_of, curve_table, radii
 
 LABEL = np.repeat(np.arange(3), 100)
 CLASSES = ["ant", "bee", "cat"]
@@ -146,6 +148,13 @@ def test_a_class_of_any_name_is_shown_as_it_is() -> None:
     text = io.StringIO()
     Console(file=text, width=150).print(curve_table(replace(found, points=(point,))))
     assert "[red]" in text.getvalue()
+
+
+def curve(net: nn.Module, images: Tensor, labels: Tensor, *, epsilons: list[float], **arguments: Any) -> Curve:
+    """`study.curve.curve` with the keyword arguments of `faal.audit`."""
+    own = {name: arguments.pop(name) for name in ("norm", "attacks", "seed", "limit") if name in arguments}
+    settings, context = AuditSettings.of(**own), AuditContext(**arguments)
+    return study_curve.curve(net, images, labels, settings, context, epsilons=epsilons)
 
 
 def linear() -> nn.Module:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from faal.audit.attacks.backend import ENGINES
 from faal.config import Recipe, parse_epsilon
 from faal.config.threat import LARGEST
 from faal.data.checks import into_range
@@ -18,17 +17,6 @@ from faal.models.number_types import number_type, require_float32
 
 TOLD = ("epsilon", "norm", "method", "select", "select_on", "chosen_on_test")
 """What an audit asks of the settings of a training."""
-
-
-def check_settings(*, block_size: int, batch_size: int | None, limit: int | None, level: float, engine: str) -> None:
-    """That the remaining settings are in their ranges."""
-    for name, value in (("block_size", block_size), ("batch_size", batch_size), ("limit", limit)):
-        if value is not None and value < 1:
-            raise InputError(f"{name} is {value}; it must be at least 1")
-    if not 0 < level < 1:
-        raise InputError(f"the intervals' level is {level:g}; it is a fraction between 0 and 1, such as 0.95")
-    if engine not in ENGINES:
-        raise unknown("audit engine", engine, ENGINES, see="`faal audit --help`")
 
 
 def training_settings(trained: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -44,11 +44,12 @@ def figures(
     classes: Sequence[str],
     level: float,
 ) -> dict[str, AttackResult]:
-    """`summarise` for every attack of `verdicts`. `seconds` lacks `all`, which took their sum."""
+    """`summarise` for every attack of `verdicts`. For `all`, parameters and seconds follow from the others'."""
+    settings = {**parameters, ALL: {"attacks": list(parameters)}}
     took = {**seconds, ALL: sum(seconds.values())}
     return {
         name: summarise(
-            verdicts.label, predicted, classes=classes, level=level, parameters=parameters[name], seconds=took[name]
+            verdicts.label, predicted, classes=classes, level=level, parameters=settings[name], seconds=took[name]
         )
         for name, predicted in verdicts.predicted.items()
     }

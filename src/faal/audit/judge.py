@@ -128,23 +128,23 @@ def judge_attack(
     """
     start = time.perf_counter()
     before = torch.from_numpy(clean.predicted).to(labels)
-    standing = before == labels
+    active = before == labels
     warnings: list[str] = []
     run = partial(attack.run, images=images, labels=labels, threat=threat, seed=seed, num_classes=clean.num_classes)
-    adversarial = run(fast or model, standing=standing, warn=warnings.append).detach()
+    adversarial = run(fast or model, active=active, warn=warnings.append).detach()
     if fast is not None:
-        again = standing & fast.shields(adversarial, labels)
+        again = active & fast.shields(adversarial, labels)
         if again.any():
-            adversarial[again] = run(model, standing=again, warn=lambda sentence: None).detach()[again]
+            adversarial[again] = run(model, active=again, warn=lambda sentence: None).detach()[again]
     with torch.no_grad():
         logits = model(adversarial)
     inside = _inside(adversarial, images, threat)
     finite = logits.isfinite().all(dim=1)
-    turned = standing & inside & finite & (logits.argmax(dim=1) != labels)
+    turned = active & inside & finite & (logits.argmax(dim=1) != labels)
     predicted = torch.where(turned, logits.argmax(dim=1), before)
-    if lost := int((standing & ~inside).sum()):
+    if lost := int((active & ~inside).sum()):
         warnings.append(f"{lost} images came back from outside the ball or [0, 1] and did not count.")
-    if lost := int((standing & inside & ~finite).sum()):
+    if lost := int((active & inside & ~finite).sum()):
         warnings.append(f"{lost} images drew an output that is NaN or infinite and did not count.")
 
     rows = turned.nonzero().squeeze(1).cpu()

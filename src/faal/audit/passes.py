@@ -37,6 +37,7 @@ class AttackOutcomes:
         num_classes: width of the model's output.
         probabilities: whether all clean outputs look like probabilities.
         predicted: attack -> (N,) int16, `clean` first.
+        parameters: attack -> its settings, for the record.
         seconds: attack -> seconds, summed over the processes.
         warnings: sentences about signs of misuse that showed during the attacks.
         examples: some successes; None where there were none.
@@ -45,6 +46,7 @@ class AttackOutcomes:
     num_classes: int
     probabilities: bool
     predicted: dict[str, NDArray[np.int16]]
+    parameters: dict[str, dict[str, Any]]
     seconds: dict[str, float]
     warnings: tuple[str, ...]
     examples: Examples | None
@@ -124,6 +126,7 @@ def attack_passes(
         num_classes=width,
         probabilities=all(verdict.probabilities for verdict in clean.values()),
         predicted=predicted,
+        parameters={CLEAN: {}} | {a.name: a.parameters(threat=subject.threat, num_classes=width) for a in attacks},
         seconds=seconds,
         warnings=tuple(warnings),
         examples=gallery(shown),

@@ -93,7 +93,7 @@ class StandardEnsemble:
         images: Tensor,
         labels: Tensor,
         *,
-        standing: Tensor,
+        active: Tensor,
         threat: Threat,
         seed: int,
         num_classes: int,
@@ -106,14 +106,14 @@ class StandardEnsemble:
                 "leave it out, give another --size, or audit in L-infinity"
             )
         adversarial = images.clone()
-        if not standing.any():
+        if not active.any():
             return adversarial
         with _heard(warn), preserve_rng():
             auto = ensemble(model, threat=threat, seed=seed, num_classes=num_classes, device=images.device)
             if isinstance(model, Fast):
                 _hasten_fab(auto.fab, model)
-            adversarial[standing], _ = auto.run_standard_evaluation(
-                images[standing], labels[standing], batch_size=len(images)
+            adversarial[active], _ = auto.run_standard_evaluation(
+                images[active], labels[active], batch_size=len(images)
             )
         return adversarial
 

@@ -47,8 +47,8 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def _briefly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FAB with a fifth of its steps and Square with a tenth of its queries, in our hands and in others': most of
-    AutoAttack's time here. `test_the_ensemble_is_set_up_as_published` holds what they are in earnest."""
+    """FAB with a fifth of its steps and Square with a tenth of its queries, in all calls of pyautoattack: most of
+    AutoAttack's time here. `test_the_ensemble_is_set_up_as_published` tests the actual numbers."""
     begin = pyautoattack.AutoAttack.__init__
 
     def brief(self: pyautoattack.AutoAttack, *words: object, **settings: object) -> None:

@@ -1,4 +1,4 @@
-"""`faal.audit` as its users meet it: a function, and a package that is imported as any other."""
+"""`faal.audit` for its users: a function, and a package that is imported as any other."""
 
 import doctest
 import inspect

@@ -17,7 +17,7 @@ from faal.errors import InputError
 
 
 def by_hand(problem, rows: slice, seed: int, num_classes: int, threat: Threat):  # type: ignore[no-untyped-def]
-    """pyautoattack as its own documentation has it, on one block."""
+    """pyautoattack as its documentation calls it, on one block."""
     images, labels = problem.images[rows], problem.labels[rows]
     common = {"norm": {"linf": "Linf", "l2": "L2"}[threat.norm], "eps": threat.epsilon, "seed": seed}
     torch.manual_seed(99)
@@ -149,14 +149,14 @@ def test_nothing_is_warned_of_printed_or_left_behind_for_a_plain_net(problem_of,
     assert capfd.readouterr() == ("", "")
 
 
-def test_its_checks_for_misuse_are_passed_on(problem_of) -> None:  # type: ignore[no-untyped-def]
+def test_its_warnings_of_misuse_are_passed_on(problem_of) -> None:  # type: ignore[no-untyped-def]
     problem = problem_of(5, 10)
     warnings = attacked(nn.Sequential(problem.net, nn.Softmax(dim=1)), problem)
     assert any("probability distribution" in sentence for sentence in warnings)
     assert not any("flags_doc" in sentence for sentence in warnings)
 
 
-def test_a_dynamic_net_is_noticed_and_does_not_accuse_the_next_one(problem_of) -> None:  # type: ignore[no-untyped-def]
+def test_a_dynamic_net_is_detected_and_the_next_one_is_not_affected(problem_of) -> None:  # type: ignore[no-untyped-def]
     problem = problem_of(5, 10)
 
     class Purifying(nn.Module):

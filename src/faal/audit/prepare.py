@@ -81,7 +81,7 @@ def prepare(
         context: what is known of model and data.
 
     Raises:
-        InputError: the input is wrong; the message says what, where and what to do.
+        InputError: the input is wrong; the message states what, where and what to do.
     """
     network = _unwrapped(model)
     source, clamped_images = _source(images)

@@ -71,7 +71,7 @@ def audit(
     block_size : int
         Samples per block.
     batch_size : int, optional
-        Images per forward; by default a whole block, on a CPU as many of it as have their activations in 4 GiB. Below
+        Images per forward; by default a full block, on a CPU as many of it as have their activations in 4 GiB. Below
         a block a step costs one forward more. Where a GPU runs out of memory, the number is halved.
     limit : int, optional
         Audit only so many samples, drawn at random with `seed`, every class in proportion to its size.
@@ -94,7 +94,7 @@ def audit(
         The settings that the network was trained with, as far as they are known: `epsilon`, `norm`, `method`,
         `select`, `select_on` of a recipe. Compared with those of the audit, and not recorded.
     train_images : Tensor, array or Source, optional
-        The training images, like `images`; the result says which test images are among them.
+        The training images, like `images`; the result states which test images are among them.
     notes : sequence of str
         What a reader has to know of how model and data were made, in sentences; first among the warnings.
     progress : callable, optional
@@ -109,7 +109,7 @@ def audit(
     Raises
     ------
     InputError
-        The input is wrong; the message says what, where and what to do.
+        The input is wrong; the message states what, where and what to do.
 
     Notes
     -----
@@ -187,7 +187,7 @@ def run_audit(
         context: what is known of model and data, and where the result is written.
 
     Raises:
-        InputError: the input is wrong; the message says what, where and what to do.
+        InputError: the input is wrong; the message states what, where and what to do.
     """
     context = context or AuditContext()
     plan = prepare(model, images, labels, settings, context)
@@ -229,7 +229,7 @@ def audit_share(
         settings: `attacks`, `epsilon`, `norm`, `seed`, `block_size`, `batch_size`, `limit`, `engine`.
 
     Raises:
-        InputError: the input is wrong; the message says what, where and what to do.
+        InputError: the input is wrong; the message states what, where and what to do.
     """
     context = AuditContext(out=out, model_record=model_record)
     run_share(model, images, labels, AuditSettings.of(**settings), context, rank=rank, world_size=world_size)

@@ -45,8 +45,8 @@ class AuditSettings:
         threat: the ball that they stay in.
         seed: the only source of randomness.
         block_size: samples per block.
-        batch_size: images per forward; None takes a whole block, or as much of it as memory holds.
-        limit: audit only so many samples, drawn with `seed`; None takes all.
+        batch_size: images per forward; None uses a full block, or as much of it as memory holds.
+        limit: audit only so many samples, drawn with `seed`; None uses all.
         level: nominal coverage of the intervals.
         engine: the backend that attacks run on, `fast` or `reference`.
 

@@ -59,7 +59,7 @@ class GradientAttack:
             if start > 0:
                 with torch.no_grad():
                     active = active & (model(adversarial).argmax(dim=1) == labels)
-            if not active.any():  # not every network takes an empty batch
+            if not active.any():  # not every network accepts an empty batch
                 break
             adversarial[active] = self._search(model, images[active], labels[active], noise[active], threat)
         return adversarial

@@ -15,7 +15,7 @@ CLEAN = "clean"
 """The images without attack. Every audit begins with it: an attack starts from the samples predicted correctly here."""
 
 NAMES = (CLEAN, "pgd20", "cw20", "autoattack")
-"""The usual names; `pgd` and `cw` take any number of steps, and `x5` behind it for five random starts."""
+"""The usual names; `pgd` and `cw` accept any number of steps, then `x5` for five random starts."""
 
 
 class Attack(Protocol):

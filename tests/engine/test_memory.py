@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.helpers.problems import Problem, make_problem
 from torch import Tensor, nn
 
 from faal.audit import audit, audit_share
@@ -11,6 +12,11 @@ from faal.engine.memory import ChunkedForward, max_chunk, retry_on_oom
 from faal.errors import InputError
 
 QUICK: dict[str, Any] = {"attacks": "pgd2", "epsilon": 0.15}
+
+
+@pytest.fixture
+def problem() -> Problem:
+    return make_problem(5, 60)
 
 
 class Counting(nn.Module):

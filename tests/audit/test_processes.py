@@ -14,7 +14,7 @@ import torch
 from faal import audit
 from faal.audit import blocks, engines
 from faal.engine import processes
-from tests.audit.conftest import make_problem
+from tests.helpers.problems import make_problem
 
 out, kill_after = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)

@@ -11,7 +11,8 @@ from functools import lru_cache
 import torch
 
 from faal.audit.attacks.autoattack import StandardEnsemble
-from faal.audit.attacks.registry import CLEAN, GradientAttack, attack_named
+from faal.audit.attacks.gradient import GradientAttack
+from faal.audit.attacks.registry import CLEAN, attack_named
 from faal.config import Recipe
 from faal.data.splits import SHARE
 from faal.engine.numerics import operations

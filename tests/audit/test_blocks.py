@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from faal.audit.attacks import backend
-from faal.audit.attacks.registry import GradientAttack
+from faal.audit.attacks.gradient import GradientAttack
 from faal.audit.blocks import Subject, attack_blocks, block_seed, clean_blocks, holds
 from faal.config import Threat
 from faal.data.images import InMemory
@@ -15,7 +15,7 @@ from faal.data.images import InMemory
 
 @dataclass(frozen=True)
 class Noted(GradientAttack):
-    """PGD that notes the seeds of the blocks it is run on, and whose record does not tell epsilon."""
+    """PGD that records the seeds of its blocks, and whose parameters lack epsilon."""
 
     seeds: list[int] = field(default_factory=list)
 
@@ -48,7 +48,7 @@ def subject(problem) -> Subject:  # type: ignore[no-untyped-def]
     )
 
 
-def answers(found: dict[int, Any]) -> list[int]:
+def predictions(found: dict[int, Any]) -> list[int]:
     return np.concatenate([found[block].predicted for block in sorted(found)]).tolist()
 
 
@@ -66,34 +66,34 @@ def test_each_block_draws_from_its_own_seed(subject: Subject, attack: Noted) -> 
     assert attack.seeds == [block_seed(7, block) for block in range(4)]
 
 
-def test_several_processes_find_what_one_finds(subject: Subject, attack: Noted) -> None:
-    whole = attack_blocks(subject, attack, clean_blocks(subject))
+def test_several_processes_have_the_verdicts_of_one(subject: Subject, attack: Noted) -> None:
+    full = attack_blocks(subject, attack, clean_blocks(subject))
     shares: dict[int, Any] = {}
     for rank in range(3):
         clean = clean_blocks(subject, rank=rank, world_size=3)
         shares |= attack_blocks(subject, attack, clean, rank=rank, world_size=3)
-    assert answers(shares) == answers(whole)
-    assert [shares[b].examples.index.tolist() for b in range(4)] == [whole[b].examples.index.tolist() for b in range(4)]
+    assert predictions(shares) == predictions(full)
+    assert [shares[b].examples.index.tolist() for b in range(4)] == [full[b].examples.index.tolist() for b in range(4)]
 
 
 def test_progress_counts_this_processes_blocks(subject: Subject, attack: Noted) -> None:
-    told: list[tuple[str, int, int]] = []
+    events: list[tuple[str, int, int]] = []
 
     def progress(*event: Any) -> None:
-        told.append(event)
+        events.append(event)
 
     clean = clean_blocks(subject, rank=0, world_size=3, progress=progress)
     attack_blocks(subject, attack, clean, rank=0, world_size=3, progress=progress)
-    assert told == [("clean", 1, 2), ("clean", 2, 2), ("pgd5", 1, 2), ("pgd5", 2, 2)]
+    assert events == [("clean", 1, 2), ("clean", 2, 2), ("pgd5", 1, 2), ("pgd5", 2, 2)]
 
 
 class KilledError(Exception):
     pass
 
 
-def test_a_killed_audit_goes_on_at_the_next_block(subject: Subject, attack: Noted, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_audit_continues_at_the_next_block(subject: Subject, attack: Noted, tmp_path) -> None:  # type: ignore[no-untyped-def]
     clean = clean_blocks(subject)
-    whole = attack_blocks(subject, attack, clean)
+    full = attack_blocks(subject, attack, clean)
     attack.seeds.clear()
 
     def kill(name: str, done: int, total: int) -> None:
@@ -105,9 +105,9 @@ def test_a_killed_audit_goes_on_at_the_next_block(subject: Subject, attack: Note
     assert [path.name[:11] for path in sorted(tmp_path.iterdir())] == ["pgd5-00000-", "pgd5-00001-"]
     found = attack_blocks(subject, attack, clean, folder=tmp_path)
     assert attack.seeds == [block_seed(7, block) for block in range(4)]
-    assert answers(found) == answers(whole)
+    assert predictions(found) == predictions(full)
     for block in range(4):
-        for name, array in whole[block].examples.arrays().items():
+        for name, array in full[block].examples.arrays().items():
             assert np.array_equal(found[block].examples.arrays()[name], array)
     attack_blocks(subject, attack, clean, folder=tmp_path)
     assert len(attack.seeds) == 4
@@ -120,7 +120,7 @@ def test_blocks_of_several_processes_are_taken_up_by_one(subject: Subject, attac
     assert len(attack.seeds) == 4
     found = attack_blocks(subject, attack, clean, folder=tmp_path)
     assert len(attack.seeds) == 4
-    assert answers(found) == answers(attack_blocks(subject, attack, clean))
+    assert predictions(found) == predictions(attack_blocks(subject, attack, clean))
 
 
 CHANGES = {
@@ -141,7 +141,7 @@ def test_a_block_of_another_audit_is_not_taken(subject: Subject, attack: Noted, 
     attack.seeds.clear()
     found = attack_blocks(other, attack, clean, folder=tmp_path)
     assert len(attack.seeds) == 4
-    assert answers(found) == answers(attack_blocks(other, attack, clean))
+    assert predictions(found) == predictions(attack_blocks(other, attack, clean))
     attack.seeds.clear()
     attack_blocks(subject, attack, clean_blocks(subject), folder=tmp_path)
     assert attack.seeds == []  # nor has it taken the place of the first
@@ -167,7 +167,7 @@ def test_nor_one_of_another_arithmetic(subject: Subject, attack: Noted, tmp_path
 
 
 @pytest.mark.parametrize("other", ["images", "net"])
-def test_nor_one_of_other_images_or_of_a_net_that_answers_otherwise(  # type: ignore[no-untyped-def]
+def test_nor_one_of_other_images_or_of_a_net_that_predicts_otherwise(  # type: ignore[no-untyped-def]
     subject: Subject, attack: Noted, tmp_path, other: str
 ) -> None:
     attack_blocks(subject, attack, clean_blocks(subject), folder=tmp_path)
@@ -191,13 +191,13 @@ class Shifted(nn.Module):
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut off", None])
-def test_a_damaged_block_is_made_again(subject: Subject, attack: Noted, tmp_path, damage: bytes | None) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_block_is_computed_again(subject: Subject, attack: Noted, tmp_path, damage: bytes | None) -> None:  # type: ignore[no-untyped-def]
     clean = clean_blocks(subject)
-    whole = attack_blocks(subject, attack, clean, folder=tmp_path)
+    full = attack_blocks(subject, attack, clean, folder=tmp_path)
     (path,) = tmp_path.glob("pgd5-00002-*.npz")
     assert holds(tmp_path, subject, attack, clean)
     path.write_bytes(path.read_bytes()[:-200] if damage is None else damage)
     assert not holds(tmp_path, subject, attack, clean)
     attack.seeds.clear()
-    assert answers(attack_blocks(subject, attack, clean, folder=tmp_path)) == answers(whole)
+    assert predictions(attack_blocks(subject, attack, clean, folder=tmp_path)) == predictions(full)
     assert attack.seeds == [block_seed(7, 2)]

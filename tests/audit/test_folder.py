@@ -12,7 +12,7 @@ import torch
 
 from faal.audit import AuditResult, audit
 from faal.audit import blocks as audit_blocks
-from faal.audit import run as audit_run
+from faal.audit import prepare as audit_prepare
 from faal.errors import InputError
 
 QUICK: dict[str, Any] = {"attacks": "pgd2", "epsilon": 0.15, "block_size": 16}
@@ -20,7 +20,7 @@ QUICK: dict[str, Any] = {"attacks": "pgd2", "epsilon": 0.15, "block_size": 16}
 
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The attacks of the blocks that were judged, not taken up."""
+    """The attacks of the blocks that were computed, not taken up."""
     names: list[str] = []
     judge = audit_blocks.judge_attack
 
@@ -64,8 +64,8 @@ def test_another_subject_is_refused_before_any_work(  # type: ignore[no-untyped-
 
 def test_what_model_and_data_are_called_makes_no_difference(problem, tmp_path: Path, judged: list[str]) -> None:  # type: ignore[no-untyped-def]
     """As after the run's folder was renamed, moved or copied, or was audited as `.`; and so for the data's."""
-    told = {"name": "tau0.5", "path": "best.pt", "sha256": "ab", "architecture": "hf:runs/old"}
-    audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path / "old", model_record=told)
+    record = {"name": "tau0.5", "path": "best.pt", "sha256": "ab", "architecture": "hf:runs/old"}
+    audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path / "old", model_record=record)
     shutil.copytree(tmp_path / "old", tmp_path / "new")
     judged.clear()
     result = audit(
@@ -82,7 +82,7 @@ def test_what_model_and_data_are_called_makes_no_difference(problem, tmp_path: P
     assert result.model["digest"] == AuditResult.read(tmp_path / "old").model["digest"]
     again = audit(
         problem.net, problem.images, problem.labels, **QUICK, out=tmp_path / "new", data_record={"name": "animals"},
-        model_record=told,
+        model_record=record,
     )  # fmt: skip
     assert judged == []
     assert again.data["name"] == "animals"
@@ -95,30 +95,32 @@ def test_data_of_another_name_and_other_images_is_refused_before_any_work(proble
     other = {"out": tmp_path, "data_record": {"name": "plants"}}
     with pytest.raises(InputError, match="data animals there, plants here; images and labels"):
         audit(problem.net, problem.images.roll(5, 0), problem.labels, **QUICK, **other)
-    told = json.loads((tmp_path / "audit.json").read_text())
-    del told["data"]["fingerprint"]  # of a version that kept none: its name is all there is
-    (tmp_path / "audit.json").write_text(json.dumps(told))
+    record = json.loads((tmp_path / "audit.json").read_text())
+    del record["data"]["fingerprint"]  # of a version without: its name is all that is recorded
+    (tmp_path / "audit.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="data animals there, plants here"):
         audit(problem.net, problem.images, problem.labels, **QUICK, **other)
     assert not forwards
 
 
-def test_an_audit_of_a_version_that_took_the_name_in_is_taken_up(problem, tmp_path: Path, judged: list[str]) -> None:  # type: ignore[no-untyped-def]
-    """Its digest in `audit.json` and those of its blocks are of the name too."""
+def test_an_audit_of_a_version_whose_digest_included_the_name_is_taken_up(
+    problem, tmp_path: Path, judged: list[str]
+) -> None:  # type: ignore[no-untyped-def]
+    """Its digest in `audit.json` and those of its blocks include the name."""
     former = "ab" * 32
-    told: dict[str, Any] = {"name": "before", "sha256": "cd"}
+    record: dict[str, Any] = {"name": "before", "sha256": "cd"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit_run, "network_key", lambda model: former)
+        patch.setattr(audit_prepare, "network_key", lambda model: former)
         audit(
             problem.net, problem.images, problem.labels, **{**QUICK, "attacks": "pgd2,cw2"}, out=tmp_path,
-            model_record=told,
+            model_record=record,
         )  # fmt: skip
     first = AuditResult.read(tmp_path)
     assert first.model["digest"] == former
     for name in ("after", "moved"):  # the second finds what the first kept again
         judged.clear()
         result = audit(
-            problem.net, problem.images, problem.labels, **QUICK, out=tmp_path, model_record={**told, "name": name}
+            problem.net, problem.images, problem.labels, **QUICK, out=tmp_path, model_record={**record, "name": name}
         )
         assert judged == []
         assert list(result.attacks) == ["clean", "pgd2", "cw2", "all"]
@@ -145,17 +147,17 @@ def test_so_are_other_weights_and_other_images(problem, tmp_path: Path, judged: 
     assert stamps(tmp_path) == before
 
 
-def test_more_samples_take_the_place_of_fewer(problem, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """A quick look first, then the whole; the samples of the first are among those of the second."""
-    few, some, whole = (
+def test_more_samples_replace_fewer(problem, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """A quick audit first, then the full one; the samples of the first are among those of the second."""
+    few, some, full = (
         audit(problem.net, problem.images, problem.labels, **QUICK, limit=limit, out=tmp_path)
         for limit in (20, 40, None)
     )
-    assert set(few.verdicts.index) < set(some.verdicts.index) < set(whole.verdicts.index)
+    assert set(few.verdicts.index) < set(some.verdicts.index) < set(full.verdicts.index)
     assert AuditResult.read(tmp_path).data["n"] == 60
 
 
-def test_other_samples_do_not_take_its_place_though_they_are_more(problem, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_other_samples_do_not_replace_it_though_they_are_more(problem, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     audit(problem.net, problem.images[:40], problem.labels[:40], **QUICK, out=tmp_path)
     for images, labels in ((problem.images.flip(0), problem.labels), (problem.images, problem.labels.roll(1))):
         with pytest.raises(InputError, match="samples 40 there, 60 here"):
@@ -164,10 +166,10 @@ def test_other_samples_do_not_take_its_place_though_they_are_more(problem, tmp_p
     assert audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path).data["n"] == 60
 
 
-def test_the_network_that_lies_there_takes_the_place_of_one_that_is_gone(  # type: ignore[no-untyped-def]
+def test_the_network_in_the_folder_replaces_an_earlier_one(  # type: ignore[no-untyped-def]
     problem, tmp_path: Path
 ) -> None:
-    """A run went on after it was audited."""
+    """A run was continued after it was audited."""
 
     def judged(content: bytes, where: Path = tmp_path) -> AuditResult:
         sha256 = hashlib.sha256(content).hexdigest()
@@ -175,12 +177,12 @@ def test_the_network_that_lies_there_takes_the_place_of_one_that_is_gone(  # typ
 
     (tmp_path / "best.pt").write_bytes(b"first")
     judged(b"first")
-    with pytest.raises(InputError, match="another subject"):
+    with pytest.raises(InputError, match="already holds an audit of a different model"):
         judged(b"of elsewhere")
     (tmp_path / "best.pt").write_bytes(b"second")
-    with pytest.raises(InputError, match="another subject"):
+    with pytest.raises(InputError, match="already holds an audit of a different model"):
         judged(b"of elsewhere")
-    with pytest.raises(InputError, match="another subject"):  # nobody knows whether it is
+    with pytest.raises(InputError, match="already holds an audit of a different model"):  # whether it is, is not known
         audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
     assert judged(b"second").model["sha256"] == hashlib.sha256(b"second").hexdigest()
     assert AuditResult.read(tmp_path).model == judged(b"second").model
@@ -215,7 +217,9 @@ def test_an_audit_that_cannot_be_read_is_replaced(problem, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("way", ["run", "run/blocks"])
-def test_a_file_in_the_way_shows_before_the_first_attack(problem, tmp_path: Path, judged: list[str], way: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_in_the_way_is_reported_before_the_first_attack(
+    problem, tmp_path: Path, judged: list[str], way: str
+) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / way).parent.mkdir(exist_ok=True)
     (tmp_path / way).write_text("a file")
     with pytest.raises(InputError, match=r"run/blocks cannot be written .*--out"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from scipy.stats import binomtest
-from tests.audit.conftest import Problem
+from tests.helpers.problems import Problem
 
 from faal.audit import audit, table
 from faal.audit.records.result import AuditResult

@@ -23,7 +23,7 @@ class Sums(nn.Module):
 
 @dataclass(frozen=True)
 class Scripted:
-    """An attack that returns what it is told to, whoever stands."""
+    """An attack that returns a given change of all images, whichever are active."""
 
     change: Callable[[Tensor], Tensor]
     name: str = "scripted"
@@ -39,7 +39,7 @@ class Scripted:
 
 
 IMAGES = torch.tensor([0.2, 0.45, 0.55, 0.48]).view(4, 1, 1, 1).expand(4, 1, 2, 2).clone()
-LABELS = torch.tensor([0, 0, 1, 1])  # the last is wrong as it is
+LABELS = torch.tensor([0, 0, 1, 1])  # the last is misclassified without attack
 INDEX = torch.tensor([10, 11, 12, 13])
 
 
@@ -49,7 +49,7 @@ def judged(change: Callable[[Tensor], Tensor], epsilon: float = 0.1) -> AttackVe
     return judge_attack(Sums(), IMAGES, LABELS, INDEX, clean, Scripted(change), threat=Threat(epsilon=epsilon), seed=0)
 
 
-def test_a_success_counts_and_is_kept_to_look_at() -> None:
+def test_a_success_counts_and_is_an_example() -> None:
     verdict = judged(lambda x: torch.where(x < 0.5, x + 0.1, x - 0.1))
     assert verdict.predicted.tolist() == [0, 1, 0, 0]
     assert verdict.predicted.dtype == np.int16
@@ -64,11 +64,11 @@ def test_a_success_counts_and_is_kept_to_look_at() -> None:
     assert examples.adversarial[:, 0, 0, 0].tolist() == [140, 115]
 
 
-def test_rounding_is_let_pass_but_nothing_more() -> None:
+def test_rounding_is_tolerated_and_nothing_more() -> None:
     assert judged(lambda x: x + 0.1 + 5e-7).predicted.tolist() == [0, 1, 1, 0]
     verdict = judged(lambda x: x + 0.1 + 5e-6)
     assert verdict.predicted.tolist() == [0, 0, 1, 0]
-    assert "3 images came back from outside the ball" in verdict.warnings[0]
+    assert "3 adversarial images were outside the ball" in verdict.warnings[0]
 
 
 @pytest.mark.parametrize("value", [-0.05, 1.0 + 1e-6, float("nan")])
@@ -79,17 +79,17 @@ def test_an_image_outside_its_range_does_not_count(value: float) -> None:
     assert "outside the ball or [0, 1]" in verdict.warnings[0]
 
 
-def test_an_answer_of_nan_does_not_count() -> None:
+def test_an_output_of_nan_does_not_count() -> None:
     verdict = judged(lambda x: torch.full_like(x, 0.95), epsilon=1.0)
     assert verdict.predicted.tolist() == [0, 0, 1, 0]
     assert "NaN" in verdict.warnings[0]
 
 
-def test_a_sample_that_is_wrong_as_it_is_cannot_be_put_right_by_the_attack() -> None:
+def test_a_sample_misclassified_without_attack_cannot_be_corrected_by_it() -> None:
     assert judged(lambda x: x + 0.05).predicted[3] == 0
 
 
-def test_a_sample_that_is_wrong_as_it_is_is_no_example() -> None:
+def test_a_sample_misclassified_without_attack_is_no_example() -> None:
     verdict = judged(lambda x: x)
     assert verdict.predicted.tolist() == [0, 0, 1, 0]
     assert len(verdict.examples) == 0
@@ -101,13 +101,13 @@ def test_the_digest_is_of_the_images_alone() -> None:
     assert judge_clean(Sums(), IMAGES + 1e-6, INDEX, 2).digest != first.digest
 
 
-def test_probabilities_are_noticed() -> None:
+def test_probabilities_are_detected() -> None:
     soft = nn.Sequential(Sums(), nn.Softmax(dim=1))
     assert judge_clean(soft, IMAGES, INDEX, 2).probabilities
     assert not judge_clean(Sums(), IMAGES, INDEX, 2).probabilities
 
 
-def test_bare_verdicts_carry_no_pictures() -> None:
+def test_bare_verdicts_have_no_images() -> None:
     verdict = judged(lambda x: torch.where(x < 0.5, x + 0.1, x - 0.1))
     bare = verdict.bare()
     assert len(bare.examples) == 0
@@ -125,16 +125,16 @@ def test_bare_verdicts_carry_no_pictures() -> None:
         (Sums(), IMAGES * torch.nan, "image 10 has values that are NaN or infinite"),
         (Sums(), torch.full_like(IMAGES, 0.95), "output for image 10 is NaN"),
         (nn.Flatten(), IMAGES, "has 4 outputs but there are 2 classes"),
-        (nn.Identity(), IMAGES, r"answers 4 images with shape \(4, 1, 2, 2\)"),
+        (nn.Identity(), IMAGES, r"returns shape \(4, 1, 2, 2\) for 4 images"),
         (nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), IMAGES, r"does not take images of shape \(1, 2, 2\)"),
     ],
 )
-def test_what_no_true_figure_can_come_from_is_refused(net: nn.Module, images: Tensor, message: str) -> None:
+def test_input_without_a_valid_figure_is_refused(net: nn.Module, images: Tensor, message: str) -> None:
     with pytest.raises(InputError, match=message):
         judge_clean(net, images, INDEX, 2)
 
 
-def test_any_width_is_taken_where_none_is_asked_for_but_one_output_is_too_few() -> None:
+def test_any_width_is_accepted_where_none_is_required_but_one_output_is_too_few() -> None:
     assert judge_clean(nn.Flatten(), IMAGES, INDEX, None).num_classes == 4
     with pytest.raises(InputError, match="one output"):
         judge_clean(nn.Sequential(nn.Flatten(), nn.Linear(4, 1)), IMAGES, INDEX, None)

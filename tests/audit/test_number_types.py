@@ -38,7 +38,7 @@ def about_type(warnings: tuple[str, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_attacks_on_logits_of_another_type_find_what_they_find_in_float32(problem: Any, dtype: torch.dtype) -> None:
+def test_attacks_on_logits_of_another_type_are_as_strong_as_in_float32(problem: Any, dtype: torch.dtype) -> None:
     plain = audit(problem.net, problem.images, problem.labels, attacks="pgd5x2,cw5", **QUICK)
     other = audit(Returns(problem.net, dtype).eval(), problem.images, problem.labels, attacks="pgd5x2,cw5", **QUICK)
     assert not about_type(plain.warnings)
@@ -52,7 +52,7 @@ def test_attacks_on_logits_of_another_type_find_what_they_find_in_float32(proble
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 @pytest.mark.usefixtures("_briefly")
-def test_autoattack_takes_them_too(problem: Any, dtype: torch.dtype) -> None:
+def test_autoattack_accepts_them_too(problem: Any, dtype: torch.dtype) -> None:
     images, labels = problem.images[:12], problem.labels[:12]
     settings = {**QUICK, "epsilon": 0.05, "attacks": "autoattack"}
     plain, other = (audit(net.eval(), images, labels, **settings) for net in (problem.net, Returns(problem.net, dtype)))
@@ -70,7 +70,7 @@ def test_a_forward_under_autocast_is_attacked(problem: Any) -> None:
     assert "bfloat16" in sentence
 
 
-def test_ties_that_the_type_makes_are_counted(problem: Any) -> None:
+def test_ties_caused_by_the_type_are_counted(problem: Any) -> None:
     """From 512 on bfloat16 has steps of 4: near logits become equal."""
     model = Returns(problem.net, lambda logits: (logits + 520).bfloat16()).eval()
     with torch.no_grad():

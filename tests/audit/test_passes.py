@@ -7,7 +7,7 @@ import scipy.stats
 import torch
 from torch import Tensor, nn
 
-from faal.audit.attacks.registry import GradientAttack
+from faal.audit.attacks.gradient import GradientAttack
 from faal.audit.blocks import Subject, block_seed
 from faal.audit.judge import AttackVerdict
 from faal.audit.passes import _square, attack_passes, clean_pass, fingerprint
@@ -25,8 +25,8 @@ class Complaining(GradientAttack):
         return (f"Beside {num_classes} classes.",)
 
     def run(self, model: nn.Module, images: Tensor, labels: Tensor, **rest: Any) -> Tensor:
-        if rest["standing"].sum() > 12:
-            rest["warn"](f"there are {int(rest['standing'].sum())} points with zero gradient!")
+        if rest["active"].sum() > 12:
+            rest["warn"](f"there are {int(rest['active'].sum())} points with zero gradient!")
         return super().run(model, images, labels, **rest)
 
 
@@ -58,7 +58,7 @@ def test_blocks_are_joined_in_order(subject: Subject) -> None:
     assert found.warnings == ()
 
 
-def test_examples_are_of_samples_that_were_turned(subject: Subject) -> None:
+def test_examples_are_of_misclassified_samples(subject: Subject) -> None:
     found = attack_passes(
         subject, [GradientAttack("pgd5", "ce", 5), GradientAttack("cw5", "cw", 5)], clean_pass(subject, None)
     )
@@ -72,7 +72,7 @@ def test_examples_are_of_samples_that_were_turned(subject: Subject) -> None:
     assert len(set(examples.index.tolist())) == len(examples)
 
 
-def test_a_warning_is_said_once_with_its_blocks(subject: Subject) -> None:
+def test_a_warning_is_stated_once_with_its_blocks(subject: Subject) -> None:
     found = attack_passes(subject, [Complaining("pgd5", "ce", 5)], clean_pass(subject, None))
     caveat, warning = found.warnings
     assert caveat == "Beside 5 classes."
@@ -98,10 +98,10 @@ def test_the_fingerprint_is_of_labels_and_images_and_not_of_the_blocks(subject: 
     assert len({of(), of(images=InMemory(brighter)), of(labels=subject.labels.roll(1))}) == 3
 
 
-def test_what_processes_send_each_other_is_small_and_joins_to_the_whole(subject: Subject, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    """Three processes played one after another: each hears what the others had sent in an earlier round."""
+def test_what_processes_exchange_is_small_and_joins_to_the_full_audit(subject: Subject, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Three processes simulated one after another: each receives what the others sent in an earlier round."""
     attacks = [GradientAttack("pgd5", "ce", 5)]
-    whole = attack_passes(subject, attacks, clean_pass(subject, None))
+    full = attack_passes(subject, attacks, clean_pass(subject, None))
     sent: dict[tuple[int, int], Any] = {}
 
     def play(rank: int) -> Any:
@@ -121,43 +121,47 @@ def test_what_processes_send_each_other_is_small_and_joins_to_the_whole(subject:
         play(rank)
     for rank in (0, 1, 2):
         found = play(rank)
-        assert all(np.array_equal(found.predicted[name], whole.predicted[name]) for name in whole.predicted)
+        assert all(np.array_equal(found.predicted[name], full.predicted[name]) for name in full.predicted)
         assert found.examples is not None
-        assert whole.examples is not None
-        for name, array in whole.examples.arrays().items():
+        assert full.examples is not None
+        for name, array in full.examples.arrays().items():
             assert np.array_equal(found.examples.arrays()[name], array)
     assert all(len(verdict.examples) == 0 for rank in range(3) for verdict in sent[1, rank].values())
 
 
 @dataclass(frozen=True)
 class Squaring(GradientAttack):
-    """Says what pyautoattack says when its last member turned `turned` samples of one block."""
+    """Warns as pyautoattack does when its last member found `misclassified` samples of one block."""
 
-    turned: int = 0
+    misclassified: int = 0
 
     def run(self, model: nn.Module, images: Tensor, labels: Tensor, **rest: Any) -> Tensor:
         if rest["seed"] == block_seed(0, 1):
-            share = self.turned / int(rest["standing"].sum())
+            share = self.misclassified / int(rest["active"].sum())
             rest["warn"](f"Square Attack has decreased the robust accuracy of {share:.2%}. This might indicate ...")
         return super().run(model, images, labels, **rest)
 
 
-@pytest.mark.parametrize(("turned", "warned"), [(0, False), (3, True)])
-def test_the_sign_of_masked_gradients_is_judged_over_all_blocks(subject: Subject, turned: int, warned: bool) -> None:
-    found = attack_passes(subject, [Squaring("pgd5", "ce", 5, turned=turned)], clean_pass(subject, None))
+@pytest.mark.parametrize(("misclassified", "warned"), [(0, False), (3, True)])
+def test_the_sign_of_masked_gradients_is_tested_over_all_blocks(
+    subject: Subject, misclassified: int, warned: bool
+) -> None:
+    found = attack_passes(subject, [Squaring("pgd5", "ce", 5, misclassified=misclassified)], clean_pass(subject, None))
     with torch.no_grad():
-        standing = int((subject.model(subject.images.fetch(subject.index)).argmax(dim=1) == subject.labels).sum())
+        correct = int((subject.model(subject.images.fetch(subject.index)).argmax(dim=1) == subject.labels).sum())
     assert len(found.warnings) == warned
     if warned:
-        assert "turned 3 samples" in found.warnings[0]
-        assert f"of {standing} (" in found.warnings[0]
+        assert "found adversarial examples for 3 samples" in found.warnings[0]
+        assert f"of {correct} (" in found.warnings[0]
 
 
-@pytest.mark.parametrize(("turned", "blocks", "warned"), [(1, 1, False), (2, 4, False), (4, 1, False), (5, 1, True)])
-def test_how_many_samples_of_how_many_are_a_sign(turned: int, blocks: int, warned: bool) -> None:
+@pytest.mark.parametrize(
+    ("misclassified", "blocks", "warned"), [(1, 1, False), (2, 4, False), (4, 1, False), (5, 1, True)]
+)
+def test_the_number_of_samples_that_is_a_sign(misclassified: int, blocks: int, warned: bool) -> None:
     """At a true share of 0.2 %, five or more of 250 happen once in 5,000 audits, four or more once in 600."""
-    assert (scipy.stats.binom.sf(turned - 1, 250 * blocks, 0.002) <= 1e-3) == warned
-    said = f"Square Attack has decreased the robust accuracy of {turned / 250:.2%}. This might indicate ..."
+    assert (scipy.stats.binom.sf(misclassified - 1, 250 * blocks, 0.002) <= 1e-3) == warned
+    warning = f"Square Attack has decreased the robust accuracy of {misclassified / 250:.2%}. This might indicate ..."
     nothing = AttackVerdict(predicted=np.zeros(250, np.int16), seconds=0.0, warnings=(), examples=None)  # type: ignore[arg-type]
-    verdicts = dict.fromkeys(range(blocks), nothing) | {0: replace(nothing, warnings=(said,))}
+    verdicts = dict.fromkeys(range(blocks), nothing) | {0: replace(nothing, warnings=(warning,))}
     assert bool(_square(verdicts, dict.fromkeys(verdicts, 250))) == warned

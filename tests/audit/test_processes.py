@@ -1,4 +1,4 @@
-"""An audit over several processes, and one that is killed: the verdicts are those of one that is left alone."""
+"""An audit over several processes, and one that is killed: the verdicts are those of an undisturbed one."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ import torch
 from faal import audit
 from faal.audit import blocks, engines
 from faal.engine import processes
-from tests.audit.conftest import make_problem
+from tests.helpers.problems import make_problem
 
 out, kill_after = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)
-# The smallest network is asked in bfloat16, which every CPU can compute.
+# Attacks on the smallest network run in bfloat16, which every CPU can compute.
 engines.multiplies_bf16, engines.MIN_BF16_OPERATIONS = lambda device: True, 0
 
 judge = blocks.judge_attack

@@ -1,4 +1,4 @@
-"""What an audit refuses and remarks on, from the caller's side."""
+"""What an audit refuses and warns of, from the caller's side."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def test_wrong_data_are_refused_and_nothing_is_written(problem, tmp_path) -> Non
     loader = DataLoader(TensorDataset(images, labels), batch_size=10)
     refused(r"images is a DataLoader; .* images, labels = map\(torch.cat, zip\(\*loader\)\)", net, loader, labels)
     frozen = torch.jit.freeze(torch.jit.script(net))
-    refused("frozen ScriptModule, whose weights are no parameters any more", frozen, images, labels)
+    refused("frozen ScriptModule", frozen, images, labels)
     refused("60 images and 59 labels", net, images, labels[:-1])
     refused("label 7, out of range", net, images, torch.where(torch.arange(60) == 50, 7, labels))
     refused("must be integers", net, images, labels.float())
@@ -61,7 +61,7 @@ def test_wrong_data_are_refused_and_nothing_is_written(problem, tmp_path) -> Non
     refused("NaN or infinite", broken, images, labels)
 
 
-def test_training_images_that_are_none_are_refused_before_the_work(problem) -> None:  # type: ignore[no-untyped-def]
+def test_training_images_that_are_no_images_are_refused_before_the_work(problem) -> None:  # type: ignore[no-untyped-def]
     loader = DataLoader(TensorDataset(problem.images, problem.labels), batch_size=10)
     begun: list[str] = []
     with pytest.raises(InputError, match="train_images is a DataLoader"):
@@ -76,7 +76,7 @@ def test_training_images_that_are_none_are_refused_before_the_work(problem) -> N
     assert begun == []
 
 
-def test_what_a_loader_is_told_to_become_is_audited_like_its_arrays(problem) -> None:  # type: ignore[no-untyped-def]
+def test_the_arrays_made_of_a_loader_as_its_message_advises_are_audited(problem) -> None:  # type: ignore[no-untyped-def]
     loader = DataLoader(TensorDataset(problem.images, problem.labels), batch_size=7)
     images, labels = map(torch.cat, zip(*loader, strict=True))
     expected = audit(problem.net, problem.images, problem.labels, **QUICK)
@@ -103,7 +103,7 @@ def test_a_script_module_has_the_verdicts_of_its_network(problem, made) -> None:
     assert all(parameter.requires_grad for parameter in net.parameters())
 
 
-def test_signs_of_misuse_are_remarked_on(problem) -> None:  # type: ignore[no-untyped-def]
+def test_signs_of_misuse_are_warned_of(problem) -> None:  # type: ignore[no-untyped-def]
     soft = nn.Sequential(problem.net, nn.Softmax(dim=1)).eval()
     warnings = audit(soft, problem.images, problem.labels, attacks="clean").warnings
     assert [warning[:20] for warning in warnings] == ["The model's outputs ", "5 classes have fewer"]

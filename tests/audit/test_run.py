@@ -1,4 +1,3 @@
-import inspect
 import os
 import random
 import socket
@@ -12,8 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import faal
-import faal.audit
 from faal.audit import AuditResult, audit
 from faal.audit.blocks import block_seed
 from faal.inner.pgd import pgd
@@ -51,7 +48,7 @@ def test_verdicts_are_those_of_pgd_called_by_hand_on_each_block(problem) -> None
     assert not result.verdicts.correct("pgd5")[3]
 
 
-def test_clean_comes_first_asked_for_or_not_and_all_last(problem) -> None:  # type: ignore[no-untyped-def]
+def test_clean_is_first_named_or_not_and_all_last(problem) -> None:  # type: ignore[no-untyped-def]
     result = audit(problem.net, problem.images, problem.labels, attacks=["pgd2"], epsilon=0.15)
     assert list(result.attacks) == ["clean", "pgd2", "all"]
     both = result.verdicts.correct("clean") & result.verdicts.correct("pgd2")
@@ -60,7 +57,7 @@ def test_clean_comes_first_asked_for_or_not_and_all_last(problem) -> None:  # ty
     assert result.attacks["all"].seconds >= result.attacks["pgd2"].seconds
 
 
-def test_bytes_arrays_and_stores_are_one_to_it(problem) -> None:  # type: ignore[no-untyped-def]
+def test_bytes_arrays_and_stores_give_the_same_result(problem) -> None:  # type: ignore[no-untyped-def]
     pixels = (problem.images * 255).round().to(torch.uint8)
 
     class Store:
@@ -82,8 +79,8 @@ def test_bytes_arrays_and_stores_are_one_to_it(problem) -> None:  # type: ignore
     assert all(same_verdicts(results[0], other) for other in results[1:])
 
 
-def test_rounding_beyond_the_range_is_clamped_and_said(problem) -> None:  # type: ignore[no-untyped-def]
-    """The verdicts are those on the clamped images; what was handed in is left as it was."""
+def test_rounding_beyond_the_range_is_clamped_and_stated(problem) -> None:  # type: ignore[no-untyped-def]
+    """The verdicts are those on the clamped images; the caller's array is unchanged."""
     images = problem.images.clone()
     images[7, 0, 0, 0], images[9, 0, 0, 0] = 1.0000001, -1e-7
     before = images.clone()
@@ -108,7 +105,7 @@ def test_the_seed_decides_and_nothing_else(problem) -> None:  # type: ignore[no-
 
 
 class Limited(nn.Module):
-    """Fails where it is shown more images at once than fit."""
+    """Fails at more images per forward than fit."""
 
     def __init__(self, net: nn.Module, fit: int) -> None:
         super().__init__()
@@ -155,7 +152,7 @@ class Drawing(nn.Module):
         return images + 0 * (torch.rand(1) + float(np.random.rand()) + random.random())
 
 
-def test_the_model_and_the_generators_come_back_as_they_were(problem_of) -> None:  # type: ignore[no-untyped-def]
+def test_the_model_and_the_generators_are_unchanged_afterwards(problem_of) -> None:  # type: ignore[no-untyped-def]
     problem = problem_of(5, 12)
     net = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), problem.net, Drawing())
     net.train()
@@ -200,7 +197,7 @@ def test_it_audits_in_float32_whatever_the_caller_has_switched_on(problem) -> No
 # --- resuming --------------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_audit_goes_on_and_ends_as_if_nothing_had_been(problem, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_audit_continues_and_ends_as_if_undisturbed(problem, tmp_path) -> None:  # type: ignore[no-untyped-def]
     forwards = 0
 
     def count(*_: Any) -> None:
@@ -219,15 +216,15 @@ def test_a_killed_audit_goes_on_and_ends_as_if_nothing_had_been(problem, tmp_pat
     assert not (tmp_path / "audit.json").exists()
     forwards = 0
     resumed = audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
-    # 4 blocks clean, then 2 blocks of CW-5: 5 forwards of the attack and one that confirms; and what looks for misuse.
-    looks = needed - (4 + 2 * 4 * 6)
-    assert looks > 0
-    assert forwards == 4 + 2 * 6 + looks
+    # 4 blocks clean, then 2 blocks of CW-5: 5 forwards of the attack and one that confirms; and the checks for misuse.
+    checks = needed - (4 + 2 * 4 * 6)
+    assert checks > 0
+    assert forwards == 4 + 2 * 6 + checks
     assert same_verdicts(whole, resumed)
     assert same_verdicts(whole, AuditResult.read(tmp_path))
     forwards = 0
     more = audit(problem.net, problem.images, problem.labels, **{**QUICK, "attacks": "pgd5,cw5,pgd3"}, out=tmp_path)
-    assert forwards == 4 + 4 * 4 + looks
+    assert forwards == 4 + 4 * 4 + checks
     assert list(more.attacks) == ["clean", "pgd5", "cw5", "pgd3", "all"]
 
 
@@ -253,7 +250,7 @@ processes.stop()
 """
 
 
-def test_two_processes_find_what_one_finds_and_must_hold_the_same_weights(problem, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_two_processes_have_the_verdicts_of_one_and_need_the_same_weights(problem, tmp_path) -> None:  # type: ignore[no-untyped-def]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -274,20 +271,3 @@ def test_two_processes_find_what_one_finds_and_must_hold_the_same_weights(proble
     assert written.environment["processes"] == 2
     assert len(list((tmp_path / "blocks").iterdir())) == 8
     assert all("different weights" in lines[1] for lines in said)
-
-
-# --- the name --------------------------------------------------------------------------------------------------------
-
-
-def test_the_package_is_the_function(problem) -> None:  # type: ignore[no-untyped-def]
-    assert inspect.ismodule(faal.audit)
-    result = faal.audit(problem.net, problem.images, problem.labels, attacks="clean")  # type: ignore[operator]
-    assert isinstance(result, faal.audit.AuditResult)
-    from faal.audit.run import audit as function
-
-    assert faal.audit.audit is function
-
-
-def test_it_can_be_called_without_being_imported_by_name() -> None:
-    code = "import faal; assert callable(faal.audit); import faal.audit; assert callable(faal.audit); faal.audit.comparison.compare"
-    subprocess.run([sys.executable, "-c", code], check=True)

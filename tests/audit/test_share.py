@@ -1,4 +1,4 @@
-"""An audit shared out over processes that have a folder in common and nothing else."""
+"""An audit divided among processes that have a folder in common and nothing else."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from faal.audit import audit, audit_share
 from faal.audit import blocks as audit_blocks
-from faal.audit import run as audit_run
+from faal.audit import prepare as audit_prepare
 from faal.errors import InputError
 
 QUICK: dict[str, Any] = {"attacks": "pgd5,cw5", "epsilon": 0.15, "block_size": 16, "seed": 3}
@@ -36,7 +36,7 @@ def test_shares_put_together_are_the_audit(
         assert np.array_equal(alone.verdicts.predicted[name], together.verdicts.predicted[name])
 
 
-def test_a_share_works_on_its_blocks_alone(problem: Any, tmp_path: Path) -> None:
+def test_a_share_computes_its_own_blocks_only(problem: Any, tmp_path: Path) -> None:
     audit_share(problem.net, problem.images, problem.labels, rank=1, world_size=2, out=tmp_path, **QUICK)
     kept = [path.name.rsplit("-", 1)[0] for path in sorted((tmp_path / "blocks").iterdir())]
     assert kept == ["cw5-00001", "cw5-00003", "pgd5-00001", "pgd5-00003"]
@@ -63,7 +63,7 @@ class Wrapped(nn.Module):
 def test_a_share_is_of_the_network_within_distributed_data_parallel(
     problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_run, "DistributedDataParallel", Wrapped)
+    monkeypatch.setattr(audit_prepare, "DistributedDataParallel", Wrapped)
     audit_share(Wrapped(problem.net), problem.images, problem.labels, rank=0, world_size=1, out=tmp_path, **QUICK)
 
     def judged_again(*_: object, **__: object) -> None:

@@ -18,7 +18,7 @@ def precisions() -> list[str]:
 
 
 def legacy() -> str | None:
-    """The old switch; None where PyTorch refuses to read it, because the new ones say something else."""
+    """The old flag; None where PyTorch refuses to read it, because the new ones differ from it."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:
@@ -36,7 +36,7 @@ def settings() -> tuple[object, ...]:
 
 @pytest.fixture(params=["default", "highest", "high", "medium", "tf32 flags", "new switches"])
 def _callers_choice(request):  # type: ignore[no-untyped-def]
-    """The ways in which a caller may have asked for less than float32."""
+    """The settings with which a caller may have chosen less than float32."""
     before = torch.get_float32_matmul_precision(), precisions(), BACKENDS.cudnn.benchmark
     if request.param in ("highest", "high", "medium"):
         torch.set_float32_matmul_precision(request.param)
@@ -55,7 +55,7 @@ def _callers_choice(request):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.usefixtures("_callers_choice")
-def test_float32_is_exact_inside_and_the_callers_choice_comes_back() -> None:
+def test_float32_is_exact_inside_and_the_callers_settings_are_restored() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         before, old = settings(), legacy()
         assert before[-1]
@@ -73,7 +73,7 @@ def test_float32_is_exact_inside_and_the_callers_choice_comes_back() -> None:
         assert old is None or legacy() == old
 
 
-def test_generators_come_back_after_drawing_and_seeding() -> None:
+def test_generators_are_restored_after_drawing_and_seeding() -> None:
     expected = []
     for disturbed in (False, True):
         torch.manual_seed(1)

@@ -1,11 +1,11 @@
-"""The audit: how well a classifier does on every class, clean and under attack, and how sure that is.
+"""The audit: the accuracy of a classifier on every class, clean and under attack, with intervals.
 
-`run.py` is the whole of it from above; `blocks.py` and `judge.py` are how it comes to a verdict.
+`run.py` has its entry points and `stages.py` its stages; `blocks.py` and `judge.py` compute the verdicts.
 """
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import cast
 
 from faal.audit.attacks.registry import NAMES as ATTACKS
 from faal.audit.comparison.compare import Comparison, compare
@@ -49,16 +49,11 @@ __all__ = [
     "worst_class_interval",
 ]
 
-
-class _Audit(ModuleType):
-    """`faal.audit` is a package and, to its users, a function: `faal.audit(model, images, labels)`.
-
-    Python binds a package's name in its parent on import, so a function of that name would come and go with the order
-    of imports. A package that can be called is right in every order.
-    """
-
-    def __call__(self, *args: Any, **kwargs: Any) -> AuditResult:
-        return audit(*args, **kwargs)
-
-
-sys.modules[__name__].__class__ = _Audit
+# `faal.audit` is a package and, to its users, a function: `faal.audit(model, images, labels)`. Python binds a package's
+# name in its parent on import, so a function of that name in `faal` would come and go with the order of imports.
+# Therefore the function takes the package's place in `sys.modules`, with the package's attributes, `__path__` and
+# `__spec__` among them: submodules are imported as ever, and `help` and `inspect.signature` describe the function.
+# Imports name submodules by `__name__`.
+vars(audit).update({name: value for name, value in globals().items() if name not in ("__doc__", "__name__")})
+audit.__name__ = __name__
+sys.modules[__name__] = cast(ModuleType, audit)

@@ -1,8 +1,8 @@
-"""The block: the unit of an audit's randomness, of its progress on disk, and of its spreading over processes.
+"""The block: the unit of an audit's randomness, of its progress on disk, and of its distribution over processes.
 
-An audit cuts its samples, in order, into blocks of a fixed size. Block k has the seed `block_seed(seed, k)` and nothing
-else to draw from. Finished blocks are kept in the run's folder under a digest of all that went into them, so that a
-killed audit goes on at the next block and never takes up one of another model.
+An audit divides its samples, in order, into blocks of a fixed size. All random numbers of block k follow from
+`block_seed(seed, k)`. Finished blocks are stored in the run's folder under a digest of all their inputs, so that a
+killed audit continues at the next block and never takes up one of another model.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Source(Protocol):
-    """Anything that images come from."""
+    """A store of images: what `faal.data` loads, or a user's own."""
 
     def __len__(self) -> int: ...
 
@@ -46,17 +46,17 @@ class Subject:
     """What is audited, and under which threat.
 
     Attributes:
-        model: the network, in evaluation mode for the time of the audit.
-        images: where its images come from.
+        model: the network, in evaluation mode during the audit.
+        images: the store of its images.
         labels: (N,) int64 on the CPU, of the samples to audit.
         index: (N,) int64 on the CPU, their places in `images`.
-        device: where the model lives.
-        threat: the ball that attacks stay in.
+        device: the model's device.
+        threat: the ball that bounds attacks.
         seed: the audit's seed.
         block_size: samples per block; the last block may be shorter.
-        key: what the network is known by (`folder.network_key`).
-        former: by what the same network was known to those who kept blocks before; their blocks are as good.
-        engine: how the attacks' questions are answered.
+        key: the network's identity (`folder.network_key`).
+        former: keys of the same network in earlier versions, whose blocks are valid too.
+        engine: the backend that attacks run on.
     """
 
     model: ChunkedForward
@@ -72,11 +72,11 @@ class Subject:
     engine: Engine = REFERENCE
 
     def blocks(self, rank: int = 0, world_size: int = 1) -> range:
-        """The numbers of the blocks that process `rank` of `world_size` works on: every `world_size`-th."""
+        """The numbers of the blocks of process `rank` of `world_size`: every `world_size`-th."""
         return range(rank, -(-len(self.labels) // self.block_size), world_size)
 
     def rows(self, block: int) -> slice:
-        """Which of the samples are in a block."""
+        """The samples of a block, as a slice."""
         return slice(block * self.block_size, (block + 1) * self.block_size)
 
     def fetch(self, block: int) -> Tensor:
@@ -85,7 +85,7 @@ class Subject:
 
 
 def block_seed(seed: int, block: int) -> int:
-    """The seed of a block: of the random starts, and AutoAttack's."""
+    """The seed of a block, for random starts and for AutoAttack."""
     return derive_seed(seed, block)
 
 
@@ -99,7 +99,7 @@ def clean_blocks(
 ) -> dict[int, CleanVerdict]:
     """Clean verdicts by block number, for this process's blocks.
 
-    They are never taken from the disk: the answers found here say whether a kept block is of this very network.
+    They are never read from the disk: these predictions decide whether a stored block is of this very network.
     """
     blocks = subject.blocks(rank, world_size)
     found: dict[int, CleanVerdict] = {}
@@ -129,15 +129,15 @@ def attack_blocks(
         subject: model, data and threat.
         attack: the attack.
         clean: the clean verdicts of the same blocks.
-        folder: where finished blocks are kept, and looked for first; None keeps none.
+        folder: where finished blocks are stored, and taken up from; None stores none.
         rank: this process's number.
         world_size: how many processes there are.
-        progress: told of every finished block.
+        progress: called for every finished block.
     """
     blocks = subject.blocks(rank, world_size)
     found: dict[int, AttackVerdict] = {}
     for done, block in enumerate(blocks, start=1):
-        verdict = _found(folder, subject, attack, block, clean[block]) if folder else None
+        verdict = _stored(folder, subject, attack, block, clean[block]) if folder else None
         if verdict is None:
             rows = subject.rows(block)
             judge = partial(
@@ -155,7 +155,7 @@ def attack_blocks(
             verdict = retry_on_oom(judge, subject.model, subject.engine.fast)
             if folder:
                 digest = _digest(subject, attack, block, clean[block], subject.key)
-                _keep(_path(folder, attack, block, digest), digest, verdict)
+                _write(_path(folder, attack, block, digest), digest, verdict)
         found[block] = verdict
         if progress is not None:
             progress(attack.name, done, len(blocks))
@@ -163,33 +163,33 @@ def attack_blocks(
 
 
 def holds(folder: Path, subject: Subject, attack: Attack, clean: Mapping[int, CleanVerdict]) -> bool:
-    """Whether all of an attack's blocks are kept in `folder`, so that to have it again costs nothing."""
-    return all(_found(folder, subject, attack, block, verdict) is not None for block, verdict in clean.items())
+    """Whether all of an attack's blocks are stored in `folder`, so that no part of it is computed again."""
+    return all(_stored(folder, subject, attack, block, verdict) is not None for block, verdict in clean.items())
 
 
 # --- on disk ---------------------------------------------------------------------------------------------------------
 
 
 def _path(folder: Path, attack: Attack, block: int, digest: str) -> Path:
-    """With a part of the digest in the name, so that blocks of two audits do not take each other's place."""
+    """With a part of the digest in the name, so that blocks of two audits do not replace each other."""
     return folder / f"{attack.name}-{block:05d}-{digest[:8]}.npz"
 
 
-def _found(folder: Path, subject: Subject, attack: Attack, block: int, clean: CleanVerdict) -> AttackVerdict | None:
-    """A finished block, by whichever key it was kept; by a former one it is kept again by this one."""
+def _stored(folder: Path, subject: Subject, attack: Attack, block: int, clean: CleanVerdict) -> AttackVerdict | None:
+    """A finished block, under the current key or a former one; then it is stored again under the current key."""
     digest, *former = (_digest(subject, attack, block, clean, key) for key in (subject.key, *subject.former))
     path = _path(folder, attack, block, digest)
-    verdict = _kept(path, digest)
+    verdict = _read(path, digest)
     for earlier in former if verdict is None else ():
-        verdict = _kept(_path(folder, attack, block, earlier), earlier)
+        verdict = _read(_path(folder, attack, block, earlier), earlier)
         if verdict is not None:
-            _keep(path, digest, verdict)
+            _write(path, digest, verdict)
             break
     return verdict
 
 
 def _digest(subject: Subject, attack: Attack, block: int, clean: CleanVerdict, key: str) -> str:
-    """Everything that a verdict depends on. The clean answers are in it because a network is more than its weights."""
+    """A digest of all that a verdict depends on, clean predictions too: a network is more than its weights."""
     rows = subject.rows(block)
     parts = {
         "format": 1,
@@ -203,12 +203,12 @@ def _digest(subject: Subject, attack: Attack, block: int, clean: CleanVerdict, k
         "attack": attack.name,
         "parameters": attack.parameters(threat=subject.threat, num_classes=clean.num_classes),
     }
-    if subject.engine.fast:  # in float32 a block is the same under every engine
+    if subject.engine.fast:  # in float32 a block is the same under either engine
         parts["engine"] = subject.engine.form
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _keep(path: Path, digest: str, verdict: AttackVerdict) -> None:
+def _write(path: Path, digest: str, verdict: AttackVerdict) -> None:
     arrays: dict[str, NDArray[Any]] = {
         "digest": np.array(digest),
         "predicted": verdict.predicted,
@@ -218,7 +218,7 @@ def _keep(path: Path, digest: str, verdict: AttackVerdict) -> None:
     write_arrays(path, arrays | {f"example_{name}": array for name, array in verdict.examples.arrays().items()})
 
 
-def _kept(path: Path, digest: str) -> AttackVerdict | None:
+def _read(path: Path, digest: str) -> AttackVerdict | None:
     """A finished block; None where there is none, or one of another audit, or a damaged one."""
     try:
         arrays = read_arrays(path)

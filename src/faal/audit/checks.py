@@ -1,4 +1,4 @@
-"""What an audit refuses: input from which no true figure can come. What it only remarks on is in `misuse`."""
+"""Input that an audit refuses, since no valid figure follows from it. What it only warns of is in `misuse`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -9,46 +9,34 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from faal.audit.attacks.backend import ENGINES
 from faal.config import Recipe, parse_epsilon
 from faal.config.threat import LARGEST
 from faal.data.checks import into_range
 from faal.errors import InputError, unknown
 from faal.models.number_types import number_type, require_float32
 
-TOLD = ("epsilon", "norm", "method", "select", "select_on", "chosen_on_test")
-"""What an audit asks of the settings of a training."""
-
-
-def check_settings(*, block_size: int, batch_size: int | None, limit: int | None, level: float, engine: str) -> None:
-    """That the remaining settings are in their ranges."""
-    for name, value in (("block_size", block_size), ("batch_size", batch_size), ("limit", limit)):
-        if value is not None and value < 1:
-            raise InputError(f"{name} is {value}; it must be at least 1")
-    if not 0 < level < 1:
-        raise InputError(f"the intervals' level is {level:g}; it is a fraction between 0 and 1, such as 0.95")
-    if engine not in ENGINES:
-        raise unknown("audit engine", engine, ENGINES, see="`faal audit --help`")
+TRAINED = ("epsilon", "norm", "method", "select", "select_on", "chosen_on_test")
+"""The settings of a training that an audit compares with its own."""
 
 
 def training_settings(trained: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a caller tells of the training, its radius as a number; all settings of a recipe may be among it.
+    """The known settings of the training, the radius as a number; any setting of a recipe may be among them.
 
     Raises:
         InputError: a setting that no training has, or a value that it cannot have.
     """
     if not isinstance(trained, Mapping | None):
         raise InputError(f"trained is a {type(trained).__name__}; it is a mapping, such as {{'epsilon': '8/255'}}")
-    told = {name: value for name, value in (trained or {}).items() if value is not None}
-    known = {item.name for item in fields(Recipe)} | set(TOLD)
-    for name in told:
+    settings = {name: value for name, value in (trained or {}).items() if value is not None}
+    known = {item.name for item in fields(Recipe)} | set(TRAINED)
+    for name in settings:
         if name not in known:
-            raise unknown("entry of trained", str(name), TOLD)
-    if "norm" in told and told["norm"] not in LARGEST:
-        raise unknown("norm", str(told["norm"]), LARGEST)
-    if "epsilon" in told:
-        told["epsilon"] = parse_epsilon(told["epsilon"])
-    return told
+            raise unknown("entry of trained", str(name), TRAINED)
+    if "norm" in settings and settings["norm"] not in LARGEST:
+        raise unknown("norm", str(settings["norm"]), LARGEST)
+    if "epsilon" in settings:
+        settings["epsilon"] = parse_epsilon(settings["epsilon"])
+    return settings
 
 
 def class_names(classes: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -72,42 +60,42 @@ def pixels_of(images: Any, where: str) -> Tensor:
     """An array of images as a tensor.
 
     Raises:
-        InputError: no array; the message begins with `where` and says how to make one.
+        InputError: no array; the message begins with `where` and states how to make one.
     """
     kind = type(images).__name__
     if isinstance(images, DataLoader | Dataset):
         loader = "loader" if isinstance(images, DataLoader) else "torch.utils.data.DataLoader(dataset, 256)"
         raise InputError(
-            f"{where} is a {kind}; an audit cuts its own blocks, so hand over all images and all labels at once: "
+            f"{where} is a {kind}; an audit divides the data itself, so pass all images and all labels at once: "
             f"images, labels = map(torch.cat, zip(*{loader}))"
         )
     try:
-        # A flip of the channels has a stride that PyTorch does not take.
+        # Flipped channels have a negative stride, which PyTorch does not accept.
         pixels: Tensor = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
     except (TypeError, ValueError, RuntimeError):
         raise InputError(
-            f"{where} is a {kind} that makes no array of numbers; give an array (N, channels, H, W), such as "
+            f"{where} is a {kind} that is not an array of numbers; give an array (N, channels, H, W), such as "
             "torch.stack(list_of_images), or an object with len and fetch(index)"
         ) from None
     return pixels
 
 
 def check_model(model: nn.Module) -> None:
-    """That the network is one, with its weights, and in float32."""
+    """Check that the model is a network with its weights, in float32."""
     if not isinstance(model, nn.Module):
         raise InputError(f"the model is a {type(model).__name__}; an audit needs a torch.nn.Module that returns logits")
     if any(not hasattr(module, "training") for module in model.modules()):
         raise InputError(
-            "the model is a frozen ScriptModule, whose weights are no parameters any more; audit it as it was before "
+            "the model is a frozen ScriptModule, whose weights are no longer parameters; audit it as it was before "
             "torch.jit.freeze or torch.jit.optimize_for_inference"
         )
     require_float32(model, "the model", "verdicts are float32, so convert it first: model.float()")
 
 
 def check_labels(labels: Tensor, num_images: int, num_classes: int | None, index: Tensor | None = None) -> None:
-    """That there is a label per image, none negative, and none beyond the classes where their number is known.
+    """Check that there is a label per image, none negative, and none beyond the classes where their number is known.
 
-    `index` says which samples these are, where they are not all of them.
+    `index` (N,) is given where these are not all samples: their places in the data.
     """
     if len(labels) != num_images:
         raise InputError(f"there are {num_images} images and {len(labels)} labels; there must be one label per image")
@@ -126,7 +114,7 @@ def check_labels(labels: Tensor, num_images: int, num_classes: int | None, index
 
 
 def check_images(images: Tensor, index: Tensor) -> None:
-    """That a fetched block is in [0, 1]. `index` (B,) says which samples these are."""
+    """Check that a fetched block is in [0, 1]. `index` (B,) has the samples' places in the data."""
     inside = (images >= 0) & (images <= 1)
     if not inside.all():
         bad = int((~inside.flatten(1).all(dim=1)).int().argmax())
@@ -136,18 +124,18 @@ def check_images(images: Tensor, index: Tensor) -> None:
                 "leave it out"
             )
         low, high = (float(end) for end in images[bad].aminmax())
-        # The whole block says more of what the images are than a dark one of them.
+        # The range of the full block identifies the format better than that of one dark image.
         advice = into_range(*(float(end) for end in images.nan_to_num(0.5, 0.5, 0.5).aminmax()))
         raise InputError(f"image {int(index[bad])} runs from {low:g} to {high:g}, outside [0, 1]: {advice}")
 
 
 def check_logits(logits: Tensor, index: Tensor, num_classes: int | None) -> None:
-    """That the network returns finite, real, dense logits (B, C) for B images, of the width that the classes need."""
+    """Check that the network returns finite, real, dense logits (B, C) for B images and C classes."""
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(index):
         found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise InputError(f"the model answers {len(index)} images with {found}; it must return logits (B, classes)")
+        raise InputError(f"the model returns {found} for {len(index)} images; it must return logits (B, classes)")
     if logits.is_complex() or logits.is_quantized or logits.layout is not torch.strided:
-        raise InputError(f"the model's logits are {number_type(logits)}; let it return real, dense float32")
+        raise InputError(f"the model's logits are {number_type(logits)}; it must return real, dense float32")
     if logits.shape[1] < 2:
         raise InputError("the model has one output; an audit needs a logit for each of at least two classes")
     if num_classes is not None and logits.shape[1] != num_classes:
@@ -162,19 +150,19 @@ def check_logits(logits: Tensor, index: Tensor, num_classes: int | None) -> None
 
 
 def check_gradient(model: nn.Module, images: Tensor) -> None:
-    """That an attack can ask for the gradient of the network's answer to images (B, channels, H, W).
+    """Check that the network's logits for images (B, channels, H, W) have a gradient, which attacks need.
 
-    Being zero is another matter: that is seen by `misuse`.
+    Whether it is zero is checked by `misuse`.
     """
     with torch.enable_grad():
         logits = model(images.detach().requires_grad_())
     if not logits.requires_grad:
         raise InputError(
-            "the model's output has no gradient to its images, so that no attack can search: something in its forward "
-            "cuts it (argmax, detach, no_grad, NumPy); make it differentiable, or ask for the attack clean alone"
+            "the model's output has no gradient to its images, which attacks need: something in its forward removes it "
+            "(argmax, detach, no_grad, NumPy); make it differentiable, or run the attack clean alone"
         )
 
 
 def are_probabilities(logits: Tensor) -> bool:
-    """Whether all rows of (B, C) lie in [0, 1] and sum to 1: a softmax inside the model weakens every attack."""
+    """Whether all rows of (B, C) are in [0, 1] and sum to 1: a softmax inside the model weakens every attack."""
     return bool(((logits >= 0) & (logits <= 1)).all() and ((logits.sum(dim=1) - 1).abs() < 1e-4).all())

@@ -1,4 +1,4 @@
-"""From verdicts to figures: counts per class, and what they say with which certainty."""
+"""From verdicts to figures: counts per class, accuracies, and their intervals."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -21,12 +21,12 @@ from faal.audit.statistics.intervals import (
 from faal.data import Grouping
 
 MANY_CLASSES = 20
-"""From how many classes with samples on the worst tenth is a figure of its own: two classes or more, and a tenth of
-them, in an audit as in a comparison."""
+"""The least number of classes with samples at which the worst tenth is reported, in an audit as in a comparison: then
+it has two classes or more."""
 
 
 def lowest_tenth(classes: int) -> int:
-    """How many classes that is: a tenth, rounded up."""
+    """The number of classes in the worst tenth, rounded up."""
     return -(-classes // 10)
 
 
@@ -44,18 +44,19 @@ def figures(
     classes: Sequence[str],
     level: float,
 ) -> dict[str, AttackResult]:
-    """`summarise` for every attack of `verdicts`. `seconds` lacks `all`, which took their sum."""
-    took = {**seconds, ALL: sum(seconds.values())}
+    """`summarise` for every attack of `verdicts`. For `all`, parameters and seconds follow from the others'."""
+    settings = {**parameters, ALL: {"attacks": list(parameters)}}
+    duration = {**seconds, ALL: sum(seconds.values())}
     return {
         name: summarise(
-            verdicts.label, predicted, classes=classes, level=level, parameters=parameters[name], seconds=took[name]
+            verdicts.label, predicted, classes=classes, level=level, parameters=settings[name], seconds=duration[name]
         )
         for name, predicted in verdicts.predicted.items()
     }
 
 
 def group_figures(verdicts: Verdicts, groupings: Iterable[Grouping], *, level: float) -> dict[str, dict[str, Figures]]:
-    """The same by group: name of the grouping -> attack -> figures. The groupings are of the verdicts' samples."""
+    """Figures by group: name of the grouping -> attack -> figures. The groupings are of the verdicts' samples."""
     return {
         grouping.name: {
             attack: estimates(
@@ -84,11 +85,11 @@ def summarise(
 
     Args:
         label: (N,) true classes, N at least 1.
-        predicted: (N,) answers under the attack.
+        predicted: (N,) predictions under the attack.
         classes: the C classes' names.
         level: nominal coverage of the intervals.
         parameters: the attack's settings, for the record.
-        seconds: what it took.
+        seconds: its duration.
     """
     confusion = confusion_matrix(label, predicted, len(classes))
     found = estimates(confusion.sum(axis=1), confusion.diagonal(), classes, level=level)
@@ -101,12 +102,12 @@ def summarise(
 
 
 def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[str], *, level: float) -> Figures:
-    """From counts to figures.
+    """The figures that follow from counts.
 
     Args:
-        n: (C,) samples of each class (or group). Those without any have no accuracy and no part in the values; the
-            intervals, which are about all C, allow for them.
-        correct: (C,) how many of them were answered correctly.
+        n: (C,) samples of each class (or group). Classes without samples have no accuracy and no part in the values;
+            the intervals, which cover all C classes, allow for them.
+        correct: (C,) how many of them were predicted correctly.
         names: the classes'.
         level: nominal coverage of the intervals.
     """
@@ -117,18 +118,18 @@ def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[
     count = lowest_tenth(len(order))
     lowest = order[:count]
     tenth = WorstTenth(
-        *_figures(rates[lowest].mean(), lowest_mean_interval(correct, n, count, level)),
+        *_numbers(rates[lowest].mean(), lowest_mean_interval(correct, n, count, level)),
         names=tuple(names[c] for c in lowest),
     )
     return Figures(
-        average=Estimate(*_figures(correct.sum() / n.sum(), pooled_interval(correct, n, level))),
-        balanced=Estimate(*_figures(np.nanmean(rates), mean_interval(correct, n, level))),
-        worst=WorstClass(*_figures(rates[worst], worst_class_interval(correct, n, level)), names[worst]),
+        average=Estimate(*_numbers(correct.sum() / n.sum(), pooled_interval(correct, n, level))),
+        balanced=Estimate(*_numbers(np.nanmean(rates), mean_interval(correct, n, level))),
+        worst=WorstClass(*_numbers(rates[worst], worst_class_interval(correct, n, level)), names[worst]),
         worst_tenth=tenth if len(order) >= MANY_CLASSES else None,
         gap=Gap(
-            *_figures(rates[best] - rates[worst], gap_interval(correct, n, level)), best=names[best], worst=names[worst]
+            *_numbers(rates[best] - rates[worst], gap_interval(correct, n, level)), best=names[best], worst=names[worst]
         ),
-        deviation=Estimate(*_figures(np.nanstd(rates), deviation_interval(correct, n, level))),
+        deviation=Estimate(*_numbers(np.nanstd(rates), deviation_interval(correct, n, level))),
         classes=tuple(
             ClassEstimate(
                 float(rates[c]) if n[c] else None, float(lows[c]), float(highs[c]), name, int(n[c]), int(correct[c])
@@ -138,6 +139,6 @@ def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[
     )
 
 
-def _figures(value: float | np.floating[Any], interval: Interval) -> tuple[float, float, float]:
+def _numbers(value: float | np.floating[Any], interval: Interval) -> tuple[float, float, float]:
     """Value, low and high as plain numbers."""
     return float(value), float(interval.low), float(interval.high)

@@ -1,10 +1,10 @@
-"""The folder of an audit: whose it is, what it holds already, and whether it can be written.
+"""The folder of an audit: which audit it is for, what it holds already, and whether it can be written.
 
-A folder is for one subject: one model, data, threat, seed and block size. A model is known by its weights and settings
-(`network_key`), data by its images and labels; what either is called makes no difference, so that a folder may be
-renamed, moved or copied. Attacks may be added to it; another subject would silently take the place of the first and is
-refused. Two things may take its place: the same on more samples, and
-the network that lies in the folder now, where the audit is of one that is gone.
+A folder is for one subject: one model, data, threat, seed and block size. A model is identified by its weights and
+settings (`network_key`), data by its images and labels; names make no difference, so that a folder may be renamed,
+moved or copied. Attacks may be added to it; another subject would silently replace the first and is refused. Two
+subjects may replace it: the same with more samples, and the network that is in the folder now, where the audit is of an
+earlier one.
 """
 
 import hashlib
@@ -26,15 +26,23 @@ from faal.audit.records.verdicts import ALL, Verdicts
 from faal.errors import InputError
 
 NAMES = ("name", "path", "digest")
-"""What a record of a model says beside its weights and settings: what it is called, and how an earlier version, which
-took the names in, knew it."""
+"""The entries of a model's record that are neither weights nor settings: its names, and the key of an earlier version,
+which included the names."""
+
+
+KINDS = {
+    "a different model": {"model"},
+    "different data": {"data", "split", "samples", "images and labels"},
+    "different settings": {"norm", "epsilon", "seed", "block_size"},
+}
+"""What differs in a refused folder, in the words of its message, by the names of `_identity`."""
 
 
 def network_key(model: Mapping[str, Any]) -> str | None:
-    """What a network is known by: a SHA-256 of its weights and settings, whatever it is called and wherever it lies.
+    """The identity of a network: a SHA-256 of its weights and settings, independent of its name and path.
 
     Args:
-        model: what `audit.json` has under `model`, of this version or an earlier one.
+        model: the entry `model` of an `audit.json`, of this version or an earlier one.
 
     Returns:
         The key; None where the record has no digest of the weights.
@@ -43,12 +51,12 @@ def network_key(model: Mapping[str, Any]) -> str | None:
         return None
     settings = {name: value for name, value in model.items() if name not in NAMES}
     if str(settings.get("architecture", "")).startswith("hf:"):
-        settings["architecture"] = "hf"  # behind it is the folder that it was read from
+        settings["architecture"] = "hf"  # the rest is the folder that it was read from
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def blocks_of(out: Path | str) -> Path:
-    """Where an audit keeps its finished blocks."""
+    """The folder of an audit's finished blocks."""
     return Path(out) / "blocks"
 
 
@@ -58,55 +66,56 @@ def refuse_another(
     subject: Subject | None = None,
     clean: Mapping[int, CleanVerdict] | None = None,
 ) -> None:
-    """That `folder` holds no audit, or one of the same subject, or one that this one may take the place of.
+    """Check that `folder` holds no audit, or one of the same subject, or one that this one may replace.
 
     Args:
         folder: the run's folder.
         record: model, data, threat, seed and block_size as `audit.json` has them. What is not known on both sides is
             not compared, and the name of the data only where the images cannot be.
-        subject: whose samples those of an earlier audit have to be among, where this one has more of them.
-        clean: its clean verdicts, once they are known: the same answers tell the same images.
+        subject: the new audit's; where it has more samples, those of the earlier audit have to be among them.
+        clean: its clean verdicts, once they are known: equal predictions indicate equal images.
 
     Raises:
-        InputError: it holds the audit of another subject; the message says what differs.
+        InputError: it holds an audit of another subject; the message names what differs.
     """
     earlier = _earlier(folder)
     if earlier is None:
         return
-    there, here = _identity(earlier), _identity(record)
+    found, own = _identity(earlier), _identity(record)
     images = "images and labels"
-    if there["data"] != here["data"] and None not in (there["data"], here["data"], there[images]):
-        here[images] = here[images] or (subject and fingerprint_of(subject))
-        there["data"] = here["data"] if there[images] == here[images] else there["data"]
-    differ = [name for name in here if None not in (there[name], here[name]) and there[name] != here[name]]
+    if found["data"] != own["data"] and None not in (found["data"], own["data"], found[images]):
+        own[images] = own[images] or (subject and fingerprint_of(subject))
+        found["data"] = own["data"] if found[images] == own[images] else found["data"]
+    differ = [name for name in own if None not in (found[name], own[name]) and found[name] != own[name]]
     on_more = set(differ) <= {"samples", "images and labels"} and subject is not None and _has(subject, folder, clean)
     if not differ or on_more or (_is_of(folder, earlier) is False and _is_of(folder, record)):
         return
-    told = "; ".join(f"{name} {_short(there[name])} there, {_short(here[name])} here" for name in differ)
-    raise InputError(f"{folder} holds the audit of another subject ({told}); choose another folder with --out")
+    kinds = [kind for kind, names in KINDS.items() if names & set(differ)]
+    details = "; ".join(f"{name} {_short(found[name])} there, {_short(own[name])} here" for name in differ)
+    raise InputError(
+        f"{folder} already holds an audit of {' and '.join(kinds)} ({details}); choose another folder with --out"
+    )
 
 
 def refuse_outdated(folder: Path, result: AuditResult) -> None:
-    """That the audit in a run's folder is of the best.pt that lies there, where both are known.
+    """Check that the audit in a run's folder is of the best.pt in it, where both are known.
 
     Raises:
-        InputError: it is of another network, as after a run went on.
+        InputError: it is of another network, as after a run was continued.
     """
     if _is_of(folder, {"model": result.model}) is False:
-        raise InputError(
-            f"the audit in {folder} is of another network than the best.pt that lies there now; audit that one"
-        )
+        raise InputError(f"the audit in {folder} is of another network than the best.pt in it now; audit that one")
 
 
 def _is_of(folder: Path, record: Mapping[str, Any]) -> bool | None:
-    """Whether an audit is of the best.pt in its folder; None where one of the two is not known."""
+    """Whether an audit is of the best.pt in its folder; None where either is not known."""
     network, model = folder / "best.pt", record.get("model")
     audited = model.get("sha256") if isinstance(model, Mapping) else None
     return None if audited is None or not network.is_file() else checkpoint.digest(network) == audited
 
 
 def _has(subject: Subject, folder: Path, clean: Mapping[int, CleanVerdict] | None) -> bool:
-    """Whether a subject has all samples of the audit in a folder, and more, as far as labels and clean answers tell."""
+    """Whether a subject has all samples of the audit in a folder, and more, by its labels and clean predictions."""
     try:
         earlier = Verdicts.read(folder / VERDICTS)
     except InputError:
@@ -118,12 +127,12 @@ def _has(subject: Subject, folder: Path, clean: Mapping[int, CleanVerdict] | Non
     same = np.array_equal(label[rows], earlier.label)
     if clean is None:
         return same
-    answers = np.concatenate([verdict.predicted for verdict in clean.values()])
-    return same and np.array_equal(answers[rows], earlier.predicted[CLEAN])
+    predicted = np.concatenate([verdict.predicted for verdict in clean.values()])
+    return same and np.array_equal(predicted[rows], earlier.predicted[CLEAN])
 
 
 def former_keys(folder: Path, record: Mapping[str, Any]) -> tuple[str, ...]:
-    """By what an earlier version knew the network in the blocks of a folder: its audit's digest, if of this network."""
+    """The network's key in a folder's blocks of an earlier version: its audit's digest, if it is of this network."""
     model = (_earlier(folder) or {}).get("model")
     if not isinstance(model, Mapping) or network_key(model) != network_key(record["model"]):
         return ()
@@ -131,7 +140,7 @@ def former_keys(folder: Path, record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def claim(out: Path | str) -> None:
-    """Make the folder of the blocks and try to write into it: better now than after an hour of the first attack.
+    """Make the folder of the blocks and try to write into it, before an hour of the first attack and not after it.
 
     Raises:
         InputError: it cannot be made or written.
@@ -156,19 +165,19 @@ def earlier_attacks(
         folder: the run's folder, of the same subject.
         subject: what is audited.
         clean: the clean verdicts of all blocks.
-        chosen: the attacks that are asked for.
+        chosen: the requested attacks.
 
     Returns:
-        The names of those whose blocks are all kept, which the new audit has at no cost, and of the others.
+        The names of those whose blocks are all stored, which the new audit includes at no cost, and of the others.
     """
     earlier = _earlier(folder)
     names = [] if earlier is None else [*earlier.get("attacks", ())]
-    kept: list[str] = []
+    stored: list[str] = []
     lost: list[str] = []
     for name in names:
         if name not in {CLEAN, ALL, *(attack.name for attack in chosen)}:
-            (kept if _finished(name, folder, subject, clean) else lost).append(name)
-    return kept, lost
+            (stored if _finished(name, folder, subject, clean) else lost).append(name)
+    return stored, lost
 
 
 def _finished(name: str, folder: Path, subject: Subject, clean: Mapping[int, CleanVerdict]) -> bool:
@@ -180,7 +189,7 @@ def _finished(name: str, folder: Path, subject: Subject, clean: Mapping[int, Cle
 
 
 def _earlier(folder: Path) -> dict[str, Any] | None:
-    """What `audit.json` holds; None where there is none, or none that could be read again."""
+    """The content of `audit.json`; None where there is none that can be read."""
     try:
         plain = json.loads((folder / AUDIT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -189,7 +198,7 @@ def _earlier(folder: Path) -> dict[str, Any] | None:
 
 
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes the subject of an audit, under the names that a reader knows it by; None where it is not told."""
+    """What identifies the subject of an audit, by its names in messages; None where it is not recorded."""
     model, data, threat = (
         part if isinstance(part := record.get(name), Mapping) else {} for name in ("model", "data", "threat")
     )
@@ -207,7 +216,7 @@ def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    """A number as people write it; of a digest enough to see that it differs."""
+    """A number in short form; of a digest the first 8 digits."""
     if isinstance(value, float):
         return f"{value:.6g}"
     text = str(value)

@@ -1,4 +1,4 @@
-"""The verdict on one block: what the network answers to the images as they are, and after an attack."""
+"""The verdict on one block: the network's predictions, clean and under an attack, with the checks of both."""
 
 import hashlib
 import time
@@ -21,13 +21,13 @@ from faal.errors import InputError, first_line
 from faal.inner.norms import NORMS
 
 SLACK = 1e-6
-"""How far float32 arithmetic may carry each pixel out of the ball before the image no longer counts."""
+"""How far float32 rounding may move each pixel out of the ball before the image no longer counts."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CleanVerdict:
-    """The answers to a block as it is: `predicted` (B,) int16, whether they all look like probabilities, the width of
-    the model's output, and the SHA-256 of every image, 32 bytes each; `logits`, the type of the model's own logits, and
+    """The clean predictions of a block: `predicted` (B,) int16, whether all outputs are probabilities, the width of the
+    model's output, and the SHA-256 of every image, 32 bytes each; `logits`, the type of the model's own logits, and
     `ties`, at how many images the two largest are equal."""
 
     predicted: NDArray[np.int16]
@@ -40,13 +40,13 @@ class CleanVerdict:
 
     @property
     def digest(self) -> str:
-        """Of all images of the block."""
+        """SHA-256 of all images of the block."""
         return hashlib.sha256(self.images).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttackVerdict:
-    """What an attack did to a block: `predicted` (B,) int16, seconds, remarks, and some of its successes."""
+    """The outcome of an attack on a block: `predicted` (B,) int16, seconds, warnings, and some of its successes."""
 
     predicted: NDArray[np.int16]
     seconds: float
@@ -60,13 +60,13 @@ class AttackVerdict:
 
 @torch.no_grad()
 def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: int | None) -> CleanVerdict:
-    """The model's answers to clean images, and the checks of both.
+    """The model's predictions for clean images, and the checks of both.
 
     Args:
         model: the network, in evaluation mode.
         images: (B, channels, H, W) float32, the block.
-        index: (B,) int64 on the CPU, what to call the samples where one is at fault.
-        num_classes: how wide the output has to be; None takes any width.
+        index: (B,) int64 on the CPU, the samples' places in the data, which messages name.
+        num_classes: the width that the output needs; None accepts any.
 
     Raises:
         InputError: images outside [0, 1]; an output that is no (B, classes) logits, of another width, or not finite.
@@ -77,7 +77,7 @@ def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: in
         logits = model(images)
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, ValueError, AssertionError) as error:  # as networks of one size refuse another
+    except (RuntimeError, ValueError, AssertionError) as error:  # as networks of a fixed image size raise
         shape = tuple(images.shape[1:])
         raise InputError(
             f"the model does not take images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"
@@ -108,47 +108,47 @@ def judge_attack(
     seed: int,
     fast: Fast | None = None,
 ) -> AttackVerdict:
-    """Attack the samples of a block that are correct as they are, and confirm what the attack brings.
+    """Attack the samples of a block that are predicted correctly without attack, and confirm the attack's images.
 
-    A success counts where the image lies within epsilon of its original and within [0, 1], and the plain float32
-    forward answers it wrongly, with finite logits. Otherwise the sample stands, with its clean answer. A sample on
-    which the attack may have stopped because of what `fast` answered, and the network does not, is attacked again from
-    the start, asking the network: rounding never shields it.
+    A success counts where the image is within epsilon of its original and within [0, 1], and the plain float32 forward
+    misclassifies it, with finite logits. Otherwise the sample is robust, with its clean prediction. A sample on which
+    the attack may have stopped because of the logits of `fast`, which the network does not confirm, is attacked again
+    from the start on the network: rounding never makes a sample robust.
 
     Args:
         model: the network, in evaluation mode.
         images: (B, channels, H, W) float32 in [0, 1], the block.
-        labels: (B,) int64, beside the images.
+        labels: (B,) int64, on the images' device.
         index: (B,) int64 on the CPU, the samples' places in the data.
         clean: the verdict on the clean block.
-        attack: what to attack with.
-        threat: the ball that it stays in.
+        attack: the attack.
+        threat: the ball that bounds it.
         seed: the block's seed.
-        fast: what the attack asks in the network's place; by default it asks the network.
+        fast: the copy that the attack runs on; by default it runs on the network.
     """
     start = time.perf_counter()
     before = torch.from_numpy(clean.predicted).to(labels)
-    standing = before == labels
+    active = before == labels
     warnings: list[str] = []
     run = partial(attack.run, images=images, labels=labels, threat=threat, seed=seed, num_classes=clean.num_classes)
-    adversarial = run(fast or model, standing=standing, warn=warnings.append).detach()
+    adversarial = run(fast or model, active=active, warn=warnings.append).detach()
     if fast is not None:
-        again = standing & fast.shields(adversarial, labels)
+        again = active & fast.shields(adversarial, labels)
         if again.any():
-            adversarial[again] = run(model, standing=again, warn=lambda sentence: None).detach()[again]
+            adversarial[again] = run(model, active=again, warn=lambda sentence: None).detach()[again]
     with torch.no_grad():
         logits = model(adversarial)
     inside = _inside(adversarial, images, threat)
     finite = logits.isfinite().all(dim=1)
-    turned = standing & inside & finite & (logits.argmax(dim=1) != labels)
-    predicted = torch.where(turned, logits.argmax(dim=1), before)
-    if lost := int((standing & ~inside).sum()):
-        warnings.append(f"{lost} images came back from outside the ball or [0, 1] and did not count.")
-    if lost := int((standing & inside & ~finite).sum()):
-        warnings.append(f"{lost} images drew an output that is NaN or infinite and did not count.")
+    misclassified = active & inside & finite & (logits.argmax(dim=1) != labels)
+    predicted = torch.where(misclassified, logits.argmax(dim=1), before)
+    if lost := int((active & ~inside).sum()):
+        warnings.append(f"{lost} adversarial images were outside the ball or [0, 1] and did not count.")
+    if lost := int((active & inside & ~finite).sum()):
+        warnings.append(f"{lost} adversarial images had an output that is NaN or infinite and did not count.")
 
-    rows = turned.nonzero().squeeze(1).cpu()
-    # One of a class is enough: the next block has more.
+    rows = misclassified.nonzero().squeeze(1).cpu()
+    # One example of a class is enough: the next block has more.
     rows = rows[torch.from_numpy(spread(labels.cpu()[rows].numpy(), index[rows].numpy(), per_class=1))]
     shown = rows.to(labels.device)
     return AttackVerdict(

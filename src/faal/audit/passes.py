@@ -1,4 +1,4 @@
-"""All blocks of an audit, over all processes: the clean pass, then attack by attack; and what was found, joined."""
+"""All blocks of an audit, over all processes: the clean pass, then attack by attack; and their outcomes, joined."""
 
 import hashlib
 import re
@@ -22,29 +22,31 @@ from faal.engine import processes
 V = TypeVar("V", CleanVerdict, AttackVerdict)
 
 SQUARE = re.compile(r"Square Attack has decreased the robust accuracy of (\d+\.\d+)%")
-"""How pyautoattack says, of one block, that its last member still turned samples."""
+"""pyautoattack's warning that its last member found adversarial examples in a block."""
 
 SQUARE_SHARE = 0.002
-"""The share of samples that Square may turn in an honest model: beyond it pyautoattack sees a sign. It means a whole
-test set, not a block, where one sample of 250 is twice as much."""
+"""The share of samples for which Square may find adversarial examples in a model without masked gradients: beyond it
+pyautoattack warns. It applies to a full test set, not to a block, where one sample of 250 is twice as much."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackOutcomes:
-    """What an audit found.
+    """The outcomes of an audit's attacks.
 
     Attributes:
         num_classes: width of the model's output.
-        probabilities: whether all clean outputs look like probabilities.
+        probabilities: whether all clean outputs are probabilities.
         predicted: attack -> (N,) int16, `clean` first.
+        parameters: attack -> its settings, for the record.
         seconds: attack -> seconds, summed over the processes.
-        warnings: sentences about signs of misuse that showed during the attacks.
+        warnings: sentences about signs of misuse from the attacks.
         examples: some successes; None where there were none.
     """
 
     num_classes: int
     probabilities: bool
     predicted: dict[str, NDArray[np.int16]]
+    parameters: dict[str, dict[str, Any]]
     seconds: dict[str, float]
     warnings: tuple[str, ...]
     examples: Examples | None
@@ -57,11 +59,11 @@ def clean_pass(
 
     Args:
         subject: model, data and threat.
-        num_classes: how wide the model's output has to be; None takes its width.
-        progress: told of every finished block.
+        num_classes: the width that the model's output needs; None accepts any.
+        progress: called for every finished block.
 
     Raises:
-        InputError: images, labels or outputs from which no true figure can come.
+        InputError: images, labels or outputs from which no valid figure follows.
     """
     own = clean_blocks(
         subject, num_classes, rank=processes.rank(), world_size=processes.world_size(), progress=progress
@@ -72,7 +74,7 @@ def clean_pass(
 
 
 def fingerprint(labels: Tensor, clean: Mapping[int, CleanVerdict]) -> str:
-    """SHA-256 over the labels (N,) and every image that was judged, in order, however they were cut into blocks."""
+    """SHA-256 over the labels (N,) and all images, in order; the size of the blocks makes no difference."""
     digest = hashlib.sha256(labels.numpy().astype("<i8").tobytes())
     for verdict in clean.values():
         digest.update(verdict.images)
@@ -80,7 +82,7 @@ def fingerprint(labels: Tensor, clean: Mapping[int, CleanVerdict]) -> str:
 
 
 def fingerprint_of(subject: Subject) -> str:
-    """The same before the clean pass, from the images alone."""
+    """The same before the clean pass, from the images themselves."""
     digest = hashlib.sha256(subject.labels.numpy().astype("<i8").tobytes())
     for block in subject.blocks():
         digest.update(image_digests(subject.fetch(block)))
@@ -95,35 +97,36 @@ def attack_passes(
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> AttackOutcomes:
-    """Run an audit's attacks; every process returns the findings of all.
+    """Run an audit's attacks; every process returns the outcomes of all blocks.
 
     Args:
         subject: model, data and threat.
         attacks: the attacks, in order.
-        clean: what `clean_pass` found.
-        folder: where finished blocks are kept; None keeps none.
-        progress: told of every finished block.
+        clean: the verdicts of `clean_pass`.
+        folder: where finished blocks are stored; None stores none.
+        progress: called for every finished block.
     """
     share: dict[str, Any] = {"rank": processes.rank(), "world_size": processes.world_size(), "progress": progress}
     width = clean[0].num_classes
 
     parts: list[Examples] = []
-    predicted, seconds, warnings = {CLEAN: _joined(clean)}, {CLEAN: _seconds(clean)}, _of_logits(clean)
+    predicted, seconds, warnings = {CLEAN: _joined(clean)}, {CLEAN: _seconds(clean)}, _logits_warnings(clean)
     for attack in attacks:
         own = attack_blocks(subject, attack, clean, folder=folder, **share)
         parts += [verdict.examples for verdict in own.values()]
         under = _merged(processes.gather_objects({block: verdict.bare() for block, verdict in own.items()}))
         predicted[attack.name], seconds[attack.name] = _joined(under), _seconds(under)
-        standing = {
+        correct = {
             block: int((verdict.predicted == subject.labels[subject.rows(block)].numpy()).sum())
             for block, verdict in clean.items()
         }
-        warnings += [*attack.caveats(num_classes=width), *_said(attack.name, under), *_square(under, standing)]
+        warnings += [*attack.caveats(num_classes=width), *_block_warnings(attack.name, under), *_square(under, correct)]
     shown = [part for part in processes.gather_objects(gallery(parts)) if part is not None]
     return AttackOutcomes(
         num_classes=width,
         probabilities=all(verdict.probabilities for verdict in clean.values()),
         predicted=predicted,
+        parameters={CLEAN: {}} | {a.name: a.parameters(threat=subject.threat, num_classes=width) for a in attacks},
         seconds=seconds,
         warnings=tuple(warnings),
         examples=gallery(shown),
@@ -144,23 +147,23 @@ def _seconds(verdicts: Mapping[int, CleanVerdict] | Mapping[int, AttackVerdict])
     return sum(verdict.seconds for verdict in verdicts.values())
 
 
-def _of_logits(clean: Mapping[int, CleanVerdict]) -> list[str]:
-    """That the model's logits are of another type than float32, in a sentence."""
+def _logits_warnings(clean: Mapping[int, CleanVerdict]) -> list[str]:
+    """A sentence where the model's logits are of another type than float32."""
     kinds = sorted({verdict.logits for verdict in clean.values()} - {"float32"})
     if not kinds:
         return []
     ties, count = (sum(found) for found in zip(*((v.ties, len(v.predicted)) for v in clean.values()), strict=True))
-    sentence = f"The model's logits are {' and '.join(kinds)}, and attacks and verdicts took them as float32"
+    sentence = f"The model's logits are {' and '.join(kinds)}, which attacks and verdicts convert to float32"
     if not ties:
         return [f"{sentence}."]
     return [
-        f"{sentence}; at {ties} of {count} images the two largest are equal, and the class of the lower number counts: "
-        "let its forward compute and return float32, and audit again."
+        f"{sentence}; at {ties} of {count} images the two largest are equal, and the class of the lower number "
+        "counts as predicted: let its forward compute and return float32, and audit again."
     ]
 
 
-def _said(attack: str, verdicts: Mapping[int, AttackVerdict]) -> list[str]:
-    """The blocks' warnings, each once: those that differ in their numbers alone are the same one."""
+def _block_warnings(attack: str, verdicts: Mapping[int, AttackVerdict]) -> list[str]:
+    """The blocks' warnings, each once; those that differ only in their numbers count as one."""
     first: dict[str, tuple[int, str]] = {}
     blocks: dict[str, set[int]] = {}
     for block, verdict in verdicts.items():
@@ -176,25 +179,25 @@ def _said(attack: str, verdicts: Mapping[int, AttackVerdict]) -> list[str]:
     ]
 
 
-def _square(verdicts: Mapping[int, AttackVerdict], standing: Mapping[int, int]) -> list[str]:
-    """AutoAttack's own sign of masked gradients, judged over all blocks together.
+def _square(verdicts: Mapping[int, AttackVerdict], correct: Mapping[int, int]) -> list[str]:
+    """AutoAttack's own sign of masked gradients, over all blocks together.
 
     A binomial test: a false alarm has a chance of `LEVEL` at most where Square's true share is `SQUARE_SHARE` or less.
 
     Args:
         verdicts: the ensemble's, by block.
-        standing: how many samples each block's attack began with.
+        correct: how many samples of each block are predicted correctly without attack.
     """
-    turned = 0
+    found = 0
     for block, verdict in verdicts.items():
         for sentence in verdict.warnings:
-            if said := SQUARE.match(sentence):
-                turned += round(float(said[1]) / 100 * standing[block])
-    total = sum(standing.values())
-    if not exceeds(turned, total, SQUARE_SHARE):
+            if match := SQUARE.match(sentence):
+                found += round(float(match[1]) / 100 * correct[block])
+    total = sum(correct.values())
+    if not exceeds(found, total, SQUARE_SHARE):
         return []
     return [
-        f"The gradient-free Square attack turned {turned} samples that AutoAttack's gradient attacks had left "
-        f"standing, of {total} ({turned / total:.1%}): gradients may be masked, and a stronger or adaptive attack may "
-        "find more."
+        f"The gradient-free Square attack found adversarial examples for {found} samples that were robust under "
+        f"AutoAttack's gradient attacks, of {total} ({found / total:.1%}): gradients may be masked, and a stronger or "
+        "adaptive attack may find more."
     ]

@@ -1,49 +1,24 @@
-"""`audit`: the class-wise accuracy of a classifier, clean and under attack, with what is uncertain about it."""
+"""`audit`: the class-wise accuracy of a classifier, clean and under attack, with intervals."""
 
-import hashlib
-import json
+# Annotations stay text, so that the signature which `help` prints reads `Tensor | ArrayLike | Source`.
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack
 
-import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from faal.audit.attacks.backend import engine_for
-from faal.audit.attacks.registry import CLEAN, attacks_named
-from faal.audit.blocks import Progress, Source, Subject, attack_blocks, clean_blocks
-from faal.audit.checks import (
-    check_gradient,
-    check_labels,
-    check_model,
-    check_settings,
-    class_names,
-    pixels_of,
-    training_settings,
-)
-from faal.audit.estimates import figures, group_figures
-from faal.audit.folder import blocks_of, claim, earlier_attacks, former_keys, network_key, refuse_another
-from faal.audit.misuse.run_checks import run_checks
-from faal.audit.passes import attack_passes, clean_pass, fingerprint
+from faal.audit.blocks import Progress, Source, attack_blocks, clean_blocks
+from faal.audit.folder import blocks_of, claim, refuse_another
+from faal.audit.prepare import prepare
 from faal.audit.records.result import AuditResult
-from faal.audit.records.verdicts import ALL, Verdicts, with_all
-from faal.audit.statistics.intervals import METHOD
-from faal.config import Threat, parse_epsilon
-from faal.data import Grouping, grouping
-from faal.data.checks import as_labels, clamped
-from faal.data.classwise import in_proportion
-from faal.data.images import InMemory
+from faal.audit.settings import ATTACKS, AuditContext, AuditSettings, SettingsArguments
+from faal.audit.stages import controlled, diagnose, evaluate_clean, limit_memory, make_result, run_attacks, with_engine
+from faal.data import Grouping
 from faal.engine import processes
-from faal.engine.determinism import preserve_rng, strict_float32
-from faal.engine.environment import environment
-from faal.engine.memory import ChunkedForward, max_chunk, retry_on_oom
-from faal.engine.seeds import generator
 from faal.errors import InputError, refuse_unwritable
-from faal.inner.modes import attacked
 
 
 def audit(
@@ -52,7 +27,7 @@ def audit(
     labels: Tensor | ArrayLike,
     *,
     classes: Sequence[str] | None = None,
-    attacks: str | Iterable[str] = ("clean", "pgd20", "cw20"),
+    attacks: str | Iterable[str] = ATTACKS,
     epsilon: float | str = 8 / 255,
     norm: str = "linf",
     seed: int = 0,
@@ -72,136 +47,157 @@ def audit(
 ) -> AuditResult:
     """Audit a classifier: accuracy per class, clean and under attack, with intervals.
 
-    The model is held in evaluation mode with frozen weights, in float32 with TF32 and autocast off, and comes back
-    exactly as it was; so do the global random generators. Under `torchrun` the blocks spread over the processes,
-    every process gets the whole result, and the main one writes it.
+    Parameters
+    ----------
+    model : nn.Module
+        Returns logits (B, C) for images (B, channels, H, W) in [0, 1]; normalisation belongs inside. A ScriptModule
+        is accepted, unless it is frozen.
+    images : Tensor, array or Source
+        (N, channels, H, W), uint8 or floating point in [0, 1]; or any object with `len` and `fetch(index)`, such as a
+        store of `faal.data`.
+    labels : Tensor or array
+        (N,) integers, 0 to C - 1.
+    classes : sequence of str, optional
+        The C classes' names; by default their numbers.
+    attacks : str or iterable of str
+        `clean` (always first, named or not), `pgd20`, `cw20` or another number of steps, `autoattack`.
+    epsilon : float or str
+        Radius of the ball, in units of [0, 1]: a number, or text such as `8/255`.
+    norm : {"linf", "l2"}
+        The ball's norm.
+    seed : int
+        The only source of randomness. Verdicts depend on it and on `block_size`, but neither on a memory limit nor on
+        the number of processes.
+    block_size : int
+        Samples per block.
+    batch_size : int, optional
+        Images per forward; by default a full block, on a CPU as many of it as have their activations in 4 GiB. Below
+        a block a step costs one forward more. Where a GPU runs out of memory, the number is halved.
+    limit : int, optional
+        Audit only so many samples, drawn at random with `seed`, every class in proportion to its size.
+    level : float
+        Nominal coverage of the intervals.
+    groups : mapping or iterable of Grouping
+        Groups of samples other than their classes, for the same figures by group: name -> each sample's group, such
+        as `{"camera": ["A", "B", ...]}`.
+    engine : {"fast", "reference"}
+        The backend that attacks run on: `fast`, a copy of the network in bfloat16 where machine and network gain by
+        it; `reference`, the network in float32. Verdicts are float32 with either.
+    out : Path or str, optional
+        The folder of the result. Finished blocks are stored in its `blocks`, so that the same call after a crash
+        continues where it stopped. A folder holds the audit of one network, data, threat and seed: another is
+        refused, and attacks of an earlier call whose blocks are all stored stay in the result.
+    model_record, data_record : mapping, optional
+        What to record about the model, such as `name` and the checkpoint's `sha256`, and about the data: `name`,
+        `split`.
+    trained : mapping, optional
+        The settings that the network was trained with, as far as they are known: `epsilon`, `norm`, `method`,
+        `select`, `select_on` of a recipe. Compared with those of the audit, and not recorded.
+    train_images : Tensor, array or Source, optional
+        The training images, like `images`; the result states which test images are among them.
+    notes : sequence of str
+        What a reader has to know of how model and data were made, in sentences; first among the warnings.
+    progress : callable, optional
+        Called with (attack, blocks done, blocks in all) whenever this process has finished a block.
+
+    Returns
+    -------
+    AuditResult
+        Per attack the average, balanced and worst-class accuracy, the gap and every class, each with its interval;
+        warnings; and the verdicts sample by sample. Accuracies are fractions; those under attack are upper bounds.
+
+    Raises
+    ------
+    InputError
+        The input is wrong; the message states what, where and what to do.
+
+    Notes
+    -----
+    During the audit the model is in evaluation mode with frozen weights, in float32 with TF32 and autocast off;
+    afterwards its state is as before, and so are the global random generators. Under `torchrun` the blocks are
+    distributed over the processes, every process returns the full result, and the main one writes it.
+
+    `pgd20` is projected gradient descent [1]_ on the cross-entropy, `cw20` on the margin of the logits [2]_,
+    `autoattack` the standard ensemble [3]_. Intervals of a class are Clopper and Pearson's.
+
+    References
+    ----------
+    .. [1] Madry et al., Towards deep learning models resistant to adversarial attacks, ICLR 2018.
+    .. [2] Carlini and Wagner, Towards evaluating the robustness of neural networks, IEEE S&P 2017.
+    .. [3] Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+       attacks, ICML 2020.
+
+    Examples
+    --------
+    A classifier by brightness. Light images are closer to its threshold of 0.5 than dark ones:
+
+    >>> import faal, torch
+    >>> labels = torch.arange(2).repeat_interleave(50)
+    >>> images = torch.tensor([0.1, 0.6])[labels].reshape(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    >>> with torch.no_grad():
+    ...     _ = model[1].weight.copy_(torch.tensor([[-5.0], [5.0]]))
+    ...     _ = model[1].bias.copy_(torch.tensor([10.0, -10.0]))
+    >>> result = faal.audit(model, images, labels, classes=["dark", "light"], attacks="pgd10", epsilon=0.2)
+    >>> worst = result.attacks["pgd10"].worst
+    >>> worst.name, worst.value
+    ('light', 0.0)
+    >>> [entry.value for entry in result.attacks["pgd10"].classes]
+    [1.0, 0.0]
+    """
+    settings = AuditSettings.of(
+        attacks=attacks,
+        epsilon=epsilon,
+        norm=norm,
+        seed=seed,
+        block_size=block_size,
+        batch_size=batch_size,
+        limit=limit,
+        level=level,
+        engine=engine,
+    )
+    context = AuditContext(
+        classes=classes,
+        groups=groups,
+        out=out,
+        model_record=model_record,
+        data_record=data_record,
+        trained=trained,
+        train_images=train_images,
+        notes=notes,
+        progress=progress,
+    )
+    return run_audit(model, images, labels, settings, context)
+
+
+def run_audit(
+    model: nn.Module,
+    images: Tensor | ArrayLike | Source,
+    labels: Tensor | ArrayLike,
+    settings: AuditSettings,
+    context: AuditContext | None = None,
+) -> AuditResult:
+    """`audit` with its keyword arguments as two values: prepare, clean, attack, diagnose, result.
 
     Args:
-        model: returns logits (B, C) for images (B, channels, H, W) in [0, 1]; normalisation belongs inside. A
-            ScriptModule will do, unless it is frozen.
-        images: (N, channels, H, W), uint8 or floating point in [0, 1]; or anything with `len` and `fetch(index)`, such
-            as a store of `faal.data`.
-        labels: (N,) integers, 0 to C - 1.
-        classes: the C classes' names; by default their numbers.
-        attacks: `clean` (always first, asked for or not), `pgd20`, `cw20` or another number of steps, `autoattack`.
-        epsilon: radius of the ball, in units of [0, 1]: a number, or text such as `8/255`.
-        norm: the ball's norm, `linf` or `l2`.
-        seed: the only source of randomness. Verdicts depend on it and on `block_size`, but neither on a memory limit
-            nor on the number of processes.
-        block_size: samples per block.
-        batch_size: how many images the model holds at once; by default a whole block, on a CPU as many of it as have
-            their activations in 4 GiB. Below a block a step costs one forward more. Where a GPU is full, it is half as
-            many from there on.
-        limit: audit only so many samples, drawn at random with `seed`, every class in proportion to its size.
-        level: nominal coverage of the intervals.
-        groups: groups of samples other than their classes, for the same figures by group: name -> each sample's group,
-            such as `{"camera": ["A", "B", ...]}`.
-        engine: how attacks' questions are answered: `fast`, by a copy in bfloat16 where machine and network gain by it
-            (`engines`); `reference`, by the network in float32. Verdicts are float32 with either.
-        out: the run's folder. The result is written there, and finished blocks are kept in its `blocks`, so that the
-            same call after a crash goes on where it stopped. A folder holds the audit of one subject: another is
-            refused, and attacks of an earlier call whose blocks are all kept stay in the result.
-        model_record: what to record about the model, such as `name` and the checkpoint's `sha256`.
-        data_record: what to record about the data: `name`, `split`.
-        trained: the settings that the network was trained with, as far as they are known: `epsilon`, `norm`, `method`,
-            `select`, `select_on` of a recipe. Compared with what is asked for, and not recorded.
-        train_images: what it was trained on, like `images`; the result says which test images are among them.
-        notes: what a reader has to know of how model and data were made, in sentences; first among the warnings.
-        progress: called with (attack, blocks done, blocks in all) whenever this process has finished a block.
-
-    Returns:
-        The result, with the verdicts sample by sample.
+        model: the network.
+        images: (N, channels, H, W) in [0, 1].
+        labels: (N,) integers.
+        settings: how it is audited.
+        context: what is known of model and data, and where the result is written.
 
     Raises:
-        InputError: the input is wrong; the message says what, where and what to do.
+        InputError: the input is wrong; the message states what, where and what to do.
     """
-    threat = Threat(norm, parse_epsilon(epsilon))
-    check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=level, engine=engine)
-    chosen = attacks_named(attacks)
-    model = _network(model)
-    source, clamped_some = _source(images)
-    training_source, clamped_more = (None, ()) if train_images is None else _source(train_images, "train_images")
-    classes, trained = class_names(classes), training_settings(trained)
-    width = None if classes is None else len(classes)
-    every_group = _groupings(groups, len(source))
-    told = {"name": type(model).__name__, **_plain(model_record)}
-    subject = _subject(model, source, labels, width, threat, seed, block_size, batch_size, limit, told)
-    groupings = [each.take(subject.index) for each in every_group]
-    record = _record(subject, told, data_record)
-    if len(set(processes.gather_objects(subject.key))) > 1:
-        raise InputError("the processes hold different weights; give all of them the same before the audit")
-
-    training = any(module.training for module in model.modules())
-    with attacked(model), strict_float32(subject.device), preserve_rng():
-        if out is not None:
-            refuse_another(Path(out), record, subject)
-            refuse_unwritable(blocks_of(out))
-            subject = replace(subject, former=former_keys(Path(out), record))
-        _bound(subject, batch_size)
-        clean = clean_pass(subject, width, progress=progress)
-        record["data"]["fingerprint"] = fingerprint(subject.labels, clean)
-        if chosen:
-            check_gradient(subject.model, subject.fetch(0)[:2])
-        subject = _equipped(subject, engine)
-        if len(set(processes.gather_objects(subject.engine.fast is None))) > 1:
-            raise InputError(
-                "the machines of this audit would ask the model in different arithmetic: audit on machines of one "
-                "kind, or with the engine reference"
-            )
-        lost: list[str] = []
-        if out is not None:
-            refuse_another(Path(out), record, subject, clean)
-            claim(out)
-            # The main process's answer: the folder may reach the others later.
-            kept, lost = processes.gather_objects(earlier_attacks(Path(out), subject, clean, chosen))[0]
-            chosen = (*chosen, *attacks_named(kept))
-        found = attack_passes(subject, chosen, clean, folder=None if out is None else blocks_of(out), progress=progress)
-        names = [str(c) for c in range(found.num_classes)] if classes is None else list(classes)
-        signs = run_checks(
-            subject,
-            clean,
-            found,
-            classes=names,
-            training=training,
-            trained=trained,
-            train_images=training_source,
-            progress=progress,
-        )
-
-    verdicts = Verdicts(
-        label=subject.labels.numpy(),
-        index=subject.index.numpy(),
-        predicted=with_all(subject.labels.numpy(), found.predicted),
-        groups={each.name: each.index.numpy() for each in groupings},
-    )
-    parameters: dict[str, dict[str, Any]] = {CLEAN: {}, ALL: {"attacks": list(found.predicted)}}
-    for attack in chosen:
-        parameters[attack.name] = attack.parameters(threat=subject.threat, num_classes=found.num_classes)
-    result = AuditResult(
-        **{**record, "data": {**record["data"], "classes": names}},
-        engine=str(subject.engine),
-        level=level,
-        interval_method=METHOD,
-        warnings=(
-            *notes,
-            *clamped_some,
-            *clamped_more,
-            *signs.warnings,
-            *found.warnings,
-            *(
-                f"The audit that was here before also ran {name}; this one has no such blocks, and so not its figures."
-                for name in lost
-            ),
-        ),
-        environment=environment(subject.device),
-        attacks=figures(verdicts, parameters, found.seconds, classes=names, level=level),
-        groups=group_figures(verdicts, groupings, level=level),
-        probes=signs.probes,
-        verdicts=verdicts,
-        examples=found.examples,
-    )
-    if out is not None and processes.is_main():
-        result.write(Path(out))
+    context = context or AuditContext()
+    plan = prepare(model, images, labels, settings, context)
+    with controlled(plan.subject):
+        plan, clean = evaluate_clean(plan, context.progress)
+        plan, outcomes = run_attacks(plan, clean, context.progress)
+        signs = diagnose(plan, clean, outcomes, context.progress)
+    result = make_result(plan, outcomes, signs)
+    if plan.out is not None and processes.is_main():
+        result.write(plan.out)
     return result
 
 
@@ -213,133 +209,53 @@ def audit_share(
     rank: int,
     world_size: int,
     out: Path | str,
-    attacks: str | Iterable[str] = ("clean", "pgd20", "cw20"),
-    epsilon: float | str = 8 / 255,
-    norm: str = "linf",
-    seed: int = 0,
-    block_size: int = 250,
-    batch_size: int | None = None,
-    limit: int | None = None,
-    engine: str = "fast",
     model_record: Mapping[str, Any] | None = None,
+    **settings: Unpack[SettingsArguments],
 ) -> None:
-    """Work off the share `rank` of `world_size` of an audit's blocks and keep them in `out`.
+    """Compute the share `rank` of `world_size` of an audit's blocks and store them in `out`.
 
     For processes or machines that share a folder and nothing else. Once all shares are done, `audit` with the same
-    arguments and the same `out` finds every block finished and only counts. The arguments are those of `audit`.
-    Machines of different kinds need the engine `reference`: what another engine's blocks say, `audit` does not take.
+    arguments and the same `out` finds every block finished and only counts. Machines of different kinds need the
+    engine `reference`: `audit` does not accept blocks of another arithmetic.
+
+    Args:
+        model: as for `audit`, and so are the other arguments that are not named here.
+        images: (N, channels, H, W) in [0, 1].
+        labels: (N,) integers.
+        rank: the number of the share, from 0.
+        world_size: how many shares there are.
+        out: the folder of the audit.
+        model_record: what to record about the model; the same as for `audit`.
+        settings: `attacks`, `epsilon`, `norm`, `seed`, `block_size`, `batch_size`, `limit`, `engine`.
+
+    Raises:
+        InputError: the input is wrong; the message states what, where and what to do.
     """
-    threat = Threat(norm, parse_epsilon(epsilon))
-    check_settings(block_size=block_size, batch_size=batch_size, limit=limit, level=0.95, engine=engine)
-    chosen = attacks_named(attacks)
-    model = _network(model)
-    told = {"name": type(model).__name__, **_plain(model_record)}
-    source, _ = _source(images)  # what was clamped is said by the audit that counts
-    subject = _subject(model, source, labels, None, threat, seed, block_size, batch_size, limit, told)
-    refuse_another(Path(out), _record(subject, told, None), subject)
-    refuse_unwritable(blocks_of(out))
-    with attacked(model), strict_float32(subject.device), preserve_rng():
-        _bound(subject, batch_size)
-        clean = clean_blocks(subject, rank=rank, world_size=world_size)
-        if chosen:
-            check_gradient(subject.model, subject.fetch(0)[:2])
-        subject = _equipped(subject, engine)
-        claim(out)
-        for attack in chosen:
-            attack_blocks(subject, attack, clean, folder=blocks_of(out), rank=rank, world_size=world_size)
+    context = AuditContext(out=out, model_record=model_record)
+    run_share(model, images, labels, AuditSettings.of(**settings), context, rank=rank, world_size=world_size)
 
 
-def _network(model: nn.Module) -> nn.Module:
-    """What is audited of what a caller hands over, checked: the network itself, without DistributedDataParallel."""
-    check_model(model)
-    return model.module if isinstance(model, DistributedDataParallel) else model
-
-
-def _subject(
+def run_share(
     model: nn.Module,
-    source: Source,
+    images: Tensor | ArrayLike | Source,
     labels: Tensor | ArrayLike,
-    width: int | None,
-    threat: Threat,
-    seed: int,
-    block_size: int,
-    batch_size: int | None,
-    limit: int | None,
-    told: Mapping[str, Any],
-) -> Subject:
-    """What is audited, checked."""
-    label = as_labels(labels, "labels")
-    check_labels(label, len(source), width)
-    index = in_proportion(label, len(label) if limit is None else limit, generator("audit", seed))
-    pieces = ChunkedForward(model, batch_size or block_size)
-    return Subject(
-        model=pieces,
-        images=source,
-        labels=label[index],
-        index=index,
-        device=next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu")),
-        threat=threat,
-        seed=seed,
-        block_size=block_size,
-        key=str(network_key({**told, "weights": _digest(pieces)})),
-    )
-
-
-def _bound(subject: Subject, batch_size: int | None) -> None:
-    """Hold as many images at a time as memory has room for, where the caller does not say how many."""
-    if batch_size is None:
-        subject.model.limit = max_chunk(subject.model, subject.fetch(0)[:1], subject.block_size)
-
-
-def _equipped(subject: Subject, engine: str) -> Subject:
-    """The subject with what computes the logits of its attacks."""
-    images = subject.fetch(0)
-    return replace(subject, engine=retry_on_oom(partial(engine_for, engine, subject.model, images), subject.model))
-
-
-def _record(subject: Subject, told: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Who and what is audited, as `audit.json` has it; the classes and the fingerprint are not known yet."""
-    return {
-        "model": {**told, "weights": _digest(subject.model), "digest": subject.key},
-        "data": {"name": None, "split": None, **_plain(data), "n": len(subject.index)},
-        "threat": asdict(subject.threat),
-        "seed": subject.seed,
-        "block_size": subject.block_size,
-    }
-
-
-def _source(images: Tensor | ArrayLike | Source, where: str = "images") -> tuple[Source, tuple[str, ...]]:
-    """A store as it is; an array as a store, with a note of what was clamped. `where` is what a message calls it."""
-    if hasattr(images, "fetch"):
-        return cast(Source, images), ()
-    pixels = pixels_of(images, where)
-    if not pixels.is_floating_point():
-        return InMemory(pixels), ()
-    pixels, notes = clamped(pixels.float(), where)
-    return InMemory(pixels), notes
-
-
-def _groupings(groups: Mapping[str, Sequence[object]] | Iterable[Grouping], count: int) -> list[Grouping]:
-    """Groups of all samples, a group per sample."""
-    found = [grouping(*item) for item in groups.items()] if isinstance(groups, Mapping) else list(groups)
-    for each in found:
-        if sum(other.name == each.name for other in found) > 1:
-            raise InputError(f"two groupings are called {each.name!r}; give each a name of its own")
-        if len(each.index) != count:
-            raise InputError(f"there are {count} images and {len(each.index)} groups in {each.name!r}; give one each")
-    return found
-
-
-def _plain(record: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A caller's record as JSON has it; what JSON does not know, such as a path, as text."""
-    plain: dict[str, Any] = json.loads(json.dumps(dict(record or {}), default=str))
-    return plain
-
-
-def _digest(model: nn.Module) -> str:
-    """Of the weights and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    settings: AuditSettings,
+    context: AuditContext,
+    *,
+    rank: int,
+    world_size: int,
+) -> None:
+    """`audit_share` with its settings as two values; the context names the folder."""
+    plan = prepare(model, images, labels, settings, context)
+    if plan.out is None:
+        raise InputError("a share of an audit needs the folder of the audit; give out")
+    blocks = blocks_of(plan.out)
+    refuse_another(plan.out, plan.record, plan.subject)
+    refuse_unwritable(blocks)
+    with controlled(plan.subject):
+        limit_memory(plan)
+        clean = clean_blocks(plan.subject, rank=rank, world_size=world_size)
+        subject = with_engine(plan)
+        claim(plan.out)
+        for attack in plan.settings.attacks:
+            attack_blocks(subject, attack, clean, folder=blocks, rank=rank, world_size=world_size)

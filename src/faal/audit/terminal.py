@@ -1,4 +1,4 @@
-"""An audit, and a comparison of two, on the terminal. In percent; differences in points."""
+"""Tables of an audit, and of a comparison of two, for the terminal. In per cent; differences in percentage points."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +15,7 @@ from faal.audit.records.verdicts import ALL
 from faal.config import Threat
 
 ROWS = 20
-"""Classes shown; of more, the weakest."""
+"""The number of classes shown; where there are more, the weakest."""
 
 
 def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
@@ -24,7 +24,7 @@ def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
 
     Args:
         result: the audit.
-        rows: how many classes to show; where there are more, those that are weakest under `all`.
+        rows: how many classes to show; where there are more, the weakest under `all`.
     """
     title = f"Accuracy in % with {result.level:.0%} intervals, n = {result.data['n']}, {Threat(**result.threat)}"
     figures = titled(title, ["attack"], ["average", "balanced", "worst class"], ["which"])
@@ -44,7 +44,7 @@ def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
 
 
 def _spread(result: AuditResult) -> Table:
-    """Gap, standard deviation and, with many classes, the worst tenth; a dash where an earlier version had none."""
+    """Gap, standard deviation and, with many classes, the worst tenth; a dash where an earlier version has none."""
     found = list(result.attacks.values())
     many = [entry.worst_tenth for entry in found if entry.worst_tenth is not None]
     tenth = [f"worst {len(many[0].names)} classes, mean"] if many else []
@@ -80,11 +80,11 @@ def _ends(entry: AttackResult) -> str:
 
 
 def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableType:
-    """Both sides and their difference per attack, the classes and groups under all attacks, and the conclusion.
+    """Both models and their difference per attack, the classes and groups under all attacks, and the conclusion.
 
     Args:
         comparison: the comparison.
-        rows: how many classes to show; where there are more, those that differ most surely.
+        rows: how many classes to show; where there are more, those with the smallest p.
     """
     a, b = comparison.name_a, comparison.name_b
     title = f"Accuracy in % with {comparison.level:.0%} intervals of the difference, {Threat(**comparison.threat)}"
@@ -107,7 +107,7 @@ def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableT
 
 
 def _overall(found: AttackComparison) -> Iterator[tuple[str, Difference]]:
-    """The figures over the classes, and what they are called."""
+    """The figures over the classes, with their names."""
     yield from (("average", found.average), ("balanced", found.balanced), ("worst class", found.worst))
     if found.worst_tenth is not None:
         yield f"worst {lowest_tenth(len(found.classes))} classes, mean", found.worst_tenth
@@ -115,10 +115,10 @@ def _overall(found: AttackComparison) -> Iterator[tuple[str, Difference]]:
 
 
 def _each(comparison: Comparison, found: AttackComparison, heading: str, title: str, kind: str, rows: int) -> Table:
-    """The classes, or the groups, one by one; of many, those that differ most surely."""
-    surest = [entry.p for entry in found.classes]
-    shown = _first(surest, rows)
-    title = _classes_title(f"{title} under all attacks, corrected for all {kind}", shown, surest)
+    """The classes, or the groups, one by one; of many, those with the smallest p."""
+    p_values = [entry.p for entry in found.classes]
+    shown = _first(p_values, rows)
+    title = _classes_title(f"{title} under all attacks, corrected for all {kind}", shown, p_values)
     grid = titled(title, [heading], [comparison.name_a, comparison.name_b, "difference", "p"])
     for place in shown:
         entry = found.classes[place]
@@ -127,7 +127,7 @@ def _each(comparison: Comparison, found: AttackComparison, heading: str, title: 
 
 
 def titled(title: str, left: Sequence[str], right: Sequence[str], last: Sequence[str] = ()) -> Table:
-    """An empty table: its title, and its columns by where they are aligned; those of `last` to the left again."""
+    """An empty table with its title and columns: `left` and `last` are aligned left, `right` right."""
     grid = Table(title=Text(title), title_justify="left")
     for headings, justify in ((left, "left"), (right, "right"), (last, "left")):
         for heading in headings:
@@ -136,12 +136,12 @@ def titled(title: str, left: Sequence[str], right: Sequence[str], last: Sequence
 
 
 def plain_row(grid: Table, *cells: str) -> None:
-    """A row of plain text: a class may be called `[red]`."""
+    """A row of plain text, without markup: a class may be called `[red]`."""
     grid.add_row(*(Text(cell) for cell in cells))
 
 
 def _first(keys: Sequence[float], rows: int) -> list[int]:
-    """The places of the `rows` least keys, in the order of the data."""
+    """The places of the `rows` smallest keys, in the order of the data."""
     return sorted(int(place) for place in np.argsort(keys, kind="stable")[:rows])
 
 

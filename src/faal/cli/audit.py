@@ -1,7 +1,7 @@
 """`faal audit`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -75,8 +75,10 @@ def audit(
         faal audit model.pth --data folder:DIR --model mymodels:resnet --normalize cifar10
         faal audit runs/base --data cifar10:DIR --epsilon 2/255,4/255,8/255,16/255
     """
-    from faal.audit import audit as run
     from faal.audit import table
+    from faal.audit.attacks.registry import attacks_named
+    from faal.audit.run import run_audit
+    from faal.audit.settings import AuditContext, AuditSettings
     from faal.config import Threat, parse_epsilon
     from faal.config.threat import LARGEST
     from faal.data import load_data
@@ -113,27 +115,29 @@ def audit(
     subject = (opened.net.to(where), dataset.test.images, dataset.test.labels)
     with progress_bar(errors) as bar:
         task = bar.add_task("audit", total=None, note="")
-        settings: dict[str, Any] = {
-            "classes": dataset.classes,
-            "attacks": attacks,
-            "norm": threat.norm,
-            "groups": groupings,
-            "limit": limit,
-            "seed": seed,
-            "engine": engine,
-            "batch_size": batch_size,
-            "out": folder,
-            "model_record": {"name": called(checkpoint), **opened.record},
-            "data_record": {"name": dataset.name, "split": "test", "image_size": dataset.test.images.shape[1:]},
-            "notes": notes,
-            "trained": opened.trained,
-            "train_images": None if dataset.train is None else dataset.train.images,
-            "progress": lambda attack, done, total: bar.update(task, total=total, completed=done, note=attack),
-        }
+        settings = AuditSettings(
+            attacks=attacks_named(attacks),
+            threat=threat,
+            seed=seed,
+            batch_size=batch_size,
+            limit=limit,
+            engine=engine,
+        )
+        context = AuditContext(
+            classes=dataset.classes,
+            groups=groupings,
+            out=folder,
+            model_record={"name": called(checkpoint), **opened.record},
+            data_record={"name": dataset.name, "split": "test", "image_size": dataset.test.images.shape[1:]},
+            notes=notes,
+            trained=opened.trained,
+            train_images=None if dataset.train is None else dataset.train.images,
+            progress=lambda attack, done, total: bar.update(task, total=total, completed=done, note=attack),
+        )
         shown = (
-            curve_table(curve(*subject, epsilons=epsilons, **settings))
+            curve_table(curve(*subject, settings, context, epsilons=epsilons))
             if len(epsilons) > 1
-            else table(run(*subject, epsilon=threat.epsilon, **settings))
+            else table(run_audit(*subject, settings, context))
         )
     if processes.is_main():
         console = Console()

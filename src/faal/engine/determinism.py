@@ -1,4 +1,4 @@
-"""The conditions under which a verdict is taken: exact float32, and no trace left in the caller's generators."""
+"""The numerical conditions of a verdict: strict float32, and the caller's random generators preserved."""
 
 import random
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ import torch
 
 @contextmanager
 def strict_float32(device: torch.device) -> Iterator[None]:
-    """Autocast off, TF32 and bfloat16 products off, deterministic convolutions; then every setting as it was.
+    """Autocast off, TF32 and bfloat16 products off, deterministic convolutions; afterwards every setting as before.
 
-    PyTorch has an old and a new set of switches for the same thing, and refuses to read the old ones where the two
-    disagree. So both are moved, and the old ones set back to what the new ones say.
+    PyTorch has an old and a new set of flags for the same purpose, and refuses to read the old ones where the two
+    disagree. So both are changed, and the old ones restored to the values that follow from the new ones.
     """
-    backends: Any = torch.backends  # most of these switches are missing from PyTorch's annotations
+    backends: Any = torch.backends  # most of these flags are missing from PyTorch's annotations
     gpu, cpu = backends.cudnn, backends.mkldnn
     precisions = (gpu.conv, gpu.rnn, backends.cuda.matmul, cpu.conv, cpu.rnn, cpu.matmul)
-    kept = [operation.fp32_precision for operation in precisions]
+    before = [operation.fp32_precision for operation in precisions]
     products = {"bf16": "medium", "tf32": "high"}
     legacy = products.get(cpu.matmul.fp32_precision, products.get(backends.cuda.matmul.fp32_precision, "highest"))
     cudnn = gpu.deterministic, gpu.benchmark
@@ -36,16 +36,16 @@ def strict_float32(device: torch.device) -> Iterator[None]:
     finally:
         gpu.deterministic, gpu.benchmark = cudnn
         torch.set_float32_matmul_precision(legacy)
-        gpu.allow_tf32 = kept[0] != "ieee"
-        for operation, precision in zip(precisions, kept, strict=True):
+        gpu.allow_tf32 = before[0] != "ieee"
+        for operation, precision in zip(precisions, before, strict=True):
             operation.fp32_precision = precision
 
 
 @contextmanager
 def preserve_rng() -> Iterator[None]:
-    """Whatever is drawn or seeded inside, the global generators of torch, numpy and Python come back as they were."""
+    """Restore the global generators of torch, numpy and Python afterwards, whatever is drawn or seeded inside."""
     host, array, plain = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    # Not asking would start CUDA in a process that has no use for it.
+    # Reading the state would otherwise initialise CUDA in a process that does not use it.
     started = torch.cuda.is_initialized()
     devices = torch.cuda.get_rng_state_all() if started else []
     try:

@@ -1,4 +1,4 @@
-"""A network that holds the activations of a few images at a time, whatever it is asked for; and how many those are."""
+"""A network whose forward is split into chunks of a few images, and the size of the chunks that memory holds."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,18 +12,18 @@ from faal.errors import InputError
 
 T = TypeVar("T")
 
-ROOM = 4 * 2**30
-"""Bytes of activations that a CPU is asked to hold. Its system ends a process that wants too much, without a word; a
-GPU says so, and is asked for less (`retry_on_oom`)."""
+MAX_ACTIVATION_BYTES = 4 * 2**30
+"""Bytes of activations per forward on a CPU, where a process that exceeds the memory is ended without a message; a GPU
+raises an error, and the chunks are halved (`retry_on_oom`)."""
 
 
 class ChunkedForward(nn.Module):
     """`model`, run on at most `limit` images at once: the memory limit of an audit.
 
-    An attack sees whole blocks and draws its random numbers for whole blocks; only the forward is split. Where a
-    gradient is wanted, each piece's activations are dropped and computed again on the way back, one forward more per
-    step. Verdicts may differ from the unsplit ones only as far as the device's arithmetic depends on the batch size:
-    by rounding.
+    An attack gets full blocks and draws its random numbers for full blocks; only the forward is split. Where a gradient
+    is required, each chunk's activations are dropped and computed again in the backward pass: one forward more per
+    step. Verdicts may differ from the unsplit ones only as far as the device's arithmetic depends on the batch size: by
+    rounding.
 
     Logits are float32, whatever the network returns (bfloat16 where its forward runs under autocast): attacks need one
     type of number throughout. `dtype` is the type of the network's own, None before the first forward.
@@ -39,14 +39,14 @@ class ChunkedForward(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if len(images) <= self.limit:
             return self._logits(images)
-        pieces = torch.split(images, self.limit)
+        chunks = torch.split(images, self.limit)
         if torch.is_grad_enabled() and images.requires_grad:
-            return torch.cat([checkpoint(self._logits, piece, use_reentrant=False) for piece in pieces])
-        return torch.cat([self._logits(piece) for piece in pieces])
+            return torch.cat([checkpoint(self._logits, chunk, use_reentrant=False) for chunk in chunks])
+        return torch.cat([self._logits(chunk) for chunk in chunks])
 
     def _logits(self, images: Tensor) -> Tensor:
         logits: Tensor = self.model(images)
-        # What is no tensor of real, dense numbers is refused by the clean pass.
+        # An output that is no tensor of real, dense numbers is refused by the clean pass.
         if (
             not isinstance(logits, Tensor)
             or logits.is_complex()
@@ -60,56 +60,58 @@ class ChunkedForward(nn.Module):
 
 @torch.enable_grad()
 def max_chunk(model: nn.Module, image: Tensor, most: int) -> int:
-    """How many images at once a network on a CPU may be asked for a gradient of; on other devices `most`.
+    """The number of images per forward whose activations a CPU holds (`MAX_ACTIVATION_BYTES`); elsewhere `most`.
 
-    Counted by what one image's forward keeps for the way back, each piece of memory once and weights not at all.
+    Measured by the tensors that one image's forward saves for the backward pass, each storage once, without weights.
 
     Args:
         model: the network, in evaluation mode.
         image: (1, channels, H, W) on its device.
-        most: what there is no use in exceeding.
+        most: an upper limit.
     """
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
-    held: dict[int, int] = {}
+    saved: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         place = tensor.untyped_storage().data_ptr()
         if place not in weights:
-            held[place] = tensor.untyped_storage().nbytes()
+            saved[place] = tensor.untyped_storage().nbytes()
         return tensor
 
     if image.device.type != "cpu":
         return most
     try:
         with saved_tensors_hooks(note, lambda tensor: tensor):
-            kept = model(image.detach().requires_grad_())  # while it lives, no place is taken twice
-    except (RuntimeError, ValueError, AssertionError, TypeError):  # the clean pass says what is wrong
+            logits = model(image.detach().requires_grad_())  # while it exists, no storage address is used twice
+    except (RuntimeError, ValueError, AssertionError, TypeError):  # the clean pass names the error
         return most
-    del kept
-    return max(1, min(most, ROOM // max(1, sum(held.values()))))
+    del logits
+    return max(1, min(most, MAX_ACTIVATION_BYTES // max(1, sum(saved.values()))))
 
 
 def retry_on_oom(work: Callable[[], T], *networks: nn.Module | None) -> T:
-    """What `work` returns; where the device is full, once more with half as many images at a time.
+    """The result of `work`; where the device runs out of memory, again with half as many images per forward.
 
     Args:
-        work: what may be done again from its start.
-        networks: those it asks; every `ChunkedForward` in them is halved.
+        work: a computation that may be repeated from its start.
+        networks: those it runs; the limit of every `ChunkedForward` in them is halved.
 
     Raises:
-        InputError: the device has no room for one image.
+        InputError: the device has not enough memory for one image.
     """
-    pieces = {part for net in networks if net is not None for part in net.modules() if isinstance(part, ChunkedForward)}
+    chunked = {
+        part for net in networks if net is not None for part in net.modules() if isinstance(part, ChunkedForward)
+    }
     while True:
         try:
             return work()
         except torch.OutOfMemoryError:
-            if all(part.limit == 1 for part in pieces):
+            if all(part.limit == 1 for part in chunked):
                 raise InputError(
-                    "the device has no room for one image at a time; audit on another one (--device), or a smaller "
-                    "--size"
+                    "the device has not enough memory for one image at a time; use another one (--device), or a "
+                    "smaller --size"
                 ) from None
-        for part in pieces:
+        for part in chunked:
             part.limit = max(1, part.limit // 2)
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()

@@ -9,8 +9,8 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from torch import Tensor, nn
 
-from faal.audit import AuditResult, audit
-from faal.audit.attacks.registry import attacks_named
+from faal.audit import AuditResult
 from faal.audit.beforehand import refuse_others
 from faal.audit.blocks import Source
 from faal.audit.estimates import estimates
 from faal.audit.folder import network_key
 from faal.audit.records.result import AUDIT, Figures
 from faal.audit.records.verdicts import ALL
+from faal.audit.run import run_audit
+from faal.audit.settings import AuditContext, AuditSettings
 from faal.audit.terminal import estimate_text, plain_row, titled
 from faal.checkpoint import write_whole
 from faal.config import Threat, epsilon_text
@@ -101,50 +102,42 @@ def curve(
     model: nn.Module,
     images: Tensor | ArrayLike | Source,
     labels: Tensor | ArrayLike,
+    settings: AuditSettings,
+    context: AuditContext,
     *,
     epsilons: Iterable[float],
-    out: Path | str,
-    norm: str = "linf",
-    trained: Mapping[str, Any] | None = None,
-    **settings: Any,
 ) -> AccuracyCurve:
     """Audit a classifier at several radii; continues where an earlier call was stopped.
 
     Under `torchrun` the processes share every audit, and the main one writes.
 
     Args:
-        model: as for `faal.audit`, and so are `images`, `labels` and `settings`.
+        model: as for `faal.audit`, and so are `images` and `labels`.
         images: (N, channels, H, W) in [0, 1].
         labels: (N,) integers.
+        settings: the audits', with the balls' norm in their threat; its epsilon is replaced.
+        context: the audits'. Every audit is written to `curve-NORM/epsilon-...` in its folder, the curve to
+            `curve-NORM`. A radius other than that of training causes no warning here.
         epsilons: the radii, in any order; those that agree to six digits count once.
-        out: the run's folder. Every audit is written to `curve-NORM/epsilon-...` in it, the curve to `curve-NORM`.
-        norm: of the balls, `linf` or `l2`.
-        trained: as for `faal.audit`; a radius other than that of training causes no warning here.
 
     Raises:
         InputError: the input is invalid; the message says what, where and what to do.
     """
-    folder = Path(out) / f"curve-{norm}"
+    if context.out is None:
+        raise InputError("a curve needs a folder; name one with --out")
+    norm = settings.threat.norm
+    folder = Path(context.out) / f"curve-{norm}"
     threats = [Threat(norm, epsilon) for epsilon in radii(epsilons)]  # every radius is checked before the first audit
     folders = {folder / f"epsilon-{_folder_name(threat.epsilon)}": threat for threat in threats}
     # The page shows the folder's audit and its curves together.
-    refuse_others(model, images, labels, folders=folders, beside=Path(out), **settings)
-    if "attacks" in settings:
-        settings["attacks"] = [attack.name for attack in attacks_named(settings["attacks"])]
-        if not settings["attacks"] and not all((place / AUDIT).is_file() for place in folders):
-            raise InputError(NO_ATTACK)
+    refuse_others(model, images, labels, settings, context, folders=folders, beside=Path(context.out))
+    if not settings.attacks and not all((place / AUDIT).is_file() for place in folders):
+        raise InputError(NO_ATTACK)
+    trained = {key: value for key, value in (context.trained or {}).items() if key != "epsilon"}
 
     def audit_at(place: Path) -> AuditResult:
-        return audit(
-            model,
-            images,
-            labels,
-            epsilon=folders[place].epsilon,
-            norm=norm,
-            trained={key: value for key, value in (trained or {}).items() if key != "epsilon"},
-            out=place,
-            **settings,
-        )
+        own = replace(settings, threat=folders[place])
+        return run_audit(model, images, labels, own, replace(context, out=place, trained=trained))
 
     found = curve_of(map(audit_at, folders))
     if processes.is_main():

@@ -14,8 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from rich.table import Table
+from torch import Tensor, nn
 
-from faal.audit import AuditResult, audit, audit_share
+from faal.audit import AuditResult
+from faal.audit.blocks import Source
+from faal.audit.run import run_audit, run_share
+from faal.audit.settings import AuditContext, AuditSettings
 from faal.checkpoint import write_whole
 from faal.config import load_recipe
 from faal.data import load_data
@@ -133,32 +137,32 @@ def train_seed(out: Path, seed: int, device: torch.device) -> None:
         train(net, architecture, data, recipe, out=folder, seed=seed, device=device, origin=origin, quiet=True)
 
 
-def _audit_arguments(out: Path, seed: int, role: str, attacks: Sequence[str], device: torch.device) -> dict[str, Any]:
-    """The arguments of the audit of one network on the test half of digits."""
+def _audit_arguments(
+    out: Path, seed: int, role: str, attacks: Sequence[str], device: torch.device
+) -> tuple[nn.Module, Source, Tensor, AuditSettings, AuditContext]:
+    """The arguments of `run_audit` for one network on the test half of digits."""
     data = load_data("digits")
     assert data.test is not None
-    opened = open_model(out / f"seed-{seed}" / role, data)
-    return {
-        "model": opened.net.to(device),
-        "images": data.test.images,
-        "labels": data.test.labels,
-        "attacks": attacks,
-        **asdict(opened.threat),
-        "out": out / f"seed-{seed}" / role,
-        "model_record": {"name": role, **opened.record},
-    }
+    folder = out / f"seed-{seed}" / role
+    opened = open_model(folder, data)
+    context = AuditContext(
+        classes=data.classes,
+        out=folder,
+        model_record={"name": role, **opened.record},
+        data_record={"name": data.name, "split": "test"},
+    )
+    settings = AuditSettings.of(attacks=attacks, **asdict(opened.threat))
+    return opened.net.to(device), data.test.images, data.test.labels, settings, context
 
 
 def audit_part(out: Path, seed: int, role: str, attacks: Sequence[str], part: int, device: torch.device) -> None:
     """Run one of `SHARES` parts of an audit."""
-    audit_share(**_audit_arguments(out, seed, role, attacks, device), rank=part, world_size=SHARES)
+    run_share(*_audit_arguments(out, seed, role, attacks, device), rank=part, world_size=SHARES)
 
 
 def audit_full(out: Path, seed: int, role: str, attacks: Sequence[str], device: torch.device) -> AuditResult:
     """Run an audit, reusing the parts that are finished."""
-    data = load_data("digits")
-    arguments = _audit_arguments(out, seed, role, attacks, device)
-    return audit(**arguments, classes=data.classes, data_record={"name": data.name, "split": "test"})
+    return run_audit(*_audit_arguments(out, seed, role, attacks, device))
 
 
 def demo_table(record: dict[str, Any]) -> Table:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from faal.audit.attacks.registry import GradientAttack, attack_named
+from faal.audit.attacks.gradient import GradientAttack
+from faal.audit.attacks.registry import attack_named
 from faal.errors import InputError
 from faal.intermediate.class_rule import EvaluationRequest
 from faal.intermediate.class_stats import ClassMetrics

@@ -17,7 +17,7 @@ from faal.errors import InputError
 
 
 def by_hand(problem, rows: slice, seed: int, num_classes: int, threat: Threat):  # type: ignore[no-untyped-def]
-    """pyautoattack as its own documentation has it, on one block."""
+    """pyautoattack as its documentation calls it, on one block."""
     images, labels = problem.images[rows], problem.labels[rows]
     common = {"norm": {"linf": "Linf", "l2": "L2"}[threat.norm], "eps": threat.epsilon, "seed": seed}
     torch.manual_seed(99)
@@ -39,7 +39,7 @@ def by_hand(problem, rows: slice, seed: int, num_classes: int, threat: Threat): 
 def test_verdicts_are_those_of_pyautoattack_called_by_hand_on_each_block(
     problem_of, num_classes, blocks, threat
 ) -> None:  # type: ignore[no-untyped-def]
-    """Blocks of 8: a sample wrong as it is, some that fall, some that stand through all queries."""
+    """Blocks of 8: a sample misclassified without attack, some under it, some robust through all queries."""
     problem = problem_of(num_classes, 8 * blocks, seed=4, size=4 if threat.norm == "linf" else 6)
     problem.labels[::8] = (problem.labels[::8] + 1) % num_classes
     result = audit(
@@ -113,14 +113,14 @@ def test_the_ensemble_is_set_up_as_published() -> None:
 
 
 def attacked(net: nn.Module, problem, epsilon: float = 0.9) -> list[str]:  # type: ignore[no-untyped-def]
-    """What the ensemble warns of; at this epsilon all samples fall at once."""
-    heard: list[str] = []
+    """The ensemble's warnings; at this epsilon all samples are misclassified at once."""
+    warnings: list[str] = []
     with torch.no_grad():
-        standing = net(problem.images).argmax(dim=1) == problem.labels
-    assert standing.any()
+        active = net(problem.images).argmax(dim=1) == problem.labels
+    assert active.any()
     threat = {"threat": Threat(epsilon=epsilon), "seed": 1, "num_classes": 5}
-    StandardEnsemble().run(net, problem.images, problem.labels, standing=standing, warn=heard.append, **threat)
-    return heard
+    StandardEnsemble().run(net, problem.images, problem.labels, active=active, warn=warnings.append, **threat)
+    return warnings
 
 
 def test_nothing_is_warned_of_printed_or_left_behind_for_a_plain_net(problem_of, capfd) -> None:  # type: ignore[no-untyped-def]
@@ -149,14 +149,14 @@ def test_nothing_is_warned_of_printed_or_left_behind_for_a_plain_net(problem_of,
     assert capfd.readouterr() == ("", "")
 
 
-def test_its_checks_for_misuse_are_passed_on(problem_of) -> None:  # type: ignore[no-untyped-def]
+def test_its_warnings_of_misuse_are_passed_on(problem_of) -> None:  # type: ignore[no-untyped-def]
     problem = problem_of(5, 10)
-    heard = attacked(nn.Sequential(problem.net, nn.Softmax(dim=1)), problem)
-    assert any("probability distribution" in sentence for sentence in heard)
-    assert not any("flags_doc" in sentence for sentence in heard)
+    warnings = attacked(nn.Sequential(problem.net, nn.Softmax(dim=1)), problem)
+    assert any("probability distribution" in sentence for sentence in warnings)
+    assert not any("flags_doc" in sentence for sentence in warnings)
 
 
-def test_a_dynamic_net_is_noticed_and_does_not_accuse_the_next_one(problem_of) -> None:  # type: ignore[no-untyped-def]
+def test_a_dynamic_net_is_detected_and_the_next_one_is_not_affected(problem_of) -> None:  # type: ignore[no-untyped-def]
     problem = problem_of(5, 10)
 
     class Purifying(nn.Module):

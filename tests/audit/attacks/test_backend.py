@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def _gains(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine and a threshold at which the smallest network is asked in bfloat16, which every CPU can compute."""
+    """A machine and a threshold at which the smallest network is attacked in bfloat16, which every CPU can compute."""
     monkeypatch.setattr(backend, "multiplies_bf16", lambda device: True)
     monkeypatch.setattr(backend, "MIN_BF16_OPERATIONS", 0)
 
@@ -55,7 +55,7 @@ def boundaries(net: nn.Module, images: Tensor, steps: int = 12) -> Tensor:
 
 
 def particular(images: Tensor) -> Tensor:
-    """A network that insists on float32."""
+    """A network that fails in other types than float32."""
     logits = images.flatten(1) @ torch.eye(16, 5)
     if logits.dtype != torch.float32:
         raise TypeError
@@ -80,19 +80,19 @@ class TestFast:
         net = convolutional(problem.images)
         fast = Fast(net, problem.images)
         images = torch.cat([boundaries(net, problem.images), problem.images])
-        seen = images.clone().requires_grad_()
-        logits = fast(seen)
+        point = images.clone().requires_grad_()
+        logits = fast(point)
         assert torch.equal(logits, fast(images))
         overruled = (logits == net(images)).all(dim=1)
         assert overruled.any()
         assert not overruled.all()
         labels = torch.arange(len(images)) % 5
-        (found,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), seen)
-        seen = images.clone().requires_grad_()
-        (expected,) = torch.autograd.grad(F.cross_entropy(net(seen), labels, reduction="sum"), seen)
+        (found,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), point)
+        point = images.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(F.cross_entropy(net(point), labels, reduction="sum"), point)
         assert F.cosine_similarity(found.flatten(1), expected.flatten(1)).quantile(0.1) > 0.99
 
-    def test_whoever_the_copy_may_have_shielded_is_told(self, problem: Any) -> None:
+    def test_samples_that_the_copy_may_have_shielded_are_named(self, problem: Any) -> None:
         net = convolutional(problem.images)
         fast = Fast(net, problem.images)
         close, far = boundaries(net, problem.images), problem.images
@@ -105,7 +105,7 @@ class TestFast:
         assert sure.any()
         assert not fast.shields(far, there)[sure].any()
 
-    def test_the_network_is_left_as_it_was(self, problem: Any) -> None:
+    def test_the_network_is_unchanged(self, problem: Any) -> None:
         net = convolutional(problem.images).requires_grad_(True)
         before = copy.deepcopy(net.state_dict())
         Fast(net, problem.images)(problem.images)
@@ -121,7 +121,7 @@ class TestFast:
         assert str(REFERENCE) == "reference"
 
     @pytest.mark.parametrize(
-        ("answer", "reason"),
+        ("logits_of", "reason"),
         [
             (particular, "bfloat16 fails with TypeError"),
             (lambda images: images.flatten(1)[:, :5].detach(), "bfloat16 fails with RuntimeError"),
@@ -130,12 +130,12 @@ class TestFast:
         ],
         ids=["particular", "no gradient", "random", "constant"],
     )
-    def test_a_network_that_does_not_bear_it_answers_itself(
-        self, problem: Any, answer: Callable[[Tensor], Tensor], reason: str
+    def test_a_network_that_is_unsuited_is_attacked_itself(
+        self, problem: Any, logits_of: Callable[[Tensor], Tensor], reason: str
     ) -> None:
         class Net(nn.Module):
             def forward(self, images: Tensor) -> Tensor:
-                return answer(images)
+                return logits_of(images)
 
         torch.manual_seed(0)
         engine = engine_for("fast", Net(), problem.images)
@@ -144,7 +144,7 @@ class TestFast:
         assert engine.form.startswith("float32: ")
 
 
-def test_where_nothing_gains_the_network_answers_itself(problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_gains_the_network_is_attacked_itself(problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "multiplies_bf16", lambda device: False)
     assert "nothing here multiplies" in str(engine_for("fast", convolutional(problem.images), problem.images))
     monkeypatch.setattr(backend, "multiplies_bf16", lambda device: True)
@@ -154,8 +154,8 @@ def test_where_nothing_gains_the_network_answers_itself(problem: Any, monkeypatc
 
 
 @pytest.mark.usefixtures("_gains")
-def test_its_verdicts_are_those_of_the_reference_but_for_samples_on_the_edge(problem_of: Any) -> None:
-    """Of 180 samples, under four attacks; the copy's rounding may turn as few as another seed does."""
+def test_its_verdicts_are_those_of_the_reference_but_for_samples_at_the_boundary(problem_of: Any) -> None:
+    """Of 180 samples, under four attacks; the copy's rounding may change as few as another seed does."""
     problem = problem_of(6, 180)
     settings: dict[str, Any] = {"attacks": "pgd10,cw10", "epsilon": 0.12, "block_size": 60}
     images, labels = problem.images, problem.labels
@@ -165,15 +165,15 @@ def test_its_verdicts_are_those_of_the_reference_but_for_samples_on_the_edge(pro
     assert reference.engine == "reference"
     assert fast.engine == "fast (bfloat16, channels last)"
     for name in ("pgd10", "cw10"):
-        stood, stands, differently = (found.verdicts.correct(name) for found in (reference, fast, other))
-        assert 20 < stood.sum() < 160
-        assert (stood != stands).sum() <= (stood != differently).sum() + 2
+        robust, robust_fast, robust_other = (found.verdicts.correct(name) for found in (reference, fast, other))
+        assert 20 < robust.sum() < 160
+        assert (robust != robust_fast).sum() <= (robust != robust_other).sum() + 2
     assert np.array_equal(reference.verdicts.predicted["clean"], fast.verdicts.predicted["clean"])
 
 
 @pytest.mark.usefixtures("_gains")
 @pytest.mark.usefixtures("_briefly")
-def test_autoattack_through_it_finds_what_the_reference_finds(problem_of: Any) -> None:
+def test_autoattack_on_it_is_as_strong_as_on_the_reference(problem_of: Any) -> None:
     problem = problem_of(5, 24)
     settings: dict[str, Any] = {"attacks": "autoattack", "epsilon": 0.2, "block_size": 24}
     reference, fast = (
@@ -185,8 +185,8 @@ def test_autoattack_through_it_finds_what_the_reference_finds(problem_of: Any) -
 
 
 @pytest.mark.usefixtures("_briefly")
-def test_what_the_copy_alone_takes_for_a_success_shields_nobody(problem: Any) -> None:
-    """A copy to which every answer is wrong: no attack even begins, and every sample is attacked again."""
+def test_a_success_on_the_copy_alone_shields_no_sample(problem: Any) -> None:
+    """A copy that misclassifies every image: no attack begins, and every sample is attacked again."""
 
     class Wrong(Fast):
         def __init__(self) -> None:
@@ -211,7 +211,7 @@ def test_what_the_copy_alone_takes_for_a_success_shields_nobody(problem: Any) ->
 
 
 def test_machines_of_different_kinds(problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One asks the network, the other a copy in bfloat16."""
+    """One machine attacks the network, the other a copy in bfloat16."""
     monkeypatch.setattr(processes, "gather_objects", lambda own: [own, not own] if isinstance(own, bool) else [own])
     with pytest.raises(InputError, match=r"machines of one kind, or with the engine reference$"):
         audit(problem.net, problem.images, problem.labels, attacks="pgd3", epsilon=0.1)

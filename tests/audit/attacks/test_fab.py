@@ -26,7 +26,7 @@ def test_it_is_the_projection_by_sorting() -> None:
     torch.testing.assert_close(single.double(), steps, rtol=0, atol=1e-4)
 
 
-def test_it_reaches_the_hyperplane_within_the_cube_or_goes_as_far_as_it_can() -> None:
+def test_it_reaches_the_hyperplane_within_the_cube_or_its_closest_corner() -> None:
     points, normals, offsets = problems()
     there = points + projection_linf(points, normals, offsets)
     assert there.min() >= 0
@@ -46,9 +46,9 @@ def test_a_normal_of_zeros_moves_nothing() -> None:
     assert torch.equal(projection_linf(points, torch.zeros(2, 5), torch.ones(2)), torch.zeros(2, 5))
 
 
-def test_the_packages_own_comes_back() -> None:
-    theirs = fab_base.projection_linf
+def test_the_packages_own_is_restored() -> None:
+    original = fab_base.projection_linf
     with suppress(KeyError), without_sorting():
         assert fab_base.projection_linf is projection_linf
         raise KeyError
-    assert fab_base.projection_linf is theirs
+    assert fab_base.projection_linf is original

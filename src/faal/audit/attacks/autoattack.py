@@ -20,11 +20,11 @@ from faal.engine.determinism import preserve_rng
 from faal.errors import InputError
 
 NORMS = {"linf": "Linf", "l2": "L2"}
-"""As pyautoattack spells them."""
+"""Their names in pyautoattack."""
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
 UNTARGETED = ("apgd-ce", "fab", "square")
-"""What is left below 4 classes: the targeted DLR loss compares the fourth largest logit, and there is none."""
+"""The members that exist below 4 classes: the targeted DLR loss needs the fourth largest logit."""
 
 
 def members(num_classes: int) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ def members(num_classes: int) -> tuple[str, ...]:
 def ensemble(
     model: nn.Module, *, threat: Threat, seed: int, num_classes: int, device: torch.device
 ) -> pyautoattack.AutoAttack:
-    """pyautoattack's object for one block, as anybody would set it up by hand.
+    """pyautoattack's object for one block, set up as its documentation does.
 
     From 4 classes up version `standard` with min(9, C - 1) target classes; below, its untargeted members with the
     standard's number of restarts.
@@ -66,7 +66,7 @@ def square_fits(shape: torch.Size, threat: Threat) -> bool:
 
 @dataclass(frozen=True)
 class StandardEnsemble:
-    """AutoAttack's standard ensemble. The batch is the block: its members draw their numbers batch by batch."""
+    """AutoAttack's standard ensemble. The batch is the block: its members draw their random numbers batch by batch."""
 
     name: str = "autoattack"
 
@@ -93,7 +93,7 @@ class StandardEnsemble:
         images: Tensor,
         labels: Tensor,
         *,
-        standing: Tensor,
+        active: Tensor,
         threat: Threat,
         seed: int,
         num_classes: int,
@@ -103,26 +103,26 @@ class StandardEnsemble:
             size = " x ".join(map(str, images.shape[2:]))
             raise InputError(
                 f"AutoAttack in L2 cannot run on images of {size} pixels, which its Square attack cannot tile; "
-                "leave it out, give another --size, or audit in L-infinity"
+                "omit it, choose another --size, or audit in L-infinity"
             )
         adversarial = images.clone()
-        if not standing.any():
+        if not active.any():
             return adversarial
-        with _heard(warn), preserve_rng():
+        with _warnings_to(warn), preserve_rng():
             auto = ensemble(model, threat=threat, seed=seed, num_classes=num_classes, device=images.device)
             if isinstance(model, Fast):
-                _hasten_fab(auto.fab, model)
-            adversarial[standing], _ = auto.run_standard_evaluation(
-                images[standing], labels[standing], batch_size=len(images)
+                _accelerate_fab(auto.fab, model)
+            adversarial[active], _ = auto.run_standard_evaluation(
+                images[active], labels[active], batch_size=len(images)
             )
         return adversarial
 
 
-def _hasten_fab(fab: FABAttack_PT, fast: Fast) -> None:
-    """Let FAB ask the copy alone, and project without sorting.
+def _accelerate_fab(fab: FABAttack_PT, fast: Fast) -> None:
+    """Run FAB on the copy alone, and project without sorting.
 
-    It walks along the boundary, where half of its questions would go to the network. So the network has its say at the
-    end only: whoever FAB gave up on because of the copy is attacked again, asking the network.
+    FAB stays close to the decision boundary, where the network would recompute half of the copy's logits. So it runs on
+    the network at the end only: samples that FAB gave up because of the copy are attacked again on the network.
     """
     search = fab.perturb
 
@@ -140,25 +140,25 @@ def _hasten_fab(fab: FABAttack_PT, fast: Fast) -> None:
 
 
 @contextmanager
-def _heard(warn: Callable[[str], None]) -> Iterator[None]:
-    """pyautoattack silent, its warnings passed to `warn`, and what it leaves behind in the process undone."""
+def _warnings_to(warn: Callable[[str], None]) -> Iterator[None]:
+    """Suppress pyautoattack's output, pass its warnings to `warn`, and restore what it changes in the process."""
 
-    class Ear(logging.Handler):
+    class Forward(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            # It points to a page of its own repository, which nobody reads this beside.
+            # The rest refers to a page of its own repository.
             warn(record.getMessage().split(" See ")[0].strip())
 
-    logger, ear, tracer = logging.getLogger("auto-attack"), Ear(logging.WARNING), sys.gettrace()
+    logger, handler, tracer = logging.getLogger("auto-attack"), Forward(logging.WARNING), sys.gettrace()
     propagate, level = logger.propagate, logger.level
-    # The check for dynamic defences counts calls over the whole process: one network's count would accuse the next.
+    # The check for dynamic defences counts calls per process: it would add one network's count to the next one's.
     checks.funcs.update(dict.fromkeys(checks.funcs, 0))
-    logger.addHandler(ear)
+    logger.addHandler(handler)
     logger.propagate = False
     logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        logger.removeHandler(ear)
+        logger.removeHandler(handler)
         logger.propagate = propagate
         logger.setLevel(level)
         sys.settrace(tracer)

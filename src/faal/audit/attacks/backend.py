@@ -1,8 +1,8 @@
-"""How an attack's questions are answered: by the network itself, or faster.
+"""The backend that attacks run on: the network itself, or a faster copy of it.
 
-An attack asks a network for logits and gradients some ten thousand times a sample. `reference` lets the network answer,
-in float32. `fast` lets a copy answer that multiplies in bfloat16, where machine and network gain by it, and the network
-itself wherever the copy's rounding could decide the class. Verdicts are the network's own in either case.
+An attack needs logits and gradients some ten thousand times a sample. `reference` computes them with the network, in
+float32. `fast` computes them with a copy in bfloat16, where machine and network gain by it, and with the network itself
+wherever the copy's rounding could decide the class. Verdicts are computed by the network in either case.
 """
 
 import copy
@@ -19,23 +19,23 @@ ENGINES = ("fast", "reference")
 FLOAT32, BFLOAT16 = "float32", "bfloat16, channels last"
 
 TYPICAL = 2.0
-"""The network overrules the copy within so many root mean squares of a logit's error."""
+"""The network's logits replace the copy's within so many root mean squares of a logit's error."""
 
 COARSEST = 0.05
-"""The largest error, in units of the logits' own deviation, with which a copy is still of use."""
+"""The largest error, in units of the logits' standard deviation, up to which a copy is used."""
 
 SAMPLES = 64
-"""Images that the copy is tried on."""
+"""Images that the copy's error is measured on."""
 
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """How attacks' questions are answered.
+    """The backend of a network's attacks.
 
     Attributes:
         name: `fast` or `reference`.
-        form: the arithmetic that it came to, and why it came to no other.
-        fast: what answers in the network's place; None where it answers itself.
+        form: its arithmetic, with the reason where `fast` is float32.
+        fast: the copy that attacks run on; None where they run on the network.
     """
 
     name: str
@@ -50,14 +50,14 @@ REFERENCE = Engine("reference")
 
 
 class Fast(nn.Module):
-    """A network's copy in bfloat16, overruled by the network where its two largest logits are closer than its error.
+    """A network's copy in bfloat16; logits whose two largest are closer than the copy's error are the network's own.
 
-    So the copy hardly ever decides a class by rounding: a search stops at the successes that the network would grant,
-    and sees those that it would otherwise miss by a hair. Gradients are the copy's throughout.
+    So the copy hardly ever decides a class by rounding: a search stops at the images that the network misclassifies,
+    and does not miss those near the boundary. All gradients are the copy's.
 
     Args:
         model: the network, in evaluation mode.
-        images: (B, channels, H, W), some of those to attack. The error is measured on them.
+        images: (B, channels, H, W), some of those to attack; the error is measured on them.
 
     Raises:
         UnsuitedError: nothing is gained, or too much lost.
@@ -76,7 +76,7 @@ class Fast(nn.Module):
             error, spread = _error(self.copy, model, images)
         except torch.OutOfMemoryError:
             raise
-        except Exception as failure:  # a stranger's network may object to it in its own words
+        except Exception as failure:  # a user's network may fail with any error
             raise UnsuitedError(f"bfloat16 fails with {type(failure).__name__}") from failure
         if not error <= COARSEST * spread:  # NaN as well
             raise UnsuitedError("bfloat16 is too coarse for the network")
@@ -97,21 +97,21 @@ class Fast(nn.Module):
 
     @torch.no_grad()
     def shields(self, images: Tensor, labels: Tensor) -> Tensor:
-        """(B,) bool: whether an attack may have stopped at these images because the copy answers them wrongly, or all
-        but wrongly, while the network answers rightly.
+        """(B,) bool: whether an attack may have stopped at these images because the copy misclassifies them, or nearly
+        so, while the network predicts them correctly.
 
-        Rounding may differ from batch to batch; so it is twice the distance at which the network overrules.
+        Rounding may differ from batch to batch; so the margin is twice that at which the network recomputes logits.
         """
-        right: Tensor = self.model(images).argmax(dim=1) == labels
-        return right & (margin(self.copy(images), labels) > -2 * self.tolerance)
+        correct: Tensor = self.model(images).argmax(dim=1) == labels
+        return correct & (margin(self.copy(images), labels) > -2 * self.tolerance)
 
 
 class UnsuitedError(Exception):
-    """Why a network is not asked in another form. The message goes into the record."""
+    """Why a network is not run in bfloat16. The message is recorded."""
 
 
 class _Bfloat16(nn.Module):
-    """A copy of `model` whose products are bfloat16, in the memory format that convolutions like."""
+    """A copy of `model` whose products are bfloat16, in the memory format that is fastest for convolutions."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -127,8 +127,8 @@ class _Bfloat16(nn.Module):
 def engine_for(name: str, model: nn.Module, images: Tensor) -> Engine:
     """The engine of a name for a network.
 
-    The choice follows from the machine, the network and the images, never from a stopwatch: all processes make it
-    alike, and so does the next call, which finds the blocks of this one.
+    The choice follows from the machine, the network and the images, never from measured time: all processes make the
+    same, and so does the next call, which takes up the blocks of this one.
 
     Args:
         name: `fast` or `reference`.
@@ -149,10 +149,10 @@ def _error(copied: nn.Module, model: nn.Module, images: Tensor) -> tuple[float, 
     The error is infinite where the copy's gradient is not finite.
     """
     with torch.enable_grad():
-        seen = images.detach().requires_grad_()
-        answers = copied(seen)
-        (gradient,) = torch.autograd.grad(answers.amax(dim=1).sum(), seen)
+        images = images.detach().requires_grad_()
+        logits = copied(images)
+        (gradient,) = torch.autograd.grad(logits.amax(dim=1).sum(), images)
     with torch.no_grad():
         exact = model(images)
-        error = (answers - exact).square().mean().sqrt()
+        error = (logits - exact).square().mean().sqrt()
         return float(error) if gradient.isfinite().all() else torch.inf, float(exact.std(dim=1).mean())

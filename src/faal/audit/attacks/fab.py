@@ -1,8 +1,8 @@
 """FAB's projection in L-infinity, without sorting.
 
-pyautoattack sorts the pixels of every image twice a step to find how far each has to move; next to a small network that
-is a good part of the attack. The same number is the root of one increasing function, and Newton's method has it in a
-few passes.
+pyautoattack sorts the pixels of every image twice a step to compute how far each has to move; with a small network that
+is a good part of the attack's time. The same number is the root of one increasing function, which Newton's method finds
+in a few passes.
 """
 
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from pyautoattack import fab_base
 from torch import Tensor
 
 PASSES = 50
-"""More than were ever needed: each settles at least one pixel, most of them nearly all."""
+"""An upper limit: each pass fixes at least one pixel, most of them nearly all, and no image needed so many."""
 
 
 def projection_linf(points: Tensor, normals: Tensor, offsets: Tensor) -> Tensor:
     """The smallest steps in L-infinity that bring points of the unit cube onto hyperplanes, within the cube.
 
     With room r_i for pixel i on the hyperplane's side, the step's length is the root of
-    sum_i |w_i| min(length, r_i) = |w . x - b|: concave and increasing, so that Newton's method climbs to it from 0 and
-    never beyond.
+    sum_i |w_i| min(length, r_i) = |w . x - b|: concave and increasing, so that Newton's method
+    converges to it from 0 and never exceeds it.
 
     Args:
         points: (R, D) in [0, 1].
@@ -29,7 +29,7 @@ def projection_linf(points: Tensor, normals: Tensor, offsets: Tensor) -> Tensor:
         offsets: (R,), b of the hyperplanes w . x = b.
 
     Returns:
-        (R, D), the steps; where the cube does not reach the hyperplane, as far as it goes.
+        (R, D), the steps; where the cube does not reach the hyperplane, to the cube's closest point.
     """
     excess = (normals * points).sum(dim=1) - offsets
     direction = -normals.sign() * torch.where(excess >= 0, 1.0, -1.0)[:, None]
@@ -48,10 +48,10 @@ def projection_linf(points: Tensor, normals: Tensor, offsets: Tensor) -> Tensor:
 
 @contextmanager
 def without_sorting() -> Iterator[None]:
-    """pyautoattack's FAB with this projection."""
-    theirs = fab_base.projection_linf
+    """Within the context pyautoattack's FAB uses this projection."""
+    original = fab_base.projection_linf
     fab_base.projection_linf = projection_linf
     try:
         yield
     finally:
-        fab_base.projection_linf = theirs
+        fab_base.projection_linf = original

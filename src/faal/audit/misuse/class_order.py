@@ -47,8 +47,8 @@ def class_order(predicted: Predictions, labels: Integers, classes: Sequence[str]
     The probability of a false alarm is at most `FALSE_ALARM` where in truth the large classes of no cycle are predicted
     as the assigned ones more than twice as often as correctly, or in a cycle of two to four not each small one more
     often than correctly. A network that has hardly learnt anything may violate that, by chance of its initial weights;
-    its warning states that. Two swapped classes are detected from 36 images of them on, those of a weak network from some
-    hundreds. No forward.
+    its warning states that. Two swapped classes are detected from 36 images of them on, those of a weak network from
+    some hundreds. No forward.
 
     Args:
         predicted: (N,) predictions for the clean images, 0 to C - 1.

@@ -1,0 +1,187 @@
+"""From the arguments of an audit to its plan: every input checked, the samples chosen, the network identified."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from faal.audit.blocks import Source, Subject
+from faal.audit.checks import check_labels, check_model, class_names, pixels_of, training_settings
+from faal.audit.folder import network_key
+from faal.audit.settings import AuditContext, AuditSettings
+from faal.data import Grouping, grouping
+from faal.data.checks import as_labels, clamped
+from faal.data.classwise import in_proportion
+from faal.data.images import InMemory
+from faal.engine.memory import ChunkedForward
+from faal.engine.seeds import generator
+from faal.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPlan:
+    """An audit whose input has been checked.
+
+    Attributes:
+        settings: its settings.
+        subject: the network with the samples to audit.
+        record: model, data, threat, seed and block size as `audit.json` has them; the data's fingerprint and classes
+            are not known before the clean pass.
+        classes: the classes' names; None where the caller has none.
+        groupings: groups of the samples to audit.
+        train_images: what the network was trained on, where that is known.
+        trained: the settings that it was trained with, as far as they are known.
+        in_training_mode: whether a part of the network was in training mode.
+        notes: the caller's notes, and what was clamped.
+        out: the folder of the result.
+    """
+
+    settings: AuditSettings
+    subject: Subject
+    record: dict[str, Any]
+    classes: tuple[str, ...] | None
+    groupings: tuple[Grouping, ...]
+    train_images: Source | None
+    trained: dict[str, Any]
+    in_training_mode: bool
+    notes: tuple[str, ...]
+    out: Path | None
+
+    @property
+    def num_classes(self) -> int | None:
+        """The width that the output needs; None where any is accepted."""
+        return None if self.classes is None else len(self.classes)
+
+    def names(self, num_classes: int) -> list[str]:
+        """The classes' names; their numbers where the caller has none."""
+        return [str(c) for c in range(num_classes)] if self.classes is None else list(self.classes)
+
+
+def prepare(
+    model: nn.Module,
+    images: Tensor | ArrayLike | Source,
+    labels: Tensor | ArrayLike,
+    settings: AuditSettings,
+    context: AuditContext,
+) -> AuditPlan:
+    """Check the input of an audit, and choose its samples.
+
+    Args:
+        model: the network.
+        images: (N, channels, H, W).
+        labels: (N,).
+        settings: the audit's.
+        context: what is known of model and data.
+
+    Raises:
+        InputError: the input is wrong; the message states what, where and what to do.
+    """
+    network = _unwrapped(model)
+    source, clamped_images = _source(images)
+    train_images, clamped_train_images = (
+        (None, ()) if context.train_images is None else _source(context.train_images, "train_images")
+    )
+    classes, trained = class_names(context.classes), training_settings(context.trained)
+    groupings = _groupings(context.groups, len(source))
+    description = {"name": type(network).__name__, **_plain(context.model_record)}
+    subject = _subject(network, source, labels, None if classes is None else len(classes), settings, description)
+    return AuditPlan(
+        settings=settings,
+        subject=subject,
+        record=_record(subject, description, context.data_record),
+        classes=classes,
+        groupings=tuple(each.take(subject.index) for each in groupings),
+        train_images=train_images,
+        trained=trained,
+        in_training_mode=any(module.training for module in network.modules()),
+        notes=(*context.notes, *clamped_images, *clamped_train_images),
+        out=None if context.out is None else Path(context.out),
+    )
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The network itself, checked, without DistributedDataParallel."""
+    check_model(model)
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def _subject(
+    model: nn.Module,
+    source: Source,
+    labels: Tensor | ArrayLike,
+    num_classes: int | None,
+    settings: AuditSettings,
+    description: Mapping[str, Any],
+) -> Subject:
+    """The network with the samples to audit, checked. `description` is the record of the model without its digests."""
+    label = as_labels(labels, "labels")
+    check_labels(label, len(source), num_classes)
+    limit = len(label) if settings.limit is None else settings.limit
+    index = in_proportion(label, limit, generator("audit", settings.seed))
+    chunked = ChunkedForward(model, settings.batch_size or settings.block_size)
+    return Subject(
+        model=chunked,
+        images=source,
+        labels=label[index],
+        index=index,
+        device=next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu")),
+        threat=settings.threat,
+        seed=settings.seed,
+        block_size=settings.block_size,
+        key=str(network_key({**description, "weights": _digest(chunked)})),
+    )
+
+
+def _record(subject: Subject, description: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is audited, as `audit.json` has it."""
+    return {
+        "model": {**description, "weights": _digest(subject.model), "digest": subject.key},
+        "data": {"name": None, "split": None, **_plain(data), "n": len(subject.index)},
+        "threat": asdict(subject.threat),
+        "seed": subject.seed,
+        "block_size": subject.block_size,
+    }
+
+
+def _source(images: Tensor | ArrayLike | Source, where: str = "images") -> tuple[Source, tuple[str, ...]]:
+    """A store as it is; an array as a store, with a note of what was clamped. `where` is its name in a message."""
+    if hasattr(images, "fetch"):
+        return cast(Source, images), ()
+    pixels = pixels_of(images, where)
+    if not pixels.is_floating_point():
+        return InMemory(pixels), ()
+    pixels, notes = clamped(pixels.float(), where)
+    return InMemory(pixels), notes
+
+
+def _groupings(groups: Mapping[str, Sequence[object]] | Iterable[Grouping], count: int) -> list[Grouping]:
+    """Groups of all samples, a group per sample."""
+    found = [grouping(*item) for item in groups.items()] if isinstance(groups, Mapping) else list(groups)
+    for each in found:
+        if sum(other.name == each.name for other in found) > 1:
+            raise InputError(f"two groupings are called {each.name!r}; give each a name of its own")
+        if len(each.index) != count:
+            raise InputError(f"there are {count} images and {len(each.index)} groups in {each.name!r}; give one each")
+    return found
+
+
+def _plain(record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A caller's record as JSON has it; what JSON does not know, such as a path, as text."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(record or {}), default=str))
+    return plain
+
+
+def _digest(model: nn.Module) -> str:
+    """SHA-256 of the weights and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

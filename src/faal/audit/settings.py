@@ -1,0 +1,108 @@
+"""The settings of an audit, and what is known of its model and data, as two values that are passed on as they are."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypedDict, Unpack
+
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from faal.audit.attacks.backend import ENGINES
+from faal.audit.attacks.registry import Attack, attacks_named
+from faal.audit.blocks import Progress, Source
+from faal.config import Threat, parse_epsilon
+from faal.data import Grouping
+from faal.errors import InputError, unknown
+
+ATTACKS = ("clean", "pgd20", "cw20")
+"""The attacks of an audit where none are named."""
+
+
+class _Fields(TypedDict, total=False):
+    seed: int
+    block_size: int
+    batch_size: int | None
+    limit: int | None
+    level: float
+    engine: str
+
+
+class SettingsArguments(_Fields, total=False):
+    """The keyword arguments of `faal.audit` that its settings are made of; those that are missing have its defaults."""
+
+    attacks: str | Iterable[str]
+    epsilon: float | str
+    norm: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditSettings:
+    """How a classifier is audited.
+
+    Attributes:
+        attacks: the attacks in order, without `clean`, which is always first.
+        threat: the ball that they stay in.
+        seed: the only source of randomness.
+        block_size: samples per block.
+        batch_size: images per forward; None uses a full block, or as much of it as memory holds.
+        limit: audit only so many samples, drawn with `seed`; None uses all.
+        level: nominal coverage of the intervals.
+        engine: the backend that attacks run on, `fast` or `reference`.
+
+    Raises:
+        InputError: a value out of its range, or an engine that does not exist.
+    """
+
+    attacks: tuple[Attack, ...] = attacks_named(ATTACKS)
+    threat: Threat = field(default_factory=Threat)
+    seed: int = 0
+    block_size: int = 250
+    batch_size: int | None = None
+    limit: int | None = None
+    level: float = 0.95
+    engine: str = "fast"
+
+    def __post_init__(self) -> None:
+        for name in ("block_size", "batch_size", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}; it must be at least 1")
+        if not 0 < self.level < 1:
+            raise InputError(f"the intervals' level is {self.level:g}; it is a fraction between 0 and 1, such as 0.95")
+        if self.engine not in ENGINES:
+            raise unknown("audit engine", self.engine, ENGINES, see="`faal audit --help`")
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        attacks: str | Iterable[str] = ATTACKS,
+        epsilon: float | str = Threat.epsilon,
+        norm: str = Threat.norm,
+        **fields: Unpack[_Fields],
+    ) -> Self:
+        """The settings of the keyword arguments of `faal.audit`.
+
+        Raises:
+            InputError: an attack, norm or engine that does not exist, or a value out of its range.
+        """
+        return cls(threat=Threat(norm, parse_epsilon(epsilon)), attacks=attacks_named(attacks), **fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditContext:
+    """What is known of the model and data of an audit, and where its result is written. No verdict depends on it.
+
+    The attributes are the arguments of `faal.audit` of the same names; here all are optional.
+    """
+
+    classes: Sequence[str] | None = None
+    groups: Mapping[str, Sequence[object]] | Iterable[Grouping] = ()
+    out: Path | str | None = None
+    model_record: Mapping[str, Any] | None = None
+    data_record: Mapping[str, Any] | None = None
+    trained: Mapping[str, Any] | None = None
+    train_images: Tensor | ArrayLike | Source | None = None
+    notes: Sequence[str] = ()
+    progress: Progress | None = None

@@ -1,0 +1,132 @@
+"""The stages of an audit: its clean pass, its attacks, its signs of misuse, its result."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from faal.audit.attacks.backend import engine_for
+from faal.audit.attacks.registry import attacks_named
+from faal.audit.blocks import Progress, Subject
+from faal.audit.checks import check_gradient
+from faal.audit.estimates import figures, group_figures
+from faal.audit.folder import blocks_of, claim, earlier_attacks, former_keys, refuse_another
+from faal.audit.judge import CleanVerdict
+from faal.audit.misuse.run_checks import MisuseReport, run_checks
+from faal.audit.passes import AttackOutcomes, attack_passes, clean_pass, fingerprint
+from faal.audit.prepare import AuditPlan
+from faal.audit.records.result import AuditResult
+from faal.audit.records.verdicts import Verdicts, with_all
+from faal.audit.statistics.intervals import METHOD
+from faal.engine import processes
+from faal.engine.determinism import preserve_rng, strict_float32
+from faal.engine.environment import environment
+from faal.engine.memory import max_chunk, retry_on_oom
+from faal.errors import InputError, refuse_unwritable
+from faal.inner.modes import attacked
+
+
+@contextmanager
+def controlled(subject: Subject) -> Iterator[None]:
+    """Evaluation mode with frozen weights, strict float32, the caller's generators preserved."""
+    with attacked(subject.model.model), strict_float32(subject.device), preserve_rng():
+        yield
+
+
+def evaluate_clean(plan: AuditPlan, progress: Progress | None) -> tuple[AuditPlan, dict[int, CleanVerdict]]:
+    """The clean verdicts by block, and the plan with the data's fingerprint and the folder's former keys."""
+    subject, record = plan.subject, plan.record
+    if len(set(processes.gather_objects(subject.key))) > 1:
+        raise InputError("the processes hold different weights; give all of them the same before the audit")
+    if plan.out is not None:
+        refuse_another(plan.out, record, subject)
+        refuse_unwritable(blocks_of(plan.out))
+        subject = replace(subject, former=former_keys(plan.out, record))
+    limit_memory(plan)
+    clean = clean_pass(subject, plan.num_classes, progress=progress)
+    data = {**record["data"], "fingerprint": fingerprint(subject.labels, clean)}
+    return replace(plan, subject=subject, record={**record, "data": data}), clean
+
+
+def run_attacks(
+    plan: AuditPlan, clean: Mapping[int, CleanVerdict], progress: Progress | None
+) -> tuple[AuditPlan, AttackOutcomes]:
+    """The outcomes of all attacks, those of the folder's earlier audit included, and the plan with the engine."""
+    subject, attacks = with_engine(plan), plan.settings.attacks
+    if len(set(processes.gather_objects(subject.engine.fast is None))) > 1:
+        raise InputError(
+            "the machines of this audit would compute the attacks in different arithmetic: audit on machines of one "
+            "kind, or with the engine reference"
+        )
+    lost: list[str] = []
+    if plan.out is not None:
+        refuse_another(plan.out, plan.record, subject, clean)
+        claim(plan.out)
+        # The main process decides: the folder may reach the others later.
+        stored, lost = processes.gather_objects(earlier_attacks(plan.out, subject, clean, attacks))[0]
+        attacks = (*attacks, *attacks_named(stored))
+    folder = None if plan.out is None else blocks_of(plan.out)
+    outcomes = attack_passes(subject, attacks, clean, folder=folder, progress=progress)
+    warnings = [
+        f"The earlier audit in this folder also ran {name}, whose blocks are not stored: its figures are not in this "
+        "one."
+        for name in lost
+    ]
+    return replace(plan, subject=subject), replace(outcomes, warnings=(*outcomes.warnings, *warnings))
+
+
+def diagnose(
+    plan: AuditPlan, clean: Mapping[int, CleanVerdict], outcomes: AttackOutcomes, progress: Progress | None
+) -> MisuseReport:
+    """The signs of misuse."""
+    return run_checks(
+        plan.subject,
+        clean,
+        outcomes,
+        classes=plan.names(outcomes.num_classes),
+        training=plan.in_training_mode,
+        trained=plan.trained,
+        train_images=plan.train_images,
+        progress=progress,
+    )
+
+
+def make_result(plan: AuditPlan, outcomes: AttackOutcomes, signs: MisuseReport) -> AuditResult:
+    """Verdicts and figures, with their record."""
+    subject, level = plan.subject, plan.settings.level
+    names = plan.names(outcomes.num_classes)
+    verdicts = Verdicts(
+        label=subject.labels.numpy(),
+        index=subject.index.numpy(),
+        predicted=with_all(subject.labels.numpy(), outcomes.predicted),
+        groups={each.name: each.index.numpy() for each in plan.groupings},
+    )
+    return AuditResult(
+        **{**plan.record, "data": {**plan.record["data"], "classes": names}},
+        engine=str(subject.engine),
+        level=level,
+        interval_method=METHOD,
+        warnings=(*plan.notes, *signs.warnings, *outcomes.warnings),
+        environment=environment(subject.device),
+        attacks=figures(verdicts, outcomes.parameters, outcomes.seconds, classes=names, level=level),
+        groups=group_figures(verdicts, plan.groupings, level=level),
+        probes=signs.probes,
+        verdicts=verdicts,
+        examples=outcomes.examples,
+    )
+
+
+def limit_memory(plan: AuditPlan) -> None:
+    """Limit the images per forward to what memory holds, where the caller sets no batch size."""
+    subject = plan.subject
+    if plan.settings.batch_size is None:
+        subject.model.limit = max_chunk(subject.model, subject.fetch(0)[:1], subject.block_size)
+
+
+def with_engine(plan: AuditPlan) -> Subject:
+    """The subject with the backend of its attacks, once a gradient is known to exist for them."""
+    subject, images = plan.subject, plan.subject.fetch(0)
+    if plan.settings.attacks:
+        check_gradient(subject.model, images[:2])
+    engine = retry_on_oom(partial(engine_for, plan.settings.engine, subject.model, images), subject.model)
+    return replace(subject, engine=engine)

@@ -167,11 +167,8 @@ def test_csv_has_the_unrounded_figures(written: Path) -> None:
     assert float(rows["base--tuned"]["autoattack_worst_paper"]) == 35.3
     assert rows["other"]["clean_average_paper"] == ""
     assert (rows["base"]["seeds"], rows["late"]["seeds"]) == ("1 2 3", "")
-    assert (rows["late"]["seeds_finished"], rows["late"]["seeds_wanted"], rows["late"]["clean_average"]) == (
-        "0",
-        "3",
-        "",
-    )
+    late = rows["late"]
+    assert (late["seeds_finished"], late["seeds_wanted"], late["clean_average"]) == ("0", "3", "")
 
 
 PRINTED = {r"\_": "_", r"\&": "&", r"\%": "%", r"\{": "{", r"\}": "}", r"\textless{}": "<", r"\textgreater{}": ">",

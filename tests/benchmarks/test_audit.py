@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import binom
 from tests.helpers.benches import script
+from tests.helpers.problems import make_problem
 
 from faal.audit.attacks.registry import attack_named
 from faal.audit.blocks import Subject
@@ -20,7 +20,8 @@ AUDIT = script("audit")
 
 
 @pytest.fixture
-def subject(problem: Any, monkeypatch: pytest.MonkeyPatch) -> Subject:
+def subject(monkeypatch: pytest.MonkeyPatch) -> Subject:
+    problem = make_problem(5, 60)
     monkeypatch.setattr(AUDIT, "AUTOATTACK", attack_named("pgd3"))
     return Subject(
         model=ChunkedForward(problem.net, 20),

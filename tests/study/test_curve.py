@@ -20,7 +20,7 @@ from faal.audit.records.verdicts import Verdicts, with_all
 from faal.audit.settings import AuditContext, AuditSettings
 from faal.errors import InputError
 from faal.study import curve as study_curve
-from faal.study.curve import curve_of, curve_table, radii
+from faal.study.curve import AccuracyCurve, curve_of, curve_table, radii
 
 LABEL = np.repeat(np.arange(3), 100)
 CLASSES = ["ant", "bee", "cat"]

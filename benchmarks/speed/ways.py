@@ -160,7 +160,7 @@ def unfrozen(model: nn.Module, *, training: bool = False) -> Iterator[nn.Module]
 
 @contextmanager
 def with_weight_gradients() -> Iterator[None]:
-    with patch.object(pgd, "climb", wasteful_climb), patch.object(pgd, "attacked", unfrozen):
+    with patch.object(pgd, "pgd_step", wasteful_climb), patch.object(pgd, "attacked", unfrozen):
         yield
 
 

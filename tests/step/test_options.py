@@ -14,7 +14,7 @@ from faal.config import Recipe, Schedule
 from faal.data import Batch
 from faal.engine import seeds
 from faal.inner.boundary import crossing
-from faal.inner.pgd import pgd
+from faal.inner.pgd import AttackSettings, pgd
 from faal.intermediate.class_rule import TermWeights
 from faal.intermediate.class_stats import BatchStats
 from faal.intermediate.rules.uniform import Uniform
@@ -104,7 +104,7 @@ class TestAttackMode:
         settings = replace(settings, method="trades", extra_clean_forward=False)
         learner, batch = learner_and_batch(settings)
         train_step(learner, batch, START)
-        assert counted(learner.net) == 1 + 3 + 2  # the fixed clean answer of the divergence first
+        assert counted(learner.net) == 1 + 3 + 2  # the clean logits of the divergence first
 
     def test_the_examples_are_those_of_a_network_in_training(self, recipe: Recipe) -> None:
         """BatchNorm normalises by the attacked batch; network and mode come back as they were but for the buffers."""
@@ -115,9 +115,14 @@ class TestAttackMode:
             learner.net.train()
             found[mode] = find_adversarial(learner, batch, START).adversarial
             expected = pgd(
-                by_hand, batch.images, batch.labels, epsilon=0.1, step_size=0.05, steps=2, training=mode == "train",
+                by_hand,
+                batch.images,
+                batch.labels,
+                AttackSettings(steps=2, training=mode == "train"),
+                epsilon=0.1,
+                step_size=0.05,
                 noise=noise_of("uniform", batch),
-            )  # fmt: skip
+            )
             assert torch.equal(found[mode], expected)
             assert same(buffers(learner.net), buffers(by_hand))
             assert learner.net.training
@@ -130,29 +135,23 @@ class TestOverrides:
     @pytest.mark.parametrize("loss", ["own", "ce", "kl", "cw"])
     @pytest.mark.parametrize("name", ["pgd-at", "mart", "bat"])
     def test_loss_and_start_of_the_attack(self, recipe: Recipe, name: str, loss: str, start: str) -> None:
-        """The noise is what the start asks for: uniform, or normal."""
+        """The noise is that of the start: uniform, or normal."""
         settings = replace(recipe, method=name, attack_loss=loss, attack_start=start, steps=3)
         learner, batch = learner_and_batch(settings)
         row = METHODS[name].adversary
         assert row is not None
-        arguments: dict = {
-            "epsilon": 0.1,
-            "step_size": 0.05,
-            "steps": 3,
-            "loss": row.loss if loss == "own" else loss,
-            "start": row.start if start == "own" else start,
-        }
-        noise = noise_of(arguments["start"], batch)
+        attack = AttackSettings(
+            steps=3, loss=row.loss if loss == "own" else loss, start=row.start if start == "own" else start
+        )
+        arguments: dict = {"epsilon": 0.1, "step_size": 0.05, "noise": noise_of(attack.start, batch)}
         found = find_adversarial(learner, batch, START)
         assert found.clean is batch.images
         if name == "bat":
-            points = crossing(learner.net, batch.images, batch.labels, noise=noise, **arguments)
+            points = crossing(learner.net, batch.images, batch.labels, attack, **arguments)
             assert torch.equal(found.friendly, points.last_clean)
             assert torch.equal(found.adversarial, points.first_adversarial)
         else:
-            assert torch.equal(
-                found.adversarial, pgd(learner.net, batch.images, batch.labels, noise=noise, **arguments)
-            )
+            assert torch.equal(found.adversarial, pgd(learner.net, batch.images, batch.labels, attack, **arguments))
 
     def test_the_overrides_differ(self, recipe: Recipe) -> None:
         """Lest the test above compare one attack with itself."""

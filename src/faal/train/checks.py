@@ -12,7 +12,7 @@ from faal.errors import InputError, first_line
 from faal.inner.modes import attacked
 from faal.methods import METHODS, method
 from faal.models import Architecture
-from faal.step import Learner, attack_of
+from faal.step import Learner, attack_settings
 
 
 def check_method(recipe: Recipe, *, trained: bool) -> None:
@@ -56,8 +56,8 @@ def check_attack(recipe: Recipe) -> None:
     adversary = method(recipe.method).adversary
     if adversary is None:
         return
-    for loss, start in (attack_of(adversary, recipe, step) for step in (0, 1)):  # where they alternate, both
-        if (loss, start) == ("kl", "zero"):
+    for attack in (attack_settings(adversary, recipe, step) for step in (0, 1)):  # where they alternate, both
+        if (attack.loss, attack.start) == ("kl", "zero"):
             raise InputError(
                 f"the attack of {recipe.method} on the KL divergence cannot begin at the images themselves, where its "
                 "gradient is zero; set attack_start to gaussian or uniform"

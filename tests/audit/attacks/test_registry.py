@@ -8,7 +8,7 @@ from faal.audit.attacks.autoattack import StandardEnsemble
 from faal.audit.attacks.registry import GradientAttack, attack_named, attacks_named
 from faal.config import Threat
 from faal.errors import InputError
-from faal.inner.pgd import pgd
+from faal.inner.pgd import AttackSettings, pgd
 
 
 def run(attack, problem, standing, **changes):  # type: ignore[no-untyped-def]
@@ -67,11 +67,9 @@ def test_it_is_pgd_from_the_blocks_own_noise_but_for_what_is_asked_about_the_fal
         net,
         problem.images,
         problem.labels,
+        AttackSettings(steps=7, loss=loss, norm=norm),
         epsilon=threat.epsilon,
         step_size=threat.epsilon / 4,
-        norm=norm,
-        steps=7,
-        loss=loss,
         noise=torch.rand(problem.images.shape, generator=torch.Generator().manual_seed(5)),
         keep_success=True,
     )

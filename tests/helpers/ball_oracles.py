@@ -1,4 +1,4 @@
-"""Independent answers for the balls beside the paper's, in NumPy and SciPy: what each bounds, its limit, its dual."""
+"""Independent solutions for the balls beside the paper's, in NumPy and SciPy: what each bounds, its limit, its dual."""
 
 import math
 
@@ -26,7 +26,7 @@ def limit_radius(ball: str, q: Array) -> Array:
 
 
 def dual(ball: str, losses: Array, tau: float, u: Array) -> float:
-    """The least upper bound on the mean loss within the ball, by one scalar and without a look at the weights.
+    """The least upper bound on the mean loss within the ball, by one scalar and without the weights.
 
     kl-forward: min over b > 0 of b tau + b log sum u exp(l / b). chi2: min over eta of eta + sqrt((1 + 2 tau) sum u
     (l - eta)_+^2). cvar: min over eta of eta + sum u (l - eta)_+ / (1 - tau), attained at one of the losses.

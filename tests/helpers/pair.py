@@ -125,7 +125,7 @@ def offsets() -> list[tuple[float, ...]]:
         threat=Threat(epsilon=1e-3),
         seed=0,
         numerics=Numerics.choose("float32", CPU),
-        tell=lambda evaluation: tried.append(evaluation.offsets),
+        on_evaluation=lambda evaluation: tried.append(evaluation.offsets),
     )
     return tried
 
@@ -136,10 +136,10 @@ def sent(method: str) -> dict[str, Any]:
     learner = make_learner(recipe(method, "small"), split, len(COUNTS))
     with (
         patch.object(dist, "all_reduce", wraps=dist.all_reduce) as reduced,
-        patch.object(dist, "broadcast", wraps=dist.broadcast) as told,
+        patch.object(dist, "broadcast", wraps=dist.broadcast) as broadcast,
     ):
         train_steps(learner, make_batches(learner.recipe, split), 1)
-    numbers = [[call.args[0].numel() for call in calls.call_args_list] for calls in (reduced, told)]
+    numbers = [[call.args[0].numel() for call in calls.call_args_list] for calls in (reduced, broadcast)]
     return {
         "sums": numbers[0],
         "broadcasts": numbers[1],
@@ -165,8 +165,8 @@ def backward_events() -> list[str]:
     net[0].weight.register_post_accumulate_grad_hook(lambda _: events.append("first layer"))
     for _ in range(3):
         events.clear()
-        (answer,) = parallel(torch.ones(2, 512))
-        answer.sum().backward()
+        (logits,) = parallel(torch.ones(2, 512))
+        logits.sum().backward()
     return events
 
 
@@ -208,9 +208,9 @@ def work(rank: int, folder: Path) -> None:
     """One of two processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
-    told = {"talk": talk(rank), "events": backward_events(), "refused": refused()}
-    told |= {"faal-at sends": sent("faal-at"), "faal-at-awp sends": sent("faal-at-awp")}
-    told |= {f"{method} {model}": trained(method, model) for method, model in CASES}
-    told |= {"run": run(folder / "run"), "offsets": offsets()}
-    torch.save(told, folder / f"{rank}.pt")
+    results = {"talk": talk(rank), "events": backward_events(), "refused": refused()}
+    results |= {"faal-at sends": sent("faal-at"), "faal-at-awp sends": sent("faal-at-awp")}
+    results |= {f"{method} {model}": trained(method, model) for method, model in CASES}
+    results |= {"run": run(folder / "run"), "offsets": offsets()}
+    torch.save(results, folder / f"{rank}.pt")
     processes.stop()

@@ -169,7 +169,7 @@ class TestOverrides:
 
 
 class _Confusions(Uniform):
-    """Weighs a confusion by 10 times its answer plus its truth, and twice the clean term of class 3."""
+    """Weighs a confusion by 10 times its prediction plus its class, and twice the clean term of class 3."""
 
     def weigh(self, batch: BatchStats) -> TermWeights:
         table = 10.0 * torch.arange(4)[:, None] + torch.arange(4)[None, :]
@@ -177,21 +177,21 @@ class _Confusions(Uniform):
 
 
 def test_penalties_reach_the_loss(recipe: Recipe) -> None:
-    """CSR by hand: 0.7 CE, 6 KL and 0.3 G[answer, truth] CE(adv), one sample after another."""
+    """CSR by hand: 0.7 CE, 6 KL and 0.3 G[prediction, class] CE(adv), one sample after another."""
     learner, batch = learner_and_batch(replace(recipe, method="csr", steps=4))
     learner.rule = _Confusions(torch.ones(4))
     adversarial = find_adversarial(learner, batch, START).adversarial
     net = copy.deepcopy(learner.net).train()
     with torch.no_grad():
         clean, robust = net(batch.images).double(), net(adversarial).double()
-    p, q, expected, answers = clean.softmax(dim=1), robust.softmax(dim=1), 0.0, set()
+    p, q, expected, correct = clean.softmax(dim=1), robust.softmax(dim=1), 0.0, set()
     for i, y in enumerate(batch.labels.tolist()):
-        answer = int(robust[i].argmax())
-        answers.add(answer == y)
+        predicted = int(robust[i].argmax())
+        correct.add(predicted == y)
         expected -= (2.0 if y == 3 else 1.0) * 0.7 * float(p[i, y].log())
         expected += 0.5 * 6 * float((p[i] * (p[i] / q[i]).log()).sum())
-        expected -= (10 * answer + y) * 0.3 * float(q[i, y].log())
-    assert answers == {True, False}
+        expected -= (10 * predicted + y) * 0.3 * float(q[i, y].log())
+    assert correct == {True, False}
     result = train_step(learner, batch, START)
     assert float(result.loss) == pytest.approx(expected / len(batch.labels), rel=1e-4)
 
@@ -207,11 +207,11 @@ def test_bat_by_hand(recipe: Recipe) -> None:
     divergence = (p * (p / outside).log()).sum(dim=1)
     entropies = sum(-(each * each.log()).sum(dim=1) for each in (inside, outside))
     expected = (fit + 6 * divergence + 2 * torch.tensor(4.0).log() - entropies).mean()
-    seen: list[Tensor] = []
-    learner.net.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0]) if net.training else None)
+    forwarded: list[Tensor] = []
+    learner.net.register_forward_pre_hook(lambda net, inputs: forwarded.append(inputs[0]) if net.training else None)
     assert float(train_step(learner, batch, START).loss) == pytest.approx(float(expected), rel=1e-5)
-    assert len(seen) == 3
-    assert all(torch.equal(a, b) for a, b in zip(seen, found, strict=True))
+    assert len(forwarded) == 3
+    assert all(torch.equal(a, b) for a, b in zip(forwarded, found, strict=True))
 
 
 def test_fat_by_hand(recipe: Recipe) -> None:
@@ -244,8 +244,8 @@ PUBLISHED = {"trades": 3, "faal-at": 2, "faal-trades": 2, "faal-mart": 2, "faal-
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_forwards_as_published(recipe: Recipe, name: str) -> None:
-    asked = {setting: METHODS[name].published.get(setting) for setting in ("attack_mode", "extra_clean_forward")}
-    settings = {setting: value for setting, value in asked.items() if value is not None}
+    published = {setting: METHODS[name].published.get(setting) for setting in ("attack_mode", "extra_clean_forward")}
+    settings = {setting: value for setting, value in published.items() if value is not None}
     learner, batch = learner_and_batch(replace(recipe, method=name, **settings))
     train_step(learner, batch, START)
     assert counted(learner.net) == PUBLISHED[name]

@@ -176,11 +176,11 @@ def test_clean_before_adversarial(recipe: Recipe) -> None:
     learner = make_learner(settings, toy_split([10] * 4), 4)
     batch = first_batch(settings, [10] * 4)
     adversarial = find_adversarial(learner, batch, START).adversarial
-    seen: list[Tensor] = []
-    learner.net.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0]) if net.training else None)
+    forwarded: list[Tensor] = []
+    learner.net.register_forward_pre_hook(lambda net, inputs: forwarded.append(inputs[0]) if net.training else None)
     train_step(learner, batch, START)
-    assert torch.equal(seen[0], batch.images)
-    assert torch.equal(seen[1], adversarial)
+    assert torch.equal(forwarded[0], batch.images)
+    assert torch.equal(forwarded[1], adversarial)
 
 
 class TestAdversary:
@@ -275,7 +275,7 @@ class TestRules:
         torch.testing.assert_close(result.loss, expected.detach())
 
     def test_tau_of_the_epoch_counts(self, recipe: Recipe) -> None:
-        """The step asks the rule, and the rule its epoch; AWP's schedule goes by the moment."""
+        """The rule has the tau of its epoch; AWP's schedule that of the context."""
         settings = replace(recipe, method="at-awp", awp_gamma=Schedule((0.0, 0.5), (0.0, 0.1)))
         split, ends = toy_split([10] * 4), []
         batch = first_batch(settings, [10] * 4)

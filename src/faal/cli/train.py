@@ -28,7 +28,7 @@ from faal.cli.options import (
 
 if TYPE_CHECKING:  # the help waits for no PyTorch
     from faal.train.loop import Outcome
-    from faal.train.offsets import Found
+    from faal.train.offsets import OffsetSearch
 
 THREAT = ("norm", "epsilon", "step_size")
 """What a repair without a recipe has from its network: a ball, and steps that suit it."""
@@ -180,7 +180,7 @@ def _tell(outcome: "Outcome", classes: Sequence[str], data: str, size: str | Non
     console.print(follows)
 
 
-def _offsets(found: "Found", classes: Sequence[str]) -> str:
+def _offsets(found: "OffsetSearch", classes: Sequence[str]) -> str:
     """Offsets by class, and the figures of the images that they were chosen on, in lines."""
     each = (f"{name} {offset:+.3f}" for name, offset in zip(classes, found.after.offsets, strict=True))
     before, after = (

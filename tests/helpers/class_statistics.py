@@ -1,4 +1,4 @@
-"""What class rules are shown, made up: batches, looks, and the beginning of an epoch."""
+"""Made-up statistics for the tests of class rules: of a batch, of an evaluation, and the beginning of an epoch."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ def batch(counts: list[int], means: dict[Need, list[Any]] | None = None) -> Batc
     )
 
 
-def sight(counts: list[int], **figures: list[Any]) -> ClassMetrics:
-    """A look at so many images of each class; figures that are not given are 0."""
+def metrics(counts: list[int], **figures: list[Any]) -> ClassMetrics:
+    """Figures of so many images of each class; those that are not given are 0."""
     sizes, nothing = torch.tensor(counts, dtype=torch.float32), [0.0] * len(counts)
     names = ("clean_error", "robust_error", "cross_entropy", "kl_divergence")
     confusion = torch.tensor(figures.get("confusion", [nothing] * len(counts)), dtype=torch.float32)
@@ -30,6 +30,6 @@ def sight(counts: list[int], **figures: list[Any]) -> ClassMetrics:
     )
 
 
-def begin(rule: ClassRule, epoch: int, epochs: int, seen: ClassMetrics | None = None) -> None:
-    """Tell a rule that an epoch begins."""
-    rule.begin_epoch(EpochStats(epoch=epoch, epochs=epochs, sight=seen))
+def begin(rule: ClassRule, epoch: int, epochs: int, found: ClassMetrics | None = None) -> None:
+    """Begin an epoch of a rule."""
+    rule.begin_epoch(EpochStats(epoch=epoch, epochs=epochs, metrics=found))

@@ -228,7 +228,7 @@ class Trainer:
         result = train_step(self.learner, batch, StepContext(state.epoch, self.progress, share, self.steps_done))
         if self.averages and self.recipe.average == "step":
             self.average.update()
-        was_read = log.step(state.epoch, state.step, result)
+        was_read = log.step(state.epoch, self.steps_done, result)
         state.step += 1
         if was_read and state.step < len(self.batches) and self.checkpoint_due():
             self.read_steps(log)

@@ -49,7 +49,7 @@ def test_an_epoch_is_its_steps_and_the_look(monkeypatch: pytest.MonkeyPatch) -> 
         return real_see(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(timing, "train_step", step)
-    monkeypatch.setattr(timing, "see", see)
+    monkeypatch.setattr(timing, "evaluate", see)
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
     rows = {row.method: row for row in timing.ROWS}
     for method, looking in (("trades", 0), ("wat", 7), ("frl-rwrm", 7), ("cfa-trades", 7), ("faal-trades", 0)):

@@ -39,7 +39,7 @@ def test_an_epoch_is_its_steps_and_the_look(monkeypatch: pytest.MonkeyPatch) -> 
     """By a clock that jumps: a step takes 2 seconds, but one of three 50; a look takes 7."""
     now = [0.0]
     steps = iter([2.0, 50.0, 2.0] * 100)
-    real_see = timing.see
+    real_see = timing.evaluate
 
     def step(*_: object) -> None:
         now[0] += next(steps)

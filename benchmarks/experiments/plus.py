@@ -80,8 +80,8 @@ def apart(data: DataSet) -> tuple[Split, Split]:
     """The training images that `hold_out: both` leaves, and those that it withholds."""
     recipe = load_recipe("cifar10-prn18-pgd-at").replace({"hold_out": "both"}, source="plus")
     found = parts_of(data, recipe, steers=True, device=CPU)
-    withheld = torch.ones(found.whole.n, dtype=torch.bool).index_fill(0, found.train, False).nonzero().flatten()
-    return found.whole.take(found.train), found.whole.take(withheld)
+    withheld = torch.ones(found.full.n, dtype=torch.bool).index_fill(0, found.train, False).nonzero().flatten()
+    return found.full.take(found.train), found.full.take(withheld)
 
 
 def repair(out: Path, opened: LoadedModel, data: DataSet, training: Split, recipe: Recipe, seed: int) -> None:

@@ -82,7 +82,7 @@ def training_forwards(recipe: Recipe, images: int, num_classes: int) -> float:
         total += trained * (step + ascent)
         if select and chosen:
             total += part * evaluation_forwards(selection_request(recipe.select_attack))
-        if (request := rule.look(epoch)) is not None:
+        if (request := rule.evaluation(epoch)) is not None:
             total += (trained if request.part == "train" else part) * evaluation_forwards(request)
         if recipe.average == "gated" and progress >= recipe.averaging_starts:
             total += part * evaluation_forwards(GATE)

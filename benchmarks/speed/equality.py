@@ -29,7 +29,7 @@ from faal.data import load_data
 from faal.engine.environment import environment
 from faal.engine.graphs import Compiled
 from faal.engine.numerics import Numerics
-from faal.inner.pgd import pgd
+from faal.inner.pgd import AttackSettings, pgd
 from faal.models import Architecture, build_model, open_model
 from faal.train.loop import train
 
@@ -65,9 +65,9 @@ def examples_of(
                 model,
                 images[part].contiguous(memory_format=memory),
                 labels[part],
+                AttackSettings(steps=steps),
                 epsilon=EPSILON,
                 step_size=EPSILON / 4,
-                steps=steps,
                 noise=noise[part],
             )
         found.append(moved.contiguous())

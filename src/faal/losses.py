@@ -1,7 +1,7 @@
-"""Losses per sample, pure. All three phases draw on them, and the phases may not import each other.
+"""Losses per sample, pure. A module of their own: all three phases use them and may not import each other.
 
 Logits are (B, C), labels (B,) int64; every function returns (B,) float32 (float64 for float64 logits). Logits of a
-lower precision are widened first: softmax and margins lose their meaning in bfloat16.
+lower precision are converted first: softmax and margins are too coarse in bfloat16.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def widened(logits: Tensor) -> Tensor:
-    """Logits in float32, or in float64 where they were so already."""
+    """Logits in float32, or in float64 where they are already."""
     return logits if logits.dtype == torch.float64 else logits.float()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from faal.audit import AuditResult, audit
 from faal.audit.blocks import block_seed
-from faal.inner.pgd import pgd
+from faal.inner.pgd import AttackSettings, pgd
 
 QUICK: dict[str, Any] = {"attacks": "pgd5,cw5", "epsilon": 0.15, "block_size": 16}
 
@@ -36,7 +36,14 @@ def test_verdicts_are_those_of_pgd_called_by_hand_on_each_block(problem) -> None
         images, labels = problem.images[rows], problem.labels[rows]
         noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(block_seed(4, block)))
         adversarial = pgd(
-            problem.net, images, labels, epsilon=0.15, step_size=0.15 / 4, steps=5, noise=noise, keep_success=True
+            problem.net,
+            images,
+            labels,
+            AttackSettings(steps=5),
+            epsilon=0.15,
+            step_size=0.15 / 4,
+            noise=noise,
+            keep_success=True,
         )
         with torch.no_grad():
             before, after = problem.net(images).argmax(dim=1), problem.net(adversarial).argmax(dim=1)

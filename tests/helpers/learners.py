@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 
 def make_learner(recipe: Recipe, split: Split, classes: int, *, seed: int = 0) -> Learner:
-    """As the training loop makes it; every process that asks with the same arguments starts from the same weights."""
+    """As the training loop makes it; equal arguments give equal weights in every process."""
     architecture = Architecture(
         model=recipe.model, num_classes=classes, channels=split.images.shape[0], width=recipe.width, depth=recipe.depth
     )

@@ -1,4 +1,4 @@
-"""Independent answers to what phase 2 solves, from SciPy, in NumPy's float64. They share no formula with the solver."""
+"""Independent solutions of phase 2, from SciPy, in NumPy's float64. They share no formula with the solver."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ def kldro(losses: Array, tau: float, u: Array | None = None) -> Array:
 def kldro_dual(losses: Array, tau: float, u: Array) -> float:
     """The least upper bound on the mean loss within the ball: min over eta > max l of eta - exp(-tau) GM_u(eta - l).
 
-    GM_u is the geometric mean with weights u. Lagrangian duality gives it without a look at the primal's optimum, so
+    GM_u is the geometric mean with weights u. Lagrangian duality gives it without the primal's optimum, so
     that a feasible w whose mean loss meets it is optimal, whoever found it.
     """
     top, spread = losses.max(), np.ptp(losses)

@@ -1,13 +1,15 @@
-"""Where the attack's path crosses the boundary: on a network that knows it, and against a loop over the samples."""
+"""Where the attack's path crosses the boundary: on a network whose boundary is known, and against a loop over the
+samples."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from faal.inner.boundary import crossing
-from faal.inner.pgd import LOSSES, STARTS, pgd
+from faal.inner.pgd import LOSSES, STARTS, AttackSettings, pgd
 from faal.models import Architecture, build_model
 
 
@@ -27,8 +29,9 @@ IMAGES = torch.tensor(MEANS, dtype=torch.float64)[:, None, None, None].expand(-1
 
 def cross(**other: object) -> tuple[list[float], list[float]]:
     """The two points as brightness."""
-    settings: dict = {"epsilon": EPSILON, "step_size": STEP, "steps": STEPS, "loss": "ce", "start": "zero"} | other
-    found = crossing(Brightness(), IMAGES, LABELS, noise=torch.zeros_like(IMAGES), **settings)
+    budgets: dict = {"epsilon": EPSILON, "step_size": STEP} | other
+    attack = AttackSettings(steps=budgets.pop("steps", STEPS), start="zero")
+    found = crossing(Brightness(), IMAGES, LABELS, attack, noise=torch.zeros_like(IMAGES), **budgets)
     for points in found:
         spread = points - points.mean(dim=(1, 2, 3), keepdim=True)
         assert float(spread.abs().max()) < 1e-12
@@ -36,9 +39,9 @@ def cross(**other: object) -> tuple[list[float], list[float]]:
 
 
 def test_a_boundary_that_is_known() -> None:
-    """Steps of 0.02 to 0.5. 0.45: right at 0.49, wrong at 0.51, one more to 0.53. 0.55 as 1 likewise, downwards. Those
-    at 0.40 as 1 and 0.55 as 0 are wrong at the start and move one step away from it. 0.40 as 0 ends, still right, at
-    0.48; 0.43 is wrong at its very end, which leaves no step more."""
+    """Steps of 0.02 to 0.5. 0.45: correct at 0.49, wrong at 0.51, one more to 0.53. 0.55 as 1 likewise, downwards.
+    Those at 0.40 as 1 and 0.55 as 0 are wrong at the start and move one step away from it. 0.40 as 0 ends, still
+    correct, at 0.48; 0.43 is wrong at its very end, which leaves no step more."""
     last_clean, first_adversarial = cross()
     assert last_clean == pytest.approx([0.49, 0.49, 0.48, 0.51, 0.40, 0.55, 0.49, 0.4901])
     assert first_adversarial == pytest.approx([0.53, 0.53, 0.48, 0.47, 0.38, 0.57, 0.51, 0.5101])
@@ -46,7 +49,7 @@ def test_a_boundary_that_is_known() -> None:
 
 def test_the_ball_ends_the_path() -> None:
     """Within 0.03 of 0.45 nothing crosses: both points lie on the ball. 0.47 goes to 0.49 and 0.50, where the classes
-    tie and the first is the answer."""
+    tie and the first is predicted."""
     last_clean, first_adversarial = cross(epsilon=0.03)
     assert last_clean[0] == first_adversarial[0] == pytest.approx(0.48)
     assert last_clean[2] == first_adversarial[2] == pytest.approx(0.43)
@@ -69,11 +72,13 @@ def test_without_steps_both_are_the_start() -> None:
     assert last_clean == first_adversarial == pytest.approx(MEANS)
 
 
-def by_loop(net: nn.Module, image: Tensor, label: int, noise: Tensor, settings: dict) -> tuple[Tensor, Tensor]:
+def by_loop(
+    net: nn.Module, image: Tensor, label: int, noise: Tensor, attack: AttackSettings, budgets: dict[str, float]
+) -> tuple[Tensor, Tensor]:
     """One sample: its path as `pgd` walks it, point after point, then the definition of both points."""
     path = [
-        pgd(net, image[None], torch.tensor([label]), noise=noise[None], **settings | {"steps": steps})[0]
-        for steps in range(settings["steps"] + 1)
+        pgd(net, image[None], torch.tensor([label]), replace(attack, steps=steps), noise=noise[None], **budgets)[0]
+        for steps in range(attack.steps + 1)
     ]
     with torch.no_grad():
         wrong = [int(net(point[None]).argmax()) != label for point in path]
@@ -91,7 +96,7 @@ def two_layers() -> nn.Module:
     return net.requires_grad_(False)
 
 
-# Without KL from the image itself, where it is flat: rounding decides.
+# Without KL from the image itself, where its gradient is 0: rounding decides.
 PAIRS = [(loss, start) for loss in LOSSES for start in STARTS if (loss, start) != ("kl", "zero")]
 
 
@@ -108,16 +113,16 @@ def test_against_a_loop_over_the_samples(loss: str, start: str) -> None:
     labels[:4] = (labels[:4] + 1) % 4
     epsilon = torch.linspace(0.0, 0.4, 24, dtype=torch.float64)
     step_size = torch.linspace(0.02, 0.06, 24, dtype=torch.float64)
-    settings: dict = {"steps": 6, "loss": loss, "start": start}
-    found = crossing(net, images, labels, epsilon=epsilon, step_size=step_size, noise=noise, **settings)
+    attack = AttackSettings(steps=6, loss=loss, start=start)
+    found = crossing(net, images, labels, attack, epsilon=epsilon, step_size=step_size, noise=noise)
     kinds = set()
     for i in range(24):
-        own = settings | {"epsilon": float(epsilon[i]), "step_size": float(step_size[i])}
-        last_clean, first_adversarial = by_loop(net, images[i], int(labels[i]), noise[i], own)
+        own = {"epsilon": float(epsilon[i]), "step_size": float(step_size[i])}
+        last_clean, first_adversarial = by_loop(net, images[i], int(labels[i]), noise[i], attack, own)
         torch.testing.assert_close(found.last_clean[i], last_clean, rtol=0, atol=1e-9)
         torch.testing.assert_close(found.first_adversarial[i], first_adversarial, rtol=0, atol=1e-9)
-        answers = [int(net(point[None]).argmax()) == int(labels[i]) for point in (last_clean, first_adversarial)]
-        kinds.add(tuple(answers))
+        correct = [int(net(point[None]).argmax()) == int(labels[i]) for point in (last_clean, first_adversarial)]
+        kinds.add(tuple(correct))
     assert {(True, True), (True, False), (False, False)} <= kinds
 
 
@@ -127,8 +132,7 @@ def test_within_the_ball_and_the_range() -> None:
     images = torch.rand(16, 1, 8, 8, generator=generator).round(decimals=1)
     noise = torch.rand(images.shape, generator=generator)
     labels = torch.arange(16) % 3
-    arguments: dict = {"epsilon": 0.1, "step_size": 0.03, "steps": 5, "loss": "ce", "start": "uniform"}
-    for points in crossing(net, images, labels, noise=noise, **arguments):
+    for points in crossing(net, images, labels, AttackSettings(steps=5), epsilon=0.1, step_size=0.03, noise=noise):
         assert float((points - images).abs().max()) <= 0.1 + 1e-6
         assert float(points.min()) >= 0
         assert float(points.max()) <= 1
@@ -141,11 +145,16 @@ def test_the_network_comes_back_as_it_was(training: bool) -> None:
     net = build_model(Architecture(model="small", num_classes=3, channels=1, width=4), seed=1).train()
     images, labels = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(6) % 3
     crossing(
-        net, images, labels, epsilon=0.1, step_size=0.03, steps=3, loss="kl", start="gaussian",
-        noise=torch.ones_like(images), training=training,
-    )  # fmt: skip
+        net,
+        images,
+        labels,
+        AttackSettings(steps=3, loss="kl", start="gaussian", training=training),
+        epsilon=0.1,
+        step_size=0.03,
+        noise=torch.ones_like(images),
+    )
     assert net.training
     assert all(parameter.requires_grad and parameter.grad is None for parameter in net.parameters())
-    # One forward for the fixed answer, one for each step, one at the end.
+    # One forward for the clean logits, one for each step, one at the end.
     assert int(net.features[1].num_batches_tracked) == (5 if training else 0)
     assert math.isfinite(float(net.features[1].running_mean.sum()))

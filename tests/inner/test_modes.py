@@ -9,7 +9,7 @@ from faal.inner.modes import attacked
 
 @pytest.fixture
 def net() -> nn.Module:
-    """Modes and frozen weights in every mixture: what fine-tuning with a frozen backbone looks like."""
+    """Modes and frozen weights in every mixture: as in fine-tuning with a frozen backbone."""
     net = nn.Sequential(
         nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), nn.Dropout(), nn.Flatten(), nn.Linear(2 * 36, 3)
     )

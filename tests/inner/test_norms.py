@@ -7,7 +7,7 @@ from scipy import optimize, stats
 from torch import Tensor, nn
 
 from faal.inner.norms import NORMS, gradient_step, project, shrink, sign_step, sphere_start, uniform_start
-from faal.inner.pgd import LOSSES, STARTS, pgd
+from faal.inner.pgd import LOSSES, STARTS, AttackSettings, pgd
 
 
 def row(*values: float) -> Tensor:
@@ -84,9 +84,14 @@ class TestL2:
             net[1].weight.copy_(torch.randn(2, 48, generator=torch.Generator().manual_seed(1)))
         images, labels = torch.full((3, 3, 4, 4), 0.5), torch.tensor([0, 1, 0])
         found = pgd(
-            net, images, labels, epsilon=0.4, step_size=0.1, steps=60, loss="cw", norm="l2",
+            net,
+            images,
+            labels,
+            AttackSettings(steps=60, loss="cw", norm="l2"),
+            epsilon=0.4,
+            step_size=0.1,
             noise=uniform(3, 3, 4, 4),
-        )  # fmt: skip
+        )
         direction = (net[1].weight[1] - net[1].weight[0]).detach()
         sign = torch.tensor([1.0, -1.0, 1.0])
         optimum = images + 0.4 * (sign[:, None] * direction / direction.norm()).view(3, 3, 4, 4)
@@ -97,16 +102,21 @@ class TestL2:
 class TestEither:
     @pytest.mark.parametrize("loss", LOSSES)
     @pytest.mark.parametrize("start", STARTS)
-    def test_the_answer_is_in_the_ball_and_in_the_box(self, norm: str, loss: str, start: str) -> None:
+    def test_the_result_is_in_the_ball_and_in_the_box(self, norm: str, loss: str, start: str) -> None:
         generator = torch.Generator().manual_seed(4)
         images = torch.rand(16, 3, 4, 4, generator=generator)
         images[:4] = images[:4].round()
         noise = uniform(*images.shape, seed=5) if start == "uniform" else torch.randn(images.shape, generator=generator)
         net = nn.Sequential(nn.Flatten(), nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 5))
         found = pgd(
-            net, images, torch.arange(16) % 5, epsilon=0.1, step_size=0.03, steps=10, loss=loss, start=start,
-            norm=norm, noise=noise,
-        )  # fmt: skip
+            net,
+            images,
+            torch.arange(16) % 5,
+            AttackSettings(steps=10, loss=loss, start=start, norm=norm),
+            epsilon=0.1,
+            step_size=0.03,
+            noise=noise,
+        )
         assert float(NORMS[norm].distance(found, images).max()) <= 0.1 + 1e-6
         assert 0 <= float(found.min()) <= float(found.max()) <= 1
 

@@ -11,10 +11,11 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from faal.inner.norms import NORMS
-from faal.inner.pgd import LOSSES, STARTS, pgd
+from faal.inner.pgd import LOSSES, STARTS, AttackSettings, pgd
 
 Array = NDArray[np.float64]
 EPSILON, STEP = 0.1, 0.03
+THREE_STEPS = AttackSettings(steps=3)
 
 
 class Linear(nn.Module):
@@ -45,7 +46,7 @@ def images() -> Tensor:
     return images
 
 
-# Without KL from the image itself, where it is flat: the first gradient is rounding noise.
+# Without KL from the image itself: the first gradient there is rounding noise.
 PAIRS = [(loss, start) for loss in LOSSES for start in STARTS if (loss, start) != ("kl", "zero")]
 LABELS = torch.arange(9) % 6
 
@@ -101,7 +102,13 @@ def test_steps_by_hand(model: Linear, images: Tensor, loss: str, start: str, ste
     epsilon = torch.linspace(0, 0.2, 9, dtype=torch.float64) if own_budgets else EPSILON
     step_size = torch.linspace(0.05, 0.01, 9, dtype=torch.float64) if own_budgets else STEP
     found = pgd(
-        model, images, LABELS, epsilon=epsilon, step_size=step_size, steps=steps, loss=loss, start=start, noise=noise
+        model,
+        images,
+        LABELS,
+        AttackSettings(steps=steps, loss=loss, start=start),
+        epsilon=epsilon,
+        step_size=step_size,
+        noise=noise,
     )
     expected = by_hand(
         model,
@@ -120,7 +127,8 @@ def test_steps_by_hand(model: Linear, images: Tensor, loss: str, start: str, ste
 def test_three_losses_are_three_attacks(model: Linear, images: Tensor) -> None:
     noise = noise_for("uniform", images)
     found = [
-        pgd(model, images, LABELS, epsilon=EPSILON, step_size=STEP, steps=7, loss=loss, noise=noise) for loss in LOSSES
+        pgd(model, images, LABELS, AttackSettings(steps=7, loss=loss), epsilon=EPSILON, step_size=STEP, noise=noise)
+        for loss in LOSSES
     ]
     for one, other in itertools.combinations(found, 2):
         assert int((one != other).sum()) > 5
@@ -128,15 +136,20 @@ def test_three_losses_are_three_attacks(model: Linear, images: Tensor) -> None:
 
 @pytest.mark.parametrize("start", list(STARTS))
 @pytest.mark.parametrize("loss", list(LOSSES))
-def test_the_answer_is_in_the_ball_and_in_the_box(loss: str, start: str) -> None:
+def test_the_result_is_in_the_ball_and_in_the_box(loss: str, start: str) -> None:
     generator = torch.Generator().manual_seed(4)
     images = torch.rand(16, 3, 4, 4, generator=generator)
     images[:4] = images[:4].round()
     net = nn.Sequential(nn.Flatten(), nn.Linear(48, 16), nn.ReLU(), nn.Linear(16, 5))
     found = pgd(
-        net, images, torch.arange(16) % 5, epsilon=8 / 255, step_size=2 / 255, steps=10, loss=loss, start=start,
+        net,
+        images,
+        torch.arange(16) % 5,
+        AttackSettings(steps=10, loss=loss, start=start),
+        epsilon=8 / 255,
+        step_size=2 / 255,
         noise=noise_for(start, images),
-    )  # fmt: skip
+    )
     assert found.shape == images.shape
     assert found.dtype == images.dtype
     assert 0 <= float(found.min()) <= float(found.max()) <= 1
@@ -146,12 +159,18 @@ def test_the_answer_is_in_the_ball_and_in_the_box(loss: str, start: str) -> None
 
 def test_the_attack_raises_its_loss(model: Linear, images: Tensor) -> None:
     for loss in LOSSES:
-        ascent = LOSSES[loss](model, images)
+        loss_fn = LOSSES[loss](model, images)
         found = pgd(
-            model, images, LABELS, epsilon=EPSILON, step_size=STEP, steps=10, loss=loss, noise=noise_for("u", images)
+            model,
+            images,
+            LABELS,
+            AttackSettings(steps=10, loss=loss),
+            epsilon=EPSILON,
+            step_size=STEP,
+            noise=noise_for("u", images),
         )
         with torch.no_grad():
-            assert bool((ascent(model(found), LABELS) > ascent(model(images), LABELS)).all())
+            assert bool((loss_fn(model(found), LABELS) > loss_fn(model(images), LABELS)).all())
 
 
 class TestStarts:
@@ -170,12 +189,14 @@ class TestStarts:
     @pytest.mark.parametrize("start", ["uniform", "gaussian"])
     def test_missing_noise(self, model: Linear, images: Tensor, start: str) -> None:
         with pytest.raises(ValueError, match=f"a {start} start needs noise"):
-            pgd(model, images, LABELS, epsilon=EPSILON, step_size=STEP, steps=1, start=start)
+            pgd(model, images, LABELS, AttackSettings(steps=1, start=start), epsilon=EPSILON, step_size=STEP)
 
     @pytest.mark.parametrize("start", list(STARTS))
     def test_no_steps_give_the_start(self, model: Linear, images: Tensor, start: str) -> None:
         noise = noise_for(start, images)
-        found = pgd(model, images, LABELS, epsilon=EPSILON, step_size=STEP, steps=0, start=start, noise=noise)
+        found = pgd(
+            model, images, LABELS, AttackSettings(steps=0, start=start), epsilon=EPSILON, step_size=STEP, noise=noise
+        )
         assert torch.equal(found, STARTS[start](images, EPSILON, noise, NORMS["linf"]))
         assert model.calls == 0
 
@@ -189,7 +210,7 @@ def test_pixels_at_the_edge_still_move() -> None:
     delta = (0.2 * (2 * noise - 1)).requires_grad_()
     through_the_clip = nn.functional.cross_entropy(model((images + delta).clamp(0, 1)), labels)
     assert torch.equal(torch.autograd.grad(through_the_clip, delta)[0], torch.zeros_like(delta))
-    found = pgd(model, images, labels, epsilon=0.2, step_size=0.05, steps=3, noise=noise)
+    found = pgd(model, images, labels, AttackSettings(steps=3), epsilon=0.2, step_size=0.05, noise=noise)
     torch.testing.assert_close(found.flatten(), torch.tensor([0.85, 0.85, 0.15, 0.15]))
 
 
@@ -202,36 +223,42 @@ class TestKeepSuccess:
 
     def attack(self, keep: bool) -> Tensor:
         return pgd(
-            self.model, self.images, self.labels, epsilon=0.2, step_size=0.04, steps=4, start="zero", keep_success=keep
+            self.model,
+            self.images,
+            self.labels,
+            AttackSettings(steps=4, start="zero"),
+            epsilon=0.2,
+            step_size=0.04,
+            keep_success=keep,
         ).flatten()
 
-    def test_a_fooled_sample_stays(self) -> None:
+    def test_a_misclassified_sample_no_longer_moves(self) -> None:
         torch.testing.assert_close(self.attack(True), torch.tensor([0.53, 0.51, 0.53, 0.60]))
 
-    def test_otherwise_all_go_on(self) -> None:
+    def test_without_it_all_samples_move_on(self) -> None:
         torch.testing.assert_close(self.attack(False), torch.tensor([0.65, 0.63, 0.57, 0.76]))
 
     def test_no_success_is_lost(self) -> None:
         """Where the loss is not monotone the last iterate may be correct again though an earlier one was not."""
 
         class Band(nn.Module):
-            """Answers 1 between 0.5 and 0.6 only, and always drives the attack upwards."""
+            """Predicts 1 between 0.5 and 0.6 only; its gradient always drives the attack upwards."""
 
             def forward(self, images: Tensor) -> Tensor:
                 x = images.flatten(1).mean(dim=1)
-                fooled = (x > 0.5) & (x < 0.6)
-                return torch.stack([torch.where(fooled, -1.0, 3.0) - x, x], dim=1)
+                inside = (x > 0.5) & (x < 0.6)
+                return torch.stack([torch.where(inside, -1.0, 3.0) - x, x], dim=1)
 
         images = torch.tensor([0.48]).view(1, 1, 1, 1)
-        run = {"epsilon": 0.4, "step_size": 0.05, "steps": 6, "start": "zero"}
+        run = AttackSettings(steps=6, start="zero")
         for keep, last in ((True, 0.53), (False, 0.78)):
-            found = pgd(Band(), images, torch.tensor([0]), keep_success=keep, **run)  # type: ignore[arg-type]
+            found = pgd(Band(), images, torch.tensor([0]), run, epsilon=0.4, step_size=0.05, keep_success=keep)
             assert float(found) == pytest.approx(last)
             assert (int(Band()(found).argmax()) == 1) is keep
 
 
 class TestTheNetwork:
-    """What the attack leaves of the network: nothing."""
+    """The attack leaves the network unchanged."""
 
     @pytest.fixture
     def net(self) -> nn.Module:
@@ -246,9 +273,8 @@ class TestTheNetwork:
     images = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(5))
     labels = torch.arange(6) % 3
 
-    def attack(self, net: nn.Module, **changes: object) -> Tensor:
-        options: dict[str, object] = {"epsilon": 0.1, "step_size": 0.03, "steps": 3, "noise": self.images} | changes
-        return pgd(net, self.images, self.labels, **options)  # type: ignore[arg-type]
+    def attack(self, net: nn.Module, attack: AttackSettings = THREE_STEPS) -> Tensor:
+        return pgd(net, self.images, self.labels, attack, epsilon=0.1, step_size=0.03, noise=self.images)
 
     def state(self, net: nn.Module) -> object:
         modes = [module.training for module in net.modules()]
@@ -256,16 +282,18 @@ class TestTheNetwork:
         return modes, grads, {name: tensor.tolist() for name, tensor in net.state_dict().items()}
 
     @pytest.mark.parametrize("loss", list(LOSSES))
-    def test_is_left_untouched(self, net: nn.Module, loss: str) -> None:
+    def test_is_unchanged(self, net: nn.Module, loss: str) -> None:
         net[5].weight.grad = torch.full_like(net[5].weight, 3.0)
         before = self.state(net)
         images = self.images.clone().requires_grad_()
-        pgd(net, images, self.labels, epsilon=0.1, step_size=0.03, steps=3, loss=loss, noise=self.images)
+        pgd(
+            net, images, self.labels, AttackSettings(steps=3, loss=loss), epsilon=0.1, step_size=0.03, noise=self.images
+        )
         assert self.state(net) == before
         assert images.grad is None
 
     @pytest.mark.parametrize("at", [1, 2, 4])
-    def test_is_left_untouched_when_it_fails(self, net: nn.Module, at: int) -> None:
+    def test_is_unchanged_after_a_failure(self, net: nn.Module, at: int) -> None:
         before, calls = self.state(net), 0
 
         def fail(module: nn.Module, inputs: object) -> None:
@@ -276,21 +304,29 @@ class TestTheNetwork:
 
         handle = net[5].register_forward_pre_hook(fail)
         with pytest.raises(RuntimeError, match="out of memory"):
-            self.attack(net, loss="kl", steps=5)
+            self.attack(net, AttackSettings(steps=5, loss="kl"))
         handle.remove()
         assert self.state(net) == before
 
     def test_is_attacked_in_evaluation_mode(self, net: nn.Module) -> None:
-        """Dropout is off: the same attack twice. A sample's fate does not depend on its batch."""
+        """Dropout is off: the same attack twice. A sample's attack does not depend on its batch."""
         net.train()
         found = self.attack(net)
         assert torch.equal(found, self.attack(net))
-        alone = pgd(net, self.images[:1], self.labels[:1], epsilon=0.1, step_size=0.03, steps=3, noise=self.images[:1])
+        alone = pgd(
+            net,
+            self.images[:1],
+            self.labels[:1],
+            AttackSettings(steps=3),
+            epsilon=0.1,
+            step_size=0.03,
+            noise=self.images[:1],
+        )
         torch.testing.assert_close(alone, found[:1])
 
     @pytest.mark.parametrize(("loss", "forwards"), [("ce", 3), ("kl", 4)])
     def test_in_training_mode_its_statistics_move(self, net: nn.Module, loss: str, forwards: int) -> None:
-        self.attack(net, loss=loss, training=True)
+        self.attack(net, AttackSettings(steps=3, loss=loss, training=True))
         assert int(net[1].num_batches_tracked) == forwards
         assert not net[1].training
 
@@ -307,6 +343,6 @@ def test_a_sample_without_a_budget_does_not_move(model: Linear, images: Tensor, 
     budgets: dict[str, float | Tensor] = {"epsilon": EPSILON, "step_size": STEP}
     budgets[kind] = factors * EPSILON
     attack: Callable[..., Tensor] = pgd
-    found = attack(model, images, LABELS, steps=5, start="zero", **budgets)
+    found = attack(model, images, LABELS, AttackSettings(steps=5, start="zero"), **budgets)
     moved = (found - images).abs().flatten(1).amax(dim=1)
     assert torch.equal(moved > 0, factors > 0)

@@ -1,4 +1,4 @@
-"""The KL attack under bfloat16: its start is so close to the image that the two answers are one number, or noise."""
+"""The KL attack under bfloat16: its start is so close to the image that their logits are equal, or differ by noise."""
 
 from contextlib import nullcontext
 
@@ -20,12 +20,10 @@ def agreement(*, at_boundary: bool) -> float:
     found = []
     for low in (False, True):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low, cache_enabled=False):
-            attack = boundary.crossing if at_boundary else pgd.pgd
-            moved = attack(
-                net, images, labels, epsilon=8 / 255, step_size=2 / 255, steps=3, loss="kl", start="gaussian",
-                noise=noise,
-            )  # fmt: skip
-        found.append(((moved[1] if at_boundary else moved) - images).sign())
+            search = boundary.crossing if at_boundary else pgd.pgd
+            attack = pgd.AttackSettings(steps=3, loss="kl", start="gaussian")
+            result = search(net, images, labels, attack, epsilon=8 / 255, step_size=2 / 255, noise=noise)
+        found.append(((result[1] if at_boundary else result) - images).sign())
     return float((found[0] == found[1]).float().mean())
 
 
@@ -35,7 +33,7 @@ def test_the_first_step_in_full_precision_sets_the_direction(
 ) -> None:
     sharp = agreement(at_boundary=at_boundary)
     for module in (pgd, boundary):
-        monkeypatch.setattr(module, "full_precision", lambda images, wanted=True: nullcontext())
+        monkeypatch.setattr(module, "full_precision", lambda images, enabled=True: nullcontext())
     blunt = agreement(at_boundary=at_boundary)
     assert sharp > 0.85
     assert blunt < sharp - 0.1

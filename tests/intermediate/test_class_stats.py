@@ -10,7 +10,7 @@ from faal.intermediate.class_stats import PER_SAMPLE, Need, batch_stats, class_s
 
 
 def batch(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    """40 answers over 6 classes, of which 1 and 4 are absent."""
+    """40 predictions over 6 classes, of which 1 and 4 are absent."""
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(40, 6, generator=generator).to(dtype)
     labels = torch.tensor([0, 2, 3, 5])[torch.randint(4, (40,), generator=generator)]

@@ -1,4 +1,4 @@
-"""The exact solver: against duality, three other solvers, its limits, and what every answer must satisfy."""
+"""The exact solver: against duality, three other solvers, its limits, and what every solution must satisfy."""
 
 import math
 
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from tests.helpers import oracles
+from tests.helpers.doctests import failures
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
@@ -239,7 +240,7 @@ def test_references_down_to_nothing() -> None:
             tau = torch.from_numpy(10 ** rng.uniform(-6, 1, size=40))
             w = solve_kldro(losses, tau, reference=u)
             assert float((w.sum(dim=-1) - 1).abs().max()) <= 1e-12
-            # Where the whole ball cannot be used within floating point, the answer is its limit and has zeros.
+            # Where the whole ball cannot be used within floating point, the solution is its limit and has zeros.
             limit = ((w == 0) & (u > 0)).any(dim=-1)
             top = losses.masked_fill(u == 0, -torch.inf).amax(dim=-1, keepdim=True)
             assert bool((w[limit] > 0).eq((losses == top)[limit] & (u > 0)[limit]).all())
@@ -333,3 +334,7 @@ def test_no_value_is_looked_at_from_python() -> None:
 def test_what_makes_no_sense_is_refused(call: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         call()  # type: ignore[operator]
+
+
+def test_the_example_of_its_docstring_runs() -> None:
+    assert failures(solve_kldro) == ""

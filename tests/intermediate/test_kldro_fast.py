@@ -1,4 +1,4 @@
-"""What makes the solver fast changes no answer: the search that ends early, its bracket, and the compiled graph."""
+"""What makes the solver fast changes no solution: the search that ends early, its bracket, and the compiled graph."""
 
 import math
 

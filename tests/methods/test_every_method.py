@@ -19,7 +19,7 @@ SIZES = {2: [9, 7], 10: [5] * 10, 100: [1] * 100}
 
 
 class StoppedError(Exception):
-    """Stands for the end of the process."""
+    """The end of the process."""
 
 
 def run(recipe: Recipe, classes: int, out: Path) -> dict:

@@ -1,4 +1,4 @@
-"""docs/methods.md says of the methods what the code does: names, levels, constants, schedules, published settings."""
+"""docs/methods.md agrees with the code: names, levels, constants, schedules, published settings."""
 
 import re
 from fnmatch import fnmatch
@@ -48,7 +48,7 @@ def test_at_a_glance(name: str) -> None:
     row, line = METHODS[name], GLANCE[name]
     assert line["when"] == row.level
     assert line["constants"] == _pairs(row.constants)
-    assert ("steering part" in line["looks at"]) == row.steers
+    assert ("steering part" in line["statistics from"]) == row.steers
     assert ("average" in line["moves"]) == row.gated
 
 
@@ -62,7 +62,7 @@ def test_the_references_are_the_rows() -> None:
 
 
 def schedules() -> dict[str, float]:
-    """The fractions of the table, as recipes and rules have them; what a learning rate's name lacks is its place."""
+    """The fractions of the table, as recipes and rules have them; learning rates are found by their place."""
     scratch, hundred = load_recipe("cifar10-prn18-faal-at"), load_recipe("cifar100-rn18-faal-at")
     assert scratch.average_from == scratch.tau.starts[1]
     rate = METHODS["frl-rw"].constants["rate"]
@@ -79,7 +79,7 @@ def schedules() -> dict[str, float]:
         "CIFAR-10: it falls again": scratch.lr.starts[2],
         "CIFAR-100: the learning rate falls": hundred.lr.starts[1],
         "CIFAR-100: it falls again": hundred.lr.starts[2],
-        "CFA's gate: the first epoch that is judged": load_recipe("cifar10-prn18-cfa-at").averaging_starts,
+        "CFA's gate: the first evaluated epoch": load_recipe("cifar10-prn18-cfa-at").averaging_starts,
     }
 
 
@@ -91,29 +91,29 @@ def test_schedules() -> None:
         assert {n: int(row[str(n)]) for n in (200, 110, 30, 6)} == {
             n: epoch_of(fractions[row["what"]], n) for n in (200, 110, 30, 6)
         }
-        if told := re.match(r"(\d+) of (\d+)", row["in the paper"]):
-            assert int(told[1]) / int(told[2]) == pytest.approx(fractions[row["what"]])
+        if fraction := re.match(r"(\d+) of (\d+)", row["in the paper"]):
+            assert int(fraction[1]) / int(fraction[2]) == pytest.approx(fractions[row["what"]])
 
 
 def test_the_decays_of_averages() -> None:
     recipe = load_recipe("cifar10-prn18-cfa-at")
     decays = [recipe.replace({"epochs": n}, source="test").averaging_decay(390) for n in (200, 110, 30, 6)]
     assert decays == pytest.approx([0.88, 0.78, 0.2, 0], abs=0.005)
-    told = "0.88 in 200 epochs, as CFA has it, and of 0.78 in 110, 0.2 in 30; in 6 it is the last epoch"
-    assert told in " ".join(PAGE.split())
+    text = "0.88 in 200 epochs, as CFA has it, and of 0.78 in 110, 0.2 in 30; in 6 it is the last epoch"
+    assert text in " ".join(PAGE.split())
 
 
 def test_published_settings() -> None:
     """The table is `Method.published`, whole, and its defaults are the recipe's and the rules'."""
-    told: dict[str, dict[str, str]] = {name: {} for name in METHODS}
+    listed: dict[str, dict[str, str]] = {name: {} for name in METHODS}
     for row in table("As published"):
         setting = row["setting"].strip("`")
         for name in named(row["methods"]):
-            told[name][setting] = row["published"]
+            listed[name][setting] = row["published"]
             constant = setting.removeprefix("constants: ")
             default = getattr(Recipe(), setting, None) if constant == setting else METHODS[name].constants[constant]
             assert row["default"] == ("none" if default is None else _written(default))
-    assert told == {name: flat(row.published) for name, row in METHODS.items()}
+    assert listed == {name: flat(row.published) for name, row in METHODS.items()}
 
 
 def flat(published: dict[str, object]) -> dict[str, str]:

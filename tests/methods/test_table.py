@@ -1,4 +1,4 @@
-"""The table of methods: what stands in it, and that FAAL changes nothing of its base but the class rule."""
+"""The table of methods: its rows, and that FAAL changes nothing of its base but the class rule."""
 
 import dataclasses
 
@@ -57,8 +57,8 @@ def test_faal_changes_the_rule_alone(name: str) -> None:
     row, base = METHODS[name], METHODS[FAAL_ON[name]]
     same = {"adversary", "objective", "awp", "rule", "fixed", "gated"}
     assert all(getattr(row, field) == getattr(base, field) for field in same)
-    told = {"summary", "reference", "published", "plain", "adversary_free"}
-    assert {f.name for f in dataclasses.fields(row)} - same - told == {"faal"}
+    described = {"summary", "reference", "published", "plain", "adversary_free"}
+    assert {f.name for f in dataclasses.fields(row)} - same - described == {"faal"}
     assert (row.faal, row.plain) == (True, FAAL_ON[name])
 
 

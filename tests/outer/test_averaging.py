@@ -138,7 +138,7 @@ class TestGate:
         taken = []
         for state, accuracy in zip(walk, worst, strict=True):
             average.model.load_state_dict(state)
-            average.judge(accuracy)
+            average.update_if_fair(accuracy)
             taken.append(average.updates)
         return taken
 

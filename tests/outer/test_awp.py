@@ -92,17 +92,17 @@ def test_the_weights_are_those_of_layers(net: SmallNet) -> None:
 def test_the_ascent_pass_leaves_batchnorm_alone(net: SmallNet) -> None:
     loss_of(net)
     before = [buffer.clone() for buffer in net.buffers()]
-    seen = []
+    counted = []
 
     def ascent() -> Tensor:
         loss = loss_of(net)
-        seen.append(int(net.features[1].num_batches_tracked))
+        counted.append(int(net.features[1].num_batches_tracked))
         return loss
 
     with perturbed(net, ascent, GAMMA):
         assert all(torch.equal(a, b) for a, b in zip(before, net.buffers(), strict=True))
         loss_of(net)
-    assert seen == [2]
+    assert counted == [2]
     assert int(net.features[1].num_batches_tracked) == 2
 
 

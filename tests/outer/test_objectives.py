@@ -37,8 +37,8 @@ def probabilities(z: Tensor) -> NDArray[np.float64]:
 
 def terms_of(objective: Objective, views: tuple[Tensor, Tensor, Tensor], beta: float = BETA) -> Terms:
     """Of logits on clean, friendly and adversarial images, those that the objective sees."""
-    asked = (objective.clean, objective.friendly, objective.adversarial)
-    return objective.terms([view for view, wanted in zip(views, asked, strict=True) if wanted], LABELS, beta)
+    used = (objective.clean, objective.friendly, objective.adversarial)
+    return objective.terms([view for view, is_used in zip(views, used, strict=True) if is_used], LABELS, beta)
 
 
 def test_standard_and_adversarial_training() -> None:
@@ -107,12 +107,12 @@ def total(objective: Objective, clean: Tensor, friendly: Tensor, robust: Tensor)
 
 @pytest.mark.parametrize("objective", ALL)
 def test_gradients_flow_through_every_view_that_is_seen(objective: Objective) -> None:
-    """Checked against finite differences; TRADES and what builds on it do not hold the clean answer fixed."""
+    """Checked against finite differences; TRADES and what builds on it do not hold the clean prediction fixed."""
     views = tuple(logits(seed).requires_grad_() for seed in (6, 7, 8))
     assert torch.autograd.gradcheck(lambda *views: total(objective, *views), views)
     gradients = torch.autograd.grad(total(objective, *views).sum(), views, allow_unused=True)
-    seen = [gradient is not None for gradient in gradients]
-    assert seen == [objective.clean, objective.friendly, objective.adversarial]
+    has_gradient = [gradient is not None for gradient in gradients]
+    assert has_gradient == [objective.clean, objective.friendly, objective.adversarial]
 
 
 @pytest.mark.parametrize("objective", ALL)

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from tests.conftest import toy_data
+from torch import Tensor, nn
 
 from faal import checkpoint
 from faal import step as steps
 from faal.config import Recipe
-from faal.inner.pgd import pgd
+from faal.inner.pgd import AttackSettings, pgd
 from faal.models import Architecture, build_model
 from faal.train.loop import train
 
@@ -23,7 +24,7 @@ def recipe(recipe: Recipe) -> Recipe:
 
 
 class KilledError(Exception):
-    """Stands for the end of the process."""
+    """The end of the process."""
 
 
 def run(recipe: Recipe, out: Path) -> None:
@@ -32,17 +33,17 @@ def run(recipe: Recipe, out: Path) -> None:
     train(net, architecture, toy_data([12] * 4), recipe, out=out, seed=1, device=CPU, quiet=True)
 
 
-def seen(monkeypatch: pytest.MonkeyPatch, *, kill_at: int | None = None) -> list[str]:
-    """The losses of the attacks in training, as they come."""
+def recorded_losses(monkeypatch: pytest.MonkeyPatch, *, kill_at: int | None = None) -> list[str]:
+    """The losses of the attacks in training, in order."""
     losses: list[str] = []
 
-    def noted(*arguments: object, **named: object) -> torch.Tensor:
+    def recorded(net: nn.Module, images: Tensor, labels: Tensor, attack: AttackSettings, **named: object) -> Tensor:
         if len(losses) == kill_at:
             raise KilledError
-        losses.append(str(named["loss"]))
-        return pgd(*arguments, **named)  # type: ignore[arg-type]
+        losses.append(attack.loss)
+        return pgd(net, images, labels, attack, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(steps, "pgd", noted)
+    monkeypatch.setattr(steps, "pgd", recorded)
     return losses
 
 
@@ -50,7 +51,7 @@ def seen(monkeypatch: pytest.MonkeyPatch, *, kill_at: int | None = None) -> list
 def test_own_and_cw_take_turns(
     method: str, own: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losses = seen(monkeypatch)
+    losses = recorded_losses(monkeypatch)
     run(recipe.replace({"method": method}, source="test"), tmp_path)
     assert losses == [own, "cw", own, "cw", own, "cw"]
 
@@ -60,10 +61,10 @@ def test_a_resumed_run_keeps_the_turns(
     kill_at: int, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(recipe, tmp_path / "whole")
-    seen(monkeypatch, kill_at=kill_at)
+    recorded_losses(monkeypatch, kill_at=kill_at)
     with pytest.raises(KilledError):
         run(recipe, tmp_path / "killed")
-    losses = seen(monkeypatch)
+    losses = recorded_losses(monkeypatch)
     run(recipe, tmp_path / "killed")
     assert losses == ["ce", "cw", "ce", "cw", "ce", "cw"][kill_at:]
     whole, killed = (checkpoint.load(tmp_path / name / "last.pt")["weights"] for name in ("whole", "killed"))

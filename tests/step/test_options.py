@@ -14,7 +14,7 @@ from faal.config import Recipe, Schedule
 from faal.data import Batch
 from faal.engine import seeds
 from faal.inner.boundary import crossing
-from faal.inner.pgd import pgd
+from faal.inner.pgd import AttackSettings, pgd
 from faal.intermediate.class_rule import TermWeights
 from faal.intermediate.class_stats import BatchStats
 from faal.intermediate.rules.uniform import Uniform
@@ -104,7 +104,7 @@ class TestAttackMode:
         settings = replace(settings, method="trades", extra_clean_forward=False)
         learner, batch = learner_and_batch(settings)
         train_step(learner, batch, START)
-        assert counted(learner.net) == 1 + 3 + 2  # the fixed clean answer of the divergence first
+        assert counted(learner.net) == 1 + 3 + 2  # the clean logits of the divergence first
 
     def test_the_examples_are_those_of_a_network_in_training(self, recipe: Recipe) -> None:
         """BatchNorm normalises by the attacked batch; network and mode come back as they were but for the buffers."""
@@ -115,9 +115,14 @@ class TestAttackMode:
             learner.net.train()
             found[mode] = find_adversarial(learner, batch, START).adversarial
             expected = pgd(
-                by_hand, batch.images, batch.labels, epsilon=0.1, step_size=0.05, steps=2, training=mode == "train",
+                by_hand,
+                batch.images,
+                batch.labels,
+                AttackSettings(steps=2, training=mode == "train"),
+                epsilon=0.1,
+                step_size=0.05,
                 noise=noise_of("uniform", batch),
-            )  # fmt: skip
+            )
             assert torch.equal(found[mode], expected)
             assert same(buffers(learner.net), buffers(by_hand))
             assert learner.net.training
@@ -130,29 +135,23 @@ class TestOverrides:
     @pytest.mark.parametrize("loss", ["own", "ce", "kl", "cw"])
     @pytest.mark.parametrize("name", ["pgd-at", "mart", "bat"])
     def test_loss_and_start_of_the_attack(self, recipe: Recipe, name: str, loss: str, start: str) -> None:
-        """The noise is what the start asks for: uniform, or normal."""
+        """The noise is that of the start: uniform, or normal."""
         settings = replace(recipe, method=name, attack_loss=loss, attack_start=start, steps=3)
         learner, batch = learner_and_batch(settings)
         row = METHODS[name].adversary
         assert row is not None
-        arguments: dict = {
-            "epsilon": 0.1,
-            "step_size": 0.05,
-            "steps": 3,
-            "loss": row.loss if loss == "own" else loss,
-            "start": row.start if start == "own" else start,
-        }
-        noise = noise_of(arguments["start"], batch)
+        attack = AttackSettings(
+            steps=3, loss=row.loss if loss == "own" else loss, start=row.start if start == "own" else start
+        )
+        arguments: dict = {"epsilon": 0.1, "step_size": 0.05, "noise": noise_of(attack.start, batch)}
         found = find_adversarial(learner, batch, START)
         assert found.clean is batch.images
         if name == "bat":
-            points = crossing(learner.net, batch.images, batch.labels, noise=noise, **arguments)
+            points = crossing(learner.net, batch.images, batch.labels, attack, **arguments)
             assert torch.equal(found.friendly, points.last_clean)
             assert torch.equal(found.adversarial, points.first_adversarial)
         else:
-            assert torch.equal(
-                found.adversarial, pgd(learner.net, batch.images, batch.labels, noise=noise, **arguments)
-            )
+            assert torch.equal(found.adversarial, pgd(learner.net, batch.images, batch.labels, attack, **arguments))
 
     def test_the_overrides_differ(self, recipe: Recipe) -> None:
         """Lest the test above compare one attack with itself."""
@@ -170,7 +169,7 @@ class TestOverrides:
 
 
 class _Confusions(Uniform):
-    """Weighs a confusion by 10 times its answer plus its truth, and twice the clean term of class 3."""
+    """Weighs a confusion by 10 times its prediction plus its class, and twice the clean term of class 3."""
 
     def weigh(self, batch: BatchStats) -> TermWeights:
         table = 10.0 * torch.arange(4)[:, None] + torch.arange(4)[None, :]
@@ -178,21 +177,21 @@ class _Confusions(Uniform):
 
 
 def test_penalties_reach_the_loss(recipe: Recipe) -> None:
-    """CSR by hand: 0.7 CE, 6 KL and 0.3 G[answer, truth] CE(adv), one sample after another."""
+    """CSR by hand: 0.7 CE, 6 KL and 0.3 G[prediction, class] CE(adv), one sample after another."""
     learner, batch = learner_and_batch(replace(recipe, method="csr", steps=4))
     learner.rule = _Confusions(torch.ones(4))
     adversarial = find_adversarial(learner, batch, START).adversarial
     net = copy.deepcopy(learner.net).train()
     with torch.no_grad():
         clean, robust = net(batch.images).double(), net(adversarial).double()
-    p, q, expected, answers = clean.softmax(dim=1), robust.softmax(dim=1), 0.0, set()
+    p, q, expected, correct = clean.softmax(dim=1), robust.softmax(dim=1), 0.0, set()
     for i, y in enumerate(batch.labels.tolist()):
-        answer = int(robust[i].argmax())
-        answers.add(answer == y)
+        predicted = int(robust[i].argmax())
+        correct.add(predicted == y)
         expected -= (2.0 if y == 3 else 1.0) * 0.7 * float(p[i, y].log())
         expected += 0.5 * 6 * float((p[i] * (p[i] / q[i]).log()).sum())
-        expected -= (10 * answer + y) * 0.3 * float(q[i, y].log())
-    assert answers == {True, False}
+        expected -= (10 * predicted + y) * 0.3 * float(q[i, y].log())
+    assert correct == {True, False}
     result = train_step(learner, batch, START)
     assert float(result.loss) == pytest.approx(expected / len(batch.labels), rel=1e-4)
 
@@ -208,11 +207,11 @@ def test_bat_by_hand(recipe: Recipe) -> None:
     divergence = (p * (p / outside).log()).sum(dim=1)
     entropies = sum(-(each * each.log()).sum(dim=1) for each in (inside, outside))
     expected = (fit + 6 * divergence + 2 * torch.tensor(4.0).log() - entropies).mean()
-    seen: list[Tensor] = []
-    learner.net.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0]) if net.training else None)
+    forwarded: list[Tensor] = []
+    learner.net.register_forward_pre_hook(lambda net, inputs: forwarded.append(inputs[0]) if net.training else None)
     assert float(train_step(learner, batch, START).loss) == pytest.approx(float(expected), rel=1e-5)
-    assert len(seen) == 3
-    assert all(torch.equal(a, b) for a, b in zip(seen, found, strict=True))
+    assert len(forwarded) == 3
+    assert all(torch.equal(a, b) for a, b in zip(forwarded, found, strict=True))
 
 
 def test_fat_by_hand(recipe: Recipe) -> None:
@@ -245,8 +244,8 @@ PUBLISHED = {"trades": 3, "faal-at": 2, "faal-trades": 2, "faal-mart": 2, "faal-
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_forwards_as_published(recipe: Recipe, name: str) -> None:
-    asked = {setting: METHODS[name].published.get(setting) for setting in ("attack_mode", "extra_clean_forward")}
-    settings = {setting: value for setting, value in asked.items() if value is not None}
+    published = {setting: METHODS[name].published.get(setting) for setting in ("attack_mode", "extra_clean_forward")}
+    settings = {setting: value for setting, value in published.items() if value is not None}
     learner, batch = learner_and_batch(replace(recipe, method=name, **settings))
     train_step(learner, batch, START)
     assert counted(learner.net) == PUBLISHED[name]

@@ -16,7 +16,7 @@ from faal.config import Recipe, Schedule
 from faal.data import Batch
 from faal.engine import seeds
 from faal.engine.numerics import Numerics
-from faal.inner.pgd import pgd
+from faal.inner.pgd import AttackSettings, pgd
 from faal.intermediate.class_rule import ClassBudget, TermWeights
 from faal.intermediate.class_stats import BatchStats
 from faal.intermediate.rules.uniform import Uniform
@@ -56,7 +56,13 @@ def test_algorithm_1_by_hand(recipe: Recipe) -> None:
 
     noise = seeds.uniform(batch.key, 64, seed=0, epoch=0, stream=seeds.Stream.START).view_as(batch.images)
     adversarial = pgd(
-        net, batch.images, batch.labels, epsilon=recipe.epsilon, step_size=recipe.step_size, steps=3, noise=noise
+        net,
+        batch.images,
+        batch.labels,
+        AttackSettings(steps=3),
+        epsilon=recipe.epsilon,
+        step_size=recipe.step_size,
+        noise=noise,
     )
     logits = net(adversarial)
     p = logits.detach().double().softmax(dim=1).numpy()
@@ -170,11 +176,11 @@ def test_clean_before_adversarial(recipe: Recipe) -> None:
     learner = make_learner(settings, toy_split([10] * 4), 4)
     batch = first_batch(settings, [10] * 4)
     adversarial = find_adversarial(learner, batch, START).adversarial
-    seen: list[Tensor] = []
-    learner.net.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0]) if net.training else None)
+    forwarded: list[Tensor] = []
+    learner.net.register_forward_pre_hook(lambda net, inputs: forwarded.append(inputs[0]) if net.training else None)
     train_step(learner, batch, START)
-    assert torch.equal(seen[0], batch.images)
-    assert torch.equal(seen[1], adversarial)
+    assert torch.equal(forwarded[0], batch.images)
+    assert torch.equal(forwarded[1], adversarial)
 
 
 class TestAdversary:
@@ -197,9 +203,14 @@ class TestAdversary:
         draw = seeds.normal if start == "gaussian" else seeds.uniform
         noise = draw(batch.key, 64, seed=3, epoch=5, stream=seeds.Stream.START).view_as(batch.images)
         expected = pgd(
-            learner.net, batch.images, batch.labels, epsilon=0.1, step_size=0.05, steps=2, loss=loss, start=start,
+            learner.net,
+            batch.images,
+            batch.labels,
+            AttackSettings(steps=2, loss=loss, start=start),
+            epsilon=0.1,
+            step_size=0.05,
             noise=noise,
-        )  # fmt: skip
+        )
         found = find_adversarial(learner, batch, StepContext(epoch=5, progress=0.0)).adversarial
         assert torch.equal(found, expected)
         other = find_adversarial(learner, batch, StepContext(epoch=6, progress=0.0)).adversarial
@@ -242,9 +253,14 @@ class TestRules:
         ones = batch.labels == 1
         noise = seeds.uniform(batch.key, 64, seed=0, epoch=0, stream=seeds.Stream.START).view_as(batch.images)
         expected = pgd(
-            learner.net, batch.images[ones], batch.labels[ones], epsilon=0.05, step_size=0.0125, steps=8,
+            learner.net,
+            batch.images[ones],
+            batch.labels[ones],
+            AttackSettings(steps=8),
+            epsilon=0.05,
+            step_size=0.0125,
             noise=noise[ones],
-        )  # fmt: skip
+        )
         torch.testing.assert_close(found[ones], expected)
 
     def test_weights_reach_their_terms(self, recipe: Recipe) -> None:
@@ -259,7 +275,7 @@ class TestRules:
         torch.testing.assert_close(result.loss, expected.detach())
 
     def test_tau_of_the_epoch_counts(self, recipe: Recipe) -> None:
-        """The step asks the rule, and the rule its epoch; AWP's schedule goes by the moment."""
+        """The rule has the tau of its epoch; AWP's schedule that of the context."""
         settings = replace(recipe, method="at-awp", awp_gamma=Schedule((0.0, 0.5), (0.0, 0.1)))
         split, ends = toy_split([10] * 4), []
         batch = first_batch(settings, [10] * 4)

@@ -1,4 +1,4 @@
-"""A step never waits for its device: between two logs nothing on the host hangs on a value there.
+"""A step never waits for its device: between two logs nothing on the host depends on a value there.
 
 A meta tensor has a shape and no values, so that whatever would read one fails.
 """
@@ -25,7 +25,7 @@ CLASSES, SAMPLES = 3, 6
 def _no_casts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing can be cast on a device without values, not even not at all."""
     for module in (pgd, boundary):
-        monkeypatch.setattr(module, "full_precision", lambda images, wanted=True: nullcontext())
+        monkeypatch.setattr(module, "full_precision", lambda images, enabled=True: nullcontext())
 
 
 def learner_nowhere(recipe: Recipe) -> Learner:
@@ -42,18 +42,18 @@ def step_nowhere(learner: Learner) -> StepResult:
 
 
 @pytest.mark.parametrize("ball", ["kl", "kl-forward", "chi2", "cvar"])
-def test_no_ball_looks_at_a_value(ball: str) -> None:
+def test_no_ball_reads_a_value(ball: str) -> None:
     recipe = Recipe(method="faal-at", steps=2, constants={"ball": ball}, smoothing=0.5)
     assert step_nowhere(learner_nowhere(recipe)).weights.shape == (CLASSES,)
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_no_method_looks_at_a_value(name: str) -> None:
+def test_no_method_reads_a_value(name: str) -> None:
     result = step_nowhere(learner_nowhere(Recipe(method=name, steps=2)))
     assert result.weights.device == META
 
 
-def test_a_look_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_a_value_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = learner_nowhere(Recipe(method="faal-at", steps=2))
     weigh = learner.rule.weigh
     monkeypatch.setattr(learner.rule, "weigh", lambda batch: weigh(batch) if batch.counts.sum() > 0 else None)

@@ -29,12 +29,12 @@ def test_other_losses_may_begin_there() -> None:
     check_attack(Recipe(method="trades", attack_start="zero", attack_loss="ce"))
 
 
-def test_a_misspelt_method_is_told_with_groups_too() -> None:
+def test_a_misspelt_method_is_an_error_with_groups_too() -> None:
     data = toy_data([4, 4])
     groups = grouping("site", ["a", "b"] * 4)
     data = dataclasses.replace(data, train=dataclasses.replace(data.train, grouping=groups))
     with pytest.raises(InputError, match="did you mean 'pgd-at'"):
         check_groups(data, "pdg-at")
-    with pytest.raises(InputError, match="cfa-at is about classes"):
+    with pytest.raises(InputError, match="cfa-at weighs classes only"):
         check_groups(data, "cfa-at")
     assert torch.equal(data.train.groups, groups.index)

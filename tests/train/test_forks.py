@@ -63,7 +63,7 @@ def run(
     )  # fmt: skip
 
 
-def told(out: Path) -> list[dict]:
+def log_of(out: Path) -> list[dict]:
     """The log but for the seconds."""
     return [{key: value for key, value in row.items() if key != "seconds"} for row in records(out)]
 
@@ -77,7 +77,7 @@ def assert_equal(one: Path, other: Path) -> None:
     passing = {"log_bytes", "seconds"}
     places = [{k: v for k, v in end["training"]["position"].items() if k not in passing} for end in ends]
     assert places[0] == places[1]
-    assert told(one) == told(other)
+    assert log_of(one) == log_of(other)
     best = [checkpoint.load(out / "best.pt") for out in (one, other)]
     assert same(best[0], best[1])
 
@@ -103,7 +103,9 @@ def test_a_forked_run_is_the_whole_run_bit_for_bit(name: str, shared: Recipe, tm
     assert not same(*ends)
 
 
-def test_the_choice_of_before_the_fork_stands(shared: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_choice_from_before_the_fork_remains(
+    shared: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where no later epoch is better, the plain run's epoch is the forked run's, under its own recipe."""
     monkeypatch.setitem(loop.RULES, "sum", lambda accuracy: -float(len(list((tmp_path / "plain").glob("fork*")))))
     plain = shared.replace({"method": "pgd-at"}, source="test")
@@ -111,8 +113,8 @@ def test_the_choice_of_before_the_fork_stands(shared: Recipe, tmp_path: Path, mo
     run(plain, tmp_path / "plain", keep=[2])
     forked = run(recipe, tmp_path / "forked", fork=fork_file(tmp_path / "plain", 2))
     assert forked.epoch == 0
-    best, theirs = (checkpoint.load(tmp_path / out / "best.pt") for out in ("forked", "plain"))
-    assert same(best["weights"], theirs["weights"])
+    best, plain_best = (checkpoint.load(tmp_path / out / "best.pt") for out in ("forked", "plain"))
+    assert same(best["weights"], plain_best["weights"])
     assert (best["recipe"]["method"], best["epoch"]) == ("faal-at", 0)
 
 
@@ -127,7 +129,7 @@ def test_the_plain_run_is_none_the_worse(shared: Recipe, tmp_path: Path) -> None
 
 
 class KilledError(Exception):
-    """Stands for the end of the process."""
+    """The end of the process."""
 
 
 @pytest.mark.parametrize("kill_at", [0, 2, 4, 7])
@@ -154,7 +156,7 @@ def test_a_killed_fork_goes_on(kill_at: int, shared: Recipe, tmp_path: Path, mon
 
 
 def test_a_run_that_has_begun_does_not_begin_again(shared: Recipe, tmp_path: Path) -> None:
-    """Finished, it is left alone; the fork is not even looked at."""
+    """Finished, it is not changed; the fork is not even read."""
     recipe = shared.replace({"method": "pgd-at", "epochs": 1}, source="test")
     run(recipe, tmp_path / "run")
     before = (tmp_path / "run" / "last.pt").read_bytes()
@@ -166,7 +168,7 @@ class TestRefused:
     """In words, before anything of the new run is written but its description."""
 
     @pytest.fixture
-    def ours(self, shared: Recipe) -> Recipe:
+    def own(self, shared: Recipe) -> Recipe:
         return shared.replace({"method": "faal-at", "tau": "0:0,1/2:0.5", "steps": 1, "epochs": 4}, source="test")
 
     def fork(self, recipe: Recipe, folder: Path, epoch: int = 1, **other: object) -> Path:
@@ -174,64 +176,64 @@ class TestRefused:
         run(recipe, folder, keep=[epoch], **other)  # type: ignore[arg-type]
         return fork_file(folder, epoch)
 
-    def refused(self, recipe: Recipe, out: Path, fork: Path, said: str, **other: object) -> None:
-        with pytest.raises(InputError, match=said) as caught:
+    def refused(self, recipe: Recipe, out: Path, fork: Path, message: str, **other: object) -> None:
+        with pytest.raises(InputError, match=message) as caught:
             run(recipe, out, fork=fork, **other)  # type: ignore[arg-type]
         assert "\n" not in str(caught.value)
         assert str(fork) in str(caught.value)
         assert not {"last.pt", "best.pt", "metrics.jsonl"} & {path.name for path in out.iterdir()}
 
-    def test_other_settings_seeds_and_data(self, ours: Recipe, tmp_path: Path) -> None:
-        plain = ours.replace({"method": "pgd-at"}, source="test")
+    def test_other_settings_seeds_and_data(self, own: Recipe, tmp_path: Path) -> None:
+        plain = own.replace({"method": "pgd-at"}, source="test")
         fork = self.fork(plain, tmp_path / "plain")
         end = "; train this one from its beginning$"
-        changed = ours.replace({"lr": 0.07, "crop": 0}, source="test")
+        changed = own.replace({"lr": 0.07, "crop": 0}, source="test")
         self.refused(changed, tmp_path / "a", fork, f"is of a run that differs in lr, crop{end}")
-        self.refused(ours, tmp_path / "b", fork, f"differs in seed{end}", seed=2)
-        self.refused(ours, tmp_path / "c", fork, f"differs in data{end}", data=toy_data([200, 201]))
-        longer = ours.replace({"epochs": 8}, source="test")
+        self.refused(own, tmp_path / "b", fork, f"differs in seed{end}", seed=2)
+        self.refused(own, tmp_path / "c", fork, f"differs in data{end}", data=toy_data([200, 201]))
+        longer = own.replace({"epochs": 8}, source="test")
         self.refused(longer, tmp_path / "d", fork, f"differs in epochs{end}", seed=1)
-        withheld = ours.replace({"hold_out": "none"}, source="test")
+        withheld = own.replace({"hold_out": "none"}, source="test")
         self.refused(withheld, tmp_path / "e", fork, f"differs in hold_out{end}")
 
-    def test_another_method(self, ours: Recipe, tmp_path: Path) -> None:
+    def test_another_method(self, own: Recipe, tmp_path: Path) -> None:
         """FAAL_AT begins as PGD-AT; TRADES and PGD-AT with AWP are other methods from the first step on."""
         for number, name in enumerate(("trades", "at-awp", "mart")):
-            plain = ours.replace({"method": name}, source="test")
+            plain = own.replace({"method": name}, source="test")
             fork = self.fork(plain, tmp_path / name)
-            self.refused(ours, tmp_path / str(number), fork, rf"differs in method \({name}, not pgd-at\)")
+            self.refused(own, tmp_path / str(number), fork, rf"differs in method \({name}, not pgd-at\)")
 
-    def test_an_epoch_in_which_the_method_acts_already(self, ours: Recipe, tmp_path: Path) -> None:
-        plain = ours.replace({"method": "pgd-at"}, source="test")
+    def test_an_epoch_in_which_the_method_acts_already(self, own: Recipe, tmp_path: Path) -> None:
+        plain = own.replace({"method": "pgd-at"}, source="test")
         fork = self.fork(plain, tmp_path / "plain", epoch=3)
         self.refused(
-            ours, tmp_path / "a", fork, "differs in what faal-at does from epoch 2 on, as the fork is at epoch 3"
+            own, tmp_path / "a", fork, "differs in what faal-at does from epoch 2 on, as the fork is at epoch 3"
         )
-        averaged = ours.replace({"tau": "0:0,3/4:0.5", "average": "step"}, source="test")
+        averaged = own.replace({"tau": "0:0,3/4:0.5", "average": "step"}, source="test")
         self.refused(averaged, tmp_path / "b", fork, "what faal-at does from epoch 0 on")
 
-    def test_a_run_that_acted_before_the_fork(self, ours: Recipe, tmp_path: Path) -> None:
+    def test_a_run_that_acted_before_the_fork(self, own: Recipe, tmp_path: Path) -> None:
         """A run of FAAL may be forked while its tau is 0, not later."""
-        fork = self.fork(ours, tmp_path / "faal", epoch=3)
-        later = ours.replace({"tau": "0:0,3/4:0.5"}, source="test")
+        fork = self.fork(own, tmp_path / "faal", epoch=3)
+        later = own.replace({"tau": "0:0,3/4:0.5"}, source="test")
         self.refused(later, tmp_path / "a", fork, "what faal-at does from epoch 2 on, as the fork is at epoch 3")
 
-    def test_a_run_that_was_trained_on_other_images(self, ours: Recipe, tmp_path: Path) -> None:
+    def test_a_run_that_was_trained_on_other_images(self, own: Recipe, tmp_path: Path) -> None:
         """With hold_out select a method that steers withholds more than its plain one."""
         settings = {"hold_out": "select", "method": "pgd-at"}
-        fork = self.fork(ours.replace(settings, source="test"), tmp_path / "plain")
-        steering = ours.replace(
+        fork = self.fork(own.replace(settings, source="test"), tmp_path / "plain")
+        steering = own.replace(
             settings | {"method": "cfa-at", "average": "gated", "constants": "start=1/2"}, source="test"
         )
         assert first_epoch(steering, TRAINED) == 1
         self.refused(steering, tmp_path / "a", fork, r"differs in the images withheld \(hold_out both")
 
-    def test_what_is_no_fork(self, ours: Recipe, tmp_path: Path) -> None:
-        run(ours, tmp_path / "run")
+    def test_what_is_no_fork(self, own: Recipe, tmp_path: Path) -> None:
+        run(own, tmp_path / "run")
         for name in ("best.pt", "last.pt"):
-            self.refused(ours, tmp_path / name[:4], tmp_path / "run" / name, "holds no fork of a run")
+            self.refused(own, tmp_path / name[:4], tmp_path / "run" / name, "holds no fork of a run")
         (tmp_path / "junk.pt").write_bytes(b"junk")
-        self.refused(ours, tmp_path / "a", tmp_path / "junk.pt", "junk.pt")
+        self.refused(own, tmp_path / "a", tmp_path / "junk.pt", "junk.pt")
 
 
 def test_equal_before_it_acts_a_fork_may_differ_in_what_acts_later(shared: Recipe, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from faal.errors import InputError
 from faal.intermediate.class_rule import EvaluationRequest
 from faal.methods import METHODS
 from faal.models import Architecture, build_model
-from faal.train.evaluate import see
+from faal.train.evaluate import evaluate
 from faal.train.loop import train
 from faal.train.parts import parts_of
 
@@ -68,7 +68,7 @@ def test_a_method_weighs_groups_or_says_that_it_cannot(name: str, recipe: Recipe
     data = grouped(toy_data([18, 18]), list("AABBCC" * 6))
     recipe = replace(recipe, method=name, epochs=1, steps=1)
     if not METHODS[name].rule.any_groups:
-        with pytest.raises(InputError, match=f"{name} is about classes .* these can: .*faal-at.*group-dro"):
+        with pytest.raises(InputError, match=f"{name} weighs classes only .* these can: .*faal-at.*group-dro"):
             run(recipe, data, tmp_path)
         return
     run(recipe, data, tmp_path)
@@ -84,21 +84,23 @@ def test_a_group_without_images(recipe: Recipe) -> None:
 
 
 def test_the_epoch_is_chosen_by_the_groups(recipe: Recipe) -> None:
-    """The withheld part takes its 4 % of every group, and the look at it judges groups."""
+    """The withheld part takes its 4 % of every group, and its evaluation is by group."""
     data = toy_data([300, 600])
     assert data.train is not None
     values = ["A" if place % 3 else "B" for place in range(900)]
     data = grouped(data, values)
     parts = parts_of(data, recipe, steers=False, device=CPU)
     assert parts.select.groups.bincount().tolist() == [24, 20]
-    look = EvaluationRequest(part="steer", loss="cw", steps=1)
+    request = EvaluationRequest(part="steer", loss="cw", steps=1)
     net = build_model(Architecture(model="small", num_classes=2, channels=1, width=4), seed=0)
     numerics = Numerics.choose("float32", CPU)
-    sight = see(net, parts.select, look, num_classes=2, threat=recipe.threat, seed=0, numerics=numerics)
-    assert sight.counts.tolist() == [24, 20]
+    found = evaluate(net, parts.select, request, num_classes=2, threat=recipe.threat, seed=0, numerics=numerics)
+    assert found.counts.tolist() == [24, 20]
     one = parts.select.take((parts.select.groups == 1).nonzero().squeeze(1))
-    alone = see(net, replace(one, grouping=None), look, num_classes=2, threat=recipe.threat, seed=0, numerics=numerics)
-    assert float(sight.clean_error[1]) == pytest.approx(float(alone.overall(alone.clean_error)))
+    alone = evaluate(
+        net, replace(one, grouping=None), request, num_classes=2, threat=recipe.threat, seed=0, numerics=numerics
+    )
+    assert float(found.clean_error[1]) == pytest.approx(float(alone.overall(alone.clean_error)))
 
 
 def test_a_split_keeps_its_groups() -> None:

@@ -16,7 +16,7 @@ from faal.config import Recipe
 from faal.data import DataSet, grouping
 from faal.errors import InputError
 from faal.methods import METHODS
-from faal.train.notes import SEEN
+from faal.train.notes import TRAINED_ON
 from faal.train.parts import Parts, parts_of
 
 COUNTS = [200, 250, 600]
@@ -45,7 +45,7 @@ def test_what_is_withheld_depends_neither_on_the_limit_nor_on_the_seed(recipe: R
 def test_which_images_are_drawn(recipe: Recipe) -> None:
     """Each class in proportion to its images that are not withheld (160, 210 and 552); by the seed; nested."""
     found = parts(recipe, 92)
-    counts = torch.bincount(found.whole.labels[found.train])
+    counts = torch.bincount(found.full.labels[found.train])
     assert (counts - torch.tensor([160, 210, 552]) / 10).abs().max() <= 1
     assert drawn(found) == drawn(parts(recipe, 92)) < drawn(parts(recipe, 300))
     assert drawn(found) != drawn(parts(recipe, 92, seed=2))
@@ -66,7 +66,7 @@ def test_every_group_of_every_class_in_proportion(recipe: Recipe) -> None:
     cameras = grouping("camera", ["B" if place % 10 == 0 else "A" for place in range(600)])
     data = dataclasses.replace(data, train=dataclasses.replace(data.train, grouping=cameras))
     found = parts(recipe, 120, data=data, hold_out="none")
-    pairs = 2 * found.whole.labels[found.train] + found.whole.groups[found.train]
+    pairs = 2 * found.full.labels[found.train] + found.full.groups[found.train]
     assert torch.bincount(pairs).tolist() == [54, 6, 54, 6]
 
 
@@ -80,7 +80,7 @@ def test_a_limit_that_leaves_a_class_out(recipe: Recipe) -> None:
 def test_a_method_steers_by_images_of_the_limit(recipe: Recipe) -> None:
     found = parts(recipe, 90, hold_out="none")
     assert found.steer.n == 90
-    assert torch.equal(found.steer.labels, found.whole.labels[found.train])
+    assert torch.equal(found.steer.labels, found.full.labels[found.train])
 
 
 def test_a_run_records_its_limit_and_is_another_with_another(recipe: Recipe, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_repair_of_another_part_chooses_on_images_that_are_new_to_its_base(rec
     for limit in (None, 90):
         other = short.replace({"limit": limit}, source="test")
         outcome, _ = repaired(tmp_path / "base", other, data, tmp_path / str(limit))
-        assert SEEN["select"] not in str(outcome.note)
+        assert TRAINED_ON["select"] not in str(outcome.note)
 
 
 def test_a_limit_is_none_of_a_methods_constants(recipe: Recipe) -> None:

@@ -67,7 +67,7 @@ def test_the_logged_weights_are_those_of_the_batch(recipe: Recipe, tmp_path: Pat
             assert sum(present) / len(present) == pytest.approx(1, abs=1e-4)
 
 
-def test_the_log_tells_the_margins_of_the_classes(recipe: Recipe, tmp_path: Path) -> None:
+def test_the_log_has_the_margins_of_the_classes(recipe: Recipe, tmp_path: Path) -> None:
     """Factors on epsilon, from the epoch on that a rule uses them in: DAFA's W after its warm-up."""
     dafa = recipe.replace({"method": "dafa", "epochs": 3, "constants": {"start": "1/3"}}, source="test")
     run(dafa, toy_data([12] * 4), tmp_path / "dafa")
@@ -82,7 +82,7 @@ def test_the_log_tells_the_margins_of_the_classes(recipe: Recipe, tmp_path: Path
 
 
 class KilledError(Exception):
-    """Stands for the end of the process."""
+    """The end of the process."""
 
 
 @pytest.mark.parametrize("name", ["faal-at", "faal-trades-awp", "standard", "mart"])
@@ -183,10 +183,9 @@ def test_another_run_is_not_overwritten(recipe: Recipe, tmp_path: Path) -> None:
     run(recipe, data, tmp_path)
     kept = (tmp_path / "last.pt").read_bytes()
     often = recipe.replace({"lr": 0.07, "log_every": 3, "checkpoint_every": 9}, source="test")
-    with pytest.raises(InputError, match=r"holds another run \(recipe.lr is 0.05 there and 0.07 here\)"):
-        run(often, toy_data([12] * 4), tmp_path)
-    with pytest.raises(InputError, match=r"holds another run \(recipe.lr is 0.05 there and 0.07 here\)"):
-        run(recipe.replace({"lr": 0.07}, source="test"), data, tmp_path)
+    for other in (often, recipe.replace({"lr": 0.07}, source="test")):
+        with pytest.raises(InputError, match=r"holds another run \(recipe.lr is 0.05 there and 0.07 here\)"):
+            run(other, data, tmp_path)
     assert (tmp_path / "last.pt").read_bytes() == kept
 
 
@@ -213,19 +212,15 @@ def test_the_best_epoch_is_chosen_on_the_held_out_part(
     scores = iter([0.9, 0.9, 0.2])
     weights = []
 
-    def judged(net: torch.nn.Module, *_: object, **__: object) -> ClassMetrics:
+    def evaluated(net: torch.nn.Module, *_: object, **__: object) -> ClassMetrics:
         weights.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
         error, nothing = torch.full((2,), 1 - next(scores)), torch.zeros(2)
         return ClassMetrics(
-            counts=torch.ones(2),
-            clean_error=nothing,
-            robust_error=error,
-            cross_entropy=nothing,
-            kl_divergence=nothing,
-            confusion=torch.zeros(2, 2),
-        )
+            counts=torch.ones(2), clean_error=nothing, robust_error=error, cross_entropy=nothing,
+            kl_divergence=nothing, confusion=torch.zeros(2, 2),
+        )  # fmt: skip
 
-    monkeypatch.setattr(loop, "see", judged)
+    monkeypatch.setattr(loop, "evaluate", evaluated)
     outcome = run(recipe.replace({"epochs": 3}, source="test"), toy_data([200, 200]), tmp_path)
     assert outcome.epoch == 0
     assert same(checkpoint.load(tmp_path / "best.pt")["weights"], weights[0])
@@ -236,9 +231,9 @@ def test_held_out_images_are_not_trained_on(recipe: Recipe, tmp_path: Path, monk
     trained = set()
     step = loop.train_step
 
-    def spy(learner, batch, moment):  # type: ignore[no-untyped-def]
+    def spy(learner, batch, context):  # type: ignore[no-untyped-def]
         trained.update(batch.index.tolist())
-        return step(learner, batch, moment)
+        return step(learner, batch, context)
 
     monkeypatch.setattr(loop, "train_step", spy)
     data = toy_data([200, 250])
@@ -262,7 +257,7 @@ def test_averaged_weights_are_what_is_kept(recipe: Recipe, tmp_path: Path) -> No
     assert not same(best["weights"], last["training"]["net"])
 
 
-def test_divergence_is_told_and_nothing_is_overwritten(recipe: Recipe, tmp_path: Path) -> None:
+def test_divergence_is_an_error_and_nothing_is_overwritten(recipe: Recipe, tmp_path: Path) -> None:
     wild = recipe.replace({"lr": Schedule((0.0, 0.5), (0.05, 1e30)), "log_every": 1, "epochs": 2}, source="test")
     with pytest.raises(InputError, match=r"the loss became .* in epoch 1, step \d: training diverged"):
         run(wild, toy_data([12] * 4), tmp_path)
@@ -275,7 +270,7 @@ def test_divergence_is_told_and_nothing_is_overwritten(recipe: Recipe, tmp_path:
 def test_a_last_step_that_ruins_the_network_is_no_success(recipe: Recipe, tmp_path: Path, hold_out: str) -> None:
     """One step: its loss is that of the weights before it."""
     settings = {"lr": 1e30, "epochs": 1, "batch_size": 600, "hold_out": hold_out}
-    with pytest.raises(InputError, match=r"answers are no longer finite in epoch 0: training diverged; lower --lr"):
+    with pytest.raises(InputError, match=r"logits are no longer finite in epoch 0: training diverged; lower --lr"):
         run(recipe.replace(settings, source="test"), toy_data([150] * 4), tmp_path)
     assert not {"last.pt", "best.pt"} & {path.name for path in tmp_path.iterdir()}
 
@@ -318,7 +313,7 @@ def test_every_method_trains_and_is_deterministic(name: str, recipe: Recipe, tmp
     assert all(torch.isfinite(tensor).all() for tensor in one["weights"].values())
 
 
-def test_a_run_that_wrote_no_checkpoint_stands_in_nobodys_way(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_run_that_wrote_no_checkpoint_may_be_replaced(recipe: Recipe, tmp_path: Path) -> None:
     data = toy_data([12] * 4)
     with pytest.raises(InputError, match="training diverged"):
         run(recipe.replace({"lr": 1e30, "log_every": 1}, source="test"), data, tmp_path)
@@ -343,10 +338,10 @@ class TooFew(torch.nn.Module):
         return self.linear(images.flatten(1))
 
 
-def test_a_network_that_does_not_fit_is_told_before_anything_is_written(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(recipe: Recipe, tmp_path: Path) -> None:
     architecture = Architecture(model="small", num_classes=4, channels=1)
     out = tmp_path / "run"
-    with pytest.raises(InputError, match=r"answers two images with \(2, 3\); it must return logits of shape \(2, 4\)"):
+    with pytest.raises(InputError, match=r"returns \(2, 3\) for two images; it must return logits of shape \(2, 4\)"):
         train(TooFew(), architecture, toy_data([12] * 4), recipe, out=out, seed=1, device=CPU)
     with pytest.raises(InputError, match=r"does not take images of shape \(1, 9, 9\)"):
         train(TooFew(), architecture, toy_data([12] * 4, size=9), recipe, out=out, seed=1, device=CPU)

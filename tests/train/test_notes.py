@@ -1,4 +1,4 @@
-"""What a run says of itself at its end."""
+"""The notes of a finished run."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from faal.train.notes import notes_of
 COUNTS = torch.tensor([10, 10, 10])
 
 
-def told(method: str, epochs: int, **settings: object) -> list[str]:
+def notes(method: str, epochs: int, **settings: object) -> list[str]:
     recipe = Recipe(method=method, epochs=epochs).replace(settings, source="test")
     rule = METHODS[method].make_rule(recipe, COUNTS)
     return notes_of(recipe, rule, WeightAverage(torch.nn.Linear(1, 1), decay=0.5, warm_up=False), ())
@@ -20,37 +20,37 @@ def told(method: str, epochs: int, **settings: object) -> list[str]:
 @pytest.mark.parametrize(
     ("method", "settings", "never", "first"),
     [
-        ("dafa", {}, 2, 3),  # notes similarities in one epoch, and acts in those behind it
+        ("dafa", {}, 2, 3),  # measures similarities in one epoch, and acts in those after it
         ("cfa-trades", {"average": "none"}, 1, 2),
         ("faal-at", {"tau": "0:0,1/2:0.5"}, 1, 2),
     ],
 )
 def test_a_run_that_is_too_short_for_its_rule(method: str, settings: dict[str, object], never: int, first: int) -> None:
-    (said,) = told(method, never, **settings)
+    (note,) = notes(method, never, **settings)
     plain = METHODS[method].plain
-    assert said == f"The class weights of {method} act in no epoch of a run of {never}: the network is that of {plain}"
-    assert told(method, first, **settings) == []
+    assert note == f"The class weights of {method} act in no epoch of a run of {never}: the network is that of {plain}"
+    assert notes(method, first, **settings) == []
 
 
 def test_two_rules_at_once() -> None:
     """One that acts is enough."""
-    assert told("faal-dafa", 1, tau=0.5) == []
-    assert len(told("faal-dafa", 1, tau=0)) == 1
+    assert notes("faal-dafa", 1, tau=0.5) == []
+    assert len(notes("faal-dafa", 1, tau=0)) == 1
 
 
 def test_awp_in_its_warm_up() -> None:
-    assert told("trades-awp", 1, awp_gamma="0:0,1/2:0.005") == [
+    assert notes("trades-awp", 1, awp_gamma="0:0,1/2:0.005") == [
         "AWP acts in no epoch of a run of 1: its size is 0 throughout"
     ]
-    assert told("trades-awp", 2, awp_gamma="0:0,1/2:0.005") == []
+    assert notes("trades-awp", 2, awp_gamma="0:0,1/2:0.005") == []
 
 
 def test_an_average_that_never_began_and_one_that_nothing_passed() -> None:
-    assert told("pgd-at", 4, average="epoch", average_from=0.9) == [
+    assert notes("pgd-at", 4, average="epoch", average_from=0.9) == [
         "The weight average never began: the network is the plain one"
     ]
     decays = {"average": "gated", "lr": "0:0.1,1/2:0.01"}
-    assert told("pgd-at", 4, **decays) == [
+    assert notes("pgd-at", 4, **decays) == [
         "No epoch passed the gate of the weight average: the network is the plain one"
     ]
-    assert told("pgd-at", 4, average="gated", lr=0.1)[0].startswith("The weight average never began")
+    assert notes("pgd-at", 4, average="gated", lr=0.1)[0].startswith("The weight average never began")

@@ -1,4 +1,4 @@
-"""The search for offsets on problems with known answers, and runs that end with it."""
+"""The search for offsets on problems with known solutions, and runs that end with it."""
 
 import json
 from dataclasses import asdict, replace
@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from tests.conftest import toy_data
+from tests.helpers.doctests import failures
 from tests.train.test_loop import records, same
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from faal.models import Architecture, build_model
 from faal.models.offsets import Offset, without_offsets
 from faal.train import offsets
 from faal.train.loop import Outcome, train
-from faal.train.offsets import EVALUATIONS, Evaluation, Found, search
+from faal.train.offsets import EVALUATIONS, OffsetEvaluation, OffsetSearch, search
 from faal.train.selection import HeldOutAccuracy
 
 CPU = torch.device("cpu")
@@ -54,12 +55,12 @@ SPLIT = bright(MEANS, torch.arange(2).repeat_interleave(HALF))
 """The two classes are as many, as wide, and apart at 0.5: that threshold is the best in average plus worst."""
 
 
-def sought(net: nn.Module, split: Split = SPLIT, **other: Any) -> tuple[Found, list[Evaluation], Offset]:
-    told: list[Evaluation] = []
+def sought(net: nn.Module, split: Split = SPLIT, **other: Any) -> tuple[OffsetSearch, list[OffsetEvaluation], Offset]:
+    tried: list[OffsetEvaluation] = []
     arguments = {"rule": "sum", "num_classes": 2, "threat": Threat(epsilon=EPSILON), "seed": 1} | other
     whole = Offset(net, torch.zeros(arguments["num_classes"]))
     numerics = Numerics.choose("float32", CPU)
-    return search(whole, split, CW, numerics=numerics, tell=told.append, **arguments), told, whole
+    return search(whole, split, CW, numerics=numerics, on_evaluation=tried.append, **arguments), tried, whole
 
 
 def score(accuracy: HeldOutAccuracy) -> float:
@@ -68,7 +69,7 @@ def score(accuracy: HeldOutAccuracy) -> float:
 
 def test_the_best_offsets_of_a_network_whose_threshold_is_known() -> None:
     """0.6 - (b_1 - b_0) / 20 = 0.5 wants b = (-1, 1)."""
-    found, told, net = sought(Threshold())
+    found, tried, net = sought(Threshold())
     assert found.after.offsets == pytest.approx((-1, 1), abs=0.2)
     assert sum(found.after.offsets) == pytest.approx(0, abs=1e-6)
     best = int((MEANS[:HALF] + EPSILON < 0.5).sum()) / HALF
@@ -76,9 +77,9 @@ def test_the_best_offsets_of_a_network_whose_threshold_is_known() -> None:
     assert score(found.after.accuracy) > score(found.before.accuracy) + 0.2
     assert found.before.offsets == (0, 0)
     assert torch.equal(net.offsets, torch.tensor(found.after.offsets))
-    assert len(told) <= EVALUATIONS
+    assert len(tried) <= EVALUATIONS
     assert found.images == 2 * HALF
-    assert score(found.after.accuracy) == max(score(each.accuracy) for each in told)
+    assert score(found.after.accuracy) == max(score(each.accuracy) for each in tried)
 
 
 def test_logits_times_a_constant_give_offsets_times_it() -> None:
@@ -88,25 +89,25 @@ def test_logits_times_a_constant_give_offsets_times_it() -> None:
 
 
 @pytest.mark.parametrize("rule", ["average", "worst", "sum"])
-def test_the_rule_decides_what_is_kept(rule: str) -> None:
-    found, told, _ = sought(Threshold(), rule=rule)
+def test_the_rule_decides_the_choice(rule: str) -> None:
+    found, tried, _ = sought(Threshold(), rule=rule)
     scores = {"average": lambda a: a.average, "worst": lambda a: a.worst, "sum": score}
-    assert scores[rule](found.after.accuracy) == max(scores[rule](each.accuracy) for each in told)
+    assert scores[rule](found.after.accuracy) == max(scores[rule](each.accuracy) for each in tried)
 
 
 def test_the_earliest_of_equals_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no offsets score better there are none."""
     monkeypatch.setitem(offsets.RULES, "sum", lambda accuracy: 1.0)
-    found, told, net = sought(Threshold())
-    assert len({each.offsets for each in told}) > 1
+    found, tried, net = sought(Threshold())
+    assert len({each.offsets for each in tried}) > 1
     assert found.after is found.before
     assert not net.offsets.any()
 
 
 def test_equal_classes_end_the_search() -> None:
     """Another evaluation would find the same."""
-    found, told, _ = sought(Threshold(), bright(torch.tensor([0.3, 0.9]), torch.tensor([0, 1])))
-    assert (len(told), found.after.offsets) == (1, (0, 0))
+    found, tried, _ = sought(Threshold(), bright(torch.tensor([0.3, 0.9]), torch.tensor([0, 1])))
+    assert (len(tried), found.after.offsets) == (1, (0, 0))
 
 
 def test_a_class_without_images_keeps_its_offset() -> None:
@@ -126,12 +127,12 @@ def test_a_network_whose_logits_are_all_equal_has_no_scale() -> None:
 
 def test_it_begins_with_the_offsets_that_the_network_has() -> None:
     whole = Offset(Threshold(), torch.tensor([-1.0, 1.0]))
-    told: list[Evaluation] = []
+    tried: list[OffsetEvaluation] = []
     search(
         whole, SPLIT, CW, rule="sum", num_classes=2, threat=Threat(epsilon=EPSILON), seed=1,
-        numerics=Numerics.choose("float32", CPU), tell=told.append,
+        numerics=Numerics.choose("float32", CPU), on_evaluation=tried.append,
     )  # fmt: skip
-    assert told[0].offsets == (-1, 1)
+    assert tried[0].offsets == (-1, 1)
 
 
 def test_groups_are_scored_and_classes_get_offsets() -> None:
@@ -141,28 +142,28 @@ def test_groups_are_scored_and_classes_get_offsets() -> None:
     same_groups, _, _ = sought(Threshold(), classes)
     assert same_groups.after.offsets == plain.after.offsets
     halves = replace(SPLIT, grouping=Grouping("half", ("x", "y", "z"), torch.arange(2 * HALF) % 3))
-    found, told, _ = sought(Threshold(), halves)
+    found, tried, _ = sought(Threshold(), halves)
     assert len(found.after.offsets) == 2
-    assert [len(each.accuracy.classes) for each in told] == [3] * len(told)
-    assert told[0].by_class.classes == plain.before.accuracy.classes
-    assert score(found.after.accuracy) == max(score(each.accuracy) for each in told)
+    assert [len(each.accuracy.classes) for each in tried] == [3] * len(tried)
+    assert tried[0].by_class.classes == plain.before.accuracy.classes
+    assert score(found.after.accuracy) == max(score(each.accuracy) for each in tried)
 
 
 def test_in_python() -> None:
-    """The same constants, for a model that comes back as it was; bad input in a sentence."""
+    """The same constants, for a model that is unchanged; bad input in a sentence."""
     model = Threshold().train()
     images, labels = SPLIT.images.fetch(torch.arange(SPLIT.n)), SPLIT.labels.numpy()
     found = faal.offsets(model, images.numpy(), labels, epsilon=EPSILON, seed=1)
     assert tuple(found.tolist()) == sought(Threshold())[0].after.offsets
     assert model.training
-    for wrong, told in (
+    for wrong, message in (
         ({"rule": "best"}, "no rule 'best'"),
         ({"attack": "autoattack"}, "pgdK or cwK"),
         ({"labels": labels + 1}, "out of range"),
         ({"labels": labels[1:]}, "one label per image"),
         ({"images": 255 * images}, r"\[0, 1\]"),
     ):
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             faal.offsets(model, **{"images": images, "labels": labels, "epsilon": EPSILON} | wrong)
 
 
@@ -228,7 +229,7 @@ def test_never_on_test_images(recipe: Recipe, tmp_path: Path, monkeypatch: pytes
     used: list[int] = []
     real = offsets.search
 
-    def spied(net: Offset, split: Split, *arguments: Any, **other: Any) -> Found:
+    def spied(net: Offset, split: Split, *arguments: Any, **other: Any) -> OffsetSearch:
         used.append(split.n)
         return real(net, split, *arguments, **other)
 
@@ -256,26 +257,26 @@ def test_killed_and_repeated_it_is_the_same(
         run(recipe, [200] * 2, out, net=Biased(2) if recipe.method == "offsets" else build_model(SMALL, seed=1))
 
     again(recipe, tmp_path / "whole")
-    whole, told = (tmp_path / "whole" / "best.pt").read_bytes(), timeless(records(tmp_path / "whole"))
+    whole, log = (tmp_path / "whole" / "best.pt").read_bytes(), timeless(records(tmp_path / "whole"))
     again(recipe, tmp_path / "whole")
     assert (tmp_path / "whole" / "best.pt").read_bytes() == whole
-    assert timeless(records(tmp_path / "whole")) == told
+    assert timeless(records(tmp_path / "whole")) == log
 
-    real, left = offsets.see, iter(range(3))
+    real, left = offsets.evaluate, iter(range(3))
 
     def stops(*arguments: Any, **other: Any) -> object:
         if next(left, None) is None:
             raise KeyboardInterrupt
         return real(*arguments, **other)
 
-    monkeypatch.setattr(offsets, "see", stops)
+    monkeypatch.setattr(offsets, "evaluate", stops)
     with pytest.raises(KeyboardInterrupt):
         again(recipe, tmp_path / "broken")
-    monkeypatch.setattr(offsets, "see", real)
+    monkeypatch.setattr(offsets, "evaluate", real)
     again(recipe, tmp_path / "broken")
-    ours, theirs = (checkpoint.load(tmp_path / name / "best.pt") for name in ("whole", "broken"))
-    assert same(ours, theirs)
-    assert timeless(records(tmp_path / "broken")) == told
+    whole_end, broken_end = (checkpoint.load(tmp_path / name / "best.pt") for name in ("whole", "broken"))
+    assert same(whole_end, broken_end)
+    assert timeless(records(tmp_path / "broken")) == log
     with pytest.raises(InputError, match="holds another run"):
         again(recipe.replace({"select_attack": "cw3"}, source="test"), tmp_path / "whole")
 
@@ -288,11 +289,11 @@ def test_on_top_of_a_method_they_are_for_the_epoch_that_was_chosen(recipe: Recip
     plain, more = fitted(recipe, select="worst"), fitted(recipe, select="worst", offsets=True)
     run(plain, [200] * 2, tmp_path / "plain", net=build_model(SMALL, seed=1))
     outcome = run(more, [200] * 2, tmp_path / "more", net=build_model(SMALL, seed=1))
-    ours, theirs = (checkpoint.load(tmp_path / name / "best.pt") for name in ("more", "plain"))
-    assert same(without_offsets(ours["weights"]), theirs["weights"])
-    assert ours["epoch"] == theirs["epoch"] == outcome.epoch
+    with_offsets, plain_end = (checkpoint.load(tmp_path / name / "best.pt") for name in ("more", "plain"))
+    assert same(without_offsets(with_offsets["weights"]), plain_end["weights"])
+    assert with_offsets["epoch"] == plain_end["epoch"] == outcome.epoch
     assert outcome.offsets is not None
-    chosen = [row["select"] for row in records(tmp_path / "plain") if row["event"] == "epoch"][theirs["epoch"]]
+    chosen = [row["select"] for row in records(tmp_path / "plain") if row["event"] == "epoch"][plain_end["epoch"]]
     assert asdict(outcome.offsets.before.accuracy) == chosen
     images = torch.rand(3, 1, 8, 8)
     assert torch.equal(load_model(tmp_path / "more").net(images), load_model(tmp_path / "plain")(images))
@@ -320,3 +321,7 @@ def test_a_run_of_a_version_without_offsets_goes_on(recipe: Recipe, tmp_path: Pa
     run(recipe, [12] * 2, tmp_path)
     with pytest.raises(InputError, match="holds another run"):
         run(recipe.replace({"offsets": True}, source="test"), [12] * 2, tmp_path)
+
+
+def test_the_example_of_its_docstring_runs() -> None:
+    assert failures(faal.offsets) == ""

@@ -1,4 +1,4 @@
-"""What a run does with its images: which are withheld, which choose, which steer, and what is told."""
+"""What a run does with its images: which are withheld, which choose, which steer, and the notes."""
 
 import dataclasses
 
@@ -29,12 +29,12 @@ def classes(labels: torch.Tensor, count: int = 3) -> list[int]:
 
 def place(found: Parts, images: torch.Tensor) -> set[int]:
     """Which of the training images these are; toy images all differ."""
-    whole = found.whole.images.fetch(torch.arange(found.whole.n)).flatten(1)
+    whole = found.full.images.fetch(torch.arange(found.full.n)).flatten(1)
     return {int(torch.nonzero((whole == image).all(dim=1)).item()) for image in images.flatten(1)}
 
 
 CASES = [
-    # hold_out, steers, select, select_on -> is a part withheld to select, to steer; is it used; what is told
+    # hold_out, steers, select, select_on -> is a part withheld to select, to steer; is it used; the note
     ("select", False, "sum", "held-out", True, False, True, None),
     ("select", True, "sum", "held-out", True, True, True, None),
     ("select", False, "last", "held-out", False, False, False, LAST),
@@ -53,11 +53,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(
-    ("hold_out", "steers", "select", "select_on", "selecting", "steering", "chooses", "told"), CASES
+    ("hold_out", "steers", "select", "select_on", "selecting", "steering", "chooses", "note"), CASES
 )
 def test_the_parts(
     recipe: Recipe, hold_out: str, steers: bool, select: str, select_on: str, selecting: bool, steering: bool,
-    chooses: bool, told: str | None,
+    chooses: bool, note: str | None,
 ) -> None:  # fmt: skip
     """Disjoint, stratified, and together all; what is chosen on is the part, the test images, or nothing."""
     data = toy_data(COUNTS)
@@ -67,8 +67,8 @@ def test_the_parts(
 
     held = [n * selecting for n in HELD]
     trained = [n - (selecting + steering) * h for n, h in zip(COUNTS, HELD, strict=True)]
-    assert classes(found.whole.labels[found.train]) == trained
-    assert classes(found.whole.labels[found.select_index]) == held
+    assert classes(found.full.labels[found.train]) == trained
+    assert classes(found.full.labels[found.select_index]) == held
     assert not set(found.train.tolist()) & set(found.select_index.tolist())
 
     if not chooses:
@@ -77,7 +77,7 @@ def test_the_parts(
         assert found.select.n == 600
         assert torch.equal(found.select.labels, test.labels)
     else:
-        assert torch.equal(found.select.labels, found.whole.labels[found.select_index])
+        assert torch.equal(found.select.labels, found.full.labels[found.select_index])
         chosen = found.select.images.fetch(torch.arange(found.select.n))
         assert place(found, chosen) == set(found.select_index.tolist())
 
@@ -95,22 +95,22 @@ def test_the_parts(
 
     notes = ". ".join(found.notes)
     assert ("No image could be withheld to steer by" in notes) == (steers and not steering)
-    if told is None:
+    if note is None:
         assert found.notes == ()
     else:
-        assert found.notes[0].endswith(told)
+        assert found.notes[0].endswith(note)
         assert len(found.notes) == 1 + (steers and not steering)
 
 
 @pytest.mark.parametrize("hold_out", ["select", "both"])
 def test_a_class_too_small_to_spare_images(recipe: Recipe, hold_out: str) -> None:
-    """Nothing is withheld, the last epoch counts, and what steers looks at training images: all of that is told."""
+    """Nothing is withheld, the last epoch counts, and a method that steers uses training images: all is noted."""
     found = parts(recipe, toy_data([250, 199]), steers=True, hold_out=hold_out)
-    assert classes(found.whole.labels[found.train], 2) == [250, 199]
+    assert classes(found.full.labels[found.train], 2) == [250, 199]
     assert found.select.n == len(found.select_index) == 0
     assert classes(found.steer.labels, 2) == [200, 199]
     assert found.notes[0].startswith("class 'class1' has 199 training images, fewer than 200: none are held out")
-    assert found.notes[1].endswith("the method looked at training images instead")
+    assert found.notes[1].endswith("the method used training images instead")
 
 
 def test_steering_by_training_images_takes_the_first_of_every_class(recipe: Recipe) -> None:
@@ -122,7 +122,7 @@ def test_steering_by_training_images_takes_the_first_of_every_class(recipe: Reci
     found = parts(recipe, data, steers=True, hold_out="none")
     assert found.steer.labels.tolist() == [0, 1] * 200
     own = found.steer.images.fetch(torch.arange(400))
-    assert torch.equal(own, found.whole.images.fetch(torch.arange(400)))
+    assert torch.equal(own, found.full.images.fetch(torch.arange(400)))
 
 
 def test_the_first_test_images_choose(recipe: Recipe) -> None:

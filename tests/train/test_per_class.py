@@ -17,7 +17,7 @@ from faal.report.elements import Chart
 from faal.report.files.read import _training
 from faal.report.files.run import RunFiles
 from faal.report.sections import training as page
-from faal.train.notes import moved_text
+from faal.train.notes import vectors_text
 
 TRAINING = [name for name, row in METHODS.items() if row.trains]
 BOTH_TERMS = {"weights", "clean_weights"}
@@ -91,10 +91,10 @@ def test_what_a_method_moves_is_logged_and_shown(
     assert set(found) - {"weights"} == expected - {"weights"}
 
     last = [row for row in records(tmp_path) if row["event"] in ("batch", "epoch")][-2:]
-    line = "".join(map(moved_text, last))
+    line = "".join(map(vectors_text, last))
     assert bool(line) == bool(expected)
-    for key, told in (("epsilon_factors", "epsilon times"), ("clean_weights", "clean term's"), ("penalty", "penalty")):
-        assert (told in line) == (key in expected)
+    for key, title in (("epsilon_factors", "epsilon times"), ("clean_weights", "clean term's"), ("penalty", "penalty")):
+        assert (title in line) == (key in expected)
 
     text = shown(tmp_path, monkeypatch)
     assert ("Every class had the same weight throughout." in text) == (name in NOTHING)
@@ -105,10 +105,10 @@ def test_what_a_method_moves_is_logged_and_shown(
 def shown(folder: Path, patch: pytest.MonkeyPatch) -> list[str]:
     """The sentences, titles and captions of the part of the page about the training, its drawings left out."""
     patch.setattr(page, "drawn", lambda caption, draw, **_: Chart(caption=caption, wide=""))
-    told = _training(folder / "metrics.jsonl", 3)
-    assert told is not None
+    training = _training(folder / "metrics.jsonl", 3)
+    assert training is not None
     run = SimpleNamespace(
-        name="run", training=replace(told, epochs=()), audit=SimpleNamespace(classes=("ant", "bee", "cat"))
+        name="run", training=replace(training, epochs=()), audit=SimpleNamespace(classes=("ant", "bee", "cat"))
     )
     section = page.training_section(cast(RunFiles, run), name="run")
     assert section is not None

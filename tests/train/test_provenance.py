@@ -1,4 +1,5 @@
-"""What a network has seen, along a chain of fine-tunes: a run says when its base may know the images that judge it."""
+"""The images that a network was trained on, along a chain of fine-tunes: a run notes when its base may have been
+trained on the images that evaluate it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from faal.config import Recipe
 from faal.data import DataSet, grouping
 from faal.models import open_model
 from faal.train.loop import Outcome, train
-from faal.train.notes import SEEN
+from faal.train.notes import TRAINED_ON
 
 
 def repaired(base: Path, recipe: Recipe, data: DataSet, out: Path, **network: Any) -> tuple[Outcome, Path]:
@@ -37,14 +38,14 @@ def test_along_a_chain(recipe: Recipe, tmp_path: Path) -> None:
     clean, folder = repaired(tmp_path / "base", short, data, tmp_path / "1")
     assert clean.note is None
     assert repaired(folder, short, data, tmp_path / "2")[0].note is None
-    assert repaired(folder, short, other, tmp_path / "3")[0].note == SEEN["select"]
+    assert repaired(folder, short, other, tmp_path / "3")[0].note == TRAINED_ON["select"]
     greedy, folder = repaired(tmp_path / "greedy", short, data, tmp_path / "4")
-    assert greedy.note == SEEN["select"]
-    assert records(folder)[-1] == {"event": "end", "notes": [SEEN["select"]]}
-    assert SEEN["select"] not in str(repaired(tmp_path / "greedy", none, data, tmp_path / "5")[0].note)
-    told, folder = repaired(tmp_path / "foreign.pt", short, data, tmp_path / "6", **network)
-    assert told.note == SEEN["select"]
-    assert repaired(folder, short, data, tmp_path / "7")[0].note == SEEN["select"]
+    assert greedy.note == TRAINED_ON["select"]
+    assert records(folder)[-1] == {"event": "end", "notes": [TRAINED_ON["select"]]}
+    assert TRAINED_ON["select"] not in str(repaired(tmp_path / "greedy", none, data, tmp_path / "5")[0].note)
+    outcome, folder = repaired(tmp_path / "foreign.pt", short, data, tmp_path / "6", **network)
+    assert outcome.note == TRAINED_ON["select"]
+    assert repaired(folder, short, data, tmp_path / "7")[0].note == TRAINED_ON["select"]
 
 
 def test_other_groups_withhold_other_images(recipe: Recipe, tmp_path: Path) -> None:
@@ -54,16 +55,16 @@ def test_other_groups_withhold_other_images(recipe: Recipe, tmp_path: Path) -> N
     halves = grouping("half", ["left", "right"] * 300)
     by_half = replace(data, train=replace(data.train, grouping=halves))
     run(short, data, tmp_path / "base")
-    told, folder = repaired(tmp_path / "base", short, by_half, tmp_path / "1")
-    assert told.note == SEEN["select"]
-    assert repaired(folder, short, by_half, tmp_path / "2")[0].note == SEEN["select"]
+    outcome, folder = repaired(tmp_path / "base", short, by_half, tmp_path / "1")
+    assert outcome.note == TRAINED_ON["select"]
+    assert repaired(folder, short, by_half, tmp_path / "2")[0].note == TRAINED_ON["select"]
 
 
 def test_the_images_that_a_method_steers_by(recipe: Recipe, tmp_path: Path) -> None:
     data = toy_data([200] * 3)
     short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1", "method": "pgd-at"}, source="test")
     frl = short.replace({"method": "frl-rwrm"}, source="test")
-    for hold_out, notes in (("select", SEEN["steer"]), ("both", None)):
+    for hold_out, notes in (("select", TRAINED_ON["steer"]), ("both", None)):
         run(short.replace({"hold_out": hold_out}, source="test"), data, tmp_path / hold_out)
         assert repaired(tmp_path / hold_out, frl, data, tmp_path / f"{hold_out}-frl")[0].note == notes
 

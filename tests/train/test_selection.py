@@ -14,10 +14,10 @@ def test_rules() -> None:
     assert [RULES[name](accuracy) for name in ("sum", "average", "worst")] == [0.7, 0.5, 0.2]
 
 
-def test_accuracy_of_a_sight() -> None:
+def test_accuracy_of_an_evaluation() -> None:
     """The average is over images, the worst over classes."""
     nothing = torch.zeros(2)
-    sight = ClassMetrics(
+    metrics = ClassMetrics(
         counts=torch.tensor([30.0, 10.0]),
         clean_error=nothing,
         robust_error=torch.tensor([0.5, 0.9]),
@@ -25,7 +25,7 @@ def test_accuracy_of_a_sight() -> None:
         kl_divergence=nothing,
         confusion=torch.zeros(2, 2),
     )
-    accuracy = HeldOutAccuracy.of(sight)
+    accuracy = HeldOutAccuracy.of(metrics)
     assert accuracy.average == pytest.approx(0.4)
     assert accuracy.worst == pytest.approx(0.1)
     assert accuracy.classes == pytest.approx([0.5, 0.1])

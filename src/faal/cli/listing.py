@@ -101,7 +101,7 @@ def _evaluations(name: str, row: Method) -> Iterator[str]:
     recipe = Recipe(method=name)
     rule = row.make_rule(recipe, torch.ones(2))
     epoch = max(1, rule.first_epoch(recipe.epochs))
-    request = rule.look(epoch)
+    request = rule.evaluation(epoch)
     if request is None:
         rule.begin_epoch(EpochStats(epoch=epoch, epochs=recipe.epochs))
     else:
@@ -117,14 +117,14 @@ def _evaluations(name: str, row: Method) -> Iterator[str]:
 def _settings(row: Method) -> list[str]:
     """The settings of a recipe that this method uses and not all methods do."""
     from faal.config import Recipe
-    from faal.intermediate.class_rule import readable
+    from faal.intermediate.class_rule import recipe_settings
     from faal.intermediate.rules.faal import FAAL
 
     read = set(inspect.signature(row.rule).parameters) - set(row.fixed)
     read |= set(inspect.signature(FAAL).parameters) if row.faal else set()
     read |= {"beta"} if row.objective.clean and row.objective.adversarial else set()  # every loss of two views
     read |= {"awp_gamma"} if row.awp else set()
-    return [item.name for item in dataclasses.fields(Recipe) if item.name in read & readable()]
+    return [item.name for item in dataclasses.fields(Recipe) if item.name in read & recipe_settings()]
 
 
 def _options(settings: Mapping[str, Any]) -> str:

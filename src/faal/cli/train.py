@@ -28,7 +28,7 @@ from faal.cli.options import (
 
 if TYPE_CHECKING:  # the help does not import PyTorch
     from faal.train.loop import Outcome
-    from faal.train.offsets import Found
+    from faal.train.offsets import OffsetSearch
 
 THREAT = ("norm", "epsilon", "step_size")
 """Settings that a repair without a recipe has from its network: the threat, and the step size for it."""
@@ -185,7 +185,7 @@ def _print_outcome(
     console.print(command)
 
 
-def _offsets(found: "Found", classes: Sequence[str]) -> str:
+def _offsets(found: "OffsetSearch", classes: Sequence[str]) -> str:
     """Offsets by class, and the robust accuracy on the images that they were chosen on, as lines."""
     each = (f"{name} {offset:+.3f}" for name, offset in zip(classes, found.after.offsets, strict=True))
     before, after = (

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from faal.inner.modes import attacked
 from faal.inner.norms import NORMS, Budget
-from faal.inner.pgd import LOSSES, STARTS, full_precision, pgd_step
+from faal.inner.pgd import LOSSES, STARTS, AttackSettings, full_precision, pgd_step
 
 
 class Crossing(NamedTuple):
@@ -24,35 +24,37 @@ def crossing(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
+    attack: AttackSettings,
     *,
     epsilon: Budget,
     step_size: Budget,
-    steps: int,
-    loss: str,
-    start: str,
-    norm: str = "linf",
     noise: Tensor,
-    training: bool = False,
 ) -> Crossing:
-    """Follow projected gradient ascent and stop each sample soon after it is misclassified. Arguments as for `pgd`."""
-    images, ball = images.detach(), NORMS[norm]
-    with attacked(model, training=training), torch.enable_grad():
-        ascent = LOSSES[loss](model, images)
-        here = before = STARTS[start](images, epsilon, noise, ball)
-        beyond = torch.zeros_like(labels, dtype=torch.bool)
-        for step in range(steps):
-            with full_precision(images, wanted=step == 0 and loss == "kl"):
-                moved, logits = pgd_step(model, ascent, here, images, labels, epsilon, step_size, ball)
-            right = logits.argmax(dim=1) == labels
-            # A sample that was found misclassified has had its one step more and stays.
-            before = torch.where(_wide(right & ~beyond), here, before)
-            here = torch.where(_wide(beyond), here, moved)
-            beyond = beyond | ~right
+    """Projected gradient ascent that ends, sample by sample, one step after the first misclassified point.
+
+    Arguments as for `pgd`.
+    """
+    images, norm = images.detach(), NORMS[attack.norm]
+    with attacked(model, training=attack.training), torch.enable_grad():
+        loss_fn = LOSSES[attack.loss](model, images)
+        x_adv = last_clean = STARTS[attack.start](images, epsilon, noise, norm)
+        crossed = torch.zeros_like(labels, dtype=torch.bool)
+        for step in range(attack.steps):
+            with full_precision(images, enabled=step == 0 and attack.loss == "kl"):
+                stepped, logits = pgd_step(model, loss_fn, x_adv, images, labels, epsilon, step_size, norm)
+            correct = logits.argmax(dim=1) == labels
+            # A sample that was misclassified at an earlier point has had its one step more and no longer moves.
+            last_clean = torch.where(_per_pixel(correct & ~crossed), x_adv, last_clean)
+            x_adv = torch.where(_per_pixel(crossed), x_adv, stepped)
+            crossed = crossed | ~correct
         with torch.no_grad():
-            right = model(here).argmax(dim=1) == labels  # a path that ends still right ends at its last clean point
-        before = torch.where(_wide(right & ~beyond), here, before)
-    return Crossing(before.detach(), here.detach())
+            correct = (
+                model(x_adv).argmax(dim=1) == labels
+            )  # a path whose end is correct too ends at its last clean point
+        last_clean = torch.where(_per_pixel(correct & ~crossed), x_adv, last_clean)
+    return Crossing(last_clean.detach(), x_adv.detach())
 
 
-def _wide(mask: Tensor) -> Tensor:
+def _per_pixel(mask: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1, 1)."""
     return mask.view(-1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""How a network is held while it is attacked: evaluation mode, weights frozen, restored exactly."""
+"""The mode of a network while it is attacked: evaluation mode, weights frozen; restored exactly."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

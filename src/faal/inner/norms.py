@@ -13,7 +13,7 @@ Budget = float | Tensor
 """An epsilon or a step size: one for all, or one per sample (B,)."""
 
 TINY = 1e-12
-"""Below this a gradient has no direction: the sample stays where it is."""
+"""Below this a gradient has no direction: the sample does not move."""
 
 
 @dataclass(frozen=True)

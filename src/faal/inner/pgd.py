@@ -6,6 +6,7 @@ The norms with their steps and projections are in `norms.py`.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,17 +21,17 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 # --- start -----------------------------------------------------------------------------------------------------------
 
 
-def uniform_start(images: Tensor, epsilon: Budget, noise: Tensor, ball: Norm) -> Tensor:
+def uniform_start(images: Tensor, epsilon: Budget, noise: Tensor, norm: Norm) -> Tensor:
     """A random point of the ball, within [0, 1]. `noise` is uniform in [0, 1), of the images' shape."""
-    return ball.start(images, epsilon, noise)
+    return norm.start(images, epsilon, noise)
 
 
-def gaussian_start(images: Tensor, epsilon: Budget, noise: Tensor, ball: Norm) -> Tensor:
-    """x + 0.001 N(0, 1), not clipped: TRADES' start, which only has to leave the flat spot of KL at x itself."""
+def gaussian_start(images: Tensor, epsilon: Budget, noise: Tensor, norm: Norm) -> Tensor:
+    """x + 0.001 N(0, 1), not clipped: TRADES' start, which only has to leave x, where the gradient of KL is 0."""
     return images + 1e-3 * noise
 
 
-def zero_start(images: Tensor, epsilon: Budget, noise: Tensor, ball: Norm) -> Tensor:
+def zero_start(images: Tensor, epsilon: Budget, noise: Tensor, norm: Norm) -> Tensor:
     """x itself (Algorithm 1 as printed)."""
     return images.clone()
 
@@ -55,16 +56,19 @@ def cw_loss(model: nn.Module, images: Tensor) -> Loss:
 
 
 def kl_loss(model: nn.Module, images: Tensor) -> Loss:
-    """KL(p(x) || p(x + delta)): TRADES. The clean answer is computed once, in full precision, and stays fixed."""
+    """KL(p(x) || p(x + delta)): TRADES. The clean logits are computed once, in full precision, without a gradient."""
     with torch.no_grad(), full_precision(images):
-        clean = model(images)
-    return lambda logits, labels: losses.kl_divergence(clean, logits)
+        clean_logits = model(images)
+    return lambda logits, labels: losses.kl_divergence(clean_logits, logits)
 
 
-def full_precision(images: Tensor, wanted: bool = True) -> AbstractContextManager[object]:
-    """Without autocast, where that is on. At a distance of 0.001 the answers to x and to x + delta are the same number
-    in bfloat16: the gradient of their divergence is 0 there, and an attack on it would never leave its start."""
-    return torch.autocast(images.device.type, enabled=False) if wanted else nullcontext()
+def full_precision(images: Tensor, enabled: bool = True) -> AbstractContextManager[object]:
+    """Without autocast, where that is on.
+
+    At a distance of 0.001 the logits of x and of x + delta are equal in bfloat16: the gradient of their divergence is 0
+    there, and an attack on it would never leave its start.
+    """
+    return torch.autocast(images.device.type, enabled=False) if enabled else nullcontext()
 
 
 LOSSES: dict[str, Callable[[nn.Module, Tensor], Loss]] = {"ce": ce_loss, "cw": cw_loss, "kl": kl_loss}
@@ -74,78 +78,103 @@ LOSSES: dict[str, Callable[[nn.Module, Tensor], Loss]] = {"ce": ce_loss, "cw": c
 
 def pgd_step(
     model: nn.Module,
-    ascent: Loss,
-    here: Tensor,
+    loss_fn: Loss,
+    x_adv: Tensor,
     images: Tensor,
     labels: Tensor,
     epsilon: Budget,
     step_size: Budget,
-    ball: Norm,
+    norm: Norm,
 ) -> tuple[Tensor, Tensor]:
-    """One step up from `here`: the next point within epsilon of `images`, and the logits (B, C) at this one.
+    """One step of projected gradient ascent from `x_adv`.
 
-    The gradient is taken at the clipped image, never through the clip: inside the graph the clip would silence every
-    pixel at 0 and 1.
+    The gradient is taken at the clipped image, never through the clip: inside the graph the clip would set the gradient
+    of every pixel at 0 and 1 to 0.
+
+    Args:
+        model: the network, in the mode in which it is attacked.
+        loss_fn: what is maximised.
+        x_adv: (B, channels, H, W), the present point.
+        images: (B, channels, H, W), the centres of the balls.
+        labels: (B,) int64.
+        epsilon: radius of the ball, a number or (B,).
+        step_size: length of the step, a number or (B,).
+        norm: of the ball.
+
+    Returns:
+        The next point, within epsilon of `images` and in [0, 1], and the logits (B, C) at the present one; detached.
     """
-    here = here.detach().requires_grad_()
-    logits = model(here)
-    (gradient,) = torch.autograd.grad(ascent(logits, labels).sum(), here)
+    x_adv = x_adv.detach().requires_grad_()
+    logits = model(x_adv)
+    (gradient,) = torch.autograd.grad(loss_fn(logits, labels).sum(), x_adv)
     with torch.no_grad():
-        moved = ball.step(here, gradient, step_size)
-        return ball.project(moved, images, epsilon), logits.detach()
+        stepped = norm.step(x_adv, gradient, step_size)
+        return norm.project(stepped, images, epsilon), logits.detach()
 
 
 # --- loop ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackSettings:
+    """How projected gradient ascent searches. How far it may go, epsilon and step size, may differ from sample to
+    sample and is not part of it."""
+
+    steps: int
+    """Number of gradient steps."""
+    loss: str = "ce"
+    """What is maximised: `ce`, `kl` or `cw`."""
+    start: str = "uniform"
+    """Where it starts: `uniform` (a random point of the ball), `gaussian` (x + 0.001 N(0, 1)) or `zero` (x)."""
+    norm: str = "linf"
+    """Of the ball: `linf` or `l2`."""
+    training: bool = False
+    """Attack in training mode (see `modes.attacked`)."""
 
 
 def pgd(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
+    attack: AttackSettings,
     *,
     epsilon: Budget,
     step_size: Budget,
-    steps: int,
-    loss: str = "ce",
-    start: str = "uniform",
-    norm: str = "linf",
     noise: Tensor | None = None,
     keep_success: bool = False,
-    training: bool = False,
 ) -> Tensor:
-    """Adversarial examples by projected gradient ascent (phase 1; Algorithm 1, lines 3 to 8).
+    """Adversarial examples by projected gradient ascent (phase 1; Algorithm 1, lines 3 to 8; Madry et al., ICLR 2018).
 
     Args:
-        model: the network; held in evaluation mode with frozen weights while it is attacked, and restored exactly.
+        model: the network; in evaluation mode with frozen weights while it is attacked, and restored exactly.
         images: (B, channels, H, W) in [0, 1].
         labels: (B,) int64.
-        epsilon: radius of the ball, a number or (B,).
-        step_size: length of one step, a number or (B,).
-        steps: number of gradient steps.
-        loss: what is maximised: `ce`, `kl` or `cw`.
-        start: `uniform`, `gaussian` or `zero`.
-        norm: of the ball, `linf` or `l2`.
+        attack: loss, start, steps and norm.
+        epsilon: radius of the ball, a number or (B,), in units of [0, 1].
+        step_size: length of one step, a number or (B,), in the same units.
         noise: of the images' shape, for the start: uniform in [0, 1) or standard normal. Not needed for a zero start.
         keep_success: a sample that is misclassified no longer moves, so that any iterate's success counts (evaluation).
-        training: attack in training mode (see `attacked`).
 
     Returns:
-        (B, channels, H, W) in [0, 1], within epsilon of `images`, detached. With `steps` = 0 it is the start itself,
-        which for `gaussian` is not clipped.
+        (B, channels, H, W) in [0, 1], within epsilon of `images`, detached. With 0 steps it is the start itself, which
+        for `gaussian` is not clipped.
+
+    Raises:
+        ValueError: there is no `noise`, and the start needs it.
     """
-    images, ball = images.detach(), NORMS[norm]
+    images, norm = images.detach(), NORMS[attack.norm]
     if noise is None:
-        if start != "zero":
-            raise ValueError(f"a {start} start needs noise of the images' shape")
+        if attack.start != "zero":
+            raise ValueError(f"a {attack.start} start needs noise of the images' shape")
         noise = images
-    with attacked(model, training=training), torch.enable_grad():
-        ascent = LOSSES[loss](model, images)
-        adversarial = STARTS[start](images, epsilon, noise, ball)
-        for step in range(steps):
-            with full_precision(images, wanted=step == 0 and loss == "kl"):
-                moved, logits = pgd_step(model, ascent, adversarial, images, labels, epsilon, step_size, ball)
+    with attacked(model, training=attack.training), torch.enable_grad():
+        loss_fn = LOSSES[attack.loss](model, images)
+        x_adv = STARTS[attack.start](images, epsilon, noise, norm)
+        for step in range(attack.steps):
+            with full_precision(images, enabled=step == 0 and attack.loss == "kl"):
+                stepped, logits = pgd_step(model, loss_fn, x_adv, images, labels, epsilon, step_size, norm)
             if keep_success:
-                fooled = (logits.argmax(dim=1) != labels).view(-1, 1, 1, 1)
-                moved = torch.where(fooled, adversarial, moved)
-            adversarial = moved
-    return adversarial.detach()
+                misclassified = (logits.argmax(dim=1) != labels).view(-1, 1, 1, 1)
+                stepped = torch.where(misclassified, x_adv, stepped)
+            x_adv = stepped
+    return x_adv.detach()

@@ -1,4 +1,4 @@
-"""The one abstraction: a class rule moves vectors over the classes, before phase 1 and in phase 2."""
+"""The class rule: what sets the vectors over the classes, budgets before phase 1 and weights in phase 2."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -15,10 +15,10 @@ from faal.intermediate.class_stats import BatchStats, ClassMetrics, Need
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRequest:
-    """What a rule wants to see before an epoch: class-wise figures of the network on a fixed set of images."""
+    """An evaluation that a rule needs before an epoch: class-wise figures of the network on fixed images."""
 
     part: Literal["steer", "train"]
-    """The withheld part that methods may steer by, or the training images."""
+    """The images: the withheld part that methods may steer by, or the training images."""
     loss: str = "ce"
     """What the attack maximises: `ce`, `kl` or `cw`."""
     start: str = "uniform"
@@ -26,19 +26,19 @@ class EvaluationRequest:
     steps: int = 20
     """Its steps, of epsilon / 4 each."""
     shrink: float = 0.0
-    """The share of the true class's logit that is taken off before the answer is read (CSR's margin)."""
+    """The share of the true class's logit that is subtracted before the prediction is taken (CSR's margin)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochStats:
-    """What a rule is told before every epoch, the first too."""
+    """What a rule receives before every epoch, the first too."""
 
     epoch: int
     """The epoch that begins, from 0."""
     epochs: int
     """The length of the run."""
-    sight: ClassMetrics | None = None
-    """What the rule asked to look at."""
+    metrics: ClassMetrics | None = None
+    """The result of the evaluation that the rule requested for this epoch."""
 
     @property
     def progress(self) -> float:
@@ -48,7 +48,7 @@ class EpochStats:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassBudget:
-    """Per-class factors on the threat model of phase 1; None leaves it alone."""
+    """Per-class factors on epsilon and step size of phase 1; None is 1 for all classes."""
 
     epsilon: Tensor | None = None
     """(C,) factors on epsilon."""
@@ -65,7 +65,7 @@ class TermWeights:
     robust: Tensor
     """(C,) weights of the term on adversarial images."""
     penalty: Tensor | None = None
-    """(C, C) weights of the penalty, by the class that was answered and the true one; None is 1 throughout."""
+    """(C, C) weights of the penalty, by predicted and true class; None is 1 throughout."""
 
     def reduce(
         self,
@@ -76,14 +76,14 @@ class TermWeights:
         penalty: Tensor | None = None,
         predicted: Tensor | None = None,
     ) -> Tensor:
-        """The weighted mean over the batch (Algorithm 1, line 14): the one place where losses are weighed and reduced.
+        """The weighted mean over the batch (Algorithm 1, line 14): the one place where losses are weighted and reduced.
 
         Args:
             clean: (B,) clean terms, or None where the objective has none.
             robust: (B,) robust terms, or None.
             classes: (B,) int64, each sample's class (or group).
             penalty: (B,) penalties, or None.
-            predicted: (B,) int64, the answers on the adversarial images; the penalty's weights look at them.
+            predicted: (B,) int64, the predictions on the adversarial images, which the penalty is weighted by.
 
         Returns:
             scalar.
@@ -99,25 +99,31 @@ class TermWeights:
 
 
 class ClassRule:
-    """Most robust-fairness methods, seen from here. This one treats all classes alike; the others say what differs.
+    """The base of all class rules: it treats all classes alike, and a rule overrides what it changes.
+
+    A run calls `evaluation` and `begin_epoch` before every epoch, `sampling` and `budget` before every batch's attack,
+    `weigh` after it, `epoch_factors` after the epoch.
 
     A rule's constants are the keyword arguments of its constructor. Those that carry the name of a recipe's setting
     (`beta`, `tau`) come from there, the others from the recipe's `constants`.
+
+    Args:
+        counts: (C,) images of each class in the training set.
     """
 
     level: Literal["fixed", "epoch", "batch"] = "fixed"
-    """How often its vectors move."""
+    """How often its vectors change."""
     steers = False
-    """Whether it looks at the withheld steering part."""
+    """Whether it needs the withheld steering part."""
     needs: frozenset[Need] = frozenset()
-    """The statistics it wants of every batch. It may change from epoch to epoch."""
+    """The statistics that it needs of every batch. It may change from epoch to epoch."""
     any_groups = False
-    """Whether what it tells apart may be any groups of samples: it asks nothing of them that only classes have."""
+    """Whether it can weigh any groups of samples, not only classes."""
     STATE: tuple[str, ...] = ()
-    """The attributes that change in a run, tensors and plain numbers: what a checkpoint holds."""
+    """The attributes that change in a run, tensors and plain numbers: the keys of its state dict."""
 
     def __init__(self, counts: Tensor) -> None:
-        """`counts`: (C,) images of each class in the training set."""
+        pass  # no docstring: rules of other arguments would inherit it
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, counts: Tensor, **fixed: Any) -> Self:
@@ -126,30 +132,30 @@ class ClassRule:
 
     @property
     def sampling(self) -> Callable[[], Tensor] | None:
-        """For a rule that draws the batches: () -> (C,), the probabilities of the next batch's classes."""
+        """For a rule that draws the batches: () -> (C,), the probabilities of the next batch's classes; else None."""
         return None
 
     def first_epoch(self, epochs: int) -> int:
-        """The first epoch of a run in which it does, or notes, anything; `epochs` if never."""
+        """The first epoch of a run in which it changes or records anything; `epochs` if there is none."""
         return 0
 
     def acts(self, epochs: int) -> bool:
-        """Whether it does anything in a run of so many epochs."""
+        """Whether it changes anything in a run of so many epochs."""
         return self.first_epoch(epochs) < epochs
 
-    def look(self, epoch: int) -> EvaluationRequest | None:
-        """What it wants to see before `epoch`."""
+    def evaluation(self, epoch: int) -> EvaluationRequest | None:
+        """The evaluation that it needs before `epoch`; None for none."""
         return None
 
-    def begin_epoch(self, seen: EpochStats) -> None:
-        """Called before every epoch."""
+    def begin_epoch(self, stats: EpochStats) -> None:
+        """Update the rule before an epoch; `stats.metrics` is the evaluation's result."""
 
     def budget(self) -> ClassBudget:
         """The factors on epsilon and step size for phase 1."""
         return ClassBudget()
 
-    def moved(self) -> dict[str, Tensor]:
-        """For the log: name -> (C,), the factors that hold for the whole epoch, of which 1 changes nothing."""
+    def epoch_factors(self) -> dict[str, Tensor]:
+        """For the log: name -> (C,), the factors of the present epoch; 1 changes nothing."""
         budget = self.budget()
         factors = {"epsilon_factors": budget.epsilon, "step_factors": budget.step_size}
         return {name: vector for name, vector in factors.items() if vector is not None}
@@ -160,32 +166,32 @@ class ClassRule:
         return TermWeights(clean=ones, robust=ones)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs, tensors and plain numbers."""
+        """All that a resumed run needs, as tensors and plain numbers."""
         return {name: getattr(self, name) for name in self.STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`, on the device where the rule is."""
+        """Restore `state`, on the device of the rule."""
         for name in self.STATE:
             old, new = getattr(self, name), state[name]
             setattr(self, name, new.to(old.device) if isinstance(old, Tensor) else new)
 
     def to(self, device: torch.device) -> Self:
-        """This rule with its vectors on the device, so that no step has to carry them there."""
+        """This rule with its vectors on the device, so that no step copies them there."""
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(self, name, value.to(device))
         return self
 
 
-def readable() -> set[str]:
+def recipe_settings() -> set[str]:
     """The settings of a recipe that a rule may read, by taking an argument of that name."""
-    return {item.name for item in fields(Recipe)} - {"limit"}  # of the images; FRL has a constant of this name
+    return {item.name for item in fields(Recipe)} - {"limit"}  # of the images; FRL has another `limit`
 
 
 def constants_of(rule: type[ClassRule]) -> dict[str, Any]:
     """A rule's own constants and their defaults: what `constants` of a recipe may set."""
     parameters = inspect.signature(rule).parameters.values()
-    shared = readable()
+    shared = recipe_settings()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in shared}
 
 
@@ -193,23 +199,24 @@ def settings_of(rule: type[ClassRule], recipe: Recipe, fixed: Mapping[str, Any])
     """The keyword arguments of a rule, from a recipe.
 
     Raises:
-        InputError: `constants` names none of the rule's (names the nearest), or a value does not read.
+        InputError: `constants` has a name that the rule has not (the message names the nearest), or a value that does
+            not parse.
     """
     own = {name: default for name, default in constants_of(rule).items() if name not in fixed}
-    shared = set(inspect.signature(rule).parameters) & readable() - set(fixed)
-    found: dict[str, Any] = {name: getattr(recipe, name) for name in shared}
+    shared = set(inspect.signature(rule).parameters) & recipe_settings() - set(fixed)
+    settings: dict[str, Any] = {name: getattr(recipe, name) for name in shared}
     for name, value in recipe.constants.items():
         if name not in own:
             raise unknown(f"constant of {recipe.method}", name, own, see=f"`faal methods {recipe.method}`")
         try:
-            found[name] = _like(own[name], value)
+            settings[name] = _in_type_of(own[name], value)
         except (ValueError, ZeroDivisionError):
-            kind = KINDS[type(own[name])]
-            raise InputError(f"the constant {name} of {recipe.method} is {kind}, not {value!r}") from None
-    return found
+            expected = TYPE_NAMES[type(own[name])]
+            raise InputError(f"the constant {name} of {recipe.method} is {expected}, not {value!r}") from None
+    return settings
 
 
-KINDS: dict[type, str] = {
+TYPE_NAMES: dict[type, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -218,7 +225,7 @@ KINDS: dict[type, str] = {
 }
 
 
-def _like(default: Any, value: Any) -> Any:
+def _in_type_of(default: Any, value: Any) -> Any:
     """A constant in the type of its default."""
     if isinstance(default, Schedule):
         return Schedule.parse(value)
@@ -226,7 +233,7 @@ def _like(default: Any, value: Any) -> Any:
         return str(value)
     if isinstance(default, bool):
         return truth(value)
-    read = number(value)
-    if type(default)(read) != read:
+    parsed = number(value)
+    if type(default)(parsed) != parsed:
         raise ValueError(f"{value} is no {type(default).__name__}")
-    return type(default)(read)
+    return type(default)(parsed)

@@ -1,4 +1,4 @@
-"""What a class rule is shown: class-wise means over one batch, over all processes, and figures on fixed images."""
+"""The statistics of class rules: class-wise means over one batch of all processes, and figures on fixed images."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from faal.engine import processes
 
 
 class Need(StrEnum):
-    """A statistic that a class rule asks for. Only what some rule asks for is computed."""
+    """A statistic of a batch. Only those that the rule needs are computed."""
 
     MARGIN = "margin"
     """Softmax margin on the adversarial examples, class means over the batch (Eq. 10)."""
     CROSS_ENTROPY = "cross-entropy"
     """Cross-entropy on the adversarial examples, class means over the batch."""
     CORRECT = "correct"
-    """1 where the adversarial example is answered right."""
+    """1 where the adversarial example is predicted correctly."""
     PROBABILITIES = "probabilities"
     """The softmax on the adversarial examples: per true class a row of C class means."""
 
@@ -52,7 +52,7 @@ class BatchStats:
 
     @property
     def present(self) -> Tensor:
-        """(C,) bool, the classes that the batch holds."""
+        """(C,) bool, the classes with samples in the batch."""
         return self.counts > 0
 
     def mean(self, need: Need) -> Tensor:
@@ -68,15 +68,15 @@ class ClassMetrics:
     counts: Tensor
     """(C,) images of each class."""
     clean_error: Tensor
-    """(C,) share answered wrong, clean."""
+    """(C,) share misclassified, clean."""
     robust_error: Tensor
-    """(C,) share answered wrong, clean or under the attack."""
+    """(C,) share misclassified, clean or under the attack."""
     cross_entropy: Tensor
     """(C,) mean cross-entropy, clean."""
     kl_divergence: Tensor
     """(C,) mean KL(p(x) || p(x_adv))."""
     confusion: Tensor
-    """(C, C) counts under the attack, by the class that was answered and the true one."""
+    """(C, C) counts under the attack, by predicted and true class."""
 
     def overall(self, figures: Tensor) -> Tensor:
         """The mean over the images of class-wise `figures` (C,): a scalar."""
@@ -97,9 +97,9 @@ def batch_stats(logits: Tensor, labels: Tensor, classes: Tensor, num_classes: in
         labels: (B,) int64, what the margin and the loss are taken against.
         classes: (B,) int64, what the means are grouped by: the labels, or any other groups.
         num_classes: number of classes (or groups).
-        needs: the statistics wanted.
+        needs: the statistics to compute.
     """
-    wanted, constant = sorted(needs), logits.detach()
-    values = [torch.ones(len(labels), device=logits.device)] + [PER_SAMPLE[need](constant, labels) for need in wanted]
+    names, constant = sorted(needs), logits.detach()
+    values = [torch.ones(len(labels), device=logits.device)] + [PER_SAMPLE[need](constant, labels) for need in names]
     counts, *sums = processes.all_sum(*(class_sums(value, classes, num_classes) for value in values))
-    return BatchStats(counts=counts, sums=dict(zip(wanted, sums, strict=True)))
+    return BatchStats(counts=counts, sums=dict(zip(names, sums, strict=True)))

@@ -2,9 +2,9 @@
 
     maximise  sum_c w_c l_c   subject to  w in the simplex,  D(w, u) <= tau
 
-In each ball the answer hangs on one scalar. `balls` has a file for each with the equation and how it is solved, in
+In each ball the solution depends on one scalar. `balls` has a file for each with the equation and how it is solved, in
 float64, on the device of the losses and without a synchronisation: on a GPU, and compiled, in a fixed number of
-operations. Only on a CPU, where a look at a value costs nothing, a search ends once it has converged.
+operations. Only on a CPU, where reading a value costs nothing, a search ends once it has converged.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ BALLS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def check_ball(ball: str, *taus: float) -> None:
-    """That there is such a ball, of such radii.
+    """Check the name of a ball and its radii.
 
     Raises:
         InputError: an unknown ball, or a radius out of its range.
@@ -42,15 +42,18 @@ def check_ball(ball: str, *taus: float) -> None:
 
 
 def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = None, ball: str = "kl") -> Tensor:
-    """The class distribution that makes the mean loss largest within a ball around a reference (Eq. 7).
+    """The class distribution that maximises the mean loss within a ball around a reference.
+
+    The problem is Eq. 7 of the FAAL paper (Zhang et al., CVPR 2024): maximise sum_c w_c l_c over w in the simplex with
+    D(w, u) <= tau. It is solved exactly, for any number of problems at once, with no gradient to `losses`.
 
     Args:
-        losses: (..., C) finite floats; a row with one that is not comes out as NaN where tau is not 0, and no other row
-            does. A class with reference 0 gets weight 0, whatever its loss.
+        losses: (..., C) floats. A row that is not finite gives NaN where tau is not 0; other rows are unaffected. A
+            class with reference 0 gets weight 0, whatever its loss.
         tau: radius of the ball, at least 0; a number or a tensor that broadcasts over (...). A number out of range is
-            an error; a tensor's values are not looked at: a negative element counts as 0.
+            an error; a tensor's values are not checked: a negative element counts as 0.
         reference: (..., C) distribution u at the centre; uniform when None. Rows sum to 1.
-        ball: what tau bounds:
+        ball: the divergence that tau bounds:
 
             - `"kl"`, KL(u || w), the paper's: no class loses its weight altogether, however large tau.
             - `"kl-forward"`, KL(w || u): an exponential tilt. From tau = -log(the reference's weight of the worst
@@ -65,7 +68,16 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
         the reference. Classes of equal loss share their weight in the proportion of the reference.
 
     Raises:
-        ValueError: an unknown ball, a number tau out of range, or shapes that do not fit.
+        ValueError: an unknown ball, a number tau out of range, or shapes that do not fit (`faal.InputError` is one).
+
+    Example:
+        >>> import torch, faal
+        >>> losses = torch.tensor([0.2, 0.5, 1.1])
+        >>> weights = faal.solve_kldro(losses, tau=0.5)
+        >>> weights
+        tensor([0.0856, 0.1218, 0.7926])
+        >>> bool((weights * losses).sum() > losses.mean())
+        True
     """
     check_ball(ball, *(() if isinstance(tau, Tensor) else (tau,)))
     if losses.dim() == 0 or not losses.is_floating_point():
@@ -85,7 +97,7 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
     if isinstance(tau, Tensor):
         _require_broadcast("tau", tau, losses.shape[:-1])
         radius = tau.detach().to(losses.device, torch.float64)[..., None]
-        # NaN, so that no search goes on for a row whose answer is known.
+        # NaN, so that no search continues for a row whose result is known.
         weights = _solve(BALLS[ball], exact, torch.where(radius > 0, radius, torch.nan), u, inside)
         weights = torch.where(radius <= 0, u, weights)
     elif tau > 0:
@@ -99,16 +111,17 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
 
 def _require_broadcast(name: str, tensor: Tensor, shape: torch.Size) -> None:
     sizes = zip(reversed(tensor.shape), reversed(shape), strict=False)
-    if tensor.dim() > len(shape) or any(own not in (1, wanted) for own, wanted in sizes):
+    if tensor.dim() > len(shape) or any(own not in (1, target) for own, target in sizes):
         raise ValueError(f"{name} is of shape {tuple(tensor.shape)}, which does not broadcast to {tuple(shape)}")
 
 
 def _solve(
     ball: Callable[[Tensor, Tensor, Tensor], Tensor], losses: Tensor, tau: Tensor, u: Tensor, inside: Tensor | None
 ) -> Tensor:
-    """Offset and unit of the losses change no answer: each ball is handed how far they lie below the largest.
+    """The worst distribution. A ball receives the gaps below the largest loss in units of the losses' range: an offset
+    and a unit of the losses change nothing.
 
-    `inside`: which classes the reference holds; None for all.
+    `inside`: (..., C) bool, the classes with a reference above 0; None for all.
     """
     centre = u
     if inside is None:

@@ -1,4 +1,4 @@
-"""The methods: a table of rows, and what is asked of it by name."""
+"""The methods: a table of rows, and access by name."""
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ def method(name: str) -> Method:
 
 
 def first_epoch(recipe: Recipe, counts: Tensor) -> int:
-    """The first epoch of a run in which its method differs from the `plain` one, or notes what that would not.
+    """The first epoch of a run in which its method differs from the `plain` one, or records statistics for that.
 
     Args:
         recipe: the run's.
@@ -31,12 +31,12 @@ def first_epoch(recipe: Recipe, counts: Tensor) -> int:
 
 
 def steers(recipe: Recipe) -> bool:
-    """Whether a run looks at images withheld to steer by: its rule does, or the gate of its average."""
+    """Whether a run needs images withheld to steer by: for its rule, or for the gate of its average."""
     return method(recipe.method).rule.steers or recipe.average == "gated"
 
 
 def seeks_offsets(recipe: Recipe) -> bool:
-    """Whether a run ends with the search for offsets: by its setting, or because its method is nothing else."""
+    """Whether a run ends with the search for offsets: by its setting, or because its method consists of it."""
     return recipe.offsets or not method(recipe.method).trains
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from faal.outer.objectives import NOTHING, Objective
 
 @dataclass(frozen=True, kw_only=True)
 class Adversary:
-    """How phase 1 searches; how far is the threat model's business."""
+    """The attack of phase 1; its norm and epsilon are the threat model's."""
 
     loss: str
     """What it maximises: `ce`, `kl` or `cw`."""
@@ -41,11 +41,11 @@ class Method:
     rule: type[ClassRule] = Uniform
     """Phase 2."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    """What this row fixes of the rule's constants."""
+    """The rule's constants that this row fixes."""
     faal: bool = False
     """Whether FAAL's weights come on top of the rule's."""
     awp: bool = False
-    """Whether phases 2 and 3 happen at adversarially perturbed weights."""
+    """Whether phases 2 and 3 use adversarially perturbed weights (AWP)."""
     gated: bool = False
     """Whether it averages the weights of fair epochs alone: its recipes from scratch say `average: gated`."""
     plain: str | None = None
@@ -59,7 +59,7 @@ class Method:
         """The rule for a training set with `counts` (C,) images of each class.
 
         Raises:
-            InputError: the recipe's `constants` are not the rule's.
+            InputError: the recipe's `constants` do not fit the rule.
         """
         if not self.faal:
             return self.rule.from_recipe(recipe, counts, **self.fixed)
@@ -74,13 +74,13 @@ class Method:
         return self.objective is not NOTHING
 
     @property
-    def level(self) -> str:
-        """How often the class weights move: `fixed`, `epoch` or `batch`."""
+    def level(self) -> Literal["fixed", "epoch", "batch"]:
+        """How often the class weights change."""
         return FAAL.level if self.faal else self.rule.level
 
     @property
     def steers(self) -> bool:
-        """Whether it needs images that are withheld for it to look at (the paper's Table 4: a validation set)."""
+        """Whether it needs withheld images to steer by (the paper's Table 4: a validation set)."""
         return self.rule.steers or self.gated
 
     @property

@@ -45,7 +45,7 @@ BASES = {
         published=ON_TEST,
     ),
     "trades": Method(
-        summary="clean cross-entropy plus beta times KL to the adversarial answer",
+        summary="clean cross-entropy plus beta times KL to the prediction on the adversarial example",
         reference="Zhang et al., ICML 2019",
         adversary=KL_FROM_GAUSSIAN,
         objective=objectives.TRADES,
@@ -106,7 +106,7 @@ RULES = {
         adversary_free=False, published=STEERED_ON_TEST,
     ),
     "bat": Method(
-        summary="TRADES between the last clean and the first adversarial point, and even answers at both",
+        summary="TRADES between the last clean and the first adversarial point, and uniform predictions at both",
         reference="Sun et al., 2022",
         adversary=Adversary(loss="kl", start="gaussian", friendly=True),
         objective=objectives.FRIENDLY,
@@ -142,7 +142,7 @@ RULES = {
 
 
 def _with_faal(name: str, base: Method) -> Method:
-    # FAAL's code has one clean forward whatever the loss: where the loss sees the clean images it is that one.
+    # FAAL's code has one clean forward whatever the loss: that of the loss, where it uses the clean images.
     own = {setting: value for setting, value in base.published.items() if setting != "extra_clean_forward"}
     extra = {} if base.objective.clean else {"extra_clean_forward": True}
     return replace(

@@ -31,7 +31,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the model's present weights in."""
+        """Add the model's present weights to the average."""
         tensors = self._tensors()
         if not self.shadow:
             self.shadow = [tensor.detach().clone() for tensor in tensors]
@@ -67,7 +67,7 @@ class WeightAverage:
         return {"updates": self.updates, "shadow": self.shadow}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore `state`."""
         self.updates = state["updates"]
         shadow, tensors = state["shadow"], self._tensors()
         if not shadow:  # nothing was averaged yet
@@ -79,21 +79,21 @@ class WeightAverage:
 class GatedAverage(WeightAverage):
     """FAWA, fairness-aware weight averaging (Wei et al., CVPR 2023): unfair epochs are left out.
 
-    An epoch counts if its worst class, on images withheld for this, is accurate enough. By default that is as accurate
-    as the first epoch that is judged; with an absolute threshold, as published, no epoch may ever be.
+    An epoch counts if the robust accuracy of its worst class, on images withheld for this, reaches a threshold: by
+    default that of the first epoch that is evaluated; an absolute threshold, as published, may never be reached.
 
     Args:
         model: the network that is averaged.
         decay: in [0, 1).
-        threshold: the worst-class accuracy needed; None for the first judged epoch's.
+        threshold: the worst-class robust accuracy needed, in [0, 1]; None for that of the first evaluated epoch.
     """
 
     def __init__(self, model: nn.Module, *, decay: float, threshold: float | None) -> None:
         super().__init__(model, decay=decay, warm_up=False)
         self.threshold = threshold
 
-    def judge(self, worst: float) -> None:
-        """Take the model's present weights in if its worst class is accurate enough."""
+    def update_if_fair(self, worst: float) -> None:
+        """Add the model's present weights if `worst`, its worst-class robust accuracy, reaches the threshold."""
         if self.threshold is None:
             self.threshold = worst
         if worst >= self.threshold:
@@ -104,6 +104,6 @@ class GatedAverage(WeightAverage):
         return super().state_dict() | {"threshold": self.threshold}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore `state`."""
         super().load_state_dict(state)
         self.threshold = state["threshold"]

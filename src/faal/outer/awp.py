@@ -1,6 +1,6 @@
 """Adversarial weight perturbation (Wu et al. 2020): the loss is taken where it is worst near the weights.
 
-In place: the weights move by gamma v, the step is taken from the gradients there, and the same v is taken off again.
+In place: gamma v is added to the weights, the step uses the gradients there, and the same v is subtracted again.
 There is no second model.
 """
 
@@ -22,12 +22,12 @@ def perturbable(model: nn.Module) -> list[Tensor]:
 
 @contextmanager
 def perturbed(model: nn.Module, ascent_loss: Callable[[], Tensor], gamma: float) -> Iterator[None]:
-    """Hold `model` at its adversarially perturbed weights; with gamma = 0, do nothing.
+    """The context in which `model` has its adversarially perturbed weights; with gamma = 0 it is unchanged.
 
     Args:
         model: the network, in training mode.
-        ascent_loss: the batch's mean loss at the present weights, a scalar. BatchNorm's running statistics do not
-            see this forward.
+        ascent_loss: the batch's mean loss at the present weights, a scalar. This forward does not change
+            BatchNorm's running statistics.
         gamma: the length of the perturbation as a share of each layer's norm.
     """
     if gamma == 0:
@@ -35,11 +35,11 @@ def perturbed(model: nn.Module, ascent_loss: Callable[[], Tensor], gamma: float)
         return
     weights = perturbable(model)
     buffers = list(model.buffers())
-    kept = [buffer.clone() for buffer in buffers]
-    # A weight that the network never uses has the gradient 0, and stays.
+    saved = [buffer.clone() for buffer in buffers]
+    # A weight that the network never uses has the gradient 0 and does not move.
     gradients = processes.all_sum(*torch.autograd.grad(ascent_loss(), weights, materialize_grads=True))
     with torch.no_grad():
-        for buffer, before in zip(buffers, kept, strict=True):
+        for buffer, before in zip(buffers, saved, strict=True):
             buffer.copy_(before)
         # The ratio of the norms makes the length of the ascent step irrelevant, and the number of processes too.
         lengths = torch._foreach_norm(weights)

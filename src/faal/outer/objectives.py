@@ -1,7 +1,7 @@
 """Phase 3's objectives, as per-sample clean and robust terms.
 
-An objective names the views of the batch that the network sees in training mode, clean before adversarial, once each:
-every such forward moves BatchNorm's running statistics, so their number and order are part of the method.
+An objective names the views of the batch that are forwarded in training mode, clean before adversarial, once each.
+Every such forward moves BatchNorm's running statistics, so their number and order are part of the method.
 """
 
 import math
@@ -26,37 +26,37 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What the network sees and what is made of its answers."""
+    """The views that are forwarded, and the losses of their logits."""
 
     name: str
-    """As `faal methods` says it."""
+    """As in `faal methods`."""
     clean: bool
-    """Whether the network sees the clean images."""
+    """Whether the clean images are forwarded."""
     friendly: bool = False
-    """Whether it sees the last points of the attack's path that are still classified right."""
+    """Whether the last points of the attack's path that are predicted correctly are forwarded."""
     adversarial: bool
-    """Whether it sees the adversarial images."""
+    """Whether the adversarial images are forwarded."""
     terms: Callable[[Sequence[Tensor], Tensor, float], Terms]
-    """(logits of the views that it sees, in this order; labels; beta) -> Terms."""
+    """(logits (B, C) of the forwarded views, in this order; labels (B,); beta) -> Terms."""
 
 
-def _standard(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
-    (clean,) = seen
+def _standard(views: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
+    (clean,) = views
     return Terms(losses.cross_entropy(clean, labels), None)
 
 
-def _adversarial_training(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
-    (adversarial,) = seen
+def _adversarial_training(views: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
+    (adversarial,) = views
     return Terms(None, losses.cross_entropy(adversarial, labels))
 
 
-def _trades(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
-    clean, adversarial = seen
+def _trades(views: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
+    clean, adversarial = views
     return Terms(losses.cross_entropy(clean, labels), beta * losses.kl_divergence(clean, adversarial))
 
 
-def _mart(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
-    clean, adversarial = seen
+def _mart(views: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
+    clean, adversarial = views
     probabilities = F.softmax(losses.widened(adversarial), dim=1)
     runner_up = probabilities.scatter(1, labels[:, None], 0.0).amax(dim=1)
     boosted = losses.cross_entropy(adversarial, labels) - torch.log(1.0001 - runner_up + 1e-12)
@@ -64,8 +64,8 @@ def _mart(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
     return Terms(None, boosted + beta * losses.kl_divergence(clean, adversarial) * (1.0000001 - own))
 
 
-def _friendly(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
-    clean, friendly, adversarial = seen
+def _friendly(views: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
+    clean, friendly, adversarial = views
     fit, robust = losses.cross_entropy(friendly, labels), beta * losses.kl_divergence(clean, adversarial)
     return Terms(fit + _from_uniform(friendly), robust + _from_uniform(adversarial))
 
@@ -76,8 +76,8 @@ def _from_uniform(logits: Tensor) -> Tensor:
     return math.log(logits.shape[1]) + (log_p.exp() * log_p).sum(dim=1)
 
 
-def _confusional(seen: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
-    clean, adversarial = seen
+def _confusional(views: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
+    clean, adversarial = views
     fit, robust = losses.cross_entropy(clean, labels), beta * losses.kl_divergence(clean, adversarial)
     return Terms(0.7 * fit, robust, 0.3 * losses.cross_entropy(adversarial, labels))
 
@@ -101,7 +101,7 @@ MART = Objective(name="mart", clean=True, adversarial=True, terms=_mart)
 
 FRIENDLY = Objective(name="friendly", clean=True, friendly=True, adversarial=True, terms=_friendly)
 """CE(f(x_in), y) + beta KL(p(x) || p(x_out)) + KL(p(x_in) || U) + KL(p(x_out) || U), where x_in is the last point of
-the attack's path that is classified right and x_out lies beyond the boundary: BAT, Sun et al. 2022."""
+the attack's path that is predicted correctly and x_out lies beyond the boundary: BAT, Sun et al. 2022."""
 
 CONFUSIONAL = Objective(name="confusional", clean=True, adversarial=True, terms=_confusional)
 """0.7 CE(f(x), y) + beta KL(p(x) || p(x_adv)) + penalty 0.3 CE(f(x_adv), y), which CSR weighs by confusion."""

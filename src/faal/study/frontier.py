@@ -43,7 +43,7 @@ from faal.models.offsets import OFFSETS, with_offsets
 from faal.report.charts.bars import save_figure
 from faal.report.charts.scatter import frontier as scatter
 from faal.report.charts.scatter import on_frontier
-from faal.train.evaluate import see
+from faal.train.evaluate import evaluate
 from faal.train.folder import CONFIG
 from faal.train.parts import parts_of
 from faal.train.selection import selection_request
@@ -219,13 +219,13 @@ def _withheld(data: DataSet, recipe: Recipe, device: torch.device) -> Split:
     parts = parts_of(data, recipe, steers=steers(recipe), device=device)
     if len(parts.select_index) == 0:
         why = f" ({'. '.join(parts.notes)})" if parts.notes else ""
-        few = int(torch.bincount(parts.whole.groups, minlength=len(data.groups)).min()) < SMALLEST_CLASS
+        few = int(torch.bincount(parts.full.groups, minlength=len(data.groups)).min()) < SMALLEST_CLASS
         raise InputError(
             f"--frontier evaluates blends on withheld images, and none of {data.name} are withheld{why}; "
             + (f"use data with {SMALLEST_CLASS} images of each" if few else "set --hold-out to both")
             + ", or leave --frontier out"
         )
-    return parts.whole.take(parts.select_index).to(device)
+    return parts.full.take(parts.select_index).to(device)
 
 
 def _evaluated_on(recipe: Recipe, *, maybe_trained_on: bool) -> str:
@@ -254,7 +254,7 @@ def _precision(out: Path) -> str:
 
 
 def _evaluate(net: nn.Module, split: Split, data: DataSet, recipe: Recipe, *, seed: int, numerics: Numerics) -> Figures:
-    metrics = see(
+    metrics = evaluate(
         net,
         split,
         selection_request(recipe.select_attack),

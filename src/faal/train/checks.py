@@ -1,4 +1,4 @@
-"""That a network and its data fit, said before anything is written."""
+"""Checks that a network, its data and a recipe fit, before anything is written. All raise InputError."""
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,12 @@ from faal.errors import InputError, first_line
 from faal.inner.modes import attacked
 from faal.methods import METHODS, method
 from faal.models import Architecture
-from faal.step import Learner, attack_of
+from faal.step import Learner, attack_settings
 
 
 def check_method(recipe: Recipe, *, trained: bool) -> None:
-    """That the attack of training can move; that a method which trains nothing has a trained network, and no test
-    images to choose by. Raises InputError."""
+    """Check the attack of training; for a method that trains nothing, that it has a trained network and chooses on no
+    test images. Raises InputError."""
     if method(recipe.method).trains:
         check_attack(recipe)
         return
@@ -31,7 +31,7 @@ def check_method(recipe: Recipe, *, trained: bool) -> None:
 
 
 def check_data(data: DataSet, architecture: Architecture) -> None:
-    """That there is something to train on, of the network's channels and classes. Raises InputError."""
+    """Check that there are training images, of the network's channels and classes. Raises InputError."""
     if data.train is None:
         raise InputError(f"{data.name} has no training images; training needs some")
     if data.num_classes != architecture.num_classes:
@@ -45,19 +45,19 @@ def check_data(data: DataSet, architecture: Architecture) -> None:
 
 
 def check_groups(data: DataSet, name: str) -> None:
-    """That a method can weigh groups, where there are any other than the classes. Raises InputError."""
+    """Check that a method can weigh groups, where the data has other groups than classes. Raises InputError."""
     if data.groups is not data.classes and not method(name).rule.any_groups:
         able = ", ".join(name for name, row in METHODS.items() if row.rule.any_groups)
-        raise InputError(f"{name} is about classes and cannot weigh groups of another kind; these can: {able}")
+        raise InputError(f"{name} weighs classes only and cannot weigh other groups; these can: {able}")
 
 
 def check_attack(recipe: Recipe) -> None:
-    """That the attack of training can move. Raises InputError."""
+    """Check that the attack of training has a gradient at its start. Raises InputError."""
     adversary = method(recipe.method).adversary
     if adversary is None:
         return
-    for loss, start in (attack_of(adversary, recipe, step) for step in (0, 1)):  # where they alternate, both
-        if (loss, start) == ("kl", "zero"):
+    for attack in (attack_settings(adversary, recipe, step) for step in (0, 1)):  # where they alternate, both
+        if (attack.loss, attack.start) == ("kl", "zero"):
             raise InputError(
                 f"the attack of {recipe.method} on the KL divergence cannot begin at the images themselves, where its "
                 "gradient is zero; set attack_start to gaussian or uniform"
@@ -66,19 +66,19 @@ def check_attack(recipe: Recipe) -> None:
 
 @torch.no_grad()
 def check_logits(learner: Learner, images: Tensor, epoch: int) -> None:
-    """That a network in training still answers some images (B, channels, H, W) with numbers. Raises InputError."""
+    """Check that the logits of a network in training, for images (B, channels, H, W), are finite. Raises InputError."""
     with attacked(learner.net), learner.numerics.autocast():
         logits = learner.net(images)
     if not bool(logits.isfinite().all()):
         raise InputError(
-            f"the network's answers are no longer finite in epoch {epoch}: training diverged; lower --lr, or look for "
+            f"the network's logits are no longer finite in epoch {epoch}: training diverged; lower --lr, or check for "
             "damaged images, and train into another folder (--out)"
         )
 
 
 @torch.no_grad()
 def check_net(net: nn.Module, images: Tensor, num_classes: int) -> None:
-    """That the network answers two images (2, channels, H, W) with logits for the classes. Raises InputError."""
+    """Check that the network returns logits of all classes for images (2, channels, H, W). Raises InputError."""
     try:
         with attacked(net):
             logits = net(images)
@@ -90,13 +90,13 @@ def check_net(net: nn.Module, images: Tensor, num_classes: int) -> None:
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(
-            f"the network answers two images with {found}; it must return logits of shape (2, {num_classes}), "
+            f"the network returns {found} for two images; it must return logits of shape (2, {num_classes}), "
             "one for each class of the data"
         )
 
 
 def check_alike(numerics: Numerics) -> None:
-    """That all processes chose the same arithmetic, as machines of one kind do. Raises InputError."""
+    """Check that all processes use the same precision and memory format. Raises InputError."""
     chosen = sorted({f"{name}, {memory}" for name, memory in processes.gather_objects(numerics.form)})
     if len(chosen) > 1:
         raise InputError(

@@ -1,4 +1,4 @@
-"""A network's class-wise figures on fixed images: for the choice of the epoch, for rules that look, for the gate."""
+"""Class-wise figures of a network on fixed images: for the choice of the epoch, for class rules, for the gate."""
 
 import torch
 from torch import Tensor, nn
@@ -9,20 +9,20 @@ from faal.data import Split
 from faal.engine import processes, seeds
 from faal.engine.numerics import Numerics
 from faal.inner.modes import attacked
-from faal.inner.pgd import pgd
+from faal.inner.pgd import AttackSettings, pgd
 from faal.intermediate.class_rule import EvaluationRequest
 from faal.intermediate.class_stats import ClassMetrics, class_sums
 
 BATCH = 250
 
 GATE = EvaluationRequest(part="steer", loss="ce", steps=10)
-"""What a gated average judges an epoch by."""
+"""The evaluation behind the gate of a weight average."""
 
 
-def see(
+def evaluate(
     net: nn.Module,
     split: Split,
-    look: EvaluationRequest,
+    request: EvaluationRequest,
     *,
     num_classes: int,
     threat: Threat,
@@ -30,22 +30,26 @@ def see(
     numerics: Numerics,
     batch_size: int = BATCH,
 ) -> ClassMetrics:
-    """Look at a network, which comes back as it was. A sample's random start is the same at every look.
+    """Class-wise errors and losses of a network, clean and under an attack with steps of epsilon / 4.
+
+    The network is unchanged. A sample's random start is the same in every evaluation.
 
     Args:
         net: the network.
         split: the images, on the device or streaming to it.
-        look: the attack.
+        request: the attack.
         num_classes: C.
-        threat: what the attack may do.
+        threat: norm and epsilon of the attack.
         seed: the run's seed.
-        numerics: the arithmetic of training: this is no verdict.
+        numerics: device and precision of training; these figures are no verdicts.
         batch_size: images per forward.
 
     Returns:
-        The figures of each class (or group, where `split` has a grouping) over all processes; each sees its part.
+        The figures of each class (or group, where `split` has a grouping), of the images of all processes; each process
+        evaluates its part.
     """
-    draw = seeds.normal if look.start == "gaussian" else seeds.uniform
+    attack = AttackSettings(steps=request.steps, loss=request.loss, start=request.start, norm=threat.norm)
+    draw = seeds.normal if request.start == "gaussian" else seeds.uniform
     num_groups = num_classes if split.grouping is None else len(split.grouping.names)
     sums = torch.zeros(num_groups, 5 + num_classes, device=numerics.device)
     all_labels, all_groups = split.labels.to(numerics.device), split.groups.to(numerics.device)
@@ -59,28 +63,25 @@ def see(
                 net,
                 images,
                 labels,
+                attack,
                 epsilon=threat.epsilon,
                 step_size=threat.epsilon / 4,
-                steps=look.steps,
-                loss=look.loss,
-                start=look.start,
-                norm=threat.norm,
                 noise=noise.view_as(images),
-                # An attack on the answer stops at its first success; one on the divergence goes to the end.
-                keep_success=look.loss != "kl",
+                # An attack on the prediction stops at its first success; one on the divergence runs all its steps.
+                keep_success=request.loss != "kl",
             )
             clean, robust = _logits(net, images), _logits(net, adversarial)
-        wrong, turned = _wrong(clean, labels), _wrong(robust, labels)
-        answer = _shrunk(robust, labels, look.shrink).argmax(dim=1)
+        clean_wrong, robust_wrong = _misclassified(clean, labels), _misclassified(robust, labels)
+        predicted = _shrunk(robust, labels, request.shrink).argmax(dim=1)
         figures = [
-            torch.ones_like(wrong),
-            wrong,
-            wrong | turned,
+            torch.ones_like(clean_wrong),
+            clean_wrong,
+            clean_wrong | robust_wrong,
             losses.cross_entropy(clean, labels),
             losses.kl_divergence(clean, robust),
         ]
-        answers = nn.functional.one_hot(answer, num_classes)
-        rows = torch.cat([torch.stack([figure.float() for figure in figures], dim=1), answers], dim=1)
+        one_hot = nn.functional.one_hot(predicted, num_classes)
+        rows = torch.cat([torch.stack([figure.float() for figure in figures], dim=1), one_hot], dim=1)
         sums += class_sums(rows, all_groups[places], num_groups)
     (sums,) = processes.all_sum(sums)
     counts = sums[:, 0]
@@ -102,12 +103,12 @@ def _logits(net: nn.Module, images: Tensor) -> Tensor:
     return losses.widened(logits)
 
 
-def _wrong(logits: Tensor, labels: Tensor) -> Tensor:
-    """(B,) bool; an answer that is no number is wrong, though its argmax is class 0."""
+def _misclassified(logits: Tensor, labels: Tensor) -> Tensor:
+    """(B,) bool; logits that are not finite are wrong, though their argmax may be the class."""
     return (logits.argmax(dim=1) != labels) | ~logits.isfinite().all(dim=1)
 
 
 def _shrunk(logits: Tensor, labels: Tensor, share: float) -> Tensor:
-    """The logits with a share of the true class's taken off."""
+    """The logits, less a share of the true class's."""
     own = logits.gather(1, labels[:, None])
     return logits.scatter(1, labels[:, None], own - share * own.abs())

@@ -1,4 +1,4 @@
-"""A run's folder: what it says about itself, and the refusal to mix two runs in one."""
+"""A run's folder: its config.yaml and environment.json, and the refusal to mix two runs in one."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,15 @@ from faal.errors import InputError
 
 CONFIG = "config.yaml"
 
-WRITING = ("recipe.log_every", "recipe.checkpoint_every")
+INTERVALS = ("recipe.log_every", "recipe.checkpoint_every")
+"""How often a run writes; it makes no difference to the network."""
 
 NAMES = ("data.name", "origin.path")
-"""What the data and the network of a fine-tune are called; they are known by a fingerprint and by `origin.sha256`."""
+"""Names of the data and of the base; they are identified by a fingerprint and by `origin.sha256`."""
 
 
 def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> None:
-    """Write `config.yaml` and `environment.json`, or check that the folder holds this very run already.
+    """Write `config.yaml` and `environment.json`, or check that the folder holds this run already.
 
     Raises:
         InputError: the folder holds a run with another configuration, or the audit of a network that no run here made,
@@ -29,13 +30,13 @@ def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> 
     path = out / CONFIG
     if path.exists():
         try:
-            kept = yaml.safe_load(path.read_text(encoding="utf-8"))
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            kept = None
+            found = None
         started = any((out / name).exists() for name in ("last.pt", "previous.pt"))
-        if started and not _same(kept, yaml.safe_load(text)):
+        if started and not _same(found, yaml.safe_load(text)):
             raise InputError(
-                f"{out} holds another run ({_difference(kept, config)}); choose another folder with --out, "
+                f"{out} holds another run ({_difference(found, config)}); choose another folder with --out, "
                 "or remove that one"
             )
         if started:
@@ -49,25 +50,25 @@ def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> 
     write_whole(out / "environment.json", json.dumps(environment, indent=2).encode())
 
 
-def _same(kept: Any, config: dict[str, Any]) -> bool:
-    """Whether two configurations make the same network: how often a run writes and what things are called make no
-    difference, and settings that an older version did not have count as unset."""
-    if not isinstance(kept, dict):
+def _same(found: Any, config: dict[str, Any]) -> bool:
+    """Whether two configurations give the same network: intervals and names make no difference, and a setting that an
+    older version did not have counts as its default."""
+    if not isinstance(found, dict):
         return False
     for part, unset in (("recipe", Recipe().plain()), ("architecture", {"offsets": False})):
-        if isinstance(kept.get(part), dict):
-            kept = {**kept, part: {**unset, **kept[part]}}
-    ours, theirs = ({k: v for k, v in _flat(c).items() if k not in (*WRITING, *NAMES)} for c in (config, kept))
-    return ours == theirs
+        if isinstance(found.get(part), dict):
+            found = {**found, part: {**unset, **found[part]}}
+    own, other = ({k: v for k, v in _flat(c).items() if k not in (*INTERVALS, *NAMES)} for c in (config, found))
+    return own == other
 
 
-def _difference(kept: Any, config: dict[str, Any]) -> str:
-    if not isinstance(kept, dict):
-        return f"its {CONFIG} does not read"
-    flat_kept, flat_new = _flat(kept), _flat(config)
-    names = [name for name in flat_kept | flat_new if str(flat_kept.get(name)) != str(flat_new.get(name))]
-    names = [name for name in names if name not in (*WRITING, *NAMES)]
-    return ", ".join(f"{name} is {flat_kept.get(name)} there and {flat_new.get(name)} here" for name in names[:3])
+def _difference(found: Any, config: dict[str, Any]) -> str:
+    if not isinstance(found, dict):
+        return f"its {CONFIG} cannot be read"
+    flat_found, flat_own = _flat(found), _flat(config)
+    names = [name for name in flat_found | flat_own if str(flat_found.get(name)) != str(flat_own.get(name))]
+    names = [name for name in names if name not in (*INTERVALS, *NAMES)]
+    return ", ".join(f"{name} is {flat_found.get(name)} there and {flat_own.get(name)} here" for name in names[:3])
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

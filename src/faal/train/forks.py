@@ -11,6 +11,7 @@ from faal.config import Recipe
 from faal.engine import processes
 from faal.errors import InputError
 from faal.methods import first_epoch, method, steers
+from faal.train.record import RunRecord
 
 MAY_DIFFER = frozenset(
     {"method", "tau", "smoothing", "statistic", "counted", "constants", "average", "average_decay", "average_from"}
@@ -20,45 +21,49 @@ MAY_DIFFER = frozenset(
 
 
 def fork_file(folder: Path, epoch: int) -> Path:
-    """Where a run keeps its state at the beginning of `epoch`."""
+    """The file of a run's state at the beginning of `epoch`."""
     return folder / f"fork-{epoch:03}.pt"
 
 
-def keep_fork(folder: Path, epoch: int, state: Mapping[str, Any]) -> None:
-    """Keep a run's state, with its log and the epoch that it had chosen by then."""
+def save_fork(folder: Path, epoch: int, state: Mapping[str, Any]) -> None:
+    """Write a run's state at the beginning of `epoch`, with its log and best.pt so far. Once: by the main process,
+    where the file does not exist."""
+    if not processes.is_main() or fork_file(folder, epoch).exists():
+        return
     best, log = folder / "best.pt", folder / "metrics.jsonl"
-    told = log.read_bytes()[: state["training"]["position"]["log_bytes"]].decode() if log.exists() else ""
+    text = log.read_bytes()[: state["training"]["position"]["log_bytes"]].decode() if log.exists() else ""
     chosen = checkpoint.load(best) if best.exists() else None
-    checkpoint.save(fork_file(folder, epoch), {**state, "best": chosen, "log": told})
+    checkpoint.save(fork_file(folder, epoch), {**state, "best": chosen, "log": text})
 
 
-def begin_from(path: Path, out: Path, *, recipe: Recipe, seed: int, data: str, counts: Tensor) -> dict[str, Any]:
-    """The training state of a fork, its log and its choice written into the new run's folder.
+def begin_from(path: Path, out: Path, record: RunRecord, counts: Tensor) -> dict[str, Any]:
+    """The training state of a fork; its log and best.pt are written into the new run's folder.
 
     Args:
-        path: the file that `keep_fork` wrote.
+        path: the file that `save_fork` wrote.
         out: the new run's folder.
-        recipe: the new run's recipe.
-        seed: the new run's seed.
-        data: the fingerprint of its training set.
-        counts: (C,) images of each class that it trains on.
+        record: the new run's recipe, seed and data.
+        counts: (C,) images of each class (or group) that it trains on.
+
+    Returns:
+        What `state.restore` takes.
 
     Raises:
         InputError: the file is of a run that differs in more than what acts from the fork on.
     """
-    state = checkpoint.load(path)
+    state, recipe = checkpoint.load(path), record.recipe
     if "best" not in state or "training" not in state:
-        raise InputError(f"{path} holds no fork of a run; runs keep them as fork-EPOCH.pt")
-    ours, theirs = recipe.plain(), Recipe().plain() | state["recipe"]
-    differing = [name for name in ours if name not in MAY_DIFFER and ours[name] != theirs.get(name)]
-    other = Recipe().replace(theirs, source=str(path))
-    if _beginning(other) != _beginning(recipe):
-        differing.append(f"method ({other.method}, not {_beginning(recipe)})")
+        raise InputError(f"{path} holds no fork of a run; runs store them as fork-EPOCH.pt")
+    own, found = recipe.plain(), Recipe().plain() | state["recipe"]
+    differing = [name for name in own if name not in MAY_DIFFER and own[name] != found.get(name)]
+    other = Recipe().replace(found, source=str(path))
+    if _method_before_its_rule(other) != _method_before_its_rule(recipe):
+        differing.append(f"method ({other.method}, not {_method_before_its_rule(recipe)})")
     if recipe.hold_out == "select" and steers(other) != steers(recipe):
         differing.append("the images withheld (hold_out both withholds the same from every method)")
-    if state["seed"] != seed:
+    if state["seed"] != record.seed:
         differing.append("seed")
-    if state["held_out"]["data"] != data:
+    if state["held_out"]["data"] != record.fingerprint:
         differing.append("data")
     epoch = state["training"]["position"]["epoch"]
     for each in (other, recipe):
@@ -71,11 +76,11 @@ def begin_from(path: Path, out: Path, *, recipe: Recipe, seed: int, data: str, c
     if processes.is_main():
         checkpoint.write_whole(out / "metrics.jsonl", state["log"].encode())
         if state["best"] is not None:
-            checkpoint.save(out / "best.pt", {**state["best"], "recipe": ours})
+            checkpoint.save(out / "best.pt", {**state["best"], "recipe": own})
     training: dict[str, Any] = state["training"]
     return training
 
 
-def _beginning(recipe: Recipe) -> str:
-    """The method that a run is of before its own acts."""
+def _method_before_its_rule(recipe: Recipe) -> str:
+    """The method that a run equals until its class rule acts."""
     return method(recipe.method).plain or recipe.method

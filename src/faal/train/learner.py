@@ -1,4 +1,4 @@
-"""What a recipe makes of a network: the learner that the steps work on."""
+"""The learner that the steps of a recipe use, and the average of its weights."""
 
 import torch
 from torch import Tensor, nn
@@ -7,12 +7,13 @@ from faal.config import Recipe
 from faal.engine import graphs, processes
 from faal.engine.numerics import Numerics
 from faal.methods import method
+from faal.outer.averaging import GatedAverage, WeightAverage
 from faal.step import Learner
 
 
 def compiles(recipe: Recipe) -> bool:
-    """Whether networks are compiled. `auto` is off: on CPUs it gained nothing (docs/performance.md), on GPUs it was not
-    measured yet."""
+    """Whether networks are compiled. `auto` is off: on CPUs it gained nothing (docs/performance.md), on GPUs it has not
+    been measured."""
     return recipe.compile == "on"
 
 
@@ -33,7 +34,7 @@ def learner_for(net: nn.Module, recipe: Recipe, counts: Tensor, *, seed: int, nu
         numerics: device and precision.
 
     Raises:
-        InputError: there is no such method, the recipe's `constants` are not its, or its `sync_batchnorm` cannot be.
+        InputError: there is no such method, its `constants` do not fit, or BatchNorm cannot be synchronised.
     """
     row = method(recipe.method)
     if recipe.sync_batchnorm:
@@ -59,3 +60,12 @@ def learner_for(net: nn.Module, recipe: Recipe, counts: Tensor, *, seed: int, nu
         seed=seed,
         numerics=numerics,
     )
+
+
+def average_for(net: nn.Module, recipe: Recipe, steps_per_epoch: int) -> WeightAverage:
+    """The average of a network's weights that a recipe keeps, at the beginning of a run."""
+    decay = recipe.averaging_decay(steps_per_epoch)
+    if recipe.average == "gated":
+        return GatedAverage(net, decay=decay, threshold=recipe.average_gate)
+    # A run's random first weights are to lose their influence soon; those that a later average begins from are not.
+    return WeightAverage(net, decay=decay, warm_up=recipe.average == "step" and recipe.averaging_starts == 0)

@@ -1,7 +1,7 @@
-"""What a run tells while it runs: metrics.jsonl, TensorBoard where it is installed, and the line on the terminal.
+"""The log of a run: metrics.jsonl, TensorBoard where it is installed, and the progress bar.
 
-Steps leave their results on the device. They are read in one transfer every so many steps, which is also where a loss
-that is no longer a number is noticed, before any checkpoint is overwritten.
+The results of steps are read from the device in one transfer every so many steps. There a loss that is not finite is
+detected, before any checkpoint is overwritten.
 """
 
 import json
@@ -17,18 +17,18 @@ from faal.engine import processes
 from faal.engine.progress import progress_bar
 from faal.errors import InputError
 from faal.step import StepResult
-from faal.train.notes import moved_text
+from faal.train.notes import vectors_text
 
 VECTORS = {"weights": 5, "clean_weights": 5, "sampling": 8}
-"""What a batch's record has of each class, and to how many decimals: the fields of a step's result. `clean_weights` is
-left out where they are those of the robust term."""
+"""The class-wise fields of a step's result that a batch's record has, and their decimals. `clean_weights` is left out
+where it equals the weights of the robust term."""
 
 BOARD = {
     "weights": "largest class weight",
     "clean_weights": "largest class weight, clean term",
     "sampling": "largest class probability",
 }
-"""What TensorBoard calls them."""
+"""Their names in TensorBoard."""
 
 
 class Log:
@@ -37,17 +37,17 @@ class Log:
     Args:
         out: the run's folder.
         every: steps between two reads of the device.
-        title: what the bar is called.
+        title: of the bar.
         steps: all steps of the run.
         done: steps done before (a resumed run).
-        position: size of metrics.jsonl in bytes at the checkpoint that is resumed from; what came after is cut off.
+        position: size of metrics.jsonl in bytes at the checkpoint that is resumed from; the rest is cut off.
         quiet: no bar.
     """
 
     def __init__(self, out: Path, *, every: int, title: str, steps: int, done: int, position: int, quiet: bool) -> None:
         self.every = every
         self.pending: list[tuple[int, int, StepResult]] = []
-        self.moved: dict[str, list[float]] = {}
+        self.vectors: dict[str, list[float]] = {}
         self.bar = progress_bar()
         self.bar.disable = quiet or not processes.is_main()
         self.task = self.bar.add_task(title, total=steps, completed=done, note="")
@@ -68,7 +68,7 @@ class Log:
         return self.file.tell() if self.file else 0
 
     def step(self, epoch: int, step: int, result: StepResult) -> bool:
-        """Take one step's result; read the device when enough have come, and say whether that was now."""
+        """Add one step's result; read all from the device when there are enough. Returns whether it read them."""
         self.pending.append((epoch, step, result))
         full = len(self.pending) >= self.every
         if full:
@@ -96,28 +96,28 @@ class Log:
         for row, ((epoch, step, _), loss, accuracy) in enumerate(rows):
             if not math.isfinite(loss):
                 raise InputError(
-                    f"the loss became {loss} in epoch {epoch}, step {step}: training diverged; lower --lr, or look for "
-                    "damaged images, and train into another folder (--out)"
+                    f"the loss became {loss} in epoch {epoch}, step {step}: training diverged; lower --lr, or check "
+                    "for damaged images, and train into another folder (--out)"
                 )
-            self.moved = {name: [round(v, VECTORS[name]) for v in vector[row]] for name, vector in vectors.items()}
-            if self.moved.get("clean_weights") == self.moved["weights"]:
-                del self.moved["clean_weights"]
+            self.vectors = {name: [round(v, VECTORS[name]) for v in vector[row]] for name, vector in vectors.items()}
+            if self.vectors.get("clean_weights") == self.vectors["weights"]:
+                del self.vectors["clean_weights"]
             self._write({"event": "batch", "epoch": epoch, "step": step, "loss": loss, "accuracy": accuracy,
-                         **self.moved})  # fmt: skip
-        self.bar.update(self.task, advance=len(self.pending), note=f"loss {loss:.3f}{moved_text(self.moved)}")
+                         **self.vectors})  # fmt: skip
+        self.bar.update(self.task, advance=len(self.pending), note=f"loss {loss:.3f}{vectors_text(self.vectors)}")
         self.pending.clear()
 
     def epoch(self, epoch: int, record: dict[str, Any]) -> None:
-        """Write what an epoch came to; where the bar cannot be seen (a log file), say it in a line."""
+        """Write the record of an epoch; where the output is no terminal (a log file), print it as a line."""
         self._write({"event": "epoch", "epoch": epoch, **record})
         if not self.bar.disable and not self.bar.console.is_terminal:
             left = self.bar.tasks[self.task].time_remaining
-            judged = record.get("select")
-            told = f", held out {judged['average']:.1%} (worst class {judged['worst']:.1%})" if judged else ""
+            select = record.get("select")
+            held_out = f", held out {select['average']:.1%} (worst class {select['worst']:.1%})" if select else ""
             note, spent = self.bar.tasks[self.task].fields["note"], record["seconds"]
-            note += moved_text(record)
+            note += vectors_text(record)
             self.bar.console.print(
-                f"epoch {epoch}: {note}{told}, {spent:.1f} s, {left or 0:.0f} s left",
+                f"epoch {epoch}: {note}{held_out}, {spent:.1f} s, {left or 0:.0f} s left",
                 markup=False,
                 highlight=False,
             )
@@ -128,12 +128,12 @@ class Log:
                     self.board.add_scalar(f"select/{name}", record["select"][name], epoch)
 
     def evaluated(self, number: int, record: dict[str, Any]) -> None:
-        """Write what the evaluation of some offsets, from 0, came to."""
+        """Write the record of the evaluation of some offsets, numbered from 0."""
         self._write({"event": "offsets", "evaluation": number, **record})
         self.bar.update(self.task, advance=1, note=f"offsets, worst {record['accuracy']['worst']:.1%}")
 
     def end(self, notes: Sequence[str]) -> None:
-        """Write what a reader of the run has to know."""
+        """Write the notes on the run."""
         self._write({"event": "end", "notes": list(notes)})
 
     def _write(self, record: dict[str, Any]) -> None:

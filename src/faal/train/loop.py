@@ -1,7 +1,7 @@
-"""The training loop: epochs of steps, a choice on held-out data, checkpoints from which a run goes on exactly."""
+"""The training loop: epochs of steps, a choice on held-out data, checkpoints from which a run continues exactly."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from torch import nn
 
 from faal import checkpoint
 from faal.config import Recipe
-from faal.data import Batch, Batches, DataSet, Split, fingerprint
+from faal.data import Batch, Batches, DataSet, Split
 from faal.engine import processes
 from faal.engine.environment import environment
 from faal.engine.numerics import Numerics
@@ -20,33 +20,34 @@ from faal.intermediate.class_rule import EpochStats, EvaluationRequest
 from faal.intermediate.class_stats import ClassMetrics
 from faal.methods import epochs_of_training, seeks_offsets, steers
 from faal.models import Architecture
-from faal.outer.averaging import GatedAverage, WeightAverage
+from faal.outer.averaging import GatedAverage
 from faal.step import StepContext, train_step
 from faal.train import folder
 from faal.train.checks import check_alike, check_data, check_groups, check_logits, check_method, check_net
-from faal.train.evaluate import GATE, see
-from faal.train.forks import begin_from, fork_file, keep_fork
-from faal.train.learner import learner_for
+from faal.train.evaluate import GATE, evaluate
+from faal.train.forks import begin_from, save_fork
+from faal.train.learner import average_for, learner_for
 from faal.train.log import Log
 from faal.train.notes import notes_of
-from faal.train.offsets import EVALUATIONS, Found, with_best_offsets
+from faal.train.offsets import EVALUATIONS, OffsetSearch, with_best_offsets
 from faal.train.parts import Parts, parts_of
+from faal.train.record import RunRecord
 from faal.train.selection import RULES, HeldOutAccuracy, selection_request
-from faal.train.state import TrainingState, capture, copied, generator_state, restore
+from faal.train.state import TrainingState, capture, generator_state, restore
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Where a finished run left its network."""
+    """The result of a finished run."""
 
     best: Path
     """best.pt: the chosen epoch's weights (the last epoch's where nothing was held out)."""
     epoch: int | None
     """The epoch that was chosen, from 0; None where the method trains nothing."""
-    offsets: Found | None
-    """What the search for offsets came to, where there was one: best.pt has them."""
+    offsets: OffsetSearch | None
+    """The result of the search for offsets, where there was one: best.pt has them."""
     note: str | None
-    """What a reader of the results has to know about how the run went, in words."""
+    """What a reader of the results has to know about the run, in sentences."""
 
 
 def train(
@@ -63,21 +64,24 @@ def train(
     keep: Iterable[int] = (),
     fork: Path | None = None,
 ) -> Outcome:
-    """Train `net` by `recipe`, or go on where an earlier call in the same folder stopped.
+    """Train `net` by `recipe`, or continue where an earlier call in the same folder stopped.
 
     Args:
         net: the network at its initial weights, or at those to fine-tune.
-        architecture: what describes it.
-        data: its training part is used; the test part is not looked at.
-        recipe: how.
+        architecture: its description.
+        data: its training part is used, its test part only where the recipe chooses the epoch on it.
+        recipe: every setting of the run.
         out: the run's folder: config.yaml, environment.json, metrics.jsonl, last.pt, previous.pt, best.pt.
         seed: of everything that is random.
         device: where to train.
-        origin: the checkpoint that a fine-tune starts from, for the record; its `withheld` tells which images it never
-            saw (`models.provenance`).
+        origin: the checkpoint that a fine-tune starts from, for the record; its `withheld` lists which images it was
+            not trained on (`models.provenance`).
         quiet: show no progress bar.
-        keep: epochs at whose beginning the whole state is kept as fork-EPOCH.pt, for other runs to begin from.
+        keep: epochs at whose beginning the full state is stored as fork-EPOCH.pt, for other runs to begin from.
         fork: such a file, of a run that this one does not differ from before that epoch: it begins there.
+
+    Returns:
+        The file of the chosen network, and notes on the run.
 
     Raises:
         InputError: the data does not fit the network, the folder holds another run, the fork is of a run that differs,
@@ -87,81 +91,60 @@ def train(
     check_groups(data, recipe.method)
     check_method(recipe, trained=origin is not None)
     parts = parts_of(data, recipe, steers=steers(recipe), device=device, seed=seed)
-    images = parts.whole.images.fetch(torch.arange(2)).to(device)
+    images = parts.full.images.fetch(torch.arange(2)).to(device)
     check_net(net.to(device), images, data.num_classes)
     numerics = Numerics.choose(recipe.precision, device, net, images)
     check_alike(numerics)
-    run = _Run(net, architecture, data, parts, recipe, out, seed, numerics, frozenset(keep), origin)
-    grouped = {"groups": parts.whole.grouping.record()} if parts.whole.grouping else {}
-    config = {
-        "recipe": recipe.plain(),
-        "architecture": asdict(architecture),
-        "data": {"name": data.name, "fingerprint": run.fingerprint, "held_out": len(parts.select_index)} | grouped,
-        "seed": seed,
-        "precision": numerics.name,
-        "origin": origin,
-    }
+    record = RunRecord.of(data, parts, recipe, architecture, seed=seed, origin=origin)
+    trainer = Trainer(net, parts, record, out=out, numerics=numerics, fork_epochs=frozenset(keep))
     if processes.is_main():
-        folder.describe(out, config, environment(device))
+        folder.describe(out, record.config(numerics.name), environment(device))
     processes.barrier()
-    # For networks that draw random numbers themselves; a run that goes on, or a fork, restores its own.
+    # For networks that draw random numbers themselves; a run that continues, or a fork, restores its own.
     torch.manual_seed(derive_seed(seed, "network", processes.rank()))
-    run.resume(fork)
-    epochs = epochs_of_training(recipe)
+    trainer.resume(fork)
     with Log(
         out,
         every=recipe.log_every,
         title=f"{recipe.method}, seed {seed}",
-        steps=epochs * len(run.batches) + (EVALUATIONS if seeks_offsets(recipe) else 0),
-        done=run.position.epoch * len(run.batches) + run.position.step,
-        position=run.position.log_bytes,
+        steps=trainer.epochs * len(trainer.batches) + (EVALUATIONS if seeks_offsets(recipe) else 0),
+        done=trainer.steps_done,
+        position=trainer.state.log_bytes,
         quiet=quiet,
     ) as log:
-        while run.position.epoch < epochs:
-            run.epoch(log)
-        notes = [*(parts.notes if epochs else ()), *notes_of(recipe, run.learner.rule, run.average, run.seen)]
-        found = None
-        if seeks_offsets(recipe):
-            found = run.seek_offsets(log)
-            notes += [note for note in (parts.for_offsets[1],) if note]
-        log.end(notes)
-    return Outcome(
-        best=out / "best.pt",
-        epoch=run.position.best_epoch if epochs else None,
-        offsets=found,
-        note=". ".join(notes) or None,
-    )
+        return trainer.run(log)
 
 
-class _Run:
-    """A run between two steps."""
+class Trainer:
+    """A run: its learner, its batches, and how far it has come.
+
+    Args:
+        net: the network, on the device.
+        parts: the images that are trained on, and those that are withheld.
+        record: the run's settings, and what its files state.
+        out: the run's folder.
+        numerics: device and precision.
+        fork_epochs: epochs at whose beginning the full state is stored.
+    """
 
     def __init__(
         self,
         net: nn.Module,
-        architecture: Architecture,
-        data: DataSet,
         parts: Parts,
-        recipe: Recipe,
+        record: RunRecord,
+        *,
         out: Path,
-        seed: int,
         numerics: Numerics,
-        keep: frozenset[int],
-        origin: Mapping[str, Any] | None,
+        fork_epochs: frozenset[int] = frozenset(),
     ) -> None:
-        self.recipe, self.parts, self.out, self.seed, self.keep = recipe, parts, out, seed, keep
-        self.fingerprint = fingerprint(parts.whole)
-        own, self.origin = parts.digests(self.fingerprint), origin
-        known = own.values() if origin is None else origin.get("withheld", ())
-        self.withheld = [digest for digest in own.values() if digest in known]
-        looked_at = ("select", "steer") if steers(recipe) else ("select",)
-        self.seen = [part for part in looked_at if part in own and own[part] not in known]
-        self.architecture, self.classes = architecture, data.classes
-        self.counts = torch.bincount(parts.whole.groups[parts.train], minlength=len(data.groups))
+        recipe, seed = record.recipe, record.seed
+        self.recipe, self.parts, self.record, self.out, self.fork_epochs = recipe, parts, record, out, fork_epochs
+        self.epochs = epochs_of_training(recipe)
+        self.counts = torch.bincount(parts.full.groups[parts.train], minlength=len(record.groups))
         net = numerics.place(net)
         processes.broadcast(net.state_dict().values())
         self.batches = Batches(
-            parts.whole,
+            parts.full,
             parts.train,
             batch_size=recipe.batch_size,
             seed=seed,
@@ -173,176 +156,194 @@ class _Run:
             world_size=processes.world_size(),
         )
         self.learner = learner_for(net, recipe, self.counts, seed=seed, numerics=numerics)
-        # A run's first weights are to be forgotten soon; those that an average begins from later are not.
-        warm_up = recipe.average == "step" and recipe.averaging_starts == 0
-        decay = recipe.averaging_decay(len(self.batches))
-        self.average = (
-            GatedAverage(net, decay=decay, threshold=recipe.average_gate)
-            if recipe.average == "gated"
-            else WeightAverage(net, decay=decay, warm_up=warm_up)
-        )
-        self.position = TrainingState()
-        self.saved_at = self.began = time.monotonic()
+        self.average = average_for(net, recipe, len(self.batches))
+        self.state = TrainingState()
+        self.saved_at = self.epoch_began = time.monotonic()
 
-    def resume(self, fork: Path | None) -> None:
-        """Go on from last.pt, or from previous.pt where that was cut off; a new run may begin from a fork."""
-        state = checkpoint.load_latest(self.out)
-        if state is not None:
-            self.position = restore(state["training"], self.learner, self.average)
-        elif fork is not None:
-            training = begin_from(
-                fork, self.out, recipe=self.recipe, seed=self.seed, data=self.fingerprint, counts=self.counts
-            )
-            # The rule and the average have not acted yet: theirs are new.
-            own = {"rule": self.learner.rule.state_dict(), "average": self.average.state_dict()}
-            self.position = restore(training | own, self.learner, self.average)
+    @property
+    def progress(self) -> float:
+        """The part of the run before the present epoch, in [0, 1)."""
+        return self.state.epoch / self.recipe.epochs
 
-    def look(self, look: EvaluationRequest) -> ClassMetrics:
-        """What a look at the present weights sees, on one of the run's parts."""
-        part = self.parts.steer if look.part == "steer" else self.parts.whole.take(self.parts.train)
-        return self.see(part, look)
+    @property
+    def steps_done(self) -> int:
+        """Steps of the whole run so far."""
+        return self.state.epoch * len(self.batches) + self.state.step
 
-    def see(self, split: Split, look: EvaluationRequest) -> ClassMetrics:
-        """What a look at the present weights sees."""
-        return see(
-            self.learner.net,
-            split,
-            look,
-            num_classes=len(self.classes),
-            threat=self.recipe.threat,
-            seed=self.seed,
-            numerics=self.learner.numerics,
+    @property
+    def averages(self) -> bool:
+        """Whether the weights of the present epoch are averaged."""
+        return self.recipe.average != "none" and self.progress >= self.recipe.averaging_starts - 1e-9
+
+    def run(self, log: Log) -> Outcome:
+        """All epochs that are left, then the search for offsets where the recipe has one."""
+        while self.state.epoch < self.epochs:
+            self.epoch(log)
+        notes = list(self.parts.notes) if self.epochs else []
+        notes += notes_of(self.recipe, self.learner.rule, self.average, self.record.trained_on)
+        offsets = self.seek_offsets(log) if seeks_offsets(self.recipe) else None
+        if offsets and (note := self.parts.for_offsets[1]):
+            notes.append(note)
+        log.end(notes)
+        return Outcome(
+            best=self.out / "best.pt",
+            epoch=self.state.best_epoch if self.epochs else None,
+            offsets=offsets,
+            note=". ".join(notes) or None,
         )
 
     def epoch(self, log: Log) -> None:
-        """The rest of the epoch that `position` stands in, then the choice."""
-        recipe, learner, position = self.recipe, self.learner, self.position
-        progress = position.epoch / recipe.epochs
-        self.began = time.monotonic() - position.seconds
-        averaging = recipe.average != "none" and progress >= recipe.averaging_starts - 1e-9
+        """One epoch, or the rest of one that was interrupted."""
+        self.begin_epoch(log)
+        for batch in self.remaining_batches():
+            self.step(batch, log)
+        self.end_epoch(log)
+
+    def begin_epoch(self, log: Log) -> None:
+        """Set the learning rate; at the epoch's first step update the class rule too."""
+        state, learner = self.state, self.learner
+        self.epoch_began = time.monotonic() - state.seconds
         learner.net.train()
         for group in learner.optimizer.param_groups:
-            group["lr"] = recipe.lr.at(progress)
-        if position.step == 0:
-            if position.epoch in self.keep:
-                self.keep_fork(log)
-            wanted = learner.rule.look(position.epoch)
-            sight = self.look(wanted) if wanted else None
-            learner.rule.begin_epoch(EpochStats(epoch=position.epoch, epochs=recipe.epochs, sight=sight))
-        for batch in self.coming():
-            share = processes.world_size() * len(batch.labels) / self.batches.global_size(position.step)
-            step = position.epoch * len(self.batches) + position.step
-            result = train_step(learner, batch, StepContext(position.epoch, progress, share, step))
-            if averaging and recipe.average == "step":
-                self.average.update()
-            read = log.step(position.epoch, step, result)
-            position.step += 1
-            if read and position.step < len(self.batches) and self.due():
-                self.read(log)
-                self.save(log)
-        if averaging and isinstance(self.average, GatedAverage):
-            self.average.judge(1 - float(self.look(GATE).robust_error.max()))
-        elif averaging and recipe.average == "epoch":
+            group["lr"] = self.recipe.lr.at(self.progress)
+        if state.step > 0:
+            return
+        if state.epoch in self.fork_epochs:
+            save_fork(self.out, state.epoch, self.full_state(log))
+        request = learner.rule.evaluation(state.epoch)
+        metrics = self.evaluate(request) if request else None
+        learner.rule.begin_epoch(EpochStats(epoch=state.epoch, epochs=self.recipe.epochs, metrics=metrics))
+
+    def remaining_batches(self) -> Iterator[Batch]:
+        """The rest of the epoch's batches."""
+        state, rule = self.state, self.learner.rule
+        if rule.sampling is not None:
+            return self.batches.drawn(state.epoch, rule.sampling, start=state.step)
+        return self.batches.epoch(state.epoch, start=state.step)
+
+    def step(self, batch: Batch, log: Log) -> None:
+        """One step; from time to time a checkpoint."""
+        state = self.state
+        share = processes.world_size() * len(batch.labels) / self.batches.global_size(state.step)
+        result = train_step(self.learner, batch, StepContext(state.epoch, self.progress, share, self.steps_done))
+        if self.averages and self.recipe.average == "step":
             self.average.update()
-        self.read(log)
-        record: dict[str, Any] = {"lr": recipe.lr.at(progress), "seconds": round(time.monotonic() - self.began, 3)}
-        for name, vector in learner.rule.moved().items():
-            if bool((vector != 1).any()):
-                record[name] = [round(factor, 5) for factor in vector.tolist()]
+        was_read = log.step(state.epoch, self.steps_done, result)
+        state.step += 1
+        if was_read and state.step < len(self.batches) and self.checkpoint_due():
+            self.read_steps(log)
+            self.save(log)
+
+    def end_epoch(self, log: Log) -> None:
+        """Average the weights, evaluate them on the held-out part, write the log and a checkpoint."""
+        state, rule = self.state, self.learner.rule
+        if self.averages and isinstance(self.average, GatedAverage):
+            self.average.update_if_fair(1 - float(self.evaluate(GATE).robust_error.max()))
+        elif self.averages and self.recipe.average == "epoch":
+            self.average.update()
+        self.read_steps(log)
+        seconds = round(time.monotonic() - self.epoch_began, 3)
+        entry: dict[str, Any] = {"lr": self.recipe.lr.at(self.progress), "seconds": seconds}
+        for name, factors in rule.epoch_factors().items():
+            if bool((factors != 1).any()):
+                entry[name] = [round(factor, 5) for factor in factors.tolist()]
         with self.average.applied():
-            record["select"] = self.choose()
-        log.epoch(position.epoch, record)
-        position.epoch, position.step = position.epoch + 1, 0
-        self.began = time.monotonic()
+            entry["select"] = self.choose()
+        log.epoch(state.epoch, entry)
+        state.epoch, state.step = state.epoch + 1, 0
+        self.epoch_began = time.monotonic()
         self.save(log)
 
-    def coming(self) -> Iterator[Batch]:
-        """The rest of the epoch's batches."""
-        position, rule = self.position, self.learner.rule
-        if rule.sampling is not None:
-            return self.batches.drawn(position.epoch, rule.sampling, start=position.step)
-        return self.batches.epoch(position.epoch, start=position.step)
+    def evaluate(self, request: EvaluationRequest, split: Split | None = None) -> ClassMetrics:
+        """Class-wise figures of the present weights, on `split`, else on the part that the request names."""
+        if split is None:
+            split = self.parts.steer if request.part == "steer" else self.parts.full.take(self.parts.train)
+        return evaluate(
+            self.learner.net,
+            split,
+            request,
+            num_classes=len(self.record.classes),
+            threat=self.recipe.threat,
+            seed=self.record.seed,
+            numerics=self.learner.numerics,
+        )
 
     def choose(self) -> dict[str, Any] | None:
-        """Judge the present weights on the held-out part and keep them if none before were better."""
-        score, record = float("inf"), None
+        """Score the present weights on the held-out part; save them as best.pt if no earlier score was as high, or if
+        there is no such part."""
+        score, figures = float("inf"), None
         if self.parts.select.n > 0:
-            accuracy = HeldOutAccuracy.of(self.see(self.parts.select, selection_request(self.recipe.select_attack)))
-            score, record = RULES[self.recipe.select](accuracy), asdict(accuracy)
-        if score > self.position.best_score or score == float("inf"):
-            self.position.best_score, self.position.best_epoch = score, self.position.epoch
+            request = selection_request(self.recipe.select_attack)
+            accuracy = HeldOutAccuracy.of(self.evaluate(request, self.parts.select))
+            score, figures = RULES[self.recipe.select](accuracy), asdict(accuracy)
+        if score > self.state.best_score or score == float("inf"):
+            self.state.best_score, self.state.best_epoch = score, self.state.epoch
             if processes.is_main():
-                checkpoint.save(self.out / "best.pt", self.described())
-        return record
+                checkpoint.save(self.out / "best.pt", self.network())
+        return figures
 
-    def seek_offsets(self, log: Log) -> Found:
-        """Choose offsets for the kept network, or for the one that the run began with where nothing is trained, and
-        write best.pt with them. Repeated it does the same again."""
-        if epochs_of_training(self.recipe):
+    def seek_offsets(self, log: Log) -> OffsetSearch:
+        """Choose offsets for the network of best.pt, or for the initial one where nothing is trained, and write best.pt
+        with them. A repetition gives the same."""
+        if self.epochs:
             processes.barrier()
-            state = checkpoint.load(self.out / "best.pt")
+            network = checkpoint.load(self.out / "best.pt")
         else:
             self.save(log)  # the folder is this run's from now on
-            state = self.described() | {"epoch": None}
-        learner, recipe = self.learner, self.recipe
-        state, found = with_best_offsets(
-            state, learner.net, self.parts, recipe, seed=self.seed, numerics=learner.numerics, tell=log.evaluated
+            network = self.network() | {"epoch": None}
+        network, found = with_best_offsets(
+            network,
+            self.learner.net,
+            self.parts,
+            self.recipe,
+            seed=self.record.seed,
+            numerics=self.learner.numerics,
+            on_evaluation=log.evaluated,
         )
         if processes.is_main():
-            checkpoint.save(self.out / "best.pt", state)
+            checkpoint.save(self.out / "best.pt", network)
         processes.barrier()
         return found
 
-    def described(self) -> dict[str, Any]:
-        """The network as it is to be used, with what it takes to use it."""
-        return {
-            "architecture": asdict(self.architecture),
-            "classes": list(self.classes),
-            "image_size": list(self.parts.whole.images.shape[1:]),
-            "weights": copied(self.learner.net),
-            "recipe": self.recipe.plain(),
-            "seed": self.seed,
-            "epoch": self.position.epoch,
-            "held_out": {
-                "data": self.fingerprint,
-                "select": self.parts.select_index,
-                "withheld": self.withheld,
-                "seen": "select" in self.seen,
-            },
-            "origin": None if self.origin is None else dict(self.origin),
-        }
+    def resume(self, fork: Path | None) -> None:
+        """Continue from last.pt, or from previous.pt where that is damaged; a new run may begin from a fork."""
+        saved = checkpoint.load_latest(self.out)
+        if saved is not None:
+            self.state = restore(saved["training"], self.learner, self.average)
+        elif fork is not None:
+            training = begin_from(fork, self.out, self.record, self.counts)
+            # The rule and the average have not acted yet: theirs are new.
+            own = {"rule": self.learner.rule.state_dict(), "average": self.average.state_dict()}
+            self.state = restore(training | own, self.learner, self.average)
 
-    def due(self) -> bool:
+    def checkpoint_due(self) -> bool:
         """Whether it is time for a checkpoint: by the main process's clock, so that all processes agree."""
         late = processes.is_main() and time.monotonic() - self.saved_at > self.recipe.checkpoint_every
-        (told,) = processes.all_sum(torch.tensor([float(late)], device=self.learner.numerics.device))
-        return bool(told > 0)
+        (any_late,) = processes.all_sum(torch.tensor([float(late)], device=self.learner.numerics.device))
+        return bool(any_late > 0)
+
+    def read_steps(self, log: Log) -> None:
+        """Log the steps that are still on the device; raise InputError if the last of them has ruined the weights."""
+        log.flush()
+        few = max(2, self.recipe.batch_size // processes.world_size())
+        check_logits(self.learner, self.parts.full.images.fetch(self.parts.train[:few]), self.state.epoch)
 
     def save(self, log: Log) -> None:
         """Write last.pt, of steps that were read; the one before it becomes previous.pt."""
-        state = self.whole(log)
+        state = self.full_state(log)
         if processes.is_main():
             checkpoint.rotate(self.out)
             checkpoint.save(self.out / "last.pt", state)
         self.saved_at = time.monotonic()
 
-    def read(self, log: Log) -> None:
-        """Read the steps that are not logged; refuse to go on from weights that the last of them has ruined."""
-        log.flush()
-        few = max(2, self.recipe.batch_size // processes.world_size())
-        images = self.parts.whole.images.fetch(self.parts.train[:few])
-        check_logits(self.learner, images, self.position.epoch)
+    def network(self) -> dict[str, Any]:
+        """The contents of best.pt: the present weights, and what is needed to use them."""
+        return self.record.checkpoint(self.learner.net, self.state.epoch)
 
-    def keep_fork(self, log: Log) -> None:
-        """Write fork-EPOCH.pt."""
-        state = self.whole(log)
-        if processes.is_main() and not fork_file(self.out, self.position.epoch).exists():
-            keep_fork(self.out, self.position.epoch, state)
-
-    def whole(self, log: Log) -> dict[str, Any]:
-        """All that there is to know: the network as it is to be used, and what a run needs to go on from here."""
-        self.position.log_bytes, self.position.seconds = log.position, time.monotonic() - self.began
+    def full_state(self, log: Log) -> dict[str, Any]:
+        """The contents of last.pt: the network as it is to be used, and all that a run needs to continue from here."""
+        self.state.log_bytes, self.state.seconds = log.position, time.monotonic() - self.epoch_began
         generators = processes.gather_objects(generator_state(self.learner.numerics.device))
         with self.average.applied():
-            described = self.described()
-        return described | {"training": capture(self.position, self.learner, self.average, generators)}
+            network = self.network()
+        return network | {"training": capture(self.state, self.learner, self.average, generators)}

@@ -1,4 +1,4 @@
-"""What a reader of a finished run has to know of how it went."""
+"""Notes on a finished run, for the readers of its results."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,16 +9,16 @@ from faal.intermediate.rules.uniform import Uniform
 from faal.methods import method
 from faal.outer.averaging import WeightAverage
 
-SEEN = {
-    "select": "The network that this run began from may have seen the withheld images: the figures for them are too "
-    "good",
-    "steer": "The network that this run began from may have seen the images that the method steers by: to it they are "
-    "easier than new ones",
+TRAINED_ON = {
+    "select": "The network that this run began from may have been trained on the withheld images: the figures for them "
+    "are too good",
+    "steer": "The network that this run began from may have been trained on the images that the method steers by: to "
+    "it they are easier than new ones",
 }
-"""What a reader has to know of a fine-tune, by the withheld part that its base may have been trained on."""
+"""The note on a fine-tune, by the withheld part that its base may have been trained on."""
 
 
-MOVED = {
+VECTORS = {
     "weights": "class weights",
     "clean_weights": "clean term's weights",
     "sampling": "class probabilities",
@@ -26,35 +26,35 @@ MOVED = {
     "step_factors": "step times",
     "penalty": "penalty times",
 }
-"""What a record of the log has of each class, and how it is called in a line."""
+"""The class-wise vectors of a record of the log, and their names in text."""
 
 
-def moved_text(record: Mapping[str, Any]) -> str:
-    """Least and greatest of what a method moves over the classes, as `, epsilon times 0.8 to 1.2`; classes of weight 0,
-    which are not judged, aside. Empty where all classes are alike.
+def vectors_text(record: Mapping[str, Any]) -> str:
+    """Least and greatest value of each class-wise vector, as `, epsilon times 0.8 to 1.2`; empty where all classes are
+    alike. Classes of weight 0, which are absent, are left out.
 
     Args:
-        record: of a batch or an epoch; what it has of each class is looked up in it.
+        record: of a batch or an epoch.
     """
     text = ""
-    for name, called in MOVED.items():
+    for name, title in VECTORS.items():
         values = [value for value in record.get(name) or () if value != 0]
         low, high = (f"{end(values, default=1):.3g}" for end in (min, max))
         if low != high or (name.endswith("factors") and low != "1"):
-            text += f", {called} {low} to {high}"
+            text += f", {title} {low} to {high}"
     return text
 
 
-def notes_of(recipe: Recipe, rule: ClassRule, average: WeightAverage, seen: Iterable[str]) -> list[str]:
+def notes_of(recipe: Recipe, rule: ClassRule, average: WeightAverage, trained_on: Iterable[str]) -> list[str]:
     """Sentences, without the full stop.
 
     Args:
         recipe: the run's.
         rule: its class rule.
-        average: its weights' average.
-        seen: the withheld parts that the network at its start may have been trained on.
+        average: of its weights.
+        trained_on: the withheld parts that the network at its start may have been trained on.
     """
-    notes = [SEEN[part] for part in seen]
+    notes = [TRAINED_ON[part] for part in trained_on]
     row = method(recipe.method)
     if not row.trains:
         return notes

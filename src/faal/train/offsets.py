@@ -9,9 +9,9 @@ the network that is attacked: every evaluation attacks anew.
 
 s is the median over the images of |z_y - max_{j != y} z_j| without attack: logits times a constant give offsets times
 that constant, and one RATE suits all networks. The terms of a step sum to 0 over the classes with images; a class
-without any keeps its offset. Kept is the b(t) of the highest score, the earliest of equals: no offsets where none are
-better. Group-wise thresholds behind a finished classifier are Hardt, Price and Srebro's (NeurIPS 2016); constants that
-are added to logits Menon et al.'s (ICLR 2021), who take them from the classes' frequencies.
+without any keeps its offset. The result is the b(t) of the highest score, the earliest of equals: no offsets where
+none are better. Group-wise thresholds behind a finished classifier are Hardt, Price and Srebro's (NeurIPS 2016);
+constants that are added to logits Menon et al.'s (ICLR 2021), who take them from the classes' frequencies.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ from faal.inner.modes import attacked
 from faal.intermediate.class_rule import EvaluationRequest
 from faal.intermediate.class_stats import ClassMetrics
 from faal.models.offsets import OFFSETS, Offset, without_offsets
-from faal.train.evaluate import BATCH, see
+from faal.train.evaluate import BATCH, evaluate
 from faal.train.parts import Parts
 from faal.train.selection import RULES, HeldOutAccuracy, selection_request
 from faal.train.state import copied
@@ -50,8 +50,8 @@ DIGITS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Offsets that were tried, and what they came to."""
+class OffsetEvaluation:
+    """Offsets that were tried, and their robust accuracies."""
 
     offsets: tuple[float, ...]
     """C numbers, in units of the logits."""
@@ -62,14 +62,15 @@ class Evaluation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What a search came to."""
+class OffsetSearch:
+    """The result of a search."""
 
-    before: Evaluation
-    after: Evaluation
+    before: OffsetEvaluation
+    """Without a change."""
+    after: OffsetEvaluation
     """The best; `before` itself where none was better."""
     images: int
-    """So many were attacked at each evaluation."""
+    """How many were attacked at each evaluation."""
 
 
 def with_best_offsets(
@@ -80,11 +81,11 @@ def with_best_offsets(
     *,
     seed: int,
     numerics: Numerics,
-    tell: Callable[[int, dict[str, Any]], None],
-) -> tuple[dict[str, Any], Found]:
+    on_evaluation: Callable[[int, dict[str, Any]], None],
+) -> tuple[dict[str, Any], OffsetSearch]:
     """The checkpoint of a network with the best offsets for it.
 
-    A checkpoint that has such offsets already, of a run that is repeated, comes out the same.
+    A checkpoint that has such offsets already, of a run that is repeated, gives the same result.
 
     Args:
         state: the checkpoint, as in best.pt.
@@ -94,7 +95,7 @@ def with_best_offsets(
         recipe: the run's.
         seed: the run's seed.
         numerics: device and precision.
-        tell: is called after each evaluation with its number, from 0, and what it came to.
+        on_evaluation: is called after each evaluation with its number, from 0, and its record.
     """
     weights = dict(state["weights"])
     if isinstance(net, Offset):
@@ -115,7 +116,7 @@ def with_best_offsets(
         threat=recipe.threat,
         seed=seed,
         numerics=numerics,
-        tell=lambda evaluation: tell(next(tried), asdict(evaluation)),
+        on_evaluation=lambda evaluation: on_evaluation(next(tried), asdict(evaluation)),
     )
     changed = {"architecture": {**state["architecture"], "offsets": True}, "weights": copied(net)}
     return {**state, **changed}, found
@@ -124,7 +125,7 @@ def with_best_offsets(
 def search(
     net: Offset,
     split: Split,
-    look: EvaluationRequest,
+    request: EvaluationRequest,
     *,
     rule: str,
     num_classes: int,
@@ -132,57 +133,57 @@ def search(
     seed: int,
     numerics: Numerics,
     batch_size: int = BATCH,
-    tell: Callable[[Evaluation], None] = lambda evaluation: None,
-) -> Found:
-    """Choose a network's offsets, from those that it has; afterwards it has the chosen ones.
+    on_evaluation: Callable[[OffsetEvaluation], None] = lambda evaluation: None,
+) -> OffsetSearch:
+    """Choose a network's offsets, beginning with those that it has; afterwards it has the chosen ones.
 
     Args:
         net: the network, on the device.
-        split: the images to choose on, with their groups where these are what the rule scores.
-        look: the attack.
+        split: the images to choose on; where they have groups, these are scored.
+        request: the attack.
         rule: a name of `selection.RULES`.
         num_classes: C.
-        threat: what the attack may do.
+        threat: norm and epsilon of the attack.
         seed: of the attack's random starts, which are the same at every evaluation.
-        numerics: the arithmetic: this is no verdict.
+        numerics: device and precision; these figures are no verdicts.
         batch_size: images per forward.
-        tell: is called after each evaluation.
+        on_evaluation: is called after each evaluation.
 
     Returns:
         The first evaluation and the best; over several processes the same on each.
     """
-    here = net.offsets.double().cpu()
+    current = net.offsets.double().cpu()
     scale = margin_scale(net, split, numerics, batch_size)
     before = best = None
     for turn in range(EVALUATIONS):
-        net.offsets.copy_(here)
-        sight = see(
+        net.offsets.copy_(current)
+        metrics = evaluate(
             net,
             _by_cell(split, num_classes),
-            look,
+            request,
             num_classes=num_classes,
             threat=threat,
             seed=seed,
             numerics=numerics,
             batch_size=batch_size,
         )
-        tried = _evaluation(net, sight, split.grouping, num_classes)
-        tell(tried)
+        tried = _evaluation(net, metrics, split.grouping, num_classes)
+        on_evaluation(tried)
         before = before or tried
         if best is None or RULES[rule](tried.accuracy) > RULES[rule](best.accuracy):
             best = tried
         step = RATE * scale * (1 - turn / EVALUATIONS) * _towards_equal(tried.by_class.classes)
         if not step.any():
             break
-        here = here + step
+        current = current + step
     assert before is not None
     assert best is not None
     net.offsets.copy_(torch.tensor(best.offsets))
-    return Found(before=before, after=best, images=split.n)
+    return OffsetSearch(before=before, after=best, images=split.n)
 
 
 def _by_cell(split: Split, num_classes: int) -> Split:
-    """The split grouped by group and class at once, so that one evaluation tells the accuracies of both."""
+    """The split grouped by group and class at once, so that one evaluation gives the accuracies of both."""
     if split.grouping is None:
         return split
     cells = split.grouping.index * num_classes + split.labels
@@ -190,26 +191,26 @@ def _by_cell(split: Split, num_classes: int) -> Split:
     return replace(split, grouping=Grouping(split.grouping.name, names, cells))
 
 
-def _evaluation(net: Offset, sight: ClassMetrics, grouping: Grouping | None, num_classes: int) -> Evaluation:
+def _evaluation(net: Offset, metrics: ClassMetrics, grouping: Grouping | None, num_classes: int) -> OffsetEvaluation:
     offsets = tuple(net.offsets.tolist())
     if grouping is None:
-        accuracy = HeldOutAccuracy.of(sight)
-        return Evaluation(offsets=offsets, accuracy=accuracy, by_class=accuracy)
-    counts = sight.counts.view(-1, num_classes)
-    wrong = counts * sight.robust_error.view(-1, num_classes)
+        accuracy = HeldOutAccuracy.of(metrics)
+        return OffsetEvaluation(offsets=offsets, accuracy=accuracy, by_class=accuracy)
+    counts = metrics.counts.view(-1, num_classes)
+    wrong = counts * metrics.robust_error.view(-1, num_classes)
 
     def pooled(dim: int) -> HeldOutAccuracy:
         n = counts.sum(dim)
-        return HeldOutAccuracy.of(replace(sight, counts=n, robust_error=wrong.sum(dim) / n.clamp_min(1)))
+        return HeldOutAccuracy.of(replace(metrics, counts=n, robust_error=wrong.sum(dim) / n.clamp_min(1)))
 
-    return Evaluation(offsets=offsets, accuracy=pooled(1), by_class=pooled(0))
+    return OffsetEvaluation(offsets=offsets, accuracy=pooled(1), by_class=pooled(0))
 
 
 def _towards_equal(accuracies: list[float | None]) -> Tensor:
     """(C,) float64 of sum 0: the mean over the classes with images less each one's accuracy; 0 for the others."""
-    there = torch.tensor([accuracy is not None for accuracy in accuracies])
+    has_images = torch.tensor([accuracy is not None for accuracy in accuracies])
     values = torch.tensor([accuracy or 0.0 for accuracy in accuracies], dtype=torch.float64)
-    step: Tensor = torch.where(there, values.sum() / there.sum() - values, 0.0)
+    step: Tensor = torch.where(has_images, values.sum() / has_images.sum() - values, 0.0)
     return step
 
 
@@ -241,12 +242,16 @@ def offsets(
 ) -> Tensor:
     """The best constants to add to a classifier's logits, one per class, chosen under attack.
 
-    Choose them on images that the model was not trained on and will not be judged by. To use them, add them to the
-    logits, wherever these are computed: what is attacked later is the sum. In a network whose last layer is linear that
-    is `model.fc.bias.data += offsets`.
+    Choose them on images that the model is neither trained nor evaluated on. To use them, add them to the logits,
+    wherever these are computed: later attacks are on the sum. In a network whose last layer is linear that is
+    `model.fc.bias.data += offsets`.
+
+    The search has ten evaluations; each attacks the network with the present offsets and moves them towards equal
+    robust accuracy of the classes (the equation is in `faal.train.offsets`). Constants per class after training are
+    those of Hardt, Price and Srebro (NeurIPS 2016) and Menon et al. (ICLR 2021).
 
     Args:
-        model: returns logits (B, C) for images (B, channels, H, W) in [0, 1]; it comes back as it was.
+        model: returns logits (B, C) for images (B, channels, H, W) in [0, 1]; it is unchanged.
         images: (N, channels, H, W), (N, H, W, channels) or (N, H, W), uint8 or floating point in [0, 1].
         labels: (N,) integers, 0 to C - 1.
         epsilon: radius of the ball, in units of [0, 1]: a number, or text such as `8/255`.
@@ -258,19 +263,24 @@ def offsets(
 
     Returns:
         (C,) float32 on the CPU, in units of the logits, of sum 0; 0 for a class without images, and 0 for all where no
-        constants that were tried score better than none. Logits times a constant have offsets times that constant.
+        constants that were tried score higher than none. Logits times a constant have offsets times that constant.
 
     Raises:
         InputError: the input is wrong; the message says what, where and what to do.
 
     Example:
+        >>> import torch, faal
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+        >>> images, labels = torch.rand(60, 1, 4, 4), torch.arange(60) % 3
         >>> constants = faal.offsets(model, images, labels, epsilon="8/255")
-        >>> robust = lambda x: model(x) + constants
+        >>> constants.shape
+        torch.Size([3])
+        >>> logits = model(images) + constants
     """
     check_model(model)
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
-    look, threat = selection_request(attack), Threat(norm, parse_epsilon(epsilon))
+    request, threat = selection_request(attack), Threat(norm, parse_epsilon(epsilon))
     store, numbers = as_images(images, "images"), as_labels(labels, "labels")
     check_labels(numbers, len(store), None)
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
@@ -287,7 +297,7 @@ def offsets(
     search(
         net,
         split,
-        look,
+        request,
         rule=rule,
         num_classes=num_classes,
         threat=threat,

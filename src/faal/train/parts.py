@@ -1,4 +1,4 @@
-"""What a run does with the images of a data set: train on these, choose the epoch on those, steer by others."""
+"""The parts of a data set in a run: images to train on, to choose the epoch on, to steer by."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ from faal.methods import seeks_offsets
 from faal.models.provenance import part_digest
 
 HELD_OUT_SEED = 0
-"""Which images are withheld depends on the data and what is told apart in it, never on a run's seed: a repair must not
+"""Which images are withheld depends on the data and its groups, never on a run's seed: a repair must not
 choose its epoch on images that its base was trained on, and methods are compared on one split."""
 
 TEST_IMAGES = 2560
-"""As many test images choose the epoch with `select_on: test`: the first, or a draw where these lack a class."""
+"""Test images that choose the epoch with `select_on: test`: the first, or a random draw where these lack a class."""
 
 STEER_MOST = 200
 """Where no steering part can be withheld, a method steers by so many training images of a class at the most."""
@@ -28,7 +28,7 @@ STEER_MOST = 200
 class Parts:
     """The parts of a run's data."""
 
-    whole: Split
+    full: Split
     """All training images; indices point into it."""
     train: Tensor
     """(N,) int64, those that are trained on."""
@@ -39,22 +39,22 @@ class Parts:
     steer_index: Tensor
     """(K,) int64, those that are withheld to steer by."""
     steer: Split
-    """What a method may look at while it trains."""
+    """What a method may evaluate on while it trains."""
     notes: tuple[str, ...]
-    """What a reader of the results has to know."""
+    """For the readers of the results."""
 
     def digests(self, data: str) -> dict[str, str]:
-        """What the withheld parts are known by (`part_digest`): of `select` and `steer` those that are not empty."""
+        """The digests (`part_digest`) of the withheld parts that are not empty, by name."""
         withheld = {"select": self.select_index, "steer": self.steer_index}
         return {name: part_digest(data, index) for name, index in withheld.items() if len(index) > 0}
 
     @property
     def for_offsets(self) -> tuple[Split, str | None]:
-        """The images that offsets are chosen on, and what a reader has to know of that: the withheld ones, else some of
-        those that are trained on; never test images."""
+        """The images that offsets are chosen on, and a note: the withheld ones, else some of those that are trained on;
+        never test images."""
         if len(self.select_index) > 0:
-            return self.whole.take(self.select_index), None
-        chosen = self.whole.take(self.train[_first(self.whole.labels[self.train], STEER_MOST)])
+            return self.full.take(self.select_index), None
+        chosen = self.full.take(self.train[_first(self.full.labels[self.train], STEER_MOST)])
         return chosen, (
             f"No image was withheld to choose the offsets on: they were chosen on {chosen.n} training images. To a "
             "network that was trained on these they are easier than new ones, and not equally so in every class: the "
@@ -63,7 +63,7 @@ class Parts:
 
 
 def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.device, seed: int = 0) -> Parts:
-    """Divide a data set as a recipe wants it.
+    """Divide a data set by a recipe.
 
     Images are withheld first, and the recipe's `limit` takes a part of the rest: which are withheld depends neither on
     the limit nor on the seed, so that runs with and without one are compared on the same images, and a network trained
@@ -72,29 +72,29 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
     Args:
         data: has a training part.
         recipe: the run's; its `hold_out` says what is withheld, its `limit` how many of the rest are trained on.
-        steers: whether the method looks at a steering part.
-        device: where images that fit are kept.
+        steers: whether the method needs a steering part.
+        device: where images that fit are stored.
         seed: the run's, which decides which images the limit takes; a larger limit adds to those of a smaller one.
 
     Raises:
         InputError: a class without training images; `select_on: test` without test images.
     """
     assert data.train is not None
-    whole = data.train.to(device)
+    full = data.train.to(device)
     choice = recipe.select != "last"
     held = hold_out(
-        whole.groups,
+        full.groups,
         data.groups,
         select=recipe.hold_out == "both"
         or (recipe.hold_out == "select" and ((choice and recipe.select_on != "test") or seeks_offsets(recipe))),
         steer=recipe.hold_out == "both" or (recipe.hold_out == "select" and steers),
         seed=HELD_OUT_SEED,
-        kind="class" if whole.grouping is None else "group",
+        kind="class" if full.grouping is None else "group",
     )
     train = held.train
     if recipe.limit is not None:
-        train = train[_part(whole.labels[train], whole.groups[train], recipe.limit, seed)]
-    for kind, names, of in (("class", data.classes, whole.labels), ("group", data.groups, whole.groups)):
+        train = train[_part(full.labels[train], full.groups[train], recipe.limit, seed)]
+    for kind, names, of in (("class", data.classes, full.labels), ("group", data.groups, full.groups)):
         for index, cause in (
             (held.train, f"{data.name} has no training image of {kind} {{!r}}; remove the {kind} or add images"),
             (train, f"a limit of {recipe.limit} training images leaves none of {kind} {{!r}}; raise --limit"),
@@ -103,8 +103,8 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
             if int(counts.min()) == 0:
                 raise InputError(cause.format(names[int(counts.argmin())]))
 
-    notes, select = [], whole.take(held.select if choice else held.select[:0])
-    if not choice and len(held.train) < whole.n:
+    notes, select = [], full.take(held.select if choice else held.select[:0])
+    if not choice and len(held.train) < full.n:
         notes.append("There is no selection, and the last epoch counts")
     elif not choice or recipe.hold_out == "none":
         notes.append("Nothing was held out: there is no selection, and the last epoch counts")
@@ -117,19 +117,19 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
         notes = [f"The epoch was chosen on {select.n} test images: the audit's figures are too good"]
     steer = held.steer
     if steers and len(steer) == 0:
-        steer = train[_first(whole.groups[train], STEER_MOST)]
-        notes.append("No image could be withheld to steer by: the method looked at training images instead")
+        steer = train[_first(full.groups[train], STEER_MOST)]
+        notes.append("No image could be withheld to steer by: the method used training images instead")
     if len(train) < len(held.train):
         notes.append(
             f"Trained on {len(train):,} of {len(held.train):,} training images, drawn class by class with seed {seed}"
         )
     return Parts(
-        whole=whole,
+        full=full,
         train=train,
         select_index=held.select,
         select=select.to(device),
         steer_index=held.steer,
-        steer=whole.take(steer),
+        steer=full.take(steer),
         notes=tuple(notes),
     )
 

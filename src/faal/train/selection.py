@@ -1,4 +1,4 @@
-"""Which epoch's weights are kept: chosen on the held-out part of the training set, never on the test set."""
+"""The choice of the epoch, on the held-out part of the training set unless the recipe says otherwise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ class HeldOutAccuracy:
     classes: list[float | None]
 
     @classmethod
-    def of(cls, sight: ClassMetrics) -> Self:
-        """What a look saw."""
-        pairs = zip((1 - sight.robust_error).tolist(), sight.counts.tolist(), strict=True)
+    def of(cls, metrics: ClassMetrics) -> Self:
+        """From the figures of an evaluation."""
+        pairs = zip((1 - metrics.robust_error).tolist(), metrics.counts.tolist(), strict=True)
         classes = [accuracy if count else None for accuracy, count in pairs]
         worst = min(accuracy for accuracy in classes if accuracy is not None)
-        return cls(average=float(1 - sight.overall(sight.robust_error)), worst=worst, classes=classes)
+        return cls(average=float(1 - metrics.overall(metrics.robust_error)), worst=worst, classes=classes)
 
 
 RULES: dict[str, Callable[[HeldOutAccuracy], float]] = {
@@ -33,14 +33,17 @@ RULES: dict[str, Callable[[HeldOutAccuracy], float]] = {
     "average": lambda accuracy: accuracy.average,
     "worst": lambda accuracy: accuracy.worst,
 }
-"""Score of an epoch; the highest is kept, the earliest of equals. `last` has none: the last epoch is kept."""
+"""Score of an epoch; the highest is chosen, the earliest of equals. `last` has none: the last epoch is chosen."""
 
 
 def selection_request(attack: str) -> EvaluationRequest:
-    """The look that an epoch is chosen by.
+    """The evaluation that an epoch is chosen by.
 
     Args:
         attack: `pgdK` or `cwK`, K steps of epsilon / 4.
+
+    Raises:
+        InputError: another attack.
     """
     chosen = attack_named(attack)
     if not isinstance(chosen, GradientAttack):

@@ -1,4 +1,4 @@
-"""What a run needs to go on exactly: captured into a checkpoint, restored from it."""
+"""The state that a run needs to continue exactly: captured into a checkpoint, restored from it."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,7 +20,7 @@ class TrainingState:
     step: int = 0
     """The next step within it."""
     best_score: float = float("-inf")
-    """Score of the epoch kept so far."""
+    """Of the epoch chosen so far."""
     best_epoch: int = -1
     """That epoch."""
     log_bytes: int = 0
@@ -42,11 +42,11 @@ def generator_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def capture(
-    position: TrainingState, learner: Learner, average: WeightAverage, generators: list[dict[str, Tensor]]
+    progress: TrainingState, learner: Learner, average: WeightAverage, generators: list[dict[str, Tensor]]
 ) -> dict[str, Any]:
     """Everything that changes in a run, as tensors and plain values; `generators` of every process, by rank."""
     return {
-        "position": asdict(position),
+        "position": asdict(progress),
         "net": learner.net.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
         "rule": learner.rule.state_dict(),
@@ -56,7 +56,7 @@ def capture(
 
 
 def restore(state: dict[str, Any], learner: Learner, average: WeightAverage) -> TrainingState:
-    """Put a run back to where `capture` saw it."""
+    """Restore what `capture` returned, in place; returns how far the run had come."""
     learner.net.load_state_dict(state["net"])
     learner.optimizer.load_state_dict(state["optimizer"])
     learner.rule.load_state_dict(state["rule"])

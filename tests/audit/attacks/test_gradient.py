@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from faal.audit.attacks.registry import attack_named
 from faal.config import Threat
-from faal.inner.pgd import pgd
+from faal.inner.pgd import AttackSettings, pgd
 
 
 def run(attack, problem, active, **changes):  # type: ignore[no-untyped-def]
@@ -45,11 +45,9 @@ def test_it_is_pgd_from_the_blocks_own_noise_without_forwards_of_misclassified_s
         net,
         problem.images,
         problem.labels,
+        AttackSettings(steps=7, loss=loss, norm=norm),
         epsilon=threat.epsilon,
         step_size=threat.epsilon / 4,
-        norm=norm,
-        steps=7,
-        loss=loss,
         noise=torch.rand(problem.images.shape, generator=torch.Generator().manual_seed(5)),
         keep_success=True,
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from faal.audit.misuse.samples import Samples
 from faal.data import load_data
-from faal.inner.pgd import pgd
+from faal.inner.pgd import AttackSettings, pgd
 from faal.models import Architecture, build_model
 from faal.models.normalize import Normalized
 
@@ -27,7 +27,7 @@ def fit(net: nn.Module, images: Tensor, labels: Tensor, *, epochs: int, epsilon:
             x, y = images[rows], labels[rows]
             if epsilon:
                 noise = torch.rand(x.shape, generator=draw)
-                x = pgd(net, x, y, epsilon=epsilon, step_size=epsilon / 2, steps=3, noise=noise)
+                x = pgd(net, x, y, AttackSettings(steps=3), epsilon=epsilon, step_size=epsilon / 2, noise=noise)
             net.train()
             optimizer.zero_grad(set_to_none=True)
             F.cross_entropy(net(x), y).backward()

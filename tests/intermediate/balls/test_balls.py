@@ -1,4 +1,4 @@
-"""The balls beside the paper's: against duality, other solvers, closed forms, and what every answer must satisfy."""
+"""The balls beside the paper's: against duality, other solvers, closed forms, and what every solution must satisfy."""
 
 import math
 from collections.abc import Callable
@@ -110,15 +110,15 @@ def test_the_form_of_each_answer() -> None:
     rng = np.random.default_rng(6)
     losses, u = rng.normal(size=12), rng.dirichlet(np.ones(12))
     order = losses.argsort()
-    answers = {b: solve_kldro(torch.tensor(losses), 0.3, torch.tensor(u), ball=b).numpy() for b in BALLS}
-    tilt = np.log(answers["kl-forward"] / u)[order]
+    solutions = {b: solve_kldro(torch.tensor(losses), 0.3, torch.tensor(u), ball=b).numpy() for b in BALLS}
+    tilt = np.log(solutions["kl-forward"] / u)[order]
     np.testing.assert_allclose(np.diff(np.diff(tilt) / np.diff(losses[order])), 0, atol=1e-9)
-    ratio = (answers["chi2"] / u)[order]
+    ratio = (solutions["chi2"] / u)[order]
     assert 0 < (ratio == 0).sum() < 10
     positive, where = ratio[ratio > 0], losses[order][ratio > 0]
     np.testing.assert_allclose(np.diff(np.diff(positive) / np.diff(where)), 0, atol=1e-9)
     assert positive[0] <= np.diff(positive)[0] / np.diff(where)[0] * (where[0] - losses[order][ratio == 0][-1])
-    cap = (answers["cvar"] * 0.7 / u)[order]
+    cap = (solutions["cvar"] * 0.7 / u)[order]
     np.testing.assert_allclose(cap[cap > 0][1:], 1, rtol=1e-12)
 
 

@@ -13,7 +13,7 @@ LEVELS = torch.tensor([1e-3, 0.5, 2.0, 40.0], dtype=torch.float64)
 
 
 class Counted:
-    """exp(s) = level, and how often it was asked."""
+    """exp(s) = level, and how often it was evaluated."""
 
     def __init__(self, levels: Tensor) -> None:
         self.levels, self.calls = levels, 0

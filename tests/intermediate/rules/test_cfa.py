@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.helpers import seen
+from tests.helpers import class_statistics
 from torch import Tensor
 
 from faal.config import Recipe
@@ -19,11 +19,11 @@ from faal.methods import METHODS
 COUNTS = torch.tensor([50, 50, 50])
 # Right under attack by class: 3 of 4, 1 of 4, none of none; then 0 of 2, 2 of 4, 1 of 5: A = (1/2, 3/8, 1/5).
 BATCHES = [
-    seen.batch([4, 4, 0], {Need.CORRECT: [0.75, 0.25, 0.0]}),
-    seen.batch([2, 4, 5], {Need.CORRECT: [0.0, 0.5, 0.2]}),
+    class_statistics.batch([4, 4, 0], {Need.CORRECT: [0.75, 0.25, 0.0]}),
+    class_statistics.batch([2, 4, 5], {Need.CORRECT: [0.0, 0.5, 0.2]}),
 ]
 ACCURACY = [0.5, 0.375, 0.2]
-OTHER = seen.batch([10, 10, 10], {Need.CORRECT: [0.1, 0.9, 1.0]})
+OTHER = class_statistics.batch([10, 10, 10], {Need.CORRECT: [0.1, 0.9, 1.0]})
 
 
 def close(found: Tensor | None, expected: list[float]) -> None:
@@ -34,12 +34,12 @@ def close(found: Tensor | None, expected: list[float]) -> None:
 def acting(**constants: Any) -> CFA:
     """Epoch 2 of 40, where it begins: the first epoch's accuracy is forgotten, the second's is `ACCURACY`."""
     rule = CFA(COUNTS, **constants)
-    seen.begin(rule, 0, 40)
+    class_statistics.begin(rule, 0, 40)
     rule.weigh(OTHER)
-    seen.begin(rule, 1, 40)
+    class_statistics.begin(rule, 1, 40)
     for batch in BATCHES:
         rule.weigh(batch)
-    seen.begin(rule, 2, 40)
+    class_statistics.begin(rule, 2, 40)
     return rule
 
 
@@ -55,14 +55,14 @@ class TestMargins:
         close(rule.budget().epsilon, [0.8, 0.675, 0.5])
         rule.weigh(OTHER)
         close(rule.budget().epsilon, [0.8, 0.675, 0.5])
-        seen.begin(rule, 3, 40)
+        class_statistics.begin(rule, 3, 40)
         close(rule.budget().epsilon, [0.4, 1.2, 1.3])
 
     def test_a_class_that_an_epoch_lacked(self) -> None:
         rule = CFA(COUNTS)
-        seen.begin(rule, 4, 40)
+        class_statistics.begin(rule, 4, 40)
         rule.weigh(BATCHES[0])
-        seen.begin(rule, 5, 40)
+        class_statistics.begin(rule, 5, 40)
         close(rule.budget().epsilon, [1.25, 0.75, 0.5])
 
 
@@ -72,7 +72,7 @@ class TestWhenItBegins:
         """Epoch 10 of 200; never in the first, which has no epoch before it."""
         rule, acts = CFA(COUNTS), []
         for epoch in range(epochs):
-            seen.begin(rule, epoch, epochs)
+            class_statistics.begin(rule, epoch, epochs)
             acts.append(rule.budget() != ClassBudget())
             rule.weigh(OTHER)
         assert acts.index(True) == max(1, epochs // 20)
@@ -81,10 +81,10 @@ class TestWhenItBegins:
     def test_at_once(self) -> None:
         """Even then the first epoch is plain: it has no epoch before it."""
         rule = CFA(COUNTS, regularised=True, start=0.0)
-        seen.begin(rule, 0, 40)
+        class_statistics.begin(rule, 0, 40)
         assert rule.budget() == ClassBudget()
         assert rule.weigh(OTHER).clean.tolist() == [1, 1, 1]
-        seen.begin(rule, 1, 40)
+        class_statistics.begin(rule, 1, 40)
         close(rule.budget().epsilon, [0.6, 1.4, 1.5])
 
     def test_it_counts_from_the_epoch_before(self) -> None:
@@ -96,7 +96,7 @@ class TestWhenItBegins:
     def test_before_it_is_the_plain_method_bit_for_bit(self, beta: float) -> None:
         """Whatever beta, 1 is exactly 1: runs fork from the plain method's."""
         rule = CFA(COUNTS, regularised=True, beta=beta)
-        seen.begin(rule, 0, 40)
+        class_statistics.begin(rule, 0, 40)
         weights = rule.weigh(OTHER)
         assert weights.clean.tolist() == weights.robust.tolist() == [1, 1, 1]
         assert rule.budget() == ClassBudget()
@@ -118,7 +118,7 @@ class TestRegularisation:
     def test_divided_before_it_begins(self) -> None:
         """CE / 7 + 6 KL / 7."""
         rule = CFA(COUNTS, regularised=True, divided=True)
-        seen.begin(rule, 0, 40)
+        class_statistics.begin(rule, 0, 40)
         weights = rule.weigh(OTHER)
         close(weights.clean, [1 / 7] * 3)
         close(weights.robust, [1 / 7] * 3)
@@ -136,12 +136,15 @@ class TestRegularisation:
 
 def test_two_classes() -> None:
     rule = CFA(torch.tensor([9, 1]), regularised=True)
-    seen.begin(rule, 0, 2)
-    rule.weigh(seen.batch([8, 0], {Need.CORRECT: [0.5, 0.0]}))
-    rule.weigh(seen.batch([1, 1], {Need.CORRECT: [1.0, 1.0]}))
-    seen.begin(rule, 1, 2)
+    class_statistics.begin(rule, 0, 2)
+    rule.weigh(class_statistics.batch([8, 0], {Need.CORRECT: [0.5, 0.0]}))
+    rule.weigh(class_statistics.batch([1, 1], {Need.CORRECT: [1.0, 1.0]}))
+    class_statistics.begin(rule, 1, 2)
     close(rule.budget().epsilon, [0.5 + 5 / 9, 1.5])
-    close(rule.weigh(seen.batch([2, 0], {Need.CORRECT: [0.0, 0.0]})).clean, [7 / (1 + 6 * (0.5 + 5 / 9)), 7 / 10])
+    close(
+        rule.weigh(class_statistics.batch([2, 0], {Need.CORRECT: [0.0, 0.0]})).clean,
+        [7 / (1 + 6 * (0.5 + 5 / 9)), 7 / 10],
+    )
 
 
 def test_goes_on_within_an_epoch() -> None:
@@ -154,7 +157,7 @@ def test_goes_on_within_an_epoch() -> None:
         one.weigh(BATCHES[1])
     close(other.budget().epsilon, [1.0, 0.875, 0.7])
     for one in (rule, other):
-        seen.begin(one, 3, 40)
+        class_statistics.begin(one, 3, 40)
     close(other.budget().epsilon, [1.0, 0.875, 0.7])
     assert torch.equal(rule.weigh(OTHER).clean, other.weigh(OTHER).clean)
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.helpers import seen
+from tests.helpers import class_statistics
 
 from faal.config import Recipe
 from faal.errors import InputError
@@ -18,7 +18,7 @@ from faal.methods import METHODS
 
 def of_errors(counts: list[int], errors: list[int]) -> BatchStats:
     right = [1 - e / max(1, n) for n, e in zip(counts, errors, strict=True)]
-    return seen.batch(counts, {Need.CORRECT: right})
+    return class_statistics.batch(counts, {Need.CORRECT: right})
 
 
 def distribution(v: np.ndarray, gamma: float) -> np.ndarray:

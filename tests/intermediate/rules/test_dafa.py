@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.helpers import seen
+from tests.helpers import class_statistics
 
 from faal.config import Recipe
 from faal.intermediate.class_stats import BatchStats, Need, batch_stats
@@ -33,9 +33,9 @@ def weights_by_loop(similarity: Array, strength: float) -> Array:
 def noted(similarity: list[list[float]], counts: list[int], **constants: object) -> DAFA:
     """A run of two epochs, noted in the first, at the beginning of the second."""
     rule = DAFA(torch.tensor(counts), **{"start": 0.5} | constants)  # type: ignore[arg-type]
-    seen.begin(rule, 0, 2)
-    rule.weigh(seen.batch(counts, {Need.PROBABILITIES: similarity}))
-    seen.begin(rule, 1, 2)
+    class_statistics.begin(rule, 0, 2)
+    rule.weigh(class_statistics.batch(counts, {Need.PROBABILITIES: similarity}))
+    class_statistics.begin(rule, 1, 2)
     return rule
 
 
@@ -51,7 +51,7 @@ def test_by_hand() -> None:
 def test_against_a_double_loop(classes: int, strength: float) -> None:
     """Gathered over batches with absent classes, from logits; the transfers sum to 0."""
     rule = DAFA(torch.ones(classes), strength=strength, start=0.5, clamped=False)
-    seen.begin(rule, 0, 2)
+    class_statistics.begin(rule, 0, 2)
     generator = torch.Generator().manual_seed(classes)
     rows: list[list[Array]] = [[] for _ in range(classes)]
     for _ in range(30):
@@ -60,7 +60,7 @@ def test_against_a_double_loop(classes: int, strength: float) -> None:
         rule.weigh(batch_stats(logits, labels, labels, classes, rule.needs))
         for label, row in zip(labels.tolist(), logits.double().softmax(dim=1).numpy(), strict=True):
             rows[label].append(row)
-    seen.begin(rule, 1, 2)
+    class_statistics.begin(rule, 1, 2)
     similarity = np.array([np.mean(each, axis=0) for each in rows])
     np.testing.assert_allclose(rule.weights, weights_by_loop(similarity, strength), rtol=1e-4)
     assert float(rule.weights.sum()) == pytest.approx(classes, rel=1e-5)
@@ -104,9 +104,9 @@ class TestWhen:
         """Of 110 epochs the seventieth is noted; W acts from the next."""
         rule, noting, acting = DAFA(torch.ones(3)), [], []
         assert rule.first_epoch(epochs) == notes
-        batch = seen.batch([4, 4, 4], {Need.PROBABILITIES: S})
+        batch = class_statistics.batch([4, 4, 4], {Need.PROBABILITIES: S})
         for epoch in range(epochs):
-            seen.begin(rule, epoch, epochs)
+            class_statistics.begin(rule, epoch, epochs)
             if rule.needs:
                 assert rule.needs == {Need.PROBABILITIES}
                 noting.append(epoch)
@@ -118,7 +118,7 @@ class TestWhen:
 
     def test_only_the_warm_ups_last_epoch_counts(self) -> None:
         rule = DAFA(torch.ones(2))
-        seen.begin(rule, 3, 11)
+        class_statistics.begin(rule, 3, 11)
         assert rule.needs == frozenset()
         rule.weigh(BatchStats(counts=torch.ones(2), sums={}))
         assert float(rule.counts.sum()) == 0
@@ -136,7 +136,7 @@ class TestUse:
 
     def test_before_it_acts_all_is_one(self) -> None:
         rule = DAFA(torch.ones(3))
-        seen.begin(rule, 0, 11)
+        class_statistics.begin(rule, 0, 11)
         budget, weights = rule.budget(), rule.weigh(BatchStats(counts=torch.ones(3), sums={}))
         for found in (budget.epsilon, budget.step_size, weights.clean, weights.robust):
             assert found is None or found.tolist() == [1, 1, 1]
@@ -152,14 +152,14 @@ def test_a_class_that_never_came_is_taken_for_nothing() -> None:
 
 def test_goes_on_while_it_notes() -> None:
     rule = DAFA(torch.ones(3), start=0.5)
-    seen.begin(rule, 0, 2)
-    rule.weigh(seen.batch([1, 0, 3], {Need.PROBABILITIES: S}))
+    class_statistics.begin(rule, 0, 2)
+    rule.weigh(class_statistics.batch([1, 0, 3], {Need.PROBABILITIES: S}))
     other = DAFA(torch.ones(3), start=0.5)
     other.load_state_dict(copy.deepcopy(rule.state_dict()))
     assert other.needs == rule.needs != frozenset()
     for one in (rule, other):
-        one.weigh(seen.batch([2, 5, 0], {Need.PROBABILITIES: np.roll(S, 1, axis=1).tolist()}))
-        seen.begin(one, 1, 2)
+        one.weigh(class_statistics.batch([2, 5, 0], {Need.PROBABILITIES: np.roll(S, 1, axis=1).tolist()}))
+        class_statistics.begin(one, 1, 2)
     assert torch.equal(rule.weights, other.weights)
     assert not torch.equal(rule.weights, torch.ones(3))
     third = DAFA(torch.ones(3), start=0.5)

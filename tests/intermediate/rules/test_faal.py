@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
-from tests.helpers import oracles, seen
+from tests.helpers import class_statistics, oracles
 
 from faal.config import Recipe, Schedule
 from faal.errors import InputError
@@ -16,7 +16,7 @@ MARGINS = [-0.5, 0.2, -0.1, 0.4, -0.7]
 
 
 def margins(counts: list[int], means: list[float] = MARGINS) -> object:
-    return seen.batch(counts, {Need.MARGIN: means})
+    return class_statistics.batch(counts, {Need.MARGIN: means})
 
 
 class TestCounted:
@@ -30,7 +30,7 @@ class TestCounted:
         np.testing.assert_allclose(rule.weigh(margins(counts)).robust, expected, rtol=1e-4)
 
     def test_an_absent_class_beats_every_negative_margin(self) -> None:
-        """All present classes are answered right: the class that is absent takes the largest weight of all."""
+        """All present classes are predicted correctly: the class that is absent takes the largest weight of all."""
         rule = FAAL(10, tau=0.5, counted=True)
         means = [-0.1, *[-0.2 - 0.05 * c for c in range(9)]]
         weights = rule.weigh(margins([0, *[14] * 9], means)).robust

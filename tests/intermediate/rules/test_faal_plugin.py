@@ -19,7 +19,7 @@ from faal.intermediate.class_stats import BatchStats, Need, batch_stats
 from faal.intermediate.rules.faal import FAAL
 
 
-def seen(means: list[float], counts: list[int] | None = None, need: Need = Need.MARGIN) -> BatchStats:
+def statistics(means: list[float], counts: list[int] | None = None, need: Need = Need.MARGIN) -> BatchStats:
     """A batch with these class means; classes of count 0 are absent."""
     sizes = torch.tensor(counts or [4] * len(means), dtype=torch.float32)
     return BatchStats(counts=sizes, sums={need: torch.tensor(means) * sizes})
@@ -39,7 +39,7 @@ class TestBalanced:
     @pytest.mark.parametrize("tau", [0.05, 0.25, 0.5, 2.0])
     def test_the_weights_are_those_of_eq_7(self, tau: float) -> None:
         """C w_c: their mean over the classes is 1."""
-        found = weights(FAAL(5, tau=tau), seen(MARGINS))
+        found = weights(FAAL(5, tau=tau), statistics(MARGINS))
         np.testing.assert_allclose(found, 5 * oracles.kldro(np.array(MARGINS), tau), rtol=1e-5)
         assert found.mean() == pytest.approx(1, abs=1e-6)
         assert found.argmax() == 3
@@ -47,7 +47,7 @@ class TestBalanced:
 
     def test_absent_classes_are_left_out(self) -> None:
         """C' w_c over the C' classes present, whatever their counts in the batch; an absent class has weight 0."""
-        found = weights(FAAL(5, tau=0.5), seen(MARGINS, [3, 0, 9, 1, 0]))
+        found = weights(FAAL(5, tau=0.5), statistics(MARGINS, [3, 0, 9, 1, 0]))
         present = [0, 2, 3]
         expected = 3 * oracles.kldro(np.array(MARGINS)[present], 0.5)
         np.testing.assert_allclose(found[present], expected, rtol=1e-5)
@@ -58,7 +58,9 @@ class TestBalanced:
         counts = [3, 0, 9, 1, 0]
         other = [m if n else 100.0 for m, n in zip(MARGINS, counts, strict=True)]
         rule = FAAL(5, tau=0.5)
-        np.testing.assert_array_equal(weights(rule, seen(MARGINS, counts)), weights(rule, seen(other, counts)))
+        np.testing.assert_array_equal(
+            weights(rule, statistics(MARGINS, counts)), weights(rule, statistics(other, counts))
+        )
 
     @pytest.mark.parametrize("classes", [2, 3, 10, 100])
     @pytest.mark.parametrize("frequencies", [None, "counts", "shares"])
@@ -78,27 +80,27 @@ class TestBalanced:
             assert torch.equal(rule.weigh(batch).robust, (counts > 0).float())
 
     def test_one_class_alone(self) -> None:
-        assert weights(FAAL(5, tau=0.5), seen(MARGINS, [0, 0, 7, 0, 0])).tolist() == [0, 0, 1, 0, 0]
+        assert weights(FAAL(5, tau=0.5), statistics(MARGINS, [0, 0, 7, 0, 0])).tolist() == [0, 0, 1, 0, 0]
 
 
 class TestUnequalClasses:
     def test_by_hand(self) -> None:
         """Two classes of 3 : 1, tau 0.5. w = (1 -+ sqrt(1 - e^-1)) / 2 = (0.10247, 0.89753), divided by (3/4, 1/4)."""
         w = (1 + math.sqrt(1 - math.exp(-1))) / 2
-        found = weights(FAAL(2, tau=0.5, frequencies=torch.tensor([300, 100])), seen([-0.4, 0.3]))
+        found = weights(FAAL(2, tau=0.5, frequencies=torch.tensor([300, 100])), statistics([-0.4, 0.3]))
         np.testing.assert_allclose(found, [(1 - w) / 0.75, w / 0.25], rtol=1e-6)
         np.testing.assert_allclose(found, [0.13663, 3.59012], atol=1e-5)
 
     def test_by_hand_with_tau_zero(self) -> None:
         """1/C over pi_c: every class counts alike, however rare."""
-        found = weights(FAAL(3, tau=0.0, frequencies=torch.tensor([0.5, 0.3, 0.2])), seen([0.1, 0.2, 0.3]))
+        found = weights(FAAL(3, tau=0.0, frequencies=torch.tensor([0.5, 0.3, 0.2])), statistics([0.1, 0.2, 0.3]))
         np.testing.assert_allclose(found, [2 / 3, 10 / 9, 5 / 3], rtol=1e-6)
 
     def test_frequencies_are_renormalised_over_the_classes_present(self) -> None:
         """Of 0.5, 0.3, 0.2 the first and the last are present: pi is 5/7 and 2/7."""
         rule = FAAL(3, tau=0.5, frequencies=torch.tensor([0.5, 0.3, 0.2]))
         w = oracles.kldro(np.array([-0.4, 0.3]), 0.5)
-        found = weights(rule, seen([-0.4, 9.0, 0.3], [5, 0, 2]))
+        found = weights(rule, statistics([-0.4, 9.0, 0.3], [5, 0, 2]))
         np.testing.assert_allclose(found, [w[0] * 7 / 5, 0, w[1] * 7 / 2], rtol=1e-5)
 
     def test_the_expected_loss_is_eq_6(self) -> None:
@@ -107,46 +109,54 @@ class TestUnequalClasses:
         rule = FAAL(3, tau=0.5, frequencies=counts)
         labels = torch.repeat_interleave(torch.arange(3), counts)  # the whole training set as one batch
         class_loss = torch.tensor([0.2, 0.9, 2.0])
-        w = rule.weigh(seen([-0.6, 0.0, 0.5]))
+        w = rule.weigh(statistics([-0.6, 0.0, 0.5]))
         expected = oracles.kldro(np.array([-0.6, 0.0, 0.5]), 0.5) @ class_loss.double().numpy()
         assert float(w.reduce(None, class_loss[labels], labels)) == pytest.approx(expected, rel=1e-5)
 
     def test_scale_does_not_matter(self) -> None:
         shares = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
         one, other = FAAL(3, frequencies=shares), FAAL(3, frequencies=(shares * 1000).long())
-        np.testing.assert_allclose(weights(one, seen([0.1, 0, 0.3])), weights(other, seen([0.1, 0, 0.3])), rtol=1e-6)
+        np.testing.assert_allclose(
+            weights(one, statistics([0.1, 0, 0.3])), weights(other, statistics([0.1, 0, 0.3])), rtol=1e-6
+        )
 
 
 class TestSmoothing:
     def test_a_moving_average_per_class(self) -> None:
-        """By hand, decay 0.75: the first sight counts in full, an absent class stays at its last value."""
+        """By hand, decay 0.75: the first value counts in full, an absent class stays at its last value."""
         rule = FAAL(3, tau=0.5, smoothing=0.75)
-        batches = [seen([0.4, -0.2, 0], [2, 2, 0]), seen([0.0, 0.6, 0], [1, 1, 0]), seen([0, 0, -0.8], [0, 0, 4])]
+        batches = [
+            statistics([0.4, -0.2, 0], [2, 2, 0]),
+            statistics([0.0, 0.6, 0], [1, 1, 0]),
+            statistics([0, 0, -0.8], [0, 0, 4]),
+        ]
         expected = [[0.4, -0.2], [0.3, 0.0], [0.3, 0.0, -0.8]]
         for batch, means in zip(batches, expected, strict=True):
             found = weights(rule, batch)
             known = len(means)
             np.testing.assert_allclose(found[:known], known * oracles.kldro(np.array(means), 0.5), rtol=1e-4)
-            assert found[known:].tolist() == [0] * (3 - known)  # not yet seen
+            assert found[known:].tolist() == [0] * (3 - known)  # no sample so far
             np.testing.assert_allclose(rule.average[:known], means, rtol=1e-6)
 
     def test_absent_classes_still_hold_their_place(self) -> None:
-        """The ball is over all classes seen so far, not over those of the batch."""
+        """The ball is over all classes observed so far, not over those of the batch."""
         rule = FAAL(4, tau=0.5, smoothing=0.5, frequencies=torch.tensor([4, 3, 2, 1]))
-        rule.weigh(seen([0.1, 0.2, 0.3, 0.4]))
-        found = weights(rule, seen([0.1, 0, 0, 0], [4, 0, 0, 0]))
+        rule.weigh(statistics([0.1, 0.2, 0.3, 0.4]))
+        found = weights(rule, statistics([0.1, 0, 0, 0], [4, 0, 0, 0]))
         w = oracles.kldro(np.array([0.1, 0.2, 0.3, 0.4]), 0.5)
         np.testing.assert_allclose(found, w / np.array([0.4, 0.3, 0.2, 0.1]), rtol=1e-4)
 
     def test_none_is_the_paper(self) -> None:
         rule = FAAL(5, tau=0.5)
-        rule.weigh(seen([9.0, -9.0, 3.0, 1.0, 0.0]))
-        np.testing.assert_array_equal(weights(rule, seen(MARGINS)), weights(FAAL(5, tau=0.5), seen(MARGINS)))
+        rule.weigh(statistics([9.0, -9.0, 3.0, 1.0, 0.0]))
+        np.testing.assert_array_equal(
+            weights(rule, statistics(MARGINS)), weights(FAAL(5, tau=0.5), statistics(MARGINS))
+        )
 
     def test_tau_zero_is_exactly_one(self) -> None:
         rule = FAAL(3, tau=0.0, smoothing=0.9)
         for counts in ([1, 0, 2], [0, 3, 0], [1, 1, 1]):
-            batch = seen([0.3, 0.1, -0.2], counts)
+            batch = statistics([0.3, 0.1, -0.2], counts)
             judged = rule.weigh(batch).robust
             assert torch.equal(judged[batch.present], torch.ones(int(batch.present.sum())))
 
@@ -157,11 +167,11 @@ class TestState:
         schedule = Schedule((0.0, 0.5), (0.0, 0.5))
         rule = FAAL(3, tau=schedule, smoothing=0.75)
         rule.begin_epoch(EpochStats(epoch=1, epochs=2))
-        rule.weigh(seen([0.4, -0.2, 0], [2, 2, 0]))
+        rule.weigh(statistics([0.4, -0.2, 0], [2, 2, 0]))
         state = copy.deepcopy(rule.state_dict())
         other = FAAL(3, tau=schedule, smoothing=0.75)
         other.load_state_dict(state)
-        for batch in (seen([0.1, 0.1, 0.9], [1, 1, 1]), seen([0, -0.5, 0.2], [0, 3, 3])):
+        for batch in (statistics([0.1, 0.1, 0.9], [1, 1, 1]), statistics([0, -0.5, 0.2], [0, 3, 3])):
             np.testing.assert_array_equal(weights(rule, batch), weights(other, batch))
         assert rule.tau == other.tau == 0.5
 
@@ -286,7 +296,7 @@ def test_a_reduced_loss_is_refused() -> None:
         ({"labels": torch.tensor([0, -100, 2, 0, 1, 2])}, "sample 1 of the batch has the label -100, out of range"),
         ({"labels": torch.zeros(6)}, "every label is a whole number, not float32"),
         ({"groups": torch.tensor([0, 1, 2, 3, 0, 0])}, "sample 3 .* group 3, .* 3 classes of the rule are 0 to 2"),
-        ({"groups": torch.tensor([0, 1])}, "one group per sample is wanted, 6, not"),
+        ({"groups": torch.tensor([0, 1])}, r"groups are one number per sample, of shape \(6,\), not"),
         ({"logits": torch.zeros(6, 4), "labels": torch.tensor([0, 1, 2, 3, 0, 1])}, "3 classes of the rule are 0 to 2"),
         ({"logits": torch.zeros(6, 3, 8, 8)}, "logits are of shape"),
         ({"logits": torch.zeros(5, 3)}, "with B = 6, not"),
@@ -299,7 +309,7 @@ def test_a_batch_that_does_not_fit_is_refused(changed: dict[str, Tensor], said: 
 
 
 class TestNotANumber:
-    """Nothing waits for the device to look: the loss says it, as a plain mean does, and nothing of it stays."""
+    """Nothing waits for the device: the loss is not finite, as a plain mean is not, and no later batch is affected."""
 
     @pytest.mark.parametrize("wrong", [math.nan, math.inf])
     def test_a_loss_that_is_none_is_not_hidden(self, wrong: float) -> None:
@@ -327,4 +337,4 @@ class TestNotANumber:
         logits[labels == 2] = math.nan
         rule = FAAL(3, smoothing=0.9)
         rule(loss, logits, labels)
-        assert rule.seen.tolist() == [True, True, False]
+        assert rule.observed.tolist() == [True, True, False]

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.helpers import seen
+from tests.helpers import class_statistics
 from torch import Tensor
 
 from faal.config import Recipe, Schedule
@@ -19,9 +19,9 @@ COUNTS = torch.tensor([400, 400, 200])
 
 # 40, 40 and 20 images. The whole errs on 4 + 12 + 4 = 20 of 100 clean and loses 12 + 24 + 6 = 42 more to the attack:
 # with a tolerance of 0.05, g0 = (-0.15, 0.05, -0.05) and g1 = (-0.17, 0.13, -0.17).
-FIRST = seen.sight([40, 40, 20], clean_error=[0.1, 0.3, 0.2], robust_error=[0.4, 0.9, 0.5])
+FIRST = class_statistics.metrics([40, 40, 20], clean_error=[0.1, 0.3, 0.2], robust_error=[0.4, 0.9, 0.5])
 # 15 and 36 of 100: g0 = (-0.1, -0.1, 0.15), g1 = (-0.21, -0.01, 0.19).
-SECOND = seen.sight([40, 40, 20], clean_error=[0.1, 0.1, 0.35], robust_error=[0.3, 0.5, 0.95])
+SECOND = class_statistics.metrics([40, 40, 20], clean_error=[0.1, 0.1, 0.35], robust_error=[0.3, 0.5, 0.95])
 
 
 def close(found: Tensor, expected: list[float]) -> None:
@@ -31,8 +31,8 @@ def close(found: Tensor, expected: list[float]) -> None:
 def after_both(**constants: object) -> FRL:
     """Two epochs of two: the rate halves after the first."""
     rule = FRL(COUNTS, **constants)
-    seen.begin(rule, 0, 2, FIRST)
-    seen.begin(rule, 1, 2, SECOND)
+    class_statistics.begin(rule, 0, 2, FIRST)
+    class_statistics.begin(rule, 1, 2, SECOND)
     return rule
 
 
@@ -40,7 +40,7 @@ class TestMultipliers:
     def test_one_epoch_by_hand(self) -> None:
         """[0.05 g0]+, [2 * 0.05 g1]+ and 0.2 g1."""
         rule = FRL(COUNTS)
-        seen.begin(rule, 0, 2, FIRST)
+        class_statistics.begin(rule, 0, 2, FIRST)
         close(rule.clean, [0, 0.0025, 0])
         close(rule.boundary, [0, 0.013, 0])
         close(rule.margin, [-0.034, 0.026, -0.034])
@@ -60,7 +60,7 @@ class TestMultipliers:
     def test_another_tolerance_and_rates(self) -> None:
         """g0 = (-0.2, 0, -0.1) and g1 = (-0.22, 0.08, -0.22)."""
         rule = FRL(COUNTS, tolerance=0.1, rate=Schedule.constant(0.5), margin_rate=0.1)
-        seen.begin(rule, 0, 2, FIRST)
+        class_statistics.begin(rule, 0, 2, FIRST)
         close(rule.boundary, [0, 0.08, 0])
         close(rule.margin, [-0.022, 0.008, -0.022])
         np.testing.assert_allclose(rule.clean, 0, atol=1e-7)
@@ -70,22 +70,24 @@ class TestMultipliers:
         sixth of g1 and below the limit, stay as they are."""
         rule = FRL(COUNTS, rate=Schedule.constant(1 / 12), margin_rate=100.0)
         rule.clean = torch.tensor([0.0, 0.2 - 0.05 / 12, 1.8 + 0.05 / 12])
-        seen.begin(rule, 0, 2, FIRST)
+        class_statistics.begin(rule, 0, 2, FIRST)
         close(rule.clean, [0, 0.05, 0.45])
         close(rule.boundary, [0, 0.13 / 6, 0])
         close(rule.margin, [-17, 13, -17])
 
     def test_another_limit(self) -> None:
         rule = FRL(COUNTS, rate=Schedule.constant(100.0), limit=0.25)
-        seen.begin(rule, 0, 2, FIRST)
+        class_statistics.begin(rule, 0, 2, FIRST)
         close(rule.clean, [0, 0.25, 0])
         close(rule.boundary, [0, 0.25, 0])
 
     def test_nothing_broken_nothing_weighed(self) -> None:
         rule = FRL(COUNTS)
-        seen.begin(rule, 0, 2, seen.sight([40, 40, 20], clean_error=[0.2] * 3, robust_error=[0.5] * 3))
+        class_statistics.begin(
+            rule, 0, 2, class_statistics.metrics([40, 40, 20], clean_error=[0.2] * 3, robust_error=[0.5] * 3)
+        )
         assert rule.clean.tolist() == rule.boundary.tolist() == [0, 0, 0]
-        close(rule.weigh(seen.batch([2, 2, 2])).clean, [1, 1, 1])
+        close(rule.weigh(class_statistics.batch([2, 2, 2])).clean, [1, 1, 1])
 
 
 class TestWeights:
@@ -94,7 +96,7 @@ class TestWeights:
 
         A batch of 4, 1, 1: the weights of its samples sum to 1.99625 and 1.978; six over that.
         """
-        weights = after_both().weigh(seen.batch([4, 1, 1]))
+        weights = after_both().weigh(class_statistics.batch([4, 1, 1]))
         close(weights.clean, [w * 6 / 1.99625 for w in (0.33208333, 0.33208333, 0.33583333)])
         close(weights.robust, [w * 6 / 1.978 for w in (0.326, 0.3385, 0.3355)])
 
@@ -105,7 +107,7 @@ class TestWeights:
         generator = torch.Generator().manual_seed(1)
         fit, divergence = torch.rand(7, generator=generator), torch.rand(7, generator=generator)
         counts = torch.bincount(labels, minlength=3).tolist()
-        found = rule.weigh(seen.batch(counts)).reduce(fit, 1.5 * divergence, labels)
+        found = rule.weigh(class_statistics.batch(counts)).reduce(fit, 1.5 * divergence, labels)
         sums = [0.0] * 4
         for y, ce, kl in zip(labels.tolist(), fit.tolist(), divergence.tolist(), strict=True):
             w0, w1 = (1 / 3 + float(m[y]) - float(m.sum()) / 3 for m in (rule.clean, rule.boundary))
@@ -114,7 +116,7 @@ class TestWeights:
 
     def test_an_absent_class_changes_nothing_for_the_others(self) -> None:
         """A batch of one class alone has the plain loss, whatever its weight."""
-        weights = after_both().weigh(seen.batch([0, 0, 5]))
+        weights = after_both().weigh(class_statistics.batch([0, 0, 5]))
         assert bool(weights.clean.isfinite().all())
         assert float(weights.clean[2]) == pytest.approx(1)
         assert float(weights.robust[2]) == pytest.approx(1)
@@ -122,9 +124,11 @@ class TestWeights:
     def test_two_classes(self) -> None:
         """20 of 40 err: g0 = (-0.3, 0.2), so that 0.05 * 0.2 = 0.01 gives 0.495 and 0.505."""
         rule = FRL(torch.tensor([5, 5]))
-        seen.begin(rule, 0, 4, seen.sight([20, 20], clean_error=[0.25, 0.75], robust_error=[0.5, 1.0]))
-        close(rule.weigh(seen.batch([3, 3])).clean, [0.99, 1.01])
-        close(rule.weigh(seen.batch([3, 3])).robust, [1, 1])
+        class_statistics.begin(
+            rule, 0, 4, class_statistics.metrics([20, 20], clean_error=[0.25, 0.75], robust_error=[0.5, 1.0])
+        )
+        close(rule.weigh(class_statistics.batch([3, 3])).clean, [0.99, 1.01])
+        close(rule.weigh(class_statistics.batch([3, 3])).robust, [1, 1])
 
 
 class TestMargins:
@@ -150,26 +154,26 @@ def test_it_looks_before_every_epoch() -> None:
     """Clean and PGD-20 errors on the withheld part."""
     rule = FRL(COUNTS)
     assert rule.steers
-    assert rule.look(0) == rule.look(7) == EvaluationRequest(part="steer", loss="ce", steps=20)
+    assert rule.evaluation(0) == rule.evaluation(7) == EvaluationRequest(part="steer", loss="ce", steps=20)
     assert rule.first_epoch(80) == 0
 
 
 def test_goes_on_within_an_epoch() -> None:
-    """Restored after the look: the same weights now, the same multipliers at the next."""
+    """Restored after the evaluation: the same weights now, the same multipliers at the next."""
     rule = FRL(COUNTS, margins=True)
-    seen.begin(rule, 0, 2, FIRST)
+    class_statistics.begin(rule, 0, 2, FIRST)
     other = FRL(COUNTS, margins=True)
     other.load_state_dict(copy.deepcopy(rule.state_dict()))
     for one in (rule, other):
-        seen.begin(one, 1, 2, SECOND)
-    batch = seen.batch([1, 2, 3])
+        class_statistics.begin(one, 1, 2, SECOND)
+    batch = class_statistics.batch([1, 2, 3])
     assert torch.equal(rule.weigh(batch).clean, other.weigh(batch).clean)
     assert torch.equal(rule.weigh(batch).robust, other.weigh(batch).robust)
     assert torch.equal(rule.margin, other.margin)
 
 
 def test_the_rows() -> None:
-    """RW leaves epsilon alone, RWRM does not; neither can be told otherwise. Beta is the objective's business."""
+    """RW leaves epsilon alone, RWRM does not; neither has a setting for it. Beta belongs to the objective."""
     reweights, remargins = (METHODS[name].make_rule(Recipe(), COUNTS) for name in ("frl-rw", "frl-rwrm"))
     assert isinstance(reweights, FRL)
     assert isinstance(remargins, FRL)

@@ -6,14 +6,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.helpers import seen
+from tests.helpers import class_statistics
 
 from faal.intermediate.class_stats import BatchStats, Need
 from faal.intermediate.rules.group_dro import GroupDRO
 
 
 def of_losses(counts: list[int], losses: list[float]) -> BatchStats:
-    return seen.batch(counts, {Need.CROSS_ENTROPY: losses})
+    return class_statistics.batch(counts, {Need.CROSS_ENTROPY: losses})
 
 
 def test_three_batches_by_hand() -> None:

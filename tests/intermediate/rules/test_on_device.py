@@ -1,10 +1,10 @@
-"""Every rule at every step: no value is looked at from Python, and a state is plain."""
+"""Every rule at every step: no value is read on the host, and a state is plain."""
 
 import copy
 
 import pytest
 import torch
-from tests.helpers import seen
+from tests.helpers import class_statistics
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from faal.config import Recipe
@@ -14,7 +14,7 @@ from faal.methods import METHODS
 
 CLASSES = 4
 COUNTS = torch.tensor([40, 40, 40, 20])
-SIGHT = seen.sight(
+METRICS = class_statistics.metrics(
     [10, 10, 10, 5],
     clean_error=[0.1, 0.2, 0.4, 0.0],
     robust_error=[0.4, 0.3, 0.9, 0.6],
@@ -22,7 +22,7 @@ SIGHT = seen.sight(
     kl_divergence=[0.1, 0.2, 0.1, 0.4],
     confusion=[[6, 1, 4, 1], [0, 7, 3, 1], [2, 1, 1, 1], [2, 1, 2, 2]],
 )
-SEEN = seen.batch([3, 2, 0, 5], {n: [0.5, 0.25, 0.0, 0.75] for n in Need if n != Need.PROBABILITIES})
+BATCH = class_statistics.batch([3, 2, 0, 5], {n: [0.5, 0.25, 0.0, 0.75] for n in Need if n != Need.PROBABILITIES})
 OPTIONS = [{}, {"counted": True}, {"smoothing": 0.9}]
 
 
@@ -30,7 +30,7 @@ def made(name: str, **options: object) -> ClassRule:
     """A rule in its second epoch of two, after a batch of the first."""
     rule = METHODS[name].make_rule(Recipe(**options), COUNTS)  # type: ignore[arg-type]
     for epoch in range(2):
-        seen.begin(rule, epoch, 2, SIGHT)
+        class_statistics.begin(rule, epoch, 2, METRICS)
         if epoch == 0:
             logits = torch.randn(10, CLASSES, generator=torch.Generator().manual_seed(0))
             labels = torch.tensor([0, 0, 0, 1, 1, 3, 3, 3, 3, 3])
@@ -41,7 +41,7 @@ def made(name: str, **options: object) -> ClassRule:
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_waits_for_nothing(name: str, options: dict[str, object]) -> None:
-    """What only looks like a tensor has no value to look at."""
+    """A fake tensor has no values to read."""
     rule = made(name, **options)
     with FakeTensorMode(allow_non_fake_inputs=True):
         logits, labels = torch.empty(8, CLASSES), torch.zeros(8, dtype=torch.int64)
@@ -50,8 +50,8 @@ def test_a_step_waits_for_nothing(name: str, options: dict[str, object]) -> None
             assert factors is None or factors[labels].shape == (8,)
         weights = rule.weigh(batch_stats(logits, labels, labels, CLASSES, rule.needs))
         assert weights.clean.shape == weights.robust.shape == (CLASSES,)
-        terms, answers = torch.empty(8), logits.argmax(dim=1)
-        assert weights.reduce(terms, terms, labels, penalty=terms, predicted=answers).shape == ()
+        terms, predicted = torch.empty(8), logits.argmax(dim=1)
+        assert weights.reduce(terms, terms, labels, penalty=terms, predicted=predicted).shape == ()
         if rule.sampling is not None:
             assert rule.sampling().shape == (CLASSES,)
 

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tests.helpers import oracles, seen
+from tests.helpers import class_statistics, oracles
 
 from faal.config import Recipe, Schedule
 from faal.errors import InputError
@@ -20,7 +20,7 @@ from faal.methods import METHODS
 
 COUNTS = torch.tensor([60, 60])
 MARGINS = [-0.4, 0.3]
-BATCH = seen.batch([3, 5], {Need.CORRECT: [1.0, 0.4], Need.MARGIN: MARGINS})
+BATCH = class_statistics.batch([3, 5], {Need.CORRECT: [1.0, 0.4], Need.MARGIN: MARGINS})
 
 
 def cfa_and_faal() -> Product:
@@ -31,10 +31,10 @@ def test_weights_multiply_and_margins_stay() -> None:
     """CFA after an epoch with A = (1, 0.4), in the second half of the run: beta_c = (9, 5.4)."""
     rule = cfa_and_faal()
     assert rule.needs == {Need.CORRECT, Need.MARGIN}
-    seen.begin(rule, 0, 2)
+    class_statistics.begin(rule, 0, 2)
     plain = rule.weigh(BATCH)
     assert plain.clean.tolist() == plain.robust.tolist() == [1, 1]
-    seen.begin(rule, 1, 2)
+    class_statistics.begin(rule, 1, 2)
     weights, budget = rule.weigh(BATCH), rule.budget()
     w = 2 * oracles.kldro(np.array(MARGINS), 0.5)
     np.testing.assert_allclose(weights.clean, w * np.array([7 / 10, 7 / 6.4]), rtol=1e-4)
@@ -46,9 +46,11 @@ def test_weights_multiply_and_margins_stay() -> None:
 def test_it_steers_and_looks_as_the_first() -> None:
     rule = Product(WAT(COUNTS), FAAL(2))
     assert rule.steers
-    assert rule.look(0) is None
-    assert rule.look(1) == WAT(COUNTS).look(1)
-    seen.begin(rule, 1, 2, seen.sight([30, 10], cross_entropy=[0.5, 1.5], kl_divergence=[0.1, 0.3]))
+    assert rule.evaluation(0) is None
+    assert rule.evaluation(1) == WAT(COUNTS).evaluation(1)
+    class_statistics.begin(
+        rule, 1, 2, class_statistics.metrics([30, 10], cross_entropy=[0.5, 1.5], kl_divergence=[0.1, 0.3])
+    )
     e = np.exp(0.1 * np.array([1.1, 3.3, 1.65]))
     w = 2 * e / e.sum()
     expected = (w[:2] + w[2]) * 2 * oracles.kldro(np.array(MARGINS), 0.5)
@@ -58,7 +60,7 @@ def test_it_steers_and_looks_as_the_first() -> None:
 
 def test_a_penalty_passes() -> None:
     rule = Product(CSR(COUNTS), FAAL(2))
-    seen.begin(rule, 0, 2, seen.sight([10, 10], confusion=[[5, 4], [9, 5]]))
+    class_statistics.begin(rule, 0, 2, class_statistics.metrics([10, 10], confusion=[[5, 4], [9, 5]]))
     penalty = rule.weigh(BATCH).penalty
     assert penalty is not None
     np.testing.assert_allclose(penalty, [[0.01, 0.01], [2.01, 0.01]], atol=1e-6)
@@ -74,7 +76,7 @@ def test_it_begins_with_the_earlier() -> None:
 def test_goes_on_within_an_epoch() -> None:
     rule, other = cfa_and_faal(), cfa_and_faal()
     for epoch in (0, 1):
-        seen.begin(rule, epoch, 2)
+        class_statistics.begin(rule, epoch, 2)
         rule.weigh(BATCH)
     other.load_state_dict(copy.deepcopy(rule.state_dict()))
     found, expected = other.weigh(BATCH), rule.weigh(BATCH)

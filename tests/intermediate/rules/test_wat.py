@@ -5,23 +5,23 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tests.helpers import seen
+from tests.helpers import class_statistics
 from torch import Tensor
 
 from faal.intermediate.class_rule import ClassBudget, EvaluationRequest
 from faal.intermediate.rules.wat import WAT
 
 COUNTS = torch.tensor([300, 100])
-SIGHTS = [
+METRICS = [
     # CE + 6 KL = (1.1, 3.3); over 30 and 10 images 66 / 40 = 1.65
-    seen.sight([30, 10], cross_entropy=[0.5, 1.5], kl_divergence=[0.1, 0.3]),
+    class_statistics.metrics([30, 10], cross_entropy=[0.5, 1.5], kl_divergence=[0.1, 0.3]),
     # (2.2, 0.7); 73 / 40 = 1.825
-    seen.sight([30, 10], cross_entropy=[1.0, 0.4], kl_divergence=[0.2, 0.05]),
+    class_statistics.metrics([30, 10], cross_entropy=[1.0, 0.4], kl_divergence=[0.2, 0.05]),
     # (8, 2); 260 / 40 = 6.5
-    seen.sight([30, 10], cross_entropy=[2.0, 1.4], kl_divergence=[1.0, 0.1]),
+    class_statistics.metrics([30, 10], cross_entropy=[2.0, 1.4], kl_divergence=[1.0, 0.1]),
 ]
 TOTALS = [[1.1, 3.3, 1.65], [3.3, 4.0, 3.475], [11.3, 6.0, 9.975]]
-BATCH = seen.batch([5, 3])
+BATCH = class_statistics.batch([5, 3])
 
 
 def hedge(total: list[float], eta: float) -> list[float]:
@@ -39,9 +39,9 @@ def close(found: Tensor, expected: list[float]) -> None:
 @pytest.mark.parametrize("eta", [0.1, 0.5])
 def test_three_epochs_by_hand(eta: float) -> None:
     rule = WAT(COUNTS, eta=eta)
-    seen.begin(rule, 0, 4)
-    for epoch, (sight, total) in enumerate(zip(SIGHTS, TOTALS, strict=True), start=1):
-        seen.begin(rule, epoch, 4, sight)
+    class_statistics.begin(rule, 0, 4)
+    for epoch, (metrics, total) in enumerate(zip(METRICS, TOTALS, strict=True), start=1):
+        class_statistics.begin(rule, epoch, 4, metrics)
         weights = rule.weigh(BATCH)
         close(weights.clean, hedge(total, eta))
         close(weights.robust, hedge(total, eta))
@@ -50,7 +50,7 @@ def test_three_epochs_by_hand(eta: float) -> None:
 
 def test_the_first_epoch_is_twice_trades() -> None:
     rule = WAT(COUNTS)
-    seen.begin(rule, 0, 4)
+    class_statistics.begin(rule, 0, 4)
     for _ in range(3):
         weights = rule.weigh(BATCH)
         assert weights.clean.tolist() == weights.robust.tolist() == [2, 2]
@@ -60,44 +60,48 @@ def test_the_first_epoch_is_twice_trades() -> None:
 def test_beta_is_that_of_training() -> None:
     """CE + 1 KL = (0.6, 1.8) and 36 / 40."""
     rule = WAT(COUNTS, beta=1.0)
-    seen.begin(rule, 1, 4, SIGHTS[0])
+    class_statistics.begin(rule, 1, 4, METRICS[0])
     close(rule.costs, [0.6, 1.8, 0.9])
 
 
 def test_the_batch_loss() -> None:
     """1/B sum_i w_y (CE + 6 KL) + w_{C+1} mean(CE + 6 KL)."""
     rule = WAT(COUNTS)
-    seen.begin(rule, 1, 4, SIGHTS[0])
+    class_statistics.begin(rule, 1, 4, METRICS[0])
     labels, fit, divergence = torch.tensor([0, 1, 1, 0]), torch.tensor([1.0, 2, 3, 4]), torch.tensor([0.1, 0.2, 0, 0.3])
     per_sample = fit + 6 * divergence
     w = rule.weights
     expected = (w[labels] * per_sample).sum() / 4 + w[2] * per_sample.mean()
-    torch.testing.assert_close(rule.weigh(seen.batch([2, 2])).reduce(fit, 6 * divergence, labels), expected)
+    torch.testing.assert_close(rule.weigh(class_statistics.batch([2, 2])).reduce(fit, 6 * divergence, labels), expected)
 
 
 def test_what_it_looks_at() -> None:
     """TRADES' attack on the withheld part, after every epoch."""
     rule = WAT(COUNTS)
     assert rule.steers
-    assert rule.look(0) is None
-    assert rule.look(1) == rule.look(9) == EvaluationRequest(part="steer", loss="kl", start="gaussian", steps=10)
+    assert rule.evaluation(0) is None
+    assert (
+        rule.evaluation(1)
+        == rule.evaluation(9)
+        == EvaluationRequest(part="steer", loss="kl", start="gaussian", steps=10)
+    )
     assert rule.budget() == ClassBudget()
     assert rule.first_epoch(100) == 0
 
 
 def test_absent_classes() -> None:
     rule = WAT(COUNTS)
-    seen.begin(rule, 1, 4, SIGHTS[0])
-    assert torch.equal(rule.weigh(seen.batch([0, 4])).robust, rule.weigh(BATCH).robust)
+    class_statistics.begin(rule, 1, 4, METRICS[0])
+    assert torch.equal(rule.weigh(class_statistics.batch([0, 4])).robust, rule.weigh(BATCH).robust)
 
 
 def test_goes_on_within_an_epoch() -> None:
     rule = WAT(COUNTS)
-    seen.begin(rule, 1, 4, SIGHTS[0])
+    class_statistics.begin(rule, 1, 4, METRICS[0])
     other = WAT(COUNTS)
     other.load_state_dict(copy.deepcopy(rule.state_dict()))
     assert torch.equal(rule.weigh(BATCH).clean, other.weigh(BATCH).clean)
     for one in (rule, other):
-        seen.begin(one, 2, 4, SIGHTS[1])
+        class_statistics.begin(one, 2, 4, METRICS[1])
     assert torch.equal(rule.weigh(BATCH).clean, other.weigh(BATCH).clean)
     close(other.costs, TOTALS[1])

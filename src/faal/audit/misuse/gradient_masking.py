@@ -13,7 +13,7 @@ from faal.audit.statistics.intervals import exceeds
 from faal.config import Threat, epsilon_text
 from faal.engine.seeds import derive_seed
 from faal.inner.norms import NORMS
-from faal.inner.pgd import Loss, pgd, pgd_step
+from faal.inner.pgd import AttackSettings, Loss, pgd, pgd_step
 from faal.losses import cross_entropy, margin
 
 QUERIES = 200
@@ -118,11 +118,9 @@ def large_epsilon(model: nn.Module, samples: Samples, threat: Threat) -> CheckRe
             model,
             rest.images,
             rest.labels,
+            AttackSettings(steps=STEPS, loss="cw", start=start),
             epsilon=GREY,
             step_size=GREY / 5,
-            steps=STEPS,
-            loss="cw",
-            start=start,
             noise=torch.rand_like(rest.images),
             keep_success=True,
         )

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 
 def chi2(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
-    """The worst distribution within the chi-squared ball; `balls` says what goes in and comes out."""
+    """The worst distribution within the chi-squared ball; arguments and result as in `balls`."""
     knots, order = gap.sort(dim=-1)
     # M1 and M2 at theta = every gap: dM1 / dtheta = P and dM2 / dtheta = 2 M1. The terms are positive: nothing cancels.
     width = knots.diff(dim=-1)

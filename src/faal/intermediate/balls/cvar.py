@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def cvar(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
-    """The worst distribution of w_c <= u_c / (1 - tau); `balls` says what goes in and comes out.
+    """The worst distribution of w_c <= u_c / (1 - tau); arguments and result as in `balls`.
 
     tau of 1 or more, which only an element of a tensor can be, counts as just below 1: the worst classes alone.
     """

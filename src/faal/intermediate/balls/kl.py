@@ -17,11 +17,11 @@ NEWTON_STEPS = 20
 """About 4 suffice on ordinary problems; very skewed references and contrasts take bisections in between."""
 
 SMALLEST_LOG = -690.0
-"""Below this exp(s) leaves float64; the answer is then its limit, the reference on the classes tied at the maximum."""
+"""Below this exp(s) leaves float64; the result is then its limit, the reference on the classes tied at the maximum."""
 
 
 def kl(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
-    """The worst distribution within KL(u || w) <= tau; `balls` says what goes in and comes out."""
+    """The worst distribution within KL(u || w) <= tau; arguments and result as in `balls`."""
 
     def probe(s: Tensor) -> Tensor:
         distance = s.exp() + gap

@@ -17,11 +17,11 @@ NEWTON_STEPS = 24
 """About 10 suffice on ordinary problems; losses and references over thirty decades take up to 20, with bisections."""
 
 LARGEST_LOG = 690.0
-"""Above this exp(s) leaves float64: nothing tells the classes at the maximum from those that still share with them."""
+"""Above this exp(s) leaves float64, which cannot resolve how the classes next to the maximum share with it."""
 
 
 def kl_forward(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
-    """The worst distribution within KL(w || u) <= tau; `balls` says what goes in and comes out."""
+    """The worst distribution within KL(w || u) <= tau; arguments and result as in `balls`."""
     tiny = 1e-300
     best = gap == 0
     tied = (u * best).sum(dim=-1, keepdim=True)

@@ -53,25 +53,25 @@ class CFA(ClassRule):
         self.acting = False
 
     def first_epoch(self, epochs: int) -> int:
-        """The epoch before the start, whose accuracy it counts."""
+        """The epoch before the start, whose accuracy it measures."""
         return 0 if self.divided else max(0, epoch_of(self.start, epochs) - 1)
 
     def acts(self, epochs: int) -> bool:
-        """Whether there is an epoch behind the one that it counts in."""
+        """Whether there is an epoch after the one that it measures."""
         return self.divided or max(1, epoch_of(self.start, epochs)) < epochs
 
-    def begin_epoch(self, seen: EpochStats) -> None:
-        """Take the accuracy of the epoch that is over and count anew."""
-        self.acting = seen.epoch > 0 and seen.progress >= self.start - 1e-9
+    def begin_epoch(self, stats: EpochStats) -> None:
+        """Take the accuracy of the last epoch and reset the counts."""
+        self.acting = stats.epoch > 0 and stats.progress >= self.start - 1e-9
         self.accuracy = self.correct / self.counts.clamp_min(1)
         self.correct, self.counts = torch.zeros_like(self.correct), torch.zeros_like(self.counts)
 
     def budget(self) -> ClassBudget:
-        """CCM; the step size stays."""
+        """CCM; the step size is unchanged."""
         return ClassBudget(epsilon=self.lambda1 + self.accuracy) if self.acting else ClassBudget()
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """CCR, and the count of what the attack left standing."""
+        """CCR; and the count of the images that are robust."""
         self.correct = self.correct + batch.sums[Need.CORRECT]
         self.counts = self.counts + batch.counts
         ones = torch.ones_like(batch.counts)

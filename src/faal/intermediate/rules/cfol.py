@@ -43,10 +43,10 @@ class CFOL(ClassRule):
         return self.gamma / len(self.v) + (1 - self.gamma) * torch.softmax(self.v, dim=0)
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """Ones where the batch was drawn by p; note the errors either way."""
+        """Ones where the batch was drawn by p; count the errors either way."""
         p = self.probabilities()
         weights = torch.ones_like(p) if self.sampled else p / self.share
-        # EXP3 divides by the probability that a class came up with, so that v climbs by its error rate alone.
+        # EXP3 divides by the probability that a class came up with, so that v grows by its error rate alone.
         drawn = p if self.sampled else self.share
         self.v = self.v + self.eta * (batch.counts - batch.sums[Need.CORRECT]) / drawn
         return TermWeights(clean=weights, robust=weights)

@@ -9,13 +9,13 @@ from faal.intermediate.class_stats import BatchStats
 
 
 class CSR(ClassRule):
-    """Before every epoch the training images are attacked; M[answer, truth] counts the confusions, diagonal 0.
+    """Before every epoch the training images are attacked; M[prediction, class] counts the confusions, diagonal 0.
 
-    With M = U S V', G = u1 v1' scaled to [0.01, 2.01] weighs the penalty CE(adv) of a sample by its answer and class.
+    With M = U S V', G = u1 v1' scaled to [0.01, 2.01] weighs the penalty CE(adv) of a sample, by prediction and class.
 
     Args:
         counts: (C,) images of each class in the training set.
-        shrink: the share of the true logit that is taken off before the answer is read.
+        shrink: the share of the true logit that is subtracted before the prediction is taken.
     """
 
     level = "epoch"
@@ -25,26 +25,26 @@ class CSR(ClassRule):
         self.shrink = shrink
         self.penalty = torch.ones(len(counts), len(counts))
 
-    def look(self, epoch: int) -> EvaluationRequest:
+    def evaluation(self, epoch: int) -> EvaluationRequest:
         """PGD-10 on the training images."""
         return EvaluationRequest(part="train", loss="ce", steps=10, shrink=self.shrink)
 
-    def begin_epoch(self, seen: EpochStats) -> None:
-        """Decompose the confusions of the network as it is."""
-        assert seen.sight is not None
-        errors = seen.sight.confusion.double().fill_diagonal_(0)
+    def begin_epoch(self, stats: EpochStats) -> None:
+        """Decompose the confusions of the present network."""
+        assert stats.metrics is not None
+        errors = stats.metrics.confusion.double().fill_diagonal_(0)
         left, _, right = torch.linalg.svd(errors)
         leading = torch.outer(left[:, 0], right[0])
         low, high = leading.min(), leading.max()
-        # Two classes that are never confused, or none at all, leave nothing to scale by.
+        # With no confusions, or the same between all classes, there is no range to scale by.
         scaled = 0.01 + 2 * (leading - low) / (high - low).clamp_min(1e-12)
         self.penalty = torch.where(errors.sum() > 0, scaled, torch.ones_like(scaled)).float()
 
-    def moved(self) -> dict[str, Tensor]:
+    def epoch_factors(self) -> dict[str, Tensor]:
         """The penalty's weights by the true class, averaged over the predicted ones."""
-        return super().moved() | {"penalty": self.penalty.mean(dim=0)}
+        return super().epoch_factors() | {"penalty": self.penalty.mean(dim=0)}
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """Classes alike, confusions not."""
+        """All classes alike; the penalty by predicted and true class."""
         ones = torch.ones_like(batch.counts)
         return TermWeights(clean=ones, robust=ones, penalty=self.penalty)

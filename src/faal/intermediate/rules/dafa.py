@@ -38,7 +38,7 @@ class DAFA(ClassRule):
 
     @property
     def needs(self) -> frozenset[Need]:  # type: ignore[override]
-        """The answers' probabilities, in the last epoch of the warm-up."""
+        """The softmax probabilities, in the last epoch of the warm-up."""
         return frozenset({Need.PROBABILITIES}) if self.noting else frozenset()
 
     def first_epoch(self, epochs: int) -> int:
@@ -46,14 +46,14 @@ class DAFA(ClassRule):
         return max(0, epoch_of(self.start, epochs) - 1)
 
     def acts(self, epochs: int) -> bool:
-        """Whether there is an epoch behind the one that it notes similarities in."""
+        """Whether there is an epoch after the one that it measures similarities in."""
         return self.first_epoch(epochs) + 1 < epochs
 
-    def begin_epoch(self, seen: EpochStats) -> None:
-        """Note the similarities in the warm-up's last epoch; after it, compute W once."""
-        first = self.first_epoch(seen.epochs)
-        self.noting = seen.epoch == first
-        if seen.epoch == first + 1:
+    def begin_epoch(self, stats: EpochStats) -> None:
+        """Start to measure the similarities in the warm-up's last epoch; after it, compute W once."""
+        first = self.first_epoch(stats.epochs)
+        self.noting = stats.epoch == first
+        if stats.epoch == first + 1:
             self.weights = self._weights(self.similarity / self.counts.clamp_min(1)[:, None])
 
     def _weights(self, similarity: Tensor) -> Tensor:

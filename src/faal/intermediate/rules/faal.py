@@ -14,17 +14,14 @@ from faal.intermediate.kldro import check_ball, solve_kldro
 
 
 class FAAL(ClassRule):
-    """Phase 2 as a class rule, and as three lines in anybody's training loop:
+    """Phase 2 as a class rule, and as three lines in any training loop.
 
-        rule = faal.FAAL(num_classes=10, tau=0.5)
-        loss = rule(F.cross_entropy(logits, labels, reduction="none"), logits, labels)
-        loss.backward()
+    The weights are the worst class distribution of the batch, Eqs. 6 and 7 of Zhang et al., CVPR 2024. `logits` are the
+    network's on the adversarial examples.
 
-    where `logits` are the network's answers on the adversarial examples.
-
-    No batch makes the device wait for a look at its values, so that a loss or an answer that is no number is not
-    refused: as under a plain mean, the loss of its batch is none either, and `GradScaler` or the loop may pass over it.
-    The next batch does not know of it; no moving average takes it up.
+    No batch makes the host wait for the device. So a loss or a logit that is not finite is no error: as under a plain
+    mean, the loss of its batch is not finite either, and `GradScaler` or the loop may skip the step. Later batches are
+    unaffected: no moving average takes it in.
 
     Args:
         num_classes: C, or the number of groups.
@@ -33,15 +30,32 @@ class FAAL(ClassRule):
             weighs w_c / pi_c, so that a rare class counts by its weight in Eq. 6 and not by its size.
         smoothing: in [0, 1): the class statistics are a moving average over batches with this decay, an absent class
             at its last value. 0 is the paper: each batch by itself, absent classes left out.
-        statistic: what the classes are judged by, `margin` (the paper) or `cross-entropy` (its ablation).
-        counted: as the published code has it: a class's statistic counts times its samples in the batch, so that an
-            absent class is judged, at 0; a sample weighs C w_c.
+        statistic: the class statistic that the distribution is worst in: `margin` (the paper) or `cross-entropy` (its
+            ablation).
+        counted: as in the published code: a class's statistic is multiplied by its samples in the batch, so that an
+            absent class takes part, with 0; a sample weighs C w_c.
         ball: the ball's divergence (see `solve_kldro`); `kl` is the paper's.
+
+    Raises:
+        ValueError: a number out of its range, an unknown statistic or ball, or frequencies of another shape
+            (`faal.InputError` is one).
+
+    Example:
+        >>> import torch, faal
+        >>> from torch.nn.functional import cross_entropy
+        >>> rule = faal.FAAL(num_classes=3, tau=0.5)
+        >>> logits = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.5], [1.0, 0.0, 0.2]], requires_grad=True)
+        >>> labels = torch.tensor([0, 1, 2])
+        >>> per_sample = cross_entropy(logits, labels, reduction="none")
+        >>> loss = rule(per_sample, logits, labels)
+        >>> loss.backward()
+        >>> bool(loss > per_sample.mean())  # the last class, which is misclassified, weighs most
+        True
     """
 
     level = "batch"
     any_groups = True
-    STATE = ("tau", "average", "seen")
+    STATE = ("tau", "average")
 
     def __init__(
         self,
@@ -59,7 +73,7 @@ class FAAL(ClassRule):
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing is the decay of a moving average, at least 0 and below 1, not {smoothing}")
         if counted and smoothing > 0:
-            raise InputError("counted judges each batch by itself, as published: leave smoothing at 0 with it")
+            raise InputError("counted takes each batch by itself, as published: leave smoothing at 0 with it")
         self.schedule = tau if isinstance(tau, Schedule) else Schedule.constant(tau)
         check_ball(ball, *self.schedule.values)
         self.num_classes = num_classes
@@ -74,7 +88,7 @@ class FAAL(ClassRule):
         # In units of the largest, so that equal classes are exactly 1 and every weight at tau = 0 is too.
         self.sizes = sizes.double() / sizes.double().max()
         self.average = torch.zeros(num_classes)
-        self.seen = torch.zeros(num_classes, dtype=torch.bool)
+        self.observed = torch.zeros(num_classes, dtype=torch.bool)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, counts: Tensor, **fixed: Any) -> Self:
@@ -82,16 +96,16 @@ class FAAL(ClassRule):
         return cls(len(counts), frequencies=counts, **fixed, **settings_of(cls, recipe, fixed))
 
     def first_epoch(self, epochs: int) -> int:
-        """The first epoch with a tau above 0; the first of all where it weighs unequal classes or keeps averages."""
+        """The first epoch with a tau above 0; epoch 0 where classes are unequal or statistics are averaged."""
         if self.smoothing > 0 or not bool((self.sizes == 1).all()):
             return 0
         pairs = zip(self.schedule.starts, self.schedule.values, strict=True)
         acting = [epoch_of(start, epochs) for start, tau in pairs if tau > 0]
         return min(acting, default=epochs)
 
-    def begin_epoch(self, seen: EpochStats) -> None:
+    def begin_epoch(self, stats: EpochStats) -> None:
         """Take this epoch's tau from the schedule."""
-        self.tau = self.schedule.at(seen.progress)
+        self.tau = self.schedule.at(stats.progress)
 
     def weigh(self, batch: BatchStats) -> TermWeights:
         """C w_c on balanced classes, w_c / pi_c in general; both terms alike."""
@@ -99,46 +113,55 @@ class FAAL(ClassRule):
             worst = solve_kldro((batch.mean(self.statistic) * batch.counts).double(), self.tau, ball=self.ball)
             weights = (self.num_classes * worst).float()
             return TermWeights(clean=weights, robust=weights)
-        means, judged = self._class_means(batch)
-        present = judged.double()
+        means, known = self._class_means(batch)
+        present = known.double()
         worst = solve_kldro(means.double(), self.tau, reference=present / present.sum(), ball=self.ball)
-        self.sizes = self.sizes.to(worst.device)  # once; from then on there is nothing to copy
+        self.sizes = self.sizes.to(worst.device)  # copies once
         sizes = self.sizes * present
-        # A class that is not judged has weight 0 / 0; nobody uses it, and 0 keeps NaN out of the log.
+        # An absent class has weight 0 / 0, which no sample uses; 0 keeps NaN out of the log.
         share = sizes / sizes.sum()
-        weights = torch.where(judged, worst / share, 0.0).float()
+        weights = torch.where(known, worst / share, 0.0).float()
         return TermWeights(clean=weights, robust=weights)
 
     def _class_means(self, batch: BatchStats) -> tuple[Tensor, Tensor]:
-        """(C,) class statistics and (C,) bool, the classes that they are known for."""
+        """(C,) class statistics and (C,) bool, the classes with a known one."""
         means, present = batch.mean(self.statistic), batch.present
         if self.smoothing == 0:
             return means, present
-        old, seen = self.average.to(means.device), self.seen.to(means.device)
-        moved = torch.where(seen, self.smoothing * old + (1 - self.smoothing) * means, means)
-        fresh = present & means.isfinite()  # one NaN would stay in the average for good
-        self.average, self.seen = torch.where(fresh, moved, old), seen | fresh
-        return self.average, self.seen
+        old, observed = self.average.to(means.device), self.observed.to(means.device)
+        updated = torch.where(observed, self.smoothing * old + (1 - self.smoothing) * means, means)
+        fresh = present & means.isfinite()  # one NaN would remain in the average for good
+        self.average, self.observed = torch.where(fresh, updated, old), observed | fresh
+        return self.average, self.observed
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs; checkpoints name the classes with an average `seen`."""
+        return super().state_dict() | {"seen": self.observed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state`, on the device of the rule."""
+        super().load_state_dict(state)
+        self.observed = state["seen"].to(self.observed.device)
 
     def __call__(self, per_sample_loss: Tensor, logits: Tensor, labels: Tensor, groups: Tensor | None = None) -> Tensor:
         """The reweighted loss of one batch (Algorithm 1, lines 10 to 14).
 
         Args:
             per_sample_loss: (B,) what is minimised.
-            logits: (B, C) on the adversarial examples; only looked at.
+            logits: (B, C) on the adversarial examples; no gradient flows into them.
             labels: (B,) int64.
-            groups: (B,) int64 below `num_classes`, where fairness is wanted between groups other than the labels.
+            groups: (B,) int64 below `num_classes`, for fairness between groups other than the labels.
 
         Returns:
             scalar, differentiable through `per_sample_loss` alone.
 
         Raises:
             InputError: the loss is reduced already, or a shape does not fit; on a CPU also a label or a group out of
-                range. Elsewhere, where a look would wait for the device, such a label ends in the device's own error.
+                range. On other devices, where the check would wait, such a label ends in the device's own error.
         """
         if per_sample_loss.shape != labels.shape:
             raise InputError(
-                f"one loss per sample is wanted, of shape {tuple(labels.shape)}, not {tuple(per_sample_loss.shape)}: "
+                f"the loss is of shape {tuple(labels.shape)}, one per sample, not {tuple(per_sample_loss.shape)}: "
                 'compute it with reduction="none"'
             )
         if logits.dim() != 2 or len(logits) != len(labels):
@@ -146,14 +169,16 @@ class FAAL(ClassRule):
         _require_range("label", labels, logits.shape[1], "outputs")
         classes = labels if groups is None else groups
         if classes.shape != labels.shape:
-            raise InputError(f"one group per sample is wanted, {len(labels)}, not {tuple(classes.shape)}")
+            raise InputError(
+                f"groups are one number per sample, of shape {tuple(labels.shape)}, not {tuple(classes.shape)}"
+            )
         _require_range("label" if groups is None else "group", classes, self.num_classes, "classes of the rule")
         weights = self.weigh(batch_stats(logits.detach(), labels, classes, self.num_classes, self.needs))
         return weights.reduce(None, per_sample_loss, classes)
 
 
 def _require_range(kind: str, numbers: Tensor, count: int, what: str) -> None:
-    """That numbers (B,) of classes or groups are whole, and below `count`, as far as they may be looked at."""
+    """Check that numbers (B,) of classes or groups are whole, and, where reading them costs no wait, below `count`."""
     if numbers.is_floating_point() or numbers.dtype == torch.bool:
         raise InputError(f"every {kind} is a whole number, not {str(numbers.dtype).removeprefix('torch.')}")
     if not may_evaluate(numbers):

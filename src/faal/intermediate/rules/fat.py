@@ -39,6 +39,6 @@ class FAT(ClassRule):
         entries = torch.full_like(means[0], self.padded) if self.padded else present.sum()
         spread = (means - means.sum() / entries) / (entries - 1).clamp_min(1)
         share = batch.counts.sum() / batch.counts.clamp_min(1)
-        # With fewer than two classes present the mean is the only loss, and the spread 0.
+        # With fewer than two classes present the variance is 0.
         weights = torch.where(present, 1 + 2 * self.strength * share * spread, 0.0)
         return TermWeights(clean=weights, robust=weights)

@@ -15,8 +15,8 @@ RATE = Schedule((0.0, 0.5), (0.05, 0.025))
 class FRL(ClassRule):
     """Reweight (RW), and with `margins` remargin too (RWRM).
 
-    The constraints: no class errs on clean images by more than `tolerance` above the whole, nor loses more than that
-    above the whole to the attack. Every epoch the multipliers climb by how far they are broken:
+    The constraints: no class's clean error, nor its boundary error (robust less clean), is more than `tolerance`
+    above the average. Every epoch the multipliers take a step along their violation:
 
         lambda0 <- [lambda0 + rate g0]+     g0_c = clean error_c - clean error - tolerance
         lambda1 <- [lambda1 + 2 rate g1]+   g1_c = boundary error_c - boundary error - tolerance
@@ -28,7 +28,7 @@ class FRL(ClassRule):
     Args:
         counts: (C,) images of each class in the training set.
         margins: whether epsilon moves.
-        tolerance: by how much a class may be worse than the whole; the same for both constraints.
+        tolerance: by how much a class may be worse than the average; the same for both constraints.
         rate: step of the multipliers over the run.
         margin_rate: step of the margins' multipliers.
         limit: the most that the multipliers of one constraint may sum to.
@@ -54,17 +54,17 @@ class FRL(ClassRule):
         self.rate, self.margin_rate = rate, margin_rate
         self.clean, self.boundary, self.margin = (torch.zeros(len(counts)) for _ in range(3))
 
-    def look(self, epoch: int) -> EvaluationRequest:
+    def evaluation(self, epoch: int) -> EvaluationRequest:
         """Clean and PGD-20 errors on the steering part, before every epoch."""
         return EvaluationRequest(part="steer", loss="ce", steps=20)
 
-    def begin_epoch(self, seen: EpochStats) -> None:
+    def begin_epoch(self, stats: EpochStats) -> None:
         """One step of the multipliers."""
-        assert seen.sight is not None
-        boundary_error = seen.sight.robust_error - seen.sight.clean_error
-        clean = seen.sight.clean_error - seen.sight.overall(seen.sight.clean_error) - self.tolerance
-        boundary = boundary_error - seen.sight.overall(boundary_error) - self.tolerance
-        rate = self.rate.at(seen.progress)
+        assert stats.metrics is not None
+        boundary_error = stats.metrics.robust_error - stats.metrics.clean_error
+        clean = stats.metrics.clean_error - stats.metrics.overall(stats.metrics.clean_error) - self.tolerance
+        boundary = boundary_error - stats.metrics.overall(boundary_error) - self.tolerance
+        rate = self.rate.at(stats.progress)
         self.clean = self._limited(self.clean + rate * clean)
         self.boundary = self._limited(self.boundary + 2 * rate * boundary)
         self.margin = self.margin + self.margin_rate * boundary

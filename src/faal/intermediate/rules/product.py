@@ -14,8 +14,8 @@ class Product(ClassRule):
     """FAAL's weights on another method, such as CFA's margins.
 
     Args:
-        first: the rule that may look, sample and set budgets.
-        second: the other; it moves per batch and looks at nothing but the batch.
+        first: the rule that may request evaluations, sample and set budgets.
+        second: the other; it weighs each batch from that batch alone.
     """
 
     level: Literal["fixed", "epoch", "batch"] = "batch"
@@ -26,7 +26,7 @@ class Product(ClassRule):
 
     @property
     def needs(self) -> frozenset[Need]:  # type: ignore[override]
-        """What either wants."""
+        """Those of both."""
         return self.first.needs | self.second.needs
 
     def first_epoch(self, epochs: int) -> int:
@@ -34,25 +34,25 @@ class Product(ClassRule):
         return min(self.first.first_epoch(epochs), self.second.first_epoch(epochs))
 
     def acts(self, epochs: int) -> bool:
-        """Whether either does."""
+        """Whether either acts."""
         return self.first.acts(epochs) or self.second.acts(epochs)
 
-    def look(self, epoch: int) -> EvaluationRequest | None:
+    def evaluation(self, epoch: int) -> EvaluationRequest | None:
         """The first's."""
-        return self.first.look(epoch)
+        return self.first.evaluation(epoch)
 
-    def begin_epoch(self, seen: EpochStats) -> None:
-        """Tell both."""
-        self.first.begin_epoch(seen)
-        self.second.begin_epoch(seen)
+    def begin_epoch(self, stats: EpochStats) -> None:
+        """Of both."""
+        self.first.begin_epoch(stats)
+        self.second.begin_epoch(stats)
 
     def budget(self) -> ClassBudget:
         """The first's."""
         return self.first.budget()
 
-    def moved(self) -> dict[str, Tensor]:
-        """The first's; the second moves per batch."""
-        return self.first.moved()
+    def epoch_factors(self) -> dict[str, Tensor]:
+        """The first's; the second's change per batch."""
+        return self.first.epoch_factors()
 
     @property
     def sampling(self) -> Callable[[], Tensor] | None:
@@ -69,7 +69,7 @@ class Product(ClassRule):
         return {"first": self.first.state_dict(), "second": self.second.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore `state`."""
         self.first.load_state_dict(state["first"])
         self.second.load_state_dict(state["second"])
 

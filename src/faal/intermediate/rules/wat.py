@@ -12,8 +12,8 @@ class WAT(ClassRule):
 
         w = C softmax(eta sum_t cost(t))        cost_c = CE_c + beta KL_c on held-out images
 
-    The average's expert acts on every sample, so that a sample of class c weighs w_c + w_{C+1}. Before the first look
-    all C + 1 weights are 1.
+    The average's expert acts on every sample, so that a sample of class c weighs w_c + w_{C+1}. Before the first
+    evaluation all C + 1 weights are 1.
 
     Args:
         counts: (C,) images of each class in the training set.
@@ -30,16 +30,16 @@ class WAT(ClassRule):
         self.costs = torch.zeros(len(counts) + 1)
         self.weights = torch.ones(len(counts) + 1)
 
-    def look(self, epoch: int) -> EvaluationRequest | None:
+    def evaluation(self, epoch: int) -> EvaluationRequest | None:
         """TRADES' attack on the steering part, after every epoch but the last."""
         return EvaluationRequest(part="steer", loss="kl", start="gaussian", steps=10) if epoch > 0 else None
 
-    def begin_epoch(self, seen: EpochStats) -> None:
-        """Charge the experts for the last epoch."""
-        if seen.sight is None:
+    def begin_epoch(self, stats: EpochStats) -> None:
+        """Add the costs of the last epoch."""
+        if stats.metrics is None:
             return
-        cost = seen.sight.cross_entropy + self.beta * seen.sight.kl_divergence
-        self.costs = self.costs + torch.cat([cost, seen.sight.overall(cost)[None]])
+        cost = stats.metrics.cross_entropy + self.beta * stats.metrics.kl_divergence
+        self.costs = self.costs + torch.cat([cost, stats.metrics.overall(cost)[None]])
         self.weights = (len(self.costs) - 1) * torch.softmax(self.eta * self.costs, dim=0)
 
     def weigh(self, batch: BatchStats) -> TermWeights:

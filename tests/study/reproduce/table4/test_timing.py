@@ -39,17 +39,17 @@ def test_an_epoch_is_its_steps_and_its_evaluations(monkeypatch: pytest.MonkeyPat
     """By a clock that jumps: a step takes 2 seconds, but one of three 50; an evaluation takes 7."""
     now = [0.0]
     steps = iter([2.0, 50.0, 2.0] * 100)
-    real_see = timing.see
+    real_evaluate = timing.evaluate
 
     def step(*_: object) -> None:
         now[0] += next(steps)
 
-    def see(*arguments: object, **options: object) -> object:
+    def evaluate(*arguments: object, **options: object) -> object:
         now[0] += 7.0
-        return real_see(*arguments, **options)  # type: ignore[arg-type]
+        return real_evaluate(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(timing, "train_step", step)
-    monkeypatch.setattr(timing, "see", see)
+    monkeypatch.setattr(timing, "evaluate", evaluate)
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
     rows = {row.method: row for row in timing.ROWS}
     for method, evaluation in (("trades", 0), ("wat", 7), ("frl-rwrm", 7), ("cfa-trades", 7), ("faal-trades", 0)):

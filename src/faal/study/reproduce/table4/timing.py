@@ -26,7 +26,7 @@ from faal.study.reproduce import paper
 from faal.study.reproduce.rows import Cost, Row, TableSpec
 from faal.study.reproduce.scales import Scale, recipe_of, setting_of
 from faal.study.reproduce.tables import TABLE2, TABLE3
-from faal.train.evaluate import GATE, see
+from faal.train.evaluate import GATE, evaluate
 from faal.train.learner import learner_for
 from faal.train.parts import parts_of
 
@@ -122,19 +122,19 @@ class _TimedMethod:
         data = noise(scale.data or table.data)
         parts = parts_of(data, recipe, steers=steers(recipe), device=device)
         architecture = Architecture.of(recipe, data)
-        net, images = build_model(architecture, seed=0).to(device), parts.whole.images.fetch(torch.arange(1)).to(device)
+        net, images = build_model(architecture, seed=0).to(device), parts.full.images.fetch(torch.arange(1)).to(device)
         numerics = Numerics.choose(recipe.precision, device, net, images)
         net = numerics.place(net).train()
-        counts = torch.bincount(parts.whole.labels[parts.train], minlength=data.num_classes)
+        counts = torch.bincount(parts.full.labels[parts.train], minlength=data.num_classes)
         learner = learner_for(net, recipe, counts, seed=0, numerics=numerics)
         # So low a learning rate that the weights hardly change, although the images are noise.
         learner.optimizer.param_groups[0]["lr"] = 1e-6
         batches = Batches(
-            parts.whole, parts.train, batch_size=recipe.batch_size, seed=0, crop=recipe.crop, flip=recipe.flip,
+            parts.full, parts.train, batch_size=recipe.batch_size, seed=0, crop=recipe.crop, flip=recipe.flip,
             device=device, memory=numerics.memory,
         )  # fmt: skip
         epoch = recipe.epochs - 1
-        own, gate = learner.rule.look(epoch), GATE if recipe.average == "gated" else None
+        own, gate = learner.rule.evaluation(epoch), GATE if recipe.average == "gated" else None
         timed = cls(
             learner=learner,
             batches=[batch for _, batch in zip(range(BATCHES), batches.epoch(epoch), strict=False)],
@@ -145,13 +145,13 @@ class _TimedMethod:
             seconds=[],
         )
         metrics = None if own is None else timed.evaluate(own)
-        learner.rule.begin_epoch(EpochStats(epoch=epoch, epochs=recipe.epochs, sight=metrics))
+        learner.rule.begin_epoch(EpochStats(epoch=epoch, epochs=recipe.epochs, metrics=metrics))
         return timed
 
     def evaluate(self, request: EvaluationRequest) -> ClassMetrics:
         """Evaluate the network on withheld images."""
         learner = self.learner
-        return see(
+        return evaluate(
             learner.net, self.withheld, request, num_classes=learner.num_groups, threat=learner.recipe.threat, seed=0,
             numerics=learner.numerics,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Made-up inputs of class rules: batch statistics, class metrics, and the beginning of an epoch."""
+"""Made-up statistics for the tests of class rules: of a batch, of an evaluation, and the beginning of an epoch."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from faal.intermediate.class_stats import BatchStats, ClassMetrics, Need
 
 
 def batch(counts: list[int], means: dict[Need, list[Any]] | None = None) -> BatchStats:
-    """A batch with `counts` samples of each class and these class means; that of an absent class is ignored."""
+    """A batch with so many samples of each class and these class means; an absent class's mean does not count."""
     sizes = torch.tensor(counts, dtype=torch.float32)
     wide = {need: torch.tensor(mean, dtype=torch.float32) for need, mean in (means or {}).items()}
     return BatchStats(
@@ -18,8 +18,8 @@ def batch(counts: list[int], means: dict[Need, list[Any]] | None = None) -> Batc
     )
 
 
-def sight(counts: list[int], **figures: list[Any]) -> ClassMetrics:
-    """Metrics on `counts` images of each class; figures that are not given are 0."""
+def metrics(counts: list[int], **figures: list[Any]) -> ClassMetrics:
+    """Figures of so many images of each class; those that are not given are 0."""
     sizes, nothing = torch.tensor(counts, dtype=torch.float32), [0.0] * len(counts)
     names = ("clean_error", "robust_error", "cross_entropy", "kl_divergence")
     confusion = torch.tensor(figures.get("confusion", [nothing] * len(counts)), dtype=torch.float32)
@@ -30,6 +30,6 @@ def sight(counts: list[int], **figures: list[Any]) -> ClassMetrics:
     )
 
 
-def begin(rule: ClassRule, epoch: int, epochs: int, metrics: ClassMetrics | None = None) -> None:
+def begin(rule: ClassRule, epoch: int, epochs: int, found: ClassMetrics | None = None) -> None:
     """Begin an epoch of a rule."""
-    rule.begin_epoch(EpochStats(epoch=epoch, epochs=epochs, sight=metrics))
+    rule.begin_epoch(EpochStats(epoch=epoch, epochs=epochs, metrics=found))

@@ -1,4 +1,4 @@
-"""What each of two processes over gloo computes, for comparison with one process."""
+"""Two processes over gloo: the work of each, and the same work for one process."""
 
 import dataclasses
 from pathlib import Path
@@ -29,8 +29,8 @@ COUNTS = [10, 10, 10, 11]
 STEPS = 5
 """An epoch: the two processes get 5 and 4 samples four times, and 3 and 2 of the last, smaller batch."""
 METHODS = ["pgd-at", "faal-at", "faal-trades", "faal-at-awp"]
-SAME = [(method, "small-gn") for method in METHODS]
-"""GroupNorm normalises each sample by itself: one process computes the same."""
+WHOLE = [(method, "small-gn") for method in METHODS]
+"""Each sample is normalised by itself: one process computes the same."""
 HALVES = [(method, "small") for method in METHODS]
 """BatchNorm: one process computes the same if it normalises the two parts of a batch separately."""
 
@@ -44,11 +44,11 @@ class Idle(SmallNet):
 
 
 IDLE = [("faal-at-awp", "tests.helpers.pair:Idle")]
-CASES = SAME + HALVES + IDLE
+CASES = WHOLE + HALVES + IDLE
 
 
 def recipe(method: str, model: str) -> Recipe:
-    """One sign of a gradient near zero that rounding flips would let the runs diverge.
+    """One sign of a gradient near zero that rounding turns over would set the runs apart.
 
     So attacks are few and short, and start away from the images, where the gradient of TRADES' divergence vanishes.
     """
@@ -85,7 +85,7 @@ class ByHalves(nn.Module):
 
 
 def trained(method: str, model: str, *, by_halves: bool = False) -> dict[str, Any]:
-    """Weights, class weights and losses of an epoch, on this process."""
+    """The results of an epoch, on this process."""
     split = toy_split(COUNTS)
     learner = make_learner(recipe(method, model), split, len(COUNTS))
     net = learner.net
@@ -101,7 +101,7 @@ def trained(method: str, model: str, *, by_halves: bool = False) -> dict[str, An
 
 
 def run(folder: Path) -> dict[str, Tensor]:
-    """The weights of a run of the training loop, from its folder."""
+    """The weights that a run of the training loop writes."""
     settings = dataclasses.replace(recipe("faal-at", "small-gn"), epochs=1, hold_out="none")
     data = toy_data(COUNTS)
     architecture = Architecture.of(settings, data)
@@ -112,7 +112,7 @@ def run(folder: Path) -> dict[str, Tensor]:
 
 
 def offsets() -> list[tuple[float, ...]]:
-    """The offsets that are tried on an untrained network, with images of which the processes have unequal parts."""
+    """Those that are tried on an untrained network, with images of which the processes have unequal parts."""
     architecture = Architecture(model="small-gn", num_classes=3, channels=1, width=4)
     net = Offset(build_model(architecture, seed=0), torch.zeros(3))
     tried: list[tuple[float, ...]] = []
@@ -125,7 +125,7 @@ def offsets() -> list[tuple[float, ...]]:
         threat=Threat(epsilon=1e-3),
         seed=0,
         numerics=Numerics.choose("float32", CPU),
-        tell=lambda evaluation: tried.append(evaluation.offsets),
+        on_evaluation=lambda evaluation: tried.append(evaluation.offsets),
     )
     return tried
 
@@ -136,10 +136,10 @@ def sent(method: str) -> dict[str, Any]:
     learner = make_learner(recipe(method, "small"), split, len(COUNTS))
     with (
         patch.object(dist, "all_reduce", wraps=dist.all_reduce) as reduced,
-        patch.object(dist, "broadcast", wraps=dist.broadcast) as sent_to_all,
+        patch.object(dist, "broadcast", wraps=dist.broadcast) as broadcasts,
     ):
         train_steps(learner, make_batches(learner.recipe, split), 1)
-    numbers = [[call.args[0].numel() for call in calls.call_args_list] for calls in (reduced, sent_to_all)]
+    numbers = [[call.args[0].numel() for call in calls.call_args_list] for calls in (reduced, broadcasts)]
     return {
         "sums": numbers[0],
         "broadcasts": numbers[1],
@@ -150,7 +150,7 @@ def sent(method: str) -> dict[str, Any]:
 def backward_events() -> list[str]:
     """In which order a third step sends gradients and computes those of the first layer, which come last.
 
-    From the first two DistributedDataParallel learns the order, by which it makes the buckets.
+    DistributedDataParallel learns the order in the first two, and forms the buckets by it.
     """
     net = nn.Sequential(*(nn.Linear(512, 512, bias=False) for _ in range(4)))  # of a MiB each, and so is a bucket
     parallel = processes.parallel(net)
@@ -165,13 +165,13 @@ def backward_events() -> list[str]:
     net[0].weight.register_post_accumulate_grad_hook(lambda _: events.append("first layer"))
     for _ in range(3):
         events.clear()
-        (logits,) = parallel(torch.ones(2, 512))
-        logits.sum().backward()
+        (output,) = parallel(torch.ones(2, 512))
+        output.sum().backward()
     return events
 
 
 def refused() -> str:
-    """The message that refuses BatchNorm over all processes' samples on CPUs."""
+    """The message for BatchNorm over all processes' samples, on CPUs."""
     try:
         processes.synchronise(SmallNet(3, norm="group"))  # there is nothing to refuse
         processes.synchronise(SmallNet(3))
@@ -181,12 +181,12 @@ def refused() -> str:
 
 
 def strided(value: float) -> Tensor:
-    """As convolutions' weights lie in memory on the device: channels last."""
+    """Channels last, as weights of convolutions on the device."""
     return torch.full((2, 3, 4, 5), value).to(memory_format=torch.channels_last)
 
 
-def talk(rank: int) -> dict[str, Any]:
-    """The results of the collective operations."""
+def messages(rank: int) -> dict[str, Any]:
+    """The results of the processes' communication."""
     mine = torch.arange(6.0).view(2, 3) * (rank + 1)
     overwritten = [torch.full((3,), float(rank)), strided(rank), torch.tensor(rank), torch.tensor([True, rank == 0])]
     processes.broadcast(overwritten)
@@ -199,7 +199,7 @@ def talk(rank: int) -> dict[str, Any]:
         "sums": processes.all_sum(mine, torch.tensor(0.5 + rank), mine.t(), strided(rank + 1), torch.empty(0)),
         "mine": mine,
         "broadcast": overwritten,
-        "gathered": processes.gather_objects({"rank": rank, "said": "hello" * rank}),
+        "gathered": processes.gather_objects({"rank": rank, "text": "hello" * rank}),
         "stats": (stats.counts, stats.sums[Need.MARGIN]),
     }
 
@@ -208,9 +208,9 @@ def work(rank: int, folder: Path) -> None:
     """One of two processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
-    results = {"talk": talk(rank), "events": backward_events(), "refused": refused()}
-    results |= {"faal-at sends": sent("faal-at"), "faal-at-awp sends": sent("faal-at-awp")}
-    results |= {f"{method} {model}": trained(method, model) for method, model in CASES}
-    results |= {"run": run(folder / "run"), "offsets": offsets()}
-    torch.save(results, folder / f"{rank}.pt")
+    found = {"messages": messages(rank), "events": backward_events(), "refused": refused()}
+    found |= {"faal-at sends": sent("faal-at"), "faal-at-awp sends": sent("faal-at-awp")}
+    found |= {f"{method} {model}": trained(method, model) for method, model in CASES}
+    found |= {"run": run(folder / "run"), "offsets": offsets()}
+    torch.save(found, folder / f"{rank}.pt")
     processes.stop()

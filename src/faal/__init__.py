@@ -12,17 +12,26 @@ import sys
 
 
 def _leave_out_current_folder() -> None:
-    """Under `python -m faal` Python puts the current folder first on the path: no module is imported from there.
+    """For the command, as `python -m faal` or as the script `faal`: its imports do not come from the current folder.
 
-    This runs before any other import. For a copy of the program in the current folder itself, the folder moves to the
-    end of the path.
+    Python puts that folder first on the path under `-m`: it is removed, or moved to the end for a copy of the program
+    in the folder itself. An empty entry of PYTHONPATH, as in `PYTHONPATH=/lib:`, means it too: it moves to the end, and
+    the processes that the command starts get a PYTHONPATH without it. This runs before any other import.
     """
     # While `-m` locates its module, sys.argv begins with "-m", and the module's name is the word before the rest of it.
-    command = sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)].removeprefix("-m") in ("faal", "faal.__main__")
-    if command and not sys.flags.safe_path and sys.path[:1] == [here := os.getcwd()]:
+    module = sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)].removeprefix("-m") in ("faal", "faal.__main__")
+    script = os.path.basename("".join(sys.argv[:1])) in ("faal", "faal.exe")
+    if module and not sys.flags.safe_path and sys.path[:1] == [here := os.getcwd()]:
         del sys.path[0]
         if os.path.dirname(os.path.dirname(os.path.realpath(__file__))) == here:
             sys.path.append(here)
+    variable = os.environ.get("PYTHONPATH", "")  # Python ignores one that is empty as a whole
+    entries = variable.split(os.pathsep) if variable and not sys.flags.ignore_environment else []
+    if (module or script) and "" in entries:
+        named = [entry for entry in entries if entry]
+        os.environ["PYTHONPATH"] = os.pathsep.join(named)
+        empty = {"", os.getcwd()} - {os.path.abspath(entry) for entry in named}  # a folder that is named stays
+        sys.path.sort(key=empty.__contains__)  # stable
 
 
 _leave_out_current_folder()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -21,16 +21,27 @@ def read_tensors(path: Path) -> object:
         InputError: the file is missing, unreadable, cut short, no file of weights, or a pickle that needs more than
             tensors and plain containers. None of its code is run.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(512)
-    except OSError as error:
-        raise InputError(f"cannot read the checkpoint {path}: {error.strerror}") from None
+    head = _head(path)
     if _is_safetensors(head):
         return _read_safetensors(path)
     if not head.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive; a pickle, PyTorch's older format
         raise InputError(f"{path} {_description(head)}")
     return _read_torch(path)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts that a `.safetensors` file holds beside its tensors, by name; none for a file of another format.
+
+    Raises:
+        InputError: as in `read_tensors`.
+    """
+    if not _is_safetensors(_head(path)):
+        return {}
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise _damaged_safetensors(path, error) from None
 
 
 def weight_sets(content: object, where: str = "") -> dict[str, dict[str, Tensor]]:
@@ -44,6 +55,14 @@ def weight_sets(content: object, where: str = "") -> dict[str, dict[str, Tensor]
     return sets
 
 
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(512)
+    except OSError as error:
+        raise InputError(f"cannot read the checkpoint {path}: {error.strerror}") from None
+
+
 def _is_safetensors(head: bytes) -> bool:
     """Whether a file begins with eight bytes, the length of the header, and then the header, which is JSON."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32
@@ -53,7 +72,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise InputError(f"{path} is damaged or cut short ({error}); fetch or write it again") from None
+        raise _damaged_safetensors(path, error) from None
 
 
 def _read_torch(path: Path) -> object:
@@ -73,6 +92,10 @@ def _read_torch(path: Path) -> object:
     except Exception:  # a file that is cut short can raise any error in the parser
         raise _damaged(path) from None
     return content
+
+
+def _damaged_safetensors(path: Path, error: SafetensorError) -> InputError:
+    return InputError(f"{path} is damaged or cut short ({error}); fetch or write it again")
 
 
 def _damaged(path: Path) -> InputError:

@@ -94,6 +94,45 @@ def test_on_top_of_a_method(work: Path, faal: Faal) -> None:
 
 
 @pytest.mark.usefixtures("base")
+def test_offsets_beside_weights_without_a_bias(work: Path, faal: Faal) -> None:
+    """The exported file is audited as the run is, and repaired with its offsets; a plain state_dict is refused."""
+    (work / "plain.py").write_text(OWN.replace("64, 3", "64, 3, bias=False"))
+    torch.save({"1.weight": torch.load("net.pth", weights_only=True)["1.weight"]}, "plain.pth")
+    of, data = ("--model", "plain:net"), ("--data", "npz:data.npz")
+    found = ("--normalize", "0.4:0.3", "--epsilon", "0.1", "--method", "offsets", *SHORT, "--out", "mended")
+    said = faal("repair", "plain.pth", *of, *data, *found)
+    assert said.status == 0, said.err
+    state = checkpoint.load(work / "mended" / "best.pt")
+    offsets = torch.tensor([1.5, 0.0, -4.25])
+    checkpoint.save(work / "mended" / "best.pt", state | {"weights": state["weights"] | {"offsets": offsets}})
+
+    refused = faal("export", "mended", "mended.pth", *of)
+    assert (refused.status, refused.err.count("\n"), (work / "mended.pth").exists()) == (2, 1, False)
+    said = faal("export", "mended", "mended.safetensors", *of)
+    assert said.status == 0, said.err
+    assert all(f"{offset:.6g}" in said.out for offset in offsets.tolist())
+
+    audit = (*of, *data, "--attacks", "clean,pgd5", "--epsilon", "0.1", "--device", "cpu")
+    for weights, out in (("mended", "a"), ("mended.safetensors", "b")):
+        said = faal("audit", weights, *audit, "--out", out)
+        assert said.status == 0, said.err
+    assert "offsets that mended.safetensors records" in said.err
+    assert "normalised by 0.4:0.3" in said.err
+    said = faal("audit", "plain.pth", *audit, "--normalize", "0.4:0.3", "--out", "c")
+    assert said.status == 0, said.err
+    run, exported, without = (np.load(f"{place}/verdicts.npz") for place in "abc")
+    assert all(np.array_equal(run[name], exported[name]) for name in run.files)
+    assert not np.array_equal(run["clean_correct"], without["clean_correct"])
+
+    short = ("--epochs", "1", "--steps", "1", "--crop", "0", "--flip", "false", "--epsilon", "0.1", *SHORT)
+    said = faal("repair", "mended.safetensors", *of, *data, *short, "--out", "again")
+    assert said.status == 0, said.err
+    again = checkpoint.load(work / "again" / "best.pt")
+    assert (again["architecture"]["offsets"], again["architecture"]["normalize"]) == (True, "0.4:0.3")
+    assert torch.equal(again["weights"]["offsets"], offsets)
+
+
+@pytest.mark.usefixtures("base")
 def test_training_from_scratch_is_refused(work: Path, faal: Faal) -> None:
     said = faal("train", "debug", "--data", "npz:data.npz", "--method", "offsets", "--out", "none")
     assert said.status == 2

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tests.conftest import toy_data
 from torch import Tensor, nn
 
 from faal import checkpoint, load_model
+from faal.errors import InputError
 from faal.models import Architecture, build_model, open_model
 from faal.models.export import export
 from faal.models.offsets import Offset, fold, with_offsets, without_offsets
@@ -148,3 +149,104 @@ def test_an_export_that_cannot_fold_offsets_reports_them(tmp_path: Path, monkeyp
         assert content.metadata()["offsets"] == "[0.5, -1.25, 0.75]"
         assert '"offsets": true' in content.metadata()["architecture"]
     assert torch.allclose(net.net(images()) + OFFSETS, net(images()))
+
+
+@pytest.fixture
+def unfolded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An exported file that records offsets, whose network is in `net.pt`."""
+    saved(tmp_path / "net.pt")
+    monkeypatch.setattr("faal.models.export.fold", lambda *_: None)
+    export(tmp_path / "net.pt", tmp_path / "net.safetensors")
+    return tmp_path / "net.safetensors"
+
+
+@pytest.mark.parametrize("normalize", [None, "0.4:0.3", "0.40:0.30"])
+def test_a_file_that_records_offsets_is_read_with_them(unfolded: Path, normalize: str | None) -> None:
+    opened = open_model(unfolded, toy_data([9] * 3), model="small", width=4, normalize=normalize)
+    expected = load_model(unfolded.with_name("net.pt"))
+    assert torch.equal(opened.net(images()), expected(images()))
+    assert opened.record["offsets"] == OFFSETS.tolist()
+    assert opened.architecture.offsets
+    build_model(opened.architecture).load_state_dict(opened.net.state_dict())  # as a repair's checkpoint is read
+    assert sum("offsets" in note for note in opened.notes) == 1
+    assert sum("normalised by 0.4:0.3" in note for note in opened.notes) == (normalize is None)
+
+
+@pytest.mark.parametrize("normalize", ["none", "0.4:0.2"])
+def test_a_normalisation_other_than_the_recorded_one_is_refused(unfolded: Path, normalize: str) -> None:
+    with pytest.raises(InputError, match=f"0.4:0.3, not {normalize}"):
+        open_model(unfolded, toy_data([9] * 3), model="small", width=4, normalize=normalize)
+
+
+def test_a_recorded_normalisation_of_none_is_the_files_word(tmp_path: Path) -> None:
+    saved(tmp_path / "net.pt", Architecture(model="small", num_classes=3, channels=1, width=4))
+    export(tmp_path / "net.pt", tmp_path / "net.safetensors")
+    opened = open_model(tmp_path / "net.safetensors", toy_data([9] * 3), model="small", width=4)
+    assert opened.notes == []
+    assert torch.equal(opened.net(images()), load_model(tmp_path / "net.pt")(images()))
+    with pytest.raises(InputError, match="none, not"):
+        open_model(tmp_path / "net.safetensors", toy_data([9] * 3), model="small", width=4, normalize="0.4:0.3")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"offsets": "[0.5, -1.25]"},
+        {"offsets": "[0.5, -1.25, NaN]"},
+        {"offsets": "0.5"},
+        {"offsets": "[]"},
+        {"architecture": "{"},
+        {"architecture": "[]"},
+        {"architecture": '{"model": 3}'},
+        {"classes": '["class0"]'},
+        {"normalize": "0.1:0.2"},
+    ],
+)
+def test_a_damaged_record_is_refused(unfolded: Path, changed: dict[str, str]) -> None:
+    with safe_open(unfolded, "pt") as content:
+        metadata = content.metadata()
+    save_file(load_file(unfolded), unfolded, metadata | changed)
+    with pytest.raises(InputError, match="does not describe a network"):
+        open_model(unfolded, toy_data([9] * 3), model="small", width=4)
+
+
+def test_recorded_classes_in_another_order_are_refused(unfolded: Path) -> None:
+    with safe_open(unfolded, "pt") as content:
+        metadata = content.metadata()
+    save_file(load_file(unfolded), unfolded, metadata | {"classes": '["class1", "class0", "class2"]'})
+    with pytest.raises(InputError, match="in another order"):
+        open_model(unfolded, toy_data([9] * 3), model="small", width=4)
+
+
+def test_a_plain_state_dict_cannot_hold_offsets(unfolded: Path) -> None:
+    for name in ("net.pth", "weights.pt"):
+        with pytest.raises(InputError, match=r"name a file that ends in \.safetensors"):
+            export(unfolded.with_name("net.pt"), unfolded.with_name("new") / name)
+        assert not unfolded.with_name("new").exists()
+
+
+@pytest.mark.parametrize("can_fold", [True, False])
+@pytest.mark.parametrize("name", ["new.pth", "new.safetensors"])
+def test_offsets_of_zero_are_none(name: str, can_fold: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path / "net.pt")
+    state = checkpoint.load(tmp_path / "net.pt")
+    state["weights"]["offsets"].zero_()
+    checkpoint.save(tmp_path / "net.pt", state)
+    if not can_fold:
+        monkeypatch.setattr("faal.models.export.fold", lambda *_: None)
+    done = export(tmp_path / "net.pt", tmp_path / name)
+    assert (done.folded, done.offsets) == (None, ())
+    if name.endswith("safetensors"):
+        with safe_open(tmp_path / name, "pt") as content:
+            assert "offsets" not in content.metadata()
+            assert '"offsets": false' in content.metadata()["architecture"]
+
+
+def test_an_earlier_versions_file_whose_offsets_are_zero(unfolded: Path) -> None:
+    with safe_open(unfolded, "pt") as content:
+        metadata = content.metadata()
+    save_file(load_file(unfolded), unfolded, metadata | {"offsets": "[0.0, 0.0, 0.0]"})
+    opened = open_model(unfolded, toy_data([9] * 3), model="small", width=4)
+    assert not isinstance(opened.net, Offset)
+    assert not opened.architecture.offsets
+    assert not any("offsets" in note for note in opened.notes)

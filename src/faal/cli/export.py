@@ -43,7 +43,8 @@ def export(
         console.print(f"The offsets are in {done.folded}.bias: the logits are those of the network with its offsets.")
     if done.offsets:
         console.print(
-            "No layer has a bias that is added to the logits: add the offsets to the logits yourself, class by class: "
+            "No layer has a bias that is added to the logits. Audit and repair of this file add the offsets that it "
+            "records; elsewhere add them to the logits yourself, class by class: "
             f"{', '.join(f'{offset:.6g}' for offset in done.offsets)}"
         )
     if done.classes:

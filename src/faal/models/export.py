@@ -1,7 +1,8 @@
-"""Exports the weights of a run's network as a file that the network's own class loads."""
+"""Exports the weights of a run's network as a file that the network's own class loads, and reads what it records."""
 
 import io
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,13 +18,15 @@ from faal.models.native import (
     architecture_and_threat,
     build_with_weights,
     checked_entries,
+    read_architecture,
     read_checkpoint,
     replace_model,
     unfinished_notes,
     weights_path,
 )
-from faal.models.normalize import BLUE_FIRST, Statistics, parse_normalize, reverses_channels
+from faal.models.normalize import BLUE_FIRST, Statistics, parse_normalize, reverses_channels, same_normalisation
 from faal.models.offsets import Offset, fold
+from faal.reading import read_metadata
 
 SAFETENSORS, TORCH = {".safetensors"}, {".pth", ".pt"}
 """Suffixes of a file's name, by format."""
@@ -56,7 +59,7 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
     """Write the weights of a run's network for its own class: `net.load_state_dict(weights, strict=True)`.
 
     Offsets are added to the bias of the layer that computes the logits, where the network has such a layer; else the
-    user has to add them.
+    user has to add them, and `open_model` does. Offsets that are all 0 are none.
 
     Args:
         path: like that of `load_model`.
@@ -66,7 +69,7 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
 
     Raises:
         InputError: as in `load_model`; the file exists, has another suffix or cannot be written; safetensors cannot
-            hold an entry of the network's state_dict.
+            hold an entry of the network's state_dict; the file is a plain state_dict, and would lack the offsets.
     """
     if file.suffix not in SAFETENSORS | TORCH:
         raise InputError(f"{file} has to end in .safetensors or .pth, the format to write")
@@ -80,11 +83,16 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
         classes = tuple(str(name) for name in state.get("classes") or ())
     net = build_with_weights(state, architecture, source, model=model).eval()
     offsets, folded = tuple[float, ...](), None
-    if isinstance(net, Offset):
+    if isinstance(net, Offset) and net.offsets.any():
         size = state.get("image_size") or (32, 32)
         images = torch.rand(4, architecture.channels, *size, generator=torch.Generator().manual_seed(0))
         folded = fold(net, unwrapped(net), images)
         offsets = tuple(net.offsets.tolist()) if folded is None else ()
+    if offsets and file.suffix in TORCH:
+        raise InputError(
+            f"{file} is a plain state_dict, and no layer of {architecture.model} can include the offsets in its bias; "
+            "name a file that ends in .safetensors, which records them"
+        )
     weights = unwrapped(net).state_dict()
     normalisation = parse_normalize(architecture.normalize, architecture.channels)
     if file.suffix in SAFETENSORS:
@@ -106,6 +114,43 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportRecord:
+    """What an exported `.safetensors` file records beside its weights."""
+
+    architecture: Architecture
+    """The network of the weights; `offsets` is whether the logits lack them."""
+    classes: tuple[str, ...]
+    """Their names, in the order of the logits; empty where the file has no names."""
+    offsets: tuple[float, ...]
+    """One constant per class to add to the logits, in their units; empty for none."""
+
+
+def read_export_record(path: Path) -> ExportRecord | None:
+    """The record in a file that `export` wrote; None for any other file.
+
+    Raises:
+        InputError: the file cannot be read, or its record is damaged or of another version.
+    """
+    metadata = read_metadata(path)
+    if not {"architecture", "normalize", "classes"} <= metadata.keys():
+        return None
+    with checked_entries(path):
+        architecture = read_architecture(json.loads(metadata["architecture"]))
+        classes = tuple(str(name) for name in json.loads(metadata["classes"]))
+        offsets = tuple(float(offset) for offset in json.loads(metadata.get("offsets", "[]")))
+        count = architecture.num_classes
+        if not same_normalisation(metadata["normalize"], architecture.normalize, architecture.channels):
+            raise ValueError("it records two normalisations")
+        if len(classes) not in (0, count):
+            raise ValueError(f"it has {len(classes)} names for {count} classes")
+        if len(offsets) != (count if architecture.offsets else 0) or not all(map(math.isfinite, offsets)):
+            raise ValueError(f"its offsets are not one finite number for each of {count} classes")
+    if not any(offsets):  # as earlier versions wrote them
+        architecture, offsets = replace(architecture, offsets=False), ()
+    return ExportRecord(architecture=architecture, classes=classes, offsets=offsets)
+
+
 def _safetensors(
     weights: dict[str, Tensor],
     architecture: Architecture,
@@ -113,11 +158,11 @@ def _safetensors(
     classes: tuple[str, ...],
     offsets: tuple[float, ...],
 ) -> bytes:
+    # A .pth file would lack the offsets.
+    advice = "load the network by faal.load_model instead" if offsets else "name a file that ends in .pth"
     for name, value in weights.items():
         if not isinstance(value, Tensor):  # a module's get_extra_state
-            raise InputError(
-                f"{architecture.model} stores {name}, which is no tensor, so name a file that ends in .pth"
-            )
+            raise InputError(f"{architecture.model} stores {name}, which is no tensor, so {advice}")
     normalize = "none" if normalisation is None else ":".join(",".join(map(str, values)) for values in normalisation)
     if reverses_channels(architecture.normalize):
         normalize += f":{BLUE_FIRST}"

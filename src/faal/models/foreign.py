@@ -77,7 +77,8 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
 
     The mapping in the file and the prefix of its names (`module.`, `_orig_mod.`, `1.` after a layer that normalises,
     ...) are those under which all of the model's names are found, with their shapes. Nothing is loaded unless
-    everything fits; only BatchNorm's counters may be missing.
+    everything fits; only BatchNorm's counters may be missing. The normalisation and the offsets that an exported file
+    records are not applied here, but by `open_model`.
 
     Args:
         model: what to load into. The network within a `Normalized` gets the weights; its mean and deviation must be

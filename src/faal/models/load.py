@@ -2,10 +2,11 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from faal import checkpoint
@@ -14,6 +15,7 @@ from faal.data import DataSet
 from faal.data.checks import if_gray, other_channels, other_classes
 from faal.errors import InputError
 from faal.models.build import Architecture, build_model
+from faal.models.export import read_export_record
 from faal.models.foreign import load_weights
 from faal.models.libraries import class_names, expected_normalisation, is_hf_weights, size_notes
 from faal.models.mismatch import MismatchError
@@ -27,6 +29,7 @@ from faal.models.native import (
     unfinished_notes,
     weights_path,
 )
+from faal.models.normalize import same_normalisation
 from faal.models.offsets import Offset
 from faal.models.provenance import inherited_provenance
 from faal.models.zoo import zoo_name
@@ -114,7 +117,8 @@ def open_model(
         width: for foreign weights.
         depth: for foreign weights.
         normalize: for foreign weights that expect normalised images: `cifar10`, `cifar100` or `MEAN:STD`. None is the
-            normalisation that timm or Hugging Face states for their network, and `none` for all others.
+            normalisation that an exported file records, else the one that timm or Hugging Face states for their
+            network, and `none` for all others. The offsets that an exported file records are added to the logits.
 
     Raises:
         InputError: in one sentence, whatever does not fit.
@@ -139,6 +143,19 @@ def _open_foreign(
     path: Path, data: DataSet, model: str, *, width: int | None, depth: int | None, normalize: str | None
 ) -> LoadedModel:
     channels, size = _image_shape(data)
+    exported, read = read_export_record(path), list[str]()
+    if exported is not None:
+        _require_fit(exported.architecture, data, channels, path)
+        read += replace_model(exported.architecture, model, path)[1]
+        recorded = exported.architecture.normalize
+        if normalize is None:
+            normalize = recorded
+            read += [f"Images are normalised by {recorded}, as {path} records."] if recorded != "none" else []
+        elif not same_normalisation(normalize, recorded, channels):
+            raise InputError(
+                f"{path} records that its network expects the normalisation {recorded}, not {normalize}; name the "
+                "recorded one"
+            )
     expected = expected_normalisation(model, channels) if normalize is None else None
     architecture = Architecture(
         model=model,
@@ -150,7 +167,7 @@ def _open_foreign(
     )
     net = build_model(architecture, seed=0, model=model)
     try:
-        notes = load_weights(net, path)
+        notes = [*read, *load_weights(net, path)]
     except MismatchError as error:
         counted = f"; {data.name} has {data.num_classes} classes: {other_classes(data)}" if data.counted else ""
         raise InputError(f"{error}{counted}{if_gray(channels)}") from None
@@ -160,8 +177,13 @@ def _open_foreign(
         )
     if size:
         notes += size_notes(model, *size)
-    if is_hf_weights(path):
+    if exported is not None:
+        notes += _class_notes(exported.classes or None, data, path)
+    elif is_hf_weights(path):
         notes += _class_notes(class_names(path.parent), data, path)
+    if exported is not None and exported.offsets:
+        net, architecture = Offset(net, torch.tensor(exported.offsets)), replace(architecture, offsets=True)
+        notes.append(f"The offsets that {path} records are added to the logits, class by class.")
     return _loaded(net, architecture, path, checkpoint.digest(path), threat=FOREIGN, trained={}, notes=notes)
 
 
@@ -175,6 +197,19 @@ def _open_native(path: Path, data: DataSet, model: str | None) -> LoadedModel:
     settings = {item.name for item in fields(Recipe)}  # another version's recipe may have settings beyond
     trained = {name: value for name, value in state["recipe"].items() if name in settings}
     trained = {**trained, "chosen_on_test": provenance.get("chosen_on_test", False)}
+    _require_fit(architecture, data, channels, path)
+    net = build_with_weights(state, architecture, path, model=model)
+    notes = [
+        *replaced,
+        *unfinished_notes(path),
+        *_class_notes(state.get("classes"), data, path),
+        *_size_notes(state.get("image_size"), size),
+    ]
+    return _loaded(net, architecture, path, sha256, provenance, threat=threat, trained=trained, notes=notes)
+
+
+def _require_fit(architecture: Architecture, data: DataSet, channels: int, path: Path) -> None:
+    """Raise InputError where a recorded network is for other classes or channels than the data's."""
     if architecture.num_classes != data.num_classes:
         raise InputError(
             f"{path} has {architecture.num_classes} classes, {data.name} has {data.num_classes}; {other_classes(data)}"
@@ -184,14 +219,6 @@ def _open_native(path: Path, data: DataSet, model: str | None) -> LoadedModel:
             f"{path} takes images of {architecture.channels} channels, {data.name} has {channels}; "
             f"{other_channels(channels)}"
         )
-    net = build_with_weights(state, architecture, path, model=model)
-    notes = [
-        *replaced,
-        *unfinished_notes(path),
-        *_class_notes(state.get("classes"), data, path),
-        *_size_notes(state.get("image_size"), size),
-    ]
-    return _loaded(net, architecture, path, sha256, provenance, threat=threat, trained=trained, notes=notes)
 
 
 def _loaded(

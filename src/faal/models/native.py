@@ -75,6 +75,19 @@ def checked_entries(path: Path) -> Iterator[None]:
         ) from None
 
 
+def read_architecture(recorded: Mapping[str, Any]) -> Architecture:
+    """The architecture of its plain form in a file; call it within `checked_entries`.
+
+    Raises:
+        ValueError, TypeError: an entry is missing, unknown or of another type.
+    """
+    types, entries = get_type_hints(Architecture), dict(recorded)
+    invalid = [name for name, value in entries.items() if name not in types or not isinstance(value, types[name])]
+    if invalid:
+        raise ValueError(f"it has {invalid[0]} {entries[invalid[0]]!r}")
+    return Architecture(**entries)
+
+
 def architecture_and_threat(state: Mapping[str, Any], path: Path) -> tuple[Architecture, Threat]:
     """The architecture in a checkpoint of this program, and the threat that it was trained against.
 
@@ -85,14 +98,9 @@ def architecture_and_threat(state: Mapping[str, Any], path: Path) -> tuple[Archi
     Raises:
         InputError: an entry is missing, or describes what this version cannot build.
     """
-    types = get_type_hints(Architecture)
     with checked_entries(path):
-        entries = dict(state["architecture"])
-        invalid = [name for name, value in entries.items() if name not in types or not isinstance(value, types[name])]
-        if invalid:
-            raise ValueError(f"it has {invalid[0]} {entries[invalid[0]]!r}")
-        recipe = state["recipe"]
-        return Architecture(**entries), Threat(recipe.get("norm", "linf"), float(recipe["epsilon"]))
+        architecture, recipe = read_architecture(state["architecture"]), state["recipe"]
+        return architecture, Threat(recipe.get("norm", "linf"), float(recipe["epsilon"]))
 
 
 def replace_model(architecture: Architecture, model: str | None, path: Path) -> tuple[Architecture, list[str]]:

@@ -81,6 +81,13 @@ def parse_normalize(text: str, channels: int) -> Statistics | None:
     return _each(mean, channels), _each(std, channels)
 
 
+def same_normalisation(one: str, other: str, channels: int) -> bool:
+    """Whether two texts mean the same normalisation, such as `cifar10` and its numbers."""
+    return parse_normalize(one, channels) == parse_normalize(other, channels) and (
+        reverses_channels(one) == reverses_channels(other)
+    )
+
+
 def reverses_channels(text: str) -> bool:
     """Whether a normalisation ends in `:bgr`: the network takes blue first, and red last."""
     return text.endswith(f":{BLUE_FIRST}")

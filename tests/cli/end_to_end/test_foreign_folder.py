@@ -25,7 +25,7 @@ AUDIT = ["audit", "../run", "--data", "digits", "--limit", "10", "--attacks", "c
 
 def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-    return kept | {"PYTHONPATH": str(Path(faal.__file__).parents[2])}
+    return kept | {"PYTHONPATH": str(Path(faal.__file__).parents[1])}
 
 
 @pytest.fixture
@@ -62,6 +62,56 @@ def test_nor_by_the_processes_that_the_command_starts(folder: Path) -> None:
     )
     assert [path.name for path in folder.parent.glob("*.imported")] == []
     assert done.returncode == 0, done.stderr
+
+
+INSTALLED = ("torch", "yaml", "numpy", "safetensors", "cyclopts", "rich")
+SCRIPT = "import sys\nfrom faal.cli.app import main\nsys.exit(main())\n"
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A folder with modules that bear the names of installed packages (torch, yaml), and the command as a script."""
+    here = tmp_path / "theirs"
+    here.mkdir()
+    for name in INSTALLED:
+        (here / f"{name}.py").write_text(LEAVES.format(str(tmp_path / f"{name}.imported")))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "faal").write_text(SCRIPT)
+    return here
+
+
+@pytest.mark.parametrize(("start", "path"), [("module", "{source}:"), ("script", ":{source}")])
+def test_an_empty_entry_of_the_python_path(installed: Path, start: str, path: str) -> None:
+    """Python takes the current folder for it, ahead of all that is installed."""
+    command = MODULE if start == "module" else [sys.executable, str(installed.parent / "bin" / "faal")]
+    env = environment()
+    env["PYTHONPATH"] = path.format(source=env["PYTHONPATH"]).replace(":", os.pathsep)
+    arguments = ["export", "zoo:prn18w16-pgd-at", "../net.safetensors"]  # imports PyTorch and PyYAML
+    done = subprocess.run([*command, *arguments], cwd=installed, env=env, capture_output=True, text=True, timeout=120)
+    assert [path.name for path in installed.parent.glob("*.imported")] == []
+    assert done.returncode == 0, done.stderr
+
+
+def after_import(name: str, path: str, folder: Path) -> list[str]:
+    """Path and PYTHONPATH of a program of this name, once it has imported this one."""
+    program = folder.parent / "bin" / name
+    program.write_text("import faal, os, sys\nprint(*sys.path, os.environ['PYTHONPATH'], sep='\\n')\n")
+    env = environment() | {"PYTHONPATH": os.pathsep.join([str(Path(faal.__file__).parents[1]), path])}
+    done = subprocess.run(
+        [sys.executable, str(program)], cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def test_only_an_empty_entry_moves_and_only_for_the_command(installed: Path) -> None:
+    here = str(installed)
+    *path, variable = after_import("faal", "", installed)
+    assert path[-1] == here
+    assert here not in path[:-1]
+    assert variable == str(Path(faal.__file__).parents[1])  # for the processes that it starts
+    for name, given in (("faal", here), ("faal", f"{os.pathsep}{here}"), ("faal", f".{os.pathsep}"), ("other", "")):
+        *path, _ = after_import(name, given, installed)
+        assert here in path[:3], (name, given)
 
 
 def test_a_module_of_somebody_else_keeps_its_folder(tmp_path: Path) -> None:

@@ -162,9 +162,40 @@ def test_in_python() -> None:
         ({"labels": labels + 1}, "out of range"),
         ({"labels": labels[1:]}, "one label per image"),
         ({"images": 255 * images}, r"\[0, 1\]"),
+        ({"images": with_pixel(images, float("nan"))}, r"image 70 has values that are NaN"),
+        ({"images": with_pixel(images, 2.0)}, r"image 70 runs from .* to 2, outside \[0, 1\]"),
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"batch_size": -3}, "batch_size is -3; it must be at least 1"),
     ):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=message) as caught:
             faal.offsets(model, **{"images": images, "labels": labels, "epsilon": EPSILON} | wrong)
+        assert "\n" not in str(caught.value)
+
+
+def with_pixel(images: Tensor, value: float) -> Tensor:
+    """The images, one pixel of number 70 changed: in the second of two batches of 60."""
+    changed = images.clone()
+    changed[70, 0, 0, 0] = value
+    return changed
+
+
+def test_a_network_that_cannot_be_attacked() -> None:
+    """Logits that are not finite for a later image, and a network without a gradient."""
+
+    class Broken(Threshold):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) / (images.mean(dim=(1, 2, 3)) < 0.78)[:, None].float()
+
+    class Flat(Threshold):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images.detach())
+
+    images = SPLIT.images.fetch(torch.arange(SPLIT.n))
+    first = int((MEANS >= 0.78).int().argmax())
+    with pytest.raises(InputError, match=rf"output for image {first} is NaN or infinite"):
+        faal.offsets(Broken(), images, SPLIT.labels, epsilon=EPSILON, batch_size=60)
+    with pytest.raises(InputError, match="no gradient"):
+        faal.offsets(Flat(), images, SPLIT.labels, epsilon=EPSILON)
 
 
 # --- runs

@@ -23,13 +23,20 @@ import torch
 from torch import Tensor, nn
 
 from faal import losses
-from faal.audit.checks import check_images, check_labels, check_logits, check_model
+from faal.audit.checks import (
+    check_at_least_one,
+    check_gradient,
+    check_images,
+    check_labels,
+    check_logits,
+    check_model,
+)
 from faal.config import Recipe, Threat, parse_epsilon
 from faal.data import Grouping, Split
 from faal.data.checks import as_images, as_labels
 from faal.engine import processes
 from faal.engine.numerics import Numerics
-from faal.errors import unknown
+from faal.errors import InputError, unknown
 from faal.inner.modes import attacked
 from faal.intermediate.class_rule import EvaluationRequest
 from faal.intermediate.class_stats import ClassMetrics
@@ -216,16 +223,31 @@ def _towards_equal(accuracies: list[float | None]) -> Tensor:
 
 @torch.no_grad()
 def margin_scale(net: Offset, split: Split, numerics: Numerics, batch_size: int = BATCH) -> float:
-    """The median of |z_y - max_{j != y} z_j| over the images, without attack, to 3 digits; 0 where none is finite."""
+    """The median of |z_y - max_{j != y} z_j| over the images, without attack, to 3 digits.
+
+    It is the one pass over all images before they are attacked, and checks them and their logits.
+
+    Raises:
+        InputError: an image outside [0, 1], or logits that are not finite; on every process.
+    """
     own = torch.arange(split.n).tensor_split(processes.world_size())[processes.rank()]
-    margins = []
-    for index in own.split(batch_size) if len(own) else ():
-        with attacked(net), numerics.autocast():
-            logits = losses.widened(net(split.images.fetch(index)))
-        margins.append(losses.margin(logits, split.labels[index].to(logits.device)).abs().cpu())
-    found = torch.cat([part for parts in processes.gather_objects(margins) for part in parts])
-    found = found[found.isfinite()]
-    return float(f"{float(found.median()):.{DIGITS}g}") if len(found) else 0.0
+    margins, error = [], None
+    try:
+        for index in own.split(batch_size) if len(own) else ():
+            images = split.images.fetch(index)
+            check_images(images, index)
+            with attacked(net), numerics.autocast():
+                logits = losses.widened(net(images))
+            check_logits(logits, index, len(net.offsets))
+            margins.append(losses.margin(logits, split.labels[index].to(logits.device)).abs().cpu())
+    except InputError as refused:  # the other processes wait for this one's margins
+        error = refused
+    found = processes.gather_objects((margins, error))
+    for _, error in found:
+        if error is not None:
+            raise error
+    scale = float(torch.cat([part for parts, _ in found for part in parts]).median())
+    return float(f"{scale:.{DIGITS}g}")
 
 
 def offsets(
@@ -280,6 +302,7 @@ def offsets(
     check_model(model)
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
+    check_at_least_one(batch_size=batch_size)
     request, threat = selection_request(attack), Threat(norm, parse_epsilon(epsilon))
     store, numbers = as_images(images, "images"), as_labels(labels, "labels")
     check_labels(numbers, len(store), None)
@@ -290,6 +313,8 @@ def offsets(
     with torch.no_grad(), attacked(model):
         logits = model(first)
     check_logits(logits, torch.arange(len(first)), None)
+    with attacked(model):
+        check_gradient(model, first)
     num_classes = logits.shape[1]
     check_labels(numbers, len(store), num_classes)
     net = Offset(model, torch.zeros(num_classes)).to(device)

@@ -144,7 +144,7 @@ def _part(labels: Tensor, groups: Tensor, limit: int, seed: int) -> Tensor:
 
 def _strata(labels: Tensor, groups: Tensor) -> Tensor:
     """(N,) int64, a number for each pair of class and group that occurs."""
-    _, strata = torch.stack((labels, groups)).unique(dim=1, return_inverse=True)
+    strata: Tensor = torch.stack((labels, groups)).unique(dim=1, return_inverse=True)[1]
     return strata
 
 

@@ -1,5 +1,7 @@
 """Offsets on the command line: chosen, audited, exported, and refused where nothing is trained."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,9 @@ import yaml
 from tests.cli.conftest import Faal, arrays
 
 from faal import checkpoint
+from faal.cli.train import _offsets
+from faal.train.outcome import OffsetEvaluation, OffsetSearch
+from faal.train.selection import HeldOutAccuracy
 
 CLASSES = 3
 SHORT = ("--select-attack", "cw2", "--device", "cpu")
@@ -54,7 +59,21 @@ def test_a_repair_without_training(work: Path, faal: Faal) -> None:
     assert offsets[2] < offsets[:2].min()
     listed = ", ".join(f"{name} {offset:+.3f}" for name, offset in enumerate(offsets.tolist()))
     assert f"offsets: {listed}" in lines
-    assert any("on the 60 images that they were chosen on" in line for line in lines)
+    events = [json.loads(row) for row in (work / "mended" / "metrics.jsonl").read_text().splitlines()[:-1]]
+    before = events[0]["accuracy"]
+    after = next(row["accuracy"] for row in events if row["offsets"] == offsets.tolist())
+    (results,) = (line for line in lines if "on the 60 images that they were chosen on" in line)
+    for figures, end in ((before, "before"), (after, "after")):
+        name = figures["classes"].index(figures["worst"])
+        average, worst = (f"{100 * figures[part]:.1f}" for part in ("average", "worst"))
+        assert f"average {average}, worst class {worst} ({name}) {end}" in results
+    average, worst = (100 * (after[part] - before[part]) for part in ("average", "worst"))
+    assert any(f"average {average:+.1f}, worst class {worst:+.1f} points" in line for line in lines)
+    # The same command again reports the recorded result.
+    network = (work / "mended" / "best.pt").stat().st_mtime_ns
+    again = faal("repair", "net.pth", *theirs, *against, "--method", "offsets", *SHORT, "--out", "mended")
+    assert again.out == said.out
+    assert (work / "mended" / "best.pt").stat().st_mtime_ns == network
     assert lines[-1].startswith("next: faal audit mended --data npz:data.npz")
     assert yaml.safe_load((work / "mended" / "config.yaml").read_text())["recipe"]["method"] == "offsets"
 
@@ -76,6 +95,27 @@ def test_a_repair_without_training(work: Path, faal: Faal) -> None:
         return float(min(verdicts["cw5_correct"][verdicts["label"] == c].mean() for c in range(CLASSES)))
 
     assert worst(ours) > worst(before)
+
+
+def tried(offset: float, average: float, *groups: float) -> OffsetEvaluation:
+    accuracy = HeldOutAccuracy(average=average, worst=min(groups), classes=list(groups))
+    return OffsetEvaluation(offsets=(offset, -offset), accuracy=accuracy, by_class=accuracy)
+
+
+def test_the_summary_states_what_rises_and_what_falls() -> None:
+    """One image of 2,000 is visible; the worst class or group is named; so is a search without a result."""
+    before, after = tried(0, 0.579, 0.948, 0.21), tried(0.5, 0.5785, 0.7075, 0.4495)
+    found = OffsetSearch(before=before, after=after, images=2000, rule="sum")
+    text = _offsets(found, ("cat", "dog"), ("cat", "dog"))
+    assert "average 57.90, worst class 21.00 (dog) before; average 57.85, worst class 44.95 (dog) after" in text
+    assert "average -0.05, worst class +23.95 points" in text
+    assert text.endswith("+23.90")
+    grouped = _offsets(replace(found, rule="worst"), ("cat", "dog"), ("A", "B"))
+    assert "worst group 21.00 (B)" in grouped
+    assert grouped.endswith("chosen by worst group")
+    unchanged = _offsets(replace(found, after=before), ("cat", "dog"), ("cat", "dog"))
+    assert "average plus worst class by one image or more: the logits are unchanged" in unchanged
+    assert "after" not in unchanged
 
 
 @pytest.mark.usefixtures("base")

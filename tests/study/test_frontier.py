@@ -214,6 +214,17 @@ def test_the_record_states_how_the_epoch_was_chosen(
     assert record["blended"].endswith(f"{said} {study.MAYBE_TRAINED_ON}")
 
 
+def test_offsets_that_were_chosen_on_the_same_images(short: Recipe, tmp_path: Path) -> None:
+    """Record and table state it; without a search for offsets neither does."""
+    chosen = short.replace({"offsets": True}, source="test")
+    net = build_model(ARCHITECTURE, seed=1)
+    train(net, ARCHITECTURE, DATA, chosen, out=tmp_path, seed=3, device=CPU, origin=ORIGIN, quiet=True)
+    found = evaluated(tmp_path, chosen)
+    assert study.OFFSETS_CHOSEN in json.loads((tmp_path / "frontier.json").read_text())["blended"]
+    title = str(frontier_table(found).title)
+    assert title.endswith(f". {study.OFFSETS_CHOSEN} {study.MAYBE_TRAINED_ON}")
+
+
 def test_a_base_that_was_not_trained_on_them(short: Recipe, tmp_path: Path) -> None:
     train(build_model(ARCHITECTURE, seed=1), ARCHITECTURE, DATA, short, out=tmp_path / "base", seed=1, device=CPU)
     opened = open_model(tmp_path / "base", DATA)
@@ -222,6 +233,7 @@ def test_a_base_that_was_not_trained_on_them(short: Recipe, tmp_path: Path) -> N
     found = frontier(weights, opened.record, DATA, short, out=tmp_path / "run", seed=3, device=CPU)
     assert not found.made["seen"]
     assert found.made["blended"].endswith("not on the test set.")
+    assert study.OFFSETS_CHOSEN not in str(frontier_table(found).title)
     assert study.MAYBE_TRAINED_ON not in str(frontier_table(found).title)
 
 

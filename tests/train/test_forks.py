@@ -17,7 +17,8 @@ from faal.methods import METHODS, first_epoch
 from faal.models import Architecture, build_model
 from faal.train import loop
 from faal.train.forks import fork_file
-from faal.train.loop import Outcome, train
+from faal.train.loop import train
+from faal.train.outcome import Outcome
 
 COUNTS = [200, 200]
 TRAINED = torch.tensor([160, 160])

@@ -23,8 +23,9 @@ from faal.intermediate.class_rule import EvaluationRequest
 from faal.models import Architecture, build_model
 from faal.models.offsets import Offset, without_offsets
 from faal.train import offsets
-from faal.train.loop import Outcome, train
-from faal.train.offsets import EVALUATIONS, OffsetEvaluation, OffsetSearch, search
+from faal.train.loop import train
+from faal.train.offsets import EVALUATIONS, search
+from faal.train.outcome import OffsetEvaluation, OffsetSearch, Outcome
 from faal.train.selection import HeldOutAccuracy
 
 CPU = torch.device("cpu")
@@ -104,6 +105,25 @@ def test_the_earliest_of_equals_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
     assert not net.offsets.any()
 
 
+@pytest.mark.parametrize(("images", "chosen"), [(0.99, False), (1.0, True)])
+def test_a_gain_of_less_than_one_image_is_none(images: float, chosen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The third evaluation is better by so many images in the average."""
+    scores = []
+
+    def scored(accuracy: HeldOutAccuracy) -> float:
+        if accuracy not in scores:
+            scores.append(accuracy)
+        return 0.5 + (images / SPLIT.n if scores.index(accuracy) == 2 else 0)
+
+    monkeypatch.setitem(offsets.RULES, "sum", scored)
+    found, tried, net = sought(Threshold())
+    assert len(scores) > 2
+    after = next(each for each in tried if each.accuracy == scores[2]) if chosen else found.before
+    assert found.after is after
+    assert found.gain == pytest.approx(images / SPLIT.n if chosen else 0, abs=1e-9)
+    assert tuple(net.offsets.tolist()) == after.offsets
+
+
 def test_equal_classes_end_the_search() -> None:
     """Another evaluation would find the same."""
     found, tried, _ = sought(Threshold(), bright(torch.tensor([0.3, 0.9]), torch.tensor([0, 1])))
@@ -162,9 +182,40 @@ def test_in_python() -> None:
         ({"labels": labels + 1}, "out of range"),
         ({"labels": labels[1:]}, "one label per image"),
         ({"images": 255 * images}, r"\[0, 1\]"),
+        ({"images": with_pixel(images, float("nan"))}, r"image 70 has values that are NaN"),
+        ({"images": with_pixel(images, 2.0)}, r"image 70 runs from .* to 2, outside \[0, 1\]"),
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"batch_size": -3}, "batch_size is -3; it must be at least 1"),
     ):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=message) as caught:
             faal.offsets(model, **{"images": images, "labels": labels, "epsilon": EPSILON} | wrong)
+        assert "\n" not in str(caught.value)
+
+
+def with_pixel(images: Tensor, value: float) -> Tensor:
+    """The images, one pixel of number 70 changed: in the second of two batches of 60."""
+    changed = images.clone()
+    changed[70, 0, 0, 0] = value
+    return changed
+
+
+def test_a_network_that_cannot_be_attacked() -> None:
+    """Logits that are not finite for a later image, and a network without a gradient."""
+
+    class Broken(Threshold):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) / (images.mean(dim=(1, 2, 3)) < 0.78)[:, None].float()
+
+    class Flat(Threshold):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images.detach())
+
+    images = SPLIT.images.fetch(torch.arange(SPLIT.n))
+    first = int((MEANS >= 0.78).int().argmax())
+    with pytest.raises(InputError, match=rf"output for image {first} is NaN or infinite"):
+        faal.offsets(Broken(), images, SPLIT.labels, epsilon=EPSILON, batch_size=60)
+    with pytest.raises(InputError, match="no gradient"):
+        faal.offsets(Flat(), images, SPLIT.labels, epsilon=EPSILON)
 
 
 # --- runs
@@ -253,12 +304,17 @@ def test_killed_and_repeated_it_is_the_same(
 ) -> None:
     recipe = fitted(recipe, epochs=1, **settings)
 
-    def again(recipe: Recipe, out: Path) -> None:
-        run(recipe, [200] * 2, out, net=Biased(2) if recipe.method == "offsets" else build_model(SMALL, seed=1))
+    def again(recipe: Recipe, out: Path) -> Outcome:
+        return run(recipe, [200] * 2, out, net=Biased(2) if recipe.method == "offsets" else build_model(SMALL, seed=1))
 
-    again(recipe, tmp_path / "whole")
+    first = again(recipe, tmp_path / "whole")
     whole, log = (tmp_path / "whole" / "best.pt").read_bytes(), timeless(records(tmp_path / "whole"))
-    again(recipe, tmp_path / "whole")
+    stamp = (tmp_path / "whole" / "best.pt").stat().st_mtime_ns
+    with monkeypatch.context() as nothing:  # a finished run is not searched again
+        nothing.setattr(offsets, "evaluate", None)
+        repeated = again(recipe, tmp_path / "whole")
+    assert repeated == first
+    assert (tmp_path / "whole" / "best.pt").stat().st_mtime_ns == stamp
     assert (tmp_path / "whole" / "best.pt").read_bytes() == whole
     assert timeless(records(tmp_path / "whole")) == log
 
@@ -325,3 +381,18 @@ def test_a_run_of_a_version_without_offsets_goes_on(recipe: Recipe, tmp_path: Pa
 
 def test_the_example_of_its_docstring_runs() -> None:
     assert failures(faal.offsets) == ""
+
+
+@pytest.mark.parametrize("damage", ["end", "offsets", "best"])
+def test_a_run_whose_files_are_incomplete_is_searched_again(damage: str, recipe: Recipe, tmp_path: Path) -> None:
+    chosen = fitted(recipe, method="offsets")
+    first = run(chosen, [200] * 3, tmp_path)
+    log, weights = tmp_path / "metrics.jsonl", checkpoint.load(tmp_path / "best.pt")["weights"]
+    rows = log.read_text().splitlines()
+    if damage == "best":
+        (tmp_path / "best.pt").unlink()
+    else:
+        log.write_text("".join(f"{row}\n" for row in rows if f'"event": "{damage}"' not in row))
+    assert run(chosen, [200] * 3, tmp_path) == first
+    assert same(checkpoint.load(tmp_path / "best.pt")["weights"], weights)
+    assert log.read_text().splitlines() == rows

@@ -7,7 +7,7 @@ import torch
 from tests.conftest import toy_data, toy_split
 
 from faal.config import Recipe
-from faal.data import DataSet
+from faal.data import DataSet, grouping
 from faal.errors import InputError
 from faal.train.parts import Parts, parts_of
 
@@ -169,3 +169,20 @@ def test_which_images_are_withheld_hangs_on_the_data_alone(recipe: Recipe) -> No
     assert torch.equal(one.train, other.train)
     assert torch.equal(one.train, steering.train)
     assert torch.equal(one.steer.labels, other.steer.labels)
+
+
+def test_offsets_on_training_images_are_chosen_on_every_group_and_class(recipe: Recipe) -> None:
+    """200 of each group at the most, its classes in turn, though the data are sorted by class; without groups the first
+    200 of each class."""
+    data = toy_data([300, 300])
+    assert data.train is not None
+    cameras = (["A"] * 280 + ["B"] * 20) * 2
+    by_camera = dataclasses.replace(data, train=dataclasses.replace(data.train, grouping=grouping("camera", cameras)))
+    chosen, note = parts(recipe, by_camera, hold_out="none").for_offsets
+    assert note is not None
+    cells = torch.bincount(2 * chosen.groups + chosen.labels, minlength=4)
+    assert cells.tolist() == [100, 100, 20, 20]
+    found = parts(recipe, data, hold_out="none")
+    first = found.full.take(torch.cat([torch.arange(200), torch.arange(300, 500)]))
+    places = torch.arange(400)
+    assert torch.equal(found.for_offsets[0].images.fetch(places), first.images.fetch(places))

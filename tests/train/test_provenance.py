@@ -14,8 +14,9 @@ from faal.audit.misuse.settings import selection_warnings
 from faal.config import Recipe
 from faal.data import DataSet, grouping
 from faal.models import open_model
-from faal.train.loop import Outcome, train
+from faal.train.loop import train
 from faal.train.notes import TRAINED_ON
+from faal.train.outcome import Outcome
 
 
 def repaired(base: Path, recipe: Recipe, data: DataSet, out: Path, **network: Any) -> tuple[Outcome, Path]:

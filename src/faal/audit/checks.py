@@ -80,6 +80,13 @@ def pixels_of(images: Any, where: str) -> Tensor:
     return pixels
 
 
+def check_at_least_one(**values: int | None) -> None:
+    """Check counts that are given by name; None is a count that was left out."""
+    for name, value in values.items():
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+
+
 def check_model(model: nn.Module) -> None:
     """Check that the model is a network with its weights, in float32."""
     if not isinstance(model, nn.Module):

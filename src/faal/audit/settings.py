@@ -11,6 +11,7 @@ from torch import Tensor
 from faal.audit.attacks.backend import ENGINES
 from faal.audit.attacks.registry import Attack, attacks_named
 from faal.audit.blocks import Progress, Source
+from faal.audit.checks import check_at_least_one
 from faal.config import Threat, parse_epsilon
 from faal.data import Grouping
 from faal.errors import InputError, unknown
@@ -64,10 +65,7 @@ class AuditSettings:
     engine: str = "fast"
 
     def __post_init__(self) -> None:
-        for name in ("block_size", "batch_size", "limit"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}; it must be at least 1")
+        check_at_least_one(block_size=self.block_size, batch_size=self.batch_size, limit=self.limit)
         if not 0 < self.level < 1:
             raise InputError(f"the intervals' level is {self.level:g}; it is a fraction between 0 and 1, such as 0.95")
         if self.engine not in ENGINES:

@@ -1,6 +1,7 @@
 """`faal train` and `faal repair`."""
 
 from collections.abc import Sequence
+from math import ceil, log10
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -27,8 +28,9 @@ from faal.cli.options import (
 )
 
 if TYPE_CHECKING:  # the help does not import PyTorch
-    from faal.train.loop import Outcome
-    from faal.train.offsets import OffsetSearch
+    from faal.data import DataSet
+    from faal.train.outcome import OffsetSearch, Outcome
+    from faal.train.selection import HeldOutAccuracy
 
 THREAT = ("norm", "epsilon", "step_size")
 """Settings that a repair without a recipe has from its network: the threat, and the step size for it."""
@@ -66,7 +68,7 @@ def train(
     net = build_model(architecture, seed=seed, model=named)
     folder = out or Path("runs") / f"{called(recipe)}-seed{seed}"
     outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=where)
-    _print_outcome(outcome, dataset.classes, data, size, rgb, architecture.model)
+    _print_outcome(outcome, dataset, data, size, rgb, architecture.model)
 
 
 def repair(
@@ -145,7 +147,7 @@ def repair(
     # Training changes the weights in place; blends need those of the base.
     base = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()} if frontier else {}
     outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
-    _print_outcome(outcome, dataset.classes, data, size, rgb, same.model)
+    _print_outcome(outcome, dataset, data, size, rgb, same.model)
     if frontier:
         from faal.study.frontier import frontier as evaluate_blends
         from faal.study.frontier import frontier_table
@@ -164,9 +166,7 @@ def _print_notes(*notes: str) -> None:
         Console(stderr=True).print(note, markup=False, highlight=False)
 
 
-def _print_outcome(
-    outcome: "Outcome", classes: Sequence[str], data: str, size: str | None, rgb: bool, model: str
-) -> None:
+def _print_outcome(outcome: "Outcome", dataset: "DataSet", data: str, size: str | None, rgb: bool, model: str) -> None:
     from faal.engine import processes
     from faal.models.own import is_own
 
@@ -177,7 +177,7 @@ def _print_outcome(
         console.print(outcome.note)
     chosen = "" if outcome.epoch is None else f" of epoch {outcome.epoch}"
     if outcome.offsets:
-        console.print(_offsets(outcome.offsets, classes))
+        console.print(_offsets(outcome.offsets, dataset.classes, dataset.groups))
     console.print(f"{outcome.best} holds the network{chosen}{' with its offsets' if outcome.offsets else ''}")
     command = f"next: faal audit {quote(str(outcome.best.parent))} --data {quote(data)}"
     command += (f" --size {quote(size)}" if size else "") + (" --rgb" if rgb else "")
@@ -185,14 +185,32 @@ def _print_outcome(
     console.print(command)
 
 
-def _offsets(found: "OffsetSearch", classes: Sequence[str]) -> str:
+def _offsets(found: "OffsetSearch", classes: Sequence[str], groups: Sequence[str]) -> str:
     """Offsets by class, and the robust accuracy on the images that they were chosen on, as lines."""
     each = (f"{name} {offset:+.3f}" for name, offset in zip(classes, found.after.offsets, strict=True))
-    before, after = (
-        f"{100 * figures.average:.1f} (worst {100 * figures.worst:.1f})"
-        for figures in (found.before.accuracy, found.after.accuracy)
-    )
+    digits = max(1, ceil(log10(found.images)) - 2)  # one image makes a difference
+    unit = "class" if groups == classes else "group"
+    score = {"sum": f"average plus worst {unit}", "average": "average", "worst": f"worst {unit}"}[found.rule]
+    before, after = found.before.accuracy, found.after.accuracy
+
+    def figures(accuracy: "HeldOutAccuracy") -> str:
+        name = groups[accuracy.classes.index(accuracy.worst)]
+        average, worst = (f"{100 * value:.{digits}f}" for value in (accuracy.average, accuracy.worst))
+        return f"average {average}, worst {unit} {worst} ({name})"
+
+    if found.after.offsets == found.before.offsets:
+        change = f"no offsets that were tried raise {score} by one image or more: the logits are unchanged"
+        results = figures(before)
+    else:
+        average, worst, gain = (
+            f"{100 * value:+.{digits}f}"
+            for value in (after.average - before.average, after.worst - before.worst, found.gain)
+        )
+        change = f"change on these images: average {average}, worst {unit} {worst} points"
+        change += f"; {score}, by which they were chosen, {gain}" if found.rule == "sum" else f", chosen by {score}"
+        results = f"{figures(before)} before; {figures(after)} after"
     return (
         f"offsets: {', '.join(each)}\n"
-        f"robust accuracy in % on the {found.images} images that they were chosen on: {before} before, {after} after"
+        f"robust accuracy in % on the {found.images} images that they were chosen on: {results}\n"
+        f"{change}"
     )

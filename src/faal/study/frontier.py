@@ -37,7 +37,7 @@ from faal.engine import processes
 from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
 from faal.errors import InputError
-from faal.methods import steers
+from faal.methods import seeks_offsets, steers
 from faal.models.native import architecture_and_threat, build_with_weights, checked_entries, replace_model
 from faal.models.offsets import OFFSETS, with_offsets
 from faal.report.charts.bars import save_figure
@@ -57,6 +57,10 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 MAYBE_TRAINED_ON = (
     "The base may have been trained on these images: all figures are too high, those of the base most of all."
+)
+
+OFFSETS_CHOSEN = (
+    "The repair's offsets were chosen on these images: the figures of the repair and of the blends are too high."
 )
 
 BLENDED = "Parameters and BatchNorm's running statistics are interpolated linearly; counters are the repair's."
@@ -202,8 +206,8 @@ def frontier_table(found: Frontier) -> Table:
         f"Accuracy in % on withheld images with {LEVEL:.0%} intervals, n = {withheld['n']}, {found.made['attack']}, "
         f"{Threat(**threat)}"
     )
-    if found.made["seen"]:
-        title += f". {MAYBE_TRAINED_ON}"
+    if notes := [note for note in (OFFSETS_CHOSEN, MAYBE_TRAINED_ON) if note in found.made["blended"]]:
+        title += f". {' '.join(notes)}"
     grid = titled(title, ["blend"], ["average", "worst class"], ["which", "frontier", "file"])
     for blend, on in zip(found.blends, found.best, strict=True):
         figures = blend.figures
@@ -236,7 +240,8 @@ def _evaluated_on(recipe: Recipe, *, maybe_trained_on: bool) -> str:
         sentence = "Evaluated on withheld training images; the repair's epoch was chosen on test images."
     else:
         sentence = "Evaluated on training images withheld for the choice of the epoch, not on the test set."
-    return f"{sentence} {MAYBE_TRAINED_ON}" if maybe_trained_on else sentence
+    notes = {OFFSETS_CHOSEN: seeks_offsets(recipe), MAYBE_TRAINED_ON: maybe_trained_on}
+    return " ".join([sentence, *(note for note, applies in notes.items() if applies)])
 
 
 def _precision(out: Path) -> str:

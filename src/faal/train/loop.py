@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +29,12 @@ from faal.train.forks import begin_from, save_fork
 from faal.train.learner import average_for, learner_for
 from faal.train.log import Log
 from faal.train.notes import notes_of
-from faal.train.offsets import EVALUATIONS, OffsetSearch, with_best_offsets
+from faal.train.offsets import EVALUATIONS, rule_for_offsets, with_best_offsets
+from faal.train.outcome import OffsetSearch, Outcome, recorded_outcome
 from faal.train.parts import Parts, parts_of
 from faal.train.record import RunRecord
 from faal.train.selection import RULES, HeldOutAccuracy, selection_request
 from faal.train.state import TrainingState, capture, generator_state, restore
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The result of a finished run."""
-
-    best: Path
-    """best.pt: the chosen epoch's weights (the last epoch's where nothing was held out)."""
-    epoch: int | None
-    """The epoch that was chosen, from 0; None where the method trains nothing."""
-    offsets: OffsetSearch | None
-    """The result of the search for offsets, where there was one: best.pt has them."""
-    note: str | None
-    """What a reader of the results has to know about the run, in sentences."""
 
 
 def train(
@@ -103,6 +90,8 @@ def train(
     # For networks that draw random numbers themselves; a run that continues, or a fork, restores its own.
     torch.manual_seed(derive_seed(seed, "network", processes.rank()))
     trainer.resume(fork)
+    if (outcome := trainer.recorded_outcome()) is not None:
+        return outcome
     with Log(
         out,
         every=recipe.log_every,
@@ -191,6 +180,13 @@ class Trainer:
             offsets=offsets,
             note=". ".join(notes) or None,
         )
+
+    def recorded_outcome(self) -> Outcome | None:
+        """The outcome of a run that is finished and chose offsets, from its files."""
+        if self.state.epoch < self.epochs or not seeks_offsets(self.recipe):
+            return None
+        images, rule = self.parts.for_offsets[0].n, rule_for_offsets(self.recipe)
+        return recorded_outcome(self.out, position=self.state.log_bytes, images=images, rule=rule)
 
     def epoch(self, log: Log) -> None:
         """One epoch, or the rest of one that was interrupted."""
@@ -284,7 +280,7 @@ class Trainer:
 
     def seek_offsets(self, log: Log) -> OffsetSearch:
         """Choose offsets for the network of best.pt, or for the initial one where nothing is trained, and write best.pt
-        with them. A repetition gives the same."""
+        with them. Where it is interrupted it begins again; a finished run has its `recorded_outcome`."""
         if self.epochs:
             processes.barrier()
             network = checkpoint.load(self.out / "best.pt")

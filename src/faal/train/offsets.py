@@ -9,13 +9,14 @@ the network that is attacked: every evaluation attacks anew.
 
 s is the median over the images of |z_y - max_{j != y} z_j| without attack: logits times a constant give offsets times
 that constant, and one RATE suits all networks. The terms of a step sum to 0 over the classes with images; a class
-without any keeps its offset. The result is the b(t) of the highest score, the earliest of equals: no offsets where
-none are better. Group-wise thresholds behind a finished classifier are Hardt, Price and Srebro's (NeurIPS 2016);
-constants that are added to logits Menon et al.'s (ICLR 2021), who take them from the classes' frequencies.
+without any keeps its offset. The result is the b(t) of the highest score, the earliest of equals; b(0) where the score
+rises by less than one of the n images in the average, 1 / n. Group-wise thresholds behind a finished classifier are
+Hardt, Price and Srebro's (NeurIPS 2016); constants that are added to logits Menon et al.'s (ICLR 2021), who take them
+from the classes' frequencies.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import count
 from typing import Any
 
@@ -23,18 +24,26 @@ import torch
 from torch import Tensor, nn
 
 from faal import losses
-from faal.audit.checks import check_images, check_labels, check_logits, check_model
+from faal.audit.checks import (
+    check_at_least_one,
+    check_gradient,
+    check_images,
+    check_labels,
+    check_logits,
+    check_model,
+)
 from faal.config import Recipe, Threat, parse_epsilon
 from faal.data import Grouping, Split
 from faal.data.checks import as_images, as_labels
 from faal.engine import processes
 from faal.engine.numerics import Numerics
-from faal.errors import unknown
+from faal.errors import InputError, unknown
 from faal.inner.modes import attacked
 from faal.intermediate.class_rule import EvaluationRequest
 from faal.intermediate.class_stats import ClassMetrics
 from faal.models.offsets import OFFSETS, Offset, without_offsets
 from faal.train.evaluate import BATCH, evaluate
+from faal.train.outcome import OffsetEvaluation, OffsetSearch
 from faal.train.parts import Parts
 from faal.train.selection import RULES, HeldOutAccuracy, selection_request
 from faal.train.state import copied
@@ -49,28 +58,13 @@ DIGITS = 3
 """Significant digits of s: the last bits of a forward pass, which depend on the batches, do not move the offsets."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class OffsetEvaluation:
-    """Offsets that were tried, and their robust accuracies."""
-
-    offsets: tuple[float, ...]
-    """C numbers, in units of the logits."""
-    accuracy: HeldOutAccuracy
-    """Of the classes, or of the groups where the images have any: what is scored."""
-    by_class: HeldOutAccuracy
-    """Of the classes: what the next step follows from."""
+ROUNDING = 1e-6
+"""Accuracies are float32: differences of scores below this are none."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class OffsetSearch:
-    """The result of a search."""
-
-    before: OffsetEvaluation
-    """Without a change."""
-    after: OffsetEvaluation
-    """The best; `before` itself where none was better."""
-    images: int
-    """How many were attacked at each evaluation."""
+def rule_for_offsets(recipe: Recipe) -> str:
+    """The rule that a run's offsets are chosen by: its rule for the epoch, `sum` where there is no choice of it."""
+    return recipe.select if recipe.select in RULES else "sum"
 
 
 def with_best_offsets(
@@ -85,7 +79,7 @@ def with_best_offsets(
 ) -> tuple[dict[str, Any], OffsetSearch]:
     """The checkpoint of a network with the best offsets for it.
 
-    A checkpoint that has such offsets already, of a run that is repeated, gives the same result.
+    A checkpoint that has such offsets already, of a run that was interrupted, gives the same result.
 
     Args:
         state: the checkpoint, as in best.pt.
@@ -111,7 +105,7 @@ def with_best_offsets(
         net,
         parts.for_offsets[0],
         selection_request(recipe.select_attack),
-        rule=recipe.select if recipe.select in RULES else "sum",
+        rule=rule_for_offsets(recipe),
         num_classes=len(net.offsets),
         threat=recipe.threat,
         seed=seed,
@@ -178,8 +172,11 @@ def search(
         current = current + step
     assert before is not None
     assert best is not None
-    net.offsets.copy_(torch.tensor(best.offsets))
-    return OffsetSearch(before=before, after=best, images=split.n)
+    found = OffsetSearch(before=before, after=best, images=split.n, rule=rule)
+    if found.gain < 1 / split.n - ROUNDING:
+        found = replace(found, after=before)
+    net.offsets.copy_(torch.tensor(found.after.offsets))
+    return found
 
 
 def _by_cell(split: Split, num_classes: int) -> Split:
@@ -216,16 +213,31 @@ def _towards_equal(accuracies: list[float | None]) -> Tensor:
 
 @torch.no_grad()
 def margin_scale(net: Offset, split: Split, numerics: Numerics, batch_size: int = BATCH) -> float:
-    """The median of |z_y - max_{j != y} z_j| over the images, without attack, to 3 digits; 0 where none is finite."""
+    """The median of |z_y - max_{j != y} z_j| over the images, without attack, to 3 digits.
+
+    It is the one pass over all images before they are attacked, and checks them and their logits.
+
+    Raises:
+        InputError: an image outside [0, 1], or logits that are not finite; on every process.
+    """
     own = torch.arange(split.n).tensor_split(processes.world_size())[processes.rank()]
-    margins = []
-    for index in own.split(batch_size) if len(own) else ():
-        with attacked(net), numerics.autocast():
-            logits = losses.widened(net(split.images.fetch(index)))
-        margins.append(losses.margin(logits, split.labels[index].to(logits.device)).abs().cpu())
-    found = torch.cat([part for parts in processes.gather_objects(margins) for part in parts])
-    found = found[found.isfinite()]
-    return float(f"{float(found.median()):.{DIGITS}g}") if len(found) else 0.0
+    margins, error = [], None
+    try:
+        for index in own.split(batch_size) if len(own) else ():
+            images = split.images.fetch(index)
+            check_images(images, index)
+            with attacked(net), numerics.autocast():
+                logits = losses.widened(net(images))
+            check_logits(logits, index, len(net.offsets))
+            margins.append(losses.margin(logits, split.labels[index].to(logits.device)).abs().cpu())
+    except InputError as refused:  # the other processes wait for this one's margins
+        error = refused
+    found = processes.gather_objects((margins, error))
+    for _, error in found:
+        if error is not None:
+            raise error
+    scale = float(torch.cat([part for parts, _ in found for part in parts]).median())
+    return float(f"{scale:.{DIGITS}g}")
 
 
 def offsets(
@@ -263,7 +275,8 @@ def offsets(
 
     Returns:
         (C,) float32 on the CPU, in units of the logits, of sum 0; 0 for a class without images, and 0 for all where no
-        constants that were tried score higher than none. Logits times a constant have offsets times that constant.
+        constants that were tried raise the score by 1 / N or more. Logits times a constant have offsets times
+        that constant.
 
     Raises:
         InputError: the input is wrong; the message says what, where and what to do.
@@ -280,6 +293,7 @@ def offsets(
     check_model(model)
     if rule not in RULES:
         raise unknown("rule", rule, RULES)
+    check_at_least_one(batch_size=batch_size)
     request, threat = selection_request(attack), Threat(norm, parse_epsilon(epsilon))
     store, numbers = as_images(images, "images"), as_labels(labels, "labels")
     check_labels(numbers, len(store), None)
@@ -290,6 +304,8 @@ def offsets(
     with torch.no_grad(), attacked(model):
         logits = model(first)
     check_logits(logits, torch.arange(len(first)), None)
+    with attacked(model):
+        check_gradient(model, first)
     num_classes = logits.shape[1]
     check_labels(numbers, len(store), num_classes)
     net = Offset(model, torch.zeros(num_classes)).to(device)

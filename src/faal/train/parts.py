@@ -50,11 +50,14 @@ class Parts:
 
     @property
     def for_offsets(self) -> tuple[Split, str | None]:
-        """The images that offsets are chosen on, and a note: the withheld ones, else some of those that are trained on;
-        never test images."""
+        """The images that offsets are chosen on, and a note: the withheld ones, else some of those that are trained on,
+        of each class (or group) so many; never test images."""
         if len(self.select_index) > 0:
             return self.full.take(self.select_index), None
-        chosen = self.full.take(self.train[_first(self.full.labels[self.train], STEER_MOST)])
+        labels, groups = self.full.labels[self.train], self.full.groups[self.train]
+        # A group's classes in turn: in data that are sorted by class its first images would be of one class.
+        in_turn = _rank(_strata(labels, groups)).argsort(stable=True)
+        chosen = self.full.take(self.train[in_turn[_first(groups[in_turn], STEER_MOST)].sort().values])
         return chosen, (
             f"No image was withheld to choose the offsets on: they were chosen on {chosen.n} training images. To a "
             "network that was trained on these they are easier than new ones, and not equally so in every class: the "
@@ -136,8 +139,13 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
 
 def _part(labels: Tensor, groups: Tensor, limit: int, seed: int) -> Tensor:
     """Places of `limit` samples at random, those of each class and group in proportion."""
-    _, strata = torch.stack((labels, groups)).unique(dim=1, return_inverse=True)
-    return in_proportion(strata, limit, generator(seed, "limit"))
+    return in_proportion(_strata(labels, groups), limit, generator(seed, "limit"))
+
+
+def _strata(labels: Tensor, groups: Tensor) -> Tensor:
+    """(N,) int64, a number for each pair of class and group that occurs."""
+    strata: Tensor = torch.stack((labels, groups)).unique(dim=1, return_inverse=True)[1]
+    return strata
 
 
 def _choosing(labels: Tensor, num_classes: int) -> Tensor:
@@ -151,7 +159,13 @@ def _choosing(labels: Tensor, num_classes: int) -> Tensor:
 
 def _first(labels: Tensor, most: int) -> Tensor:
     """(M,) places of the first `most` samples of every class."""
+    return torch.nonzero(_rank(labels) < most).flatten()
+
+
+def _rank(labels: Tensor) -> Tensor:
+    """(N,) int64, how many samples of its class come before each."""
     order = torch.argsort(labels, stable=True)
     counts = torch.bincount(labels)
-    rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[order]]
-    return order[rank < most].sort().values
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[order]]
+    return rank

@@ -47,7 +47,7 @@ def test_an_early_end_changes_nothing(name: str, ball: str, monkeypatch: pytest.
     """One by one, so that each ends as early as it may."""
     losses, tau, reference = problems()[name]
     early = torch.stack([solve_kldro(*row, ball=ball) for row in zip(losses, tau, reference, strict=True)])
-    monkeypatch.setattr(newton, "may_look", lambda tensor: False)
+    monkeypatch.setattr(newton, "may_evaluate", lambda tensor: False)
     torch.testing.assert_close(early, solve_kldro(losses, tau, reference, ball=ball), rtol=0, atol=1e-12)
 
 

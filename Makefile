@@ -1,5 +1,6 @@
 # make demo   sets up and runs the main job: audit, repair and audit again, with a page to look at
-# make test   sets up and passes the tests
+# make test   sets up and passes the tests, in minutes
+# make test-all   those too that take longer: kills, several processes, the README's commands
 # make check  style and types
 #
 # TORCH is what pip is asked for: `make demo TORCH=torch` takes what your package index offers for your GPU,
@@ -12,12 +13,15 @@ OUT    ?= demo
 # One stamp per choice of PyTorch, so that another choice is installed and not passed over.
 STAMP  := $(VENV)/.installed-$(shell printf '%s' '$(TORCH)' | tr -c 'A-Za-z0-9.' '-')
 
-.PHONY: demo test check format setup clean
+.PHONY: demo test test-all check format setup clean
 
 demo: setup
 	$(BIN)/faal demo --out $(OUT)
 
 test: setup
+	$(BIN)/python -m pytest -n auto -m 'not slow'
+
+test-all: setup
 	$(BIN)/python -m pytest -n auto
 
 check: setup

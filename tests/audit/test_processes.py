@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
@@ -61,6 +63,7 @@ def verdicts(folder: Path) -> list[bytes]:
     return [(folder / engine / "verdicts.npz").read_bytes() for engine in ("fast", "reference")]
 
 
+@pytest.mark.slow
 def test_one_two_and_three_processes_and_one_that_was_killed_write_the_same_bytes(tmp_path: Path) -> None:
     """Five blocks, so that the processes' shares are uneven; two attacks; both engines."""
     written = []

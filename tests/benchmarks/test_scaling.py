@@ -102,6 +102,7 @@ def test_a_step_of_a_cpu_is_refused_before_anything_is_measured(
         scaling.main()
 
 
+@pytest.mark.slow
 def test_in_small(paper: Any, tmp_path: Path) -> None:
     """What was counted is what is put on paper for that network."""
     out = tmp_path / "scaling.json"

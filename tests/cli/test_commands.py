@@ -66,6 +66,7 @@ def test_help_waits_for_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
+@pytest.mark.slow
 def test_two_processes_train_audit_and_resume(tmp_path: Path) -> None:
     """`torchrun`, gloo: one run, one folder, one audit; the same command again changes nothing."""
     torchrun = [

@@ -32,6 +32,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short")
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_verdicts(tmp_path: Path) -> None:
     record = study.demo(tmp_path, seeds=(1, 2), autoattack=0, device=CPU)
     assert json.loads((tmp_path / "demo.json").read_text()) == record

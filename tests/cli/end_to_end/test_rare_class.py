@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from faal import checkpoint
@@ -54,6 +55,7 @@ def robust_accuracy(method: str, seed: int, out: Path) -> np.ndarray:
     return np.array([estimate.value for estimate in result.attacks["pgd20"].classes])
 
 
+@pytest.mark.slow
 def test_faal_lifts_the_rare_worst_class(tmp_path: Path) -> None:
     """Mean over three seeds: plain training fails the rarest class, FAAL lifts it by 10 points and more."""
     plain = np.mean([robust_accuracy("pgd-at", seed, tmp_path) for seed in SEEDS], axis=0)

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -86,6 +87,7 @@ def run(command: list[str], folder: Path) -> None:
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.slow
 def test_commands(tmp_path: Path) -> None:
     desk(tmp_path)
     found = [command for command in commands() if command[1] != "reproduce"]
@@ -98,6 +100,7 @@ def test_commands(tmp_path: Path) -> None:
         assert (tmp_path / "runs" / folder / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_reproductions(tmp_path: Path) -> None:
     desk(tmp_path)
     for command in (command for command in commands() if command[1] == "reproduce"):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -132,6 +133,7 @@ def per_class(correct: Tensor, y: Tensor) -> list[int]:
     return torch.bincount(y[correct], minlength=len(KINDS)).tolist()
 
 
+@pytest.mark.slow
 def test_from_the_readme_alone(tmp_path: Path) -> None:
     (tmp_path / "strangers.py").write_text(STRANGERS)
     photograph(tmp_path / "parts")

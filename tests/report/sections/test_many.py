@@ -98,6 +98,7 @@ def test_a_folder_of_runs_is_replaced_by_them(tmp_path: Path, run_folder: Write,
     assert list(read(path).rows("All attacks together"))[1:] == ["at/1", "at/2", "faal/1", "faal/2"]
 
 
+@pytest.mark.slow
 def test_forty_runs_and_a_hundred_classes_stay_small(tmp_path: Path, run_folder: Write) -> None:
     classes = [f"a class called {i}" for i in range(100)]
     for i in range(40):

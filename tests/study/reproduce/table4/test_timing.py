@@ -22,6 +22,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "WARM_UP", 1)
 
 
+@pytest.mark.slow
 def test_times_and_properties(tmp_path: Path) -> None:
     page = reproduce("table4", out=tmp_path, device=CPU).page
     assert page == tmp_path / "table4.md"

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from faal.audit import audit, audit_share
+from faal.audit.settings import AuditContext, AuditSettings
 from faal.errors import InputError, refuse_unwritable
 from faal.report import page as report_page
 from faal.report import write_report
@@ -52,7 +53,7 @@ def test_a_command_refuses_before_its_work(tmp_path: Path, monkeypatch: pytest.M
     calls = {
         "audit": lambda: audit(*SUBJECT, out=out),
         "share": lambda: audit_share(*SUBJECT, rank=0, world_size=1, out=out),
-        "curve": lambda: curve(*SUBJECT, epsilons=[0.1, 0.2], out=out),
+        "curve": lambda: curve(*SUBJECT, AuditSettings.of(), AuditContext(out=out), epsilons=[0.1, 0.2]),
         "demo": lambda: study_demo.demo(out, seeds=[1], device=torch.device("cpu")),
         "theorem1": lambda: reproduce_run.reproduce("theorem1", scale="tiny", out=out, device=torch.device("cpu")),
         "report": lambda: write_report([tmp_path], out=out / "page.html"),

@@ -14,14 +14,15 @@ SCRIPT = """
 import os, signal, sys
 import torch
 from faal import audit
-from faal.audit import blocks, engines
+from faal.audit import blocks
+from faal.audit.attacks import backend
 from faal.engine import processes
 from tests.helpers.problems import make_problem
 
 out, kill_after = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(1)
 # Attacks on the smallest network run in bfloat16, which every CPU can compute.
-engines.multiplies_bf16, engines.MIN_BF16_OPERATIONS = lambda device: True, 0
+backend.multiplies_bf16, backend.MIN_BF16_OPERATIONS = lambda device: True, 0
 
 judge = blocks.judge_attack
 def noted(*arguments, **rest):

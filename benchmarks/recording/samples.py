@@ -1,6 +1,6 @@
 """Write the sample folders: results of the program at the commit `a9f9b34`, which every later state has to read.
 
-    git worktree add /tmp/ground a9f9b34
+    git worktree add GROUND a9f9b34
     python -m benchmarks.recording.samples --tree GROUND
 
 writes `benchmarks/samples`, about 430 kB: a run with its audit, that of groups, a curve, a repair, a run and an audit

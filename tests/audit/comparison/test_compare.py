@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest, t, ttest_1samp
+from tests.helpers.comparisons import BASE, CLASSES, LABEL, REPAIRED, made
 from torch import Tensor
 
 from faal.audit.comparison.compare import compare
@@ -20,40 +21,6 @@ from faal.audit.run import audit
 from faal.audit.statistics.paired import holm, paired_bootstrap, paired_intervals, worst_difference_interval
 from faal.data import Grouping
 from faal.errors import InputError
-
-CLASSES = ["ant", "bee", "cat"]
-LABEL = np.repeat([0, 1, 2], 100)
-
-
-def made(right: dict[str, list[int]], **change: Any) -> AuditResult:
-    """An audit in which, of each class's 100 samples, the first `right` are predicted correctly under each attack."""
-    place = np.arange(300) % 100
-    predicted = {}
-    for attack, counts in right.items():
-        wrong = place >= np.repeat(counts, 100)
-        predicted[attack] = np.where(wrong, (LABEL + 1) % 3, LABEL).astype(np.int16)
-    predicted = with_all(LABEL, predicted)
-    settings = {"classes": CLASSES, "level": 0.95, "parameters": {}, "seconds": 1.0}
-    result = AuditResult(
-        model={"name": "net"},
-        data={"name": "animals", "split": "test", "n": 300, "classes": CLASSES},
-        threat={"norm": "linf", "epsilon": 0.1},
-        seed=0,
-        engine="reference",
-        block_size=250,
-        level=0.95,
-        interval_method="",
-        warnings=(),
-        environment={},
-        attacks={name: summarise(LABEL, given, **settings) for name, given in predicted.items()},
-        verdicts=Verdicts(label=LABEL, index=np.arange(300), predicted=predicted),
-        examples=None,
-    )
-    return replace(result, **change)
-
-
-BASE = made({"clean": [95, 90, 85], "pgd20": [70, 60, 20]})
-REPAIRED = made({"clean": [94, 90, 85], "pgd20": [66, 60, 45]})
 
 
 def test_one_run_a_side_is_paired_by_sample() -> None:

@@ -21,12 +21,12 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from faal.audit import AuditResult
-from faal.audit.beforehand import refuse_others
 from faal.audit.blocks import Source
 from faal.audit.estimates import estimates
 from faal.audit.folder import network_key
 from faal.audit.records.result import AUDIT, Figures
 from faal.audit.records.verdicts import ALL
+from faal.audit.refusals import refuse_others
 from faal.audit.run import run_audit
 from faal.audit.settings import AuditContext, AuditSettings
 from faal.audit.terminal import estimate_text, plain_row, titled

@@ -57,7 +57,7 @@ def test_the_package_is_the_function(problem) -> None:  # type: ignore[no-untype
         "faal.audit.comparison.compare; assert faal.audit.__name__ == 'faal.audit'",
         "import faal.audit.run as run; import faal.audit.statistics.intervals; from faal import audit; "
         "assert callable(audit) and audit is run.audit",
-        "from faal.audit import beforehand, table; from faal.audit import *; beforehand.refuse_others; "
+        "from faal.audit import refusals, table; from faal.audit import *; refusals.refuse_others; "
         "assert callable(audit) and callable(compare)",
     ],
 )

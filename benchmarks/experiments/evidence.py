@@ -5,7 +5,7 @@
 writes `benchmarks/results/evidence.json`: for every finished network how it was made (command, commit, seconds, figures
 on the withheld images), for every finished audit its figures by attack with the class-wise counts. The runs are made by
 `python -m benchmarks.experiments.runs --plan benchmarks/experiments/evidence.yaml ... --out OUT`; they need not all be
-finished. Comparisons over seeds are computed from the file.
+finished: results of the file whose runs are not in OUT stay in it. Comparisons over seeds are computed from the file.
 """
 
 import argparse
@@ -29,13 +29,24 @@ EVERYTHING = "everything"
 """Instead of an attack's name: correct under every attack of two audits of one network, on the images of both."""
 
 
-def collected(plan: Plan, out: Path) -> dict[str, Any]:
-    """The finished items: `networks` and `audits` by the items' names, `classes` by data."""
+def collected(plan: Plan, out: Path, earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """The finished items: `networks` and `audits` by the items' names, `classes` by data.
+
+    An item that is not in `out` is taken from `earlier`, an earlier result of this, where its command is the same.
+    """
     log = records(out)
-    done = [item for item in plan.items.values() if finished(item, out, log)]
     found: dict[str, Any] = {"command": "python -m benchmarks.experiments.evidence OUT", "plan": plan.where}
-    found |= {"items": len(plan.items), "finished": len(done), "classes": {}, "networks": {}, "audits": {}}
-    for item in done:
+    found |= {"items": len(plan.items), "finished": 0, "classes": dict(earlier.get("classes", {}))}
+    found |= {"networks": {}, "audits": {}}
+    present: set[str] = set()
+    for item in plan.items.values():
+        if not (out / item.makes).exists() or not finished(item, out, log):
+            kind = "audits" if item.command[0] == "audit" else "networks"
+            former = earlier.get(kind, {}).get(item.name)
+            if former is not None and former["command"] == item.command_line:
+                found[kind][item.name] = former
+            continue
+        present.add(item.name)
         made = {"stage": item.stage, **_made(item, log)}
         if item.command[0] != "audit":
             found["networks"][item.name] = made | {"withheld": withheld(out / item.makes)}
@@ -45,9 +56,10 @@ def collected(plan: Plan, out: Path) -> dict[str, Any]:
         found["audits"][item.name] = {"folder": str(Path(item.makes).parent), **made, **judged(audit)}
     for name, audit in found["audits"].items():
         usual = found["audits"].get(f"{name.rpartition('.')[0]}.usual")
-        if usual is not None and usual is not audit:
+        if usual is not None and usual is not audit and name in present:
             first, second = (Verdicts.read(out / each["folder"] / VERDICTS) for each in (usual, audit))
             audit["attacks"][EVERYTHING] = together(first, second, found["classes"][plan.items[name].data])
+    found["finished"] = len(found["networks"]) + len(found["audits"])
     return found
 
 
@@ -122,7 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--to", type=Path, default=RESULTS, help="the file; unset: benchmarks/results/evidence.json")
     given = parser.parse_args(arguments)
     plan = Plan(yaml.safe_load(given.plan.read_text(encoding="utf-8")), "paper", given.plan.name)
-    found = collected(plan, given.out)
+    earlier = json.loads(given.to.read_text(encoding="utf-8")) if given.to.exists() else {}
+    found = collected(plan, given.out, earlier)
     write_whole(given.to, (json.dumps(found, indent=1) + "\n").encode())
     print(f"{given.to}: {found['finished']} of {found['items']} items")
 

@@ -59,7 +59,7 @@ POLL = 0.2
 """Seconds between two checks of whether a command has to stop."""
 
 SOURCE = HERE.parents[1] / "src"
-"""The code that the commands run: this checkout's, whatever is installed."""
+"""The code that the commands run, unless `--source` names another: this checkout's, whatever is installed."""
 
 
 def run(
@@ -68,12 +68,12 @@ def run(
     out: Path,
     seconds: float | None,
     *,
-    threads: int | None = None,
+    env: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[str, str]:
     """Run an item for at most `seconds` and until `stop` is set.
 
-    It runs in `out`, the folder of an external network's module, and on the code of this checkout.
+    It runs in `out`, the folder of an external network's module, with the environment variables `env`.
 
     Returns:
         Its status (`done`, `stopped` or `failed`), and for a failed one the last line of its output.
@@ -90,7 +90,7 @@ def run(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=out,
-            env=_environment(threads),
+            env=commands_environment(None) if env is None else env,
             close_fds=False,
         ) as process,
     ):
@@ -112,9 +112,9 @@ def run(
     return ("stopped", "") if stopped else ("failed", lines[-1] if lines else f"status {process.returncode}")
 
 
-def _environment(threads: int | None) -> dict[str, str]:
-    """The environment of a command: this checkout's code first on the path, and so many threads."""
-    path = os.pathsep.join(part for part in (str(SOURCE), os.environ.get("PYTHONPATH")) if part)
+def commands_environment(threads: int | None, source: Path = SOURCE) -> dict[str, str]:
+    """The environment variables of a command: the code in `source` first on the path, and so many threads."""
+    path = os.pathsep.join(part for part in (str(source), os.environ.get("PYTHONPATH")) if part)
     bound = {} if threads is None else dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     return os.environ | {"PYTHONPATH": path} | bound
 
@@ -154,7 +154,7 @@ def work(
     device: str,
     commit: str | None,
     jobs: int = 1,
-    threads: int | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> None:
     """Run the items that are not finished, in order, at most `jobs` at once, until the budget is spent."""
     stop = threading.Event()
@@ -167,7 +167,7 @@ def work(
             print("The budget is spent; the same call goes on.", flush=True)
             return
         _run_all(items, data, out, until=until, call={"jobs": jobs, "device": device, "commit": commit},
-                threads=threads, stop=stop)  # fmt: skip
+                env=env, stop=stop)  # fmt: skip
     if stop.is_set():
         print("Stopped; the same call goes on.", flush=True)
         sys.exit(1)
@@ -175,7 +175,7 @@ def work(
 
 def _run_all(
     items: Sequence[PlanItem], data: Mapping[str, str], out: Path, *, until: float | None, call: Mapping[str, Any],
-    threads: int | None, stop: threading.Event,
+    env: Mapping[str, str] | None, stop: threading.Event,
 ) -> None:  # fmt: skip
     jobs = call["jobs"]
     waiting = [item for item in items if not finished(item, out, records(out))]
@@ -192,7 +192,7 @@ def _run_all(
                     passed_over.add(item.name)
                 elif len(running) < jobs and not _blocked(item, [*running.values(), *waiting[: waiting.index(item)]]):
                     print(f"{item.name} ...", flush=True)
-                    running[pool.submit(_timed, item, data[item.data], out, left, threads, stop, jobs)] = item
+                    running[pool.submit(_timed, item, data[item.data], out, left, env, stop, jobs)] = item
                 else:
                     continue
                 waiting.remove(item)
@@ -224,11 +224,17 @@ def _blocked(item: PlanItem, before: Sequence[PlanItem]) -> bool:
 
 
 def _timed(
-    item: PlanItem, data: str, out: Path, seconds: float | None, threads: int | None, stop: threading.Event, jobs: int
+    item: PlanItem,
+    data: str,
+    out: Path,
+    seconds: float | None,
+    env: Mapping[str, str] | None,
+    stop: threading.Event,
+    jobs: int,
 ) -> dict[str, Any]:
     """Run an item; its record: status, seconds, and an audit's figures."""
     began, used = time.monotonic(), _processor_seconds()
-    status, why = run(item, data, out, seconds, threads=threads, stop=stop)
+    status, why = run(item, data, out, seconds, env=env, stop=stop)
     record: dict[str, Any] = {"status": status, "seconds": round(time.monotonic() - began, 2)}
     if jobs == 1:
         record["processor seconds"] = round(_processor_seconds() - used, 2)
@@ -284,6 +290,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="items at once")
     parser.add_argument("--only", nargs="+", default=[], help="items by name or pattern, and what they need")
     parser.add_argument("--scale", default="paper", help="paper, small (a CPU) or toy (the tests)")
+    parser.add_argument(
+        "--source", type=Path, default=SOURCE, help="the code to run, a checkout's src; unset: this one's"
+    )
     parser.add_argument("--rate", type=float, help="operations per second, such as 300e12")
     parser.add_argument("--list", action="store_true", help="show the items, their costs and states")
     parser.add_argument("--dry-run", action="store_true", help="show the commands of items that are not finished")
@@ -319,8 +328,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         copied(plan, given.given, out, items)
     except InputError as error:
         parser.error(str(error))
-    work(items, named, out, budget=given.budget, device=made["device"], commit=made["commit"], jobs=given.jobs,
-         threads=plan.content.get("threads"))  # fmt: skip
+    commit = made["commit"] if given.source == SOURCE else commit_of(given.source)
+    work(items, named, out, budget=given.budget, device=made["device"], commit=commit, jobs=given.jobs,
+         env=commands_environment(plan.content.get("threads"), given.source))  # fmt: skip
+
+
+def commit_of(source: Path) -> str:
+    """The commit of the checkout of which `source` is a folder."""
+    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _absolute(data: str) -> str:

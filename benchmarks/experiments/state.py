@@ -29,9 +29,9 @@ def seconds_of(item: PlanItem, log: Sequence[Mapping[str, Any]]) -> float:
 
 
 def finished(item: PlanItem, out: Path | None, log: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether this exact command was finished, and its file is still there."""
-    done = any(r["item"] == item.name and r["command"] == item.command_line and r["status"] == "done" for r in log)
-    return done and out is not None and (out / item.makes).exists()
+    """Whether this exact command was finished, and its file is still there, or `kept.py` left it out on purpose."""
+    done = [r for r in log if r["item"] == item.name and r["command"] == item.command_line and r["status"] == "done"]
+    return bool(done) and out is not None and ((out / item.makes).exists() or any(r.get("collected") for r in done))
 
 
 def measured_rates(path: Path, device: str) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Losses per sample, pure. A module of their own: all three phases use them and may not import each other.
 
 Logits are (B, C), labels (B,) int64; every function returns (B,) float32 (float64 for float64 logits). Logits of a
-lower precision are converted first: softmax and margins are too coarse in bfloat16.
+lower precision are converted first: softmax and margins are too imprecise in bfloat16.
 """
 
 import torch

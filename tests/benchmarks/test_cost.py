@@ -60,7 +60,7 @@ def test_forwards_an_image_and_epoch(name: str, forwards: int) -> None:
 
 
 def test_what_evaluations_cost() -> None:
-    """A twenty-fifth is withheld to choose on, under CW-10; FRL steers by another, under PGD-20."""
+    """A twenty-fifth is withheld to choose on, under CW-10; FRL evaluates on another, under PGD-20."""
     chosen = training_forwards(Recipe(method="pgd-at", epochs=1), 1000, 10)
     assert chosen == 960 * 23 + 40 * 22
     steered = training_forwards(Recipe(method="frl-rw", epochs=1), 1000, 10)

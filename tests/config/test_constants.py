@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from faal.config import Recipe, Schedule, load_recipe, recipe_names, truth
+from faal.config import Recipe, Schedule, boolean, load_recipe, recipe_names
 from faal.errors import InputError
 from faal.intermediate.class_rule import ClassRule, constants_of, settings_of
 from faal.intermediate.rules.frl import FRL
@@ -102,11 +102,11 @@ class TestKinds:
         assert "\n" not in str(caught.value)
 
     def test_every_way_of_true_and_false(self) -> None:
-        assert [truth(text) for text in (True, "yes", "TRUE", 1, "1")] == [True] * 5
-        assert [truth(text) for text in (False, "no", "False", 0, "0")] == [False] * 5
+        assert [boolean(text) for text in (True, "yes", "TRUE", 1, "1")] == [True] * 5
+        assert [boolean(text) for text in (False, "no", "False", 0, "0")] == [False] * 5
         for text in ("", "2", None, 0.5, "on"):
             with pytest.raises(ValueError, match="neither true nor false"):
-                truth(text)
+                boolean(text)
 
 
 class TestNames:

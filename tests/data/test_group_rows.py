@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from faal.data import DataSet, InMemory, Split, read_groups, weighed_by
+from faal.data import DataSet, InMemory, Split, read_groups, weighted_by
 from faal.data.groups import read_groups_noted
 from faal.errors import InputError
 
@@ -174,9 +174,9 @@ class TestIndex:
     def test_training_tells_the_note(self, tmp_path: Path) -> None:
         rows = [f"{place},{group}" for place, group in enumerate(CAMERAS)]
         data = DataSet(name="toy", classes=("x", "y"), train=split(None), test=None)
-        weighed = weighed_by(data, table(tmp_path, ",camera", rows))
-        assert weighed.groups == ("A", "B")
-        assert len(weighed.notes) == 1
+        weighted = weighted_by(data, table(tmp_path, ",camera", rows))
+        assert weighted.groups == ("A", "B")
+        assert len(weighted.notes) == 1
 
 
 class TestClasses:

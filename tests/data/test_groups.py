@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from faal.data import DataSet, InMemory, Split, grouping, load_data, read_groups, weighed_by
+from faal.data import DataSet, InMemory, Split, grouping, load_data, read_groups, weighted_by
 from faal.errors import InputError
 
 
@@ -86,10 +86,10 @@ class TestFiles:
         (camera,) = read_groups(spec, data.test)
         assert data.test.files == tuple(f"test/{name}/{number}.png" for name in ("cat", "dog") for number in range(3))
         assert camera.index.tolist() == [1, 0, 0, 1, 0, 0]
-        weighed = weighed_by(data, spec)
-        assert weighed.groups == ("A", "B")
-        assert weighed.train is not None
-        assert weighed.train.take(torch.tensor([3, 4])).groups.tolist() == [1, 0]
+        weighted = weighted_by(data, spec)
+        assert weighted.groups == ("A", "B")
+        assert weighted.train is not None
+        assert weighted.train.take(torch.tensor([3, 4])).groups.tolist() == [1, 0]
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -138,10 +138,10 @@ class TestTraining:
         data = DataSet(name="toy", classes=("x", "y"), train=split(), test=None)
         assert data.groups == ("x", "y")
         with pytest.raises(InputError, match="has the columns camera, site; training uses one"):
-            weighed_by(data, spec)
-        assert weighed_by(data, f"{spec}:site").groups == ("north", "south")
+            weighted_by(data, spec)
+        assert weighted_by(data, f"{spec}:site").groups == ("north", "south")
 
     def test_no_training_part(self, tmp_path: Path) -> None:
         data = DataSet(name="toy", classes=("x", "y"), train=None, test=split())
         with pytest.raises(InputError, match="no training images"):
-            weighed_by(data, written(tmp_path, "camera\nA\n"))
+            weighted_by(data, written(tmp_path, "camera\nA\n"))

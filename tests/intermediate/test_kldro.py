@@ -22,7 +22,7 @@ PER_SIZE = 50
 
 
 def problems(classes: int, count: int, seed: int, *, least: float = 1e-4) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses (count, C) of any scale, tau (count,) from `least` to 5, references uniform and random by turns."""
+    """Losses (count, C) of any scale, tau (count,) from `least` to 5, references alternately uniform and random."""
     rng = np.random.default_rng([seed, classes])
     losses = rng.normal(size=(count, classes)) * 10 ** rng.uniform(-3, 3, size=(count, 1))
     tau = 10 ** rng.uniform(math.log10(least), math.log10(5), size=count)

@@ -13,7 +13,7 @@ from faal.intermediate.class_stats import batch_stats
 
 
 def ordinary(classes: int, count: int = 60) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses, tau and references, uniform and with absent classes by turns."""
+    """Losses, tau and references, alternately uniform and with absent classes."""
     rng = np.random.default_rng(classes)
     losses = np.tanh(rng.normal(size=(count, classes)))
     tau = 10 ** rng.uniform(-3, math.log10(2), size=count)

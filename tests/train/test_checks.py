@@ -35,6 +35,6 @@ def test_a_misspelt_method_is_an_error_with_groups_too() -> None:
     data = dataclasses.replace(data, train=dataclasses.replace(data.train, grouping=groups))
     with pytest.raises(InputError, match="did you mean 'pgd-at'"):
         check_groups(data, "pdg-at")
-    with pytest.raises(InputError, match="cfa-at weighs classes only"):
+    with pytest.raises(InputError, match="cfa-at weights classes only"):
         check_groups(data, "cfa-at")
     assert torch.equal(data.train.groups, groups.index)

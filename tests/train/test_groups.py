@@ -68,7 +68,7 @@ def test_a_method_weighs_groups_or_says_that_it_cannot(name: str, recipe: Recipe
     data = grouped(toy_data([18, 18]), list("AABBCC" * 6))
     recipe = replace(recipe, method=name, epochs=1, steps=1)
     if not METHODS[name].rule.any_groups:
-        with pytest.raises(InputError, match=f"{name} weighs classes only .* these can: .*faal-at.*group-dro"):
+        with pytest.raises(InputError, match=f"{name} weights classes only .* these can: .*faal-at.*group-dro"):
             run(recipe, data, tmp_path)
         return
     run(recipe, data, tmp_path)

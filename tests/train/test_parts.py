@@ -39,16 +39,16 @@ CASES = [
     ("select", True, "sum", "held-out", True, True, True, None),
     ("select", False, "last", "held-out", False, False, False, LAST),
     ("select", True, "last", "held-out", False, True, False, "There is no selection, and the last epoch counts"),
-    ("select", False, "sum", "test", False, False, True, "on 600 test images: the audit's figures are too good"),
-    ("select", True, "sum", "test", False, True, True, "on 600 test images: the audit's figures are too good"),
+    ("select", False, "sum", "test", False, False, True, "on 600 test images: the audit's accuracies are too high"),
+    ("select", True, "sum", "test", False, True, True, "on 600 test images: the audit's accuracies are too high"),
     ("both", False, "sum", "held-out", True, True, True, None),
     ("both", True, "worst", "held-out", True, True, True, None),
     ("both", False, "last", "held-out", True, True, False, "There is no selection, and the last epoch counts"),
-    ("both", True, "sum", "test", True, True, True, "on 600 test images: the audit's figures are too good"),
+    ("both", True, "sum", "test", True, True, True, "on 600 test images: the audit's accuracies are too high"),
     ("none", False, "sum", "held-out", False, False, False, LAST),
     ("none", True, "sum", "held-out", False, False, False, LAST),
     ("none", False, "last", "test", False, False, False, LAST),
-    ("none", True, "sum", "test", False, False, True, "on 600 test images: the audit's figures are too good"),
+    ("none", True, "sum", "test", False, False, True, "on 600 test images: the audit's accuracies are too high"),
 ]
 
 
@@ -104,7 +104,8 @@ def test_the_parts(
 
 @pytest.mark.parametrize("hold_out", ["select", "both"])
 def test_a_class_too_small_to_spare_images(recipe: Recipe, hold_out: str) -> None:
-    """Nothing is withheld, the last epoch counts, and a method that steers uses training images: all is noted."""
+    """Nothing is withheld, the last epoch counts, and a method that evaluates during training uses training images: all
+    is noted."""
     found = parts(recipe, toy_data([250, 199]), steers=True, hold_out=hold_out)
     assert classes(found.full.labels[found.train], 2) == [250, 199]
     assert found.select.n == len(found.select_index) == 0

@@ -2,7 +2,7 @@
 
 An audit divides its samples, in order, into blocks of a fixed size. All random numbers of block k follow from
 `block_seed(seed, k)`. Finished blocks are stored in the run's folder under a digest of all their inputs, so that a
-killed audit continues at the next block and never takes up one of another model.
+killed audit continues at the next block and never reuses one of another model.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from faal.engine.seeds import derive_seed
 from faal.errors import InputError
 
 Progress = Callable[[str, int, int], None]
-"""Called with (attack, blocks done, blocks in all), both of this process, whenever a block is done."""
+"""Called with (attack, blocks done, total blocks), both of this process, after every block."""
 
 
 class Source(Protocol):
@@ -49,13 +49,13 @@ class Subject:
         model: the network, in evaluation mode during the audit.
         images: the store of its images.
         labels: (N,) int64 on the CPU, of the samples to audit.
-        index: (N,) int64 on the CPU, their places in `images`.
+        index: (N,) int64 on the CPU, their positions in `images`.
         device: the model's device.
         threat: the ball that bounds attacks.
         seed: the audit's seed.
         block_size: samples per block; the last block may be shorter.
         key: the network's identity (`folder.network_key`).
-        former: keys of the same network in earlier versions, whose blocks are valid too.
+        earlier_keys: keys of the same network in earlier versions of this program, whose blocks are valid too.
         engine: the backend that attacks run on.
     """
 
@@ -68,7 +68,7 @@ class Subject:
     seed: int
     block_size: int
     key: str
-    former: tuple[str, ...] = ()
+    earlier_keys: tuple[str, ...] = ()
     engine: Engine = REFERENCE
 
     def blocks(self, rank: int = 0, world_size: int = 1) -> range:
@@ -99,7 +99,7 @@ def clean_blocks(
 ) -> dict[int, CleanVerdict]:
     """Clean verdicts by block number, for this process's blocks.
 
-    They are never read from the disk: these predictions decide whether a stored block is of this very network.
+    They are never read from the disk: these predictions decide whether a stored block is of the same network.
     """
     blocks = subject.blocks(rank, world_size)
     found: dict[int, CleanVerdict] = {}
@@ -129,7 +129,7 @@ def attack_blocks(
         subject: model, data and threat.
         attack: the attack.
         clean: the clean verdicts of the same blocks.
-        folder: where finished blocks are stored, and taken up from; None stores none.
+        folder: where finished blocks are stored, and reused from; None stores none.
         rank: this process's number.
         world_size: how many processes there are.
         progress: called for every finished block.
@@ -163,7 +163,7 @@ def attack_blocks(
 
 
 def holds(folder: Path, subject: Subject, attack: Attack, clean: Mapping[int, CleanVerdict]) -> bool:
-    """Whether all of an attack's blocks are stored in `folder`, so that no part of it is computed again."""
+    """Whether all of an attack's blocks are stored in `folder`, so that none is computed again."""
     return all(_stored(folder, subject, attack, block, verdict) is not None for block, verdict in clean.items())
 
 
@@ -176,11 +176,11 @@ def _path(folder: Path, attack: Attack, block: int, digest: str) -> Path:
 
 
 def _stored(folder: Path, subject: Subject, attack: Attack, block: int, clean: CleanVerdict) -> AttackVerdict | None:
-    """A finished block, under the current key or a former one; then it is stored again under the current key."""
-    digest, *former = (_digest(subject, attack, block, clean, key) for key in (subject.key, *subject.former))
+    """A finished block, under the current key or an earlier one; then it is stored again under the current key."""
+    digest, *others = (_digest(subject, attack, block, clean, key) for key in (subject.key, *subject.earlier_keys))
     path = _path(folder, attack, block, digest)
     verdict = _read(path, digest)
-    for earlier in former if verdict is None else ():
+    for earlier in others if verdict is None else ():
         verdict = _read(_path(folder, attack, block, earlier), earlier)
         if verdict is not None:
             _write(path, digest, verdict)

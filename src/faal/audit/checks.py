@@ -1,4 +1,4 @@
-"""Input that an audit refuses, since no valid figure follows from it. What it only warns of is in `misuse`."""
+"""Input that an audit rejects, since no valid accuracy follows from it. `misuse` has what only causes a warning."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""From verdicts to figures: counts per class, accuracies, and their intervals."""
+"""From verdicts to estimates: counts per class, accuracies, and their intervals."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -21,8 +21,8 @@ from faal.audit.statistics.intervals import (
 from faal.data import Grouping
 
 MANY_CLASSES = 20
-"""The least number of classes with samples at which the worst tenth is reported, in an audit as in a comparison: then
-it has two classes or more."""
+"""The smallest number of classes with samples at which the worst tenth is reported, in an audit as in a comparison:
+then it has two classes or more."""
 
 
 def lowest_tenth(classes: int) -> int:
@@ -81,7 +81,7 @@ def summarise(
     parameters: Mapping[str, Any],
     seconds: float,
 ) -> AttackResult:
-    """The figures of one attack.
+    """The estimates for one attack.
 
     Args:
         label: (N,) true classes, N at least 1.
@@ -102,7 +102,7 @@ def summarise(
 
 
 def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[str], *, level: float) -> Figures:
-    """The figures that follow from counts.
+    """The estimates that follow from counts.
 
     Args:
         n: (C,) samples of each class (or group). Classes without samples have no accuracy and no part in the values;

@@ -131,7 +131,7 @@ def _has(subject: Subject, folder: Path, clean: Mapping[int, CleanVerdict] | Non
     return same and np.array_equal(predicted[rows], earlier.predicted[CLEAN])
 
 
-def former_keys(folder: Path, record: Mapping[str, Any]) -> tuple[str, ...]:
+def earlier_keys(folder: Path, record: Mapping[str, Any]) -> tuple[str, ...]:
     """The network's key in a folder's blocks of an earlier version: its audit's digest, if it is of this network."""
     model = (_earlier(folder) or {}).get("model")
     if not isinstance(model, Mapping) or network_key(model) != network_key(record["model"]):

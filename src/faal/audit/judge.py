@@ -20,7 +20,7 @@ from faal.engine.memory import ChunkedForward
 from faal.errors import InputError, first_line
 from faal.inner.norms import NORMS
 
-SLACK = 1e-6
+TOLERANCE = 1e-6
 """How far float32 rounding may move each pixel out of the ball before the image no longer counts."""
 
 
@@ -53,8 +53,8 @@ class AttackVerdict:
     warnings: tuple[str, ...]
     examples: Examples
 
-    def bare(self) -> "AttackVerdict":
-        """Without the examples: small enough to send to every process."""
+    def without_examples(self) -> "AttackVerdict":
+        """A copy without the examples: small enough to send to every process."""
         return replace(self, examples=self.examples.take(np.arange(0)))
 
 
@@ -133,7 +133,7 @@ def judge_attack(
     run = partial(attack.run, images=images, labels=labels, threat=threat, seed=seed, num_classes=clean.num_classes)
     adversarial = run(fast or model, active=active, warn=warnings.append).detach()
     if fast is not None:
-        again = active & fast.shields(adversarial, labels)
+        again = active & fast.needs_repeat(adversarial, labels)
         if again.any():
             adversarial[again] = run(model, active=again, warn=lambda sentence: None).detach()[again]
     with torch.no_grad():
@@ -170,7 +170,7 @@ def judge_attack(
 def _inside(adversarial: Tensor, images: Tensor, threat: Threat) -> Tensor:
     """(B,) bool: within epsilon of the original, and within [0, 1]. False for NaN."""
     distance = NORMS[threat.norm].distance
-    near = distance(adversarial, images) <= threat.epsilon + distance(images + SLACK, images)
+    near = distance(adversarial, images) <= threat.epsilon + distance(images + TOLERANCE, images)
     return near & ((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(dim=1)
 
 

@@ -63,7 +63,7 @@ def clean_pass(
         progress: called for every finished block.
 
     Raises:
-        InputError: images, labels or outputs from which no valid figure follows.
+        InputError: images, labels or outputs from which no valid accuracy follows.
     """
     own = clean_blocks(
         subject, num_classes, rank=processes.rank(), world_size=processes.world_size(), progress=progress
@@ -114,7 +114,7 @@ def attack_passes(
     for attack in attacks:
         own = attack_blocks(subject, attack, clean, folder=folder, **share)
         parts += [verdict.examples for verdict in own.values()]
-        under = _merged(processes.gather_objects({block: verdict.bare() for block, verdict in own.items()}))
+        under = _merged(processes.gather_objects({block: verdict.without_examples() for block, verdict in own.items()}))
         predicted[attack.name], seconds[attack.name] = _joined(under), _seconds(under)
         correct = {
             block: int((verdict.predicted == subject.labels[subject.rows(block)].numpy()).sum())
@@ -182,7 +182,8 @@ def _block_warnings(attack: str, verdicts: Mapping[int, AttackVerdict]) -> list[
 def _square(verdicts: Mapping[int, AttackVerdict], correct: Mapping[int, int]) -> list[str]:
     """AutoAttack's own sign of masked gradients, over all blocks together.
 
-    A binomial test: a false alarm has a chance of `LEVEL` at most where Square's true share is `SQUARE_SHARE` or less.
+    A binomial test: a false alarm has a probability of `LEVEL` at most where Square's true share is `SQUARE_SHARE` or
+    less.
 
     Args:
         verdicts: the ensemble's, by block.

@@ -78,7 +78,7 @@ def audit(
     level : float
         Nominal coverage of the intervals.
     groups : mapping or iterable of Grouping
-        Groups of samples other than their classes, for the same figures by group: name -> each sample's group, such
+        Groups of samples other than their classes, for the same estimates by group: name -> each sample's group, such
         as `{"camera": ["A", "B", ...]}`.
     engine : {"fast", "reference"}
         The backend that attacks run on: `fast`, a copy of the network in bfloat16 where machine and network gain by
@@ -98,7 +98,7 @@ def audit(
     notes : sequence of str
         What a reader has to know of how model and data were made, in sentences; first among the warnings.
     progress : callable, optional
-        Called with (attack, blocks done, blocks in all) whenever this process has finished a block.
+        Called with (attack, blocks done, total blocks) after every block of this process.
 
     Returns
     -------

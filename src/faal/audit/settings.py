@@ -43,7 +43,7 @@ class AuditSettings:
 
     Attributes:
         attacks: the attacks in order, without `clean`, which is always first.
-        threat: the ball that they stay in.
+        threat: the ball that bounds them.
         seed: the only source of randomness.
         block_size: samples per block.
         batch_size: images per forward; None uses a full block, or as much of it as memory holds.

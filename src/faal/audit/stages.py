@@ -10,7 +10,7 @@ from faal.audit.attacks.registry import attacks_named
 from faal.audit.blocks import Progress, Subject
 from faal.audit.checks import check_gradient
 from faal.audit.estimates import figures, group_figures
-from faal.audit.folder import blocks_of, claim, earlier_attacks, former_keys, refuse_another
+from faal.audit.folder import blocks_of, claim, earlier_attacks, earlier_keys, refuse_another
 from faal.audit.judge import CleanVerdict
 from faal.audit.misuse.run_checks import MisuseReport, run_checks
 from faal.audit.passes import AttackOutcomes, attack_passes, clean_pass, fingerprint
@@ -34,14 +34,14 @@ def controlled(subject: Subject) -> Iterator[None]:
 
 
 def evaluate_clean(plan: AuditPlan, progress: Progress | None) -> tuple[AuditPlan, dict[int, CleanVerdict]]:
-    """The clean verdicts by block, and the plan with the data's fingerprint and the folder's former keys."""
+    """The clean verdicts by block, and the plan with the data's fingerprint and the folder's earlier keys."""
     subject, record = plan.subject, plan.record
     if len(set(processes.gather_objects(subject.key))) > 1:
         raise InputError("the processes hold different weights; give all of them the same before the audit")
     if plan.out is not None:
         refuse_another(plan.out, record, subject)
         refuse_unwritable(blocks_of(plan.out))
-        subject = replace(subject, former=former_keys(plan.out, record))
+        subject = replace(subject, earlier_keys=earlier_keys(plan.out, record))
     limit_memory(plan)
     clean = clean_pass(subject, plan.num_classes, progress=progress)
     data = {**record["data"], "fingerprint": fingerprint(subject.labels, clean)}
@@ -68,8 +68,8 @@ def run_attacks(
     folder = None if plan.out is None else blocks_of(plan.out)
     outcomes = attack_passes(subject, attacks, clean, folder=folder, progress=progress)
     warnings = [
-        f"The earlier audit in this folder also ran {name}, whose blocks are not stored: its figures are not in this "
-        "one."
+        f"The earlier audit in this folder also ran {name}, whose blocks are not stored: its accuracies are not in "
+        "this one."
         for name in lost
     ]
     return replace(plan, subject=subject), replace(outcomes, warnings=(*outcomes.warnings, *warnings))
@@ -92,7 +92,7 @@ def diagnose(
 
 
 def make_result(plan: AuditPlan, outcomes: AttackOutcomes, signs: MisuseReport) -> AuditResult:
-    """Verdicts and figures, with their record."""
+    """Verdicts and estimates, with their record."""
     subject, level = plan.subject, plan.settings.level
     names = plan.names(outcomes.num_classes)
     verdicts = Verdicts(

@@ -107,7 +107,7 @@ def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableT
 
 
 def _overall(found: AttackComparison) -> Iterator[tuple[str, Difference]]:
-    """The figures over the classes, with their names."""
+    """The estimates over the classes, with their names."""
     yield from (("average", found.average), ("balanced", found.balanced), ("worst class", found.worst))
     if found.worst_tenth is not None:
         yield f"worst {lowest_tenth(len(found.classes))} classes, mean", found.worst_tenth

@@ -1,1 +1,1 @@
-"""The command line: parse, call, print. No logic lives here."""
+"""The command line: parse, call, print. It has no logic."""

@@ -17,7 +17,7 @@ def compare(
     faal compare base=runs/base repaired=runs/repaired
     faal compare at=runs/at-1,runs/at-2,runs/at-3 faal=runs/faal-1,runs/faal-2,runs/faal-3
 
-    One run a side compares two models: a paired bootstrap for the averages,
+    One run per side compares two models: a paired bootstrap for the averages,
     intervals for the differences of the worst classes (the same class or not), of
     the gaps and, with 20 classes or more, of the worst tenths, and McNemar's exact
     test per class, corrected for all classes. Several runs a side compare the

@@ -39,7 +39,7 @@ def methods(name: Annotated[str | None, Parameter(help="Show the details of this
             facts.add_row(fact, text)
         console.print(facts)
         return
-    table = Table("method", "weights", "steers", "what it does", box=None, pad_edge=False)
+    table = Table("method", "weights", "hold-out", "what it does", box=None, pad_edge=False)
     for each, row in METHODS.items():
         table.add_row(each, row.level, "yes" if row.steers else "", _in_short(row))
     console.print(table)
@@ -61,7 +61,7 @@ def _facts(name: str, row: Method) -> Iterator[tuple[str, str]]:
     if row.fixed:
         yield "fixed", _pairs(row.fixed)
     yield "settings", ", ".join(_settings(row)) or "none of its own"
-    yield "published", _options(row.published) or "no departure noted"
+    yield "published", _options(row.published) or "as the common protocol"
     yield "recipes", "\n".join(each for each in recipe_names() if load_recipe(each).method == name) or "none"
 
 
@@ -95,7 +95,7 @@ def _evaluations(name: str, row: Method) -> Iterator[str]:
     from faal.intermediate.class_rule import EpochStats, EvaluationRequest
 
     def described(request: EvaluationRequest) -> str:
-        images = "images withheld to steer by" if request.part == "steer" else "the training images"
+        images = "withheld images" if request.part == "steer" else "the training images"
         return f"PGD-{request.steps} on {request.loss}, {images}"
 
     recipe = Recipe(method=name)

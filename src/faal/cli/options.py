@@ -37,7 +37,10 @@ Groups = Annotated[
 Device = Annotated[str, Parameter(help="auto (a GPU if available), cpu or cuda.")]
 Size = Annotated[str | None, Parameter(help="H,W: resize the images of a folder to this size.")]
 Rgb = Annotated[
-    bool, Parameter(help="Convert gray images to three equal channels, for a network of colour images.", negative=())
+    bool,
+    Parameter(
+        help="Convert gray images to three equal channels, for a network that expects colour images.", negative=()
+    ),
 ]
 Out = Annotated[Path | None, Parameter(help="The output folder.")]
 Seed = Annotated[int, Parameter(help="The seed of all random numbers.")]

@@ -28,7 +28,8 @@ def reproduce(
     ] = "tiny",
     seeds: Annotated[int, Parameter(help="Number of training seeds.")] = 1,
     protocol: Annotated[
-        str, Parameter(help="honest (the same protocol for all methods) or published (each method's published quirks).")
+        str,
+        Parameter(help="honest (the same protocol for all methods) or published (each method's published settings)."),
     ] = "honest",
     workers: Annotated[
         int | None,

@@ -51,7 +51,7 @@ def train(
         faal train digits-small-pgd-at --data digits --epochs 20 --lr 0:0.1,1/2:0.01
     """
     from faal.config import load_recipe
-    from faal.data import load_data, weighed_by
+    from faal.data import load_data, weighted_by
     from faal.engine import numerics, processes
     from faal.models import Architecture, build_model
     from faal.models.own import require_named
@@ -62,7 +62,7 @@ def train(
     where = numerics.pick_device(device)
     processes.start(where)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
-    dataset = dataset if groups is None else weighed_by(dataset, groups)
+    dataset = dataset if groups is None else weighted_by(dataset, groups)
     _print_notes(*dataset.notes, *numerics.precision_notes(chosen.precision, where), *reach_notes(chosen))
     architecture = Architecture.of(chosen, dataset)
     net = build_model(architecture, seed=seed, model=named)
@@ -106,7 +106,7 @@ def repair(
         faal repair runs/base --data cifar10:DIR --method offsets
     """
     from faal.config import Recipe, load_recipe, repair_recipe
-    from faal.data import load_data, weighed_by
+    from faal.data import load_data, weighted_by
     from faal.engine import numerics, processes
     from faal.methods import method
     from faal.models import open_model
@@ -116,7 +116,7 @@ def repair(
     where = numerics.pick_device(device)
     processes.start(where)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
-    dataset = dataset if groups is None else weighed_by(dataset, groups)
+    dataset = dataset if groups is None else weighted_by(dataset, groups)
     # Only the command line describes the network: the recipe's settings are of another one.
     network = {
         name: chosen.plain()[name] for name in ("model", "width", "depth", "normalize") if name in given(settings)

@@ -14,8 +14,8 @@ from faal.epsilon import epsilon_text
 def zoo(name: Annotated[str | None, Parameter(help="Show the card of this network.")] = None, /) -> None:
     """List the networks that come with the program, or show the card of one: its training and its robust accuracy.
 
-    Figures are those of the card's audit, average (worst class) in per cent; `all` is correct under every attack of it.
-    `faal audit` and `faal repair` take `zoo:NAME` for a checkpoint.
+    Accuracies are those of the card's audit, average (worst class) in per cent; `all` is correct under every attack of
+    it. `faal audit` and `faal repair` take `zoo:NAME` for a checkpoint.
 
         faal zoo
         faal zoo prn18w16-pgd-at

@@ -1,7 +1,7 @@
 """Settings of training: recipes, schedules, threats, and the recipe files."""
 
 from faal.config.recipe import Recipe
-from faal.config.schedule import Schedule, epoch_of, number, truth
+from faal.config.schedule import Schedule, boolean, epoch_of, number
 from faal.config.shipped import load_recipe, recipe_names, repair_recipe
 from faal.config.threat import Threat, parse_epsilon
 from faal.epsilon import epsilon_text
@@ -10,6 +10,7 @@ __all__ = [
     "Recipe",
     "Schedule",
     "Threat",
+    "boolean",
     "epoch_of",
     "epsilon_text",
     "load_recipe",
@@ -17,5 +18,4 @@ __all__ = [
     "parse_epsilon",
     "recipe_names",
     "repair_recipe",
-    "truth",
 ]

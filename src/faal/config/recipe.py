@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from faal.config.schedule import Schedule, number, truth
+from faal.config.schedule import Schedule, boolean, number
 from faal.config.threat import LARGEST, Threat
 from faal.errors import InputError, unknown
 
@@ -88,7 +88,7 @@ class Recipe:
     offsets: bool = _setting(False, "Add a constant per class to the best epoch's logits, chosen on the same images.")
 
     attack_loss: str = _setting(
-        "own", "The loss that phase 1 maximises: the method's own, ce, kl, cw, or alternate (own and cw by turns)."
+        "own", "The loss that phase 1 maximises: the method's own, ce, kl, cw, or alternate (own and cw, step by step)."
     )
     attack_start: str = _setting("own", "The start of phase 1: the method's own, or uniform, gaussian or zero.")
     attack_mode: str = _setting("eval", "The network's mode in phase 1: eval, or train (some published code).")
@@ -227,7 +227,7 @@ def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
             if value is None:
                 raise ValueError("a value is missing")
         if kind == "bool":
-            return truth(value)
+            return boolean(value)
         if kind.startswith("int"):
             if number(value) != int(number(value)):
                 raise ValueError("a whole number is wanted")
@@ -267,7 +267,7 @@ def _pairs(value: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """A value as YAML would read it, so that the command line and a file give the same recipe."""
     if str(value).lower() in ("true", "false"):
-        return truth(value)
+        return boolean(value)
     with suppress(ValueError, TypeError):
         return int(value) if isinstance(value, str) else value
     with suppress(ValueError, ZeroDivisionError):

@@ -28,7 +28,7 @@ def number(text: object) -> float:
     return value
 
 
-def truth(text: object) -> bool:
+def boolean(text: object) -> bool:
     """A boolean from text: true, yes, 1, false, no or 0. Raises ValueError."""
     known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     if str(text).lower() not in known:

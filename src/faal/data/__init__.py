@@ -3,7 +3,7 @@
 from faal.data.augment import augment
 from faal.data.batches import Batch, Batches
 from faal.data.dataset import DataSet, Grouping, Split, fingerprint
-from faal.data.groups import grouping, read_groups, weighed_by
+from faal.data.groups import grouping, read_groups, weighted_by
 from faal.data.images import Images, InMemory, OnDisk
 from faal.data.load import load_data
 from faal.data.splits import HeldOut, hold_out
@@ -24,5 +24,5 @@ __all__ = [
     "hold_out",
     "load_data",
     "read_groups",
-    "weighed_by",
+    "weighted_by",
 ]

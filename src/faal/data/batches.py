@@ -76,7 +76,7 @@ class Batches:
                 f"choose a batch size of at least {least}"
             )
         if len(indices) < least:
-            raise InputError(f"{len(indices)} training images are too few; {least} are needed at the least")
+            raise InputError(f"{len(indices)} training images are too few; at least {least} are needed")
         self._images = split.images.to(device)
         self._device = self._images.device
         self._labels, self._groups = split.labels.to(self._device), split.groups.to(self._device)

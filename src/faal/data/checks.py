@@ -20,8 +20,8 @@ MOST_CLASSES = 2**15
 """Predictions are stored as int16; a larger label is an identifier rather than a class's number."""
 
 ROUNDING = 1e-5
-"""The rounding error outside [0, 1] that is clamped: a resize in float32 errs by about 1e-7, long sums by 1e-6. The
-step between two grey levels is 4e-3."""
+"""The rounding error outside [0, 1] that is clamped: a resize in float32 has an error of about 1e-7, long sums of 1e-6.
+The step between two grey levels is 4e-3."""
 
 OVERSHOOT = 0.25
 """The overshoot of cubic interpolation below 0; normalised images have smaller values."""
@@ -163,7 +163,7 @@ def into_range(low: float, high: float) -> str:
 
 def other_channels(channels: int) -> str:
     """The remedy where a network does not take images of so many channels, 1 or 3."""
-    return "--rgb gives gray images three channels, all alike" if channels == 1 else "save the images in gray"
+    return "--rgb gives gray images three equal channels" if channels == 1 else "save the images in gray"
 
 
 def if_gray(channels: int) -> str:

@@ -69,7 +69,7 @@ def read_groups_noted(spec: str, split: Split) -> tuple[tuple[Grouping, ...], tu
     return tuple(grouping(name, [row[name] for row in table.rows]) for name in chosen), table.notes
 
 
-def weighed_by(data: DataSet, spec: str) -> DataSet:
+def weighted_by(data: DataSet, spec: str) -> DataSet:
     """The data set with a grouping of its training part, which class rules weight in place of the classes.
 
     Args:

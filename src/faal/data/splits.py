@@ -13,7 +13,7 @@ SHARE = 25
 """Each part withholds one in 25 images of a class: 4 %."""
 
 LEAST = 20
-"""The least number of images that each part withholds of a class."""
+"""The smallest number of images that each part withholds of a class."""
 
 SMALLEST_CLASS = 200
 """Where a class has fewer images, none are withheld."""

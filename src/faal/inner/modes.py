@@ -10,7 +10,7 @@ from torch import nn
 def attacked(model: nn.Module, *, training: bool = False) -> Iterator[nn.Module]:
     """Evaluation mode and frozen weights for the time of an attack; then every flag as it was, module by module.
 
-    Frozen weights keep attack gradients out of `.grad`, and under `torch.compile` they spare the weight gradients,
+    Frozen weights keep attack gradients out of `.grad`, and under `torch.compile` they avoid the weight gradients,
     half as much work again as the input gradient needs.
 
     Args:

@@ -1,4 +1,4 @@
-"""The balls that an attack stays in: for each norm a random start, the steepest step, the projection and the distance.
+"""The balls that bound an attack: for each norm a random start, the steepest step, the projection and the distance.
 
 Images are (B, channels, H, W) in [0, 1]. Epsilon and step size are in the same units, a number for all samples or (B,).
 """
@@ -56,7 +56,7 @@ def project(images: Tensor, centre: Tensor, epsilon: Budget) -> Tensor:
 
 
 def linf_distance(images: Tensor, centre: Tensor) -> Tensor:
-    """The pixel that moved furthest."""
+    """The largest change of a pixel."""
     return (images - centre).abs().flatten(1).amax(dim=1)
 
 
@@ -82,7 +82,8 @@ def gradient_step(images: Tensor, gradient: Tensor, step_size: Budget) -> Tensor
 
 
 def shrink(images: Tensor, centre: Tensor, epsilon: Budget) -> Tensor:
-    """Back along the ray to the ball, then to [0, 1], which leads no further away from a centre that lies in it."""
+    """Scale the difference to the radius, then clip to [0, 1], which does not increase the distance to a centre within
+    it."""
     change = images - centre
     factor = (per_sample(epsilon, centre) / length(change).clamp_min(TINY)).clamp(max=1)
     return (centre + factor * change).clamp(0, 1)

@@ -8,17 +8,17 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from faal.config import Recipe, Schedule, number, truth
+from faal.config import Recipe, Schedule, boolean, number
 from faal.errors import InputError, unknown
 from faal.intermediate.class_stats import BatchStats, ClassMetrics, Need
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRequest:
-    """An evaluation that a rule needs before an epoch: class-wise figures of the network on fixed images."""
+    """An evaluation that a rule needs before an epoch: class-wise metrics of the network on fixed images."""
 
     part: Literal["steer", "train"]
-    """The images: the withheld part that methods may steer by, or the training images."""
+    """The images: the withheld part that methods may evaluate on during training, or the training images."""
     loss: str = "ce"
     """What the attack maximises: `ce`, `kl` or `cw`."""
     start: str = "uniform"
@@ -99,7 +99,7 @@ class TermWeights:
 
 
 class ClassRule:
-    """The base of all class rules: it treats all classes alike, and a rule overrides what it changes.
+    """The base of all class rules: it treats all classes equally, and a rule overrides what it changes.
 
     A run calls `evaluation` and `begin_epoch` before every epoch, `sampling` and `budget` before every batch's attack,
     `weigh` after it, `epoch_factors` after the epoch.
@@ -118,7 +118,7 @@ class ClassRule:
     needs: frozenset[Need] = frozenset()
     """The statistics that it needs of every batch. It may change from epoch to epoch."""
     any_groups = False
-    """Whether it can weigh any groups of samples, not only classes."""
+    """Whether it can weight any groups of samples, not only classes."""
     STATE: tuple[str, ...] = ()
     """The attributes that change in a run, tensors and plain numbers: the keys of its state dict."""
 
@@ -232,7 +232,7 @@ def _in_type_of(default: Any, value: Any) -> Any:
     if isinstance(default, str):
         return str(value)
     if isinstance(default, bool):
-        return truth(value)
+        return boolean(value)
     parsed = number(value)
     if type(default)(parsed) != parsed:
         raise ValueError(f"{value} is no {type(default).__name__}")

@@ -1,4 +1,4 @@
-"""The statistics of class rules: class-wise means over one batch of all processes, and figures on fixed images."""
+"""The statistics of class rules: class-wise means over one batch of all processes, and metrics on fixed images."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class BatchStats:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMetrics:
-    """A network's class-wise figures on a fixed set of images, clean and under one attack; on the device."""
+    """A network's class-wise metrics on a fixed set of images, clean and under one attack; on the device."""
 
     counts: Tensor
     """(C,) images of each class."""
@@ -78,9 +78,9 @@ class ClassMetrics:
     confusion: Tensor
     """(C, C) counts under the attack, by predicted and true class."""
 
-    def overall(self, figures: Tensor) -> Tensor:
-        """The mean over the images of class-wise `figures` (C,): a scalar."""
-        return (figures * self.counts).sum() / self.counts.sum()
+    def overall(self, metric: Tensor) -> Tensor:
+        """The mean over the images of a class-wise `metric` (C,): a scalar."""
+        return (metric * self.counts).sum() / self.counts.sum()
 
 
 def class_sums(values: Tensor, classes: Tensor, num_classes: int) -> Tensor:

@@ -55,11 +55,11 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
         reference: (..., C) distribution u at the centre; uniform when None. Rows sum to 1.
         ball: the divergence that tau bounds:
 
-            - `"kl"`, KL(u || w), the paper's: no class loses its weight altogether, however large tau.
+            - `"kl"`, KL(u || w), the paper's: every class keeps a positive weight, however large tau.
             - `"kl-forward"`, KL(w || u): an exponential tilt. From tau = -log(the reference's weight of the worst
               classes) on, log C for one of C equal ones, only these are left.
-            - `"chi2"`, half of sum_c u_c (w_c / u_c - 1)^2: mild classes may lose all their weight. Only the worst are
-              left from tau = (1 / their reference weight - 1) / 2 on.
+            - `"chi2"`, half of sum_c u_c (w_c / u_c - 1)^2: the classes of lowest loss may get the weight 0. Only the
+              worst are left from tau = (1 / their reference weight - 1) / 2 on.
             - `"cvar"`, 1 - u_c / w_c for all c, that is w_c <= u_c / (1 - tau): the mean over the worst part 1 - tau of
               the reference. tau is below 1; an element of a tensor that is not counts as just below.
 

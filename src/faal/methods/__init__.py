@@ -31,7 +31,7 @@ def first_epoch(recipe: Recipe, counts: Tensor) -> int:
 
 
 def steers(recipe: Recipe) -> bool:
-    """Whether a run needs images withheld to steer by: for its rule, or for the gate of its average."""
+    """Whether a run evaluates on withheld images during training: for its rule, or for the gate of its average."""
     return method(recipe.method).rule.steers or recipe.average == "gated"
 
 

@@ -53,7 +53,7 @@ class Method:
     adversary_free: bool = True
     """Whether it was proposed for any adversary (the paper's Table 4), not for TRADES' alone."""
     published: dict[str, Any] = field(default_factory=dict)
-    """The settings of a recipe by which its authors' code departs from the common protocol."""
+    """The settings of a recipe in which its authors' code differs from the common protocol."""
 
     def make_rule(self, recipe: Recipe, counts: Tensor) -> ClassRule:
         """The rule for a training set with `counts` (C,) images of each class.
@@ -80,7 +80,7 @@ class Method:
 
     @property
     def steers(self) -> bool:
-        """Whether it needs withheld images to steer by (the paper's Table 4: a validation set)."""
+        """Whether it evaluates on withheld images during training (the paper's Table 4: a validation set)."""
         return self.rule.steers or self.gated
 
     @property

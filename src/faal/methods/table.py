@@ -27,7 +27,7 @@ KL_FROM_GAUSSIAN = Adversary(loss="kl", start="gaussian")
 ON_TEST: dict[str, Any] = {"select_on": "test", "hold_out": "none"}
 """The checkpoint chosen on test images, nothing withheld: most published code."""
 STEERED_ON_TEST = ON_TEST | {"hold_out": "both"}
-"""Likewise, but with images withheld to steer by."""
+"""Likewise, but evaluated on withheld images."""
 PUBLISHED_FAAL = ON_TEST | {"select": "worst", "counted": True}
 
 BASES = {
@@ -83,7 +83,7 @@ def _on(base: str, rule: type[ClassRule], summary: str, reference: str, **other:
 
 RULES = {
     "frl-rw": _on(
-        "trades", FRL, "TRADES; classes weigh by multipliers of fairness constraints", "Xu et al., ICML 2021",
+        "trades", FRL, "TRADES; classes weighted by multipliers of fairness constraints", "Xu et al., ICML 2021",
         fixed={"margins": False, "margin_rate": 0.2}, adversary_free=False, published=STEERED_ON_TEST,
     ),
     "frl-rwrm": _on(
@@ -126,7 +126,7 @@ RULES = {
         "pgd-at", CFOL, "PGD-AT; classes drawn by their adversarial errors (EXP3)", "Pethick et al., TMLR 2023",
     ),
     "csr": _on(
-        "trades", CSR, "TRADES; confusions weighed by their leading spectrum", "Jin et al., ICLR 2025",
+        "trades", CSR, "TRADES; confusions weighted by their leading spectrum", "Jin et al., ICLR 2025",
         objective=objectives.CONFUSIONAL, plain=None, adversary_free=False,
         published={"select": "last", "hold_out": "none"},
     ),
@@ -150,7 +150,7 @@ def _with_faal(name: str, base: Method) -> Method:
         faal=True,
         adversary_free=name in PLAIN or base.adversary_free,
         plain=base.plain or name,
-        summary=f"{base.summary}; classes weighed by the worst distribution of the batch",
+        summary=f"{base.summary}; classes weighted by the worst distribution of the batch",
         reference=f"Zhang et al., CVPR 2024, on {base.reference}",
         published=own | PUBLISHED_FAAL | extra | ({"hold_out": "both"} if base.steers else {}),
     )

@@ -34,23 +34,23 @@ def mismatch(
         unexpected: names of the file that the model lacks.
         tensors: all tensors of the file.
     """
-    misshapen = [
+    wrong_shape = [
         f"{name} is {_shape(tensor)}, not {_shape(wanted[name])}"
         for name, tensor in found.items()
         if tensor.shape != wanted[name].shape
     ]
-    facts = [
+    problems = [
         f"{words} ({_first(names)})"
         for words, names in (
-            (f"{len(misshapen)} tensors have another shape", misshapen),
+            (f"{len(wrong_shape)} tensors have another shape", wrong_shape),
             (f"{len(missing)} are missing", missing),
             (f"{len(unexpected)} are unexpected", unexpected),
         )
         if names
     ]
-    guess = resembles(tensors)
-    advice = f"it resembles {guess}" if guess else "name the architecture that it was trained with"
-    return f"is of another architecture than the model: {', '.join(facts)}; {advice}"
+    similar = resembles(tensors)
+    advice = f"it resembles {similar}" if similar else "name the architecture that it was trained with"
+    return f"is of another architecture than the model: {', '.join(problems)}; {advice}"
 
 
 def resembles(tensors: dict[str, Tensor]) -> str | None:

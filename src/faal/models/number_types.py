@@ -40,7 +40,7 @@ def require_types(wanted: Mapping[str, object], found: Mapping[str, object], whe
     """Check that every stored tensor is dense and of a type whose value the network's tensor of that name can take.
 
     Integers in the place of weights are quantised: their scales are stored elsewhere, or not at all, and without them
-    every figure would be wrong. Values of float8 mostly have scales too. So neither is converted.
+    every value would be wrong. Values of float8 mostly have scales too. So neither is converted.
 
     Args:
         wanted: the network's tensors by name. A stored name that it lacks may be of any type in `UNNAMED`.

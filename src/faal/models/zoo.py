@@ -10,7 +10,7 @@ Each is two files: the weights, `NAME.safetensors`, and a card, `NAME.json`, tha
     method, seed  how it was trained; `recipe` has every setting, `origin` the network that a fine-tune started from
     threat        what it was trained against: norm, epsilon
     withheld      the parts of the training data that it was not trained on (`models.provenance`)
-    audit         the figures of its audit, with their n and intervals
+    audit         the accuracies of its audit, with their n and intervals
     sha256        of the weights
     precision     the type in which matrices and filters are stored; vectors and BatchNorm's statistics are float32
     narrowing     how many clean predictions this changed, of how many

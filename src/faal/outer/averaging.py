@@ -16,7 +16,8 @@ class WeightAverage:
     Args:
         model: the network that is averaged.
         decay: in [0, 1).
-        warm_up: use min(decay, (t + 1) / (t + 10)) at update t, so that a random start is soon forgotten.
+        warm_up: use min(decay, (t + 1) / (t + 10)) at update t, so that random initial weights soon have little
+            influence.
     """
 
     def __init__(self, model: nn.Module, *, decay: float, warm_up: bool) -> None:

@@ -104,4 +104,4 @@ FRIENDLY = Objective(name="friendly", clean=True, friendly=True, adversarial=Tru
 the attack's path that is predicted correctly and x_out lies beyond the boundary: BAT, Sun et al. 2022."""
 
 CONFUSIONAL = Objective(name="confusional", clean=True, adversarial=True, terms=_confusional)
-"""0.7 CE(f(x), y) + beta KL(p(x) || p(x_adv)) + penalty 0.3 CE(f(x_adv), y), which CSR weighs by confusion."""
+"""0.7 CE(f(x), y) + beta KL(p(x) || p(x_adv)) + penalty 0.3 CE(f(x_adv), y), which CSR weights by confusion."""

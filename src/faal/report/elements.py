@@ -14,7 +14,7 @@ from faal.report.files.run import IntervalEstimate
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell: its text, a smaller note beneath, the number it is sorted by if not its text, and its width."""
+    """A cell: its text, a smaller note below it, the number it is sorted by if not its text, and its width."""
 
     text: str
     note: str = ""
@@ -36,7 +36,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A drawing in one width, or in two: the width of the screen decides which one is shown."""
+    """A chart in one width, or in two: the width of the screen decides which one is shown."""
 
     caption: str
     wide: str
@@ -138,7 +138,7 @@ def count_cell(count: int) -> Cell:
 
 
 def estimate_cell(estimate: IntervalEstimate, prefix: str = "") -> Cell:
-    """An accuracy in percent with its interval beneath."""
+    """An accuracy in percent with its interval below it."""
     note = wording.interval(estimate)
     return Cell(text=wording.percent(estimate.value), note=f"{prefix}{note}", sort=_sortable(estimate.value))
 

@@ -2,7 +2,7 @@
 
 Balls are nested: an adversarial example within a radius is within every larger one. So a sample that is misclassified
 under attack at one radius counts as misclassified at all larger ones, whether or not the attack there finds an
-adversarial example again, and a curve never rises.
+adversarial example again, and a curve never increases.
 """
 
 import csv

@@ -92,7 +92,7 @@ def publish(
             is not compared.
         audit: the folder of its audit; the run's own if None.
         precision: `float16` or `bfloat16`.
-        source: source and licence of the data; known for digits, CIFAR and MNIST's kin.
+        source: source and licence of the data; known for digits, CIFAR, MNIST and similar sets.
         licence: of the weights.
         folder: the zoo; the program's own if None.
         model: the network, where it is not the one that the checkpoint records; one of this program's.

@@ -45,10 +45,10 @@ def check_data(data: DataSet, architecture: Architecture) -> None:
 
 
 def check_groups(data: DataSet, name: str) -> None:
-    """Check that a method can weigh groups, where the data has other groups than classes. Raises InputError."""
+    """Check that a method can weight groups, where the data has other groups than classes. Raises InputError."""
     if data.groups is not data.classes and not method(name).rule.any_groups:
         able = ", ".join(name for name, row in METHODS.items() if row.rule.any_groups)
-        raise InputError(f"{name} weighs classes only and cannot weigh other groups; these can: {able}")
+        raise InputError(f"{name} weights classes only and cannot weight other groups; these can: {able}")
 
 
 def check_attack(recipe: Recipe) -> None:

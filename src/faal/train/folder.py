@@ -1,4 +1,4 @@
-"""A run's folder: its config.yaml and environment.json, and the refusal to mix two runs in one."""
+"""A run's folder: its config.yaml and environment.json, and the check that it is of one run only."""
 
 import json
 from pathlib import Path

@@ -67,5 +67,6 @@ def average_for(net: nn.Module, recipe: Recipe, steps_per_epoch: int) -> WeightA
     decay = recipe.averaging_decay(steps_per_epoch)
     if recipe.average == "gated":
         return GatedAverage(net, decay=decay, threshold=recipe.average_gate)
-    # A run's random first weights are to lose their influence soon; those that a later average begins from are not.
+    # A run's random initial weights should soon have little influence; those that a later average begins from should
+    # not.
     return WeightAverage(net, decay=decay, warm_up=recipe.average == "step" and recipe.averaging_starts == 0)

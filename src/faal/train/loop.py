@@ -308,7 +308,7 @@ class Trainer:
             self.state = restore(saved["training"], self.learner, self.average)
         elif fork is not None:
             training = begin_from(fork, self.out, self.record, self.counts)
-            # The rule and the average have not acted yet: theirs are new.
+            # The rule and the average have no state yet: the new ones' is used.
             own = {"rule": self.learner.rule.state_dict(), "average": self.average.state_dict()}
             self.state = restore(training | own, self.learner, self.average)
 
@@ -319,7 +319,7 @@ class Trainer:
         return bool(any_late > 0)
 
     def read_steps(self, log: Log) -> None:
-        """Log the steps that are still on the device; raise InputError if the last of them has ruined the weights."""
+        """Log the steps that are still on the device; raise InputError if the weights have become NaN or infinite."""
         log.flush()
         few = max(2, self.recipe.batch_size // processes.world_size())
         check_logits(self.learner, self.parts.full.images.fetch(self.parts.train[:few]), self.state.epoch)

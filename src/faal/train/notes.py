@@ -10,10 +10,10 @@ from faal.methods import method
 from faal.outer.averaging import WeightAverage
 
 TRAINED_ON = {
-    "select": "The network that this run began from may have been trained on the withheld images: the figures for them "
-    "are too good",
-    "steer": "The network that this run began from may have been trained on the images that the method steers by: to "
-    "it they are easier than new ones",
+    "select": "The network that this run began from may have been trained on the withheld images: the accuracies on "
+    "them are too high",
+    "steer": "The network that this run began from may have been trained on the images that the method evaluates on "
+    "during training: the accuracies on them are higher than on new ones",
 }
 """The note on a fine-tune, by the withheld part that its base may have been trained on."""
 
@@ -30,8 +30,8 @@ VECTORS = {
 
 
 def vectors_text(record: Mapping[str, Any]) -> str:
-    """Least and greatest value of each class-wise vector, as `, epsilon times 0.8 to 1.2`; empty where all classes are
-    alike. Classes of weight 0, which are absent, are left out.
+    """Smallest and largest value of each class-wise vector, as `, epsilon times 0.8 to 1.2`; empty where all classes are
+    equal. Classes of weight 0, which are absent, are left out.
 
     Args:
         record: of a batch or an epoch.

@@ -2,7 +2,7 @@
 
 The network is z'(x) = z(x) + b, b in R^C with sum(b) = 0. The search maximises the rule by which an epoch is chosen
 (`selection.RULES`) of the class-wise robust accuracies a_c(b) under the attack of that choice. The offsets are part of
-the network that is attacked: every evaluation attacks anew.
+the network that is attacked: every evaluation attacks again.
 
     b(0) = the network's own offsets, or 0
     b(t+1) = b(t) + RATE s (1 - t / EVALUATIONS) (mean_k a_k(b(t)) - a_c(b(t)))        c a class with images

@@ -61,7 +61,7 @@ class Parts:
         return chosen, (
             f"No image was withheld to choose the offsets on: they were chosen on {chosen.n} training images. To a "
             "network that was trained on these they are easier than new ones, and not equally so in every class: the "
-            "figures for them are too good, and other offsets may suit new images better"
+            "accuracies on them are too high, and other offsets may be better on new images"
         )
 
 
@@ -117,7 +117,7 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
         if data.test is None:
             raise InputError(f"{data.name} has no test images to choose the epoch on; leave select_on at held-out")
         select = data.test.take(_choosing(data.test.labels, data.num_classes))
-        notes = [f"The epoch was chosen on {select.n} test images: the audit's figures are too good"]
+        notes = [f"The epoch was chosen on {select.n} test images: the audit's accuracies are too high"]
     steer = held.steer
     if steers and len(steer) == 0:
         steer = train[_first(full.groups[train], STEER_MOST)]

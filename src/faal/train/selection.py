@@ -21,7 +21,7 @@ class HeldOutAccuracy:
 
     @classmethod
     def of(cls, metrics: ClassMetrics) -> Self:
-        """From the figures of an evaluation."""
+        """From the metrics of an evaluation."""
         pairs = zip((1 - metrics.robust_error).tolist(), metrics.counts.tolist(), strict=True)
         classes = [accuracy if count else None for accuracy, count in pairs]
         worst = min(accuracy for accuracy in classes if accuracy is not None)

@@ -98,12 +98,12 @@ class TestFast:
         close, far = boundaries(net, problem.images), problem.images
         here, there = net(close).argmax(dim=1), net(far).argmax(dim=1)
         fast.tolerance *= 4  # eight root mean squares: beyond any error
-        assert fast.shields(close, here).all()
-        assert not fast.shields(close, (here + 1) % 5).any()  # what the network grants is no shield
+        assert fast.needs_repeat(close, here).all()
+        assert not fast.needs_repeat(close, (here + 1) % 5).any()  # the network misclassifies these
         first, second = net(far).topk(2, dim=1).values.unbind(1)
         sure = first - second > 3 * fast.tolerance
         assert sure.any()
-        assert not fast.shields(far, there)[sure].any()
+        assert not fast.needs_repeat(far, there)[sure].any()
 
     def test_the_network_is_unchanged(self, problem: Any) -> None:
         net = convolutional(problem.images).requires_grad_(True)
@@ -125,7 +125,7 @@ class TestFast:
         [
             (particular, "bfloat16 fails with TypeError"),
             (lambda images: images.flatten(1)[:, :5].detach(), "bfloat16 fails with RuntimeError"),
-            (lambda images: images.flatten(1)[:, :5] + torch.randn(len(images), 5), "bfloat16 is too coarse"),
+            (lambda images: images.flatten(1)[:, :5] + torch.randn(len(images), 5), "bfloat16 is not precise enough"),
             (lambda images: 1e-4 * (images.flatten(1) @ torch.ones(16, 5)) + torch.arange(5) / 1e9, "too coarse"),
         ],
         ids=["particular", "no gradient", "random", "constant"],
@@ -148,9 +148,9 @@ def test_where_nothing_gains_the_network_is_attacked_itself(problem: Any, monkey
     monkeypatch.setattr(backend, "multiplies_bf16", lambda device: False)
     assert "nothing here multiplies" in str(engine_for("fast", convolutional(problem.images), problem.images))
     monkeypatch.setattr(backend, "multiplies_bf16", lambda device: True)
-    assert "too small to gain" in str(engine_for("fast", convolutional(problem.images), problem.images))
+    assert "too small to be faster" in str(engine_for("fast", convolutional(problem.images), problem.images))
     result = audit(problem.net, problem.images, problem.labels, attacks="pgd3", epsilon=0.1)
-    assert result.engine == "fast (float32: the network is too small to gain)"
+    assert result.engine == "fast (float32: the network is too small to be faster in bfloat16)"
 
 
 @pytest.mark.usefixtures("_gains")

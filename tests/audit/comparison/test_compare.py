@@ -56,7 +56,7 @@ def test_the_conclusion_speaks_of_the_models_only() -> None:
 
 def test_nothing_follows_from_no_difference() -> None:
     same = compare("base", [BASE], "again", [BASE]).conclusion
-    assert "level with base" in same
+    assert "equal to base" in same
     assert "not established" in same
     assert "No single class differs" in same
     assert "What follows: on average and in the worst class neither is shown to be better." in same

@@ -66,7 +66,7 @@ def test_each_scaling_is_found(undo: Callable[[Tensor], Tensor], expected: str |
     else:
         assert SCALINGS[expected].description in str(found.warning)
         weak = found.figures["accuracy"]["as_given"] < 0.5
-        assert ("or the network has learnt too little for this test" in str(found.warning)) == weak
+        assert ("or the network is trained too little for this test" in str(found.warning)) == weak
 
 
 def test_scalings_that_a_model_refuses_are_left_out(bench: Bench) -> None:

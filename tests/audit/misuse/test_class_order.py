@@ -62,7 +62,7 @@ def test_the_warning_names_classes_figures_and_what_to_do() -> None:
     assert found.figures["accuracy"] == {"as_given": 20 / 60, "renumbered": 59 / 60}
     assert "as each other, 'cat' as 'dog' (20 of 20), 'dog' as 'cat' (19 of 20):" in str(found.warning)
     assert "98.3% instead of 33.3%; number the data's classes as in its training" in str(found.warning)
-    assert "learnt too little" not in str(found.warning)
+    assert "trained too little" not in str(found.warning)
 
 
 def test_of_many_classes_five_are_named() -> None:

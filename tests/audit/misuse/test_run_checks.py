@@ -61,7 +61,7 @@ MISUSES: dict[str, tuple[Callable[[Bench], Arguments], list[str]]] = {
     ),
     "2 a random forward": (
         lambda b: {"model": chain(DROPOUT, b.plain)},
-        ["differ from call to call", "of 64 predictions change", "one draw of many", "switch it off"],
+        ["differ from call to call", "of 64 predictions change", "one random draw", "switch it off"],
     ),
     "3 a zero gradient: rounding": (
         lambda b: {"model": chain(ROUNDING, b.plain)},

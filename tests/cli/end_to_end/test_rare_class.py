@@ -1,4 +1,5 @@
-"""Unequal classes, 100 : 20 : 8 training images: a sample weighs w_c / pi_c, so the rare class is not drowned."""
+"""Unequal classes, 100 : 20 : 8 training images: a sample has the weight w_c / pi_c, so the rare class is not
+ignored."""
 
 from pathlib import Path
 

@@ -126,7 +126,7 @@ class TestWhen:
 
 class TestUse:
     def test_margins_steps_and_the_clean_term(self) -> None:
-        """eps W_y, step W_y and W_y CE; the KL is not weighed, and nothing is divided by the batch's sum."""
+        """eps W_y, step W_y and W_y CE; the KL is not weighted, and nothing is divided by the batch's sum."""
         rule = noted(S, [4, 4, 4])
         budget, weights = rule.budget(), rule.weigh(BatchStats(counts=torch.tensor([9.0, 0, 1]), sums={}))
         for found in (budget.epsilon, budget.step_size, weights.clean):

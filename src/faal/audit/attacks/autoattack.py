@@ -53,7 +53,7 @@ def ensemble(
 def square_fits(shape: torch.Size, threat: Threat) -> bool:
     """Whether Square runs on images (..., H, W).
 
-    In L2 it starts from tiles, a fifth of the height a side, laid out from a margin on; where they would run over the
+    In L2 it starts from tiles, a fifth of the height a side, laid out from a margin on; where they would exceed the
     border (24 x 24), or have no size (4 x 4), the package fails.
     """
     if threat.norm != "l2":
@@ -122,7 +122,7 @@ def _accelerate_fab(fab: FABAttack_PT, fast: Fast) -> None:
     """Run FAB on the copy alone, and project without sorting.
 
     FAB stays close to the decision boundary, where the network would recompute half of the copy's logits. So it runs on
-    the network at the end only: samples that FAB gave up because of the copy are attacked again on the network.
+    the network at the end only: samples that FAB stopped at because of the copy are attacked again on the network.
     """
     search = fab.perturb
 
@@ -130,7 +130,7 @@ def _accelerate_fab(fab: FABAttack_PT, fast: Fast) -> None:
         with without_sorting():
             fab.predict = fast.copy
             found: Tensor = search(images, labels)
-            again = fast.shields(found, labels)
+            again = fast.needs_repeat(found, labels)
             if again.any():
                 fab.predict = fast.model
                 found[again] = search(images[again], labels[again])

@@ -2,7 +2,7 @@
 
 An attack needs logits and gradients some ten thousand times a sample. `reference` computes them with the network, in
 float32. `fast` computes them with a copy in bfloat16, where machine and network gain by it, and with the network itself
-wherever the copy's rounding could decide the class. Verdicts are computed by the network in either case.
+wherever the copy's rounding could change the class. Verdicts are computed by the network in either case.
 """
 
 import copy
@@ -21,7 +21,7 @@ FLOAT32, BFLOAT16 = "float32", "bfloat16, channels last"
 TYPICAL = 2.0
 """The network's logits replace the copy's within so many root mean squares of a logit's error."""
 
-COARSEST = 0.05
+MAX_RELATIVE_ERROR = 0.05
 """The largest error, in units of the logits' standard deviation, up to which a copy is used."""
 
 SAMPLES = 64
@@ -50,9 +50,10 @@ REFERENCE = Engine("reference")
 
 
 class Fast(nn.Module):
-    """A network's copy in bfloat16; logits whose two largest are closer than the copy's error are the network's own.
+    """A network's copy in bfloat16; where its two largest logits differ by less than its error, the network computes
+    them.
 
-    So the copy hardly ever decides a class by rounding: a search stops at the images that the network misclassifies,
+    So rounding rarely changes a predicted class: a search stops at the images that the network misclassifies,
     and does not miss those near the boundary. All gradients are the copy's.
 
     Args:
@@ -60,16 +61,16 @@ class Fast(nn.Module):
         images: (B, channels, H, W), some of those to attack; the error is measured on them.
 
     Raises:
-        UnsuitedError: nothing is gained, or too much lost.
+        UnsuitedError: the copy is not faster, or not precise enough.
     """
 
     def __init__(self, model: nn.Module, images: Tensor) -> None:
         super().__init__()
         images = images[:SAMPLES]
         if not multiplies_bf16(images.device):
-            raise UnsuitedError("nothing here multiplies bfloat16 any faster")
+            raise UnsuitedError("bfloat16 is not faster on this device")
         if operations(model, images) < MIN_BF16_OPERATIONS:
-            raise UnsuitedError("the network is too small to gain")
+            raise UnsuitedError("the network is too small to be faster in bfloat16")
         self.model = model
         try:
             self.copy = _Bfloat16(model)
@@ -78,8 +79,8 @@ class Fast(nn.Module):
             raise
         except Exception as failure:  # a user's network may fail with any error
             raise UnsuitedError(f"bfloat16 fails with {type(failure).__name__}") from failure
-        if not error <= COARSEST * spread:  # NaN as well
-            raise UnsuitedError("bfloat16 is too coarse for the network")
+        if not error <= MAX_RELATIVE_ERROR * spread:  # NaN as well
+            raise UnsuitedError("bfloat16 is not precise enough for the network")
         self.tolerance = TYPICAL * error
 
     def forward(self, images: Tensor) -> Tensor:
@@ -90,14 +91,14 @@ class Fast(nn.Module):
             close = first - second < self.tolerance
             if not close.any():
                 return logits
-            settled = logits.clone()
-            settled[close] = self.model(images.detach()[close])
+            exact = logits.clone()
+            exact[close] = self.model(images.detach()[close])
         # The network's value with the copy's gradient: the difference is zero, its derivative is not.
-        return settled + (logits - logits.detach()) if logits.requires_grad else settled
+        return exact + (logits - logits.detach()) if logits.requires_grad else exact
 
     @torch.no_grad()
-    def shields(self, images: Tensor, labels: Tensor) -> Tensor:
-        """(B,) bool: whether an attack may have stopped at these images because the copy misclassifies them, or nearly
+    def needs_repeat(self, images: Tensor, labels: Tensor) -> Tensor:
+        """(B,) bool: whether an attack may have stopped at these images because the copy misclassifies them, or almost
         so, while the network predicts them correctly.
 
         Rounding may differ from batch to batch; so the margin is twice that at which the network recomputes logits.

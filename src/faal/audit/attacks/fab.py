@@ -1,8 +1,8 @@
 """FAB's projection in L-infinity, without sorting.
 
 pyautoattack sorts the pixels of every image twice a step to compute how far each has to move; with a small network that
-is a good part of the attack's time. The same number is the root of one increasing function, which Newton's method finds
-in a few passes.
+is a large part of the attack's time. The same number is the root of one increasing function, which Newton's method
+finds in a few passes.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ PASSES = 50
 def projection_linf(points: Tensor, normals: Tensor, offsets: Tensor) -> Tensor:
     """The smallest steps in L-infinity that bring points of the unit cube onto hyperplanes, within the cube.
 
-    With room r_i for pixel i on the hyperplane's side, the step's length is the root of
+    With r_i the distance of pixel i to the face of the cube on the hyperplane's side, the step's length is the root of
     sum_i |w_i| min(length, r_i) = |w . x - b|: concave and increasing, so that Newton's method
     converges to it from 0 and never exceeds it.
 

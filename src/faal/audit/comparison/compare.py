@@ -124,7 +124,7 @@ def _remarks(a: Sequence[AuditResult], b: Sequence[AuditResult], found: AttackCo
     sentences = []
     if shared := set(_digests(a)) & set(_digests(b)):
         which = "the same network" if len(a) == 1 else f"partly the same networks ({len(shared)} of {len(a)})"
-        sentences.append(f"Both sides are {which}: differences between these are the chance of the audits.")
+        sentences.append(f"Both sides are {which}: differences between these are the randomness of the audits.")
     present = {entry.name for entry in found.classes}
     if absent := [name for name in a[0].classes if name not in present]:
         few = f" ({', '.join(absent)})" if len(absent) <= 5 else ""
@@ -136,11 +136,11 @@ def _remarks(a: Sequence[AuditResult], b: Sequence[AuditResult], found: AttackCo
 
 
 def _refuse_one_network_twice(name: str, side: Sequence[AuditResult]) -> None:
-    """Several runs sample the chance of training; a network that is listed twice would understate it."""
+    """Several runs sample the randomness of training; a network that is listed twice would understate it."""
     digests = _digests(side)
     if len(set(digests)) < len(digests):
         raise InputError(
-            f"two of the audits of {name} are of the same network; several runs a side have to be several training "
+            f"two of the audits of {name} are of the same network; several runs per side must be several training "
             "seeds, so list each once"
         )
 
@@ -149,7 +149,7 @@ def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[s
     """attack -> each run's predictions, `all` recomputed over the attacks of all runs. Refuses audits that differ."""
     first = runs[0]
     for name, run in zip(names[1:], runs[1:], strict=True):
-        apart = [
+        checks = [
             ("threats", run.threat == first.threat),
             ("classes", run.classes == first.classes),
             ("samples", np.array_equal(run.verdicts.index, first.verdicts.index)),
@@ -157,7 +157,7 @@ def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[s
             ("data", _same_images(run, first) or _agree(run.data.get("name"), first.data.get("name"))),
             ("images", _agree(run.data.get("fingerprint"), first.data.get("fingerprint"))),
         ]
-        for what, same in apart:
+        for what, same in checks:
             if not same:
                 raise InputError(
                     f"the audits of {names[0]} and {name} have different {what} and cannot be paired; "

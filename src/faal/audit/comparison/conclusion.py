@@ -47,7 +47,7 @@ def _changed(found: AttackComparison, level: float, several: str, one: str) -> s
     corrected = f"by more than chance, corrected for all {len(found.classes)}"
     if named:
         return f"{several} that differ {corrected}: {', '.join(named)}."
-    # Both may hold: the worst of each side is one figure, a class is one of many that are tested.
+    # Both may hold: the worst class of each side is one test, a class is one of many that are tested.
     note = f"; that the worst {one} of one side lies above the other's is a claim about no single one"
     return f"No single {one} differs {corrected}{note if found.worst.established else ''}."
 
@@ -57,7 +57,7 @@ def _against(difference: Difference, other: str) -> str:
     interval = f"{100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
     note = "" if difference.established else ": not established"
     points = round(100 * difference.value, 1)
-    position = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "level with"
+    position = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "equal to"
     return f"{position} {other} ({interval}{note})"
 
 
@@ -82,9 +82,9 @@ def _scope(runs: int) -> str:
     if runs == 1:
         return (
             "This holds for these two models, not the methods that made them: a claim about methods needs several "
-            "training seeds a side."
+            "training seeds per side."
         )
     return (
-        "This holds for the two methods on these test samples: the intervals cover the chance of training, from "
-        f"{runs} pairs of runs, and not that of another test sample."
+        "This holds for the two methods on these test samples: the intervals cover the variation between training "
+        f"runs, from {runs} pairs of runs, and not that of another test sample."
     )

@@ -1,4 +1,4 @@
-"""The difference of two sides under one attack: figures, intervals and p-values from their verdicts."""
+"""The difference of two sides under one attack: accuracies, intervals and p-values from their verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,9 +56,9 @@ class ClassDifference(Difference):
 class AttackComparison:
     """The differences under one attack.
 
-    `average` is over samples, `balanced` over classes, `worst` of the least class accuracies, `worst_tenth` of the
+    `average` is over samples, `balanced` over classes, `worst` of the lowest class accuracies, `worst_tenth` of the
     means of the lowest tenth (None with fewer than 20 classes), `gap` of best minus worst: the classes need not be the
-    same on both sides. With several runs a side the intervals are Student's over the pairs. With one they are the
+    same on both sides. With several runs per side the intervals are Student's over the pairs. With one they are the
     paired bootstrap's; that of `worst` is `worst_difference_interval`, and those of `worst_tenth` and `gap` are
     combined from the two sides' own (`added_interval`): wider than paired intervals would be.
     """
@@ -120,7 +120,7 @@ def difference(
 
 
 def values(correct: Counts | Array, n: Counts) -> dict[str, Array]:
-    """(..., C) counts of (C,) samples -> the figures (...) over the classes, by the names of `AttackComparison`."""
+    """(..., C) counts of (C,) samples -> the statistics (...) over the classes, by the names of `AttackComparison`."""
     ordered = np.sort(correct / n, axis=-1)
     return {
         "average": correct.sum(axis=-1) / n.sum(),
@@ -132,7 +132,7 @@ def values(correct: Counts | Array, n: Counts) -> dict[str, Array]:
 
 
 class DifferenceIntervals(NamedTuple):
-    """The intervals of the differences: of the figures of `values`, by name, and of each class."""
+    """The intervals of the differences: of the statistics of `values`, by name, and of each class."""
 
     overall: dict[str, Interval]
     classes: Interval
@@ -167,9 +167,9 @@ def unpaired(correct_a: Counts, correct_b: Counts, n: Counts, level: float) -> d
 
 
 def between_runs(correct_a: Counts, correct_b: Counts, n: Counts, level: float) -> DifferenceIntervals:
-    """The intervals of two methods, from (K, ..., C) counts, K runs a side, and (C,) samples.
+    """The intervals of two methods, from (K, ..., C) counts, K runs per side, and (C,) samples.
 
-    The `step` of each, the smallest possible change of the figure, is that by one sample: of the average one of all
+    The `step` of each, the smallest possible change of the statistic, is that by one sample: of the average one of all
     samples, of a class one of its own, of the worst class one of the smallest class that is worst in any run, of the
     gap one of the smallest that is worst or best.
     """

@@ -1,4 +1,4 @@
-"""Whether model and data number the classes alike: two may be swapped, or folders sorted as "1", "10", "2"."""
+"""Whether model and data have the same order of classes: two may be swapped, or folders sorted as "1", "10", "2"."""
 
 from collections.abc import Iterator, Sequence
 
@@ -23,10 +23,10 @@ gain as many from it."""
 
 NEARLY_ALL = 3 / 4
 """In more of a cycle's classes than this share the assigned class is the most frequent prediction: in all of two to
-four, in four of five. One weak class among many, mostly predicted as a third class, hides no others."""
+four, in four of five. One weak class among many, mostly predicted as a third class, does not hide others."""
 
 LARGE = 1 / 4
-"""A class with fewer samples than this share of its cycle's median has too few to be weighed like the others."""
+"""A class with fewer samples than this share of its cycle's median has too few to count like the others."""
 
 MOST_NAMED = 5
 """Classes that a warning names."""
@@ -36,7 +36,7 @@ def class_order(predicted: Predictions, labels: Integers, classes: Sequence[str]
     """Test whether some classes are predicted as each other.
 
     The assignment of predicted to true classes, one to one, that fits a random half of every class best (Kuhn, 1955) is
-    a permutation; its cycles are two swapped classes, or several that follow one another. Each cycle is tested on the
+    a permutation; its cycles are two swapped classes, or several in a cyclic order. Each cycle is tested on the
     other halves, equally many images of each of its large classes, those of at least `LARGE` of the cycle's median
     size: the assigned classes have to be predicted more than twice as often as the true ones, by the binomial test at
     `FALSE_ALARM` divided by the number of cycles. And over all images, in more than `NEARLY_ALL` of the cycle's
@@ -44,9 +44,9 @@ def class_order(predicted: Predictions, labels: Integers, classes: Sequence[str]
     often. A small class counts among these only where the binomial test shows that the assigned class is predicted more
     often than the true one, at that level divided by the number of other classes; one without images never does.
 
-    The probability of a false alarm is at most `FALSE_ALARM` where in truth the large classes of no cycle are predicted
+    The probability of a false alarm is at most `FALSE_ALARM` where the large classes of no cycle are truly predicted
     as the assigned ones more than twice as often as correctly, or in a cycle of two to four not each small one more
-    often than correctly. A network that has hardly learnt anything may violate that, by chance of its initial weights;
+    often than correctly. A barely trained network may violate that, by chance of its initial weights;
     its warning states that. Two swapped classes are detected from 36 images of them on, those of a weak network from
     some hundreds. No forward.
 
@@ -70,7 +70,7 @@ def class_order(predicted: Predictions, labels: Integers, classes: Sequence[str]
         f"{classes[c]!r} as {classes[order[c]]!r} ({counts[c, order[c]]} of {counts[c].sum()})"
         for c in moved[:MOST_NAMED]
     ) + (", ..." if len(moved) > MOST_NAMED else "")
-    weak = " (or has learnt too little for this test)" if accuracy["renumbered"] < WEAK_ACCURACY else ""
+    weak = " (or is trained too little for this test)" if accuracy["renumbered"] < WEAK_ACCURACY else ""
     return CheckResult(
         figures=figures,
         warning=f"Classes are predicted as each other, {pairs}: the model numbers {len(moved)} classes in another "

@@ -13,25 +13,25 @@ ROUNDING = 1e-3
 def determinism(model: nn.Module, samples: Samples) -> CheckResult:
     """Evaluate a batch twice, and once more in two halves.
 
-    An honest model's logits differ by rounding alone: no false alarm. Three forwards.
+    A deterministic model's logits differ by rounding alone: no false alarm. Three forwards.
     """
     images = samples.images
     first, again = model(images), model(images)
-    apart = torch.cat([model(half) for half in images.chunk(2)]) if len(images) >= 4 else first
+    in_halves = torch.cat([model(half) for half in images.chunk(2)]) if len(images) >= 4 else first
     scale = float(first.max() - first.min())
     figures = {
         "samples": len(images),
         "changed_on_repeat": _changed(first, again),
         "difference_on_repeat": _difference(first, again),
-        "changed_in_halves": _changed(first, apart),
-        "difference_in_halves": _difference(first, apart),
+        "changed_in_halves": _changed(first, in_halves),
+        "difference_in_halves": _difference(first, in_halves),
     }
     if figures["difference_on_repeat"] > ROUNDING * scale:
         return CheckResult(
             figures=figures,
             warning=f"The model's logits for the same images differ from call to call (by up to "
             f"{figures['difference_on_repeat']:.3g}; {figures['changed_on_repeat']} of {len(images)} predictions "
-            "change): something in its forward is random, so that every verdict is one draw of many and attacks "
+            "change): something in its forward is random, so that every verdict is one random draw and attacks "
             "appear weaker than they are; switch it off (dropout, noise, random resizing) and audit again.",
         )
     if figures["difference_in_halves"] > ROUNDING * scale:
@@ -39,7 +39,7 @@ def determinism(model: nn.Module, samples: Samples) -> CheckResult:
             figures=figures,
             warning=f"The model's logits for an image depend on the others in its batch (by up to "
             f"{figures['difference_in_halves']:.3g}; {figures['changed_in_halves']} of {len(images)} predictions "
-            "change when the batch is halved): the figures are of these batches and not of the images; BatchNorm "
+            "change when the batch is halved): the accuracies are those of these batches, not of the images; BatchNorm "
             "without running statistics does this, so give it some (track_running_stats=True) and audit again.",
         )
     return CheckResult(figures=figures)

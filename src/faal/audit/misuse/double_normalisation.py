@@ -46,7 +46,7 @@ def double_normalisation(model: nn.Module, samples: Samples) -> CheckResult:
         figures=figures,
         warning=f"The model normalises its images {len(longest)} times (by {longest[0]!r}, "
         f"then by {longest[1]!r}): unless it was trained so, it is evaluated on images of another scale than in its "
-        "training, and the figures are too low; remove one normalisation (--normalize none) and audit again.",
+        "training, and the accuracies are too low; remove one normalisation (--normalize none) and audit again.",
     )
 
 

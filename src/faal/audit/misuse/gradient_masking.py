@@ -1,4 +1,4 @@
-"""Whether gradients are masked (Athalye et al., 2018): zero, or less use to an attack than a search without them."""
+"""Whether gradients are masked (Athalye et al., 2018): zero, or less effective than a search without them."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from faal.inner.pgd import AttackSettings, Loss, pgd, pgd_step
 from faal.losses import cross_entropy, margin
 
 QUERIES = 200
-"""Of Square: far too few to rival a gradient attack that works."""
+"""Of Square: far too few to match a gradient attack that works."""
 
 GREY = 0.5
 """The epsilon in L-infinity at which the ball of every image contains plain grey; also the value of its pixels."""
@@ -30,8 +30,8 @@ def zero_gradients(model: nn.Module, samples: Samples, threat: Threat) -> CheckR
     """Count the correctly predicted samples that the first step of a gradient attack does not move.
 
     Gradients are exactly 0 behind rounding, and in float32 those of the cross-entropy are behind logits more than a
-    hundred apart. The probability of a false alarm is at most `FALSE_ALARM` where an honest model has a share of
-    `HONEST_SHARE`. Two gradients.
+    hundred apart. The probability of a false alarm is at most `FALSE_ALARM` where a model without masking has a share
+    of `HONEST_SHARE`. Two gradients.
     """
     zero, zero_margin = (_zero_gradient(model, samples, threat, loss) for loss in (cross_entropy, margin))
     count = int(zero.sum())
@@ -43,12 +43,12 @@ def zero_gradients(model: nn.Module, samples: Samples, threat: Threat) -> CheckR
     if saturated:
         cause = (
             "the logits lie so far apart that the cross-entropy is flat in float32, pgd cannot search there, and the "
-            "figures under it are too high; divide the logits by a constant and audit again."
+            "accuracy under it is too high; divide the logits by a constant and audit again."
         )
     else:
         cause = (
             "something in the forward is flat (rounding, quantising, a threshold), gradient attacks cannot search "
-            "there, and the figures under them are too high; make it differentiable and audit again."
+            "there, and the accuracies under them are too high; make it differentiable and audit again."
         )
     return CheckResult(figures=figures, warning=observed + cause)
 
@@ -59,7 +59,7 @@ def square_search(
     """Compare the audit's attacks with Square (Andriushchenko et al., 2020), which uses no gradient, at few queries.
 
     The exact sign test at `FALSE_ALARM` over the correctly predicted samples that become misclassified under only one
-    of the two: the probability of a false alarm where Square in truth succeeds on no more samples. None where Square
+    of the two: the probability of a false alarm where Square truly succeeds on no more samples. None where Square
     cannot run (in L2 on images of some sizes), or where too few samples are robust for the test to reach its level. At
     most `QUERIES` forwards.
 
@@ -93,8 +93,8 @@ def square_search(
         figures=figures,
         warning=f"Of {len(samples)} images, a search without gradients (Square, {QUERIES} queries) finds adversarial "
         f"examples of {more} that are robust under {', '.join(attacks)}, and misses {less} that are misclassified "
-        "under these: gradients are masked, or the attacks have too few steps, and the figures are too high; find what "
-        "hides the gradient, and audit with autoattack.",
+        "under these: gradients are masked, or the attacks have too few steps, and the accuracies are too high; find "
+        "what masks them, and audit with autoattack.",
     )
 
 
@@ -104,7 +104,7 @@ def large_epsilon(model: nn.Module, samples: Samples, threat: Threat) -> CheckRe
     PGD on the margin in L-infinity at `GREY`, from the image itself and then from a random start. Only samples of
     another class than the one predicted for plain grey: grey is an adversarial example of each, so an attack that works
     finds one of nearly all. The probability of a false alarm is at most `FALSE_ALARM` where a share of `HONEST_SHARE`
-    of an honest model's samples stays robust. At most 2 `STEPS` gradients and three forwards.
+    of the samples of a model without masking stays robust. At most 2 `STEPS` gradients and three forwards.
     """
     with torch.no_grad():
         grey = model(torch.full_like(samples.images[:1], GREY)).argmax(dim=1)
@@ -134,8 +134,8 @@ def large_epsilon(model: nn.Module, samples: Samples, threat: Threat) -> CheckRe
         figures=figures,
         warning=f"Of {len(samples)} images that are robust at epsilon {epsilon_text(threat.epsilon)}, {count} are "
         f"robust at {GREY} in L-infinity too, where plain grey is an adversarial example of every one of them: "
-        "accuracy that does not fall as epsilon grows means that gradients are masked and the figures too high; find "
-        "what hides them, and audit with autoattack.",
+        "accuracy that does not fall as epsilon grows means that gradients are masked and the accuracies too high; "
+        "find what masks them, and audit with autoattack.",
     )
 
 

@@ -10,10 +10,11 @@ from faal.audit.misuse.samples import WEAK_ACCURACY, CheckResult, Samples
 from faal.audit.statistics.intervals import FALSE_ALARM, exceeds
 
 DARK = 2 / 255
-"""Images without a brighter pixel were divided by 255 once too often."""
+"""Images without a brighter pixel were divided by 255 twice."""
 
 MIN_RISE = 0.05
-"""The least rise of the clean accuracy under another scaling: an honest model may gain a little by more contrast."""
+"""The smallest increase of the clean accuracy under another scaling: a correctly scaled model may gain a little from
+more contrast."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Scaling:
     """Another scaling of the images."""
 
     apply: Callable[[Tensor, Tensor, Tensor], Tensor]
-    """(images, mean, deviation), the latter (1, channels, 1, 1) of the images themselves."""
+    """(images, mean, deviation); mean and deviation (1, channels, 1, 1) are those of the images."""
     description: str
     """What is done to the images."""
     hint: str
@@ -62,11 +63,11 @@ def input_scaling(model: nn.Module, samples: Samples) -> CheckResult:
     """Compare the clean accuracy with that under other scalings of the same images.
 
     The exact sign test over the samples that are predicted correctly under only one of two scalings, at `FALSE_ALARM`
-    divided by the number of scalings; and a rise of at least `MIN_RISE`. Where no scaling is better in truth, the
+    divided by the number of scalings; and an increase of at least `MIN_RISE`. Where no scaling is truly better, the
     probability of a false alarm is at most `FALSE_ALARM`. A misuse that costs less than `MIN_RISE` is not detected. Up
     to six forwards, one where the clean accuracy is near 1.
 
-    A network that has hardly learnt anything may be better under another scaling in truth, by chance of its training;
+    A barely trained network may truly be better under another scaling, by chance;
     its warning states that.
 
     Args:
@@ -101,19 +102,19 @@ def input_scaling(model: nn.Module, samples: Samples) -> CheckResult:
     if not decisive:
         return CheckResult(figures=figures)
     best = max(decisive, key=accuracy.__getitem__)
-    weak = ", or the network has learnt too little for this test" if accuracy["as_given"] < WEAK_ACCURACY else ""
+    weak = ", or the network is trained too little for this test" if accuracy["as_given"] < WEAK_ACCURACY else ""
     numbers = (",".join(f"{value:.2f}" for value in part.flatten().tolist()) for part in (mean, deviation))
     return CheckResult(
         figures=figures,
         warning=f"The clean accuracy of {count} images rises from {accuracy['as_given']:.0%} to {accuracy[best]:.0%} "
-        f"when they are {SCALINGS[best].description}: the model expects another scale, and the figures are too "
+        f"when they are {SCALINGS[best].description}: the model expects another scale, and the accuracies are too "
         f"low{weak}; scale them as in its training ({SCALINGS[best].hint.format(statistics=':'.join(numbers))}) and "
         "audit again.",
     )
 
 
 def _predictions(model: nn.Module, images: Tensor) -> Tensor | None:
-    """(B,) predictions; None from a model that refuses such images, and therefore does not expect them."""
+    """(B,) predictions; None from a model that fails on such images, and therefore does not expect them."""
     try:
         predicted: Tensor = model(images).argmax(dim=1)
     except torch.OutOfMemoryError:

@@ -36,7 +36,7 @@ LEAST = 16
 
 @dataclass(frozen=True, kw_only=True)
 class MisuseReport:
-    """The warnings, and the checks' figures by the names that `audit.json` records."""
+    """The warnings, and the checks' values by the names that `audit.json` records."""
 
     warnings: tuple[str, ...]
     probes: dict[str, dict[str, Any]]
@@ -102,10 +102,10 @@ def run_checks(
 def _model_checks(
     subject: Subject, correct: Mapping[str, NDArray[np.bool_]], order: Sequence[int] | None
 ) -> Iterator[tuple[str, CheckResult]]:
-    """The checks with forwards of their own, by recorded name; each presupposes that the earlier ones found nothing.
+    """The checks with forwards of their own, by recorded name; each assumes that the earlier ones found nothing.
 
     Where the model has another `order` of the classes (C,), the accuracy may be 0, and a scaling of the images under
-    which all predictions are one class would raise it: the scalings are therefore compared on renumbered labels.
+    which all predictions are one class would raise it: the scalings are therefore compared on permuted labels.
     """
     model, threat, count = subject.model, subject.threat, len(subject.labels)
     everything = draw(subject, np.ones(count, dtype=bool), _share(MOST_EVALUATED, count // 4))
@@ -133,7 +133,7 @@ def _share(most: int, part: int) -> int:
 
 
 def _seed(seed: int) -> None:
-    """Seed all generators that a model may draw from, so that the figures of a random forward are reproducible."""
+    """Seed all generators that a model may draw from, so that the values of a random forward are reproducible."""
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)

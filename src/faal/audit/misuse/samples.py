@@ -24,7 +24,7 @@ WEAK_ACCURACY = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """The result of a check: `figures` for the record, and a warning where they are a sign of misuse."""
+    """The result of a check: `figures` for the record, and a warning where they indicate misuse."""
 
     figures: dict[str, Any]
     warning: str | None = None

@@ -14,11 +14,11 @@ FEW_SAMPLES = 30
 """With fewer samples the interval of a class's accuracy is too wide to conclude much."""
 
 TINY_EPSILON = {"linf": 0.25 / 255, "l2": 16 / 255}
-"""Per norm, an epsilon below which a mistake is likely: a quarter of a grey level; in L2 twice the 8/255 that is usual
+"""Per norm, an epsilon below which an error is likely: a quarter of a grey level; in L2 twice the 8/255 that is usual
 in L-infinity."""
 
 MAX_FACTOR = 8
-"""Between the epsilon of the training and that of the audit; a larger factor is rather a change of units."""
+"""Between the epsilon of the training and that of the audit; a larger factor indicates another unit."""
 
 
 def setting_warnings(
@@ -37,7 +37,7 @@ def setting_warnings(
         training: the model was passed in training mode.
         probabilities: all of its clean outputs lie in [0, 1] and sum to 1.
         n: (C,) samples per class.
-        clean: its clean accuracy, after classes found in another order are renumbered.
+        clean: its clean accuracy, with permuted labels where classes are in another order.
         classes: the classes' names.
         drawn_from: samples in the data, before a limit.
         seed: the audit's seed.
@@ -48,7 +48,7 @@ def setting_warnings(
     if probabilities:
         found.append(
             f"The model's outputs seem to be probabilities, not logits (all {n.sum()} lie in [0, 1] and sum to 1): a "
-            "softmax at the end hides gradients and makes attacks appear weaker than they are; remove it and audit "
+            "softmax at the end masks gradients and makes attacks appear weaker than they are; remove it and audit "
             "again."
         )
     absent = [name for name, size in zip(classes, n, strict=True) if not size]
@@ -88,14 +88,14 @@ def epsilon_warnings(threat: Threat, pixels: int, trained: Mapping[str, Any]) ->
     if epsilon >= grey:
         found.append(
             f"Epsilon {epsilon_text(epsilon)} in {norm} can change every image to plain grey ({grey:.3g} is enough): "
-            "no image can be robust there, and the figures mean nothing; choose an epsilon in units of [0, 1], such as "
-            "8/255 in L-infinity or 0.5 in L2."
+            "no image can be robust there, and the accuracies mean nothing; choose an epsilon in units of [0, 1], such "
+            "as 8/255 in L-infinity or 0.5 in L2."
         )
     elif epsilon < TINY_EPSILON[threat.norm]:
         level = 255 * epsilon / (math.sqrt(pixels) if threat.norm == "l2" else 1)
         found.append(
             f"Epsilon {epsilon_text(epsilon)} in {norm} is tiny (spread over {pixels} pixels it changes each by "
-            f"{level:.2g} of 255 levels): the figures hardly differ from the clean ones; choose a usual epsilon, such "
+            f"{level:.2g} of 255 levels): robust and clean accuracies are almost equal; choose a usual epsilon, such "
             "as 8/255 in L-infinity or 0.5 in L2."
         )
     own = trained.get("epsilon") if trained.get("norm", "linf") == threat.norm else None
@@ -116,10 +116,10 @@ def selection_warnings(trained: Mapping[str, Any]) -> list[str]:
         if not trained.get("chosen_on_test"):
             return []
         return [
-            "The epoch of a network that this one was made from was chosen on test images, so that the figures are too "
-            "high by what remains of that choice; start from one that was trained with select_on: held-out."
+            "The epoch of a network that this one was made from was chosen on test images, so that the accuracies are "
+            "too high by what remains of that choice; start from one that was trained with select_on: held-out."
         ]
     return [
-        "The epoch of this network was chosen on test images (select_on: test), so that its figures are too high by "
+        "The epoch of this network was chosen on test images (select_on: test), so that its accuracies are too high by "
         "the gain of that choice; train with select_on: held-out."
     ]

@@ -60,7 +60,7 @@ class ClassEstimate(Estimate):
 
 @dataclass(frozen=True)
 class WorstClass(Estimate):
-    """The least class accuracy; `name` is the class that is worst in this sample (the first of several).
+    """The lowest class accuracy; `name` is the class that is worst in this sample (the first of several).
 
     The interval is that of the true minimum, whichever class attains it.
     """
@@ -186,13 +186,13 @@ _PLAIN = ("model", "data", "threat", "seed", "engine", "block_size", "level", "i
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AuditResult:
-    """An audit: figures per attack, and the verdicts behind them.
+    """An audit: estimates per attack, and the verdicts that they follow from.
 
     `model` is {"name", "weights", "digest"} and what the caller adds, `weights` a digest of the weights alone; `threat`
     {"norm", "epsilon"}; `data` {"name", "split", "n", "fingerprint", "classes"}; `warnings` full sentences; `attacks`
-    name -> figures, `clean` first and the pseudo-attack `all` last; `groups` name of a grouping -> attack -> figures by
-    group; `probes` the figures of the checks for misuse. `examples` is None where no attack found an adversarial
-    example.
+    name -> estimates, `clean` first and the pseudo-attack `all` last; `groups` name of a grouping -> attack ->
+    estimates by group; `probes` the values of the checks for misuse. `examples` is None where no attack found an
+    adversarial example.
     """
 
     model: dict[str, Any]

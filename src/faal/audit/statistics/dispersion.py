@@ -1,6 +1,6 @@
 """Intervals of the dispersion of the class accuracies: of the gap between best and worst, of the standard deviation.
 
-Both are 0 where all classes are alike, and the observed values overestimate both: sampling noise alone separates the
+Both are 0 where all classes are equal, and the observed values overestimate both: sampling noise alone separates the
 classes. Arguments are those of `intervals.py`.
 """
 
@@ -56,7 +56,7 @@ def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interv
     every class differed from the mean by its distance: one that is observed at the mean may.
 
     The interval is extended to the observed standard deviation, which contains the noise and may lie above it. Its
-    coverage is simulated (2 to 1,000 classes of 5 samples and more, one or a few of them far off), not proved.
+    coverage is simulated (2 to 1,000 classes of 5 samples and more, one or a few of them outliers), not proved.
 
     Args:
         correct: (..., C) correct samples per class.

@@ -1,7 +1,7 @@
 """Confidence intervals of accuracies over the draw of the test sample, and a test of a share.
 
 Counts are `correct` of `n` samples of each class, independent given the model: `n` is (C,), `correct` (..., C), and the
-ends of an interval have the leading shape. A figure over the classes is one over all C: the accuracy of a class
+ends of an interval have the leading shape. A statistic over the classes is one over all C: the accuracy of a class
 without samples is only known to lie in [0, 1], and every interval allows for either end.
 `benchmarks/simulations/coverage.py` simulates how often each interval contains its target.
 """
@@ -94,7 +94,7 @@ def mean_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
     variance. For equal classes that is the pooled count, and the coverage is guaranteed. For unequal ones the variance
     may differ, so their interval is the hull with the square-and-add interval of the classes' `distances` d_c:
     mean -+ (1/C) (sum_c d_c^2)^(1/2). Each of the two alone falls well short of the level somewhere (many classes near
-    0 or 1; a rare class that is unlike the rest); the hull held the level in every simulated case, C from 2 to 100 and
+    0 or 1; a rare class with a different rate); the hull held the level in every simulated case, C from 2 to 100 and
     n from 2 to 5,000.
 
     Args:
@@ -118,8 +118,8 @@ def mean_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
 def worst_class_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
     """The interval of min_c p_c, the accuracy of the class that is truly worst, whichever that is.
 
-    low is the least of the lower bounds at alpha/2, *not* corrected for C: low > min p needs the bound of the truly
-    worst class to fail, one event of probability alpha/2. high is the least of the upper bounds at alpha/(2C):
+    low is the minimum of the lower bounds at alpha/2, *not* corrected for C: low > min p needs the bound of the truly
+    worst class to fail, one event of probability alpha/2. high is the minimum of the upper bounds at alpha/(2C):
     high < min p needs one of C bounds to fail, alpha/2 together. The coverage is therefore at least 1 - alpha, for any
     rates, ties included.
 
@@ -135,10 +135,10 @@ def lowest_mean_interval(correct: ArrayLike, n: ArrayLike, count: int, level: fl
     """The interval of T, the mean rate of the m = `count` classes that are truly lowest, whichever they are.
 
     The argument is the worst class's. T is the mean over one fixed set of m classes, so a lower bound of *that* mean at
-    alpha/2 is sound, and the least over all sets is below it: no correction. T is at most the mean over any set, so
-    the least of upper bounds that hold for all sets together is sound. Bounds of a set come in two kinds:
+    alpha/2 is valid, and the minimum over all sets is below it: no correction. T is at most the mean over any set, so
+    the minimum of upper bounds that hold for all sets together is valid. Bounds of a set come in two kinds:
 
-    - pooled: Clopper-Pearson of m n_min samples with the set's mean rate, n_min the smallest class (unlike rates and
+    - pooled: Clopper-Pearson of m n_min samples with the set's mean rate, n_min the smallest class (unequal rates and
       more samples only make the mean vary less: Hoeffding, 1956); upper bounds at alpha / (2 binom(C, m));
     - added: the mean of the classes' own bounds, the lower ones at alpha/2, the upper ones at alpha/(2C).
 
@@ -194,6 +194,6 @@ def unknown(correct: Array) -> Interval:
 
 
 def _least_mean(values: Array, count: int) -> Array:
-    """The mean of the `count` least values."""
+    """The mean of the `count` lowest values."""
     least: Array = np.sort(values, axis=-1)[..., :count].mean(axis=-1)
     return least

@@ -18,7 +18,8 @@ ANGLES = 7
 
 
 def mcnemar(gained: ArrayLike, lost: ArrayLike) -> Array:
-    """Exact two-sided McNemar test: the chance of a split as uneven as this one if both directions were equally likely.
+    """Exact two-sided McNemar test: the probability of a split at least as uneven as this one if both directions were
+    equally likely.
 
     Args:
         gained: (...) samples that only b predicts correctly.
@@ -129,13 +130,13 @@ def worst_difference_interval(
 
 
 def added_interval(a: ArrayLike, b: ArrayLike, of_a: Interval, of_b: Interval) -> Interval:
-    """The interval of the difference of two figures from their own intervals, within [-1, 1].
+    """The interval of the difference of two estimates from their own intervals, within [-1, 1].
 
     Zou and Donner (2008): the distances to their ends squared and added, as for independent estimates. The errors of
     two models on the same samples are mostly correlated, so that the interval is wider than need be.
 
     Args:
-        a: (...) the figure of the first.
+        a: (...) the first estimate.
         b: (...) that of the second.
         of_a: the interval of a, which contains it.
         of_b: that of b.
@@ -153,7 +154,7 @@ def t_intervals(differences: ArrayLike, level: float, *, step: ArrayLike = 0.0) 
         differences: (K, ...), K at least 2.
         level: nominal coverage.
         step: (...) the smallest possible change of the accuracy, that by one sample. The standard deviation is taken
-            to be at least half of it: K runs with equal counts do not show that training is free of chance.
+            to be at least half of it: K runs with equal counts do not show that training is deterministic.
     """
     d = np.asarray(differences, dtype=np.float64)
     half = t.isf((1 - level) / 2, len(d) - 1) * _standard_error(d, step)

@@ -107,7 +107,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except InputError:
         raise
-    except Exception as error:  # PIL's decoders raise a dozen types, SyntaxError and struct.error among them
+    except Exception as error:  # PIL's decoders raise many types, SyntaxError and struct.error among them
         raise _unreadable(path, error) from error
 
 

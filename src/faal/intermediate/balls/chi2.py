@@ -1,11 +1,11 @@
-"""Half of sum_c u_c (w_c / u_c - 1)^2 <= tau, the chi-squared ball: the mildest classes may lose all their weight.
+"""Half of sum_c u_c (w_c / u_c - 1)^2 <= tau, the chi-squared ball: the classes of lowest loss may get the weight 0.
 
 At the optimum w_c = u_c (theta - gap_c)_+ / M1 for one scalar theta > 0, and the constraint reads
 
     M2 = (1 + 2 tau) M1^2,    M1 = sum_c u_c (theta - gap_c)_+,    M2 = sum_c u_c (theta - gap_c)_+^2
 
-M2 / M1^2 falls in theta, so that the sorted gaps at which it is still too large are those of the active classes. From
-the last of them to theta = gap + d the sums are M1 + P d and M2 + 2 M1 d + P d^2, with P = sum u over the active
+M2 / M1^2 decreases in theta, so that the sorted gaps at which it is still too large are those of the active classes.
+From the last of them to theta = gap + d the sums are M1 + P d and M2 + 2 M1 d + P d^2, with P = sum u over the active
 classes: a quadratic in d. Where even theta next to 0 meets the constraint, only the classes tied at the maximum are
 active and keep the proportions of the reference.
 """

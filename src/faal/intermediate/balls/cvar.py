@@ -1,7 +1,7 @@
 """w_c <= u_c / (1 - tau): the mean loss of the worst part 1 - tau of the reference, its conditional value at risk.
 
-The worst classes take all they may until the weight is spent. Classes tied at the last loss that still gets some share
-the rest in the proportion of the reference.
+The worst classes get the largest weight that they may have until the weights sum to 1. Classes tied at the last loss
+that still gets some share the rest in the proportion of the reference.
 """
 
 import torch
@@ -15,8 +15,8 @@ def cvar(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
     """
     part = (1 - tau).clamp_min(1e-300)  # how much of the reference is averaged over
     knots, order = gap.sort(dim=-1)
-    spent = u.gather(-1, order).cumsum(dim=-1)
-    last = (spent[..., :-1] < part).sum(dim=-1, keepdim=True)
+    used = u.gather(-1, order).cumsum(dim=-1)
+    last = (used[..., :-1] < part).sum(dim=-1, keepdim=True)
     margin = knots.gather(-1, last)
     full, tied = torch.where(gap < margin, u, 0.0), torch.where(gap == margin, u, 0.0)
     left = (part - full.sum(dim=-1, keepdim=True)).clamp_min(0.0)

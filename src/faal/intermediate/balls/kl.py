@@ -1,11 +1,11 @@
-"""KL(u || w) <= tau, the ball of the FAAL paper: in this direction no class loses its weight altogether.
+"""KL(u || w) <= tau, the ball of the FAAL paper: in this direction every class keeps a positive weight.
 
-At the optimum w_c is proportional to u_c / (eta - l_c) for one scalar eta > max l, and KL falls monotonically in eta.
-In the units of `gap`, with a = -gap and eta - max l = exp(s), the one equation left is
+At the optimum w_c is proportional to u_c / (eta - l_c) for one scalar eta > max l, and KL decreases monotonically in
+eta. In the units of `gap`, with a = -gap and eta - max l = exp(s), the one equation left is
 
     g(s) = sum_c u_c log(exp(s) - a_c) + log sum_c u_c / (exp(s) - a_c) = tau
 
-and g falls from its limit at -infinity to 0 at +infinity.
+and g decreases from its limit at -infinity to 0 at +infinity.
 """
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from faal.intermediate.balls.newton import newton
 
 NEWTON_STEPS = 20
-"""About 4 suffice on ordinary problems; very skewed references and contrasts take bisections in between."""
+"""About 4 are enough on typical problems; very unequal references or losses need bisections in between."""
 
 SMALLEST_LOG = -690.0
 """Below this exp(s) leaves float64; the result is then its limit, the reference on the classes tied at the maximum."""
@@ -42,13 +42,13 @@ def kl(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
     low = ((tied.log() + rest - tau) / (1 - tied)).clamp_min(SMALLEST_LOG)
 
     # g(s) <= Var_u(a) exp(-2 s) / 2, by log x <= x - 1 around the mean distance: it bounds the root above. In a small
-    # ball g is about this at exp(s) + mean: the first guess, with twice the mean, which is nearer in ordinary balls.
+    # ball g is about this at exp(s) + mean: the initial value, with twice the mean, which is closer in typical balls.
     mean = (u * gap).sum(dim=-1, keepdim=True)
     variance = (u * (gap - mean).square()).sum(dim=-1, keepdim=True)
     reach = (variance / 2).sqrt() / tau.sqrt()
     high = reach.log()
-    guess = (high - (2 * mean / reach).log1p()).clamp(low, high)
-    s = newton(probe, guess, low - 1, high + 1, steps=NEWTON_STEPS)
+    start = (high - (2 * mean / reach).log1p()).clamp(low, high)
+    s = newton(probe, start, low - 1, high + 1, steps=NEWTON_STEPS)
     inverse = u / (s.exp() + gap)
     weights = inverse / inverse.sum(dim=-1, keepdim=True)
     return torch.where(low == SMALLEST_LOG, worst / tied, weights)

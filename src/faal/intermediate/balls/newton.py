@@ -9,24 +9,24 @@ CONVERGED = 1e-7
 """A Newton step as small as this is the last that is needed: its error is about its square."""
 
 
-def newton(probe: Callable[[Tensor], Tensor], guess: Tensor, low: Tensor, high: Tensor, *, steps: int) -> Tensor:
+def newton(probe: Callable[[Tensor], Tensor], start: Tensor, low: Tensor, high: Tensor, *, steps: int) -> Tensor:
     """The root of one equation per problem.
 
     No step crosses more than half of what the bracket leaves in its direction: such a step becomes a bisection. Without
-    this, steps can alternate between the two ends and hardly move either.
+    this, steps can alternate between the two ends and barely move either.
 
     Args:
         probe: from a point to Newton's step there. Its sign is that of the root's direction; an infinite step requests
             a bisection, NaN marks a problem whose result is not used.
-        guess: where to begin.
-        low, high: a bracket of the root, in the shape of `guess`. A root on its very edge is found by bisection alone.
+        start: where to begin.
+        low, high: a bracket of the root, in the shape of `start`. A root on its very edge is found by bisection alone.
         steps: how many at most. On a CPU, where reading a value costs nothing, the search ends once every problem has
             converged; elsewhere, and in a compiled graph, there is no test of convergence.
 
     Returns:
-        The roots, in the shape of `guess`.
+        The roots, in the shape of `start`.
     """
-    s = guess
+    s = start
     tests_convergence = may_evaluate(s)
     for _ in range(steps):
         move = probe(s)

@@ -17,7 +17,7 @@ class CFOL(ClassRule):
         counts: (C,) images of each class in the training set.
         gamma: the uniform part of p.
         eta: step of v per misclassified sample.
-        sampled: draw the batches' classes by p; else weigh the classes of ordinary batches by p_c / pi_c, which has
+        sampled: draw the batches' classes by p; else weight the classes of ordinary batches by p_c / pi_c, which has
             the same mean, as has a gain of eta / pi_c.
     """
 
@@ -46,7 +46,7 @@ class CFOL(ClassRule):
         """Ones where the batch was drawn by p; count the errors either way."""
         p = self.probabilities()
         weights = torch.ones_like(p) if self.sampled else p / self.share
-        # EXP3 divides by the probability that a class came up with, so that v grows by its error rate alone.
+        # EXP3 divides by the probability that a class was sampled with, so that v increases by its error rate alone.
         drawn = p if self.sampled else self.share
         self.v = self.v + self.eta * (batch.counts - batch.sums[Need.CORRECT]) / drawn
         return TermWeights(clean=weights, robust=weights)

@@ -1,4 +1,4 @@
-"""CSR: confusions weighed by the leading singular vectors of the error matrix (confusional spectral regularisation,
+"""CSR: confusions weighted by the leading singular vectors of the error matrix (confusional spectral regularisation,
 ICLR 2025)."""
 
 import torch
@@ -11,7 +11,7 @@ from faal.intermediate.class_stats import BatchStats
 class CSR(ClassRule):
     """Before every epoch the training images are attacked; M[prediction, class] counts the confusions, diagonal 0.
 
-    With M = U S V', G = u1 v1' scaled to [0.01, 2.01] weighs the penalty CE(adv) of a sample, by prediction and class.
+    With M = U S V', G = u1 v1' scaled to [0.01, 2.01] weights the penalty CE(adv) of a sample, by prediction and class.
 
     Args:
         counts: (C,) images of each class in the training set.
@@ -45,6 +45,6 @@ class CSR(ClassRule):
         return super().epoch_factors() | {"penalty": self.penalty.mean(dim=0)}
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """All classes alike; the penalty by predicted and true class."""
+        """All classes equal; the penalty by predicted and true class."""
         ones = torch.ones_like(batch.counts)
         return TermWeights(clean=ones, robust=ones, penalty=self.penalty)

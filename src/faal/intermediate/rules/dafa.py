@@ -1,4 +1,4 @@
-"""DAFA: similar classes trade margin and weight, from the easier to the harder (Lee et al., ICLR 2024)."""
+"""DAFA: similar classes exchange margin and weight, from the easier to the harder (Lee et al., ICLR 2024)."""
 
 import torch
 from torch import Tensor
@@ -17,14 +17,14 @@ class DAFA(ClassRule):
 
         W_i = 1 + strength sum_{j != i} ( S_ij S_jj  if S_ii < S_jj,  -S_ji S_ii  if S_ii > S_jj )
 
-    epsilon_c = W_c epsilon, step_c = W_c step, and the clean term of class c weighs W_c.
+    epsilon_c = W_c epsilon, step_c = W_c step, and the clean term of class c has the weight W_c.
 
     Args:
         counts: (C,) images of each class in the training set.
         strength: lambda; 1 on CIFAR-10, 1.5 on CIFAR-100.
         start: the fraction of the run after which W acts (epoch 70 of 110).
-        clamped: clamp W to [0.1, 2] and scale it back to a mean of 1; without, as published, a class that attracts the
-            others may get a negative weight.
+        clamped: clamp W to [0.1, 2] and scale it back to a mean of 1; without, as published, a class that is confused
+            with many others may get a negative weight.
     """
 
     level = "fixed"

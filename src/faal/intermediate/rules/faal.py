@@ -21,19 +21,19 @@ class FAAL(ClassRule):
 
     No batch makes the host wait for the device. So a loss or a logit that is not finite is no error: as under a plain
     mean, the loss of its batch is not finite either, and `GradScaler` or the loop may skip the step. Later batches are
-    unaffected: no moving average takes it in.
+    unaffected: no moving average includes it.
 
     Args:
         num_classes: C, or the number of groups.
         tau: radius of the KL ball; 0 gives plain adversarial training. A number, or a schedule over the run.
         frequencies: (C,) shares or counts of the classes in the training set; None when they are equal. A sample
-            weighs w_c / pi_c, so that a rare class counts by its weight in Eq. 6 and not by its size.
+            has the weight w_c / pi_c, so that a rare class counts by its weight in Eq. 6 and not by its size.
         smoothing: in [0, 1): the class statistics are a moving average over batches with this decay, an absent class
-            at its last value. 0 is the paper: each batch by itself, absent classes left out.
+            at its last value. 0 is the paper: each batch alone, absent classes left out.
         statistic: the class statistic that the distribution is worst in: `margin` (the paper) or `cross-entropy` (its
             ablation).
         counted: as in the published code: a class's statistic is multiplied by its samples in the batch, so that an
-            absent class takes part, with 0; a sample weighs C w_c.
+            absent class is included, with 0; a sample has the weight C w_c.
         ball: the ball's divergence (see `solve_kldro`); `kl` is the paper's.
 
     Raises:
@@ -49,7 +49,7 @@ class FAAL(ClassRule):
         >>> per_sample = cross_entropy(logits, labels, reduction="none")
         >>> loss = rule(per_sample, logits, labels)
         >>> loss.backward()
-        >>> bool(loss > per_sample.mean())  # the last class, which is misclassified, weighs most
+        >>> bool(loss > per_sample.mean())  # the last class, which is misclassified, has the largest weight
         True
     """
 
@@ -73,7 +73,7 @@ class FAAL(ClassRule):
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing is the decay of a moving average, at least 0 and below 1, not {smoothing}")
         if counted and smoothing > 0:
-            raise InputError("counted takes each batch by itself, as published: leave smoothing at 0 with it")
+            raise InputError("counted uses each batch alone, as published: leave smoothing at 0 with it")
         self.schedule = tau if isinstance(tau, Schedule) else Schedule.constant(tau)
         check_ball(ball, *self.schedule.values)
         self.num_classes = num_classes
@@ -108,7 +108,7 @@ class FAAL(ClassRule):
         self.tau = self.schedule.at(stats.progress)
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """C w_c on balanced classes, w_c / pi_c in general; both terms alike."""
+        """C w_c on balanced classes, w_c / pi_c in general; the same for both terms."""
         if self.counted:
             worst = solve_kldro((batch.mean(self.statistic) * batch.counts).double(), self.tau, ball=self.ball)
             weights = (self.num_classes * worst).float()
@@ -130,7 +130,7 @@ class FAAL(ClassRule):
             return means, present
         old, observed = self.average.to(means.device), self.observed.to(means.device)
         updated = torch.where(observed, self.smoothing * old + (1 - self.smoothing) * means, means)
-        fresh = present & means.isfinite()  # one NaN would remain in the average for good
+        fresh = present & means.isfinite()  # one NaN would remain in the average
         self.average, self.observed = torch.where(fresh, updated, old), observed | fresh
         return self.average, self.observed
 

@@ -12,7 +12,7 @@ class FAT(ClassRule):
     """L = mean CE(adv) + strength Var_c(l_c), l_c the class means of CE(adv) over the batch.
 
     The gradient of the variance is that of the class losses under detached weights 2 strength (l_c - mean l) / (C' - 1)
-    over the C' classes present, so that a sample weighs 1 + (B / n_c) times that. It may be negative.
+    over the C' classes present, so that a sample has the weight 1 + (B / n_c) times that. It may be negative.
 
     Args:
         counts: (C,) images of each class in the training set.

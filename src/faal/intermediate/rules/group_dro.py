@@ -10,7 +10,7 @@ from faal.intermediate.class_stats import BatchStats, Need
 
 
 class GroupDRO(ClassRule):
-    """q_c <- q_c exp(eta l_c) over the classes present, normalised; a sample weighs q_c / pi_c.
+    """q_c <- q_c exp(eta l_c) over the classes present, normalised; a sample has the weight q_c / pi_c.
 
     l_c is the class mean of CE(adv), pi_c the class's share of the training set.
 
@@ -35,7 +35,7 @@ class GroupDRO(ClassRule):
         return self.log_q.exp()
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """Move q, then weigh by it. An absent class's mean is 0, which leaves its q but for the norm."""
+        """Update q, then weight by it. An absent class has the mean 0: only the normalisation changes its q."""
         self.log_q = torch.log_softmax(self.log_q + self.eta * batch.mean(Need.CROSS_ENTROPY), dim=0)
         weights = self.q / self.share
         return TermWeights(clean=weights, robust=weights)

@@ -15,7 +15,7 @@ class Product(ClassRule):
 
     Args:
         first: the rule that may request evaluations, sample and set budgets.
-        second: the other; it weighs each batch from that batch alone.
+        second: the other; it weights each batch from that batch alone.
     """
 
     level: Literal["fixed", "epoch", "batch"] = "batch"

@@ -1,4 +1,4 @@
-"""No rule: all classes alike. Plain adversarial training."""
+"""No rule: equal weights. Plain adversarial training."""
 
 from faal.intermediate.class_rule import ClassRule
 

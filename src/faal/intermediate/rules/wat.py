@@ -12,8 +12,8 @@ class WAT(ClassRule):
 
         w = C softmax(eta sum_t cost(t))        cost_c = CE_c + beta KL_c on held-out images
 
-    The average's expert acts on every sample, so that a sample of class c weighs w_c + w_{C+1}. Before the first
-    evaluation all C + 1 weights are 1.
+    The average's expert acts on every sample, so that a sample of class c has the weight w_c + w_{C+1}. Before the
+    first evaluation all C + 1 weights are 1.
 
     Args:
         counts: (C,) images of each class in the training set.

@@ -14,11 +14,11 @@ def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
 
 
 def conv1x1(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    """The projection of a shortcut whose two ends differ in shape."""
+    """The projection of a shortcut whose input and output differ in shape."""
     return nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
 
 
 def stage(block: Block, inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
-    """Blocks in a row; the first changes channels and size."""
+    """A sequence of blocks; the first changes channels and size."""
     first = block(inputs, outputs, stride)
     return nn.Sequential(first, *(block(outputs, outputs, 1) for _ in range(blocks - 1)))

@@ -14,11 +14,11 @@ from faal.report.files.run import ClassVectors, TrainingLog
 class VectorNames:
     """How the page names a vector over the classes, and the unit in which it is printed.
 
-    `pace`: whether there is one per batch or per epoch; `mean` and `unit` are text, `label` that of the colour scale.
+    `period`: whether there is one per batch or per epoch; `mean` and `unit` are text, `label` that of the colour scale.
     """
 
     title: str
-    pace: Literal["batch", "epoch"] = "batch"
+    period: Literal["batch", "epoch"] = "batch"
     mean: str = "Mean weight"
     unit: str = "an equal weight"
     label: str = "weight, 1 = equal"
@@ -26,7 +26,7 @@ class VectorNames:
     """Whether only ratios matter, so that it is divided by its mean; a factor on epsilon is used as it is."""
 
 
-FACTOR = VectorNames(title="", pace="epoch", mean="Mean factor", relative=False)
+FACTOR = VectorNames(title="", period="epoch", mean="Mean factor", relative=False)
 
 VECTOR_NAMES = {
     "weights": VectorNames(title="Class weights"),
@@ -47,7 +47,7 @@ VECTOR_NAMES = {
         unit="the recipe's step size",
         label="step size, 1 = recipe's",
     ),
-    "penalty": VectorNames(title="Weights of the penalty on confusions, by true class", pace="epoch"),
+    "penalty": VectorNames(title="Weights of the penalty on confusions, by true class", period="epoch"),
 }
 """By their keys in `metrics.jsonl`; `robust_weights` is `weights` where the clean term has its own."""
 
@@ -69,12 +69,12 @@ def read_class_vectors(
     """
     found = []
     for name, text in VECTOR_NAMES.items():
-        records = batches if text.pace == "batch" else epochs
+        records = batches if text.period == "batch" else epochs
         rows = [record.get(name) or (record["weights"] if name == "clean_weights" else None) for record in records]
         if name != "weights" and any(name in record and len(record[name]) == num_classes for record in records):
             uniform = [1.0] * num_classes
             values = np.array([uniform if row is None else row for row in rows], dtype=np.float64)
-            at = np.array([record["step" if text.pace == "batch" else "epoch"] for record in records], dtype=np.int64)
+            at = np.array([record["step" if text.period == "batch" else "epoch"] for record in records], dtype=np.int64)
             found.append(ClassVectors(name=name, at=at, values=np.where(np.isfinite(values), values, 1.0)))
     return tuple(found)
 

@@ -98,11 +98,11 @@ def _map(classes: tuple[str, ...], vectors: ClassVectors, text: VectorNames, nam
     binned = np.stack([multiples[part].mean(axis=0) for part in parts], axis=1)
     mean = multiples.mean(axis=0)
     largest = int(np.argmax(mean))
-    title = f"{text.title} per {text.pace}"
+    title = f"{text.title} per {text.period}"
     description = f"Largest on average: “{classes[largest]}”, {mean[largest]:.2f} times {text.unit}."
     chart = drawn(
         f"{title}, in multiples of {text.unit}. {description}",
-        lambda width: svg.weights_map(classes, steps, binned, width=width, at=text.pace, label=text.label),
+        lambda width: svg.weights_map(classes, steps, binned, width=width, at=text.period, label=text.label),
         name=f"{name}-{vectors.name}",
         title=title,
         description=description,
@@ -112,6 +112,6 @@ def _map(classes: tuple[str, ...], vectors: ClassVectors, text: VectorNames, nam
         for i, (low, high) in enumerate(zip(multiples.min(axis=0), multiples.max(axis=0), strict=True))
     ]
     head = ["Class", text.mean, "Minimum", "Maximum"]
-    count = f"{len(multiples):,} {text.pace}{'' if len(multiples) == 1 else 'es' if text.pace == 'batch' else 's'}"
+    count = f"{len(multiples):,} {text.period}{'' if len(multiples) == 1 else 'es' if text.period == 'batch' else 's'}"
     table = Table(caption=f"{text.title} over {count}, in multiples of {text.unit}", head=head, rows=rows)
     return chart, table

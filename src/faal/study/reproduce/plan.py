@@ -112,7 +112,7 @@ def plan(
     items = [item for seed in range(1, seeds + 1) for row in rows for item in planner.items(row, seed)]
     distinct = {item.name: item for item in items}
     awaited = {item.waits_for for item in distinct.values() if not item.is_audit}
-    # Seed by seed; within a seed: items that others wait for, audits, trainings that nothing shortens, the rest.
+    # Seed by seed; within a seed: items that others wait for, audits, training runs that no other shortens, the rest.
     return sorted(distinct.values(), key=lambda item: (item.run.seed, _rank(item, awaited)))
 
 

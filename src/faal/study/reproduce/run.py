@@ -59,7 +59,7 @@ def reproduce(
         what: `table1` to `table4`, `figure1` to `figure3`, `theorem1`; TABLE/ROW, or a row's name or method.
         data: as after `--data`; None for digits, `table4` and `theorem1`.
         scale: `paper`, `small` or `tiny`.
-        protocol: `honest`, or `published` with each method's published quirks.
+        protocol: `honest`, or `published` with each method's published settings.
         seeds: training seeds 1 to this.
         workers: processes here; one for each core, or each GPU, if None.
         out: the folder; reproduce/SCALE-PROTOCOL if None.
@@ -101,7 +101,7 @@ def reproduce(
     for item in items:
         _check_recipe(folder, item.run)
         if item.run.published is not None and not item.run.trained.exists():
-            # A faulty checkpoint is refused before any work.
+            # An invalid checkpoint is rejected before any training.
             open_published(item.run.published, item.run.recipe, dataset)
     context = WorkContext(
         out=folder,

@@ -90,7 +90,7 @@ def setting_of(table: TableSpec, scale: Scale) -> str:
 
 
 def recipe_of(table: TableSpec, row: Row, scale: Scale, protocol: str) -> Recipe:
-    """The recipe of a row: the shipped one, the scale's settings, the row's, and under `published` the method's quirks.
+    """The recipe of a row: the shipped one, the scale's settings, the row's, and under `published` the method's own.
 
     Raises:
         InputError: there is no such recipe, or a setting is invalid.

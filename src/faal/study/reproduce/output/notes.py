@@ -10,7 +10,7 @@ from faal.study.reproduce.scales import scale_named
 
 PROTOCOLS = {
     "honest": "one split, one budget and one rule of selection for all rows, and none uses the test images",
-    "published": "each method with the quirks of its published code",
+    "published": "each method with the settings of its published code",
 }
 
 

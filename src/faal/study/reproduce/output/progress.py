@@ -1,4 +1,4 @@
-"""Progress of a reproduction: a bar, a line per finished item, and the tables written anew."""
+"""Progress of a reproduction: a bar, a line per finished item, and the tables, written again."""
 
 from collections.abc import Sequence
 from types import TracebackType

@@ -102,7 +102,7 @@ def findings(cells: Sequence[ShiftFrequency]) -> str:
         f"{span(INSIDE, most)}. Under the worst shift of the ball it falls from {span(EDGE, least)} to "
         f"{span(EDGE, most)}: there L is the very number that L_FAAL estimates, a little too high, so the frequency "
         "tends to one half, not to one, however many images are observed. Beyond the ball it falls from "
-        f"{span(BEYOND, least)} to {span(BEYOND, most)}. Of the {len(within)} cells whose shift stays in the ball, "
+        f"{span(BEYOND, least)} to {span(BEYOND, most)}. Of the {len(within)} cells whose shift is in the ball, "
         f"{len(below)}{counted} have their whole interval below 1 − exp(−τn): taken without its O(n), the printed "
         f"bound {'does not hold' if below else 'was not observed to fail'}."
     )

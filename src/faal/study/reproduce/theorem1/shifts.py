@@ -4,15 +4,16 @@ The paper's theorem 1 prints
 
     Pr(L_FAAL > L) >= 1 - exp(-tau n) + O(n),    L_FAAL = max { sum_c w_c l_c : KL(U || w) <= tau }        (Eq. 7, 9)
 
-for the loss L of a test distribution whose classes have shifted in an unknown way. As printed the bound is void,
-since O(n) may be anything. The result that it resembles is about a ball around the *empirical* distribution of n
-draws, and holds because that ball contains the true distribution with high probability. FAAL's ball is centred on U,
-whatever the shift, and its class losses are the ones that are estimated. So the frequency is measured here, beside the
+for the loss L of a test distribution with an unknown class shift. As printed the bound is vacuous, since
+O(n) may be anything. The result that it resembles is about a ball around the *empirical* distribution of n draws, and
+holds because that ball contains the true distribution with high probability. FAAL's ball is centred on U, whatever the
+shift, and its class losses are the ones that are estimated. So the frequency is measured here, and compared with the
 term 1 - exp(-tau n).
 
-One trial: each class has a mean margin l_c in [-1, 1], drawn anew; n images of each class are observed, and L_FAAL is
-computed from the C means of their margins. The test set has 10,000 images in the shifted shares q, and L is their mean
-margin: q . l and a normal error of the right variance. The trials of a seed serve every tau, n and shift.
+In each trial every class has a new mean margin l_c in [-1, 1]; n images of each class are observed, and L_FAAL is
+computed from the C means of their margins. The test set has 10,000 images with the shifted class proportions q, and L
+is their mean margin: q . l plus a normal error with the variance of that mean. The trials of a seed are used for every
+tau, n and shift.
 """
 
 import math
@@ -58,7 +59,7 @@ def inside(losses: Array, tau: float, rng: np.random.Generator) -> Array:
 
     The density of Dirichlet(a, ..., a) against the flat one depends on q through KL(U || q) alone, as
     exp(-(a - 1) C KL): a proposal within the ball is therefore accepted with probability exp(-(a - 1) C (tau - KL)).
-    With a near (C - 1) / (2 C tau) most proposals fall close to the edge, where most of the volume is.
+    With a near (C - 1) / (2 C tau) most proposals are close to the boundary, where most of the volume is.
     """
     count, classes = losses.shape
     a = max(1.0, (classes - 1) / (2 * classes * tau))
@@ -85,10 +86,10 @@ NONE, INSIDE, EDGE, BEYOND = "no shift", "in the ball", "worst in the ball", "be
 
 Shift = Callable[[Array, float, np.random.Generator], Array]
 SHIFTS: dict[str, tuple[Shift, str]] = {
-    NONE: (no_shift, "the test set has the classes in equal shares"),
-    INSIDE: (inside, "its shares are drawn uniformly from the ball KL(U ‖ q) ≤ τ"),
-    EDGE: (edge, "its shares are the worst of that ball, for the classes' true losses"),
-    BEYOND: (beyond, "its shares are the worst of a ball of radius 2τ"),
+    NONE: (no_shift, "the test set has equal class proportions"),
+    INSIDE: (inside, "its class proportions are drawn uniformly from the ball KL(U ‖ q) ≤ τ"),
+    EDGE: (edge, "its class proportions are the worst of that ball, for the classes' true losses"),
+    BEYOND: (beyond, "its class proportions are the worst of a ball of radius 2τ"),
 }
 """Name -> (the test distribution (K, C) for the true class losses (K, C) and tau, a sentence)."""
 
@@ -129,7 +130,7 @@ def simulate(
         seeds: one draw of `trials` trials each.
         trials: per seed, at least 1.
         taus: radii above 0.
-        counts: images observed per class, each at least 1, rising.
+        counts: images observed per class, each at least 1, increasing.
         classes: C, at least 2.
 
     Raises:

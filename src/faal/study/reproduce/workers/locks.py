@@ -83,7 +83,7 @@ def acquire(folder: Path, name: str) -> Lock | None:
     if before is None or not _abandoned(present, before):
         return None
     lock = _create(folder / f"{name}.{number + 1}")
-    # Since it was read above, its holder may have resumed and released it, and another may have acquired it anew.
+    # Since it was read above, its holder may have resumed and released it, and another may have acquired it.
     if lock is not None and _read_lock(present) != before:
         lock.path.unlink(missing_ok=True)
         return None

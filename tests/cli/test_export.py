@@ -37,7 +37,7 @@ def test_a_network_of_ones_own_there_and_back(work: Path, faal: Faal) -> None:
     assert said.status == 0, said.err
     assert said.out.splitlines() == [
         "mended.safetensors: the weights of exported:net, 9 tensors",
-        "Images in [0, 1] go in as (images - mean) / std, by channel: mean 0.4; std 0.3.",
+        "The input is (images - mean) / std of images in [0, 1], by channel: mean 0.4; std 0.3.",
         "Classes, from 0: bolt, cam, nut",
     ]
     mine = net().eval()
@@ -51,7 +51,7 @@ def test_a_network_of_ones_own_there_and_back(work: Path, faal: Faal) -> None:
 def test_a_network_that_takes_images_as_they_are(work: Path, faal: Faal) -> None:
     network(work)
     said = faal("export", "net.pt", "weights.pth")
-    assert "Images go in as they are, in [0, 1]." in said.out
+    assert "The input is images in [0, 1], without normalisation." in said.out
     assert torch.load("weights.pth", weights_only=True).keys() == load_model("net.pt").state_dict().keys()
 
 

@@ -168,8 +168,8 @@ class TestIndex:
         assert cameras(table(tmp_path, ",camera", rows), split(None)) == CAMERAS
 
     def test_nothing_but_an_index(self, tmp_path: Path) -> None:
-        assert "no table of groups" in refusal(table(tmp_path, "Unnamed: 0", list("01234")), split())
-        assert "no table of groups" in refusal(table(tmp_path, "file", list(FILES)), split())
+        assert "not a table of groups" in refusal(table(tmp_path, "Unnamed: 0", list("01234")), split())
+        assert "not a table of groups" in refusal(table(tmp_path, "file", list(FILES)), split())
 
     def test_training_tells_the_note(self, tmp_path: Path) -> None:
         rows = [f"{place},{group}" for place, group in enumerate(CAMERAS)]

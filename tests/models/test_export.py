@@ -180,7 +180,7 @@ def test_a_file_that_cannot_be_written(work: Path, file: str, message: str) -> N
 def test_an_entry_that_is_no_tensor_needs_a_pth_file(work: Path) -> None:
     run(work, "handed:WithExtraState")
     with pytest.raises(
-        InputError, match=r"handed:WithExtraState stores _extra_state, which is no tensor, so name .* \.pth"
+        InputError, match=r"handed:WithExtraState stores _extra_state, which is not a tensor, so name .* \.pth"
     ):
         export(Path("run"), Path("mine.safetensors"), model="handed:WithExtraState")
     export(Path("run"), Path("mine.pth"), model="handed:WithExtraState")

@@ -42,7 +42,7 @@ def net():
     return nn.Sequential(nn.Flatten(), nn.Linear(432, 3))
 """
 REFUSAL = (
-    r'no code is run because a file names it; if you trust it, add --model evil:build \(in Python model="evil:build"\)'
+    r'code that only a file names is not run; if you trust it, add --model evil:build \(in Python model="evil:build"\)'
 )
 
 

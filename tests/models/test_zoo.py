@@ -131,7 +131,7 @@ def test_weights_that_are_not_the_cards(shipped: Path) -> None:
         ({"origin": {"path": "best.pt"}}, r"lacks origin\.sha256, or"),
         ({"narrowing": {}}, r"lacks narrowing\.samples, narrowing\.changed, or"),
         ({"commit": "abc"}, "lacks commit, or"),
-        ({"architecture": asdict(SMALL) | {"model": "os:system"}}, "no code is run because a file names it"),
+        ({"architecture": asdict(SMALL) | {"model": "os:system"}}, "code that only a file names is not run"),
     ],
 )
 def test_a_card_that_was_changed(changed: dict[str, Any], message: str, shipped: Path) -> None:

@@ -52,7 +52,7 @@ __all__ = [
 # `faal.audit` is a package and, to its users, a function: `faal.audit(model, images, labels)`. Python binds a package's
 # name in its parent on import, so a function of that name in `faal` would come and go with the order of imports.
 # Therefore the function takes the package's place in `sys.modules`, with the package's attributes, `__path__` and
-# `__spec__` among them: submodules are imported as ever, and `help` and `inspect.signature` describe the function.
+# `__spec__` among them: submodules are imported as usual, and `help` and `inspect.signature` describe the function.
 # Imports name submodules by `__name__`.
 vars(audit).update({name: value for name, value in globals().items() if name not in ("__doc__", "__name__")})
 audit.__name__ = __name__

@@ -69,7 +69,7 @@ def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: in
         num_classes: the width that the output needs; None accepts any.
 
     Raises:
-        InputError: images outside [0, 1]; an output that is no (B, classes) logits, of another width, or not finite.
+        InputError: images outside [0, 1]; an output that is not (B, classes) logits, of another width, or not finite.
     """
     start = time.perf_counter()
     check_images(images, index)

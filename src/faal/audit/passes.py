@@ -158,7 +158,7 @@ def _logits_warnings(clean: Mapping[int, CleanVerdict]) -> list[str]:
         return [f"{sentence}."]
     return [
         f"{sentence}; at {ties} of {count} images the two largest are equal, and the class of the lower number "
-        "counts as predicted: let its forward compute and return float32, and audit again."
+        "counts as predicted: make its forward compute and return float32, and audit again."
     ]
 
 

@@ -74,7 +74,7 @@ def audit(
         Images per forward; by default a full block, on a CPU as many of it as have their activations in 4 GiB. Below
         a block a step costs one forward more. Where a GPU runs out of memory, the number is halved.
     limit : int, optional
-        Audit only so many samples, drawn at random with `seed`, every class in proportion to its size.
+        Audit only this many samples, drawn at random with `seed`, every class in proportion to its size.
     level : float
         Nominal coverage of the intervals.
     groups : mapping or iterable of Grouping

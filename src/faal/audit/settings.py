@@ -47,7 +47,7 @@ class AuditSettings:
         seed: the only source of randomness.
         block_size: samples per block.
         batch_size: images per forward; None uses a full block, or as much of it as memory holds.
-        limit: audit only so many samples, drawn with `seed`; None uses all.
+        limit: audit only this many samples, drawn with `seed`; None uses all.
         level: nominal coverage of the intervals.
         engine: the backend that attacks run on, `fast` or `reference`.
 

@@ -16,14 +16,14 @@ def export(
     *,
     model: Model = None,
 ) -> None:
-    """Write a network's weights as a state_dict of its own class, and print the normalisation of its input.
+    """Write a network's weights as a PyTorch state_dict, and print the normalisation of its input.
 
     The file is a state_dict for `load_state_dict(strict=True)`; a .safetensors file also has architecture, classes and
     normalisation in its metadata. In Python, faal.load_model(RUN) is the network with its normalisation.
 
         faal export runs/repaired repaired.safetensors
         faal export zoo:prn18w16-pgd-at weights.pth
-        faal export runs/mine mine.pth --model mymodels:net
+        faal export runs/resnet resnet.pth --model mymodels:net
     """
     from faal.models.export import export as run_export
 
@@ -33,10 +33,10 @@ def export(
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"{file}: the weights of {done.architecture.model}, {done.tensors} tensors")
     if done.normalisation is None:
-        console.print("Images go in as they are, in [0, 1].")
+        console.print("The input is images in [0, 1], without normalisation.")
     else:
         mean, std = (", ".join(map(str, values)) for values in done.normalisation)
-        console.print(f"Images in [0, 1] go in as (images - mean) / std, by channel: mean {mean}; std {std}.")
+        console.print(f"The input is (images - mean) / std of images in [0, 1], by channel: mean {mean}; std {std}.")
     if done.reverse:
         console.print("The network takes the channels in reverse, blue first: images.flip(1) after the normalisation.")
     if done.folded is not None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # the help does not import PyTorch
 def methods(name: Annotated[str | None, Parameter(help="Show the details of this method.")] = None, /) -> None:
     """List the methods, one row each, or show one with its constants and the recipes that use it.
 
-    The list states how often the class weights are updated, and whether the method evaluates on images withheld to
-    steer by.
+    The list states how often the class weights are updated, and whether the method evaluates on withheld images
+    during training.
 
         faal methods
         faal methods cfa-trades

@@ -48,8 +48,8 @@ Model = Annotated[
     str | None,
     Parameter(
         help="For foreign weights: prn18, rn18, wrn34-10, small, timm:NAME, hf:NAME_OR_DIR, or module:function. A "
-        "checkpoint of this program requires it where its network is module:function, which is never imported because "
-        "a file names it."
+        "checkpoint of this program requires it where its network is module:function, which is imported only if it is "
+        "named here."
     ),
 ]
 Width = Annotated[int | None, Parameter(help="For foreign weights: the network's width.")]

@@ -16,7 +16,7 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write the report of one run, or of several side by side, from their files.
+    """Write the report of one run, or the comparison of several, from their files.
 
     faal report runs/base runs/repaired --out before-and-after.html
     """

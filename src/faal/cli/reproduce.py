@@ -13,7 +13,7 @@ def reproduce(
         str,
         Parameter(
             help="table1 to table4, figure1 to figure3, theorem1; methods (a table of all methods); or a row, as "
-            "TABLE/ROW or by its name or method alone."
+            "TABLE/ROW or only its name or method."
         ),
     ],
     /,
@@ -46,8 +46,8 @@ def reproduce(
     model: Annotated[
         list[str] | None,
         Parameter(
-            help="NAME=MODEL, or MODEL alone with one --base: the network of that base, where it is not the row's, or "
-            "is module:function, which is never imported because a file names it; may be repeated.",
+            help="NAME=MODEL, or MODEL alone with one --base: the network of that base, if it differs from the row's "
+            "or is module:function (imported only if it is named here); may be repeated.",
             negative=(),
         ),
     ] = None,
@@ -57,8 +57,8 @@ def reproduce(
     """Reproduce a table or a figure of the paper, every row under one protocol.
 
     The table is written row by row as Markdown, CSV, LaTeX and HTML, into reproduce/SCALE-PROTOCOL unless --out names
-    another folder. The same command continues a reproduction that was stopped; on another machine that shares the
-    folder, it takes a part of the work.
+    another folder. The same command continues a reproduction that was stopped; machines that share the
+    folder also share the runs.
 
         faal reproduce table2 --seeds 3
         faal reproduce table2 --scale small --data cifar10:DIR

@@ -11,11 +11,11 @@ from faal.cli.options import Data, Device, Model
 from faal.epsilon import epsilon_text
 
 
-def zoo(name: Annotated[str | None, Parameter(help="Show the card of this network.")] = None, /) -> None:
-    """List the networks that come with the program, or show the card of one: its training and its robust accuracy.
+def zoo(name: Annotated[str | None, Parameter(help="Show the model card of this network.")] = None, /) -> None:
+    """List the networks that are shipped with the program, or show the model card of one.
 
     Accuracies are those of the card's audit, average (worst class) in per cent; `all` is correct under every attack of
-    it. `faal audit` and `faal repair` take `zoo:NAME` for a checkpoint.
+    it. `faal audit` and `faal repair` accept `zoo:NAME` as a checkpoint.
 
         faal zoo
         faal zoo prn18w16-pgd-at
@@ -76,7 +76,7 @@ def publish(
 ) -> None:
     """Add a trained and audited network to the zoo: its weights in 16 bits, and a card with its origin and its audit.
 
-    The narrowed weights predict the audit's clean images once more; the card states how many predictions changed, and
+    The narrowed weights predict the audit's clean images again; the card states how many predictions changed, and
     more than 0.2 % are refused.
 
         faal publish runs/prn18-repaired prn18-faal-at --data cifar10:DIR

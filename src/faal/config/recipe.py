@@ -46,7 +46,7 @@ class Recipe:
     weight_decay: float = _setting(5e-4, "L2 penalty in SGD.")
 
     limit: int | None = _setting(
-        None, "Images to train on, drawn with the seed, class by class, besides those withheld; all if unset."
+        None, "Images to train on, drawn with the seed, class by class, in addition to the withheld ones; all if unset."
     )
     crop: int = _setting(4, "Random crop: pixels of zero padding on each side; 0 for none.")
     flip: bool = _setting(True, "Random horizontal flip.")
@@ -59,7 +59,9 @@ class Recipe:
     beta: float = _setting(6.0, "Weight of the robust term of TRADES, MART and methods based on them.")
     tau: Schedule = _setting(Schedule.constant(0.5), "FAAL: radius of the ball around uniform, over the run.")
     smoothing: float = _setting(0.0, "FAAL: decay of a moving average of the class statistics; 0 in the paper.")
-    statistic: str = _setting("margin", "FAAL: the class statistic that weights follow from, margin or cross-entropy.")
+    statistic: str = _setting(
+        "margin", "FAAL: the class statistic that determines the weights, margin or cross-entropy."
+    )
     constants: Mapping[str, Any] = field(
         default_factory=dict,
         metadata={"help": "The method's own constants (`faal methods NAME`), such as 'lambda1=0.5 lambda2=0.4'."},
@@ -70,9 +72,7 @@ class Recipe:
     average_decay: float | None = _setting(
         None, "Its decay per update; if unset, 0.999 for updates by step, 0.88 for updates by epoch."
     )
-    average_span: float | None = _setting(
-        None, "In place of the decay: the fraction of the run that the average spans."
-    )
+    average_span: float | None = _setting(None, "Instead of the decay: the fraction of the run that the average spans.")
     average_from: float = _setting(0.0, "The fraction of the run after which averaging begins.")
     average_gate: float | None = _setting(
         None, "Worst-class accuracy that `gated` requires of an epoch; if unset, that of its first epoch."
@@ -94,7 +94,7 @@ class Recipe:
     attack_mode: str = _setting("eval", "The network's mode in phase 1: eval, or train (some published code).")
     counted: bool = _setting(False, "FAAL as published: classes weighted by their count in the batch, absent ones 0.")
     extra_clean_forward: bool = _setting(
-        False, "As published: a further clean forward per step, which updates BatchNorm's statistics."
+        False, "As published: an additional clean forward per step, which updates BatchNorm's statistics."
     )
     select_on: str = _setting(
         "held-out", "The images the epoch is chosen on: held-out, or test (as published; biases the test)."

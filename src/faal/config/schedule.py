@@ -1,6 +1,6 @@
 """Parse numbers written as fractions (`8/255`), and schedules: values that change over a run.
 
-A `Schedule` is a function of the fraction of the run that is over, so that every constant scales with the number of
+A `Schedule` is a function of the completed fraction of the run, so that every constant scales with the number of
 epochs.
 """
 
@@ -15,9 +15,9 @@ from faal.errors import InputError
 
 
 def number(text: object) -> float:
-    """A number, or a quotient such as `8/255`. Raises ValueError, or ZeroDivisionError for `1/0`."""
+    """A number, or a fraction such as `8/255`. Raises ValueError, or ZeroDivisionError for `1/0`."""
     if isinstance(text, bool):
-        raise ValueError(f"{text} is no number")
+        raise ValueError(f"{text} is not a number")
     if isinstance(text, int | float):
         value = float(text)
     else:
@@ -78,7 +78,7 @@ class Schedule:
         return cls(tuple(start for start, _ in pairs), tuple(value for _, value in pairs))
 
     def at(self, progress: float) -> float:
-        """The value when the fraction `progress` of the run, in [0, 1], is over."""
+        """The value when the fraction `progress` of the run, in [0, 1], is completed."""
         reached = [value for start, value in zip(self.starts, self.values, strict=True) if start <= progress + 1e-9]
         return reached[-1]
 
@@ -90,7 +90,7 @@ class Schedule:
 
 
 def epoch_of(start: float, epochs: int) -> int:
-    """The first epoch that begins when the fraction `start` of a run of `epochs` is over."""
+    """The first epoch that begins when the fraction `start` of a run of `epochs` is completed."""
     return math.ceil(start * epochs - 1e-9)
 
 

@@ -24,7 +24,7 @@ LIKE_MNIST = ("kmnist", "emnist-")
 """Prefixes of data sets without recipes whose images are like MNIST's: strokes, which must not be flipped."""
 
 MANY_CLASSES = 50
-"""From so many classes on a batch has few images of a class, and of some classes none."""
+"""From this number of classes on, a batch has few images of a class, and none of some classes."""
 
 
 class _Shipped(NamedTuple):

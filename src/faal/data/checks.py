@@ -162,7 +162,7 @@ def into_range(low: float, high: float) -> str:
 
 
 def other_channels(channels: int) -> str:
-    """The remedy where a network does not take images of so many channels, 1 or 3."""
+    """The remedy where a network does not accept images with that many channels, 1 or 3."""
     return "--rgb gives gray images three equal channels" if channels == 1 else "save the images in gray"
 
 

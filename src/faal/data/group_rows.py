@@ -32,7 +32,7 @@ class Placed:
 
     Attributes:
         rows: one per sample, in the data's order.
-        passed_over: the columns that are no groupings.
+        passed_over: the columns that are not groupings.
         notes: how rows were matched and which columns were ignored, one sentence each.
     """
 

@@ -89,7 +89,7 @@ def weighted_by(data: DataSet, spec: str) -> DataSet:
 
 
 def _parsed(spec: str) -> tuple[Path, str | None]:
-    """The file, and the column behind a colon."""
+    """The file, and the column after a colon."""
     path = Path(spec).expanduser()
     name, colon, column = spec.rpartition(":")
     if not path.exists() and colon and name:
@@ -118,7 +118,9 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
 
 
 def _no_table(path: Path) -> InputError:
-    return InputError(f"{path} is no table of groups: it needs a header that names its columns, and a row per sample")
+    return InputError(
+        f"{path} is not a table of groups: it needs a header that names its columns, and a row per sample"
+    )
 
 
 def _is_missing(value: object) -> bool:

@@ -88,7 +88,7 @@ def _in_rgb(data: DataSet, spec: str) -> DataSet:
         if split is None or split.images.shape[0] == 3:
             return split
         if not isinstance(split.images, InMemory):
-            raise InputError(f"the images of {spec} cannot be given three channels; let it return RGB images")
+            raise InputError(f"the images of {spec} cannot be given three channels; make it return RGB images")
         return replace(split, images=split.images.in_rgb())
 
     train, test = coloured(data.train), coloured(data.test)
@@ -102,7 +102,7 @@ def _resized(data: DataSet, size: tuple[int, int], spec: str) -> DataSet:
             return split
         if not isinstance(split.images, InMemory):
             raise InputError(
-                f"the images of {spec} cannot be resized to {size[0]}x{size[1]}; let it return images of that size"
+                f"the images of {spec} cannot be resized to {size[0]}x{size[1]}; make it return images of that size"
             )
         return replace(split, images=split.images.resized(*size))
 

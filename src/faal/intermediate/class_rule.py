@@ -140,7 +140,7 @@ class ClassRule:
         return 0
 
     def acts(self, epochs: int) -> bool:
-        """Whether it changes anything in a run of so many epochs."""
+        """Whether it changes anything in a run of that many epochs."""
         return self.first_epoch(epochs) < epochs
 
     def evaluation(self, epoch: int) -> EvaluationRequest | None:
@@ -235,5 +235,5 @@ def _in_type_of(default: Any, value: Any) -> Any:
         return boolean(value)
     parsed = number(value)
     if type(default)(parsed) != parsed:
-        raise ValueError(f"{value} is no {type(default).__name__}")
+        raise ValueError(f"{value} is not of type {type(default).__name__}")
     return type(default)(parsed)

@@ -162,7 +162,7 @@ def _safetensors(
     advice = "load the network by faal.load_model instead" if offsets else "name a file that ends in .pth"
     for name, value in weights.items():
         if not isinstance(value, Tensor):  # a module's get_extra_state
-            raise InputError(f"{architecture.model} stores {name}, which is no tensor, so {advice}")
+            raise InputError(f"{architecture.model} stores {name}, which is not a tensor, so {advice}")
     normalize = "none" if normalisation is None else ":".join(",".join(map(str, values)) for values in normalisation)
     if reverses_channels(architecture.normalize):
         normalize += f":{BLUE_FIRST}"

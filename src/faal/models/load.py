@@ -63,7 +63,7 @@ def load_model(path: Path | str, *, model: str | None = None) -> nn.Module:
     Args:
         path: a run's folder (its best.pt), a checkpoint of this program, or `zoo:NAME`.
         model: the network, where it is a user's own, `module:function`: the checkpoint holds its name and its weights,
-            but no code is imported because a file names it. The module is installed, or lies in the current folder.
+            but code that only a file names is not imported. The module is installed, or is in the current folder.
             Where it names another network than the checkpoint, that one gets the weights, with a warning.
 
     Returns:
@@ -84,7 +84,7 @@ def load_model(path: Path | str, *, model: str | None = None) -> nn.Module:
 
         Of a user's run whose network is a user's own (skipped as a doctest: it needs both):
 
-        >>> net = faal.load_model("runs/mine", model="mymodels:net")  # doctest: +SKIP
+        >>> net = faal.load_model("runs/resnet", model="mymodels:net")  # doctest: +SKIP
     """
     file = weights_path(Path(path))
     state, _ = read_checkpoint(file)
@@ -111,7 +111,7 @@ def open_model(
             Hugging Face's `save_pretrained` wrote.
         data: its images; the number of classes and channels must fit, and the order of classes of the same names.
         model: for foreign weights, the network: a name or `module:function`. A checkpoint of this program needs it only
-            where its network is `module:function`, which is not imported because a file names it; where it names
+            where its network is `module:function`, which is imported only if it is named here; where it names
             another network than the checkpoint, that one gets the weights, with a note. None for a folder of Hugging
             Face.
         width: for foreign weights.

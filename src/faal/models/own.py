@@ -32,7 +32,7 @@ def require_named(model: str, requested: str | None, source: str) -> None:
     """
     if is_own(model) and model != requested:
         raise InputError(
-            f"{source} names the network {model}, which is code, and no code is run because a file names it; if you "
+            f"{source} names the network {model}, which is code, and code that only a file names is not run; if you "
             f'trust it, add --model {quote(model)} (in Python model="{model}")'
         )
 

@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 AUDIT = "audit.json"
 
 MANY_RUNS = 3
-"""A page of at least so many runs compares them in tables and small multiples and leaves out the details of each."""
+"""A page of at least this many runs compares them in tables and small multiples and leaves out the details of each."""
 
 
 @permitted()
@@ -62,7 +62,7 @@ def write_report(
     if names is not None and len(names) != len(folders):
         raise InputError(f"{len(names)} names were given for {len(folders)} folders; give one for each")
     path = out or Path(directories[-1]) / ("report.html" if len(folders) == 1 else "comparison.html")
-    if out is not None or path.parent.is_dir():  # otherwise it is no run's folder, which `read_run` reports
+    if out is not None or path.parent.is_dir():  # otherwise it is not a run's folder, which `read_run` reports
         refuse_unwritable(path.parent, "name another file")
     if len(folders) == 1 and is_demo(folders[0]):
         page = demo_page(folders[0], title=title)

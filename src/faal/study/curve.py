@@ -45,8 +45,8 @@ NESTED = (
 
 NO_ATTACK = "a curve needs an attack that was run at every radius, such as --attacks clean,pgd20"
 
-FEW, SHARE = 3, 0.01
-"""More samples than either that are robust again at a larger radius cause a warning."""
+MIN_COUNT, MIN_SHARE = 3, 0.01
+"""More samples than both that are robust again at a larger radius cause a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ def curve(
 
 
 def radii(epsilons: Iterable[float]) -> tuple[float, ...]:
-    """Sort the radii and drop repetitions.
+    """Sort the radii and remove duplicates.
 
     Raises:
         InputError: there is no radius.
@@ -158,7 +158,7 @@ def radii(epsilons: Iterable[float]) -> tuple[float, ...]:
 
 
 def curve_of(audits: Iterable[AuditResult]) -> AccuracyCurve:
-    """Combine audits of one model on the same samples, each at a radius of its own, into a curve.
+    """Combine audits of one model on the same samples, each at another radius, into a curve.
 
     Raises:
         InputError: there is no audit; the audits differ in model, samples, classes or norm; two are of one radius; no
@@ -180,7 +180,7 @@ def curve_of(audits: Iterable[AuditResult]) -> AccuracyCurve:
         robust = robust & robust_here
         epsilon = float(result.threat["epsilon"])
         points.append(_point(epsilon, robust, again, result))
-        if again > max(FEW, SHARE * len(label)):
+        if again > max(MIN_COUNT, MIN_SHARE * len(label)):
             warnings.append(
                 f"At epsilon {epsilon_text(epsilon)}, {again} of {len(label)} samples are robust that are not "
                 "at a smaller radius, although the larger ball contains the smaller: gradients may be masked, and a "
@@ -221,7 +221,10 @@ def _check(every: Sequence[AuditResult]) -> None:
         ]
         for what, same in compared:
             if not same:
-                raise InputError(f"the audits have other {what} and form no curve; audit one model on the same data")
+                raise InputError(
+                    f"the audits have different {what} and cannot be combined into a curve; audit one model on the same "
+                    "data"
+                )
         if result.threat["epsilon"] == before.threat["epsilon"]:
             raise InputError(
                 f"two audits are at epsilon {epsilon_text(result.threat['epsilon'])}; give one for each radius"
@@ -248,7 +251,7 @@ def _folder_name(epsilon: float) -> str:
 
 
 def _csv(found: AccuracyCurve) -> str:
-    """A line per radius and figure; values are fractions, `of` names the class."""
+    """A line per radius and statistic; values are fractions, `of` names the class."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["norm", "epsilon", "figure", "of", "n", "correct", "value", "low", "high"])

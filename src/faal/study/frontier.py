@@ -56,7 +56,7 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Of the repair in the blend."""
 
 MAYBE_TRAINED_ON = (
-    "The base may have been trained on these images: all figures are too high, those of the base most of all."
+    "The base may have been trained on these images: all accuracies are too high, those of the base most."
 )
 
 OFFSETS_CHOSEN = (
@@ -130,7 +130,7 @@ def frontier(
         out: the repair's folder, finished.
         seed: the repair's.
         device: the device of the evaluation.
-        model: the network, where it is `module:function`, which is never imported because a file names it.
+        model: the network, where it is `module:function`, which is imported only if it is named here.
 
     Raises:
         InputError: no images are withheld, the folder holds no finished repair of that network, or its files are

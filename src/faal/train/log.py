@@ -1,7 +1,7 @@
 """The log of a run: metrics.jsonl, TensorBoard where it is installed, and the progress bar.
 
-The results of steps are read from the device in one transfer every so many steps. There a loss that is not finite is
-detected, before any checkpoint is overwritten.
+The results of steps are read from the device in one transfer for several steps. A loss that is not finite is
+detected then, before any checkpoint is overwritten.
 """
 
 import json
@@ -23,7 +23,7 @@ VECTORS = {"weights": 5, "clean_weights": 5, "sampling": 8}
 """The class-wise fields of a step's result that a batch's record has, and their decimals. `clean_weights` is left out
 where it equals the weights of the robust term."""
 
-BOARD = {
+TENSORBOARD_NAMES = {
     "weights": "largest class weight",
     "clean_weights": "largest class weight, clean term",
     "sampling": "largest class probability",
@@ -40,7 +40,7 @@ class Log:
         title: of the bar.
         steps: all steps of the run.
         done: steps done before (a resumed run).
-        position: size of metrics.jsonl in bytes at the checkpoint that is resumed from; the rest is cut off.
+        position: size of metrics.jsonl in bytes at the checkpoint that is resumed from; the rest is truncated.
         quiet: no bar.
     """
 
@@ -108,7 +108,7 @@ class Log:
         self.pending.clear()
 
     def epoch(self, epoch: int, record: dict[str, Any]) -> None:
-        """Write the record of an epoch; where the output is no terminal (a log file), print it as a line."""
+        """Write the record of an epoch; where the output is not a terminal (a log file), print it as a line."""
         self._write({"event": "epoch", "epoch": epoch, **record})
         if not self.bar.disable and not self.bar.console.is_terminal:
             left = self.bar.tasks[self.task].time_remaining
@@ -143,7 +143,7 @@ class Log:
         if self.board and record["event"] == "batch":
             for name, value in (("loss", record["loss"]), ("accuracy", record["accuracy"])):
                 self.board.add_scalar(name, value, record["step"])
-            for name, title in BOARD.items():
+            for name, title in TENSORBOARD_NAMES.items():
                 if name in record:
                     self.board.add_scalar(title, max(record[name]), record["step"])
 

@@ -30,8 +30,8 @@ VECTORS = {
 
 
 def vectors_text(record: Mapping[str, Any]) -> str:
-    """Smallest and largest value of each class-wise vector, as `, epsilon times 0.8 to 1.2`; empty where all classes are
-    equal. Classes of weight 0, which are absent, are left out.
+    """Smallest and largest value of each class-wise vector, as `, epsilon times 0.8 to 1.2`; empty where all classes
+    are equal. Classes of weight 0, which are absent, are left out.
 
     Args:
         record: of a batch or an epoch.

@@ -1,4 +1,4 @@
-"""The parts of a data set in a run: images to train on, to choose the epoch on, to steer by."""
+"""The parts of a data set in a run: images to train on, to choose the epoch on, to evaluate on during training."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class Parts:
     select: Split
     """What the epoch is chosen on; empty where there is no choice."""
     steer_index: Tensor
-    """(K,) int64, those that are withheld to steer by."""
+    """(K,) int64, those that are withheld for evaluation during training."""
     steer: Split
     """What a method may evaluate on while it trains."""
     notes: tuple[str, ...]

@@ -63,7 +63,7 @@ def desk(work: Path) -> Path:
 def test_it_is_refused_unless_the_command_names_it(command: str, desk: Path, faal: Faal) -> None:
     before = {path for path in desk.rglob("*") if path.is_file()}
     said = faal(*COMMANDS[command])
-    assert "no code is run because a file names it; if you trust it, add --model evil:build" in said.err
+    assert "code that only a file names is not run; if you trust it, add --model evil:build" in said.err
     assert said.status == 2
     assert {path for path in desk.rglob("*") if path.is_file()} == before  # nothing was imported, nothing written
 

@@ -85,7 +85,7 @@ def test_a_truncated_binary_file(tmp_path: Path, size: int) -> None:
     path = write_binary(tmp_path, "cifar10") / "data_batch_2.bin"
     path.write_bytes(path.read_bytes()[:size])
     message = refused(f"cifar10:{tmp_path}")
-    assert f"{path} has {size:,} bytes, which are no whole number of records of 3,073" in message
+    assert f"{path} has {size:,} bytes, which is not a whole number of records of 3,073" in message
 
 
 def test_a_missing_binary_file(tmp_path: Path) -> None:

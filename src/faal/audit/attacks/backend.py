@@ -19,7 +19,7 @@ ENGINES = ("fast", "reference")
 FLOAT32, BFLOAT16 = "float32", "bfloat16, channels last"
 
 TYPICAL = 2.0
-"""The network's logits replace the copy's within so many root mean squares of a logit's error."""
+"""The network's logits replace the copy's within this many root mean squares of a logit's error."""
 
 MAX_RELATIVE_ERROR = 0.05
 """The largest error, in units of the logits' standard deviation, up to which a copy is used."""
@@ -129,7 +129,7 @@ def engine_for(name: str, model: nn.Module, images: Tensor) -> Engine:
     """The engine of a name for a network.
 
     The choice follows from the machine, the network and the images, never from measured time: all processes make the
-    same, and so does the next call, which takes up the blocks of this one.
+    same, and so does the next call, which reuses the blocks of this one.
 
     Args:
         name: `fast` or `reference`.

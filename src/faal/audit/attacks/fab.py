@@ -13,7 +13,7 @@ from pyautoattack import fab_base
 from torch import Tensor
 
 PASSES = 50
-"""An upper limit: each pass fixes at least one pixel, most of them nearly all, and no image needed so many."""
+"""An upper limit: each pass fixes at least one pixel, most of them nearly all, and no image needed as many."""
 
 
 def projection_linf(points: Tensor, normals: Tensor, offsets: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class Attack(Protocol):
         """Its settings in this ball and for this number of classes, for the record."""
 
     def caveats(self, *, num_classes: int) -> tuple[str, ...]:
-        """Sentences that belong beside its figures."""
+        """Sentences that are reported with its accuracies."""
 
     def run(
         self,
@@ -49,7 +49,7 @@ class Attack(Protocol):
             images: (B, channels, H, W) float32 in [0, 1], the full block.
             labels: (B,) int64.
             active: (B,) bool, the samples to attack. The others are returned unchanged; they are passed so that the
-                random numbers of a sample depend on its place in the block and on nothing else.
+                random numbers of a sample depend on its position in the block only.
             threat: the ball that bounds the change.
             seed: the block's seed; the only source of randomness.
             num_classes: width of the model's output.

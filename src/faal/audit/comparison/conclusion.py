@@ -48,7 +48,7 @@ def _changed(found: AttackComparison, level: float, several: str, one: str) -> s
     if named:
         return f"{several} that differ {corrected}: {', '.join(named)}."
     # Both may hold: the worst class of each side is one test, a class is one of many that are tested.
-    note = f"; that the worst {one} of one side lies above the other's is a claim about no single one"
+    note = f"; that the worst {one} of one side is above the other's does not concern a single {one}"
     return f"No single {one} differs {corrected}{note if found.worst.established else ''}."
 
 

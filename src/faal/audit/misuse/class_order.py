@@ -76,7 +76,7 @@ def class_order(predicted: Predictions, labels: Integers, classes: Sequence[str]
         warning=f"Classes are predicted as each other, {pairs}: the model numbers {len(moved)} classes in another "
         f"order than the data{weak}, and its clean accuracy would be {accuracy['renumbered']:.1%} instead of "
         f"{accuracy['as_given']:.1%}; number the data's classes as in its training (folders are numbered in the order "
-        "of their names), or let the model return logits[:, order] (`order` is in `probes`), and audit again.",
+        "of their names), or make the model return logits[:, order] (`order` is in `probes`), and audit again.",
     )
 
 

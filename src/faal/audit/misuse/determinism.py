@@ -11,7 +11,7 @@ ROUNDING = 1e-3
 
 @torch.no_grad()
 def determinism(model: nn.Module, samples: Samples) -> CheckResult:
-    """Evaluate a batch twice, and once more in two halves.
+    """Evaluate a batch twice, and again in two halves.
 
     A deterministic model's logits differ by rounding alone: no false alarm. Three forwards.
     """
@@ -40,7 +40,7 @@ def determinism(model: nn.Module, samples: Samples) -> CheckResult:
             warning=f"The model's logits for an image depend on the others in its batch (by up to "
             f"{figures['difference_in_halves']:.3g}; {figures['changed_in_halves']} of {len(images)} predictions "
             "change when the batch is halved): the accuracies are those of these batches, not of the images; BatchNorm "
-            "without running statistics does this, so give it some (track_running_stats=True) and audit again.",
+            "without running statistics does this, so enable them (track_running_stats=True) and audit again.",
         )
     return CheckResult(figures=figures)
 

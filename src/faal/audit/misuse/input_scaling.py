@@ -33,12 +33,12 @@ SCALINGS = {
     "normalised": Scaling(
         lambda images, mean, deviation: (images - mean) / deviation,
         "normalised by their own mean and deviation",
-        "is normalisation missing? --normalize {statistics}, or its own numbers",
+        "is normalisation missing? --normalize {statistics}, or its own values",
     ),
     "centred": Scaling(
         lambda images, mean, deviation: 2 * images - 1,
         "scaled to [-1, 1]",
-        "is normalisation missing? --normalize 0.5:0.5, or its own numbers",
+        "is normalisation missing? --normalize 0.5:0.5, or its own values",
     ),
     "levels": Scaling(
         lambda images, mean, deviation: 255 * images,

@@ -55,7 +55,7 @@ class Verdicts:
         try:
             label, index = arrays["label"], arrays["index"]
         except KeyError as error:
-            raise InputError(f"{path} holds no {error}: it is no file of verdicts; run the audit again") from None
+            raise InputError(f"{path} holds no {error}: it is not a file of verdicts; run the audit again") from None
         predicted, groups = (
             {name.removesuffix(ending): array for name, array in arrays.items() if name.endswith(ending)}
             for ending in (_SUFFIX, _GROUP)

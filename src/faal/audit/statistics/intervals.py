@@ -62,7 +62,7 @@ def clopper_pearson(correct: ArrayLike, n: ArrayLike, level: float) -> tuple[Arr
 def exceeds(count: int, of: int, share: float, alpha: float = FALSE_ALARM) -> bool:
     """Whether `count` of `of` samples shows a true share above `share`.
 
-    The exact one-sided binomial test: true with probability at most `alpha` where the share is no larger.
+    The exact one-sided binomial test: true with probability at most `alpha` where the true share is not larger.
     """
     return float(lower_bounds(count, of, alpha)) > share
 

@@ -46,8 +46,8 @@ def paired_intervals(gained: ArrayLike, lost: ArrayLike, n: ArrayLike, level: fl
     The difference is that of the rates of gained and of lost samples, g - l. Their Clopper-Pearson `distances` are
     squared and added, with the correlation -r that two cells of one table have (Zou and Donner, 2008):
     low = g - l - (d_g^2 + d_l^2 + 2 r d_g d_l)^(1/2) with d_g below g and d_l above l, high likewise, and
-    r^2 = g l / ((1 - g)(1 - l)). Intervals from a standard error (Wald, Bonett and Price) hold singly but not in the
-    tails that a correction for many classes requires: where b only gains, more than one draw in ten misses a class.
+    r^2 = g l / ((1 - g)(1 - l)). Intervals from a standard error (Wald, Bonett and Price) hold for one class but not in
+    the tails that a correction for many classes requires: where b only gains, more than one draw in ten misses a class.
     """
     g, l_, size = (np.asarray(count, dtype=np.float64) for count in (gained, lost, n))
     rate_g, rate_l = g / size, l_ / size

@@ -80,7 +80,7 @@ class Binary(Layout):
         content, record = np.fromfile(path, np.uint8), self.label_bytes + PIXELS
         if len(content) == 0 or len(content) % record:
             raise InputError(
-                f"{path} has {len(content):,} bytes, which are no whole number of records of {record:,}; "
+                f"{path} has {len(content):,} bytes, which is not a whole number of records of {record:,}; "
                 "it is truncated or no CIFAR data file: unpack the official download again"
             )
         records = content.reshape(-1, record)

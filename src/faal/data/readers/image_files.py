@@ -31,7 +31,7 @@ class Header:
 
     Attributes:
         size: (H, W) as stored.
-        gray: whether it has one channel, alpha aside.
+        gray: whether it has one channel, not counting alpha.
         alpha: whether there is an alpha channel, a transparent colour or a palette with transparent entries.
         turned: whether an orientation tag names another orientation than the stored one.
         frames: the number of images in the file.

@@ -1,6 +1,6 @@
 """Half of sum_c u_c (w_c / u_c - 1)^2 <= tau, the chi-squared ball: the classes of lowest loss may get the weight 0.
 
-At the optimum w_c = u_c (theta - gap_c)_+ / M1 for one scalar theta > 0, and the constraint reads
+At the optimum w_c = u_c (theta - gap_c)_+ / M1 for one scalar theta > 0, and the constraint is
 
     M2 = (1 + 2 tau) M1^2,    M1 = sum_c u_c (theta - gap_c)_+,    M2 = sum_c u_c (theta - gap_c)_+^2
 

@@ -17,7 +17,8 @@ NEWTON_STEPS = 20
 """About 4 are enough on typical problems; very unequal references or losses need bisections in between."""
 
 SMALLEST_LOG = -690.0
-"""Below this exp(s) leaves float64; the result is then its limit, the reference on the classes tied at the maximum."""
+"""Below this exp(s) underflows float64; the result is then its limit, the reference on the classes tied at the
+maximum."""
 
 
 def kl(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
@@ -31,7 +32,7 @@ def kl(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
         # -dg/ds is the difference of the mean gap / distance under u and under w = inverse / total.
         far = inverse * gap
         slope = far.sum(dim=-1, keepdim=True) - (far / distance).sum(dim=-1, keepdim=True) / total
-        return excess / slope.clamp_min(1e-300)  # where rounding leaves no slope: a bisection
+        return excess / slope.clamp_min(1e-300)  # where the slope is rounded to 0: a bisection
 
     # g lies above its asymptote at -infinity, -s (1 - tied) + sum_{a<0} u log(-a) + log(tied): it bounds the root
     # below.

@@ -17,8 +17,8 @@ class CFOL(ClassRule):
         counts: (C,) images of each class in the training set.
         gamma: the uniform part of p.
         eta: step of v per misclassified sample.
-        sampled: draw the batches' classes by p; else weight the classes of ordinary batches by p_c / pi_c, which has
-            the same mean, as has a gain of eta / pi_c.
+        sampled: draw the batches' classes by p; else weight the classes of uniformly sampled batches by p_c / pi_c,
+            which has the same mean, as has a gain of eta / pi_c.
     """
 
     level = "batch"

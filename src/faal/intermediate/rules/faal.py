@@ -19,9 +19,9 @@ class FAAL(ClassRule):
     The weights are the worst class distribution of the batch, Eqs. 6 and 7 of Zhang et al., CVPR 2024. `logits` are the
     network's on the adversarial examples.
 
-    No batch makes the host wait for the device. So a loss or a logit that is not finite is no error: as under a plain
-    mean, the loss of its batch is not finite either, and `GradScaler` or the loop may skip the step. Later batches are
-    unaffected: no moving average includes it.
+    No batch makes the host wait for the device. So a loss or a logit that is not finite is not an error: as under a
+    plain mean, the loss of its batch is not finite either, and `GradScaler` or the loop may skip the step. Later
+    batches are unaffected: no moving average includes it.
 
     Args:
         num_classes: C, or the number of groups.

@@ -17,7 +17,7 @@ class FAT(ClassRule):
     Args:
         counts: (C,) images of each class in the training set.
         strength: a.
-        padded: take the variance over a vector of so many entries, the classes beyond the batch's as losses of 0: the
+        padded: take the variance over a vector of this many entries, the classes beyond the batch's as losses of 0: the
             published code has 100 whatever the data set; 0 counts the classes present alone.
     """
 

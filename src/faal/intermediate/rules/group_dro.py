@@ -31,7 +31,7 @@ class GroupDRO(ClassRule):
 
     @property
     def q(self) -> Tensor:
-        """(C,) the weights, of sum 1. Stored as logarithms: a weight that is 0 in float32 could not grow again."""
+        """(C,) the weights, of sum 1. Stored as logarithms: a weight that is 0 in float32 could not increase again."""
         return self.log_q.exp()
 
     def weigh(self, batch: BatchStats) -> TermWeights:

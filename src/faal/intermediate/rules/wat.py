@@ -8,11 +8,11 @@ from faal.intermediate.class_stats import BatchStats
 
 
 class WAT(ClassRule):
-    """C + 1 experts: each class's loss, and the average loss. Costs add up over the epochs:
+    """C + 1 experts: each class's loss, and the average loss. Costs are summed over the epochs:
 
         w = C softmax(eta sum_t cost(t))        cost_c = CE_c + beta KL_c on held-out images
 
-    The average's expert acts on every sample, so that a sample of class c has the weight w_c + w_{C+1}. Before the
+    The average's expert weights every sample, so that a sample of class c has the weight w_c + w_{C+1}. Before the
     first evaluation all C + 1 weights are 1.
 
     Args:
@@ -43,6 +43,6 @@ class WAT(ClassRule):
         self.weights = (len(self.costs) - 1) * torch.softmax(self.eta * self.costs, dim=0)
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """The class's expert and the average's."""
+        """The sum of the class's expert and the average's."""
         weights = self.weights[:-1] + self.weights[-1]
         return TermWeights(clean=weights, robust=weights)

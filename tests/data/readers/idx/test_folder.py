@@ -199,10 +199,10 @@ def test_what_is_refused(case: str, tmp_path: Path) -> None:
 
 def test_a_label_that_emnist_does_not_have(tmp_path: Path) -> None:
     write(tmp_path, arrays(), prefix="emnist-letters-")  # they begin at 1
-    with pytest.raises(InputError, match="the label 0, which is no class of emnist-letters"):
+    with pytest.raises(InputError, match="the label 0, which is not a class of emnist-letters"):
         load_data(f"idx:{tmp_path}")
     (tmp_path / "emnist-letters-mapping.txt").write_text("1 65\nB 66\n")
-    with pytest.raises(InputError, match="no mapping of labels"):
+    with pytest.raises(InputError, match="not a mapping of labels"):
         load_data(f"idx:{tmp_path}")
 
 

@@ -40,10 +40,11 @@ def read_array(path: Path, dimensions: int) -> np.ndarray:
         dimensions: the number of dimensions that it must have: 1 (labels) or 3 (images).
 
     Returns:
-        A writable uint8 array of so many dimensions.
+        A writable uint8 array with that number of dimensions.
 
     Raises:
-        InputError: it is no IDX file, holds another type or number of dimensions, or is truncated, too long or damaged.
+        InputError: it is not an IDX file, holds another type or number of dimensions, or is truncated, too long or
+            damaged.
     """
     with path.open("rb") as raw:
         size = os.fstat(raw.fileno()).st_size
@@ -64,7 +65,7 @@ def _read(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int, siz
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES:
         begins = f"begins with the bytes {head.hex(' ')}" if head else "is empty"
-        raise InputError(f"{path} is no IDX file: it {begins}; {AGAIN}")
+        raise InputError(f"{path} is not an IDX file: it {begins}; {AGAIN}")
     if head[2] != 8:
         raise InputError(f"{path} holds {TYPES[head[2]]}; images and labels in IDX files are unsigned bytes here")
     if head[3] != dimensions:

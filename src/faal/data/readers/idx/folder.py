@@ -141,7 +141,7 @@ def _emnist(folder: Path, prefix: str, files: Files) -> DataSet:
             unnamed = values[numbers[values] < 0]
             if len(unnamed):
                 raise InputError(
-                    f"{files[part, 'labels']} has the label {int(unnamed[0])}, which is no class of {prefix}; fetch "
+                    f"{files[part, 'labels']} has the label {int(unnamed[0])}, which is not a class of {prefix}; fetch "
                     "the files again"
                 )
         labels = {part: numbers[values] for part, values in labels.items()}
@@ -161,7 +161,7 @@ def _mapping(path: Path) -> dict[int, str]:
         found = {}
     if not found or not 0 <= min(found) <= max(found) <= 255:
         raise InputError(
-            f"{path} is no mapping of labels: its lines hold a label and a character's code each"
+            f"{path} is not a mapping of labels: its lines hold a label and a character's code each"
         ) from None
     return found
 

@@ -120,7 +120,7 @@ def _superseded(path: Path) -> bool:
 
 
 def _touch(path: Path) -> bool:
-    """Touch a lock; False where its file is gone. A folder that is unreachable for a moment is no reason to stop."""
+    """Touch a lock; False where its file is gone. A folder that is unreachable for a moment is not a reason to stop."""
     try:
         os.utime(path)
     except FileNotFoundError:

@@ -193,7 +193,7 @@ class TestReading:
             checkpoint.load(tmp_path / "foreign.pt")
 
     def test_damage_anywhere_is_a_sentence(self, saved: Path) -> None:
-        """Cut at a hundred places and with bytes changed at random: it loads, or is refused in one sentence."""
+        """Cut at a hundred places and with bytes changed at random: it loads, or is rejected in one sentence."""
         intact, rng = saved.read_bytes(), random.Random(0)
         damaged = [intact[: len(intact) * k // 100] for k in range(100)]
         for _ in range(200):

@@ -1,4 +1,4 @@
-"""Folders that cannot be written are refused before the work whose results would be lost."""
+"""Folders that cannot be written are rejected before the work whose results would be lost."""
 
 from pathlib import Path
 from typing import Any

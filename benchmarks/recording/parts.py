@@ -279,7 +279,7 @@ def samples(surface: Surface, work: Path) -> Mapping[str, Task]:
 
 
 def continued(surface: Surface, work: Path) -> Mapping[str, Task]:
-    """The sample folders that were stopped continue, or are refused; the sample run is repaired again."""
+    """The sample folders that were stopped continue, or are rejected; the sample run is repaired again."""
 
     def continue_from(name: str, command: tuple[str, ...], digests_of: Callable[[Path], Facts]) -> Facts:
         here = fresh(work, name)

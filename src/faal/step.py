@@ -4,7 +4,7 @@ min over weights, max over class distributions, max over perturbations:
 
     phase 1  inner          x_adv    find adversarial examples
     phase 2  intermediate   w        find the worst class distribution
-    phase 3  outer          theta    descend on the reweighted loss
+    phase 3  outer          theta    minimise the reweighted loss
 """
 
 from contextlib import AbstractContextManager
@@ -33,13 +33,13 @@ class Learner:
     """What a step changes and reads: the network, the optimiser, the class rule and the settings."""
 
     net: nn.Module
-    """The bare network; its weights are perturbed."""
+    """The network itself, not wrapped; its weights are perturbed."""
     forward: nn.Module
     """`net`, or `net` compiled; attacked."""
     parallel: nn.Module
     """`engine.processes.parallel(forward)`; trained."""
     run: Runner
-    """How the attack runs: directly, or from a recording on the GPU."""
+    """How the attack runs: directly, or as a CUDA graph."""
     optimizer: torch.optim.Optimizer
     rule: ClassRule
     method: Method
@@ -51,12 +51,12 @@ class Learner:
 
 
 class StepContext(NamedTuple):
-    """The time of a step, and its weight among the processes."""
+    """The position of a step in the run, and its weight among the processes."""
 
     epoch: int
     """From 0."""
     progress: float
-    """The part of the run that was over when the epoch began, in [0, 1)."""
+    """The completed fraction of the run at the start of the epoch, in [0, 1)."""
     share: float = 1.0
     """This process's samples as a multiple of the mean over processes; 1 except in uneven last batches."""
     step: int = 0
@@ -64,7 +64,7 @@ class StepContext(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """Figures of a step, on the device: to read them the host waits for the device, so the log reads many at once."""
+    """Metrics of a step, on the device: reading them synchronises the host, so the log reads many at once."""
 
     loss: Tensor
     """scalar, the weighted loss of this process's part of the batch; its mean over the processes is the batch's."""
@@ -75,7 +75,7 @@ class StepResult(NamedTuple):
     clean_weights: Tensor | None = None
     """(C,) weights of the clean term; None where the objective has none."""
     sampling: Tensor | None = None
-    """(C,) probabilities of the batch's classes, where the rule draws them."""
+    """(C,) probabilities of the batch's classes, where the rule samples them."""
 
 
 def train_step(learner: Learner, batch: Batch, context: StepContext) -> StepResult:
@@ -87,7 +87,7 @@ def train_step(learner: Learner, batch: Batch, context: StepContext) -> StepResu
         context: epoch, progress and step number.
 
     Returns:
-        Loss, class weights and accuracy, on the device: nothing here waits for it.
+        Loss, class weights and accuracy, on the device, without synchronisation.
     """
     # Phase 1, inner maximisation (lines 3 to 8).
     views = find_adversarial(learner, batch, context)
@@ -110,7 +110,8 @@ def train_step(learner: Learner, batch: Batch, context: StepContext) -> StepResu
         learner.optimizer.zero_grad(set_to_none=True)
         (loss * context.share).backward()
         learner.optimizer.step()
-    # BatchNorm's statistics are those of each process's own samples; the next attack needs one network everywhere.
+    # BatchNorm's statistics are those of each process's own samples; the next attack needs the same network on all
+    # processes.
     processes.broadcast(learner.net.buffers())
 
     accuracy = (logits.argmax(dim=1) == batch.labels).float().mean()
@@ -197,7 +198,7 @@ def forward_views(learner: Learner, net: nn.Module, views: BatchViews) -> tuple[
 
 @torch.no_grad()
 def update_clean_statistics(learner: Learner, images: Tensor) -> None:
-    """One forward that moves BatchNorm's running statistics towards the clean images, and nothing else."""
+    """One forward that updates BatchNorm's running statistics with the clean images, and changes nothing else."""
     with learner.numerics.autocast():
         learner.net(images)
 
@@ -205,7 +206,7 @@ def update_clean_statistics(learner: Learner, images: Tensor) -> None:
 def perturbed_weights(
     learner: Learner, batch: Batch, views: BatchViews, context: StepContext
 ) -> AbstractContextManager[None]:
-    """AWP: the context in which phases 2 and 3 happen; the ascent loss is the unweighted base loss (Wu et al.)."""
+    """AWP: the context in which phases 2 and 3 run; the ascent loss is the unweighted base loss (Wu et al.)."""
 
     def ascent_loss() -> Tensor:
         logits = forward_views(learner, processes.Views(learner.forward), views)

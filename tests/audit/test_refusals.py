@@ -1,4 +1,4 @@
-"""What an audit refuses and warns of, from the caller's side."""
+"""What an audit rejects and warns of, from the caller's side."""
 
 from typing import Any
 

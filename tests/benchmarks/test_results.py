@@ -72,7 +72,7 @@ def audited(
 
 
 def test_repairs_are_paired_by_seed(tmp_path: Path) -> None:
-    """Of the seeds that an arm has in common with the control; audits of other images are refused."""
+    """Of the seeds that an arm has in common with the control; audits of other images are rejected."""
     repairs = script("repairs")
     worst = {
         "base-1": 0.0,

@@ -1,4 +1,5 @@
-"""`faal repair --frontier`: from the command to blends that `faal audit` takes, and what is refused before training."""
+"""`faal repair --frontier`: from the command to blends that `faal audit` takes, and what is rejected before
+training."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Offsets on the command line: chosen, audited, exported, and refused where nothing is trained."""
+"""Offsets on the command line: chosen, audited, exported, and rejected where nothing is trained."""
 
 import json
 from dataclasses import replace
@@ -135,7 +135,7 @@ def test_on_top_of_a_method(work: Path, faal: Faal) -> None:
 
 @pytest.mark.usefixtures("base")
 def test_offsets_beside_weights_without_a_bias(work: Path, faal: Faal) -> None:
-    """The exported file is audited as the run is, and repaired with its offsets; a plain state_dict is refused."""
+    """The exported file is audited as the run is, and repaired with its offsets; a plain state_dict is rejected."""
     (work / "plain.py").write_text(OWN.replace("64, 3", "64, 3, bias=False"))
     torch.save({"1.weight": torch.load("net.pth", weights_only=True)["1.weight"]}, "plain.pth")
     of, data = ("--model", "plain:net"), ("--data", "npz:data.npz")
@@ -146,8 +146,8 @@ def test_offsets_beside_weights_without_a_bias(work: Path, faal: Faal) -> None:
     offsets = torch.tensor([1.5, 0.0, -4.25])
     checkpoint.save(work / "mended" / "best.pt", state | {"weights": state["weights"] | {"offsets": offsets}})
 
-    refused = faal("export", "mended", "mended.pth", *of)
-    assert (refused.status, refused.err.count("\n"), (work / "mended.pth").exists()) == (2, 1, False)
+    rejected = faal("export", "mended", "mended.pth", *of)
+    assert (rejected.status, rejected.err.count("\n"), (work / "mended.pth").exists()) == (2, 1, False)
     said = faal("export", "mended", "mended.safetensors", *of)
     assert said.status == 0, said.err
     assert all(f"{offset:.6g}" in said.out for offset in offsets.tolist())

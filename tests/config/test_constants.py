@@ -1,4 +1,4 @@
-"""A method's own constants: how they are written and read, what is refused; and the settings that came with them."""
+"""A method's own constants: how they are written and read, what is rejected; and the settings that came with them."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Numbers, schedules and epsilon as they are written in recipes, and what is refused."""
+"""Numbers, schedules and epsilon as they are written in recipes, and what is rejected."""
 
 import pytest
 import yaml

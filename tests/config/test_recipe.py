@@ -1,4 +1,4 @@
-"""Recipes: settings and what is refused, chains of files, the shipped ones."""
+"""Recipes: settings and what is rejected, chains of files, the shipped ones."""
 
 import dataclasses
 import re

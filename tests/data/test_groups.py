@@ -1,4 +1,4 @@
-"""Groups other than the classes: how they are read, and what is refused."""
+"""Groups other than the classes: how they are read, and what is rejected."""
 
 from pathlib import Path
 

@@ -18,7 +18,7 @@ def precisions() -> list[str]:
 
 
 def legacy() -> str | None:
-    """The old flag; None where PyTorch refuses to read it, because the new ones differ from it."""
+    """The old flag; None where PyTorch raises an error, because the new ones differ from it."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:

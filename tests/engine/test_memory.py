@@ -96,7 +96,7 @@ def test_saved_tensors_are_counted_once_and_without_weights(monkeypatch: pytest.
     assert max_chunk(five, image, 7) == 7
     monkeypatch.setattr(memory, "MAX_ACTIVATION_BYTES", 100)
     assert max_chunk(five, image, 250) == 1
-    assert max_chunk(nn.Linear(3, 3), image, 250) == 250  # of a size that it does not accept: refused elsewhere
+    assert max_chunk(nn.Linear(3, 3), image, 250) == 250  # of a size that it does not accept: rejected elsewhere
 
 
 def test_an_audit_on_a_cpu_stays_within_its_memory(problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

@@ -225,7 +225,7 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
     refused(r"lacks weights of the classifier that it describes \(body.3.bias\)")
     saved(folder)
     break_weights(folder, {"old.9.scale": torch.ones(1)})
-    refused(r"has weights beyond the classifier that it describes \(body.9.scale\)")
+    refused(r"has more weights than the classifier that it describes \(body.9.scale\)")
     (folder / "preprocessor_config.json").write_text("{")
     refused("preprocessor_config.json is not valid JSON")
     (folder / "preprocessor_config.json").write_text("[]")

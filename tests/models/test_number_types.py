@@ -1,4 +1,4 @@
-"""Weights of every type of number: taken by value, or refused in a sentence that names tensor and type."""
+"""Weights of every type of number: taken by value, or rejected in a sentence that names tensor and type."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The normalisation of image processors, against their own arithmetic; and the steps that are noted or refused."""
+"""The normalisation of image processors, against their own arithmetic; and the steps that are noted or rejected."""
 
 from typing import Any
 

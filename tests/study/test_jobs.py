@@ -14,7 +14,7 @@ def square(number: int) -> tuple[int, int, int]:
 
 
 def refuse(number: int) -> None:
-    raise InputError(f"{number} is refused")
+    raise InputError(f"{number} is rejected")
 
 
 def test_results_in_the_order_of_the_jobs_from_other_processes_with_one_thread() -> None:
@@ -26,7 +26,7 @@ def test_results_in_the_order_of_the_jobs_from_other_processes_with_one_thread()
 
 
 def test_an_error_is_raised_unchanged() -> None:
-    with pytest.raises(InputError, match="7 is refused"):
+    with pytest.raises(InputError, match="7 is rejected"):
         side_by_side([Job(title="7", function=refuse, arguments=(7,))], title="refusals", workers=1)
 
 

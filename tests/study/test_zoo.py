@@ -1,4 +1,4 @@
-"""Publishing a run in the zoo: its files, that the weights are the run's, and what is refused."""
+"""Publishing a run in the zoo: its files, that the weights are the run's, and what is rejected."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What is refused before a run writes anything."""
+"""What is rejected before a run writes anything."""
 
 import dataclasses
 

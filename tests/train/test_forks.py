@@ -1,4 +1,4 @@
-"""Forks: a run that begins from the plain method's equals one trained from its beginning, and others are refused."""
+"""Forks: a run that begins from the plain method's equals one trained from its beginning, and others are rejected."""
 
 from collections.abc import Iterable
 from dataclasses import replace

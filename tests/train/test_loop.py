@@ -1,4 +1,4 @@
-"""The loop: what a run leaves behind, that it resumes exactly, and what it refuses."""
+"""The loop: what a run leaves behind, that it resumes exactly, and what it rejects."""
 
 import json
 from dataclasses import replace

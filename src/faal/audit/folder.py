@@ -2,7 +2,7 @@
 
 A folder is for one subject: one model, data, threat, seed and block size. A model is identified by its weights and
 settings (`network_key`), data by its images and labels; names make no difference, so that a folder may be renamed,
-moved or copied. Attacks may be added to it; another subject would silently replace the first and is refused. Two
+moved or copied. Attacks may be added to it; another subject would silently replace the first and is rejected. Two
 subjects may replace it: the same with more samples, and the network that is in the folder now, where the audit is of an
 earlier one.
 """
@@ -35,7 +35,7 @@ KINDS = {
     "different data": {"data", "split", "samples", "images and labels"},
     "different settings": {"norm", "epsilon", "seed", "block_size"},
 }
-"""What differs in a refused folder, in the words of its message, by the names of `_identity`."""
+"""What differs in a rejected folder, in the words of its message, by the names of `_identity`."""
 
 
 def network_key(model: Mapping[str, Any]) -> str | None:

@@ -25,7 +25,7 @@ def refuse_others(
     folders: Mapping[Path, Threat],
     beside: Path,
 ) -> None:
-    """Refuse folders of other subjects as audits with these settings would, before the first of them.
+    """Rejectfolders of other subjects as audits with these settings would, before the first of them.
 
     Args:
         model: the network.

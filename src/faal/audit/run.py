@@ -81,12 +81,12 @@ def audit(
         Groups of samples other than their classes, for the same estimates by group: name -> each sample's group, such
         as `{"camera": ["A", "B", ...]}`.
     engine : {"fast", "reference"}
-        The backend that attacks run on: `fast`, a copy of the network in bfloat16 where machine and network gain by
+        The backend that attacks run on: `fast`, a copy of the network in bfloat16 where it is faster on this device for
         it; `reference`, the network in float32. Verdicts are float32 with either.
     out : Path or str, optional
         The folder of the result. Finished blocks are stored in its `blocks`, so that the same call after a crash
         continues where it stopped. A folder holds the audit of one network, data, threat and seed: another is
-        refused, and attacks of an earlier call whose blocks are all stored stay in the result.
+        rejected, and attacks of an earlier call whose blocks are all stored stay in the result.
     model_record, data_record : mapping, optional
         What to record about the model, such as `name` and the checkpoint's `sha256`, and about the data: `name`,
         `split`.

@@ -74,10 +74,10 @@ def publish(
     device: Device = "auto",
     model: Model = None,
 ) -> None:
-    """Add a trained and audited network to the zoo: its weights in 16 bits, and a card with its origin and its audit.
+    """Add a trained and audited network to the zoo: its weights in 16 bits, and a model card with its origin and audit.
 
     The narrowed weights predict the audit's clean images again; the card states how many predictions changed, and
-    more than 0.2 % are refused.
+    more than 0.2 % are rejected.
 
         faal publish runs/prn18-repaired prn18-faal-at --data cifar10:DIR
     """

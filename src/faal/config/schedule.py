@@ -73,7 +73,7 @@ class Schedule:
 
     @classmethod
     def _of(cls, written: Iterable[Iterable[object]]) -> Schedule:
-        """From pairs of a start and a value, in any order. A start that is given twice is refused."""
+        """From pairs of a start and a value, in any order. A start that is given twice is rejected."""
         pairs = sorted((number(start), number(value)) for start, value in written)
         return cls(tuple(start for start, _ in pairs), tuple(value for _, value in pairs))
 

@@ -96,7 +96,7 @@ MERGED = "tag:yaml.org,2002:merge"
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, which refuses a key that is given twice in a mapping: YAML's own takes the last value."""
+    """YAML's safe loader, which rejects a key that is given twice in a mapping: YAML's own takes the last value."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """The mapping's node, if its keys are distinct."""

@@ -1,7 +1,7 @@
 """Match the rows of a table of groups to images.
 
-Rows are matched by a column of file names, else by their order. A table that contradicts itself or the data is refused:
-names of which only some are the data's, a row index or classes in another order than the data.
+Rows are matched by a column of file names, else by their order. A table that contradicts itself or the data is
+rejected: names of which only some are the data's, a row index or classes in another order than the data.
 """
 
 import os
@@ -182,7 +182,7 @@ def _by_name(
 
 
 def _check_index(values: Sequence[str], name: str, path: Path) -> None:
-    """Refuse row numbers, in a column without a name, that are not in increasing order."""
+    """Rejectrow numbers, in a column without a name, that are not in increasing order."""
     try:
         numbers = [int(value) for value in values]
     except ValueError:
@@ -195,7 +195,7 @@ def _check_index(values: Sequence[str], name: str, path: Path) -> None:
 
 
 def _check_classes(values: Sequence[str], name: str, split: Split, path: Path) -> None:
-    """Refuse a column of the samples' classes, by name or by number, in another order than the data's."""
+    """Rejecta column of the samples' classes, by name or by number, in another order than the data's."""
     numbers = [str(label) for label in split.labels.tolist()]
     folders = [] if split.files is None else [Path(file).parent.name for file in split.files]
     written = [value.strip() for value in values]

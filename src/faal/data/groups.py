@@ -70,7 +70,7 @@ def read_groups_noted(spec: str, split: Split) -> tuple[tuple[Grouping, ...], tu
 
 
 def weighted_by(data: DataSet, spec: str) -> DataSet:
-    """The data set with a grouping of its training part, which class rules weight in place of the classes.
+    """The data set with a grouping of its training part, which class rules weight instead of the classes.
 
     Args:
         data: the data set; needs a training part.

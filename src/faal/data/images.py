@@ -125,7 +125,7 @@ class OnDisk(Images):
     """Image files, decoded by a pool of threads when a batch is read.
 
     Colours are the file's own: alpha is dropped, a palette resolved, an orientation tag not applied, and of several
-    frames the first is read. Files of more than 8 bits per channel are refused.
+    frames the first is read. Files of more than 8 bits per channel are rejected.
 
     Args:
         paths: the N files.

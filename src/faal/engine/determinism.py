@@ -13,7 +13,7 @@ import torch
 def strict_float32(device: torch.device) -> Iterator[None]:
     """Autocast off, TF32 and bfloat16 products off, deterministic convolutions; afterwards every setting as before.
 
-    PyTorch has an old and a new set of flags for the same purpose, and refuses to read the old ones where the two
+    PyTorch has an old and a new set of flags for the same purpose, and cannot read the old ones where the two
     disagree. So both are changed, and the old ones restored to the values that follow from the new ones.
     """
     backends: Any = torch.backends  # most of these flags are missing from PyTorch's annotations

@@ -1,4 +1,4 @@
-"""Compiled networks, and CUDA graphs: work on a GPU that is captured once and then launched as a whole."""
+"""Compiled networks, and CUDA graphs: GPU kernels that are captured once and then launched together."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Runner = Callable[..., Sequence[Tensor]]
 """(work, inputs...) -> the outputs of the work."""
 
 WARM_UPS = 3
-"""Runs before a capture, in which libraries choose their kernels and reserve their memory."""
+"""Runs before a capture, in which libraries choose their kernels and allocate their memory."""
 
 
 class Compiled(nn.Module):

@@ -46,7 +46,7 @@ class ChunkedForward(nn.Module):
 
     def _logits(self, images: Tensor) -> Tensor:
         logits: Tensor = self.model(images)
-        # An output that is not a tensor of real, dense numbers is refused by the clean pass.
+        # An output that is not a tensor of real, dense numbers is rejected by the clean pass.
         if (
             not isinstance(logits, Tensor)
             or logits.is_complex()

@@ -43,7 +43,7 @@ def crossing(
             with full_precision(images, enabled=step == 0 and attack.loss == "kl"):
                 stepped, logits = pgd_step(model, loss_fn, x_adv, images, labels, epsilon, step_size, norm)
             correct = logits.argmax(dim=1) == labels
-            # A sample that was misclassified at an earlier point has had its one step more and no longer moves.
+            # A sample that was misclassified at an earlier point has had its additional step and is no longer changed.
             last_clean = torch.where(_per_pixel(correct & ~crossed), x_adv, last_clean)
             x_adv = torch.where(_per_pixel(crossed), x_adv, stepped)
             crossed = crossed | ~correct

@@ -16,7 +16,7 @@ def attacked(model: nn.Module, *, training: bool = False) -> Iterator[nn.Module]
     Args:
         model: the network under attack.
         training: attack in training mode instead, so that BatchNorm normalises by the attacked batch (some published
-            methods do so; the running statistics then move with every step of the attack).
+            methods do so; the running statistics are then updated in every step of the attack).
     """
     modes = [(module, module.training) for module in model.modules()]
     grads = [(parameter, parameter.requires_grad) for parameter in model.parameters()]

@@ -13,7 +13,7 @@ Budget = float | Tensor
 """An epsilon or a step size: one for all, or one per sample (B,)."""
 
 TINY = 1e-12
-"""Below this a gradient has no direction: the sample does not move."""
+"""Below this a gradient has no direction: the sample is not changed."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def uniform_start(images: Tensor, epsilon: Budget, noise: Tensor) -> Tensor:
 
 
 def sign_step(images: Tensor, gradient: Tensor, step_size: Budget) -> Tensor:
-    """Every pixel moves by the whole step."""
+    """Every pixel changes by the full step size."""
     return images + per_sample(step_size, images) * gradient.sign()
 
 

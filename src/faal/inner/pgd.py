@@ -153,7 +153,8 @@ def pgd(
         epsilon: radius of the ball, a number or (B,), in units of [0, 1].
         step_size: length of one step, a number or (B,), in the same units.
         noise: of the images' shape, for the start: uniform in [0, 1) or standard normal. Not needed for a zero start.
-        keep_success: a sample that is misclassified no longer moves, so that any iterate's success counts (evaluation).
+        keep_success: a sample that is misclassified is no longer changed, so that any iterate's success counts
+            (evaluation).
 
     Returns:
         (B, channels, H, W) in [0, 1], within epsilon of `images`, detached. With 0 steps it is the start itself, which

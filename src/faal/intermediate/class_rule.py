@@ -42,7 +42,7 @@ class EpochStats:
 
     @property
     def progress(self) -> float:
-        """The part of the run that is over, in [0, 1)."""
+        """The completed fraction of the run, in [0, 1)."""
         return self.epoch / self.epochs
 
 

@@ -1,6 +1,6 @@
 """The table of methods: a name -> adversary, class rule, objective, weight perturbation.
 
-A method of the paper is a row; a new one is a row and, where it moves the class weights in a way of its own, one file
+A method of the paper is a row; a new one is a row and, where it computes class weights in a new way, one file
 in `intermediate/rules`.
 """
 

@@ -174,6 +174,6 @@ def _safetensors(
     }
     if offsets:
         metadata["offsets"] = json.dumps(offsets)
-    # Copies, for tied weights: the format refuses tensors that share their memory.
+    # Copies, for tied weights: the format rejects tensors that share their memory.
     content: bytes = safetensors_bytes({name: value.clone().contiguous() for name, value in weights.items()}, metadata)
     return content

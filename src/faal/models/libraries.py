@@ -1,7 +1,7 @@
 """Networks of other libraries, where these are installed: `hf:NAME_OR_DIR` of Hugging Face, and `timm:NAME`.
 
-Both are built from their description and get their weights from a file, like any other network. Nothing is fetched, and
-no code in a folder is run: a network that needs code of its own is refused.
+Both are built from their description and get their weights from a file, like any other network. Nothing is downloaded,
+and no code in a folder is run: a network that needs its own code is rejected.
 """
 
 import importlib
@@ -24,7 +24,7 @@ LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """Arguments of every call to transformers."""
 
 PLAIN = {"attn_implementation": "eager"}
-"""Arguments of every network of transformers: its description may name a kernel, which would be fetched and run."""
+"""Arguments of every network of transformers: its description may name a kernel, which would be downloaded and run."""
 
 
 class Logits(nn.Module):
@@ -73,7 +73,10 @@ def hf_tensors(folder: Path) -> dict[str, Tensor]:
         net, info = transformers.AutoModelForImageClassification.from_pretrained(
             folder, use_safetensors=True, output_loading_info=True, **LOCAL, **PLAIN
         )
-    for fault, names in (("lacks weights of", info["missing_keys"]), ("has weights beyond", info["unexpected_keys"])):
+    for fault, names in (
+        ("lacks weights of", info["missing_keys"]),
+        ("has more weights than", info["unexpected_keys"]),
+    ):
         if names:
             raise InputError(f"{folder} {fault} the classifier that it describes ({', '.join(sorted(names)[:3])})")
     tensors: dict[str, Tensor] = net.float().state_dict()
@@ -153,7 +156,7 @@ def _library(name: str, reference: str) -> Any:
         return importlib.import_module(name)
     except Exception as error:  # it may be missing, or conflict with other packages
         raise InputError(
-            f"{reference} needs the package {name}, which does not import here ({first_line(error)}); "
+            f"{reference} needs the package {name}, which cannot be imported ({first_line(error)}); "
             f"install it: pip install {name}"
         ) from error
 
@@ -178,7 +181,7 @@ def _folder(source: str) -> Path:
     except Exception as error:
         raise InputError(
             f"there is no folder {source}, and no model of that name in Hugging Face's local cache; "
-            f"fetch it first: hf download {source}"
+            f"download it first: hf download {source}"
         ) from error
 
 

@@ -268,7 +268,7 @@ def _class_notes(classes: object, data: DataSet, path: Path) -> list[str]:
             f"{was!r} and is {is_now!r}); put the data's classes in the order of the training"
         )
     gone, new = [name for name in trained if name not in present], [name for name in present if name not in trained]
-    return [f"The network was trained on the classes {_listed(gone)}, the data has {_listed(new)} in their place."]
+    return [f"The network was trained on the classes {_listed(gone)}, the data has {_listed(new)} instead."]
 
 
 def _size_notes(trained: object, present: Sequence[int]) -> list[str]:

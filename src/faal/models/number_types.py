@@ -39,7 +39,7 @@ def number_type(tensor: Tensor) -> str:
 def require_types(wanted: Mapping[str, object], found: Mapping[str, object], where: object) -> None:
     """Check that every stored tensor is dense and of a type whose value the network's tensor of that name can take.
 
-    Integers in the place of weights are quantised: their scales are stored elsewhere, or not at all, and without them
+    Integers instead of weights are quantised: their scales are stored elsewhere, or not at all, and without them
     every value would be wrong. Values of float8 mostly have scales too. So neither is converted.
 
     Args:
@@ -79,7 +79,7 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _advice(tensor: Tensor) -> str:
-    """What to save in place of a tensor."""
+    """What to save instead of a tensor."""
     if tensor.is_nested or (tensor.layout is not torch.strided and not tensor.is_meta):
         return "save it dense (tensor.to_dense())"
     if tensor.is_meta or tensor.is_complex():

@@ -20,7 +20,7 @@ def is_own(model: str) -> bool:
 
 
 def require_named(model: str, requested: str | None, source: str) -> None:
-    """Refuse a user's own function where only a file names it.
+    """Rejecta user's own function where only a file names it.
 
     Args:
         model: the name of the network that is to be built.

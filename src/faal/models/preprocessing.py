@@ -2,7 +2,7 @@
 
 A processor maps an image u in [0, 1] to (255 f u - o - mean) / std, with the factor f (1/255) and the offset o (0, 1).
 EfficientNet's may divide by std once more, and some reverse the channels. This is one mean and one deviation per
-channel and the order of the channels. Steps that are not per pixel, other than resizing, are refused.
+channel and the order of the channels. Steps that are not per pixel, other than resizing, are rejected.
 """
 
 import json
@@ -133,7 +133,7 @@ def normalisation_text(settings: Mapping[str, Any], channels: int, where: str) -
         )
     if not all(0 <= value <= 1 for value in mean):
         raise InputError(
-            f"{where} shifts images by {text.partition(':')[0]}, which is no mean of images in [0, 1] "
+            f"{where} shifts images by {text.partition(':')[0]}, which is not a mean of images in [0, 1] "
             f"(rescale_factor, rescale_offset, image_mean); {OTHERWISE}"
         )
     reverse = bool(settings.get("do_flip_channel_order")) and channels == 3
@@ -142,7 +142,7 @@ def normalisation_text(settings: Mapping[str, Any], channels: int, where: str) -
 
 @dataclass(frozen=True)
 class InputSize:
-    """The size to which images are resized: `height` x `width` in pixels, or both None where that is no fixed size.
+    """The size to which images are resized: `height` x `width` in pixels, or both None where that is not a fixed size.
 
     `text` is the file's form of it; with `shorter` it is that of the shorter edge alone.
     """
@@ -188,7 +188,7 @@ def _numbers(value: object, name: str, where: str) -> list[float]:
     values: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
     if not values or any(isinstance(v, bool) or not isinstance(v, int | float) or not math.isfinite(v) for v in values):
         raise InputError(
-            f"{where} preprocesses images with {name} {json.dumps(value)}, which is no number; {OTHERWISE}"
+            f"{where} preprocesses images with {name} {json.dumps(value)}, which is not a number; {OTHERWISE}"
         )
     return [float(v) for v in values]
 

@@ -16,7 +16,7 @@ NORM_FLOOR = 1e-20
 
 
 def perturbable(model: nn.Module) -> list[Tensor]:
-    """The parameters that AWP moves: weights of two dimensions or more; no biases, no BatchNorm."""
+    """The parameters that AWP perturbs: weights of two dimensions or more; no biases, no BatchNorm."""
     return [p for name, p in model.named_parameters() if "weight" in name and p.dim() >= 2 and p.requires_grad]
 
 
@@ -36,7 +36,7 @@ def perturbed(model: nn.Module, ascent_loss: Callable[[], Tensor], gamma: float)
     weights = perturbable(model)
     buffers = list(model.buffers())
     saved = [buffer.clone() for buffer in buffers]
-    # A weight that the network never uses has the gradient 0 and does not move.
+    # A weight that the network never uses has the gradient 0 and is not perturbed.
     gradients = processes.all_sum(*torch.autograd.grad(ascent_loss(), weights, materialize_grads=True))
     with torch.no_grad():
         for buffer, before in zip(buffers, saved, strict=True):

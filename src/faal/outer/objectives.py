@@ -1,7 +1,7 @@
 """Phase 3's objectives, as per-sample clean and robust terms.
 
 An objective names the views of the batch that are forwarded in training mode, clean before adversarial, once each.
-Every such forward moves BatchNorm's running statistics, so their number and order are part of the method.
+Every such forward updates BatchNorm's running statistics, so their number and order are part of the method.
 """
 
 import math

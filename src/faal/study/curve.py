@@ -222,8 +222,7 @@ def _check(every: Sequence[AuditResult]) -> None:
         for what, same in compared:
             if not same:
                 raise InputError(
-                    f"the audits have different {what} and cannot be combined into a curve; audit one model on the same "
-                    "data"
+                    f"the audits have different {what} and cannot form a curve; audit one model on the same data"
                 )
         if result.threat["epsilon"] == before.threat["epsilon"]:
             raise InputError(

@@ -41,7 +41,7 @@ def evaluate(
         num_classes: C.
         threat: norm and epsilon of the attack.
         seed: the run's seed.
-        numerics: device and precision of training; these figures are no verdicts.
+        numerics: device and precision of training; these accuracies are not verdicts.
         batch_size: images per forward.
 
     Returns:

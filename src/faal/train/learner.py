@@ -18,7 +18,7 @@ def compiles(recipe: Recipe) -> bool:
 
 
 def records(recipe: Recipe, device: torch.device) -> bool:
-    """Whether attacks are recorded: with compiled networks on GPUs, unless the recording's warm-up would move the
+    """Whether attacks run as CUDA graphs: with compiled networks on GPUs, unless the capture's warm-up would change the
     statistics of a network that is attacked in training mode."""
     return compiles(recipe) and device.type == "cuda" and recipe.attack_mode == "eval"
 

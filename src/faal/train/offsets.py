@@ -84,7 +84,7 @@ def with_best_offsets(
     Args:
         state: the checkpoint, as in best.pt.
         net: the module that its weights are loaded into: an `Offset` where the run began with one, whose offsets the
-            search then begins with, and which are no part of what is repeated.
+            search then begins with, and which are not repeated.
         parts: the data.
         recipe: the run's.
         seed: the run's seed.
@@ -139,7 +139,7 @@ def search(
         num_classes: C.
         threat: norm and epsilon of the attack.
         seed: of the attack's random starts, which are the same at every evaluation.
-        numerics: device and precision; these figures are no verdicts.
+        numerics: device and precision; these accuracies are not verdicts.
         batch_size: images per forward.
         on_evaluation: is called after each evaluation.
 
@@ -230,8 +230,8 @@ def margin_scale(net: Offset, split: Split, numerics: Numerics, batch_size: int 
                 logits = losses.widened(net(images))
             check_logits(logits, index, len(net.offsets))
             margins.append(losses.margin(logits, split.labels[index].to(logits.device)).abs().cpu())
-    except InputError as refused:  # the other processes wait for this one's margins
-        error = refused
+    except InputError as rejected:  # the other processes wait for this one's margins
+        error = rejected
     found = processes.gather_objects((margins, error))
     for _, error in found:
         if error is not None:

@@ -30,7 +30,7 @@ GIVEN: Arguments = {"attacks": "pgd10", "epsilon": 0.1}
 
 
 def warnings_of(bench: Bench, **given: Any) -> str:
-    """The warnings of an audit of the digits, a line each; or why it was refused."""
+    """The warnings of an audit of the digits, a line each; or why it was rejected."""
     try:
         result = audit(**{"images": bench.images, "labels": bench.labels, **GIVEN, **given})
     except InputError as error:

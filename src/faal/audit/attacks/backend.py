@@ -1,8 +1,8 @@
 """The backend that attacks run on: the network itself, or a faster copy of it.
 
 An attack needs logits and gradients some ten thousand times a sample. `reference` computes them with the network, in
-float32. `fast` computes them with a copy in bfloat16, where machine and network gain by it, and with the network itself
-wherever the copy's rounding could change the class. Verdicts are computed by the network in either case.
+float32. `fast` computes them with a copy in bfloat16, where it is faster for this network and device, and with the
+network itself wherever the copy's rounding could change the class. Verdicts are computed by the network in either case.
 """
 
 import copy

@@ -21,7 +21,7 @@ class Comparison:
     """The result of `compare`. `runs` a side; `seed` of the bootstrap; `conclusion` in sentences.
 
     `attacks` name -> the differences over the classes; `groups` name of a grouping that all audits have -> attack ->
-    the same over its groups, in the place of the classes.
+    the same over its groups, instead of the classes.
     """
 
     name_a: str

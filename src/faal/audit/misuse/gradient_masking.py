@@ -27,7 +27,7 @@ STEPS = 10
 
 
 def zero_gradients(model: nn.Module, samples: Samples, threat: Threat) -> CheckResult:
-    """Count the correctly predicted samples that the first step of a gradient attack does not move.
+    """Count the correctly predicted samples that the first step of a gradient attack does not change.
 
     Gradients are exactly 0 before a rounding, and in float32 those of the cross-entropy are 0 where logits are more
     than a hundred apart. The probability of a false alarm is at most `FALSE_ALARM` where a model without masking has a

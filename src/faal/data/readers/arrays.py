@@ -19,7 +19,7 @@ TEST = (("x_test", "y_test"), ("test_images", "test_labels"), ("images", "labels
 
 
 def read_npz(path: Path) -> DataSet:
-    """A data set from an `.npz` file; Python objects in it are refused, since loading them could run code."""
+    """A data set from an `.npz` file; Python objects in it are rejected, since loading them could run code."""
     if not path.is_file():
         raise InputError(f"there is no file {path}; npz:FILE needs a file written by numpy.savez")
     try:

@@ -1,4 +1,4 @@
-"""List the images in the class folders of one part of a data set; images that would be left out are refused."""
+"""List the images in the class folders of one part of a data set; images that would be left out are rejected."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ OTHER_SUFFIXES = (
     ".tif", ".tiff", ".gif", ".apng", ".avif", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".jxl",
     ".pbm", ".pgm", ".ppm", ".pnm", ".tga", ".exr", ".dcm", ".dng", ".cr2", ".nef", ".arw",
 )  # fmt: skip
-"""Suffixes of images that are not read: a class that has some would be evaluated, or trained, on its others alone."""
+"""Suffixes of images that are not read: a class with such images would be evaluated, or trained on, without them."""
 
 LabelledFiles = list[tuple[Path, int]]
 
@@ -55,7 +55,9 @@ def _images(folder: Path) -> list[Path]:
             )
     images = sorted(entry.name for entry in entries if _suffix(entry.name) in SUFFIXES)
     if not images:
-        raise InputError(f"{folder} holds no {', '.join(SUFFIXES)} images; fill the class or delete its folder")
+        raise InputError(
+            f"{folder} holds no {', '.join(SUFFIXES)} images; add images to the class or delete its folder"
+        )
     return [folder / name for name in images]
 
 

@@ -1,6 +1,6 @@
 """Read one image file: its header and its pixels, as 8-bit gray or RGB values.
 
-Files of more than 8 bits per channel are refused. `Header` records whatever else is lost (alpha, orientation, frames),
+Files of more than 8 bits per channel are rejected. `Header` records whatever else is lost (alpha, orientation, frames),
 for the reader of a folder to report.
 """
 
@@ -18,7 +18,7 @@ from faal.engine.processors import usable_processors
 from faal.errors import InputError, forbidden
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-"""The image formats that are decoded; a file of another format is refused whatever its suffix."""
+"""The image formats that are decoded; a file of another format is rejected whatever its suffix."""
 
 GRAY = ("1", "L", "LA")
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
@@ -114,7 +114,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def _png_depth(image: Image.Image) -> int:
     """Bits per channel, from a PNG file's header: PIL's mode does not show them, and its decoder drops the low byte.
 
-    The other formats have at most 8: PIL refuses JPEG files with more; WebP and BMP have no more.
+    The other formats have at most 8: PIL rejects JPEG files with more; WebP and BMP have no more.
     """
     file = getattr(image, "fp", None)
     if image.format != "PNG" or file is None:

@@ -2,7 +2,7 @@
 
 A pickle is a program that may call any function it can name. The official CIFAR files are pickles that need four
 names: those that rebuild a NumPy array and a bytes object. Here these names are bound to functions of this module,
-which only reinterpret bytes, and every other name is refused.
+which only reinterpret bytes, and every other name is rejected.
 """
 
 import pickle

@@ -21,7 +21,7 @@ class CFA(ClassRule):
 
     Args:
         counts: (C,) images of each class in the training set.
-        regularised: whether beta moves too.
+        regularised: whether beta is scaled too.
         beta: TRADES' beta.
         lambda1: of the margins.
         lambda2: of the regularisation.

@@ -11,7 +11,7 @@ from faal.intermediate.class_stats import BatchStats, Need
 
 
 class CFOL(ClassRule):
-    """EXP3 over the classes: p = gamma U + (1 - gamma) softmax(v), and v_c gains eta / p_c for every error.
+    """EXP3 over the classes: p = gamma U + (1 - gamma) softmax(v), and eta / p_c is added to v_c for every error.
 
     Args:
         counts: (C,) images of each class in the training set.

@@ -27,7 +27,7 @@ class FRL(ClassRule):
 
     Args:
         counts: (C,) images of each class in the training set.
-        margins: whether epsilon moves.
+        margins: whether epsilon is scaled.
         tolerance: by how much a class may be worse than the average; the same for both constraints.
         rate: step of the multipliers over the run.
         margin_rate: step of the margins' multipliers.

@@ -1,6 +1,6 @@
 """The folder of a reproduction: its settings, and the records of finished rows.
 
-about/          scale, protocol, data and published bases, which every call must share
+about/          scale, protocol, data and published bases, which are the same in every call
 runs/           DATA-MODEL/ROW/seed-N: the run's folder of each network, as `faal train` writes it
 results/        TABLE/ROW-seedN.json: a record per finished row and seed
 claims/         the locks of work in progress
@@ -37,7 +37,9 @@ def read_record(path: Path) -> Record:
     try:
         return Record(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is no record of a row ({error}); remove it, and the row is evaluated again") from None
+        raise InputError(
+            f"{path} is not a record of a row ({error}); remove it, and the row is evaluated again"
+        ) from None
 
 
 def records_of(out: Path, table: TableSpec) -> list[Record]:
@@ -66,7 +68,7 @@ def record_or_check(out: Path, subject: str, facts: Mapping[str, Any]) -> None:
         recorded = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(f"{path} cannot be read; choose another folder with --out, or remove this one") from None
-    # A setting that is unset here may be unknown to the version that began the folder.
+    # A setting that is unset here may be unknown to the version that created the folder.
     if names := [name for name in {**recorded, **facts} if recorded.get(name) != facts.get(name)]:
         differ = "; ".join(f"{name} {recorded.get(name)!r} there, {facts.get(name)!r} here" for name in names[:3])
         raise InputError(f"{out} holds another reproduction ({subject}: {differ}); choose another folder with --out")

@@ -62,7 +62,7 @@ class Record:
     seconds_per_epoch: float | None
     """Mean over the epochs that this run trained; None where it trained none."""
     workers: int
-    """How many processes trained on the machine at once: seconds of a shared machine are no measure of a method."""
+    """How many processes trained on the machine at once: seconds on a shared machine do not measure a method."""
     attacks: Mapping[str, Mapping[str, Any]]
     """Attack -> {"average", "worst", "worst_class", "classes": [...]}; accuracies as fractions. With the pseudo-attack
     `all`, correct under every attack that ran."""

@@ -122,7 +122,7 @@ def published_bases(texts: Sequence[str], table: TableSpec, models: Sequence[str
     """Parse `--base` and `--model`: base row -> published checkpoint.
 
     Raises:
-        InputError: a text is not NAME=FILE or NAME=FILE:NORMALIZE, a row is no base, a file does not exist, or a
+        InputError: a text is not NAME=FILE or NAME=FILE:NORMALIZE, a row is not a base, a file does not exist, or a
             network is named for a base that no text names.
     """
     known = _starts(table.rows)

@@ -1,4 +1,4 @@
-"""One IDX file: read to the byte, or refused in one sentence, and never unpacked beyond what its header claims."""
+"""One IDX file: read to the byte, or rejected in one sentence, and never unpacked beyond what its header claims."""
 
 import gzip
 import struct

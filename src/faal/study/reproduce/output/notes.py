@@ -42,8 +42,8 @@ def table_notes(rows: Sequence[RowSummary], records: Sequence[Record], scale: st
     workers = max(record.workers for record in records)
     if workers > 1:
         sentences.append(
-            f"Up to {workers} networks were trained at once on one machine: the seconds per epoch are no measure "
-            "of the methods."
+            f"Up to {workers} networks were trained at once on one machine: the seconds per epoch do not measure "
+            "the methods."
         )
     commits = sorted({record.commit or "unknown" for record in records})
     machines = dict.fromkeys(_machine(record.environment) for record in records)

@@ -64,16 +64,16 @@ def test_the_details_of_a_method(name: str, capsys: pytest.CaptureFixture[str]) 
     lines = shown(capsys, name)
     assert lines[0] == name
     assert max(len(line.rstrip()) for line in lines) <= WIDTH
-    shown_facts, row = facts(capsys, name), METHODS[name]
-    assert shown_facts["reference"] == row.reference
-    assert shown_facts["recipes"].split() == sorted(shown_facts["recipes"].split())
-    assert all(load_recipe(recipe).method == name for recipe in shown_facts["recipes"].split())
+    shown_details, row = facts(capsys, name), METHODS[name]
+    assert shown_details["reference"] == row.reference
+    assert shown_details["recipes"].split() == sorted(shown_details["recipes"].split())
+    assert all(load_recipe(recipe).method == name for recipe in shown_details["recipes"].split())
 
-    constants = "" if shown_facts["constants"] == "none" else shown_facts["constants"]
+    constants = "" if shown_details["constants"] == "none" else shown_details["constants"]
     read = settings(Recipe(method=name).replace({"constants": constants}, source="test"))
     assert {constant: read[constant] for constant in row.constants} == row.constants
     if row.published:
-        words = shlex.split(shown_facts["published"])
+        words = shlex.split(shown_details["published"])
         options = dict(zip([word.removeprefix("--") for word in words[::2]], words[1::2], strict=True))
         taken, meant = (Recipe(method=name).replace(given, source="test") for given in (options, row.published))
         assert settings(taken) == settings(meant)

@@ -20,7 +20,7 @@ def notes(method: str, epochs: int, **settings: object) -> list[str]:
 @pytest.mark.parametrize(
     ("method", "settings", "never", "first"),
     [
-        ("dafa", {}, 2, 3),  # measures similarities in one epoch, and acts in those after it
+        ("dafa", {}, 2, 3),  # measures similarities in one epoch, and is active in those after it
         ("cfa-trades", {"average": "none"}, 1, 2),
         ("faal-at", {"tau": "0:0,1/2:0.5"}, 1, 2),
     ],
@@ -28,19 +28,22 @@ def notes(method: str, epochs: int, **settings: object) -> list[str]:
 def test_a_run_that_is_too_short_for_its_rule(method: str, settings: dict[str, object], never: int, first: int) -> None:
     (note,) = notes(method, never, **settings)
     plain = METHODS[method].plain
-    assert note == f"The class weights of {method} act in no epoch of a run of {never}: the network is that of {plain}"
+    assert (
+        note
+        == f"The class weights of {method} are used in no epoch of a run of {never}: the network is that of {plain}"
+    )
     assert notes(method, first, **settings) == []
 
 
 def test_two_rules_at_once() -> None:
-    """One that acts is enough."""
+    """One that is active is enough."""
     assert notes("faal-dafa", 1, tau=0.5) == []
     assert len(notes("faal-dafa", 1, tau=0)) == 1
 
 
 def test_awp_in_its_warm_up() -> None:
     assert notes("trades-awp", 1, awp_gamma="0:0,1/2:0.005") == [
-        "AWP acts in no epoch of a run of 1: its size is 0 throughout"
+        "AWP is not used in any epoch of a run of 1: its size is always 0"
     ]
     assert notes("trades-awp", 2, awp_gamma="0:0,1/2:0.005") == []
 

@@ -166,7 +166,7 @@ def check_gradient(model: nn.Module, images: Tensor) -> None:
     if not logits.requires_grad:
         raise InputError(
             "the model's output has no gradient to its images, which attacks need: something in its forward removes it "
-            "(argmax, detach, no_grad, NumPy); make it differentiable, or run the attack clean alone"
+            "(argmax, detach, no_grad, NumPy); make it differentiable, or run only the attack clean"
         )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from faal.audit.attacks.backend import Fast
 from faal.audit.attacks.registry import Attack
 from faal.audit.checks import are_probabilities, check_images, check_logits
-from faal.audit.records.examples import Examples, as_bytes, spread
+from faal.audit.records.examples import Examples, as_bytes, select_rows
 from faal.config import Threat
 from faal.data.checks import if_gray
 from faal.engine.memory import ChunkedForward
@@ -149,7 +149,7 @@ def judge_attack(
 
     rows = misclassified.nonzero().squeeze(1).cpu()
     # One example of a class is enough: the next block has more.
-    rows = rows[torch.from_numpy(spread(labels.cpu()[rows].numpy(), index[rows].numpy(), per_class=1))]
+    rows = rows[torch.from_numpy(select_rows(labels.cpu()[rows].numpy(), index[rows].numpy(), per_class=1))]
     shown = rows.to(labels.device)
     return AttackVerdict(
         predicted=_int16(predicted),

@@ -15,7 +15,7 @@ from faal.audit.attacks.registry import CLEAN, Attack
 from faal.audit.blocks import Progress, Subject, attack_blocks, clean_blocks
 from faal.audit.checks import check_labels
 from faal.audit.judge import AttackVerdict, CleanVerdict, image_digests
-from faal.audit.records.examples import Examples, gallery
+from faal.audit.records.examples import Examples, select_examples
 from faal.audit.statistics.intervals import exceeds
 from faal.engine import processes
 
@@ -121,7 +121,7 @@ def attack_passes(
             for block, verdict in clean.items()
         }
         warnings += [*attack.caveats(num_classes=width), *_block_warnings(attack.name, under), *_square(under, correct)]
-    shown = [part for part in processes.gather_objects(gallery(parts)) if part is not None]
+    shown = [part for part in processes.gather_objects(select_examples(parts)) if part is not None]
     return AttackOutcomes(
         num_classes=width,
         probabilities=all(verdict.probabilities for verdict in clean.values()),
@@ -129,7 +129,7 @@ def attack_passes(
         parameters={CLEAN: {}} | {a.name: a.parameters(threat=subject.threat, num_classes=width) for a in attacks},
         seconds=seconds,
         warnings=tuple(warnings),
-        examples=gallery(shown),
+        examples=select_examples(shown),
     )
 
 

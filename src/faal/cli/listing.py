@@ -34,10 +34,10 @@ def methods(name: Annotated[str | None, Parameter(help="Show the details of this
         row = method(name)
         console.print(name, style="bold")
         console.print(row.summary, end="\n\n")
-        facts = Table.grid(padding=(0, 2))
-        for fact, text in _facts(name, row):
-            facts.add_row(fact, text)
-        console.print(facts)
+        details = Table.grid(padding=(0, 2))
+        for key, text in _details(name, row):
+            details.add_row(key, text)
+        console.print(details)
         return
     table = Table("method", "weights", "hold-out", "what it does", box=None, pad_edge=False)
     for each, row in METHODS.items():
@@ -46,7 +46,7 @@ def methods(name: Annotated[str | None, Parameter(help="Show the details of this
     console.print("\n`faal methods NAME` shows one method in detail.")
 
 
-def _facts(name: str, row: Method) -> Iterator[tuple[str, str]]:
+def _details(name: str, row: Method) -> Iterator[tuple[str, str]]:
     """The details of a method, in the order in which they are shown."""
     from faal.config import load_recipe, recipe_names
 
@@ -88,7 +88,7 @@ def _objective(row: Method) -> str:
 
 
 def _evaluations(name: str, row: Method) -> Iterator[str]:
-    """The evaluations and batch statistics that a method requires, in the first epoch in which its rule acts."""
+    """The evaluations and batch statistics that a method requires, in the first epoch in which its rule is active."""
     import torch
 
     from faal.config import Recipe

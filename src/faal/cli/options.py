@@ -89,7 +89,7 @@ def _help(item: dataclasses.Field[Any]) -> str:
 
 
 FLAGS = {"offsets"}
-"""Settings that are switched on by their option alone."""
+"""Settings that are switched on by their option without a value."""
 
 Settings = dataclasses.make_dataclass(
     "Settings",

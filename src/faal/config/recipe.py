@@ -30,7 +30,7 @@ class Recipe:
     method: str = _setting("pgd-at", "The training method, a row of `faal methods`.")
     model: str = _setting(
         "prn18",
-        "The network: prn18, rn18, wrn34-10, small, timm:NAME, or, on the command line alone, a module:function.",
+        "The network: prn18, rn18, wrn34-10, small, timm:NAME, or, only on the command line, a module:function.",
     )
     width: int | None = _setting(None, "Channels of the first stage (wrn: widening factor); the model's own if unset.")
     depth: int | None = _setting(None, "Depth of the network; the model's own if unset.")

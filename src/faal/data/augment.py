@@ -10,7 +10,7 @@ from faal.engine.seeds import Stream, uniform
 def augment(images: Tensor, *, key: Tensor, seed: int, epoch: int, crop: int, flip: bool) -> Tensor:
     """Shift each image by up to `crop` pixels, filling with zeros, and mirror it with probability 1/2.
 
-    A sample's shift and flip depend on (seed, epoch, key) alone.
+    A sample's shift and flip depend only on (seed, epoch, key).
 
     Args:
         images: (B, channels, H, W) in [0, 1].

@@ -132,7 +132,7 @@ def check_shapes(data: DataSet, where: str) -> None:
 
 
 def clamped(pixels: Tensor, where: str) -> tuple[Tensor, tuple[str, ...]]:
-    """Floating-point images with rounding errors outside [0, 1] clamped, and a note that says so.
+    """Floating-point images with rounding errors outside [0, 1] clamped, and a note that states it.
 
     Images with values further outside, or NaN, are returned unchanged, for a check to refuse.
 

@@ -24,7 +24,7 @@ class HeldOut(NamedTuple):
 
     Attributes:
         train: the images to train on.
-        select: for the choice of the checkpoint alone; empty where none is chosen.
+        select: only for the choice of the checkpoint; empty where none is chosen.
         steer: for methods that evaluate on withheld images while they train (FRL, WAT, FAWA); may be empty.
         reason: why requested parts are empty, in words; None where they are not.
     """
@@ -47,7 +47,7 @@ def hold_out(
     """Withhold images of a training set, class by class (or by any other groups that are given for labels).
 
     Each part is 4 % of every class and at least 20 images of it. Where any class has fewer than 200 images both parts
-    are empty: no epoch is selected, and the last one counts. A part depends on the seed and the labels alone, not on
+    are empty: no epoch is selected, and the last one counts. A part depends only on the seed and the labels, not on
     whether the other part is withheld.
 
     Args:

@@ -1,4 +1,4 @@
-"""Random numbers that depend on (seed, epoch, sample) alone.
+"""Random numbers that depend only on (seed, epoch, sample).
 
 A generator's next number depends on earlier draws. Random starts and augmentation must not: they have to be equal for
 one process and for many, on a CPU and on a GPU, before and after a resume. So they are hashed, not drawn: each number

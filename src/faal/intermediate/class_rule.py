@@ -139,7 +139,7 @@ class ClassRule:
         """The first epoch of a run in which it changes or records anything; `epochs` if there is none."""
         return 0
 
-    def acts(self, epochs: int) -> bool:
+    def is_active(self, epochs: int) -> bool:
         """Whether it changes anything in a run of that many epochs."""
         return self.first_epoch(epochs) < epochs
 

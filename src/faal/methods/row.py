@@ -33,9 +33,9 @@ class Method:
     summary: str
     """One line for `faal methods`."""
     reference: str
-    """Where it comes from."""
+    """The publication."""
     adversary: Adversary | None
-    """Phase 1; None trains on clean images alone."""
+    """Phase 1; None trains on clean images only."""
     objective: Objective
     """Phase 3."""
     rule: type[ClassRule] = Uniform
@@ -43,15 +43,15 @@ class Method:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """The rule's constants that this row fixes."""
     faal: bool = False
-    """Whether FAAL's weights come on top of the rule's."""
+    """Whether FAAL's weights multiply the rule's."""
     awp: bool = False
     """Whether phases 2 and 3 use adversarially perturbed weights (AWP)."""
     gated: bool = False
-    """Whether it averages the weights of fair epochs alone: its recipes from scratch say `average: gated`."""
+    """Whether it averages the weights of fair epochs only: its recipes from scratch set `average: gated`."""
     plain: str | None = None
-    """The method that it equals until its rule begins to act."""
+    """The method that it equals until its rule becomes active."""
     adversary_free: bool = True
-    """Whether it was proposed for any adversary (the paper's Table 4), not for TRADES' alone."""
+    """Whether it was proposed for any adversary (the paper's Table 4), not only for TRADES'."""
     published: dict[str, Any] = field(default_factory=dict)
     """The settings of a recipe in which its authors' code differs from the common protocol."""
 
@@ -70,7 +70,7 @@ class Method:
 
     @property
     def trains(self) -> bool:
-        """Whether it trains; a method that does not is a repair of a trained network by other means."""
+        """Whether it trains; a method that does not is a repair of a trained network without training."""
         return self.objective is not NOTHING
 
     @property

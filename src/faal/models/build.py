@@ -108,7 +108,7 @@ def build_model(architecture: Architecture, *, seed: int | None = None, model: s
 
     Args:
         architecture: what to build.
-        seed: the initial weights depend on it alone, and the caller's generator does not change; without one they
+        seed: the initial weights depend only on it, and the caller's generator does not change; without one they
             are drawn from the caller's generator.
         model: the network's name, once more where it is `module:function`: an architecture may come from a file, and
             code is imported only where the call names it.

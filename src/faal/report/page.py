@@ -143,7 +143,7 @@ def demo_page(folder: Path, *, title: str | None) -> Page:
     ]
     first = Section(
         heading=f"Seed {demo.seeds[0]} in full",
-        text=["The sections below report the three models of one seed. Their intervals cover the test sample alone."],
+        text=["The sections below report the three models of one seed. Their intervals cover the test sample only."],
     )
     parts = [
         demo_section.seeds_section(demo, level),

@@ -121,7 +121,7 @@ def curve(
         epsilons: the radii, in any order; those that agree to six digits count once.
 
     Raises:
-        InputError: the input is invalid; the message says what, where and what to do.
+        InputError: the input is invalid; the message states what, where and what to do.
     """
     if context.out is None:
         raise InputError("a curve needs a folder; name one with --out")
@@ -209,7 +209,7 @@ def curve_table(found: AccuracyCurve) -> RenderableType:
 
 
 def _check(every: Sequence[AuditResult]) -> None:
-    """Raise InputError unless the audits differ in their radius alone."""
+    """Raise InputError unless the audits differ only in their radius."""
     first = every[0]
     for before, result in itertools.pairwise(every):
         compared = [

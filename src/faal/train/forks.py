@@ -1,4 +1,4 @@
-"""Forks: the part of a run before its method acts is trained once, and runs of other methods begin at its end."""
+"""Forks: the epochs before a method is active are trained once, and runs of other methods continue from them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ MAY_DIFFER = frozenset(
     {"method", "tau", "smoothing", "statistic", "counted", "constants", "average", "average_decay", "average_from"}
     | {"average_span", "average_gate", "offsets", "log_every", "checkpoint_every"}
 )
-"""The settings in which a fork may differ from the run that it begins from: those that act from the fork on."""
+"""The settings in which a fork may differ from the run that it begins from: those that are used only after the fork."""
 
 
 def fork_file(folder: Path, epoch: int) -> Path:
@@ -49,7 +49,7 @@ def begin_from(path: Path, out: Path, record: RunRecord, counts: Tensor) -> dict
         What `state.restore` takes.
 
     Raises:
-        InputError: the file is of a run that differs in more than what acts from the fork on.
+        InputError: the file is of a run that differs in other settings too.
     """
     state, recipe = checkpoint.load(path), record.recipe
     if "best" not in state or "training" not in state:
@@ -82,5 +82,5 @@ def begin_from(path: Path, out: Path, record: RunRecord, counts: Tensor) -> dict
 
 
 def _method_before_its_rule(recipe: Recipe) -> str:
-    """The method that a run equals until its class rule acts."""
+    """The method that a run equals until its class rule is active."""
     return method(recipe.method).plain or recipe.method

@@ -58,11 +58,11 @@ def notes_of(recipe: Recipe, rule: ClassRule, average: WeightAverage, trained_on
     row = method(recipe.method)
     if not row.trains:
         return notes
-    if not isinstance(rule, Uniform) and not rule.acts(recipe.epochs):
+    if not isinstance(rule, Uniform) and not rule.is_active(recipe.epochs):
         plain = f": the network is that of {row.plain}" if row.plain else ""
-        notes.append(f"The class weights of {recipe.method} act in no epoch of a run of {recipe.epochs}{plain}")
+        notes.append(f"The class weights of {recipe.method} are used in no epoch of a run of {recipe.epochs}{plain}")
     if row.awp and not any(recipe.awp_gamma.at(epoch / recipe.epochs) for epoch in range(recipe.epochs)):
-        notes.append(f"AWP acts in no epoch of a run of {recipe.epochs}: its size is 0 throughout")
+        notes.append(f"AWP is not used in any epoch of a run of {recipe.epochs}: its size is always 0")
     if recipe.average != "none" and not average.updates:
         began = epoch_of(recipe.averaging_starts, recipe.epochs) < recipe.epochs
         why = "No epoch passed the gate of the weight average" if began else "The weight average never began"

@@ -279,7 +279,7 @@ def offsets(
         that constant.
 
     Raises:
-        InputError: the input is wrong; the message says what, where and what to do.
+        InputError: the input is wrong; the message states what, where and what to do.
 
     Example:
         >>> import torch, faal

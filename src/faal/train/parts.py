@@ -74,7 +74,7 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
 
     Args:
         data: has a training part.
-        recipe: the run's; its `hold_out` says what is withheld, its `limit` how many of the rest are trained on.
+        recipe: the run's; its `hold_out` determines what is withheld, its `limit` how many of the rest are trained on.
         steers: whether the method needs a steering part.
         device: where images that fit are stored.
         seed: the run's, which decides which images the limit takes; a larger limit adds to those of a smaller one.

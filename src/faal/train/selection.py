@@ -1,4 +1,4 @@
-"""The choice of the epoch, on the held-out part of the training set unless the recipe says otherwise."""
+"""The choice of the epoch, on the held-out part of the training set unless the recipe sets another."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faal.audit.records.examples import Examples, as_bytes, gallery, spread
+from faal.audit.records.examples import Examples, as_bytes, select_examples, select_rows
 
 
 def made(index: list[int], label: list[int], attack: str = "pgd20") -> Examples:
@@ -26,19 +26,19 @@ def test_images_become_the_nearest_bytes() -> None:
 def test_first_of_every_class_then_the_second() -> None:
     label, index = np.array([1, 0, 0, 0, 0, 2]), np.array([9, 8, 3, 5, 1, 7])
     # Class 0 in order of index: places 4 (1), 2 (3), 3 (5), 1 (8).
-    assert spread(label, index, per_class=3, total=24).tolist() == [4, 2, 3, 0, 5]
-    assert spread(label, index, per_class=3, total=4).tolist() == [4, 2, 0, 5]
-    assert spread(label, index, per_class=1, total=24).tolist() == [4, 0, 5]
-    assert spread(label[:0], index[:0]).tolist() == []
+    assert select_rows(label, index, per_class=3, total=24).tolist() == [4, 2, 3, 0, 5]
+    assert select_rows(label, index, per_class=3, total=4).tolist() == [4, 2, 0, 5]
+    assert select_rows(label, index, per_class=1, total=24).tolist() == [4, 0, 5]
+    assert select_rows(label[:0], index[:0]).tolist() == []
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 11), max_size=80), st.integers(1, 4))
 def test_choosing_in_parts_first_changes_nothing(label: list[int], parts: int) -> None:
     everything = made(list(range(len(label))), label)
-    whole = gallery([everything])
-    shares = [gallery([everything.take(np.arange(part, len(label), parts))]) for part in range(parts)]
-    again = gallery([share for share in shares if share is not None])
+    whole = select_examples([everything])
+    shares = [select_examples([everything.take(np.arange(part, len(label), parts))]) for part in range(parts)]
+    again = select_examples([share for share in shares if share is not None])
     if whole is None:
         assert not label
         assert again is None
@@ -50,12 +50,12 @@ def test_choosing_in_parts_first_changes_nothing(label: list[int], parts: int) -
 
 
 def test_a_sample_turned_twice_is_shown_as_the_first_attack_turned_it() -> None:
-    found = gallery([made([4, 2], [0, 1], "pgd20"), made([2, 7], [1, 1], "cw20")])
+    found = select_examples([made([4, 2], [0, 1], "pgd20"), made([2, 7], [1, 1], "cw20")])
     assert found is not None
     assert found.index.tolist() == [4, 2, 7]
     assert found.attack.tolist() == ["pgd20", "pgd20", "cw20"]
 
 
 def test_nothing_to_show() -> None:
-    assert gallery([]) is None
-    assert gallery([made([], [])]) is None
+    assert select_examples([]) is None
+    assert select_examples([made([], [])]) is None

@@ -1,4 +1,4 @@
-"""Whether the logits of an image depend on that image alone: equal at every call, and in any batch."""
+"""Whether the logits of an image depend only on that image: equal at every call, and in any batch."""
 
 import torch
 from torch import Tensor, nn

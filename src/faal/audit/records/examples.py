@@ -22,8 +22,8 @@ def as_bytes(images: Tensor) -> NDArray[np.uint8]:
 class Examples:
     """K samples with the adversarial example that an attack found, in parallel arrays.
 
-    `index` (K,) places in the data; `original` and `adversarial` (K, channels, H, W) uint8; `label`, `clean_predicted`
-    and `adversarial_predicted` (K,) classes; `attack` (K,) names.
+    `index` (K,) positions in the data; `original` and `adversarial` (K, channels, H, W) uint8; `label`,
+    `clean_predicted` and `adversarial_predicted` (K,) classes; `attack` (K,) names.
     """
 
     index: NDArray[np.int64]
@@ -45,13 +45,13 @@ class Examples:
         return Examples(**{name: array[rows] for name, array in self.arrays().items()})
 
 
-def spread(
+def select_rows(
     label: NDArray[np.int64], index: NDArray[np.int64], per_class: int = PER_CLASS, total: int = TOTAL
 ) -> NDArray[np.int64]:
     """Which samples to show: the first of every class, then the second of every class, and so on, `total` in all.
 
-    The choice from all samples equals the choice from the choices of their parts, so processes may choose before they
-    send. `index` orders the samples and has no repeats.
+    Selecting from all samples equals selecting from the selections of their parts, so processes may select before they
+    send. `index` orders the samples and has no duplicates.
 
     Returns:
         Positions in `label`, ordered by class, then by index.
@@ -64,7 +64,7 @@ def spread(
     return order[np.sort(chosen)]
 
 
-def gallery(parts: Sequence[Examples]) -> Examples | None:
+def select_examples(parts: Sequence[Examples]) -> Examples | None:
     """The examples to show from those of blocks or processes; of a sample that occurs twice, the first. None where
     there are none."""
     if not any(len(part) for part in parts):
@@ -72,4 +72,4 @@ def gallery(parts: Sequence[Examples]) -> Examples | None:
     columns = [part.arrays() for part in parts]
     everything = Examples(**{name: np.concatenate([column[name] for column in columns]) for name in columns[0]})
     once = everything.take(np.unique(everything.index, return_index=True)[1])
-    return once.take(spread(once.label, once.index))
+    return once.take(select_rows(once.label, once.index))

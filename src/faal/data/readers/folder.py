@@ -15,7 +15,7 @@ from faal.errors import InputError
 def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> DataSet:
     """A data set from class folders; a class is named by its folder, and classes are numbered in the names' order.
 
-    Images are gray (one channel) if all files of both parts are, RGB otherwise, and a note says so where both occur.
+    Images are gray (one channel) if all files of both parts are, RGB otherwise, with a note where both occur.
     Notes also state which content of the files is not read: transparency, orientation tags, further frames, the profile
     of CMYK. A part of at most `RESIDENT_LIMIT` bytes is decoded at once; a larger one is decoded batch by batch.
 

@@ -56,7 +56,7 @@ class CFA(ClassRule):
         """The epoch before the start, whose accuracy it measures."""
         return 0 if self.divided else max(0, epoch_of(self.start, epochs) - 1)
 
-    def acts(self, epochs: int) -> bool:
+    def is_active(self, epochs: int) -> bool:
         """Whether there is an epoch after the one that it measures."""
         return self.divided or max(1, epoch_of(self.start, epochs)) < epochs
 

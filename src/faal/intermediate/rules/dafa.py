@@ -22,7 +22,7 @@ class DAFA(ClassRule):
     Args:
         counts: (C,) images of each class in the training set.
         strength: lambda; 1 on CIFAR-10, 1.5 on CIFAR-100.
-        start: the fraction of the run after which W acts (epoch 70 of 110).
+        start: the fraction of the run after which W is used (epoch 70 of 110).
         clamped: clamp W to [0.1, 2] and scale it back to a mean of 1; without, as published, a class that is confused
             with many others may get a negative weight.
     """
@@ -45,7 +45,7 @@ class DAFA(ClassRule):
         """The last epoch of the warm-up."""
         return max(0, epoch_of(self.start, epochs) - 1)
 
-    def acts(self, epochs: int) -> bool:
+    def is_active(self, epochs: int) -> bool:
         """Whether there is an epoch after the one that it measures similarities in."""
         return self.first_epoch(epochs) + 1 < epochs
 

@@ -33,9 +33,9 @@ class Product(ClassRule):
         """The earlier one's."""
         return min(self.first.first_epoch(epochs), self.second.first_epoch(epochs))
 
-    def acts(self, epochs: int) -> bool:
-        """Whether either acts."""
-        return self.first.acts(epochs) or self.second.acts(epochs)
+    def is_active(self, epochs: int) -> bool:
+        """Whether either is active."""
+        return self.first.is_active(epochs) or self.second.is_active(epochs)
 
     def evaluation(self, epoch: int) -> EvaluationRequest | None:
         """The first's."""

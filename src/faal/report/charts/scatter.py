@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from faal.report.charts.svg import MUTED, SERIES, STYLE, WIDE, one_axes, short
 
 NAMED = 12
-"""The largest number of models that are all labelled by name; of more, those off the front get their numbers."""
+"""The largest number of models that are all labelled by name; of more, those not on the front are labelled by
+number."""
 
 MARK, LABEL = 44, 8
 """Area of a mark and size of a label, in points."""
@@ -67,7 +68,7 @@ def _label(
 ) -> None:
     """Labels each point, in this order, with the first of its texts that overlaps nothing, preferably not the line.
 
-    A point without room for any text has no label: the table has its name.
+    A point without space for any text has no label: the table has its name.
     """
     figure.draw_without_rendering()  # the layout is not known before
     pixel = figure.dpi / 72
@@ -75,23 +76,23 @@ def _label(
     places = axes.transData.transform(points)
     half = pixel * MARK**0.5 / 2
     taken = [Bbox.from_extents(*(place - half), *(place + half)) for place in places]
-    steps = _stairs(axes.transData.transform(line))
+    steps = _step_boxes(axes.transData.transform(line))
     for i, place in enumerate(places):
         others = taken[:i] + taken[i + 1 :]
-        for text, barred in itertools.product(texts[i], (others + steps, others)):
-            room = next((c for c in _candidates(_size(axes, text), place, pixel) if _free(c[1], frame, barred)), None)
-            if room is not None:
-                taken.append(room[1])
-                _write(axes, text, points[i], room[0])
+        for text, occupied in itertools.product(texts[i], (others + steps, others)):
+            free = next((c for c in _candidates(_size(axes, text), place, pixel) if _free(c[1], frame, occupied)), None)
+            if free is not None:
+                taken.append(free[1])
+                _write(axes, text, points[i], free[0])
                 break
 
 
-def _free(box: Bbox, frame: Bbox, barred: Sequence[Bbox]) -> bool:
+def _free(box: Bbox, frame: Bbox, occupied: Sequence[Bbox]) -> bool:
     inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-    return inside and box.count_overlaps(barred) == 0
+    return inside and box.count_overlaps(occupied) == 0
 
 
-def _stairs(line: NDArray[np.float64]) -> list[Bbox]:
+def _step_boxes(line: NDArray[np.float64]) -> list[Bbox]:
     """The boxes, in pixels, of a line's steps: up or down first, then across."""
     boxes = []
     for (x0, y0), (x1, y1) in itertools.pairwise(line):

@@ -1,4 +1,4 @@
-"""What the FAAL paper prints (Zhang et al., CVPR 2024): facts, and nothing that this program computed.
+"""What the FAAL paper prints (Zhang et al., CVPR 2024), and nothing that this program computed.
 
 Accuracies in per cent, (average, worst class). Times in minutes per epoch.
 """

@@ -50,25 +50,25 @@ def records_of(out: Path, table: TableSpec) -> list[Record]:
     return sorted(known, key=lambda record: (places[record.row], record.seed))
 
 
-def record_or_check(out: Path, subject: str, facts: Mapping[str, Any]) -> None:
-    """Record facts about a folder, or check that those recorded there are the same.
+def record_or_check(out: Path, subject: str, values: Mapping[str, Any]) -> None:
+    """Record values about a folder, or check that those recorded there are the same.
 
     Args:
         out: the folder.
-        subject: the name of this group of facts.
-        facts: plain values.
+        subject: the name of this group of values.
+        values: numbers, strings, lists and dictionaries.
 
     Raises:
-        InputError: other facts are recorded there, or the folder cannot be written.
+        InputError: other values are recorded there, or the folder cannot be written.
     """
     path = out / "about" / f"{subject}.json"
     if not path.exists():
-        write_whole(path, json.dumps(dict(facts), indent=1).encode())
+        write_whole(path, json.dumps(dict(values), indent=1).encode())
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(f"{path} cannot be read; choose another folder with --out, or remove this one") from None
     # A setting that is unset here may be unknown to the version that created the folder.
-    if names := [name for name in {**recorded, **facts} if recorded.get(name) != facts.get(name)]:
-        differ = "; ".join(f"{name} {recorded.get(name)!r} there, {facts.get(name)!r} here" for name in names[:3])
+    if names := [name for name in {**recorded, **values} if recorded.get(name) != values.get(name)]:
+        differ = "; ".join(f"{name} {recorded.get(name)!r} there, {values.get(name)!r} here" for name in names[:3])
         raise InputError(f"{out} holds another reproduction ({subject}: {differ}); choose another folder with --out")

@@ -134,7 +134,7 @@ FIGURE3 = TableSpec(
 )
 
 FINE_TUNES = ("frl-rw", "frl-rwrm", "csr")
-"""Methods that were proposed for fine-tuning alone."""
+"""Methods that were proposed only for fine-tuning."""
 
 ALL_METHODS = TableSpec(
     name="methods",

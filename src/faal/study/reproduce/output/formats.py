@@ -117,7 +117,7 @@ def csv_text(content: TableContent) -> str:
 
 
 def latex(content: TableContent) -> str:
-    """A `tabular` that requires booktabs alone; title, introduction and notes are comments."""
+    """A `tabular` that requires only booktabs; title, introduction and notes are comments."""
     comments = [
         f"{content.kind}: {content.title}",
         content.progress,

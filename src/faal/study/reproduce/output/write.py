@@ -1,7 +1,7 @@
 """Write a table of a reproduction from its records, as `TABLE.md`, `.csv`, `.tex` and `.html`.
 
 Accuracies are in per cent, mean and standard deviation (n - 1) over the seeds that have finished; the worst class is
-each seed's own. No figure is marked as the best: the deviations say how far two rows are apart.
+each seed's own. No value is marked as the best: the deviations show how far two rows are apart.
 """
 
 from collections.abc import Iterable, Sequence

@@ -95,7 +95,7 @@ def test_an_output_detached_from_the_images_has_no_gradient() -> None:
             logits: torch.Tensor = net(images.detach())
             return logits
 
-    with pytest.raises(InputError, match=r"no gradient to its images.*detach.*attack clean alone"):
+    with pytest.raises(InputError, match=r"no gradient to its images.*detach.*only the attack clean"):
         check_gradient(Cut(), images)
 
 

@@ -28,10 +28,8 @@ def notes(method: str, epochs: int, **settings: object) -> list[str]:
 def test_a_run_that_is_too_short_for_its_rule(method: str, settings: dict[str, object], never: int, first: int) -> None:
     (note,) = notes(method, never, **settings)
     plain = METHODS[method].plain
-    assert (
-        note
-        == f"The class weights of {method} are used in no epoch of a run of {never}: the network is that of {plain}"
-    )
+    unused = f"The class weights of {method} are used in no epoch of a run of {never}"
+    assert note == f"{unused}: the network is that of {plain}"
     assert notes(method, first, **settings) == []
 
 

@@ -47,7 +47,7 @@ def test_damage_and_objects_are_refused_in_words(tmp_path) -> None:  # type: ign
     with pytest.raises(InputError, match="cut off or damaged"):
         Verdicts.read(path)
     np.savez(path, other=LABEL)
-    with pytest.raises(InputError, match="no file of verdicts"):
+    with pytest.raises(InputError, match="not a file of verdicts"):
         Verdicts.read(path)
     np.savez(path, label=LABEL, index=LABEL, clean_predicted=LABEL[:2])
     with pytest.raises(InputError, match="differ in length"):

@@ -140,7 +140,7 @@ def test_the_files(tmp_path: Path) -> None:
         assert printed[tau, row["shift"]][place] == cell
         assert printed[tau, "*printed term*"][place] == f"{100 * (1 - math.exp(-tau * n)):.1f}"
     below = [r for r in rows if r["shift"] != BEYOND and float(r["high"]) < float(r["leading_term"])]
-    assert f"Of the 45 cells whose shift stays in the ball, {len(below)} (" in page.read_text(encoding="utf-8")
+    assert f"Of the 45 cells whose shift is in the ball, {len(below)} (" in page.read_text(encoding="utf-8")
     assert svg.read_bytes().startswith(b"<?xml")
     assert pdf.read_bytes().startswith(b"%PDF")
     assert png.read_bytes().startswith(b"\x89PNG")

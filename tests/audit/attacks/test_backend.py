@@ -212,5 +212,5 @@ def test_a_success_on_the_copy_alone_shields_no_sample(problem: Any) -> None:
 def test_machines_of_different_kinds(problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One machine attacks the network, the other a copy in bfloat16."""
     monkeypatch.setattr(processes, "gather_objects", lambda own: [own, not own] if isinstance(own, bool) else [own])
-    with pytest.raises(InputError, match=r"machines of one kind, or with the engine reference$"):
+    with pytest.raises(InputError, match="engine reference"):
         audit(problem.net, problem.images, problem.labels, attacks="pgd3", epsilon=0.1)

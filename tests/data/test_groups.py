@@ -138,8 +138,8 @@ class TestTraining:
         data = DataSet(name="toy", classes=("x", "y"), train=split(), test=None)
         assert data.groups == ("x", "y")
         with pytest.raises(InputError, match="camera, site"):
-            weighed_by(data, spec)
-        assert weighed_by(data, f"{spec}:site").groups == ("north", "south")
+            weighted_by(data, spec)
+        assert weighted_by(data, f"{spec}:site").groups == ("north", "south")
 
     def test_no_training_part(self, tmp_path: Path) -> None:
         data = DataSet(name="toy", classes=("x", "y"), train=None, test=split())

@@ -13,7 +13,7 @@ from faal.cli.options import parse_size
 from faal.config import Recipe
 from faal.data import DataSet, Split, grouping, load_data
 from faal.data.batches import Batches
-from faal.data.groups import read_groups, weighed_by
+from faal.data.groups import read_groups, weighted_by
 from faal.data.images import InMemory, OnDisk
 from faal.train.parts import parts_of
 
@@ -37,7 +37,7 @@ def table(text: str, *files: str) -> object:
 
 
 def weighed(columns: str, row: str) -> DataSet:
-    return weighed_by(toy_data([3, 3]), written("groups.csv", "\n".join([columns, *[row] * 6])))
+    return weighted_by(toy_data([3, 3]), written("groups.csv", "\n".join([columns, *[row] * 6])))
 
 
 def parts(data: DataSet, **settings: Any) -> object:
@@ -77,7 +77,7 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "text.png is not a readable image (it is not a PNG, JPEG, WebP or BMP image that can be decoded); replace or "
     "delete it": lambda: OnDisk([Path(written("text.png", "text"))], (1, 8, 8)).read(torch.tensor([0])),
     "--size is H,W in pixels, such as 32,32, not '32'": lambda: parse_size("32"),
-    "1 training images are too few; 2 are needed at the least": lambda: one_batch_of(1),
+    "1 training images are too few; at least 2 are needed": lambda: one_batch_of(1),
     "sample 1 has no group in 'camera'; give it one, such as 'unknown'": lambda: grouping("camera", ["a", ""]),
     "'id' has 6 values for 6 samples: it names samples, not groups; choose another column, as FILE:COLUMN": (
         lambda: grouping("id", range(6))
@@ -91,7 +91,7 @@ REFUSALS: dict[str, Callable[[], object]] = {
         lambda: table("file,camera\ntest/a.png,A\ntest/a.png,B\n", "test/a.png")
     ),
     "there is no column 'camra'; did you mean 'camera'? the header of groups.csv lists them all": (
-        lambda: weighed_by(toy_data([3]), written("groups.csv", "camera\nA\nA\nB\n") + ":camra")
+        lambda: weighted_by(toy_data([3]), written("groups.csv", "camera\nA\nA\nB\n") + ":camra")
     ),
     "groups.csv has the columns camera, site; training uses one of them: write groups.csv:camera": (
         lambda: weighed("camera,site", "A,north")

@@ -62,8 +62,8 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "checkpoint, or train again": lambda: opened(run(weights={})),
     "run/best.pt holds the weights of small, which do not fit wrn10-1; name with --model the network that they are "
     "of": (lambda: opened(run(), model="wrn10-1")),
-    "run/best.pt names the network evil:build, which is code, and no code is run because a file names it; if you trust "
-    'it, add --model evil:build (in Python model="evil:build")': (
+    "run/best.pt names the network evil:build, which is code, and code that only a file names is not run; if you "
+    'trust it, add --model evil:build (in Python model="evil:build")': (
         lambda: opened(run(architecture=asdict(SMALL) | {"model": "evil:build"}))
     ),
     "run/best.pt was trained on the classes of pets in another order (class 1 was 'dog' and is 'elk'); put the data's "

@@ -76,7 +76,7 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "a method that trains, set offsets to true": lambda: check_method(recipe(method="offsets"), trained=False),
     "the attack of trades on the KL divergence cannot begin at the images themselves, where its gradient is zero; set "
     "attack_start to gaussian or uniform": lambda: check_attack(recipe(method="trades", attack_start="zero")),
-    "toy has images of 1 channels; the network takes 3: --rgb gives gray images three channels, all alike": (
+    "toy has images of 1 channels; the network takes 3: --rgb gives gray images three equal channels": (
         lambda: check_data(toy_data([3, 3]), COLOUR)
     ),
     "the network returns (2, 3) for two images; it must return logits of shape (2, 4), one for each class of the "

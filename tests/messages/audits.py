@@ -101,8 +101,8 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "base has 2 audits and other has 1; they are compared in pairs, so give as many of each, in the same order of "
     "seeds": lambda: compare("base", [BASE, BASE], "other", [BASE]),
     "both sides are called base; give them different names": lambda: compare("base", [BASE], "base", [REPAIRED]),
-    "two of the audits of base are of the same network; several runs per side must be several training seeds, so list each "
-    "once": one_network_twice,
+    "two of the audits of base are of the same network; several runs per side must be several training seeds, so list "
+    "each once": one_network_twice,
     "the audits of base and other have different threats and cannot be paired; audit both on the same data with the "
     "same --epsilon, --limit and --seed": lambda: compare("base", [BASE], "other", [OTHER_THREAT]),
     "the audit in run is of another network than the best.pt in it now; audit that one": (

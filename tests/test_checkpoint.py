@@ -78,7 +78,7 @@ class TestWriting:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(InputError, match=r"last\.pt cannot be written \(.*No space left.*\); choose another"):
+        with pytest.raises(InputError, match=r"last\.pt cannot be written .*No space left"):
             checkpoint.save(saved, STATE)
         assert files(saved.parent) == ["last.pt"]
         assert checkpoint.load(saved)["classes"] == ["cat", "dog"]
@@ -101,7 +101,7 @@ class TestWriting:
     def test_an_unwritable_folder(self, tmp_path: Path, write: Callable[[Path], None]) -> None:
         """Below a regular file nobody can write, not even root."""
         (tmp_path / "file").write_text("a file")
-        with pytest.raises(InputError, match=r"cannot be written \(.*\); choose another folder with --out") as caught:
+        with pytest.raises(InputError, match=r"cannot be written .*--out") as caught:
             write(tmp_path / "file" / "run" / "last.pt")
         assert "\n" not in str(caught.value)
         assert (tmp_path / "file").read_text() == "a file"
@@ -189,7 +189,7 @@ class TestReading:
     @pytest.mark.parametrize("content", [{"w": torch.ones(2)}, [torch.ones(2)], torch.ones(2), {"format": "other/1"}])
     def test_a_file_of_another_program(self, tmp_path: Path, content: object) -> None:
         torch.save(content, tmp_path / "foreign.pt")
-        with pytest.raises(InputError, match=r"not a checkpoint of this program; .*--model"):
+        with pytest.raises(InputError, match=r"foreign\.pt is not a checkpoint.*--model"):
             checkpoint.load(tmp_path / "foreign.pt")
 
     def test_damage_anywhere_is_a_sentence(self, saved: Path) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.helpers.subjects import subject_of
 from torch import Tensor, nn
 
 from faal.audit.attacks import backend
@@ -35,17 +36,7 @@ def attack() -> Noted:
 @pytest.fixture
 def subject(problem) -> Subject:  # type: ignore[no-untyped-def]
     """60 samples in blocks of 16: the last has 12."""
-    return Subject(
-        model=problem.net,
-        images=InMemory(problem.images),
-        labels=problem.labels,
-        index=torch.arange(60),
-        device=torch.device("cpu"),
-        threat=Threat(epsilon=0.15),
-        seed=7,
-        block_size=16,
-        key="net",
-    )
+    return subject_of(problem.net, problem.images, problem.labels)
 
 
 def predictions(found: dict[int, Any]) -> list[int]:

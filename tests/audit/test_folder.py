@@ -93,7 +93,7 @@ def test_data_of_another_name_and_other_images_is_refused_before_any_work(proble
     forwards: list[object] = []
     problem.net.register_forward_hook(lambda *_: forwards.append(1))
     other = {"out": tmp_path, "data_record": {"name": "plants"}}
-    with pytest.raises(InputError, match="data animals there, plants here; images and labels"):
+    with pytest.raises(InputError, match="animals there, plants here"):
         audit(problem.net, problem.images.roll(5, 0), problem.labels, **QUICK, **other)
     record = json.loads((tmp_path / "audit.json").read_text())
     del record["data"]["fingerprint"]  # of a version without: its name is all that is recorded
@@ -177,12 +177,12 @@ def test_the_network_in_the_folder_replaces_an_earlier_one(  # type: ignore[no-u
 
     (tmp_path / "best.pt").write_bytes(b"first")
     judged(b"first")
-    with pytest.raises(InputError, match="already holds an audit of a different model"):
+    with pytest.raises(InputError, match="different model"):
         judged(b"of elsewhere")
     (tmp_path / "best.pt").write_bytes(b"second")
-    with pytest.raises(InputError, match="already holds an audit of a different model"):
+    with pytest.raises(InputError, match="different model"):
         judged(b"of elsewhere")
-    with pytest.raises(InputError, match="already holds an audit of a different model"):  # whether it is, is not known
+    with pytest.raises(InputError, match="different model"):  # whether it is, is not known
         audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
     assert judged(b"second").model["sha256"] == hashlib.sha256(b"second").hexdigest()
     assert AuditResult.read(tmp_path).model == judged(b"second").model

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from tests.helpers.subjects import subject_of
 from torch import Tensor, nn
 
 from faal.audit.attacks.gradient import GradientAttack
@@ -32,17 +33,7 @@ class Complaining(GradientAttack):
 
 @pytest.fixture
 def subject(problem) -> Subject:  # type: ignore[no-untyped-def]
-    return Subject(
-        model=problem.net,
-        images=InMemory(problem.images),
-        labels=problem.labels,
-        index=torch.arange(60),
-        device=torch.device("cpu"),
-        threat=Threat(epsilon=0.15),
-        seed=0,
-        block_size=16,
-        key="net",
-    )
+    return subject_of(problem.net, problem.images, problem.labels)
 
 
 def test_blocks_are_joined_in_order(subject: Subject) -> None:
@@ -82,7 +73,7 @@ def test_a_warning_is_stated_once_with_its_blocks(subject: Subject) -> None:
 def test_labels_beyond_the_outputs_are_refused_before_any_attack(subject: Subject) -> None:
     labels = subject.labels.clone()
     labels[17] = 5
-    with pytest.raises(InputError, match="sample 17 has the label 5, out of range: the 5 classes"):
+    with pytest.raises(InputError, match="sample 17 has the label 5"):
         clean_pass(replace(subject, labels=labels), None)
 
 
@@ -136,7 +127,7 @@ class Squaring(GradientAttack):
     misclassified: int = 0
 
     def run(self, model: nn.Module, images: Tensor, labels: Tensor, **rest: Any) -> Tensor:
-        if rest["seed"] == block_seed(0, 1):
+        if rest["seed"] == block_seed(7, 1):
             share = self.misclassified / int(rest["active"].sum())
             rest["warn"](f"Square Attack has decreased the robust accuracy of {share:.2%}. This might indicate ...")
         return super().run(model, images, labels, **rest)

@@ -9,10 +9,10 @@ import torch
 from scipy.stats import binom
 from tests.helpers.benches import script
 from tests.helpers.problems import make_problem
+from tests.helpers.subjects import subject_of
 
 from faal.audit.attacks.registry import attack_named
 from faal.audit.blocks import Subject
-from faal.config import Threat
 from faal.data.images import InMemory
 from faal.engine.memory import ChunkedForward
 
@@ -23,17 +23,7 @@ AUDIT = script("audit")
 def subject(monkeypatch: pytest.MonkeyPatch) -> Subject:
     problem = make_problem(5, 60)
     monkeypatch.setattr(AUDIT, "AUTOATTACK", attack_named("pgd3"))
-    return Subject(
-        model=ChunkedForward(problem.net, 20),
-        images=InMemory(problem.images),
-        labels=problem.labels,
-        index=torch.arange(60),
-        device=torch.device("cpu"),
-        threat=Threat(epsilon=0.15),
-        seed=1,
-        block_size=20,
-        key="net",
-    )
+    return subject_of(ChunkedForward(problem.net, 20), problem.images, problem.labels, seed=1, block_size=20)
 
 
 def test_parity_counts_robust_samples_that_differ() -> None:

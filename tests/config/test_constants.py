@@ -124,9 +124,7 @@ class TestNames:
 
     @pytest.mark.parametrize("constants", ["lambda1", "share=0.5 flag", ["share"], 3, "a b=1"])
     def test_what_is_no_list_of_pairs(self, constants: object) -> None:
-        with pytest.raises(
-            InputError, match=r"^test: constants is a list of pairs such as 'lambda1=0.5 rate=0.1'.*not "
-        ):
+        with pytest.raises(InputError, match=r"^test: constants is a list"):
             read(constants)
 
     def test_they_add_to_those_there_are(self) -> None:
@@ -202,7 +200,7 @@ class TestNewSettings:
         recipe = Recipe().replace({"average_gate": "0.2"}, source="test")
         assert recipe.average_gate == 0.2
         assert recipe.replace({"average_gate": "none"}, source="test").average_gate is None
-        with pytest.raises(InputError, match="average_gate is a number such as"):
+        with pytest.raises(InputError, match="average_gate is a number"):
             Recipe().replace({"average_gate": "open"}, source="test")
 
     def test_averaging_begins_after_the_first_decay_where_the_gate_is_relative(self) -> None:

@@ -98,7 +98,7 @@ class TestSchedule:
         ],
     )
     def test_says_why_it_refuses(self, text: object, said: str) -> None:
-        with pytest.raises(InputError, match=rf"^mine\.yaml: lr is a number or a schedule.*{said}.*, not "):
+        with pytest.raises(InputError, match=rf"^mine\.yaml: lr .*{said}"):
             Recipe().replace({"lr": text}, source="mine.yaml")
 
     def test_refuses_unequal_lengths(self) -> None:

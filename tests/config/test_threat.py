@@ -28,16 +28,16 @@ def test_takes_numbers_as_they_are() -> None:
 
 @pytest.mark.parametrize("value", ["eight", "", "8/0", "nan", None, True, [0.1]])
 def test_refuses_what_is_no_number(value: object) -> None:
-    with pytest.raises(InputError, match=r"epsilon is a number .* such as 8/255, not"):
+    with pytest.raises(InputError, match="epsilon is a number"):
         parse_epsilon(value)
 
 
 def test_pixel_levels_are_noticed() -> None:
-    with pytest.raises(InputError, match=r"epsilon 8 is larger than .*did you mean 8/255\?"):
+    with pytest.raises(InputError, match=r"epsilon 8 .*8/255\?"):
         Threat("linf", 8)
-    with pytest.raises(InputError, match=r"epsilon 128 is larger than .*did you mean 128/255\?"):
+    with pytest.raises(InputError, match=r"epsilon 128 .*128/255\?"):
         Threat("l2", 128)
-    with pytest.raises(InputError, match=r"test: epsilon 8 is larger than .*did you mean 8/255\?"):
+    with pytest.raises(InputError, match=r"test: epsilon 8 .*8/255\?"):
         Recipe().replace({"epsilon": 8}, source="test")
 
 

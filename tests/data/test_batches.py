@@ -107,7 +107,7 @@ def test_a_tail_too_small_to_normalise_joins_the_batch_before(n: int, world_size
 def test_a_batch_or_a_set_too_small_for_the_processes_is_refused() -> None:
     with pytest.raises(InputError, match="batch size of at least 4"):
         batches(numbered(20), torch.arange(20), 3, world_size=2)
-    with pytest.raises(InputError, match="1 training images are too few; 2 are needed"):
+    with pytest.raises(InputError, match="too few"):
         batches(numbered(20), torch.arange(1), 8)
 
 

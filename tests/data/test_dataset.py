@@ -32,9 +32,9 @@ def test_the_number_of_classes() -> None:
 
 
 def test_labels_must_match() -> None:
-    with pytest.raises(InputError, match=r"5 images come with labels of shape \(4,\)"):
+    with pytest.raises(InputError, match=r"5 images .*\(4,\)"):
         split_of(grays(5), [0, 1, 2, 3])
-    with pytest.raises(InputError, match="labels are int32 on cpu; they must be int64"):
+    with pytest.raises(InputError, match="int32"):
         Split(InMemory(grays(2)), torch.tensor([0, 1], dtype=torch.int32))
 
 

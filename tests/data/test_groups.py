@@ -32,12 +32,12 @@ class TestGrouping:
         assert (found.names, found.index.tolist()) == (("a", "b", "c"), [2, 1])
 
     def test_a_sample_without_a_group(self) -> None:
-        with pytest.raises(InputError, match="sample 2 has no group in 'camera'"):
+        with pytest.raises(InputError, match=r"sample 2 .*'camera'"):
             grouping("camera", ["a", "b", " ", "a"])
 
     @pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan")])
     def test_a_value_that_is_missing(self, missing: object) -> None:
-        with pytest.raises(InputError, match="sample 1 has no group in 'camera'"):
+        with pytest.raises(InputError, match=r"sample 1 .*'camera'"):
             grouping("camera", ["a", missing, "b", "a"])
 
     def test_the_order_hangs_on_no_hash(self) -> None:
@@ -47,7 +47,7 @@ class TestGrouping:
         assert orders == {("1", "2", "10", "-inf", "a", "inf", "nan")}
 
     def test_a_column_that_names_samples(self) -> None:
-        with pytest.raises(InputError, match="'id' has 6 values for 6 samples: it names samples"):
+        with pytest.raises(InputError, match="'id' has 6 values"):
             grouping("id", range(6))
 
     def test_the_record_tells_two_apart(self) -> None:
@@ -109,26 +109,26 @@ class TestFiles:
 
     def test_what_is_no_text(self, tmp_path: Path) -> None:
         (tmp_path / "groups.csv").write_bytes(b"\xff\xfe\x00\x01" * 9)
-        with pytest.raises(InputError, match="it is not a CSV file"):
+        with pytest.raises(InputError, match="not a CSV file"):
             read_groups(str(tmp_path / "groups.csv"), split())
         with pytest.raises(InputError, match=r"gone\.csv \(No such file"):
             read_groups(str(tmp_path / "gone.csv"), split())
 
     def test_a_column_that_is_not_there(self, tmp_path: Path) -> None:
         spec = written(tmp_path, "camera\n" + "A\n" * 6)
-        with pytest.raises(InputError, match="no column 'camra'; did you mean 'camera'"):
+        with pytest.raises(InputError, match=r"'camra'.*'camera'"):
             read_groups(f"{spec}:camra", split())
 
     def test_an_image_without_a_row(self, tmp_path: Path) -> None:
         spec = written(tmp_path, "file,camera\ntest/a.png,A\n")
-        with pytest.raises(InputError, match=r"no row for test/b\.png, nor for 1 other"):
+        with pytest.raises(InputError, match=r"no row for test/b\.png.* 1 other"):
             read_groups(spec, split(3, files=("test/a.png", "test/b.png", "test/c.png")))
 
     def test_two_rows_for_an_image(self, tmp_path: Path) -> None:
         files = ("test/a.png",)
         (camera,) = read_groups(written(tmp_path, "file,camera\ntest/a.png,A\n./test/a.png,A\n"), split(1, files=files))
         assert camera.names == ("A",)
-        with pytest.raises(InputError, match=r"two rows for test/a\.png, and they differ"):
+        with pytest.raises(InputError, match=r"two rows for test/a\.png"):
             read_groups(written(tmp_path, "file,camera\ntest/a.png,A\ntest/a.png,B\n"), split(1, files=files))
 
 
@@ -137,7 +137,7 @@ class TestTraining:
         spec = written(tmp_path, "camera,site\n" + "A,north\nB,south\n" * 3)
         data = DataSet(name="toy", classes=("x", "y"), train=split(), test=None)
         assert data.groups == ("x", "y")
-        with pytest.raises(InputError, match="has the columns camera, site; training uses one"):
+        with pytest.raises(InputError, match="camera, site"):
             weighted_by(data, spec)
         assert weighted_by(data, f"{spec}:site").groups == ("north", "south")
 

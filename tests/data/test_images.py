@@ -53,7 +53,7 @@ def test_what_the_device_should_not_hold_stays_with_the_host(monkeypatch: pytest
 
 @pytest.mark.parametrize("pixels", [torch.zeros(2, 4, 4), torch.zeros(2, 1, 4, 4, dtype=torch.int64)])
 def test_what_is_no_stack_of_images_is_refused(pixels: torch.Tensor) -> None:
-    with pytest.raises(InputError, match=r"must be \(N, channels, H, W\), uint8, or float32"):
+    with pytest.raises(InputError, match=r"\(N, channels, H, W\)"):
         InMemory(pixels)
 
 
@@ -100,12 +100,12 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     whole = saved(tmp_path, "whole.png", rng.integers(0, 256, (32, 32), dtype=np.uint8))
     cut = tmp_path / "cut.png"
     cut.write_bytes(whole.read_bytes()[:400])
-    with pytest.raises(InputError, match=r"cut\.png is not a readable image .*; replace or delete it"):
+    with pytest.raises(InputError, match=r"cut\.png"):
         OnDisk([whole, cut], (1, 32, 32)).fetch(torch.tensor([0, 1]))
 
 
 def test_a_format_is_known_by_its_content(tmp_path: Path) -> None:
     text = tmp_path / "text.png"
     text.write_text("not an image")
-    with pytest.raises(InputError, match=r"text\.png is not a readable image \(it is not a PNG, JPEG, WebP or BMP"):
+    with pytest.raises(InputError, match=r"text\.png"):
         OnDisk([text], (1, 8, 8)).read(torch.tensor([0]))

@@ -45,7 +45,7 @@ def test_digits_at_another_size() -> None:
 
 def test_the_home_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(InputError, match=f"there is no file {tmp_path}/gone.npz"):
+    with pytest.raises(InputError, match=f"{tmp_path}/gone.npz"):
         load_data("npz:~/gone.npz")
 
 

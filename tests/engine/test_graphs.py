@@ -97,7 +97,7 @@ class TestCompiled:
             raise OSError("no compiler\nfound")
 
         monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=unable))
-        with pytest.raises(InputError, match=r"cannot compile the network \(.*\); leave out --compile$"):
+        with pytest.raises(InputError, match=r"cannot compile .*--compile$"):
             Compiled(nn.Conv2d(1, 1, 1), 2)(torch.rand(2, 1, 2, 2))
 
 

@@ -38,7 +38,7 @@ class TestDevice:
 
     @pytest.mark.parametrize("name", ["gpu", "cuda:7", ""])
     def test_no_such_device(self, name: str) -> None:
-        with pytest.raises(InputError, match="--device is auto, cpu or cuda"):
+        with pytest.raises(InputError, match="--device"):
             pick_device(name)
 
 

@@ -169,7 +169,7 @@ def build(model: str, **fields: Any) -> nn.Module:
 
 @pytest.mark.parametrize("requested", [None, "user_nets:Net", "small"])
 def test_own_function_that_the_call_does_not_name(own: str, requested: str | None) -> None:
-    with pytest.raises(InputError, match=r'add --model user_typo:net \(in Python model="user_typo:net"\)$'):
+    with pytest.raises(InputError, match="--model user_typo:net"):
         build_model(Architecture(model="user_typo:net", num_classes=5), model=requested)
 
 
@@ -210,7 +210,7 @@ def test_own_function_that_is_refused(own: str, reference: str, message: str) ->
 
 
 def test_own_function_takes_no_width(own: str) -> None:
-    with pytest.raises(InputError, match="decides its own width and depth"):
+    with pytest.raises(InputError, match="width and depth"):
         build(f"{own}:Net", num_classes=5, width=8)
 
 

@@ -88,8 +88,8 @@ class OfOneSize(nn.Module):
 def test_a_network_of_another_size_is_refused_in_a_sentence(error: Exception, message: str, tmp_path: Path) -> None:
     data, net = halves(2, (1, 48, 40)), OfOneSize(error)
     assert data.test is not None
-    with pytest.raises(InputError, match=rf"does not take images of shape \(1, 48, 40\): .*{message}"):
+    with pytest.raises(InputError, match=rf"\(1, 48, 40\): .*{message}"):
         audit(net, data.test.images, data.test.labels, attacks="pgd2")
     recipe, architecture = Recipe(batch_size=10), Architecture(model="own:net", num_classes=2, channels=1)
-    with pytest.raises(InputError, match=rf"does not take images of shape \(1, 48, 40\): .*{message}"):
+    with pytest.raises(InputError, match=rf"\(1, 48, 40\): .*{message}"):
         train(net, architecture, data, recipe, out=tmp_path, seed=0, device=torch.device("cpu"), quiet=True)

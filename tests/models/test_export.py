@@ -164,7 +164,7 @@ def test_an_unfinished_run_is_noted(work: Path) -> None:
     ("file", "message"),
     [
         ("mine.onnx", r"has to end in \.safetensors or \.pth"),
-        ("present.pth", "exists and is not overwritten"),
+        ("present.pth", r"present\.pth exists"),
         ("present.pth/mine.pth", r"cannot be written \(.*\); name a file in another folder"),
     ],
 )
@@ -179,9 +179,7 @@ def test_a_file_that_cannot_be_written(work: Path, file: str, message: str) -> N
 @pytest.mark.usefixtures("own")
 def test_an_entry_that_is_no_tensor_needs_a_pth_file(work: Path) -> None:
     run(work, "handed:WithExtraState")
-    with pytest.raises(
-        InputError, match=r"handed:WithExtraState stores _extra_state, which is not a tensor, so name .* \.pth"
-    ):
+    with pytest.raises(InputError, match=r"handed:WithExtraState .*_extra_state.*\.pth"):
         export(Path("run"), Path("mine.safetensors"), model="handed:WithExtraState")
     export(Path("run"), Path("mine.pth"), model="handed:WithExtraState")
     assert torch.load("mine.pth", weights_only=True)["_extra_state"] == {"version": 2}

@@ -191,7 +191,7 @@ def test_a_network_of_the_library_is_restored_from_a_native_checkpoint(tmp_path:
 @pytest.mark.usefixtures("transformers")
 def test_labels_in_another_order_are_refused(tmp_path: Path) -> None:
     saved(tmp_path / "pets", labels=("cat", "elk", "dog"))
-    with pytest.raises(InputError, match=r"in another order .class 1 was 'elk' and is 'dog'"):
+    with pytest.raises(InputError, match="class 1 was 'elk' and is 'dog'"):
         open_model(tmp_path / "pets", data())
 
 
@@ -240,9 +240,7 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("transformers")
 def test_a_name_that_is_nowhere() -> None:
-    with pytest.raises(
-        InputError, match=r"no folder somebody/cars, and no model of that name .* hf download somebody/"
-    ):
+    with pytest.raises(InputError, match="hf download somebody/cars"):
         build_model(Architecture(model="hf:somebody/cars", num_classes=3))
 
 

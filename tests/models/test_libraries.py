@@ -22,5 +22,5 @@ def test_a_package_that_fails_to_import_is_named_with_its_error(
     (tmp_path / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "timm", raising=False)
-    with pytest.raises(InputError, match=r"cannot be imported \(operator torchvision::nms does not exist\)"):
+    with pytest.raises(InputError, match="operator torchvision::nms"):
         build_model(Architecture(model="timm:resnet50", num_classes=3))

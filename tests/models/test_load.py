@@ -118,25 +118,25 @@ def test_images_of_another_size_than_in_training(tmp_path: Path) -> None:
     ],
 )
 def test_a_native_checkpoint_needs_no_description(tmp_path: Path, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=f"this checkpoint records its own network; leave out {message}$"):
+    with pytest.raises(InputError, match=f"records its own network.* {message}$"):
         open_model(native(tmp_path), data(), **options)
 
 
 def test_foreign_weights_need_the_network_too(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--width, --depth describes foreign weights; name their network"):
+    with pytest.raises(InputError, match=r"--width, --depth .*--model"):
         open_model(foreign(tmp_path), data(), width=4, depth=3)
-    with pytest.raises(InputError, match=r"is not a checkpoint of this program; .*--model"):
+    with pytest.raises(InputError, match=r"not a checkpoint.*--model"):
         open_model(foreign(tmp_path), data())
 
 
 def test_classes_in_another_order(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"in another order .class 1 was 'dog' and is 'elk'"):
+    with pytest.raises(InputError, match="class 1 was 'dog' and is 'elk'"):
         open_model(native(tmp_path), data(("cat", "elk", "dog")))
 
 
 def test_a_new_name_that_moves_the_others(tmp_path: Path) -> None:
     """A cat folder that is renamed comes last, and every other label means another class."""
-    with pytest.raises(InputError, match=r"in another order .class 0 was 'cat' and is 'dog'"):
+    with pytest.raises(InputError, match="class 0 was 'cat' and is 'dog'"):
         open_model(native(tmp_path), data(("dog", "elk", "yak")))
 
 
@@ -178,10 +178,10 @@ def test_gray_images_before_a_network_for_colour(tmp_path: Path) -> None:
     colour = Architecture(model="small", num_classes=3, channels=3, width=4)
     weights = build_model(colour, seed=1).state_dict()
     path = native(tmp_path, architecture=asdict(colour), weights=weights)
-    with pytest.raises(InputError, match="takes images of 3 channels, pets has 1; --rgb gives gray images three"):
+    with pytest.raises(InputError, match="3 channels, pets has 1; --rgb"):
         open_model(path, data())
     torch.save(weights, path)
-    with pytest.raises(InputError, match="if it is for colour, --rgb gives gray"):
+    with pytest.raises(InputError, match="--rgb"):
         open_model(path, data(), model="small", width=4)
 
 
@@ -189,7 +189,7 @@ def test_data_that_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has 3 classes, pets has 4"):
         open_model(native(tmp_path), data(("a", "b", "c", "d")))
     colour = DataSet("pets", CLASSES, None, Split(InMemory(torch.zeros(3, 3, 8, 8)), torch.arange(3)))
-    with pytest.raises(InputError, match="takes images of 1 channels, pets has 3; save the images in gray"):
+    with pytest.raises(InputError, match="1 channels, pets has 3"):
         open_model(native(tmp_path), colour)
 
 
@@ -197,9 +197,7 @@ def test_data_that_does_not_fit(tmp_path: Path) -> None:
 def test_a_folder_without_a_network(tmp_path: Path, name: str | None) -> None:
     if name:
         native(tmp_path).rename(tmp_path / name)
-    with pytest.raises(
-        InputError, match=r"holds no best\.pt: train there first, or name a checkpoint such as last\.pt$"
-    ):
+    with pytest.raises(InputError, match=r"no best\.pt"):
         open_model(tmp_path, data())
     if name:
         assert open_model(tmp_path / name, data()).threat.epsilon == 0.1

@@ -114,18 +114,18 @@ def test_what_the_call_names_is_built(entry: str) -> None:
 @pytest.mark.usefixtures("run")
 def test_another_name_than_the_recorded_one_is_noted() -> None:
     opened = open_model(Path("run"), pets.data(), model="evil:other")
-    assert any("records its network as evil:build; its weights are loaded into evil:other" in n for n in opened.notes)
+    assert any("evil:build" in note and "evil:other" in note for note in opened.notes)
     assert opened.architecture.model == "evil:other"
     assert not open_model(Path("run"), pets.data(), model="evil:build").notes
     (note,) = export(Path("run"), Path("mine.pth"), model="evil:other").notes
     assert "evil:other" in note
-    with pytest.warns(UserWarning, match="records its network as evil:build"):
+    with pytest.warns(UserWarning, match=r"evil:build.*evil:other"):
         faal.load_model("run", model="evil:other")
 
 
 @pytest.mark.usefixtures("run")
 def test_another_network_that_does_not_fit() -> None:
-    with pytest.raises(InputError, match=r"holds the weights of evil:build, which do not fit small"):
+    with pytest.raises(InputError, match=r"evil:build.*small"):
         open_model(Path("run"), pets.data(), model="small")
     assert not Path("imported").exists()
 

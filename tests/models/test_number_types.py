@@ -98,7 +98,7 @@ def test_counters_and_indices_have_their_own_types(tmp_path: Path) -> None:
     load_weights(net, stored(tmp_path, {**state, "norm.num_batches_tracked": torch.tensor(7.0)}))
     assert int(net.norm.num_batches_tracked) == 7
     load_weights(net, stored(tmp_path, {**state, "place": state["place"].int()}))
-    with pytest.raises(InputError, match=r"'place' as float32, where the network has int64"):
+    with pytest.raises(InputError, match=r"'place' as float32.*int64"):
         load_weights(net, stored(tmp_path, {**state, "place": state["place"].float()}))
 
 

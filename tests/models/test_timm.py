@@ -77,9 +77,7 @@ def test_timm_without_a_normalisation(tmp_path: Path, name: str, options: dict[s
 @pytest.mark.usefixtures("timm")
 def test_timm_on_gray_images_requires_their_normalisation(tmp_path: Path) -> None:
     path, gray = stored(tmp_path, layers(3, 1)), data(channels=1)
-    with pytest.raises(
-        InputError, match=r"images of 3 channels, .*, and the data has 1; set their normalisation with --normalize"
-    ):
+    with pytest.raises(InputError, match=r"3 channels, .* data has 1.*--normalize"):
         open_model(path, gray, model="timm:resnet50")
     assert open_model(path, gray, model="timm:resnet50", normalize="0.5:0.2").architecture.channels == 1
 

@@ -91,7 +91,7 @@ def test_the_network_of_a_card(shipped: Path) -> None:
 @pytest.mark.parametrize("name", ["pet", "../pets", "pets.json", ""])
 def test_an_unknown_name_names_the_nearest(name: str, shipped: Path) -> None:
     near = r"did you mean 'pets'\? " if name != "" else ""
-    with pytest.raises(InputError, match=f"there is no network of the zoo '{name}'.*{near}`faal zoo` lists them all"):
+    with pytest.raises(InputError, match=f"'{name}'.*{near}`faal zoo`"):
         open_model(Path(f"zoo:{name}"), data())
 
 
@@ -100,13 +100,13 @@ def test_weights_that_are_not_the_cards(shipped: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"is not the file that its card describes .*it was changed or cut short"):
+    with pytest.raises(InputError, match="not the file that its card describes"):
         read_zoo("pets")
     path.write_bytes(content[:100])
     with pytest.raises(InputError, match="cut short"):
         read_zoo("pets")
     path.unlink()
-    with pytest.raises(InputError, match="the weights of zoo:pets are missing"):
+    with pytest.raises(InputError, match="zoo:pets are missing"):
         read_zoo("pets")
 
 
@@ -131,7 +131,7 @@ def test_weights_that_are_not_the_cards(shipped: Path) -> None:
         ({"origin": {"path": "best.pt"}}, r"lacks origin\.sha256, or"),
         ({"narrowing": {}}, r"lacks narrowing\.samples, narrowing\.changed, or"),
         ({"commit": "abc"}, "lacks commit, or"),
-        ({"architecture": asdict(SMALL) | {"model": "os:system"}}, "code that only a file names is not run"),
+        ({"architecture": asdict(SMALL) | {"model": "os:system"}}, "--model os:system"),
     ],
 )
 def test_a_card_that_was_changed(changed: dict[str, Any], message: str, shipped: Path) -> None:
@@ -150,12 +150,12 @@ def test_a_card_that_is_no_json(content: str, shipped: Path) -> None:
 
 def test_a_card_of_another_network(shipped: Path) -> None:
     change(shipped, {"architecture": asdict(SMALL) | {"width": 8}})
-    with pytest.raises(InputError, match="zoo:pets does not hold the weights of the small"):
+    with pytest.raises(InputError, match="zoo:pets does not hold"):
         open_model(Path("zoo:pets"), data())
 
 
 def test_a_card_records_its_own_network(shipped: Path) -> None:
-    with pytest.raises(InputError, match="records its own network; leave out --width"):
+    with pytest.raises(InputError, match="--width"):
         open_model(Path("zoo:pets"), data(), model="small", width=4)
     assert open_model(Path("zoo:pets"), data(), model="small").notes == open_model(Path("zoo:pets"), data()).notes
 

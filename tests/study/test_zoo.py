@@ -123,13 +123,13 @@ def test_a_fine_tune_names_its_base(run: Path, tmp_path: Path) -> None:
 class TestRefuses:
     def test_a_run_without_an_audit(self, run: Path, tmp_path: Path) -> None:
         (run / "audit.json").unlink()
-        with pytest.raises(InputError, match=r"there is no audit in .*run `faal audit`"):
+        with pytest.raises(InputError, match=r"no audit in .*`faal audit`"):
             put(run, tmp_path / "zoo")
 
     def test_the_audit_of_another_checkpoint(self, run: Path, tmp_path: Path) -> None:
         state = checkpoint.load(run / "best.pt")
         checkpoint.save(run / "best.pt", {**state, "seed": 2})
-        with pytest.raises(InputError, match=r"is of another checkpoint than .*best\.pt; audit this one first"):
+        with pytest.raises(InputError, match=r"another checkpoint than .*best\.pt"):
             put(run, tmp_path / "zoo")
         assert not (tmp_path / "zoo").exists()
 
@@ -169,15 +169,15 @@ class TestRefuses:
         """By its name, its training part, or its test images alone."""
         assert DATA.test is not None
         assert DATA.train is not None
-        with pytest.raises(InputError, match="the audit is of toy, not of pets"):
+        with pytest.raises(InputError, match="of toy, not of pets"):
             put(run, tmp_path / "zoo", data=replace(DATA, name="pets"))
         fewer = replace(DATA, train=DATA.train.take(torch.arange(47)))
-        with pytest.raises(InputError, match="the training images of toy are not those that the network was trained"):
+        with pytest.raises(InputError, match="training images of toy"):
             put(run, tmp_path / "zoo", data=fewer)
         pixels = DATA.test.images.fetch(torch.arange(40))
         pixels[-1, 0, 0, 0] = 1 - pixels[-1, 0, 0, 0]
         other = replace(DATA, test=replace(DATA.test, images=InMemory(pixels)))
-        with pytest.raises(InputError, match="the test images of toy are not those of the audit, although their"):
+        with pytest.raises(InputError, match=r"test images of toy .*although"):
             put(run, tmp_path / "zoo", data=other)
         assert not (tmp_path / "zoo").exists()
 
@@ -200,7 +200,7 @@ class TestRefuses:
         assert DATA.test is not None
         few = replace(DATA, test=DATA.test.take(torch.arange(20)))
         turned = replace(DATA, test=DATA.test.take(torch.arange(40).flip(0)))
-        with pytest.raises(InputError, match="does not have the 40 test images of the audit"):
+        with pytest.raises(InputError, match="the 40 test images"):
             put(run, tmp_path / "zoo", data=few)
         with pytest.raises(InputError, match="their labels differ"):
             put(run, tmp_path / "zoo", data=turned)
@@ -211,16 +211,16 @@ class TestRefuses:
         monkeypatch.setattr(
             zoo, "widened", lambda weights: {n: torch.randn(t.shape, generator=noise).abs() for n, t in weights.items()}
         )
-        with pytest.raises(InputError, match=r"\d+ of 40 clean images, more than 0\.2%"):
+        with pytest.raises(InputError, match=r"\d+ of 40 clean images"):
             put(run, tmp_path / "zoo")
         assert not (tmp_path / "zoo").exists()
 
     def test_a_weight_out_of_range(self) -> None:
         weights = {"a.weight": torch.full((2, 2), 7e4), "a.bias": torch.full((2,), 7e4)}
         assert narrowed(weights, torch.bfloat16)["a.bias"].dtype == torch.float32
-        with pytest.raises(InputError, match=r"the weight a\.weight exceeds the range of float16; try the other type"):
+        with pytest.raises(InputError, match=r"a\.weight .*float16"):
             narrowed(weights, torch.float16)
-        with pytest.raises(InputError, match=r"the weight a\.bias is not finite"):
+        with pytest.raises(InputError, match=r"a\.bias is not finite"):
             narrowed({"a.bias": torch.tensor([float("nan")])}, torch.float16)
 
     def test_a_name_that_is_taken(self, run: Path, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ class TestRefuses:
         size = put(run, tmp_path / "zoo").size
         monkeypatch.setattr(publishing, "MOST_BYTES", 2 * size - 1)
         put(run, tmp_path / "zoo")
-        with pytest.raises(InputError, match=rf"with second the zoo would have {2 * size:,} bytes"):
+        with pytest.raises(InputError, match=rf"second .*{2 * size:,} bytes"):
             put(run, tmp_path / "zoo", "second")
 
     @pytest.mark.parametrize("name", ["", "../net", "A", "a b", "a.b", "-a"])

@@ -18,7 +18,7 @@ from faal.train.checks import check_attack, check_groups
 )
 def test_the_divergence_has_no_gradient_at_the_images(method: str, settings: dict[str, str]) -> None:
     recipe = Recipe(method=method, attack_start="zero").replace(settings, source="test")
-    with pytest.raises(InputError, match=f"the attack of {method} on the KL divergence cannot begin at the images"):
+    with pytest.raises(InputError, match=f"attack of {method} .*attack_start"):
         check_attack(recipe)
     check_attack(recipe.replace({"attack_start": "own"}, source="test"))
 

@@ -68,7 +68,7 @@ def test_a_method_weighs_groups_or_says_that_it_cannot(name: str, recipe: Recipe
     data = grouped(toy_data([18, 18]), list("AABBCC" * 6))
     recipe = replace(recipe, method=name, epochs=1, steps=1)
     if not METHODS[name].rule.any_groups:
-        with pytest.raises(InputError, match=f"{name} weights classes only .* these can: .*faal-at.*group-dro"):
+        with pytest.raises(InputError, match=f"{name} .*: .*faal-at.*group-dro"):
             run(recipe, data, tmp_path)
         return
     run(recipe, data, tmp_path)
@@ -79,7 +79,7 @@ def test_a_group_without_images(recipe: Recipe) -> None:
     data = grouped(toy_data([18, 18]), list("AABBCC" * 6))
     assert data.train is not None
     data = replace(data, train=data.train.take((data.train.groups != 1).nonzero().squeeze(1)))
-    with pytest.raises(InputError, match="no training image of group 'B'"):
+    with pytest.raises(InputError, match="group 'B'"):
         parts_of(data, recipe, steers=False, device=CPU)
 
 

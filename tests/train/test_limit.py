@@ -71,7 +71,7 @@ def test_every_group_of_every_class_in_proportion(recipe: Recipe) -> None:
 
 
 def test_a_limit_that_leaves_a_class_out(recipe: Recipe) -> None:
-    with pytest.raises(InputError, match=r"a limit of 2 training images leaves none of class 'class\d'; raise --limit"):
+    with pytest.raises(InputError, match=r"none of class 'class\d'; raise --limit"):
         parts(recipe, 2)
     with pytest.raises(InputError, match="limit is at least 1"):
         parts(recipe, 0)
@@ -93,7 +93,7 @@ def test_a_run_records_its_limit_and_is_another_with_another(recipe: Recipe, tmp
     batches = [row for row in records(tmp_path) if row["event"] == "batch"]
     assert len(batches) == recipe.epochs * -(-24 // recipe.batch_size)
     for other in (None, 25):
-        with pytest.raises(InputError, match=r"holds another run \(recipe.limit is 24 there and"):
+        with pytest.raises(InputError, match=r"recipe\.limit is 24 there"):
             run(recipe.replace({"limit": other}, source="test"), data, tmp_path)
 
 

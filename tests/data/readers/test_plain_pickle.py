@@ -91,7 +91,7 @@ def test_truncated_at_any_place(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match="truncated or not a CIFAR data file"):
+        with pytest.raises(InputError, match="truncated"):
             load_plain(path)
 
 
@@ -99,10 +99,10 @@ def test_truncated_at_any_place(tmp_path: Path) -> None:
 def test_something_else(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="truncated or not a CIFAR data file"):
+    with pytest.raises(InputError, match="truncated"):
         load_plain(path)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"there is no file .*gone"):
+    with pytest.raises(InputError, match=r"no file .*gone"):
         load_plain(tmp_path / "gone")

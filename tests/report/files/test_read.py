@@ -164,7 +164,7 @@ def test_bad_files_are_reported_in_one_sentence(
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no folder"):
+    with pytest.raises(InputError, match="no folder"):
         read_run(tmp_path / "nowhere")
 
 

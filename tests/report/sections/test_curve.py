@@ -46,16 +46,16 @@ def test_many_classes_have_no_names(tmp_path: Path, curve_folder: Write) -> None
 
 
 def test_a_page_of_its_own(tmp_path: Path, curve_folder: Write) -> None:
-    content = curve_folder(tmp_path / "net" / "curve-linf", warnings=["gradients may be masked"])
+    content = curve_folder(tmp_path / "net" / "curve-linf", warnings=["Some warning."])
     curve_folder(tmp_path / "net" / "curve-l2", epsilons=(0.0, 0.25, 0.5), norm="l2")
     path = write_report([tmp_path / "net"])
     assert path == tmp_path / "net" / "report.html"
     reader = read(path)
     assert "Robustness curve of net" in reader.text
-    assert heading(reader, path).startswith("From no attack to ε = 0.5, accuracy on the worst class decreased from")
-    assert "gradients may be masked" in reader.text
-    assert "counts as misclassified at every larger ε" in reader.text
-    assert "do not cover the training seed" in reader.text
+    assert heading(reader, path).startswith("From no attack to ε = 0.5, ")
+    assert "Some warning." in reader.text
+    assert "at every larger ε" in reader.text
+    assert "training seed" in reader.text
     (table,) = [
         rows for caption, rows in reader.tables if caption.startswith("Accuracy at every ε") and rows[-1][0] == "8/255"
     ]

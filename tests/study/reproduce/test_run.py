@@ -309,7 +309,7 @@ def test_a_base_of_ones_own_code_is_imported_where_the_call_names_it(
     own = {**state["architecture"], "model": "evilbase:build", "width": None, "depth": None}
     checkpoint.save(tmp_path / "base.pt", {**state, "architecture": own})
     bases, what, out = [f"pgd-at={tmp_path / 'base.pt'}"], "toy/pgd-at--faal-at", tmp_path / "out"
-    with pytest.raises(InputError, match="code that only a file names is not run; if you trust it, add --model evilb"):
+    with pytest.raises(InputError, match="--model evilbase:build"):
         make(out, what, bases=bases)
     assert not (work / "imported").exists()
     with pytest.raises(InputError, match="--model is NAME=MODEL"):

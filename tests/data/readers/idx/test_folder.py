@@ -86,7 +86,7 @@ def test_known_by_its_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     found = load_data(f"idx:{folder}")
     assert (found.name, found.classes, found.notes, found.counted) == ("fashion-mnist", FASHION, (), False)
     assert load_data(f"fashion-mnist:{folder}").notes == ()
-    with pytest.raises(InputError, match=f"holds Fashion-MNIST, not MNIST; write fashion-mnist:{folder}"):
+    with pytest.raises(InputError, match=f"Fashion-MNIST.*fashion-mnist:{folder}"):
         load_data(f"mnist:{folder}")
     other = write(
         tmp_path / "other", parts | {"y_test": parts["y_test"][::-1].copy(), "y_train": parts["y_train"] // 2}
@@ -199,7 +199,7 @@ def test_what_is_refused(case: str, tmp_path: Path) -> None:
 
 def test_a_label_that_emnist_does_not_have(tmp_path: Path) -> None:
     write(tmp_path, arrays(), prefix="emnist-letters-")  # they begin at 1
-    with pytest.raises(InputError, match="the label 0, which is not a class of emnist-letters"):
+    with pytest.raises(InputError, match=r"label 0.*emnist-letters"):
         load_data(f"idx:{tmp_path}")
     (tmp_path / "emnist-letters-mapping.txt").write_text("1 65\nB 66\n")
     with pytest.raises(InputError, match="not a mapping of labels"):
@@ -209,5 +209,5 @@ def test_a_label_that_emnist_does_not_have(tmp_path: Path) -> None:
 def test_where_there_is_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no IDX files"):
         load_data(f"idx:{tmp_path}")
-    with pytest.raises(InputError, match=r"no folder .*gone, and no IDX file gone-\*"):
+    with pytest.raises(InputError, match=r"no folder .*gone.*gone-\*"):
         load_data(f"idx:{tmp_path / 'gone'}")

@@ -210,7 +210,7 @@ def test_own_function_that_is_refused(own: str, reference: str, message: str) ->
 
 
 def test_own_function_takes_no_width(own: str) -> None:
-    with pytest.raises(InputError, match="decides its own width and depth"):
+    with pytest.raises(InputError, match="has a fixed width and depth"):
         build(f"{own}:Net", num_classes=5, width=8)
 
 

@@ -56,7 +56,7 @@ CASES = {
     "a run that has not trained": (["audit", "empty", "--data", "digits"], "train there first"),
     "one's own network with a width": (
         ["train", "debug", "--data", "digits", "--model", "mynet:linear", "--width", "8"],
-        "leave these two options out",
+        "leave out these options",
     ),
     "a ball that a schedule leaves": (
         ["train", "digits-small-dro-cvar", "--data", "digits", "--tau", "0:0,1/2:1", "--out", "o"],

@@ -220,7 +220,7 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
     folder = tmp_path / "pets"
     saved(folder)
     refused(r"is 3 x 144, not 4 x 144.*resembles a model for 3 classes and 3 channels", ("a", "b", "c", "d"))
-    refused("decides its own width and depth", width=4)
+    refused("has a fixed width and depth", width=4)
     break_weights(folder, {}, drop="old.3.bias")  # an untrained head would predict by chance
     refused(r"lacks weights of the classifier that it describes \(body.3.bias\)")
     saved(folder)

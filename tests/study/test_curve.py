@@ -91,8 +91,8 @@ def test_a_few_robust_again_cause_no_warning() -> None:
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ({"model": {"digest": "cd"}}, "other models"),
-        ({"threat": {"norm": "l2", "epsilon": 0.2}}, "other norms"),
+        ({"model": {"digest": "cd"}}, "different models"),
+        ({"threat": {"norm": "l2", "epsilon": 0.2}}, "different norms"),
         ({"threat": {"norm": "linf", "epsilon": 0.1}}, "two audits are at epsilon 0.1"),
     ],
 )

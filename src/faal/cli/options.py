@@ -137,11 +137,11 @@ def overridden(recipe: Recipe, settings: Any) -> Recipe:
 
 
 def reach_notes(recipe: Recipe) -> tuple[str, ...]:
-    """A remark where the attack of training cannot reach the edge of its ball."""
+    """A note where the attack of training cannot reach the boundary of its ball."""
     if recipe.method == "standard" or recipe.steps * recipe.step_size >= recipe.epsilon:
         return ()
     return (
         f"The attack of training reaches {recipe.steps * recipe.step_size:.3g} of epsilon "
         f"{epsilon_text(recipe.epsilon)} in {recipe.steps} steps of {recipe.step_size:.3g}: it "
-        "cannot reach the edge of the ball; raise --step-size or --steps.",
+        "cannot reach the boundary of the ball; increase --step-size or --steps.",
     )

@@ -94,11 +94,11 @@ class Recorder:
         torch.cuda.current_stream().wait_stream(warmup)
         graph = torch.cuda.CUDAGraph()
         # All graphs share their memory: results are copied before the next replay. Operations of other threads, which
-        # read the next batch meanwhile, are not captured.
+        # read the next batch at the same time, are not captured.
         self.pool = self.pool or torch.cuda.graph_pool_handle()
         try:
             with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
                 results = work(*static_inputs)
         except RuntimeError as failure:
-            raise _unable("record the attack as a CUDA graph", failure) from failure
+            raise _unable("capture the attack as a CUDA graph", failure) from failure
         return graph, static_inputs, results

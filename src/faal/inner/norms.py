@@ -77,7 +77,7 @@ def sphere_start(images: Tensor, epsilon: Budget, noise: Tensor) -> Tensor:
 
 
 def gradient_step(images: Tensor, gradient: Tensor, step_size: Budget) -> Tensor:
-    """Along the gradient, by the whole step."""
+    """A step of that length along the gradient."""
     return images + per_sample(step_size, images) * gradient / length(gradient).clamp_min(TINY)
 
 
@@ -90,7 +90,7 @@ def shrink(images: Tensor, centre: Tensor, epsilon: Budget) -> Tensor:
 
 
 def euclidean(images: Tensor, centre: Tensor) -> Tensor:
-    """The length of the change."""
+    """The Euclidean distance."""
     return length(images - centre).flatten()
 
 

@@ -110,7 +110,7 @@ def build_model(architecture: Architecture, *, seed: int | None = None, model: s
         architecture: what to build.
         seed: the initial weights depend only on it, and the caller's generator does not change; without one they
             are drawn from the caller's generator.
-        model: the network's name, once more where it is `module:function`: an architecture may come from a file, and
+        model: the network's name again where it is `module:function`: an architecture may come from a file, and
             code is imported only where the call names it.
 
     Returns:
@@ -140,7 +140,7 @@ def _network(architecture: Architecture, requested: str | None) -> nn.Module:
     if ":" in name:
         require_named(name, requested, "the architecture")
         if architecture.width is not None or architecture.depth is not None:
-            raise InputError(f"{name} decides its own width and depth, so leave these two options out")
+            raise InputError(f"{name} has a fixed width and depth; leave out these options")
         library, _, source = name.partition(":")
         if library in LIBRARIES:
             return LIBRARIES[library](source, architecture.num_classes, architecture.channels)

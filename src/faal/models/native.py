@@ -120,7 +120,7 @@ def replace_model(architecture: Architecture, model: str | None, path: Path) -> 
     if model in (None, recorded):
         return architecture, []
     note = f"{path} records its network as {recorded}; its weights are loaded into {model}, which --model names."
-    if ":" in model:  # such a network decides its own size
+    if ":" in model:  # such a network has a fixed size
         architecture = replace(architecture, width=None, depth=None)
     return replace(architecture, model=model), [note]
 

@@ -149,9 +149,7 @@ class TestFast:
 
 def test_where_nothing_gains_the_network_is_attacked_itself(problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "multiplies_bf16", lambda device: False)
-    assert "bfloat16 is not faster on this device" in str(
-        engine_for("fast", convolutional(problem.images), problem.images)
-    )
+    assert "not faster on this device" in str(engine_for("fast", convolutional(problem.images), problem.images))
     monkeypatch.setattr(backend, "multiplies_bf16", lambda device: True)
     assert "too small to be faster" in str(engine_for("fast", convolutional(problem.images), problem.images))
     result = audit(problem.net, problem.images, problem.labels, attacks="pgd3", epsilon=0.1)

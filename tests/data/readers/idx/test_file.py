@@ -39,7 +39,7 @@ def header(*shape: int) -> bytes:
 REFUSED = {
     "empty": (b"", "is empty"),
     "a web page": (b"<html></html>", "begins with the bytes 3c 68 74 6d"),
-    "an unknown type": (damaged(WHOLE, 2), "no IDX file"),
+    "an unknown type": (damaged(WHOLE, 2), "not an IDX file"),
     "floats": (idx(np.zeros((3, 4, 5), np.float32), 13), "holds float32"),
     "labels": (idx(np.zeros(3, np.uint8)), r"has 1 dimensions; images \(N, H, W\) have 3"),
     "cut within the header": (WHOLE[:9], "truncated within its header"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from tests.conftest import toy_data
 
 from faal.cli.options import parse_size
@@ -22,6 +23,7 @@ PIXELS = np.zeros((4, 8, 8), dtype=np.uint8)
 
 
 def written(name: str, content: str) -> str:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(name).write_text(content)
     return name
 
@@ -29,6 +31,15 @@ def written(name: str, content: str) -> str:
 def arrays(**named: np.ndarray) -> object:
     np.savez("pets.npz", **named)  # type: ignore[arg-type]
     return load_data("npz:pets.npz")
+
+
+def folder(*names: str) -> object:
+    """A data folder of images of one pixel."""
+    for name in names:
+        path = Path(written(f"pets/{name}", "no image"))
+        if path.suffix == ".png":
+            Image.new("L", (1, 1)).save(path)
+    return load_data("folder:pets")
 
 
 def table(text: str, *files: str) -> object:
@@ -68,6 +79,25 @@ REFUSALS: dict[str, Callable[[], object]] = {
     ),
     "npz:pets.npz (test part) has images from 300 to 300; they must lie in [0, 1]: divide by 255, and clamp the "
     "values": (lambda: arrays(x_test=np.full((4, 8, 8), 300.0, dtype=np.float32), y_test=np.arange(4))),
+    "pets.npz holds Python objects, which could run code; store plain arrays instead": (
+        lambda: arrays(x_test=PIXELS, y_test=np.array([{}] * 4, dtype=object))
+    ),
+    "npz:pets.npz has training images of 8x8 with 1 channel and test images of 4x8 with 1 channel; give both the "
+    "same channels, and one size with --size H,W": (
+        lambda: arrays(x_train=PIXELS, y_train=np.arange(4), x_test=PIXELS[:, :4], y_test=np.arange(4))
+    ),
+    "pets holds neither a folder train nor a folder test; put the class folders into these": (
+        lambda: folder("cat/a.png")
+    ),
+    "folder:pets has 1 class; a classifier needs at least two": lambda: folder("test/cat/a.png"),
+    "pets/test/cat holds images that would be left out of the class (b.gif): only .png, .jpg, .jpeg, .webp, .bmp are "
+    "read; convert them, or move them out of the folder": (
+        lambda: folder("test/cat/a.png", "test/cat/b.gif", "test/dog/a.png")
+    ),
+    "pets/test/cat holds a folder with images that would be left out of the class (pets/test/cat/more/b.png): folders "
+    "within a class are not read; move its images into pets/test/cat, or the folder out of it": (
+        lambda: folder("test/cat/a.png", "test/cat/more/b.png", "test/dog/a.png")
+    ),
     "images are (2, 4, 4) of float32; they must be (N, channels, H, W), uint8, or float32 in [0, 1]": (
         lambda: InMemory(torch.zeros(2, 4, 4))
     ),

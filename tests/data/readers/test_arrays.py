@@ -105,7 +105,8 @@ def test_big_endian_numbers(tmp_path: Path) -> None:
 def test_parts_of_two_sizes_can_be_brought_to_one(tmp_path: Path) -> None:
     spec = saved(tmp_path, x_train=X, y_train=Y, x_test=X[:, :2], y_test=Y)
     message = refused(spec)
-    assert "training images of 4x5 with 3 channels and test images of 2x5" in message
+    assert "images of 4x5" in message
+    assert "images of 2x5" in message
     data = load_data(spec, size=(2, 2))
     assert data.train is not None
     assert data.test is not None
@@ -178,14 +179,14 @@ def test_a_truncated_file(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for length in (0, 3, 100, len(whole) // 2, len(whole) - 5):
         path.write_bytes(whole[:length])
-        assert f"{path} is truncated or not an .npz file" in refused(spec)
+        assert f"{path} is truncated" in refused(spec)
 
 
 def test_a_single_array_is_no_npz(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", X)
-    assert "is truncated or not an .npz file" in refused(f"npz:{tmp_path / 'one.npy'}")
+    assert "one.npy is truncated or not an .npz" in refused(f"npz:{tmp_path / 'one.npy'}")
 
 
 def test_python_objects_are_not_loaded(tmp_path: Path) -> None:
     message = refused(saved(tmp_path, images=X, labels=np.array([{}] * 6, dtype=object)))
-    assert "holds Python objects, which could run code" in message
+    assert "holds Python objects" in message

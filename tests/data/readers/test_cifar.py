@@ -85,7 +85,8 @@ def test_a_truncated_binary_file(tmp_path: Path, size: int) -> None:
     path = write_binary(tmp_path, "cifar10") / "data_batch_2.bin"
     path.write_bytes(path.read_bytes()[:size])
     message = refused(f"cifar10:{tmp_path}")
-    assert f"{path} has {size:,} bytes, which is not a whole number of records of 3,073" in message
+    assert f"{path} has {size:,} bytes" in message
+    assert "records of 3,073" in message
 
 
 def test_a_missing_binary_file(tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_a_label_out_of_range(tmp_path: Path, label: int) -> None:
     path = write_cifar10(tmp_path) / "test_batch"
     write(path, {"data": np.zeros((2, 3072), np.uint8), "labels": [0, label]}, False)
     message = refused(f"cifar10:{tmp_path}")
-    assert f"(test part) has the label {label}, out of range: 3 classes are numbered 0 to 2" in message
+    assert f"(test part) has the label {label}, out of range" in message
 
 
 def test_no_names(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from typing import IO, Any
 
 import torch
 
+from faal.engine import interrupts
+from faal.engine.writers.temporary import temporary
 from faal.errors import InputError
 from faal.reading import read_tensors
 
@@ -29,29 +31,63 @@ ELSEWHERE = "choose another folder with --out"
 """The default advice where a file cannot be written."""
 
 
-def _write_whole(path: Path, write: Callable[[IO[bytes]], object], advice: str = ELSEWHERE) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+@interrupts.unbroken()
+def _write_whole(
+    path: Path, write: Callable[[IO[bytes]], object], advice: str = ELSEWHERE, *, new: bool = False
+) -> None:
+    beside = temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(beside, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        if new:
+            _put_new(beside, path)
+        else:
+            os.replace(beside, path)
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} cannot be written ({_short(error)}); {advice}") from None
     finally:
-        with suppress(OSError):  # left by an error or an interrupt; after a success there is none
+        with suppress(OSError):  # left by an error; after a success there is none
             beside.unlink()
 
 
-def write_whole(path: Path, data: bytes, *, advice: str = ELSEWHERE) -> None:
-    """Write a file atomically: after a crash, and for a reader meanwhile, it has either the old content or the new.
+def _put_new(beside: Path, path: Path) -> None:
+    """Give a file its name, unless another has it: another process may have written that meanwhile."""
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        refuse_existing(path)
+        raise
+    except OSError:  # a file system without hard links
+        refuse_existing(path)
+        os.replace(beside, path)
+
+
+def refuse_existing(path: Path) -> None:
+    """Check that there is no such file.
 
     Raises:
-        InputError: the file cannot be written; `advice` ends the message.
+        InputError: there is.
     """
-    _write_whole(path, lambda file: file.write(data), advice)
+    if os.path.lexists(path):
+        raise InputError(f"{path} exists and is not overwritten; name another file, or remove it first")
+
+
+def write_whole(path: Path, data: bytes, *, advice: str = ELSEWHERE, new: bool = False) -> None:
+    """Write a file atomically: after a crash, and for a reader meanwhile, it has either the old content or the new.
+
+    Args:
+        path: the file.
+        data: its content.
+        advice: ends the message where it cannot be written.
+        new: refuse to overwrite a file.
+
+    Raises:
+        InputError: the file cannot be written, or exists.
+    """
+    _write_whole(path, lambda file: file.write(data), advice, new=new)
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

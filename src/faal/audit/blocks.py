@@ -7,7 +7,7 @@ killed audit continues at the next block and never reuses one of another model.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -165,6 +165,14 @@ def attack_blocks(
 def holds(folder: Path, subject: Subject, attack: Attack, clean: Mapping[int, CleanVerdict]) -> bool:
     """Whether all of an attack's blocks are stored in `folder`, so that none is computed again."""
     return all(_stored(folder, subject, attack, block, verdict) is not None for block, verdict in clean.items())
+
+
+def kept(folder: Path, subject: Subject, attacks: Sequence[Attack], clean: Mapping[int, CleanVerdict]) -> str:
+    """How many of an audit's blocks are stored in `folder`, when a signal ends it."""
+    digests = ((attack, block, _digest(subject, attack, block, clean[block], subject.key))
+               for attack in attacks for block in clean)  # fmt: skip
+    stored = sum(_path(folder, *each).exists() for each in digests)
+    return f"{stored} of {len(attacks) * len(clean)} blocks are kept"
 
 
 # --- on disk ---------------------------------------------------------------------------------------------------------

@@ -21,8 +21,9 @@ from faal.audit.attacks.registry import CLEAN, Attack, attack_named
 from faal.audit.blocks import Subject, holds
 from faal.audit.judge import CleanVerdict
 from faal.audit.passes import fingerprint_of
-from faal.audit.records.result import AUDIT, SCHEMA, VERDICTS, AuditResult
-from faal.audit.records.verdicts import ALL, Verdicts
+from faal.audit.records.examples import Examples
+from faal.audit.records.result import AUDIT, EXAMPLES, SCHEMA, VERDICTS, AuditResult
+from faal.audit.records.verdicts import ALL, Verdicts, read_arrays
 from faal.errors import InputError
 
 NAMES = ("name", "path", "digest")
@@ -76,10 +77,12 @@ def refuse_another(
         clean: its clean verdicts, once they are known: equal predictions indicate equal images.
 
     Raises:
-        InputError: it holds an audit of another subject; the message names what differs.
+        InputError: it holds an audit of another subject, and the message names what differs; or files of an audit's
+            names that are of no audit, or of another version's.
     """
     earlier = _earlier(folder)
     if earlier is None:
+        _refuse_foreign(folder)
         return
     found, own = _identity(earlier), _identity(record)
     images = "images and labels"
@@ -95,6 +98,25 @@ def refuse_another(
     raise InputError(
         f"{folder} already holds an audit of {' and '.join(kinds)} ({details}); choose another folder with --out"
     )
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder without an audit that can be read, but with a file of one of its names that is something else.
+
+    An `audit.json` that was cut off is none; `verdicts.npz` may be there without it, where an audit was killed.
+    """
+    foreign = AUDIT if _json(folder / AUDIT) is not None else None
+    for name, read in ((VERDICTS, Verdicts.read), (EXAMPLES, lambda path: Examples(**read_arrays(path)))):
+        try:
+            if (folder / name).exists():
+                read(folder / name)
+        except (InputError, TypeError):
+            foreign = name
+    if foreign is not None:
+        raise InputError(
+            f"{folder} holds another {foreign}, of no audit of this version, and it is not overwritten; choose another "
+            "folder with --out"
+        )
 
 
 def refuse_outdated(folder: Path, result: AuditResult) -> None:
@@ -190,11 +212,16 @@ def _finished(name: str, folder: Path, subject: Subject, clean: Mapping[int, Cle
 
 def _earlier(folder: Path) -> dict[str, Any] | None:
     """The content of `audit.json`; None where there is none that can be read."""
+    plain = _json(folder / AUDIT)
+    return plain if isinstance(plain, dict) and plain.get("schema") == SCHEMA else None
+
+
+def _json(path: Path) -> Any:
+    """The content of a JSON file; None where there is none that can be read."""
     try:
-        plain = json.loads((folder / AUDIT).read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return plain if isinstance(plain, dict) and plain.get("schema") == SCHEMA else None
 
 
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:

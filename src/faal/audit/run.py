@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -18,6 +19,7 @@ from faal.audit.settings import ATTACKS, AuditContext, AuditSettings, SettingsAr
 from faal.audit.stages import controlled, diagnose, evaluate_clean, limit_memory, make_result, run_attacks, with_engine
 from faal.data import Grouping
 from faal.engine import processes
+from faal.engine.writers.lock import folder_lock
 from faal.errors import InputError, refuse_unwritable
 
 
@@ -191,14 +193,15 @@ def run_audit(
     """
     context = context or AuditContext()
     plan = prepare(model, images, labels, settings, context)
-    with controlled(plan.subject):
-        plan, clean = evaluate_clean(plan, context.progress)
-        plan, outcomes = run_attacks(plan, clean, context.progress)
-        signs = diagnose(plan, clean, outcomes, context.progress)
-    result = make_result(plan, outcomes, signs)
-    if plan.out is not None and processes.is_main():
-        result.write(plan.out)
-    return result
+    with nullcontext() if plan.out is None else folder_lock(plan.out):
+        with controlled(plan.subject):
+            plan, clean = evaluate_clean(plan, context.progress)
+            plan, outcomes = run_attacks(plan, clean, context.progress)
+            signs = diagnose(plan, clean, outcomes, context.progress)
+        result = make_result(plan, outcomes, signs)
+        if plan.out is not None and processes.is_main():
+            result.write(plan.out)
+        return result
 
 
 def audit_share(
@@ -252,7 +255,8 @@ def run_share(
     blocks = blocks_of(plan.out)
     refuse_another(plan.out, plan.record, plan.subject)
     refuse_unwritable(blocks)
-    with controlled(plan.subject):
+    # Shared: the others have other blocks.
+    with folder_lock(plan.out, shared=True), controlled(plan.subject):
         limit_memory(plan)
         clean = clean_blocks(plan.subject, rank=rank, world_size=world_size)
         subject = with_engine(plan)

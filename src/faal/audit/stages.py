@@ -7,7 +7,7 @@ from functools import partial
 
 from faal.audit.attacks.backend import engine_for
 from faal.audit.attacks.registry import attacks_named
-from faal.audit.blocks import Progress, Subject
+from faal.audit.blocks import Progress, Subject, kept
 from faal.audit.checks import check_gradient
 from faal.audit.estimates import figures, group_figures
 from faal.audit.folder import blocks_of, claim, earlier_attacks, earlier_keys, refuse_another
@@ -18,7 +18,7 @@ from faal.audit.prepare import AuditPlan
 from faal.audit.records.result import AuditResult
 from faal.audit.records.verdicts import Verdicts, with_all
 from faal.audit.statistics.intervals import METHOD
-from faal.engine import processes
+from faal.engine import interrupts, processes
 from faal.engine.determinism import preserve_rng, strict_float32
 from faal.engine.environment import environment
 from faal.engine.memory import max_chunk, retry_on_oom
@@ -66,7 +66,8 @@ def run_attacks(
         stored, lost = processes.gather_objects(earlier_attacks(plan.out, subject, clean, attacks))[0]
         attacks = (*attacks, *attacks_named(stored))
     folder = None if plan.out is None else blocks_of(plan.out)
-    outcomes = attack_passes(subject, attacks, clean, folder=folder, progress=progress)
+    with interrupts.kept(lambda message: message if folder is None else kept(folder, subject, attacks, clean)):
+        outcomes = attack_passes(subject, attacks, clean, folder=folder, progress=progress)
     warnings = [
         f"The earlier audit in this folder also ran {name}, whose blocks are not stored: its accuracies are not in "
         "this one."

@@ -1,4 +1,7 @@
-"""`faal`: its commands and its handling of errors. Exit status: 0 success, 1 a part failed, 2 invalid input."""
+"""`faal`: its commands and its handling of errors.
+
+Exit status: 0 success, 1 a part failed, 2 invalid input, 130 ended by Ctrl-C, 143 by SIGTERM.
+"""
 
 import os
 import sys
@@ -7,6 +10,7 @@ from cyclopts import App
 from rich.console import Console
 
 from faal.cli import audit, compare, demo, export, listing, report, reproduce, train, zoo
+from faal.engine import interrupts
 from faal.errors import InputError
 
 app = App(
@@ -14,6 +18,7 @@ app = App(
     help="Robust fairness in image classification: audit a classifier class by class, repair it, or train it fair.",
     help_format="plaintext",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # it would end the command without a word
 )
 for command in (
     demo.demo,
@@ -36,29 +41,43 @@ def main() -> None:
     """Run the command line; never returns."""
     os.environ["PYTHONSAFEPATH"] = "1"  # worker processes do not have the current folder first on their path
     errors = Console(stderr=True)
-    status = 0
+    with interrupts.taken():
+        status = _run(errors)
+    sys.exit(status)
+
+
+def _run(errors: Console) -> int:
+    """Run the command; returns its exit status."""
     try:
         result = app(print_error=True, exit_on_error=False)
-        status = result if isinstance(result, int) else 0
+        return result if isinstance(result, int) else 0
     except InputError as error:
-        status = _report(errors, str(error))
+        return _report(errors, str(error))
     except PermissionError as error:  # of any file or folder that a command opens
         if error.filename is None:
             raise
-        status = _report(errors, f"{error.filename} may not be read or written; check its permissions")
-    except KeyboardInterrupt:
-        errors.print("faal: stopped; the same command continues from here", markup=False)
-        status = 130
+        return _report(errors, f"{error.filename} may not be read or written; check its permissions")
+    except KeyboardInterrupt as stop:
+        return _stopped(errors, str(stop))
     except Exception as error:
+        if interrupts.requested():  # as where another process of the group has ended first
+            return _stopped(errors, "")
         if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which need not have been imported
-            _report(errors, "the device is out of memory; use a smaller --batch-size, or another --device")
-        elif not type(error).__module__.startswith("cyclopts"):  # cyclopts has printed the error
+            return _report(errors, "the device is out of memory; use a smaller --batch-size, or another --device")
+        if not type(error).__module__.startswith("cyclopts"):  # cyclopts has printed the error
             raise
-        status = 2
+        return 2
     finally:
         if "faal.engine.processes" in sys.modules:  # a command that computes; the help does not import torch
             sys.modules["faal.engine.processes"].stop()
-    sys.exit(status)
+
+
+def _stopped(errors: Console, kept: str) -> int:
+    """Print what is kept of work that a signal ended; returns the exit status."""
+    if os.environ.get("RANK", "0") == "0":
+        sentence = f"{kept}; the same command continues" if kept else "stopped"
+        errors.print(f"faal: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    return interrupts.status()
 
 
 def _report(errors: Console, sentence: str) -> int:

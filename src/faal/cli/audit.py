@@ -21,7 +21,10 @@ from faal.cli.options import (
     Width,
     called,
     parse_size,
+    refuse_overwriting,
 )
+
+WRITES = ("audit.json", "verdicts.npz", "examples.npz", "report.html")
 
 
 def audit(
@@ -85,6 +88,7 @@ def audit(
     from faal.data.groups import read_groups_noted
     from faal.engine import numerics, processes
     from faal.engine.progress import progress_bar
+    from faal.engine.writers.lock import folder_lock
     from faal.errors import InputError
     from faal.models import open_model
     from faal.report import write_report
@@ -112,34 +116,36 @@ def audit(
         if (checkpoint / "best.pt").exists()
         else Path("runs") / f"audit-{called(checkpoint).replace(':', '-')}-{opened.record['sha256'][:8]}"
     )
+    refuse_overwriting(folder, WRITES, data=data, inputs=(checkpoint, groups))
     subject = (opened.net.to(where), dataset.test.images, dataset.test.labels)
-    with progress_bar(errors) as bar:
-        task = bar.add_task("audit", total=None, note="")
-        settings = AuditSettings(
-            attacks=attacks_named(attacks),
-            threat=threat,
-            seed=seed,
-            batch_size=batch_size,
-            limit=limit,
-            engine=engine,
-        )
-        context = AuditContext(
-            classes=dataset.classes,
-            groups=groupings,
-            out=folder,
-            model_record={"name": called(checkpoint), **opened.record},
-            data_record={"name": dataset.name, "split": "test", "image_size": dataset.test.images.shape[1:]},
-            notes=notes,
-            trained=opened.trained,
-            train_images=None if dataset.train is None else dataset.train.images,
-            progress=lambda attack, done, total: bar.update(task, total=total, completed=done, note=attack),
-        )
-        shown = (
-            curve_table(curve(*subject, settings, context, epsilons=epsilons))
-            if len(epsilons) > 1
-            else table(run_audit(*subject, settings, context))
-        )
-    if processes.is_main():
-        console = Console()
-        console.print(shown)
-        console.print(f"The page: {write_report([folder])}", markup=False, highlight=False, soft_wrap=True)
+    with folder_lock(folder):
+        with progress_bar(errors) as bar:
+            task = bar.add_task("audit", total=None, note="")
+            settings = AuditSettings(
+                attacks=attacks_named(attacks),
+                threat=threat,
+                seed=seed,
+                batch_size=batch_size,
+                limit=limit,
+                engine=engine,
+            )
+            context = AuditContext(
+                classes=dataset.classes,
+                groups=groupings,
+                out=folder,
+                model_record={"name": called(checkpoint), **opened.record},
+                data_record={"name": dataset.name, "split": "test", "image_size": dataset.test.images.shape[1:]},
+                notes=notes,
+                trained=opened.trained,
+                train_images=None if dataset.train is None else dataset.train.images,
+                progress=lambda attack, done, total: bar.update(task, total=total, completed=done, note=attack),
+            )
+            shown = (
+                curve_table(curve(*subject, settings, context, epsilons=epsilons))
+                if len(epsilons) > 1
+                else table(run_audit(*subject, settings, context))
+            )
+        if processes.is_main():
+            console = Console()
+            console.print(shown)
+            console.print(f"The page: {write_report([folder])}", markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,6 +71,33 @@ def called(path: Path | str) -> str:
     """
     full = Path(path).absolute() if Path(path).name not in ("", "..") else Path(path).resolve()
     return full.stem if full.suffix in SUFFIXES and not full.is_dir() else full.name
+
+
+def refuse_overwriting(out: Path, names: Iterable[str], *, data: str, inputs: Iterable[Path | str | None]) -> None:
+    """Check that a command's output replaces none of its inputs, and does not go into the folders of the data.
+
+    Args:
+        out: the folder of the output.
+        names: the files that are written there.
+        data: as after `--data`.
+        inputs: files that are read, None where one is not given; of FILE:COLUMN the part before the colon counts.
+
+    Raises:
+        InputError: it does.
+    """
+    from faal.data.load import FORMS
+
+    form, _, argument = data.partition(":")
+    place = Path(argument).expanduser() if form in FORMS and argument else None
+    given = [str(each) for each in (place, *inputs) if each is not None]
+    read = [Path(text) for each in given for text in (each, each.rpartition(":")[0])]
+    for path in (out / name for name in names):
+        if path.is_file() and any(each.is_file() and path.samefile(each) for each in read):
+            raise InputError(f"{path} is read, and would be overwritten; choose another folder with --out")
+    if place is not None and place.is_dir():
+        real, parts = out.resolve(), [(place / part).resolve() for part in ("train", "test")]
+        if real == place.resolve() or any(real.is_relative_to(part) for part in parts):
+            raise InputError(f"{out} is a folder of the data; choose another one with --out")
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

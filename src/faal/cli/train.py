@@ -25,6 +25,7 @@ from faal.cli.options import (
     overridden,
     parse_size,
     reach_notes,
+    refuse_overwriting,
 )
 
 if TYPE_CHECKING:  # the help does not import PyTorch
@@ -67,6 +68,7 @@ def train(
     architecture = Architecture.of(chosen, dataset)
     net = build_model(architecture, seed=seed, model=named)
     folder = out or Path("runs") / f"{called(recipe)}-seed{seed}"
+    refuse_overwriting(folder, (), data=data, inputs=())
     outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=where)
     _print_outcome(outcome, dataset, data, size, rgb, architecture.model)
 
@@ -108,6 +110,7 @@ def repair(
     from faal.config import Recipe, load_recipe, repair_recipe
     from faal.data import load_data, weighted_by
     from faal.engine import numerics, processes
+    from faal.engine.writers.lock import folder_lock
     from faal.methods import method
     from faal.models import open_model
     from faal.train.loop import train as run
@@ -140,23 +143,25 @@ def repair(
         source="checkpoint",
     )
     folder = out or Path("runs") / f"{called(recipe)}-seed{seed}"
+    refuse_overwriting(folder, (), data=data, inputs=())
     if frontier:
         from faal.study.frontier import check_frontier
 
         check_frontier(dataset, chosen)
     # Training changes the weights in place; blends need those of the base.
     base = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()} if frontier else {}
-    outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
-    _print_outcome(outcome, dataset, data, size, rgb, same.model)
-    if frontier:
-        from faal.study.frontier import frontier as evaluate_blends
-        from faal.study.frontier import frontier_table
+    with folder_lock(folder):
+        outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
+        _print_outcome(outcome, dataset, data, size, rgb, same.model)
+        if frontier:
+            from faal.study.frontier import frontier as evaluate_blends
+            from faal.study.frontier import frontier_table
 
-        found = evaluate_blends(
-            base, opened.record, dataset, chosen, out=folder, seed=seed, device=where, model=network.get("model")
-        )
-        if processes.is_main():
-            Console().print(frontier_table(found))
+            found = evaluate_blends(
+                base, opened.record, dataset, chosen, out=folder, seed=seed, device=where, model=network.get("model")
+            )
+            if processes.is_main():
+                Console().print(frontier_table(found))
 
 
 def _print_notes(*notes: str) -> None:

@@ -6,14 +6,16 @@ is the identity, so that no caller has to distinguish the two.
 
 import os
 import warnings
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from faal.errors import InputError
+
+T = TypeVar("T")
 
 
 def start(device: torch.device) -> None:
@@ -80,6 +82,23 @@ def gather_objects(item: Any) -> list[Any]:
     items: list[Any] = [None] * world_size()
     dist.all_gather_object(items, item)
     return items
+
+
+def on_main(function: Callable[[], T]) -> T | None:
+    """Call a function on the main process, while the others wait; its result there, None elsewhere.
+
+    Raises:
+        InputError: what the function raises, on every process.
+    """
+    found, refusal = None, None
+    if is_main():
+        try:
+            found = function()
+        except InputError as error:
+            refusal = error
+    if (refusal := gather_objects(refusal)[0]) is not None:
+        raise refusal
+    return found
 
 
 def barrier() -> None:

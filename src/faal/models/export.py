@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from faal.checkpoint import write_whole
+from faal.checkpoint import refuse_existing, write_whole
 from faal.errors import InputError
 from faal.models.build import Architecture
 from faal.models.foreign import unwrapped
@@ -25,6 +25,7 @@ from faal.models.native import (
     weights_path,
 )
 from faal.models.normalize import BLUE_FIRST, Statistics, parse_normalize, reverses_channels, same_normalisation
+from faal.models.number_types import require_finite
 from faal.models.offsets import Offset, fold
 from faal.reading import read_metadata
 
@@ -68,13 +69,13 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
         model: like that of `load_model`; a difference is one of the notes.
 
     Raises:
-        InputError: as in `load_model`; the file exists, has another suffix or cannot be written; safetensors cannot
-            hold an entry of the network's state_dict; the file is a plain state_dict, and would lack the offsets.
+        InputError: as in `load_model`; a weight is not finite; the file exists, has another suffix or cannot be
+            written; safetensors cannot hold an entry of the network's state_dict; the file is a plain state_dict, and
+            would lack the offsets.
     """
     if file.suffix not in SAFETENSORS | TORCH:
         raise InputError(f"{file} has to end in .safetensors or .pth, the format to write")
-    if file.exists():
-        raise InputError(f"{file} exists and is not overwritten; name another file, or remove it first")
+    refuse_existing(file)
     source = weights_path(path)
     state, _ = read_checkpoint(source)
     architecture, _ = architecture_and_threat(state, source)
@@ -82,6 +83,7 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
     with checked_entries(source):
         classes = tuple(str(name) for name in state.get("classes") or ())
     net = build_with_weights(state, architecture, source, model=model).eval()
+    require_finite(net.state_dict(), source)
     offsets, folded = tuple[float, ...](), None
     if isinstance(net, Offset) and net.offsets.any():
         size = state.get("image_size") or (32, 32)
@@ -101,7 +103,7 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
         buffer = io.BytesIO()
         torch.save(weights, buffer)
         content = buffer.getvalue()
-    write_whole(file, content, advice="name a file in another folder")
+    write_whole(file, content, advice="name a file in another folder", new=True)
     return Exported(
         architecture=architecture,
         tensors=len(weights),

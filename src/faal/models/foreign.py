@@ -11,7 +11,7 @@ from faal.errors import InputError
 from faal.models.libraries import Logits, hf_tensors, is_hf_weights
 from faal.models.mismatch import MismatchError, mismatch
 from faal.models.normalize import Normalized
-from faal.models.number_types import COUNTER, require_types
+from faal.models.number_types import COUNTER, require_finite, require_types
 from faal.models.offsets import Offset
 from faal.reading import read_tensors, weight_sets
 
@@ -121,9 +121,7 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
     if unexpected or not chosen.fits(wanted):
         missing = [name for name in wanted if name not in chosen.weights and not name.endswith(COUNTER)]
         raise MismatchError(f"{path} {mismatch(wanted, chosen.weights, missing, unexpected, chosen.tensors)}")
-    for name, tensor in chosen.weights.items():
-        if not torch.isfinite(tensor.to(wanted[name].dtype)).all():
-            raise InputError(f"{path} has values in {name!r} that are not finite: its training diverged")
+    require_finite({name: tensor.to(wanted[name].dtype) for name, tensor in chosen.weights.items()}, path)
     if means:
         require_types({}, {name: chosen.tensors[name] for name in (*means, *deviations)}, path)
         stored = [[chosen.tensors[name] for name in names] for names in (means, deviations)]

@@ -1,4 +1,5 @@
-"""The types of number in which weights are stored, and whether a network's tensors can take them by value."""
+"""The types of number in which weights are stored, whether a network's tensors can take them by value, and whether they
+are finite."""
 
 from collections.abc import Mapping
 
@@ -59,6 +60,13 @@ def require_types(wanted: Mapping[str, object], found: Mapping[str, object], whe
             continue
         place = f", where the network has {number_type(own)}" if isinstance(own, Tensor) else ""
         raise InputError(f"{where} stores {name!r} as {number_type(tensor)}{place}; {_advice(tensor)}")
+
+
+def require_finite(found: Mapping[str, object], where: object) -> None:
+    """Check that all values of a file's tensors, by name, are finite. Raises InputError."""
+    for name, tensor in found.items():
+        if isinstance(tensor, Tensor) and not tensor.isfinite().all():
+            raise InputError(f"{where} has values in {name!r} that are not finite: its training diverged")
 
 
 def require_float32(net: nn.Module, who: str, advice: str) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -64,6 +65,8 @@ def write_report(
     path = out or Path(directories[-1]) / ("report.html" if len(folders) == 1 else "comparison.html")
     if out is not None or path.parent.is_dir():  # otherwise it is not a run's folder, which `read_run` reports
         refuse_unwritable(path.parent, "name another file")
+    if path.exists() and not _is_page(path):
+        raise InputError(f"{path} exists, is no page, and is not overwritten; name another file")
     if len(folders) == 1 and is_demo(folders[0]):
         page = demo_page(folders[0], title=title)
     elif len(folders) == 1 and not (folders[0] / AUDIT).is_file() and (curves := read_curves(folders[0])):
@@ -72,16 +75,27 @@ def write_report(
     else:
         page = runs_page(folders, title=title, names=names)
     text = render(page)
-    part = path.with_name(f"{path.name}.part")  # an earlier page is not lost where the disk is full
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # an earlier page is not lost where the disk is full
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(text, encoding="utf-8", newline="\n")
         part.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise InputError(f"{path} cannot be written ({error.strerror}); name another file") from None
+    finally:
+        with suppress(OSError):  # left by an error or an interrupt; after a success there is none
+            part.unlink()
     return path
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file is a page or empty, which may be overwritten; no file of a run is either."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64).strip().lower()
+    except OSError:
+        return False
+    return not head or head.startswith(b"<!doctype html")
 
 
 def _runs_in(directory: Path) -> list[Path]:

@@ -32,7 +32,8 @@ from faal.audit.settings import AuditContext, AuditSettings
 from faal.audit.terminal import estimate_text, plain_row, titled
 from faal.checkpoint import write_whole
 from faal.config import Threat, epsilon_text
-from faal.engine import processes
+from faal.engine import interrupts, processes
+from faal.engine.writers.lock import folder_lock
 from faal.errors import InputError
 from faal.report.sections.curve import draw_curve
 
@@ -135,14 +136,20 @@ def curve(
         raise InputError(NO_ATTACK)
     trained = {key: value for key, value in (context.trained or {}).items() if key != "epsilon"}
 
-    def audit_at(place: Path) -> AuditResult:
-        own = replace(settings, threat=folders[place])
-        return run_audit(model, images, labels, own, replace(context, out=place, trained=trained))
-
-    found = curve_of(map(audit_at, folders))
-    if processes.is_main():
-        found.write(folder)
+    audits: list[AuditResult] = []
+    with folder_lock(Path(context.out)), interrupts.kept(lambda message: _kept(len(audits), len(folders), message)):
+        for place, threat in folders.items():
+            own = replace(settings, threat=threat)
+            audits.append(run_audit(model, images, labels, own, replace(context, out=place, trained=trained)))
+        found = curve_of(audits)
+        if processes.is_main():
+            found.write(folder)
     return found
+
+
+def _kept(done: int, radii: int, message: str) -> str:
+    """What is kept when a signal ends a curve."""
+    return f"{done} of {radii} radii are finished" + (f"; of the next, {message}" if message else "")
 
 
 def radii(epsilons: Iterable[float]) -> tuple[float, ...]:

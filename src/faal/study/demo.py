@@ -23,7 +23,8 @@ from faal.audit.settings import AuditContext, AuditSettings
 from faal.checkpoint import write_whole
 from faal.config import load_recipe
 from faal.data import load_data
-from faal.errors import refuse_unwritable
+from faal.engine.writers.lock import folder_lock
+from faal.errors import InputError
 from faal.models import Architecture, build_model, open_model
 from faal.study.jobs import Job, side_by_side
 from faal.train.loop import train
@@ -59,7 +60,11 @@ def demo(out: Path, *, seeds: Sequence[int] = (1, 2, 3), autoattack: int = 1, de
         means correct under PGD-20 and CW-20 from five starts each; under `autoattack` the first seed's networks under
         standard AutoAttack.
     """
-    refuse_unwritable(out)
+    with folder_lock(out):
+        return _demo(out, seeds, autoattack, device)
+
+
+def _demo(out: Path, seeds: Sequence[int], autoattack: int, device: torch.device) -> dict[str, Any]:
     began, spent = time.monotonic(), _seconds_before(out)
     side_by_side(
         [Job(title=f"seed {seed} trained", function=train_seed, arguments=(out, seed, device)) for seed in seeds],
@@ -103,11 +108,14 @@ def demo(out: Path, *, seeds: Sequence[int] = (1, 2, 3), autoattack: int = 1, de
 
 
 def _seconds_before(out: Path) -> float:
-    """Seconds of earlier calls on the same folder."""
-    try:
-        return float(json.loads((out / "demo.json").read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
+    """Seconds of earlier calls on the same folder. Raises InputError where its demo.json is of no demo."""
+    path = out / "demo.json"
+    if not path.exists():
         return 0.0
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is of no demo, and is not overwritten; choose another folder with --out") from None
 
 
 def robust(result: AuditResult) -> dict[str, float]:

@@ -33,9 +33,10 @@ from faal.audit.terminal import estimate_text, plain_row, titled
 from faal.config import Recipe, Threat
 from faal.data import DataSet, Split
 from faal.data.splits import SMALLEST_CLASS
-from faal.engine import processes
+from faal.engine import interrupts, processes
 from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
+from faal.engine.writers.lock import folder_lock
 from faal.errors import InputError
 from faal.methods import seeks_offsets, steers
 from faal.models.native import architecture_and_threat, build_with_weights, checked_entries, replace_model
@@ -169,7 +170,11 @@ def frontier(
     # The main process decides for all: they evaluate a blend together, or none does.
     finished: dict[float, Blend] = processes.gather_objects(_finished(out, made))[0]
     blends: list[Blend] = []
-    with progress_bar() as bar:
+    with (
+        folder_lock(out),
+        interrupts.kept(lambda _: f"the repair and {len(blends)} of {len(SHARES)} blends are kept"),
+        progress_bar() as bar,
+    ):
         task = bar.add_task("frontier", total=len(SHARES), note="")
         for share in SHARES:
             if share in finished:

@@ -6,14 +6,18 @@ of workers changes only the time: every job computes with one thread.
 
 import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from faal.engine import interrupts
+from faal.engine.parent import end_with_parent
 from faal.engine.processors import usable_processors
 from faal.engine.progress import progress_bar
+from faal.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,37 +31,58 @@ class Job:
 
 
 def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None) -> list[Any]:
-    """Run the jobs and return their results in the order of the jobs.
+    """Run the jobs and return their results in the order of the jobs. The workers end with this process.
 
     Args:
         jobs: independent of each other; started in this order.
         title: of the progress bar.
         workers: number of processes; that of the processors available to this process if None.
+
+    Raises:
+        Interrupted: a signal has come; the jobs have ended as they do at a signal, and no other was begun.
     """
     if not jobs:
         return []
     count = min(len(jobs), workers or usable_processors())
+    others, finished = set(multiprocessing.active_children()), list[str]()
     with (
+        interrupts.kept(
+            lambda _: f"{title}: {len(finished)} of {len(jobs)} are finished, and the others kept as far as they came"
+        ),
         progress_bar() as bar,
-        ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool,
+        ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin) as pool,
     ):
         task = bar.add_task(title, total=len(jobs), note="")
-        started = {pool.submit(job.function, *job.arguments): job for job in jobs}
+        with interrupts.starting_workers():
+            started = {pool.submit(_work, job.function, job.arguments): job for job in jobs}
         try:
-            pending = set(started)
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                    bar.update(task, advance=1, note=started[future].title)
-                    if not bar.console.is_terminal:  # a log file shows no bar
-                        so_far = f"{int(bar.tasks[task].completed)} of {len(jobs)}"
-                        bar.console.print(f"{title}: {so_far}, {started[future].title}", markup=False, highlight=False)
-        except BaseException:
+            for future in as_completed(started):
+                future.result()
+                finished.append(started[future].title)
+                bar.update(task, advance=1, note=finished[-1])
+                if not bar.console.is_terminal:  # a log file shows no bar
+                    so_far = f"{len(finished)} of {len(jobs)}, {finished[-1]}"
+                    bar.console.print(f"{title}: {so_far}", markup=False, highlight=False)
+        except BrokenProcessPool:
+            raise InputError(
+                "a worker process was ended from outside, perhaps since memory ran out; the same command continues"
+            ) from None
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, KeyboardInterrupt):
+                for worker in set(multiprocessing.active_children()) - others:
+                    worker.terminate()
             raise
         return [future.result() for future in started]
 
 
-def _one_thread() -> None:
+def _begin() -> None:
+    """What a worker does first."""
+    end_with_parent()
+    interrupts.serve()
     torch.set_num_threads(1)
+
+
+def _work(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    with interrupts.job():
+        return function(*arguments)

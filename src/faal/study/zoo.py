@@ -1,5 +1,6 @@
 """Publish a run in the zoo: its weights in a 16-bit type, and a card made from the run's files."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from faal.config import Threat
 from faal.data import DataSet, Split, fingerprint
 from faal.engine.determinism import strict_float32
 from faal.engine.environment import environment
+from faal.engine.writers.lock import folder_lock
 from faal.errors import InputError, refuse_unwritable, unknown
 from faal.inner.modes import attacked
 from faal.models import Architecture, zoo
@@ -135,10 +137,7 @@ def publish(
     net = build_with_weights(state, architecture, file, model=model)
     narrow = narrowed(net.state_dict(), NARROW[precision])
     content = save(narrow, metadata={"format": "pt"})
-    if (total := len(content) + _size_of_others(name, home)) > MOST_BYTES:
-        raise InputError(
-            f"with {name} the zoo would have {total:,} bytes of weights, above the limit of {MOST_BYTES:,}"
-        )
+    _check_size(name, home, content)
     net.load_state_dict(zoo.widened(narrow))
     predicted = _clean_predictions(net, split, data.name, result, device)
     changed, samples = int((predicted != result.verdicts.predicted["clean"]).sum()), len(predicted)
@@ -148,7 +147,6 @@ def publish(
             f"{MOST_CHANGED:.1%}; try the other type with --precision"
         )
     weights, place = zoo.weights_file(name, home), zoo.card_file(name, home)
-    checkpoint.write_whole(weights, content)
     card = {
         "schema": zoo.SCHEMA,
         "name": name,
@@ -160,7 +158,7 @@ def publish(
         },
         "withheld": withheld,
         "audit": figures(result),
-        "sha256": checkpoint.digest(weights),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "precision": precision,
         "narrowing": {"samples": samples, "changed": changed},
         "checkpoint": {"sha256": sha256},
@@ -171,7 +169,12 @@ def publish(
             "published": environment(device)["commit"],
         },
     }
-    checkpoint.write_whole(place, (json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with folder_lock(home):
+        _check_place(name, home, sha256)  # another process may have published meanwhile
+        _check_size(name, home, content)
+        checkpoint.write_whole(weights, content)
+        checkpoint.write_whole(place, text.encode())
     return Published(card=place, weights=weights, size=len(content), samples=samples, changed=changed, notes=notes)
 
 
@@ -269,13 +272,19 @@ def _clean_predictions(
 
 def _check_place(name: str, home: Path, sha256: str) -> None:
     """Raise InputError unless the name is free, or is that of this checkpoint."""
-    if name in zoo.zoo_names(home) and zoo.read_card(name, home).get("checkpoint", {}).get("sha256") != sha256:
+    if name not in zoo.zoo_names(home):
+        checkpoint.refuse_existing(zoo.weights_file(name, home))
+    elif zoo.read_card(name, home).get("checkpoint", {}).get("sha256") != sha256:
         raise InputError(f"the zoo has another network called {name}; choose another name, or remove its two files")
 
 
-def _size_of_others(name: str, home: Path) -> int:
-    files = home.glob("*.safetensors")
-    return sum(file.stat().st_size for file in files if file.stem != name)
+def _check_size(name: str, home: Path, content: bytes) -> None:
+    """Raise InputError where the zoo would become too large."""
+    others = sum(file.stat().st_size for file in home.glob("*.safetensors") if file.stem != name)
+    if (total := len(content) + others) > MOST_BYTES:
+        raise InputError(
+            f"with {name} the zoo would have {total:,} bytes of weights, above the limit of {MOST_BYTES:,}"
+        )
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A run's folder: its config.yaml and environment.json, and the check that it is of one run only."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,12 @@ import yaml
 from faal.checkpoint import write_whole
 from faal.config import Recipe
 from faal.errors import InputError
+from faal.models.native import LOG
 
-CONFIG = "config.yaml"
+CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
+
+FILES = ("best.pt", "last.pt", "previous.pt", LOG, ENVIRONMENT)
+"""What a run writes into its folder beside `config.yaml`."""
 
 INTERVALS = ("recipe.log_every", "recipe.checkpoint_every")
 """How often a run writes; it makes no difference to the network."""
@@ -19,12 +24,18 @@ NAMES = ("data.name", "origin.path")
 """Names of the data and of the base; they are identified by a fingerprint and by `origin.sha256`."""
 
 
-def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> None:
+def describe(out: Path, config: dict[str, Any], environment: dict[str, Any], *, forks: bool = False) -> None:
     """Write `config.yaml` and `environment.json`, or check that the folder holds this run already.
 
+    Args:
+        out: the run's folder.
+        config: the run's configuration.
+        environment: the record of program and machine.
+        forks: whether it begins from a fork, whose best.pt and log are there before the run's first checkpoint.
+
     Raises:
-        InputError: the folder holds a run with another configuration, or the audit of a network that no run here made,
-            or cannot be written.
+        InputError: the folder holds a run with another configuration, files that a run would overwrite, or the audit of
+            a network that no run here made, or cannot be written.
     """
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     path = out / CONFIG
@@ -33,21 +44,41 @@ def describe(out: Path, config: dict[str, Any], environment: dict[str, Any]) -> 
             found = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             found = None
+        same = _same(found, yaml.safe_load(text))
         started = any((out / name).exists() for name in ("last.pt", "previous.pt"))
-        if started and not _same(found, yaml.safe_load(text)):
+        if started and not same:
             raise InputError(
                 f"{out} holds another run ({_difference(found, config)}); choose another folder with --out, "
                 "or remove that one"
             )
         if started:
             return
+        own = isinstance(found, dict) and config.keys() <= found.keys()
+        before_first_checkpoint = same and (forks or _is_unfinished(out / LOG))
+        names = [] if before_first_checkpoint else ["best.pt"] if own else [CONFIG, *FILES]
+    else:
+        names = list(FILES)
+    for name in names:
+        if os.path.lexists(out / name):
+            raise InputError(
+                f"{out} holds a {name} that no run here can continue from, and that is not overwritten; choose another "
+                "folder with --out, or move it"
+            )
     if (out / "audit.json").exists():
         raise InputError(
             f"{out} holds the audit of another network, which this run's would be taken for; choose another folder "
             "with --out"
         )
     write_whole(path, text.encode())
-    write_whole(out / "environment.json", json.dumps(environment, indent=2).encode())
+    write_whole(out / ENVIRONMENT, json.dumps(environment, indent=2).encode())
+
+
+def _is_unfinished(log: Path) -> bool:
+    """Whether a log is of a run that has not ended: its best.pt may have been written just before its first last.pt."""
+    try:
+        return '"event": "end"' not in log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def _same(found: Any, config: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from torch import nn
 from faal import checkpoint
 from faal.config import Recipe
 from faal.data import Batch, Batches, DataSet, Split
-from faal.engine import processes
+from faal.engine import interrupts, processes
 from faal.engine.environment import environment
 from faal.engine.numerics import Numerics
 from faal.engine.seeds import derive_seed
+from faal.engine.writers.lock import folder_lock
 from faal.intermediate.class_rule import EpochStats, EvaluationRequest
 from faal.intermediate.class_stats import ClassMetrics
 from faal.methods import epochs_of_training, seeks_offsets, steers
@@ -32,6 +34,7 @@ from faal.train.notes import notes_of
 from faal.train.offsets import EVALUATIONS, rule_for_offsets, with_best_offsets
 from faal.train.outcome import OffsetSearch, Outcome, recorded_outcome
 from faal.train.parts import Parts, parts_of
+from faal.train.pauses import Pauses
 from faal.train.record import RunRecord
 from faal.train.selection import RULES, HeldOutAccuracy, selection_request
 from faal.train.state import TrainingState, capture, generator_state, restore
@@ -84,24 +87,24 @@ def train(
     check_alike(numerics)
     record = RunRecord.of(data, parts, recipe, architecture, seed=seed, origin=origin)
     trainer = Trainer(net, parts, record, out=out, numerics=numerics, fork_epochs=frozenset(keep))
-    if processes.is_main():
-        folder.describe(out, record.config(numerics.name), environment(device))
-    processes.barrier()
-    # For networks that draw random numbers themselves; a run that continues, or a fork, restores its own.
-    torch.manual_seed(derive_seed(seed, "network", processes.rank()))
-    trainer.resume(fork)
-    if (outcome := trainer.recorded_outcome()) is not None:
-        return outcome
-    with Log(
-        out,
-        every=recipe.log_every,
-        title=f"{recipe.method}, seed {seed}",
-        steps=trainer.epochs * len(trainer.batches) + (EVALUATIONS if seeks_offsets(recipe) else 0),
-        done=trainer.steps_done,
-        position=trainer.state.log_bytes,
-        quiet=quiet,
-    ) as log:
-        return trainer.run(log)
+    with folder_lock(out):
+        described = record.config(numerics.name), environment(device)
+        processes.on_main(partial(folder.describe, out, *described, forks=fork is not None))
+        # For networks that draw random numbers themselves; a run that continues, or a fork, restores its own.
+        torch.manual_seed(derive_seed(seed, "network", processes.rank()))
+        trainer.resume(fork)
+        if (outcome := trainer.recorded_outcome()) is not None:
+            return outcome
+        with Log(
+            out,
+            every=recipe.log_every,
+            title=f"{recipe.method}, seed {seed}",
+            steps=trainer.epochs * len(trainer.batches) + (EVALUATIONS if seeks_offsets(recipe) else 0),
+            done=trainer.steps_done,
+            position=trainer.state.log_bytes,
+            quiet=quiet,
+        ) as log:
+            return trainer.run(log)
 
 
 class Trainer:
@@ -147,7 +150,8 @@ class Trainer:
         self.learner = learner_for(net, recipe, self.counts, seed=seed, numerics=numerics)
         self.average = average_for(net, recipe, len(self.batches))
         self.state = TrainingState()
-        self.saved_at = self.epoch_began = time.monotonic()
+        self.pauses = Pauses(recipe.checkpoint_every, numerics.device)
+        self.epoch_began = time.monotonic()
 
     @property
     def progress(self) -> float:
@@ -166,8 +170,9 @@ class Trainer:
 
     def run(self, log: Log) -> Outcome:
         """All epochs that are left, then the search for offsets where the recipe has one."""
-        while self.state.epoch < self.epochs:
-            self.epoch(log)
+        with interrupts.kept(lambda message: message or self.state.saved), interrupts.finishing():
+            while self.state.epoch < self.epochs:
+                self.epoch(log)
         notes = list(self.parts.notes) if self.epochs else []
         notes += notes_of(self.recipe, self.learner.rule, self.average, self.record.trained_on)
         offsets = self.seek_offsets(log) if seeks_offsets(self.recipe) else None
@@ -218,7 +223,7 @@ class Trainer:
         return self.batches.epoch(state.epoch, start=state.step)
 
     def step(self, batch: Batch, log: Log) -> None:
-        """One step; from time to time a checkpoint."""
+        """One step; from time to time, and where a signal ends the run, a checkpoint."""
         state = self.state
         share = processes.world_size() * len(batch.labels) / self.batches.global_size(state.step)
         result = train_step(self.learner, batch, StepContext(state.epoch, self.progress, share, self.steps_done))
@@ -226,9 +231,12 @@ class Trainer:
             self.average.update()
         was_read = log.step(state.epoch, self.steps_done, result)
         state.step += 1
-        if was_read and state.step < len(self.batches) and self.checkpoint_due():
+        ends, due = self.pauses.after_step(was_read=was_read)
+        if ends or (due and state.step < len(self.batches)):
             self.read_steps(log)
             self.save(log)
+        if ends:
+            raise interrupts.Interrupted(self.state.saved)
 
     def end_epoch(self, log: Log) -> None:
         """Average the weights, evaluate them on the held-out part, write the log and a checkpoint."""
@@ -249,6 +257,8 @@ class Trainer:
         state.epoch, state.step = state.epoch + 1, 0
         self.epoch_began = time.monotonic()
         self.save(log)
+        if self.pauses.after_epoch():
+            raise interrupts.Interrupted(self.state.saved)
 
     def evaluate(self, request: EvaluationRequest, split: Split | None = None) -> ClassMetrics:
         """Class-wise figures of the present weights, on `split`, else on the part that the request names."""
@@ -278,6 +288,7 @@ class Trainer:
                 checkpoint.save(self.out / "best.pt", self.network())
         return figures
 
+    @interrupts.kept(lambda _: "the network is saved, and the search for its offsets begins again")
     def seek_offsets(self, log: Log) -> OffsetSearch:
         """Choose offsets for the network of best.pt, or for the initial one where nothing is trained, and write best.pt
         with them. Where it is interrupted it begins again; a finished run has its `recorded_outcome`."""
@@ -312,12 +323,6 @@ class Trainer:
             own = {"rule": self.learner.rule.state_dict(), "average": self.average.state_dict()}
             self.state = restore(training | own, self.learner, self.average)
 
-    def checkpoint_due(self) -> bool:
-        """Whether it is time for a checkpoint: by the main process's clock, so that all processes agree."""
-        late = processes.is_main() and time.monotonic() - self.saved_at > self.recipe.checkpoint_every
-        (any_late,) = processes.all_sum(torch.tensor([float(late)], device=self.learner.numerics.device))
-        return bool(any_late > 0)
-
     def read_steps(self, log: Log) -> None:
         """Log the steps that are still on the device; raise InputError if the weights have become NaN or infinite."""
         log.flush()
@@ -330,7 +335,7 @@ class Trainer:
         if processes.is_main():
             checkpoint.rotate(self.out)
             checkpoint.save(self.out / "last.pt", state)
-        self.saved_at = time.monotonic()
+        self.pauses.saved_at = time.monotonic()
 
     def network(self) -> dict[str, Any]:
         """The contents of best.pt: the present weights, and what is needed to use them."""

@@ -28,6 +28,11 @@ class TrainingState:
     seconds: float = 0.0
     """Spent on the epoch so far."""
 
+    @property
+    def saved(self) -> str:
+        """What is kept when a signal ends the run here."""
+        return f"saved at epoch {self.epoch}, step {self.step}"
+
 
 def copied(net: nn.Module) -> dict[str, Tensor]:
     """A copy of the state dict, in the plain memory format."""

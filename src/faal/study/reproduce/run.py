@@ -10,6 +10,8 @@ import torch
 
 from faal import checkpoint
 from faal.data import DataSet, fingerprint
+from faal.engine.writers.lock import folder_lock
+from faal.engine.writers.temporary import sweep
 from faal.errors import InputError, refuse_unwritable, unknown
 from faal.models.zoo import read_card, zoo_name
 from faal.study.reproduce.output.progress import ProgressReporter
@@ -80,16 +82,20 @@ def reproduce(
     folder = out or Path("reproduce") / f"{scale}-{protocol}"
     refuse_unwritable(folder)
     if what == "theorem1":
-        return ReproduceResult(page=theorem1(folder, seeds=range(1, seeds + 1))[0], failed={})
+        with folder_lock(folder):
+            return ReproduceResult(page=theorem1(folder, seeds=range(1, seeds + 1))[0], failed={})
     if what == "table4":
-        record_or_check(folder, "reproduction", {"scale": scale, "protocol": protocol})
-        costs, notes = measure(size, protocol, device)
-        return ReproduceResult(page=write_costs(folder, costs, scale=scale, notes=notes)[0], failed={})
+        with folder_lock(folder):
+            record_or_check(folder, "reproduction", {"scale": scale, "protocol": protocol})
+            costs, notes = measure(size, protocol, device)
+            return ReproduceResult(page=write_costs(folder, costs, scale=scale, notes=notes)[0], failed={})
 
     table, rows = find(what)
     spec = required_data(table, size, data)
     published = published_bases(bases, table, models)
     dataset = data_of(spec)
+    for place in (folder, folder / "results"):
+        sweep(place)
     record_or_check(folder, "reproduction", {"scale": scale, "protocol": protocol})
     _check_data(folder, dataset)
     _check_bases(folder, table, rows, size, published)
@@ -103,6 +109,7 @@ def reproduce(
         if item.run.published is not None and not item.run.trained.exists():
             # An invalid checkpoint is rejected before any training.
             open_published(item.run.published, item.run.recipe, dataset)
+            _refuse_itself(item.run.published.file, item.run.folder / "best.pt")
     context = WorkContext(
         out=folder,
         table=table,
@@ -159,6 +166,12 @@ def published_bases(texts: Sequence[str], table: TableSpec, models: Sequence[str
             )
         found[name] = replace(found[name], model=model)
     return found
+
+
+def _refuse_itself(file: Path, copy: Path) -> None:
+    """Raise InputError where a published checkpoint is in the place of its own copy."""
+    if copy.is_file() and file.is_file() and copy.samefile(file):
+        raise InputError(f"{file} would be overwritten by its copy; move it, or choose another folder with --out")
 
 
 def _check_data(folder: Path, data: DataSet) -> None:

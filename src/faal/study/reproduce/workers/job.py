@@ -14,6 +14,7 @@ from faal.audit.records.result import AttackResult
 from faal.config import Recipe
 from faal.data import DataSet, load_data
 from faal.engine.environment import environment
+from faal.engine.writers.lock import folder_lock
 from faal.errors import InputError
 from faal.methods import epochs_of_training
 from faal.models import Architecture, LoadedModel, build_model, open_model
@@ -54,12 +55,14 @@ def execute(item: WorkItem, context: WorkContext) -> None:
     Raises:
         InputError: training diverged, a checkpoint does not match, or a file cannot be written.
     """
-    if item.is_audit:
-        write_record(context.out, evaluated(item.run, context))
-        return
     run = item.run
-    summary = _import_published(run, run.published, context) if run.published is not None else _train(run, context)
-    checkpoint.write_whole(run.trained, json.dumps(summary, indent=1, ensure_ascii=False).encode())
+    # Shared: other processes of a reproduction go by the claims.
+    with folder_lock(run.folder, shared=True):
+        if item.is_audit:
+            write_record(context.out, evaluated(run, context))
+            return
+        summary = _import_published(run, run.published, context) if run.published is not None else _train(run, context)
+        checkpoint.write_whole(run.trained, json.dumps(summary, indent=1, ensure_ascii=False).encode())
 
 
 def _train(run: PlannedRun, context: WorkContext) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import dataclasses
 import json
 import multiprocessing
-import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -14,11 +14,13 @@ from contextlib import contextmanager
 import torch
 
 from faal.checkpoint import write_whole
+from faal.engine import interrupts
+from faal.engine.parent import end_with_parent
 from faal.engine.processors import usable_processors
+from faal.engine.writers.claims import Lock, acquire, remove_locks
 from faal.errors import InputError
 from faal.study.reproduce.plan import WorkItem, failure_path
 from faal.study.reproduce.workers.job import WorkContext, execute
-from faal.study.reproduce.workers.locks import Lock, acquire, remove_locks
 
 POLL = 1.0
 """Seconds between two checks of the folder."""
@@ -41,20 +43,30 @@ def run_all(context: WorkContext, items: Sequence[WorkItem], *, on_poll: Callabl
 
     Returns:
         Name of each item that failed -> the reason.
+
+    Raises:
+        Interrupted: a signal has come; the items in progress have ended as they do at a signal.
     """
     for item in items:
         failure_path(context.out, item.name).unlink(missing_ok=True)
-    if context.workers == 1:
-        _enable_sigint()
-        with _single_thread(context.device):
-            run_items(context, items, on_poll=on_poll)
-    else:
-        _run_in_processes(context, items, on_poll)
+    with interrupts.kept(lambda _: _progress(items)):
+        if context.workers == 1:
+            _enable_sigint()
+            with _single_thread(context.device):
+                run_items(context, items, on_poll=on_poll)
+        else:
+            _run_in_processes(context, items, on_poll)
     on_poll()
     for item in items:
         if item.output.exists():
             remove_locks(context.out / "claims", item.name)
     return failures(context, items)
+
+
+def _progress(items: Sequence[WorkItem]) -> str:
+    """What is kept when a signal ends the work."""
+    done = sum(item.output.exists() for item in items)
+    return f"{done} of {len(items)} steps are finished, and those in progress kept as far as they came"
 
 
 def _run_in_processes(context: WorkContext, items: Sequence[WorkItem], on_poll: Callable[[], None]) -> None:
@@ -63,8 +75,9 @@ def _run_in_processes(context: WorkContext, items: Sequence[WorkItem], on_poll: 
         spawn.Process(target=_worker_process, args=(context, items, place), daemon=True)
         for place in range(context.workers)
     ]
-    for process in processes:
-        process.start()
+    with interrupts.starting_workers():
+        for process in processes:
+            process.start()
     try:
         # Not `any`: `is_alive` must be called for all, since it joins a process that has ended.
         while [process for process in processes if process.is_alive()]:
@@ -86,21 +99,22 @@ def _run_in_processes(context: WorkContext, items: Sequence[WorkItem], on_poll: 
 
 def _worker_process(context: WorkContext, items: Sequence[WorkItem], place: int) -> None:
     """The main function of one of several worker processes."""
-    _enable_sigint()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_with_parent()
+    interrupts.serve()
     try:
         if context.device.type == "cuda":
             context = dataclasses.replace(context, device=torch.device("cuda", place % torch.cuda.device_count()))
             torch.cuda.set_device(context.device)
-        with _single_thread(context.device):
+        with interrupts.job(), _single_thread(context.device):
             run_items(context, items)
     except KeyboardInterrupt:
-        os._exit(130)  # quietly: the parent process reports it
+        sys.exit(interrupts.status())  # quietly: the parent process reports it
 
 
 def _enable_sigint() -> None:
-    """Let SIGINT, which a lost lock sends, raise KeyboardInterrupt; a shell's background jobs ignore it by default."""
-    if threading.current_thread() is threading.main_thread():
+    """Let SIGINT, which a lost lock sends, raise KeyboardInterrupt where it is ignored, as by a shell's background
+    jobs."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

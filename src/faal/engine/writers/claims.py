@@ -1,4 +1,4 @@
-"""File locks among any number of processes and machines that share only a folder.
+"""Claims: locks among any number of processes and machines that share only a folder.
 
 A work item is locked by creating a file that must not exist yet (`O_CREAT | O_EXCL`, atomic on shared folders too); the
 holder touches that file every few seconds. A lock that has not been touched for a while, or whose process has ended on
@@ -7,16 +7,15 @@ several processes only one can. No file is renamed or removed while another proc
 process can remove a lock newer than the one it found abandoned.
 """
 
-import json
-import multiprocessing
 import os
 import platform
-import signal
 import threading
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from faal.engine import interrupts
+from faal.engine.writers.holder import Holder
 
 HEARTBEAT = 5.0
 """Seconds between two touches of a held lock."""
@@ -28,8 +27,8 @@ STALE_AFTER = 180.0
 class Lock:
     """A lock that is held; as a context it is released at the end.
 
-    If it is lost (another process took it over, since this one was suspended for too long), or if the parent process
-    has ended, the main thread is interrupted: its work may be restarted elsewhere, and must not run twice at a time.
+    If it is lost (another process took it over, since this one was suspended for too long), the main thread is
+    interrupted: its work may be restarted elsewhere, and must not run twice at a time.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,19 +51,11 @@ class Lock:
 
     def _beat_until_released(self) -> None:
         while not self._released.wait(HEARTBEAT):
-            parent = multiprocessing.parent_process()
             self.lost = _superseded(self.path) or not _touch(self.path)
-            if self.lost or (parent is not None and not parent.is_alive()):
+            if self.lost:
                 if not self._released.is_set():
-                    _interrupt()
+                    interrupts.end_at_once(f"{self.path.parent} was taken over by another process")
                 return
-
-
-def _interrupt() -> None:
-    """Raise KeyboardInterrupt in the main thread, also while it waits."""
-    main = threading.main_thread().ident
-    assert main is not None
-    signal.pthread_kill(main, signal.SIGINT)
 
 
 def acquire(folder: Path, name: str) -> Lock | None:
@@ -90,6 +81,13 @@ def acquire(folder: Path, name: str) -> Lock | None:
     return lock
 
 
+def content(folder: Path, name: str) -> str:
+    """The text of the lock of the work item `name`, which names its holder; empty where there is none."""
+    number = _highest(folder, name)
+    found = None if number is None else _read_lock(folder / f"{name}.{number}")
+    return found[0] if found else ""
+
+
 def remove_locks(folder: Path, name: str) -> None:
     """Remove the abandoned locks of a finished work item, which nobody acquires again."""
     for path in _lock_files(folder, name):
@@ -110,7 +108,7 @@ def _create(path: Path) -> Lock | None:
     except FileExistsError:
         return None
     with open(handle, "w", encoding="utf-8") as file:
-        json.dump({"machine": _machine(), "process": os.getpid()}, file)
+        file.write(Holder.own().text())
     return Lock(path)
 
 
@@ -140,13 +138,9 @@ def _read_lock(path: Path) -> tuple[str, float] | None:
 
 def _abandoned(path: Path, state: tuple[str, float]) -> bool:
     """Whether a lock in this state (content, time of the last touch) is no longer held."""
-    content, touched = state
-    holder = {}
-    with suppress(ValueError):  # its holder has created the file and not yet written to it
-        holder = json.loads(content)
-    if holder.get("machine") == _machine() and not _is_alive(holder["process"]):
-        return True
-    return _now(path.parent) - touched > STALE_AFTER
+    text, touched = state
+    holder = Holder.parse(text)
+    return (holder is not None and holder.is_dead) or _now(path.parent) - touched > STALE_AFTER
 
 
 def _now(folder: Path) -> float:
@@ -157,27 +151,3 @@ def _now(folder: Path) -> float:
         return probe.stat().st_mtime
     finally:
         probe.unlink(missing_ok=True)
-
-
-def _machine() -> str:
-    """Identity of a set of process numbers: the boot of a machine, and the container within it."""
-    parts = [platform.node()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
-
-
-def _is_alive(process: int) -> bool:
-    """Whether a process of this machine is running; a zombie is not."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's process
-        pass
-    try:
-        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(") ")[2]
-    except OSError:
-        return True
-    return not state.startswith("Z")

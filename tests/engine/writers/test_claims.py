@@ -1,4 +1,4 @@
-"""Locks: one holder at a time, also when holders are killed or suspended."""
+"""Claims: one holder at a time, also when holders are killed or suspended."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from faal.study.reproduce.workers import locks
-from faal.study.reproduce.workers.locks import Lock, acquire, remove_locks
+from faal.engine.writers import claims
+from faal.engine.writers.claims import Lock, acquire, remove_locks
 
 
 def run(script: str, *arguments: object) -> subprocess.Popen[str]:
@@ -28,7 +28,7 @@ def foreign(path: Path, *, age: float) -> None:
 TAKE_ALL = """
 import sys, time
 from pathlib import Path
-from faal.study.reproduce.workers.locks import acquire
+from faal.engine.writers.claims import acquire
 folder, count = Path(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)
 while not (folder / "go").exists():
@@ -82,7 +82,7 @@ def test_names_with_a_common_prefix_are_different(tmp_path: Path) -> None:
 
 
 def test_the_lock_of_a_dead_process_is_free_at_once(tmp_path: Path) -> None:
-    dead = run("import sys; from pathlib import Path; from faal.study.reproduce.workers.locks import acquire; "
+    dead = run("import sys; from pathlib import Path; from faal.engine.writers.claims import acquire; "
                "acquire(Path(sys.argv[1]), 'work')", tmp_path)  # fmt: skip
     assert os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # a zombie
     assert (tmp_path / "work.0").exists()
@@ -94,9 +94,9 @@ def test_the_lock_of_a_dead_process_is_free_at_once(tmp_path: Path) -> None:
 
 
 def test_another_machines_lock_is_taken_over_when_it_is_stale(tmp_path: Path) -> None:
-    foreign(tmp_path / "work.4", age=locks.STALE_AFTER / 2)
+    foreign(tmp_path / "work.4", age=claims.STALE_AFTER / 2)
     assert acquire(tmp_path, "work") is None
-    foreign(tmp_path / "work.4", age=locks.STALE_AFTER * 2)
+    foreign(tmp_path / "work.4", age=claims.STALE_AFTER * 2)
     taken = acquire(tmp_path, "work")
     assert taken is not None
     assert taken.path.name == "work.5"
@@ -111,19 +111,19 @@ def test_a_holder_that_resumes_during_a_takeover_keeps_it(tmp_path: Path, monkey
     """Its lock was found abandoned, and is touched before the next lock is created."""
     path = tmp_path / "work.0"
     foreign(path, age=1e4)
-    create = locks._create
+    create = claims._create
 
     def late(new: Path) -> Lock | None:
         os.utime(path)
         return create(new)
 
-    monkeypatch.setattr(locks, "_create", late)
+    monkeypatch.setattr(claims, "_create", late)
     assert acquire(tmp_path, "work") is None
     assert sorted(each.name for each in tmp_path.glob("work.*")) == ["work.0"]
 
 
 def test_it_is_touched_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "HEARTBEAT", 0.02)
+    monkeypatch.setattr(claims, "HEARTBEAT", 0.02)
     held = acquire(tmp_path, "work")
     assert held is not None
     os.utime(held.path, (0, 0))
@@ -139,9 +139,9 @@ LOSE = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would this
 from pathlib import Path
-from faal.study.reproduce.workers import locks
-locks.HEARTBEAT = 0.05
-held = locks.acquire(Path(sys.argv[1]), "work")
+from faal.engine.writers import claims
+claims.HEARTBEAT = 0.05
+held = claims.acquire(Path(sys.argv[1]), "work")
 try:
     with held:
         Path(sys.argv[1], "work.1").touch()

@@ -1,0 +1,168 @@
+"""One writer per folder: a lock that the system releases when its process ends, however it ends.
+
+It is `flock` on the file `.lock` in the folder, which names its holder and is removed at the end. Where the file system
+has no `flock`, it is a claim (`claims`). Those who only read take no lock.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from faal.engine import processes
+from faal.engine.writers import claims
+from faal.engine.writers.holder import Holder
+from faal.engine.writers.temporary import sweep
+from faal.errors import InputError, refuse_unwritable
+
+try:
+    import fcntl
+except ImportError:  # not a Unix
+    HAS_FLOCK = False
+else:
+    HAS_FLOCK = True
+
+FILE = ".lock"
+
+NO_FLOCK = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+"""Errors of a file system without `flock`."""
+
+_held: set[tuple[str, int]] = set()
+"""Folders that threads of this process hold: its real path, and the thread."""
+
+_open: set[int] = set()
+"""Descriptors of held locks."""
+
+
+@contextmanager
+def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """The context in which this process alone writes into a folder; leftovers of ended ones are removed at its start.
+
+    Of a group of processes the main one takes the lock, and a refusal reaches all: each has to call it. Within the
+    context the same thread may open it again. Child processes do not inherit it. A folder that does not exist is made,
+    and removed if nothing is written to it.
+
+    Args:
+        folder: where files are to be written.
+        shared: take it together with others that do, and that agree on who writes what; only a writer of the whole
+            folder is refused then. On a file system without `flock` nobody is.
+
+    Raises:
+        InputError: another process, or another thread, writes there, or the folder cannot be written.
+    """
+    key = os.path.realpath(folder), threading.get_ident()
+    if key in _held:
+        yield
+        return
+    held = processes.on_main(partial(_take, folder, shared)) or ExitStack()
+    _held.add(key)
+    try:
+        with held:
+            yield
+    finally:
+        _held.discard(key)
+
+
+def _take(folder: Path, shared: bool) -> ExitStack:
+    """Take the lock; returns what releases it."""
+    refuse_unwritable(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    undo = ExitStack()
+    for path in reversed(made):
+        undo.callback(_remove_empty, path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _lock(folder, shared, undo)
+        sweep(folder)
+    except OSError as error:
+        undo.close()
+        raise InputError(f"{folder} cannot be written ({error.strerror}); choose another folder with --out") from None
+    except BaseException:
+        undo.close()
+        raise
+    return undo
+
+
+def _lock(folder: Path, shared: bool, undo: ExitStack) -> None:
+    path = folder / FILE
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            if not _flock(descriptor, shared):
+                os.close(descriptor)
+                path.unlink(missing_ok=True)
+                if not shared:
+                    undo.enter_context(_claim(folder))
+                return
+            current = os.path.samestat(os.fstat(descriptor), os.stat(path))
+        except BlockingIOError:
+            holders = os.pread(descriptor, 1 << 16, 0).decode(errors="replace")
+            os.close(descriptor)
+            raise _busy(folder, holders) from None
+        except FileNotFoundError:  # its last holder has removed it meanwhile
+            current = False
+        if current:
+            break
+        os.close(descriptor)
+    _open.add(descriptor)
+    undo.callback(_release, descriptor, path)
+    if not shared:
+        os.ftruncate(descriptor, 0)
+    os.write(descriptor, Holder.own().text().encode())
+
+
+def _flock(descriptor: int, shared: bool) -> bool:
+    """Take the lock of an open file; False where the file system has none. BlockingIOError where it is held."""
+    if not HAS_FLOCK:
+        return False
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in NO_FLOCK:
+            return False
+        raise
+    return True
+
+
+def _claim(folder: Path) -> claims.Lock:
+    claim = claims.acquire(folder, FILE)
+    if claim is None:
+        raise _busy(folder, claims.content(folder, FILE))
+    return claim
+
+
+def _busy(folder: Path, holders: str) -> InputError:
+    """The refusal, from the lines of the lock's file; several processes may hold it together."""
+    known = [holder for line in holders.splitlines() if (holder := Holder.parse(line)) and not holder.is_dead]
+    by = known[-1] if known else "another process"
+    return InputError(f"{folder} is being written by {by}; wait for it, stop it, or choose another --out")
+
+
+def _release(descriptor: int, path: Path) -> None:
+    if descriptor not in _open:  # in a forked child
+        return
+    _open.discard(descriptor)
+    with suppress(OSError):  # others share it, and go on: the last removes the file
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    os.close(descriptor)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _close_in_child() -> None:
+    """A forked child shares the open file: it would keep the lock when its parent has ended."""
+    for descriptor in _open:
+        os.close(descriptor)
+    _open.clear()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)

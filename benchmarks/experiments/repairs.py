@@ -70,7 +70,7 @@ class RepairStudy:
     compared: Sequence[str] = ()
     judge: str = "all"
     """The attack that they are compared under."""
-    printed: dict[str, paper.Figures] = field(default_factory=dict)
+    printed: dict[str, paper.PrintedAccuracies] = field(default_factory=dict)
     """The paper's figures for an arm."""
 
 

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from faal.errors import InputError
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 
 MAX_ACTIVATION_BYTES = 4 * 2**30
 """Bytes of activations per forward on a CPU, where a process that exceeds the memory is ended without a message; a GPU
@@ -89,7 +89,7 @@ def max_chunk(model: nn.Module, image: Tensor, most: int) -> int:
     return max(1, min(most, MAX_ACTIVATION_BYTES // max(1, sum(saved.values()))))
 
 
-def retry_on_oom(work: Callable[[], T], *networks: nn.Module | None) -> T:
+def retry_on_oom(work: Callable[[], Result], *networks: nn.Module | None) -> Result:
     """The result of `work`; where the device runs out of memory, again with half as many images per forward.
 
     Args:

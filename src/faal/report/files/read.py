@@ -27,7 +27,7 @@ from faal.report.files.run import (
     VerdictArrays,
 )
 
-T = TypeVar("T")
+Parsed = TypeVar("Parsed")
 
 AUDIT_SCHEMA, CURVE_SCHEMA = "faal-audit/", "faal-curve/"
 
@@ -100,7 +100,7 @@ def number(value: object) -> float:
 # --- audit.json ------------------------------------------------------------------------------------------------------
 
 
-def _parsed(path: Path, schema: str, parse: Callable[[Mapping[str, Any]], T]) -> T:
+def _parsed(path: Path, schema: str, parse: Callable[[Mapping[str, Any]], Parsed]) -> Parsed:
     """The content of a JSON file of a schema."""
     if not path.is_file():
         raise InputError(f"{path.parent} has no {path.name}; run `faal audit` into that folder first")

@@ -3,14 +3,15 @@
 Accuracies in per cent, (average, worst class). Times in minutes per epoch.
 """
 
-Figures = dict[str, tuple[float, float]]
+PrintedAccuracies = dict[str, tuple[float, float]]
+"""Attack -> (average, worst class) in per cent."""
 
 
-def _four(*pairs: tuple[float, float]) -> Figures:
+def _four(*pairs: tuple[float, float]) -> PrintedAccuracies:
     return dict(zip(("clean", "pgd20", "cw20", "autoattack"), pairs, strict=True))
 
 
-def _two(clean: tuple[float, float], autoattack: tuple[float, float]) -> Figures:
+def _two(clean: tuple[float, float], autoattack: tuple[float, float]) -> PrintedAccuracies:
     return {"clean": clean, "autoattack": autoattack}
 
 

@@ -24,14 +24,14 @@ OFFSETS = "offsets"
 """The repair without training, which the paper does not contain: an arm of every table of fine-tunes."""
 
 
-def _scratch(labels: Mapping[str, str], printed: Mapping[str, paper.Figures]) -> tuple[Row, ...]:
+def _scratch(labels: Mapping[str, str], printed: Mapping[str, paper.PrintedAccuracies]) -> tuple[Row, ...]:
     """Rows from scratch, named after their methods."""
     return tuple(
         Row(name=method, label=label, method=method, paper=printed.get(method, {})) for method, label in labels.items()
     )
 
 
-def _fine_tunes(base: str, arms: Sequence[str], printed: Mapping[str, paper.Figures]) -> tuple[Row, ...]:
+def _fine_tunes(base: str, arms: Sequence[str], printed: Mapping[str, paper.PrintedAccuracies]) -> tuple[Row, ...]:
     """The repairs of a base: fine-tunes, and offsets alone."""
     tuned = (
         Row(

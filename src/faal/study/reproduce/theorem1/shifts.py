@@ -24,12 +24,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from faal.audit.statistics.intervals import clopper_pearson
+from faal.audit.statistics.intervals import Array, clopper_pearson
 from faal.engine.seeds import derive_seed
 from faal.errors import InputError
 from faal.intermediate.kldro import solve_kldro
-
-Array = NDArray[np.float64]
 
 TAUS = (0.05, 0.25, 0.5)
 COUNTS = (1, 5, 13, 50, 500)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from faal.audit.attacks import backend
 from faal.audit.attacks.gradient import GradientAttack
+from faal.audit.attacks.protocol import AttackedBlock
 from faal.audit.blocks import Subject, attack_blocks, block_seed, clean_blocks, holds
 from faal.config import Threat
 from faal.data.images import InMemory
@@ -23,9 +25,9 @@ class Noted(GradientAttack):
     def parameters(self, **_: Any) -> dict[str, Any]:
         return {}
 
-    def run(self, model: nn.Module, images: Tensor, labels: Tensor, **rest: Any) -> Tensor:
-        self.seeds.append(rest["seed"])
-        return super().run(model, images, labels, **rest)
+    def run(self, model: nn.Module, block: AttackedBlock, warn: Callable[[str], None]) -> Tensor:
+        self.seeds.append(block.seed)
+        return super().run(model, block, warn)
 
 
 @pytest.fixture

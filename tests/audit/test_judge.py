@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from faal.audit.attacks.protocol import AttackedBlock
 from faal.audit.judge import AttackVerdict, judge_attack, judge_clean
 from faal.config import Threat
 from faal.errors import InputError
@@ -34,8 +35,8 @@ class Scripted:
     def caveats(self, **_: Any) -> tuple[str, ...]:
         return ()
 
-    def run(self, model: nn.Module, images: Tensor, labels: Tensor, **_: Any) -> Tensor:
-        return self.change(images)
+    def run(self, model: nn.Module, block: AttackedBlock, warn: Callable[[str], None]) -> Tensor:
+        return self.change(block.images)
 
 
 IMAGES = torch.tensor([0.2, 0.45, 0.55, 0.48]).view(4, 1, 1, 1).expand(4, 1, 2, 2).clone()

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from tests.helpers.subjects import subject_of
 from torch import Tensor, nn
 
 from faal.audit.attacks.gradient import GradientAttack
+from faal.audit.attacks.protocol import AttackedBlock
 from faal.audit.blocks import Subject, block_seed
 from faal.audit.judge import AttackVerdict
 from faal.audit.passes import _square, attack_passes, clean_pass, fingerprint
@@ -25,10 +27,10 @@ class Complaining(GradientAttack):
     def caveats(self, *, num_classes: int) -> tuple[str, ...]:
         return (f"Beside {num_classes} classes.",)
 
-    def run(self, model: nn.Module, images: Tensor, labels: Tensor, **rest: Any) -> Tensor:
-        if rest["active"].sum() > 12:
-            rest["warn"](f"there are {int(rest['active'].sum())} points with zero gradient!")
-        return super().run(model, images, labels, **rest)
+    def run(self, model: nn.Module, block: AttackedBlock, warn: Callable[[str], None]) -> Tensor:
+        if block.active.sum() > 12:
+            warn(f"there are {int(block.active.sum())} points with zero gradient!")
+        return super().run(model, block, warn)
 
 
 @pytest.fixture
@@ -126,11 +128,11 @@ class Squaring(GradientAttack):
 
     misclassified: int = 0
 
-    def run(self, model: nn.Module, images: Tensor, labels: Tensor, **rest: Any) -> Tensor:
-        if rest["seed"] == block_seed(7, 1):
-            share = self.misclassified / int(rest["active"].sum())
-            rest["warn"](f"Square Attack has decreased the robust accuracy of {share:.2%}. This might indicate ...")
-        return super().run(model, images, labels, **rest)
+    def run(self, model: nn.Module, block: AttackedBlock, warn: Callable[[str], None]) -> Tensor:
+        if block.seed == block_seed(7, 1):
+            share = self.misclassified / int(block.active.sum())
+            warn(f"Square Attack has decreased the robust accuracy of {share:.2%}. This might indicate ...")
+        return super().run(model, block, warn)
 
 
 @pytest.mark.parametrize(("misclassified", "warned"), [(0, False), (3, True)])

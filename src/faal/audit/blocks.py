@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from faal.audit.attacks.backend import REFERENCE, Engine
-from faal.audit.attacks.registry import CLEAN, Attack
+from faal.audit.attacks.protocol import Attack
+from faal.audit.attacks.registry import CLEAN
 from faal.audit.judge import AttackVerdict, CleanVerdict, judge_attack, judge_clean
 from faal.audit.records.examples import Examples
 from faal.audit.records.verdicts import read_arrays, write_arrays

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from faal import checkpoint
-from faal.audit.attacks.registry import CLEAN, Attack, attack_named
+from faal.audit.attacks.protocol import Attack
+from faal.audit.attacks.registry import CLEAN, attack_named
 from faal.audit.blocks import Subject, holds
 from faal.audit.judge import CleanVerdict
 from faal.audit.passes import fingerprint_of

@@ -3,7 +3,6 @@
 import hashlib
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from faal.audit.attacks.backend import Fast
-from faal.audit.attacks.registry import Attack
+from faal.audit.attacks.protocol import Attack, AttackedBlock
 from faal.audit.checks import are_probabilities, check_images, check_logits
 from faal.audit.records.examples import Examples, as_bytes, select_rows
 from faal.config import Threat
@@ -130,12 +129,14 @@ def judge_attack(
     before = torch.from_numpy(clean.predicted).to(labels)
     active = before == labels
     warnings: list[str] = []
-    run = partial(attack.run, images=images, labels=labels, threat=threat, seed=seed, num_classes=clean.num_classes)
-    adversarial = run(fast or model, active=active, warn=warnings.append).detach()
+    block = AttackedBlock(
+        images=images, labels=labels, active=active, threat=threat, seed=seed, num_classes=clean.num_classes
+    )
+    adversarial = attack.run(fast or model, block, warnings.append).detach()
     if fast is not None:
         again = active & fast.needs_repeat(adversarial, labels)
         if again.any():
-            adversarial[again] = run(model, active=again, warn=lambda sentence: None).detach()[again]
+            adversarial[again] = attack.run(model, replace(block, active=again), lambda _: None).detach()[again]
     with torch.no_grad():
         logits = model(adversarial)
     inside = _inside(adversarial, images, threat)

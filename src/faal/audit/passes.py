@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from faal.audit.attacks.registry import CLEAN, Attack
+from faal.audit.attacks.protocol import Attack
+from faal.audit.attacks.registry import CLEAN
 from faal.audit.blocks import Progress, Subject, attack_blocks, clean_blocks
 from faal.audit.checks import check_labels
 from faal.audit.judge import AttackVerdict, CleanVerdict, image_digests

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from faal.audit.attacks.backend import ENGINES
-from faal.audit.attacks.registry import Attack, attacks_named
+from faal.audit.attacks.protocol import Attack
+from faal.audit.attacks.registry import attacks_named
 from faal.audit.blocks import Progress, Source
 from faal.audit.checks import check_at_least_one
 from faal.config import Threat, parse_epsilon

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from faal.audit.attacks.autoattack import StandardEnsemble, ensemble, square_fits
+from faal.audit.attacks.protocol import AttackedBlock
 from faal.audit.blocks import block_seed
 from faal.audit.records.examples import as_bytes
 from faal.audit.run import audit
@@ -118,8 +119,15 @@ def attacked(net: nn.Module, problem, epsilon: float = 0.9) -> list[str]:  # typ
     with torch.no_grad():
         active = net(problem.images).argmax(dim=1) == problem.labels
     assert active.any()
-    threat = {"threat": Threat(epsilon=epsilon), "seed": 1, "num_classes": 5}
-    StandardEnsemble().run(net, problem.images, problem.labels, active=active, warn=warnings.append, **threat)
+    block = AttackedBlock(
+        images=problem.images,
+        labels=problem.labels,
+        active=active,
+        threat=Threat(epsilon=epsilon),
+        seed=1,
+        num_classes=5,
+    )
+    StandardEnsemble().run(net, block, warnings.append)
     return warnings
 
 

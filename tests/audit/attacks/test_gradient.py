@@ -4,14 +4,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from faal.audit.attacks.protocol import AttackedBlock
 from faal.audit.attacks.registry import attack_named
 from faal.config import Threat
 from faal.inner.pgd import AttackSettings, pgd
 
 
 def run(attack, problem, active, **changes):  # type: ignore[no-untyped-def]
-    settings = {"threat": Threat(epsilon=0.1), "seed": 5, "num_classes": 5, "warn": pytest.fail, **changes}
-    return attack.run(problem.net, problem.images, problem.labels, active=active, **settings)
+    settings = {"threat": Threat(epsilon=0.1), "seed": 5, "num_classes": 5, **changes}
+    block = AttackedBlock(images=problem.images, labels=problem.labels, active=active, **settings)
+    return attack.run(problem.net, block, pytest.fail)
 
 
 def test_the_record_states_the_published_settings() -> None:
@@ -79,16 +81,7 @@ def test_several_starts_only_add_successes_and_the_first_is_that_of_one(problem)
     active = torch.ones(len(problem.labels), dtype=torch.bool)
     found = {}
     for name in ("cw2", "cw2x1", "cw2x4"):
-        images = attack_named(name).run(
-            problem.net,
-            problem.images,
-            problem.labels,
-            active=active,
-            threat=Threat(epsilon=0.1),
-            seed=5,
-            num_classes=5,
-            warn=print,
-        )
+        images = run(attack_named(name), problem, active)
         with torch.no_grad():
             found[name] = problem.net(images).argmax(dim=1) != problem.labels
         assert (images - problem.images).abs().max() <= 0.1 + 1e-6

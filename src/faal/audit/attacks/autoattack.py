@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from faal.audit.attacks.backend import Fast
 from faal.audit.attacks.fab import without_sorting
+from faal.audit.attacks.protocol import AttackedBlock
 from faal.config import Threat
 from faal.engine.determinism import preserve_rng
 from faal.errors import InputError
@@ -87,19 +88,9 @@ class StandardEnsemble:
             f"{', '.join(UNTARGETED)}, a smaller set than the standard one.",
         )
 
-    def run(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        active: Tensor,
-        threat: Threat,
-        seed: int,
-        num_classes: int,
-        warn: Callable[[str], None],
-    ) -> Tensor:
-        if not square_fits(images.shape, threat):
+    def run(self, model: nn.Module, block: AttackedBlock, warn: Callable[[str], None]) -> Tensor:
+        images, active = block.images, block.active
+        if not square_fits(images.shape, block.threat):
             size = " x ".join(map(str, images.shape[2:]))
             raise InputError(
                 f"AutoAttack in L2 cannot run on images of {size} pixels, which its Square attack cannot tile; "
@@ -109,11 +100,13 @@ class StandardEnsemble:
         if not active.any():
             return adversarial
         with _warnings_to(warn), preserve_rng():
-            auto = ensemble(model, threat=threat, seed=seed, num_classes=num_classes, device=images.device)
+            auto = ensemble(
+                model, threat=block.threat, seed=block.seed, num_classes=block.num_classes, device=images.device
+            )
             if isinstance(model, Fast):
                 _accelerate_fab(auto.fab, model)
             adversarial[active], _ = auto.run_standard_evaluation(
-                images[active], labels[active], batch_size=len(images)
+                images[active], block.labels[active], batch_size=len(images)
             )
         return adversarial
 

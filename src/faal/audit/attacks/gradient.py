@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from faal.audit.attacks.protocol import AttackedBlock
 from faal.config import Threat
 from faal.inner.modes import attacked
 from faal.inner.norms import NORMS
@@ -39,29 +40,20 @@ class GradientAttack:
     def caveats(self, *, num_classes: int) -> tuple[str, ...]:
         return ()
 
-    def run(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        active: Tensor,
-        threat: Threat,
-        seed: int,
-        num_classes: int,
-        warn: Callable[[str], None],
-    ) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        adversarial = images.clone()
+    def run(self, model: nn.Module, block: AttackedBlock, warn: Callable[[str], None]) -> Tensor:
+        generator = torch.Generator().manual_seed(block.seed)
+        adversarial, active = block.images.clone(), block.active
         for start in range(self.restarts):
             # Drawn on the CPU for the full block: the same on every device, whichever samples are active.
-            noise = torch.rand(images.shape, generator=generator).to(images.device)
+            noise = torch.rand(adversarial.shape, generator=generator).to(adversarial.device)
             if start > 0:
                 with torch.no_grad():
-                    active = active & (model(adversarial).argmax(dim=1) == labels)
+                    active = active & (model(adversarial).argmax(dim=1) == block.labels)
             if not active.any():  # not every network accepts an empty batch
                 break
-            adversarial[active] = self._search(model, images[active], labels[active], noise[active], threat)
+            adversarial[active] = self._search(
+                model, block.images[active], block.labels[active], noise[active], block.threat
+            )
         return adversarial
 
     def _search(self, model: nn.Module, images: Tensor, labels: Tensor, noise: Tensor, threat: Threat) -> Tensor:

@@ -1,14 +1,11 @@
-"""The table of attacks, and the protocol that an attack on a block of images follows."""
+"""The table of attacks: those of an audit by their names."""
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
-
-from torch import Tensor, nn
+from collections.abc import Iterable
 
 from faal.audit.attacks.autoattack import StandardEnsemble
 from faal.audit.attacks.gradient import GradientAttack
-from faal.config import Threat
+from faal.audit.attacks.protocol import Attack
 from faal.errors import unknown
 
 CLEAN = "clean"
@@ -16,45 +13,6 @@ CLEAN = "clean"
 
 NAMES = (CLEAN, "pgd20", "cw20", "autoattack")
 """The usual names; `pgd` and `cw` accept any number of steps, then `x5` for five random starts."""
-
-
-class Attack(Protocol):
-    """An attack on a block. It only proposes images; `judge_attack` decides whether they count."""
-
-    @property
-    def name(self) -> str: ...
-
-    def parameters(self, *, threat: Threat, num_classes: int) -> dict[str, Any]:
-        """Its settings in this ball and for this number of classes, for the record."""
-
-    def caveats(self, *, num_classes: int) -> tuple[str, ...]:
-        """Sentences that are reported with its accuracies."""
-
-    def run(
-        self,
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        active: Tensor,
-        threat: Threat,
-        seed: int,
-        num_classes: int,
-        warn: Callable[[str], None],
-    ) -> Tensor:
-        """Adversarial images for a block.
-
-        Args:
-            model: the network, in evaluation mode.
-            images: (B, channels, H, W) float32 in [0, 1], the full block.
-            labels: (B,) int64.
-            active: (B,) bool, the samples to attack. The others are returned unchanged; they are passed so that the
-                random numbers of a sample depend on its position in the block only.
-            threat: the ball that bounds the change.
-            seed: the block's seed; the only source of randomness.
-            num_classes: width of the model's output.
-            warn: called with sentences about signs of misuse.
-        """
 
 
 def attack_named(name: str) -> Attack:

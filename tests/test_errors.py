@@ -1,4 +1,4 @@
-"""Folders that cannot be written are rejected before the work whose results would be lost."""
+"""Names that are not in a table, and folders that cannot be written, before the work whose results would be lost."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from torch import nn
 
 from faal.audit import audit, audit_share
 from faal.audit.settings import AuditContext, AuditSettings
-from faal.errors import InputError, refuse_unwritable
+from faal.errors import InputError, one_of, refuse_unwritable
 from faal.report import page as report_page
 from faal.report import write_report
 from faal.study import demo as study_demo
@@ -17,6 +17,13 @@ from faal.study.curve import curve
 from faal.study.reproduce import run as reproduce_run
 
 SUBJECT: tuple[Any, ...] = (nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.rand(4, 1, 2, 2), torch.arange(4) % 2)
+
+
+def test_a_known_name_is_returned_and_another_refused_with_the_nearest() -> None:
+    assert one_of("norm", "l2", ("linf", "l2")) == "l2"
+    assert one_of("norm", "l2", {"linf": 1, "l2": 2}) == "l2"
+    with pytest.raises(InputError, match=r"^there is no norm 'linff'; did you mean 'linf'\? linf, l2$"):
+        one_of("norm", "linff", iter(("linf", "l2")))
 
 
 def test_a_folder_that_is_there_or_could_be_made_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from faal.audit.attacks import backend
 from faal.checkpoint import write_whole
+from faal.config.choices import Precision
 from faal.engine.determinism import strict_float32
 from faal.engine.numerics import Numerics, multiplies_bf16, operations
 from faal.inner.modes import attacked
@@ -32,9 +33,10 @@ NETS = (("small", 16, 1, 8), ("small", 32, 1, 8), ("small", 8, 3, 32), ("prn18",
         ("prn18", 8, 3, 32), ("small", 32, 3, 32), ("prn18", 16, 3, 32))  # fmt: skip
 """Model, width, channels, pixels of a side; by operations."""
 BATCH = 128
+PRECISIONS: tuple[Precision, ...] = ("float32", "bf16")
 
 
-def steps_of(architecture: Architecture, pixels: int, precision: str) -> dict[str, Callable[[], object]]:
+def steps_of(architecture: Architecture, pixels: int, precision: Precision) -> dict[str, Callable[[], object]]:
     """An attack's step and a training step of one network."""
     images = torch.rand(BATCH, architecture.channels, pixels, pixels)
     labels = torch.arange(BATCH) % architecture.num_classes
@@ -75,7 +77,7 @@ def audited(architecture: Architecture, pixels: int) -> Callable[[], object]:
 
 
 def measured(architecture: Architecture, pixels: int, rounds: int) -> dict[str, Any]:
-    made = {precision: steps_of(architecture, pixels, precision) for precision in ("float32", "bf16")}
+    made = {precision: steps_of(architecture, pixels, precision) for precision in PRECISIONS}
     works = {f"{kind}, {precision}": work for precision, kinds in made.items() for kind, work in kinds.items()}
     works["attack, audited"] = audited(architecture, pixels)
 

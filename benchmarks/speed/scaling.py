@@ -34,6 +34,7 @@ from torch.multiprocessing.spawn import spawn
 
 from faal.checkpoint import write_whole
 from faal.config import Recipe, Schedule
+from faal.config.choices import Precision
 from faal.data import Batches, InMemory, Split
 from faal.engine import processes
 from faal.engine.environment import environment
@@ -55,7 +56,7 @@ class Settings(NamedTuple):
     width: int
     batch: int
     attack_steps: int
-    precision: str
+    precision: Precision
     steps: int
     rounds: int
     ways: tuple[str, ...]

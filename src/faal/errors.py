@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeVar
+
+Choice = TypeVar("Choice", bound=str)
 
 
 class InputError(ValueError):
@@ -41,6 +44,19 @@ def unknown(kind: str, name: str, known: Iterable[str], *, see: str | None = Non
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
     return InputError(f"there is no {kind} {name!r}{hint} {f'{see} lists them all' if see else ', '.join(names)}")
+
+
+def one_of(kind: str, name: str, known: Iterable[Choice], *, see: str | None = None) -> Choice:
+    """`name`, in the type of the known names that it is one of.
+
+    Raises:
+        InputError: it is none of them (`unknown`).
+    """
+    names = list(known)
+    for choice in names:
+        if choice == name:
+            return choice
+    raise unknown(kind, name, names, see=see)
 
 
 def first_line(error: BaseException) -> str:

@@ -70,7 +70,11 @@ CASES = {
     "epsilon in pixel levels": (["train", "debug", "--data", "digits", "--epsilon", "8"], "8/255"),
     "epsilon in pixel levels, audit": (["audit", "net.pt", "--data", "digits", "--epsilon", "8"], "8/255"),
     "unknown attack": (["audit", "net.pt", "--data", "digits", "--attacks", "autoatack"], "did you mean 'autoattack'?"),
-    "unknown norm": (["audit", "net.pt", "--data", "digits", "--norm", "l7"], "no norm"),
+    "unknown norm, before the data is read": (["audit", "net.pt", "--data", "npz:none", "--norm", "l7"], "no norm"),
+    "unknown engine, before the data is read": (
+        ["audit", "net.pt", "--data", "npz:none", "--engine", "fats"],
+        "did you mean 'fast'?",
+    ),
     "another norm without its radius": (
         ["train", "debug", "--data", "digits", "--norm", "l2"],
         "--norm l2 requires --epsilon",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from faal.config import Recipe, parse_epsilon
-from faal.config.threat import LARGEST
+from faal.config.threat import norm_named
 from faal.data.checks import into_range
 from faal.errors import InputError, unknown
 from faal.models.number_types import number_type, require_float32
@@ -32,8 +32,8 @@ def training_settings(trained: Mapping[str, Any] | None) -> dict[str, Any]:
     for name in settings:
         if name not in known:
             raise unknown("entry of trained", str(name), TRAINED)
-    if "norm" in settings and settings["norm"] not in LARGEST:
-        raise unknown("norm", str(settings["norm"]), LARGEST)
+    if "norm" in settings:
+        settings["norm"] = norm_named(str(settings["norm"]))
     if "epsilon" in settings:
         settings["epsilon"] = parse_epsilon(settings["epsilon"])
     return settings

@@ -11,12 +11,14 @@ from typing import Any, Unpack
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from faal.audit.attacks.backend import EngineName
 from faal.audit.blocks import Progress, Source, attack_blocks, clean_blocks
 from faal.audit.folder import blocks_of, claim, refuse_another
 from faal.audit.prepare import prepare
 from faal.audit.records.result import AuditResult
 from faal.audit.settings import ATTACKS, AuditContext, AuditSettings, SettingsArguments
 from faal.audit.stages import controlled, diagnose, evaluate_clean, limit_memory, make_result, run_attacks, with_engine
+from faal.config.choices import NormName
 from faal.data import Grouping
 from faal.engine import processes
 from faal.engine.writers.lock import folder_lock
@@ -31,14 +33,14 @@ def audit(
     classes: Sequence[str] | None = None,
     attacks: str | Iterable[str] = ATTACKS,
     epsilon: float | str = 8 / 255,
-    norm: str = "linf",
+    norm: NormName = "linf",
     seed: int = 0,
     block_size: int = 250,
     batch_size: int | None = None,
     limit: int | None = None,
     level: float = 0.95,
     groups: Mapping[str, Sequence[object]] | Iterable[Grouping] = (),
-    engine: str = "fast",
+    engine: EngineName = "fast",
     out: Path | str | None = None,
     model_record: Mapping[str, Any] | None = None,
     data_record: Mapping[str, Any] | None = None,

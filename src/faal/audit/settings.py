@@ -8,14 +8,15 @@ from typing import Any, Self, TypedDict, Unpack
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from faal.audit.attacks.backend import ENGINES
+from faal.audit.attacks.backend import EngineName, engine_named
 from faal.audit.attacks.protocol import Attack
 from faal.audit.attacks.registry import attacks_named
 from faal.audit.blocks import Progress, Source
 from faal.audit.checks import check_at_least_one
 from faal.config import Threat, parse_epsilon
+from faal.config.choices import NormName
 from faal.data import Grouping
-from faal.errors import InputError, unknown
+from faal.errors import InputError
 
 ATTACKS = ("clean", "pgd20", "cw20")
 """The attacks of an audit where none are named."""
@@ -27,7 +28,7 @@ class _Fields(TypedDict, total=False):
     batch_size: int | None
     limit: int | None
     level: float
-    engine: str
+    engine: EngineName
 
 
 class SettingsArguments(_Fields, total=False):
@@ -35,7 +36,7 @@ class SettingsArguments(_Fields, total=False):
 
     attacks: str | Iterable[str]
     epsilon: float | str
-    norm: str
+    norm: NormName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +64,13 @@ class AuditSettings:
     batch_size: int | None = None
     limit: int | None = None
     level: float = 0.95
-    engine: str = "fast"
+    engine: EngineName = "fast"
 
     def __post_init__(self) -> None:
         check_at_least_one(block_size=self.block_size, batch_size=self.batch_size, limit=self.limit)
         if not 0 < self.level < 1:
             raise InputError(f"the intervals' level is {self.level:g}; it is a fraction between 0 and 1, such as 0.95")
-        if self.engine not in ENGINES:
-            raise unknown("audit engine", self.engine, ENGINES, see="`faal audit --help`")
+        engine_named(self.engine)
 
     @classmethod
     def of(
@@ -78,7 +78,7 @@ class AuditSettings:
         *,
         attacks: str | Iterable[str] = ATTACKS,
         epsilon: float | str = Threat.epsilon,
-        norm: str = Threat.norm,
+        norm: NormName = Threat.norm,
         **fields: Unpack[_Fields],
     ) -> Self:
         """The settings of the keyword arguments of `faal.audit`.

@@ -79,11 +79,12 @@ def audit(
         faal audit runs/base --data cifar10:DIR --epsilon 2/255,4/255,8/255,16/255
     """
     from faal.audit import table
+    from faal.audit.attacks.backend import engine_named
     from faal.audit.attacks.registry import attacks_named
     from faal.audit.run import run_audit
     from faal.audit.settings import AuditContext, AuditSettings
     from faal.config import Threat, parse_epsilon
-    from faal.config.threat import LARGEST
+    from faal.config.threat import norm_named
     from faal.data import load_data
     from faal.data.groups import read_groups_noted
     from faal.engine import numerics, processes
@@ -94,6 +95,7 @@ def audit(
     from faal.report import write_report
     from faal.study.curve import curve, curve_table, radii
 
+    norm, engine = None if norm is None else norm_named(norm), engine_named(engine)
     epsilons = () if epsilon is None else radii(map(parse_epsilon, epsilon.split(",")))
     where = numerics.pick_device(device)
     processes.start(where)
@@ -102,7 +104,7 @@ def audit(
         raise InputError(f"{data} has no test images; an audit requires them")
     opened = open_model(checkpoint, dataset, model=model, width=width, depth=depth, normalize=normalize)
     errors = Console(stderr=True)
-    if not epsilons and norm in set(LARGEST) - {opened.threat.norm}:
+    if not epsilons and norm not in (None, opened.threat.norm):
         raise InputError(f"--norm {norm} requires --epsilon: the network was trained in {opened.threat.norm}")
     threat = Threat(norm or opened.threat.norm, epsilons[0] if epsilons else opened.threat.epsilon)
     groupings, group_notes = ((), ()) if groups is None else read_groups_noted(groups, dataset.test)

@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from faal.config.choices import LossName, NormName, Precision, ScoreRule, StartName, StatisticName
 from faal.config.schedule import Schedule, boolean, number
 from faal.config.threat import LARGEST, Threat
 from faal.errors import InputError, unknown
@@ -51,7 +52,7 @@ class Recipe:
     crop: int = _setting(4, "Random crop: pixels of zero padding on each side; 0 for none.")
     flip: bool = _setting(True, "Random horizontal flip.")
 
-    norm: str = _setting("linf", "The norm of the ball that attacks are limited to: linf or l2.")
+    norm: NormName = _setting("linf", "The norm of the ball that attacks are limited to: linf or l2.")
     epsilon: float = _setting(8 / 255, "Radius of the ball, in units of images in [0, 1], such as 8/255.")
     step_size: float = _setting(2 / 255, "Length of one attack step, in the same units.")
     steps: int = _setting(10, "Attack steps in training.")
@@ -59,7 +60,7 @@ class Recipe:
     beta: float = _setting(6.0, "Weight of the robust term of TRADES, MART and methods based on them.")
     tau: Schedule = _setting(Schedule.constant(0.5), "FAAL: radius of the ball around uniform, over the run.")
     smoothing: float = _setting(0.0, "FAAL: decay of a moving average of the class statistics; 0 in the paper.")
-    statistic: str = _setting(
+    statistic: StatisticName = _setting(
         "margin", "FAAL: the class statistic that determines the weights, margin or cross-entropy."
     )
     constants: Mapping[str, Any] = field(
@@ -68,7 +69,9 @@ class Recipe:
     )
     awp_gamma: Schedule = _setting(Schedule.constant(0.005), "AWP: size of the perturbation over the run.")
 
-    average: str = _setting("none", "Moving average of the weights: none, step, epoch, or gated (fair epochs only).")
+    average: Literal["none", "step", "epoch", "gated"] = _setting(
+        "none", "Moving average of the weights: none, step, epoch, or gated (fair epochs only)."
+    )
     average_decay: float | None = _setting(
         None, "Its decay per update; if unset, 0.999 for updates by step, 0.88 for updates by epoch."
     )
@@ -78,50 +81,46 @@ class Recipe:
         None, "Worst-class accuracy that `gated` requires of an epoch; if unset, that of its first epoch."
     )
 
-    hold_out: str = _setting(
+    hold_out: Literal["select", "both", "none"] = _setting(
         "select",
         "Training images withheld: select (4 % to choose the epoch on; 4 % more if the method evaluates on some while "
         "it trains), both (always both parts) or none.",
     )
-    select: str = _setting("sum", "How the best epoch is chosen: sum (average + worst), average, worst (class), last.")
+    select: Literal[ScoreRule, "last"] = _setting(
+        "sum", "How the best epoch is chosen: sum (average + worst), average, worst (class), last."
+    )
     select_attack: str = _setting("cw10", "The attack under which it is chosen, on the withheld part.")
     offsets: bool = _setting(False, "Add a constant per class to the best epoch's logits, chosen on the same images.")
 
-    attack_loss: str = _setting(
+    attack_loss: Literal["own", LossName, "alternate"] = _setting(
         "own", "The loss that phase 1 maximises: the method's own, ce, kl, cw, or alternate (own and cw, step by step)."
     )
-    attack_start: str = _setting("own", "The start of phase 1: the method's own, or uniform, gaussian or zero.")
-    attack_mode: str = _setting("eval", "The network's mode in phase 1: eval, or train (some published code).")
+    attack_start: Literal["own", StartName] = _setting(
+        "own", "The start of phase 1: the method's own, or uniform, gaussian or zero."
+    )
+    attack_mode: Literal["eval", "train"] = _setting(
+        "eval", "The network's mode in phase 1: eval, or train (some published code)."
+    )
     counted: bool = _setting(False, "FAAL as published: classes weighted by their count in the batch, absent ones 0.")
     extra_clean_forward: bool = _setting(
         False, "As published: an additional clean forward per step, which updates BatchNorm's statistics."
     )
-    select_on: str = _setting(
+    select_on: Literal["held-out", "test"] = _setting(
         "held-out", "The images the epoch is chosen on: held-out, or test (as published; biases the test)."
     )
 
     sync_batchnorm: bool = _setting(False, "BatchNorm over all processes' samples; on GPUs only.")
-    precision: str = _setting("auto", "Arithmetic of training: float32, bf16, or auto (bf16 where that is faster).")
-    compile: str = _setting(
+    precision: Precision = _setting(
+        "auto", "Arithmetic of training: float32, bf16, or auto (bf16 where that is faster)."
+    )
+    compile: Literal["auto", "on", "off"] = _setting(
         "auto", "Compile the network, and on GPUs run the attack as one graph: on, off, or auto (off at present)."
     )
     log_every: int = _setting(20, "Steps between writes of metrics.jsonl; every step is logged.")
     checkpoint_every: float = _setting(300.0, "Seconds between checkpoints within an epoch; each epoch ends with one.")
 
     def __post_init__(self) -> None:
-        choices = {
-            "average": ("none", "step", "epoch", "gated"),
-            "hold_out": ("select", "both", "none"),
-            "select_on": ("held-out", "test"),
-            "attack_loss": ("own", "ce", "kl", "cw", "alternate"),
-            "attack_start": ("own", "uniform", "gaussian", "zero"),
-            "attack_mode": ("eval", "train"),
-            "select": ("sum", "average", "worst", "last"),
-            "precision": ("auto", "float32", "bf16"),
-            "compile": ("auto", "on", "off"),
-            "statistic": ("margin", "cross-entropy"),
-        }
-        for name, allowed in choices.items():
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} is one of {', '.join(allowed)}, not {getattr(self, name)!r}")
         ranges = {
@@ -213,6 +212,12 @@ class Recipe:
             raise InputError(f"{source}: {error}") from None
 
 
+CHOICES: dict[str, tuple[str, ...]] = {
+    name: get_args(kind) for name, kind in get_type_hints(Recipe).items() if get_origin(kind) is Literal
+}
+"""Setting -> its values, for those with fixed ones."""
+
+
 def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
     """A setting's value in the type of its field."""
     kind = str(item.type)
@@ -243,6 +248,8 @@ def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
             "float | None": wanted["float"],
             "Mapping[str, Any]": "a list of pairs such as 'lambda1=0.5 rate=0.1'",
         }
+        if item.name in CHOICES:
+            wanted[kind] = f"one of {', '.join(CHOICES[item.name])}"
         raise InputError(f"{source}: {item.name} is {wanted.get(kind, 'a whole number')}{why}, not {value!r}") from None
 
 

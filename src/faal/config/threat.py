@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from faal.config.choices import NormName
 from faal.config.schedule import number
 from faal.epsilon import epsilon_text
-from faal.errors import InputError, unknown
+from faal.errors import InputError, one_of
 
-LARGEST = {"linf": 1.0, "l2": 16.0}
+LARGEST: dict[NormName, float] = {"linf": 1.0, "l2": 16.0}
 """For each norm the largest plausible radius in units of images in [0, 1]; a larger one is in pixel levels."""
 
 
@@ -18,12 +19,11 @@ class Threat:
         InputError: there is no such norm, or the radius is not above 0, or so large that it is in pixel levels.
     """
 
-    norm: str = "linf"
+    norm: NormName = "linf"
     epsilon: float = 8 / 255
 
     def __post_init__(self) -> None:
-        if self.norm not in LARGEST:
-            raise unknown("norm", self.norm, LARGEST, see="`faal audit --help`")
+        norm_named(self.norm)
         if self.epsilon > LARGEST[self.norm]:
             large = "the full range" if self.norm == "linf" else "any useful radius"
             raise InputError(
@@ -35,6 +35,11 @@ class Threat:
 
     def __str__(self) -> str:
         return f"{self.norm} epsilon {epsilon_text(self.epsilon)}"
+
+
+def norm_named(name: str) -> NormName:
+    """The norm of a name. Raises InputError where there is none."""
+    return one_of("norm", name, LARGEST, see="`faal audit --help`")
 
 
 def parse_epsilon(value: object) -> float:

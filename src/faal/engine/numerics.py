@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from faal.config.choices import Precision
 from faal.errors import InputError
 
 MIN_BF16_OPERATIONS = 2e6
@@ -45,7 +46,7 @@ def multiplies_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and supported is not None and bool(supported())
 
 
-def precision_notes(precision: str, device: torch.device) -> tuple[str, ...]:
+def precision_notes(precision: Precision, device: torch.device) -> tuple[str, ...]:
     """A note where a precision that the user names is slower than float32 here; else none."""
     if precision != "bf16" or multiplies_bf16(device):
         return ()
@@ -99,7 +100,7 @@ class Numerics:
 
     @classmethod
     def choose(
-        cls, precision: str, device: torch.device, net: nn.Module | None = None, images: Tensor | None = None
+        cls, precision: Precision, device: torch.device, net: nn.Module | None = None, images: Tensor | None = None
     ) -> "Numerics":
         """`float32`, `bf16`, or `auto`: bf16 where that is faster, else float32.
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from faal.config.choices import NormName
+
 Budget = float | Tensor
 """An epsilon or a step size: one for all, or one per sample (B,)."""
 
@@ -94,7 +96,7 @@ def euclidean(images: Tensor, centre: Tensor) -> Tensor:
     return length(images - centre).flatten()
 
 
-NORMS = {
+NORMS: dict[NormName, Norm] = {
     "linf": Norm(start=uniform_start, step=sign_step, project=project, distance=linf_distance),
     "l2": Norm(start=sphere_start, step=gradient_step, project=shrink, distance=euclidean),
 }

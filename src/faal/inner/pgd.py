@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from faal import losses
+from faal.config.choices import LossName, NormName, StartName
 from faal.inner.modes import attacked
 from faal.inner.norms import NORMS, Budget, Norm
 
@@ -36,7 +37,7 @@ def zero_start(images: Tensor, epsilon: Budget, noise: Tensor, norm: Norm) -> Te
     return images.clone()
 
 
-STARTS: dict[str, Callable[[Tensor, Budget, Tensor, Norm], Tensor]] = {
+STARTS: dict[StartName, Callable[[Tensor, Budget, Tensor, Norm], Tensor]] = {
     "uniform": uniform_start,
     "gaussian": gaussian_start,
     "zero": zero_start,
@@ -71,7 +72,7 @@ def full_precision(images: Tensor, enabled: bool = True) -> AbstractContextManag
     return torch.autocast(images.device.type, enabled=False) if enabled else nullcontext()
 
 
-LOSSES: dict[str, Callable[[nn.Module, Tensor], Loss]] = {"ce": ce_loss, "cw": cw_loss, "kl": kl_loss}
+LOSSES: dict[LossName, Callable[[nn.Module, Tensor], Loss]] = {"ce": ce_loss, "cw": cw_loss, "kl": kl_loss}
 
 # --- step ------------------------------------------------------------------------------------------------------------
 
@@ -122,11 +123,11 @@ class AttackSettings:
 
     steps: int
     """Number of gradient steps."""
-    loss: str = "ce"
+    loss: LossName = "ce"
     """What is maximised: `ce`, `kl` or `cw`."""
-    start: str = "uniform"
+    start: StartName = "uniform"
     """Where it starts: `uniform` (a random point of the ball), `gaussian` (x + 0.001 N(0, 1)) or `zero` (x)."""
-    norm: str = "linf"
+    norm: NormName = "linf"
     """Of the ball: `linf` or `l2`."""
     training: bool = False
     """Attack in training mode (see `modes.attacked`)."""

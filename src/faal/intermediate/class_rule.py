@@ -9,8 +9,12 @@ import torch
 from torch import Tensor
 
 from faal.config import Recipe, Schedule, boolean, number
+from faal.config.choices import LossName, StartName
 from faal.errors import InputError, unknown
 from faal.intermediate.class_stats import BatchStats, ClassMetrics, Need
+
+Level = Literal["fixed", "epoch", "batch"]
+"""How often the vectors of a rule change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +23,9 @@ class EvaluationRequest:
 
     part: Literal["steer", "train"]
     """The images: the withheld part that methods may evaluate on during training, or the training images."""
-    loss: str = "ce"
+    loss: LossName = "ce"
     """What the attack maximises: `ce`, `kl` or `cw`."""
-    start: str = "uniform"
+    start: StartName = "uniform"
     """Where it starts."""
     steps: int = 20
     """Its steps, of epsilon / 4 each."""
@@ -111,8 +115,7 @@ class ClassRule:
         counts: (C,) images of each class in the training set.
     """
 
-    level: Literal["fixed", "epoch", "batch"] = "fixed"
-    """How often its vectors change."""
+    level: Level = "fixed"
     steers = False
     """Whether it needs the withheld steering part."""
     needs: frozenset[Need] = frozenset()

@@ -8,17 +8,21 @@ operations. Only on a CPU, where reading a value costs nothing, a search ends on
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from faal.errors import InputError, unknown
+from faal.errors import InputError, one_of
 from faal.intermediate.balls.chi2 import chi2
 from faal.intermediate.balls.cvar import cvar
 from faal.intermediate.balls.kl import kl
 from faal.intermediate.balls.kl_forward import kl_forward
 
-BALLS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+BallName = Literal["kl", "kl-forward", "chi2", "cvar"]
+"""The divergence that bounds a ball."""
+
+BALLS: dict[BallName, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "kl": kl,
     "kl-forward": kl_forward,
     "chi2": chi2,
@@ -26,14 +30,13 @@ BALLS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 }
 
 
-def check_ball(ball: str, *taus: float) -> None:
+def check_ball(ball: BallName, *taus: float) -> None:
     """Check the name of a ball and its radii.
 
     Raises:
         InputError: an unknown ball, or a radius out of its range.
     """
-    if ball not in BALLS:
-        raise unknown("ball", ball, BALLS, see="help(faal.solve_kldro)")
+    one_of("ball", ball, BALLS, see="help(faal.solve_kldro)")
     for tau in taus:
         if not tau >= 0:
             raise InputError(f"tau is the radius of a ball and at least 0, not {tau}")
@@ -41,7 +44,7 @@ def check_ball(ball: str, *taus: float) -> None:
             raise InputError(f"tau of the ball 'cvar' is the part of the reference left out and below 1, not {tau}")
 
 
-def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = None, ball: str = "kl") -> Tensor:
+def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = None, ball: BallName = "kl") -> Tensor:
     """The class distribution that maximises the mean loss within a ball around a reference.
 
     The problem is Eq. 7 of the FAAL paper (Zhang et al., CVPR 2024): maximise sum_c w_c l_c over w in the simplex with

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from faal.config import Recipe
-from faal.intermediate.class_rule import ClassRule, constants_of
+from faal.config.choices import LossName, StartName
+from faal.intermediate.class_rule import ClassRule, Level, constants_of
 from faal.intermediate.rules.faal import FAAL
 from faal.intermediate.rules.product import Product
 from faal.intermediate.rules.uniform import Uniform
@@ -18,9 +19,9 @@ from faal.outer.objectives import NOTHING, Objective
 class Adversary:
     """The attack of phase 1; its norm and epsilon are the threat model's."""
 
-    loss: str
+    loss: LossName
     """What it maximises: `ce`, `kl` or `cw`."""
-    start: str
+    start: StartName
     """Where it starts: `uniform`, `gaussian` or `zero`."""
     friendly: bool = False
     """Whether it stops soon after the decision boundary, and trains on the point before it too (BAT)."""
@@ -74,7 +75,7 @@ class Method:
         return self.objective is not NOTHING
 
     @property
-    def level(self) -> Literal["fixed", "epoch", "batch"]:
+    def level(self) -> Level:
         """How often the class weights change."""
         return FAAL.level if self.faal else self.rule.level
 

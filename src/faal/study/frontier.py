@@ -31,6 +31,7 @@ from faal.audit.records.result import Figures
 from faal.audit.statistics.intervals import METHOD
 from faal.audit.terminal import estimate_text, plain_row, titled
 from faal.config import Recipe, Threat
+from faal.config.choices import Precision
 from faal.data import DataSet, Split
 from faal.data.splits import SMALLEST_CLASS
 from faal.engine import interrupts, processes
@@ -249,7 +250,7 @@ def _evaluated_on(recipe: Recipe, *, maybe_trained_on: bool) -> str:
     return " ".join([sentence, *(note for note, applies in notes.items() if applies)])
 
 
-def _precision(out: Path) -> str:
+def _precision(out: Path) -> Precision:
     """The precision of a run, from its folder."""
     try:
         precision = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))["precision"]
@@ -260,7 +261,7 @@ def _precision(out: Path) -> str:
             f"{out / CONFIG} does not state the precision of the repair: it is missing or damaged; "
             "repair into another folder with --out"
         )
-    return str(precision)
+    return "bf16" if precision == "bf16" else "float32"
 
 
 def _evaluate(net: nn.Module, split: Split, data: DataSet, recipe: Recipe, *, seed: int, numerics: Numerics) -> Figures:

@@ -278,7 +278,7 @@ class Trainer:
         """Score the present weights on the held-out part; save them as best.pt if no earlier score was as high, or if
         there is no such part."""
         score, figures = float("inf"), None
-        if self.parts.select.n > 0:
+        if self.recipe.select != "last" and self.parts.select.n > 0:
             request = selection_request(self.recipe.select_attack)
             accuracy = HeldOutAccuracy.of(self.evaluate(request, self.parts.select))
             score, figures = RULES[self.recipe.select](accuracy), asdict(accuracy)

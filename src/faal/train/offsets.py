@@ -33,11 +33,12 @@ from faal.audit.checks import (
     check_model,
 )
 from faal.config import Recipe, Threat, parse_epsilon
+from faal.config.choices import NormName, ScoreRule
 from faal.data import Grouping, Split
 from faal.data.checks import as_images, as_labels
 from faal.engine import processes
 from faal.engine.numerics import Numerics
-from faal.errors import InputError, unknown
+from faal.errors import InputError, one_of
 from faal.inner.modes import attacked
 from faal.intermediate.class_rule import EvaluationRequest
 from faal.intermediate.class_stats import ClassMetrics
@@ -62,9 +63,9 @@ ROUNDING = 1e-6
 """Accuracies are float32: differences of scores below this are none."""
 
 
-def rule_for_offsets(recipe: Recipe) -> str:
+def rule_for_offsets(recipe: Recipe) -> ScoreRule:
     """The rule that a run's offsets are chosen by: its rule for the epoch, `sum` where there is no choice of it."""
-    return recipe.select if recipe.select in RULES else "sum"
+    return "sum" if recipe.select == "last" else recipe.select
 
 
 def with_best_offsets(
@@ -121,7 +122,7 @@ def search(
     split: Split,
     request: EvaluationRequest,
     *,
-    rule: str,
+    rule: ScoreRule,
     num_classes: int,
     threat: Threat,
     seed: int,
@@ -246,9 +247,9 @@ def offsets(
     labels: object,
     *,
     epsilon: float | str,
-    norm: str = "linf",
+    norm: NormName = "linf",
     attack: str = "cw10",
-    rule: str = "sum",
+    rule: ScoreRule = "sum",
     seed: int = 0,
     batch_size: int = BATCH,
 ) -> Tensor:
@@ -291,8 +292,7 @@ def offsets(
         >>> logits = model(images) + constants
     """
     check_model(model)
-    if rule not in RULES:
-        raise unknown("rule", rule, RULES)
+    one_of("rule", rule, RULES)
     check_at_least_one(batch_size=batch_size)
     request, threat = selection_request(attack), Threat(norm, parse_epsilon(epsilon))
     store, numbers = as_images(images, "images"), as_labels(labels, "labels")

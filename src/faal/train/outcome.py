@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from faal import checkpoint
+from faal.config.choices import ScoreRule
 from faal.engine import processes
 from faal.errors import InputError
 from faal.models.native import LOG
@@ -35,7 +36,7 @@ class OffsetSearch:
     """The best; `before` itself where none was better by one image."""
     images: int
     """How many were attacked at each evaluation."""
-    rule: str
+    rule: ScoreRule
     """The name of the score in `selection.RULES`."""
 
     @property
@@ -58,7 +59,7 @@ class Outcome:
     """What a reader of the results has to know about the run, in sentences."""
 
 
-def recorded_outcome(out: Path, *, position: int, images: int, rule: str) -> Outcome | None:
+def recorded_outcome(out: Path, *, position: int, images: int, rule: ScoreRule) -> Outcome | None:
     """The outcome of a finished run with a search for offsets, without another search.
 
     On another device a search may end with other offsets, and an audit of best.pt would be one of another network.
@@ -78,7 +79,7 @@ def recorded_outcome(out: Path, *, position: int, images: int, rule: str) -> Out
     return outcome
 
 
-def _recorded(out: Path, *, position: int, images: int, rule: str) -> Outcome | None:
+def _recorded(out: Path, *, position: int, images: int, rule: ScoreRule) -> Outcome | None:
     try:
         rows = [json.loads(line) for line in (out / LOG).read_bytes()[position:].splitlines()]
         if rows[-1]["event"] != "end":

@@ -6,6 +6,7 @@ from typing import Self
 
 from faal.audit.attacks.gradient import GradientAttack
 from faal.audit.attacks.registry import attack_named
+from faal.config.choices import ScoreRule
 from faal.errors import InputError
 from faal.intermediate.class_rule import EvaluationRequest
 from faal.intermediate.class_stats import ClassMetrics
@@ -28,7 +29,7 @@ class HeldOutAccuracy:
         return cls(average=float(1 - metrics.overall(metrics.robust_error)), worst=worst, classes=classes)
 
 
-RULES: dict[str, Callable[[HeldOutAccuracy], float]] = {
+RULES: dict[ScoreRule, Callable[[HeldOutAccuracy], float]] = {
     "sum": lambda accuracy: accuracy.average + accuracy.worst,
     "average": lambda accuracy: accuracy.average,
     "worst": lambda accuracy: accuracy.worst,

@@ -9,7 +9,7 @@ from faal.study.reproduce.scales import (
     PROTOCOLS,
     SCALES,
     attacks_of,
-    check_protocol,
+    protocol_named,
     recipe_of,
     required_data,
     scale_named,
@@ -82,4 +82,4 @@ def test_unknown_names() -> None:
     with pytest.raises(InputError, match="did you mean 'small'"):
         scale_named("smal")
     with pytest.raises(InputError, match="did you mean 'honest'"):
-        check_protocol("honets")
+        protocol_named("honets")

@@ -17,10 +17,11 @@ from faal.audit.attacks.backend import Fast
 from faal.audit.attacks.fab import without_sorting
 from faal.audit.attacks.protocol import AttackedBlock
 from faal.config import Threat
+from faal.config.choices import NormName
 from faal.engine.determinism import preserve_rng
 from faal.errors import InputError
 
-NORMS = {"linf": "Linf", "l2": "L2"}
+NORMS: dict[NormName, str] = {"linf": "Linf", "l2": "L2"}
 """Their names in pyautoattack."""
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")

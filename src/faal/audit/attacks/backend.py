@@ -7,14 +7,17 @@ network itself wherever the copy's rounding could change the class. Verdicts are
 
 import copy
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from faal.engine.numerics import MIN_BF16_OPERATIONS, multiplies_bf16, operations
+from faal.errors import one_of
 from faal.losses import margin
 
-ENGINES = ("fast", "reference")
+EngineName = Literal["fast", "reference"]
+"""The backend that attacks run on."""
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16, channels last"
 
@@ -38,7 +41,7 @@ class Engine:
         fast: the copy that attacks run on; None where they run on the network.
     """
 
-    name: str
+    name: EngineName
     form: str = FLOAT32
     fast: "Fast | None" = None
 
@@ -125,7 +128,12 @@ class _Bfloat16(nn.Module):
         return logits.float()
 
 
-def engine_for(name: str, model: nn.Module, images: Tensor) -> Engine:
+def engine_named(name: str) -> EngineName:
+    """The name of an engine, checked. Raises InputError where there is none."""
+    return one_of("audit engine", name, get_args(EngineName), see="`faal audit --help`")
+
+
+def engine_for(name: EngineName, model: nn.Module, images: Tensor) -> Engine:
     """The engine of a name for a network.
 
     The choice follows from the machine, the network and the images, never from measured time: all processes make the

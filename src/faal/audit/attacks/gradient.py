@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from faal.audit.attacks.protocol import AttackedBlock
 from faal.config import Threat
+from faal.config.choices import LossName
 from faal.inner.modes import attacked
 from faal.inner.norms import NORMS
 from faal.inner.pgd import LOSSES, pgd_step
@@ -23,7 +24,7 @@ class GradientAttack:
     """
 
     name: str
-    loss: str
+    loss: LossName
     steps: int
     restarts: int = 1
 

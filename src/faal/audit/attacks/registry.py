@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from faal.audit.attacks.autoattack import StandardEnsemble
 from faal.audit.attacks.gradient import GradientAttack
 from faal.audit.attacks.protocol import Attack
+from faal.config.choices import LossName
 from faal.errors import unknown
 
 CLEAN = "clean"
@@ -13,6 +14,10 @@ CLEAN = "clean"
 
 NAMES = (CLEAN, "pgd20", "cw20", "autoattack")
 """The usual names; `pgd` and `cw` accept any number of steps, then `x5` for five random starts."""
+
+
+LOSSES: dict[str, LossName] = {"pgd": "ce", "cw": "cw"}
+"""The loss that an attack of a name maximises."""
 
 
 def attack_named(name: str) -> Attack:
@@ -24,7 +29,7 @@ def attack_named(name: str) -> Attack:
     if name == "autoattack":
         return StandardEnsemble()
     if match := re.fullmatch(r"(pgd|cw)([1-9]\d{0,4})(?:x([1-9]\d{0,2}))?", name):
-        loss, steps, restarts = {"pgd": "ce", "cw": "cw"}[match[1]], int(match[2]), int(match[3] or 1)
+        loss, steps, restarts = LOSSES[match[1]], int(match[2]), int(match[3] or 1)
         return GradientAttack(name, loss=loss, steps=steps, restarts=restarts)
     raise unknown("attack", name, NAMES, see="`faal audit --help`")
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from faal.config import Recipe, Schedule, epoch_of
+from faal.config.choices import StatisticName
 from faal.errors import InputError
 from faal.intermediate.balls.newton import may_evaluate
 from faal.intermediate.class_rule import ClassRule, EpochStats, TermWeights, settings_of
 from faal.intermediate.class_stats import BatchStats, Need, batch_stats
-from faal.intermediate.kldro import check_ball, solve_kldro
+from faal.intermediate.kldro import BallName, check_ball, solve_kldro
 
 
 class FAAL(ClassRule):
@@ -64,9 +65,9 @@ class FAAL(ClassRule):
         frequencies: Tensor | None = None,
         smoothing: float = 0.0,
         *,
-        statistic: str = "margin",
+        statistic: StatisticName = "margin",
         counted: bool = False,
-        ball: str = "kl",
+        ball: BallName = "kl",
     ) -> None:
         if not isinstance(num_classes, SupportsIndex) or num_classes < 1:
             raise InputError(f"num_classes is a whole number, at least 1, not {num_classes!r}")

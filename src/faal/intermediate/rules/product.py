@@ -1,12 +1,12 @@
 """Two rules at once: their factors and weights multiply."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, EvaluationRequest, TermWeights
+from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, EvaluationRequest, Level, TermWeights
 from faal.intermediate.class_stats import BatchStats, Need
 
 
@@ -18,7 +18,7 @@ class Product(ClassRule):
         second: the other; it weights each batch from that batch alone.
     """
 
-    level: Literal["fixed", "epoch", "batch"] = "batch"
+    level: Level = "batch"
 
     def __init__(self, first: ClassRule, second: ClassRule) -> None:
         self.first, self.second = first, second

@@ -15,7 +15,7 @@ from faal.config import Recipe
 from faal.methods import first_epoch, method
 from faal.study.reproduce.results import record_path
 from faal.study.reproduce.rows import Row, TableSpec
-from faal.study.reproduce.scales import Scale, recipe_of, setting_of
+from faal.study.reproduce.scales import ProtocolName, Scale, recipe_of, setting_of
 from faal.study.reproduce.tables import TABLES
 from faal.train.forks import MAY_DIFFER, fork_file
 
@@ -78,7 +78,7 @@ def plan(
     table: TableSpec,
     rows: Sequence[Row],
     scale: Scale,
-    protocol: str,
+    protocol: ProtocolName,
     *,
     seeds: int,
     counts: Tensor,
@@ -197,7 +197,7 @@ class _Planner:
         return f"train-{self.setting}-{run.row.name}-{run.folder.name}"
 
 
-def fork_of(table: TableSpec, row: Row, scale: Scale, protocol: str, counts: Tensor) -> tuple[Row, int] | None:
+def fork_of(table: TableSpec, row: Row, scale: Scale, protocol: ProtocolName, counts: Tensor) -> tuple[Row, int] | None:
     """The row whose run is identical up to an epoch, and that epoch; None where there is none."""
     plain = method(row.method).plain
     if row.start is not None or plain is None:
@@ -216,7 +216,7 @@ def _same_until_fork(recipe: Recipe, plain: Recipe) -> bool:
     return all(own[name] == other[name] for name in own if name not in MAY_DIFFER)
 
 
-def fork_epochs(table: TableSpec, scale: Scale, protocol: str, counts: Tensor) -> dict[str, tuple[int, ...]]:
+def fork_epochs(table: TableSpec, scale: Scale, protocol: ProtocolName, counts: Tensor) -> dict[str, tuple[int, ...]]:
     """Row -> the epochs at whose beginning its run saves its state: for the forks in any table that shares the run."""
     epochs: dict[str, set[int]] = {}
     for other in TABLES.values():

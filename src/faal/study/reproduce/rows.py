@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from faal.intermediate.class_rule import Level
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -84,7 +86,7 @@ class Cost:
     """Setting (`cifar10-prn18`) -> measured minutes per epoch; empty before the measurement."""
     paper: Mapping[str, float]
     """The same as printed, on one NVIDIA 3090Ti."""
-    level: str
+    level: Level
     """How often the class weights move: `fixed`, `epoch` or `batch`."""
     adversary_free: bool
     """Whether it can be combined with any attack of training."""

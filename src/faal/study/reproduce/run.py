@@ -18,7 +18,7 @@ from faal.study.reproduce.output.progress import ProgressReporter
 from faal.study.reproduce.plan import PlannedRun, PublishedBase, plan
 from faal.study.reproduce.results import record_or_check
 from faal.study.reproduce.rows import Row, TableSpec
-from faal.study.reproduce.scales import Scale, check_protocol, required_data, scale_named, setting_of
+from faal.study.reproduce.scales import Scale, protocol_named, required_data, scale_named, setting_of
 from faal.study.reproduce.table4.output import write_costs
 from faal.study.reproduce.table4.timing import measure
 from faal.study.reproduce.tables import find
@@ -74,8 +74,7 @@ def reproduce(
     Raises:
         InputError: an argument is invalid, or the folder holds another reproduction.
     """
-    size = scale_named(scale)
-    check_protocol(protocol)
+    size, protocol = scale_named(scale), protocol_named(protocol)
     for name, count in {"--seeds": seeds, "--workers": workers}.items():
         if count is not None and count < 1:
             raise InputError(f"{name} is at least 1, not {count}")
@@ -88,7 +87,7 @@ def reproduce(
         with folder_lock(folder):
             record_or_check(folder, "reproduction", {"scale": scale, "protocol": protocol})
             costs, notes = measure(size, protocol, device)
-            return ReproduceResult(page=write_costs(folder, costs, scale=scale, notes=notes)[0], failed={})
+            return ReproduceResult(page=write_costs(folder, costs, scale=size.name, notes=notes)[0], failed={})
 
     table, rows = find(what)
     spec = required_data(table, size, data)

@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from faal.config import Recipe, load_recipe
-from faal.errors import InputError, unknown
+from faal.errors import InputError, one_of
 from faal.methods import method
 from faal.study.reproduce.rows import Row, TableSpec
+
+ScaleName = Literal["paper", "small", "tiny"]
+ProtocolName = Literal["honest", "published"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
     """How a reproduction is reduced against the paper."""
 
-    name: str
+    name: ScaleName
     data: str | None = None
     """The data set of all tables; None: each table's own."""
     models: Mapping[str, str] = field(default_factory=dict)
@@ -33,7 +36,7 @@ class Scale:
     """Printed under every table at this scale, in sentences."""
 
 
-SCALES = {
+SCALES: dict[ScaleName, Scale] = {
     "paper": Scale(name="paper"),
     "small": Scale(
         name="small",
@@ -64,7 +67,11 @@ SCALES = {
     ),
 }
 
-PROTOCOLS = ("honest", "published")
+PROTOCOLS: dict[ProtocolName, str] = {
+    "honest": "one split, one budget and one rule of selection for all rows, and none uses the test images",
+    "published": "each method with the settings of its published code",
+}
+"""Protocol -> how its rows are trained."""
 
 WITHHELD = {"hold_out": "both"}
 """One split for all rows: the steering images of some methods are withheld from the others too."""
@@ -72,15 +79,12 @@ WITHHELD = {"hold_out": "both"}
 
 def scale_named(name: str) -> Scale:
     """The scale of a name. Raises InputError, naming the nearest, where there is none."""
-    if name not in SCALES:
-        raise unknown("scale", name, SCALES, see="`faal reproduce --help`")
-    return SCALES[name]
+    return SCALES[one_of("scale", name, SCALES, see="`faal reproduce --help`")]
 
 
-def check_protocol(name: str) -> None:
-    """Raise InputError for an unknown protocol."""
-    if name not in PROTOCOLS:
-        raise unknown("protocol", name, PROTOCOLS, see="`faal reproduce --help`")
+def protocol_named(name: str) -> ProtocolName:
+    """The protocol of a name. Raises InputError, naming the nearest, where there is none."""
+    return one_of("protocol", name, PROTOCOLS, see="`faal reproduce --help`")
 
 
 def setting_of(table: TableSpec, scale: Scale) -> str:
@@ -89,7 +93,7 @@ def setting_of(table: TableSpec, scale: Scale) -> str:
     return f"{scale.data or table.data}-{model}"
 
 
-def recipe_of(table: TableSpec, row: Row, scale: Scale, protocol: str) -> Recipe:
+def recipe_of(table: TableSpec, row: Row, scale: Scale, protocol: ProtocolName) -> Recipe:
     """The recipe of a row: the shipped one, the scale's settings, the row's, and under `published` the method's own.
 
     Raises:

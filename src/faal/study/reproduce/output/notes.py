@@ -6,15 +6,10 @@ from faal.report import wording
 from faal.study.reproduce.output.aggregate import RowSummary
 from faal.study.reproduce.output.formats import MISSING
 from faal.study.reproduce.rows import Record
-from faal.study.reproduce.scales import scale_named
-
-PROTOCOLS = {
-    "honest": "one split, one budget and one rule of selection for all rows, and none uses the test images",
-    "published": "each method with the settings of its published code",
-}
+from faal.study.reproduce.scales import PROTOCOLS, SCALES, ProtocolName, ScaleName
 
 
-def introduction(scale: str, printed: bool) -> list[str]:
+def introduction(scale: ScaleName, printed: bool) -> list[str]:
     """How to read the table; `printed` where it has figures of the paper."""
     sentences = [
         "Average (worst class) accuracy in per cent: mean ± standard deviation over the training seeds, of which a "
@@ -31,9 +26,11 @@ def introduction(scale: str, printed: bool) -> list[str]:
     return sentences
 
 
-def table_notes(rows: Sequence[RowSummary], records: Sequence[Record], scale: str, protocol: str) -> list[str]:
+def table_notes(
+    rows: Sequence[RowSummary], records: Sequence[Record], scale: ScaleName, protocol: ProtocolName
+) -> list[str]:
     """Scale, protocol, number of images, remarks, machine and commit of the records."""
-    sentences = [*scale_named(scale).remarks, f"Protocol {protocol}: {PROTOCOLS[protocol]}."]
+    sentences = [*SCALES[scale].remarks, f"Protocol {protocol}: {PROTOCOLS[protocol]}."]
     if not records:
         return [*sentences, "No row is finished."]
     counts = sorted({record.n for record in records})

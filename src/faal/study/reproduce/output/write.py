@@ -14,10 +14,17 @@ from faal.study.reproduce.output.aggregate import RowSummary, SeedStatistics
 from faal.study.reproduce.output.formats import MISSING, Column, TableContent, write_formats
 from faal.study.reproduce.output.notes import introduction, table_notes
 from faal.study.reproduce.rows import Record, Row, TableSpec
+from faal.study.reproduce.scales import ProtocolName, ScaleName
 
 
 def write_table(
-    out: Path, table: TableSpec, records: Sequence[Record], *, scale: str, protocol: str, seeds: int | None = None
+    out: Path,
+    table: TableSpec,
+    records: Sequence[Record],
+    *,
+    scale: ScaleName,
+    protocol: ProtocolName,
+    seeds: int | None = None,
 ) -> list[Path]:
     """Write `TABLE.md`, `.csv`, `.tex` and `.html` into a folder: a line per row, in the table's order.
 
@@ -48,7 +55,9 @@ def write_table(
     return write_formats(out, _content(table, rows, scale, protocol, wanted))
 
 
-def _content(table: TableSpec, summaries: Sequence[RowSummary], scale: str, protocol: str, wanted: int) -> TableContent:
+def _content(
+    table: TableSpec, summaries: Sequence[RowSummary], scale: ScaleName, protocol: ProtocolName, wanted: int
+) -> TableContent:
     records = [record for row in summaries for record in row.records]
     measured, printed = _measured(table, records), _printed(table)
     attacks = sorted({*measured, *printed}, key=lambda attack: _rank(attack, measured))
@@ -135,7 +144,7 @@ def _printed_cell(row: Row, attack: str) -> Cell:
 
 
 def _data(
-    table: TableSpec, summary: RowSummary, attacks: Sequence[str], scale: str, protocol: str, wanted: int
+    table: TableSpec, summary: RowSummary, attacks: Sequence[str], scale: ScaleName, protocol: ProtocolName, wanted: int
 ) -> dict[str, str | float | int | None]:
     """The row of the CSV, unrounded."""
     row, records = summary.row, summary.records

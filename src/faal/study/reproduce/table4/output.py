@@ -6,12 +6,13 @@ from pathlib import Path
 from faal.report.elements import Cell, text_cell
 from faal.study.reproduce.output.formats import MISSING, Column, TableContent, write_formats
 from faal.study.reproduce.rows import Cost
+from faal.study.reproduce.scales import ScaleName
 
 SETTINGS = {"cifar10-prn18": "CIFAR-10 (PRN-18)", "cifar100-rn18": "CIFAR-100 (RN-18)"}
 """The column headings of table 4."""
 
 
-def write_costs(out: Path, costs: Sequence[Cost], *, scale: str, notes: Sequence[str] = ()) -> list[Path]:
+def write_costs(out: Path, costs: Sequence[Cost], *, scale: ScaleName, notes: Sequence[str] = ()) -> list[Path]:
     """Write table 4, the minutes per epoch and the requirements of each method, as Markdown, CSV, LaTeX and HTML.
 
     Args:

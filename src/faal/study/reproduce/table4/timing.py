@@ -24,7 +24,7 @@ from faal.models import Architecture, build_model
 from faal.step import Learner, StepContext, train_step
 from faal.study.reproduce import paper
 from faal.study.reproduce.rows import Cost, Row, TableSpec
-from faal.study.reproduce.scales import Scale, recipe_of, setting_of
+from faal.study.reproduce.scales import ProtocolName, Scale, recipe_of, setting_of
 from faal.study.reproduce.tables import TABLE2, TABLE3
 from faal.train.evaluate import GATE, evaluate
 from faal.train.learner import learner_for
@@ -53,7 +53,7 @@ SHAPES = {"digits": (90, 10, (1, 8, 8)), "cifar10": (5000, 10, (3, 32, 32)), "ci
 """Training images of a class, classes, and the shape of an image."""
 
 
-def measure(scale: Scale, protocol: str, device: torch.device) -> tuple[list[Cost], list[str]]:
+def measure(scale: Scale, protocol: ProtocolName, device: torch.device) -> tuple[list[Cost], list[str]]:
     """Time an epoch of each method on the networks of tables 2 and 3.
 
     Args:
@@ -117,7 +117,9 @@ class _TimedMethod:
     seconds: list[float]
 
     @classmethod
-    def of(cls, table: TableSpec, row: Row, scale: Scale, protocol: str, device: torch.device) -> "_TimedMethod":
+    def of(
+        cls, table: TableSpec, row: Row, scale: Scale, protocol: ProtocolName, device: torch.device
+    ) -> "_TimedMethod":
         recipe = recipe_of(table, row, scale, protocol)
         data = noise(scale.data or table.data)
         parts = parts_of(data, recipe, steers=steers(recipe), device=device)

@@ -23,7 +23,7 @@ from faal.reading import read_tensors
 from faal.study.reproduce.plan import PlannedRun, PublishedBase, WorkItem
 from faal.study.reproduce.results import write_record
 from faal.study.reproduce.rows import Record, TableSpec
-from faal.study.reproduce.scales import Scale, attacks_of
+from faal.study.reproduce.scales import ProtocolName, Scale, attacks_of
 from faal.train.loop import train
 
 
@@ -34,7 +34,7 @@ class WorkContext:
     out: Path
     table: TableSpec
     scale: Scale
-    protocol: str
+    protocol: ProtocolName
     data: str
     """As after `--data`."""
     device: torch.device

@@ -16,6 +16,7 @@ from faal.data import Batch, Batches, DataSet, Split
 from faal.engine import interrupts, processes
 from faal.engine.environment import environment
 from faal.engine.numerics import Numerics
+from faal.engine.pauses import Pauses
 from faal.engine.seeds import derive_seed
 from faal.engine.writers.lock import folder_lock
 from faal.intermediate.class_rule import EpochStats, EvaluationRequest
@@ -34,7 +35,6 @@ from faal.train.notes import notes_of
 from faal.train.offsets import EVALUATIONS, rule_for_offsets, with_best_offsets
 from faal.train.outcome import OffsetSearch, Outcome, recorded_outcome
 from faal.train.parts import Parts, parts_of
-from faal.train.pauses import Pauses
 from faal.train.record import RunRecord
 from faal.train.selection import RULES, HeldOutAccuracy, selection_request
 from faal.train.state import TrainingState, capture, generator_state, restore

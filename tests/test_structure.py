@@ -58,13 +58,13 @@ def test_types_are_found_however_they_are_defined(tmp_path: Path) -> None:
     assert set(shared_types(tmp_path)) == {"A", "In", "B", "T", "C"}
 
 
-def test_no_file_is_longer_than_a_reader_takes_in() -> None:
+def test_no_file_is_longer_than_its_limit() -> None:
     files = [path for root in CODE for path in root.rglob("*.py")]
     lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert {path: lines for path, lines in lengths.items() if lines > MOST_LINES} == {}
 
 
-def test_no_folder_has_more_modules_than_a_reader_takes_in() -> None:
+def test_no_folder_has_more_modules_than_its_limit() -> None:
     folders = defaultdict(list)
     for root in CODE:
         for path in root.rglob("*.py"):

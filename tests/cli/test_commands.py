@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from faal.cli.notes import print_notes
 from faal.config import recipe_names
+from faal.engine import processes
 from faal.methods import METHODS
 
 
@@ -64,6 +66,16 @@ def test_wrong_input_ends_the_process_with_a_sentence(tmp_path: Path) -> None:
 def test_help_waits_for_no_torch() -> None:
     code = "import sys, faal.cli.app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_notes_are_printed_as_they_are_by_the_main_process(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    print_notes("[bold]two[/bold] classes", "one more")
+    assert capsys.readouterr() == ("", "[bold]two[/bold] classes\none more\n")
+    monkeypatch.setattr(processes, "is_main", lambda: False)
+    print_notes("of another process")
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.slow

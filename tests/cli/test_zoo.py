@@ -68,9 +68,9 @@ def test_the_list_names_the_commands_that_take_its_networks(
 ) -> None:
     publish(shelf / "run", "tiny", data(), source="-", folder=shelf / "zoo", device=CPU)
     monkeypatch.setattr(zoo, "FOLDER", shelf / "zoo")
-    assert "`faal audit` and `faal repair` take `zoo:NAME`" in faal("zoo").out
+    assert "`faal audit` and `faal repair` accept `zoo:NAME`" in faal("zoo").out
     for page in ("README.md", "zoo/README.md"):
-        assert "`faal audit` and `faal repair` take `zoo:NAME`" in (CHECKOUT / page).read_text(encoding="utf-8")
+        assert "`faal audit` and `faal repair` accept `zoo:NAME`" in (CHECKOUT / page).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("arguments", [("zoo",), ("zoo", "tiny")])

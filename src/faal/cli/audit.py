@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
+from faal.cli.notes import print_notes
 from faal.cli.options import (
     Checkpoint,
     Data,
@@ -103,7 +104,6 @@ def audit(
     if dataset.test is None:
         raise InputError(f"{data} has no test images; an audit requires them")
     opened = open_model(checkpoint, dataset, model=model, width=width, depth=depth, normalize=normalize)
-    errors = Console(stderr=True)
     if not epsilons and norm not in (None, opened.threat.norm):
         raise InputError(f"--norm {norm} requires --epsilon: the network was trained in {opened.threat.norm}")
     threat = Threat(norm or opened.threat.norm, epsilons[0] if epsilons else opened.threat.epsilon)
@@ -111,8 +111,7 @@ def audit(
     notes = [*dataset.notes, *group_notes, *opened.notes]
     if not epsilons and not opened.trained:
         notes.append(f"The weights do not state the threat of their training; {threat} is assumed.")
-    for note in notes if processes.is_main() else ():
-        errors.print(note, markup=False, highlight=False)
+    print_notes(*notes)
     folder = out or (
         checkpoint
         if (checkpoint / "best.pt").exists()
@@ -121,7 +120,7 @@ def audit(
     refuse_overwriting(folder, WRITES, data=data, inputs=(checkpoint, groups))
     subject = (opened.net.to(where), dataset.test.images, dataset.test.labels)
     with folder_lock(folder):
-        with progress_bar(errors) as bar:
+        with progress_bar() as bar:
             task = bar.add_task("audit", total=None, note="")
             settings = AuditSettings(
                 attacks=attacks_named(attacks),

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
+from faal.cli.notes import print_notes
 from faal.cli.options import Model
 
 
@@ -28,8 +29,7 @@ def export(
     from faal.models.export import export as run_export
 
     done = run_export(run, file, model=model)
-    for note in done.notes:
-        Console(stderr=True).print(note, markup=False, highlight=False)
+    print_notes(*done.notes)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"{file}: the weights of {done.architecture.model}, {done.tensors} tensors")
     if done.normalisation is None:

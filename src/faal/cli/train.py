@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
+from faal.cli.notes import print_notes
 from faal.cli.options import (
     UNSET,
     Checkpoint,
@@ -64,7 +65,7 @@ def train(
     processes.start(where)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
     dataset = dataset if groups is None else weighted_by(dataset, groups)
-    _print_notes(*dataset.notes, *numerics.precision_notes(chosen.precision, where), *reach_notes(chosen))
+    print_notes(*dataset.notes, *numerics.precision_notes(chosen.precision, where), *reach_notes(chosen))
     architecture = Architecture.of(chosen, dataset)
     net = build_model(architecture, seed=seed, model=named)
     folder = out or Path("runs") / f"{called(recipe)}-seed{seed}"
@@ -125,7 +126,7 @@ def repair(
         name: chosen.plain()[name] for name in ("model", "width", "depth", "normalize") if name in given(settings)
     }
     opened = open_model(checkpoint, dataset, **network)
-    _print_notes(*dataset.notes, *opened.notes, *numerics.precision_notes(chosen.precision, where))
+    print_notes(*dataset.notes, *opened.notes, *numerics.precision_notes(chosen.precision, where))
     same = opened.architecture
     attacked = opened.trained.get("method", "standard") != "standard"
     if recipe is None:
@@ -134,10 +135,10 @@ def repair(
         recipe = repair_recipe(dataset.name, same.model, dataset.num_classes, *untrained)
         as_trained = {name: opened.trained[name] for name in THREAT if attacked and name in opened.trained}
         chosen = overridden(load_recipe(recipe).replace(as_trained, source="checkpoint"), settings)
-        _print_notes(f"No recipe was named; the network is repaired by {recipe}, against {chosen.threat}.")
+        print_notes(f"No recipe was named; the network is repaired by {recipe}, against {chosen.threat}.")
     elif attacked and chosen.threat != opened.threat:
-        _print_notes(f"The network was trained against {opened.threat} and is repaired against {chosen.threat}.")
-    _print_notes(*reach_notes(chosen))
+        print_notes(f"The network was trained against {opened.threat} and is repaired against {chosen.threat}.")
+    print_notes(*reach_notes(chosen))
     chosen = chosen.replace(
         {"model": same.model, "width": same.width, "depth": same.depth, "normalize": same.normalize},
         source="checkpoint",
@@ -162,13 +163,6 @@ def repair(
             )
             if processes.is_main():
                 Console().print(frontier_table(found))
-
-
-def _print_notes(*notes: str) -> None:
-    from faal.engine import processes
-
-    for note in notes if processes.is_main() else ():
-        Console(stderr=True).print(note, markup=False, highlight=False)
 
 
 def _print_outcome(outcome: "Outcome", dataset: "DataSet", data: str, size: str | None, rgb: bool, model: str) -> None:

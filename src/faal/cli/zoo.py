@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Column, Table
 
+from faal.cli.notes import print_notes
 from faal.cli.options import Data, Device, Model
 from faal.epsilon import epsilon_text
 
@@ -54,7 +55,7 @@ def zoo(name: Annotated[str | None, Parameter(help="Show the model card of this 
             each, *made, _brief(audit["attacks"]["clean"]), attacks or "nothing", _brief(audit["attacks"]["all"])
         )
     console.print(table)
-    console.print("\n`faal zoo NAME` shows a card; `faal audit` and `faal repair` take `zoo:NAME`.")
+    console.print("\n`faal zoo NAME` shows a card; `faal audit` and `faal repair` accept `zoo:NAME`.")
 
 
 def publish(
@@ -97,8 +98,7 @@ def publish(
         model=model,
         device=pick_device(device),
     )
-    for note in done.notes:
-        Console(stderr=True).print(note, markup=False, highlight=False)
+    print_notes(*done.notes)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"{done.weights} ({done.size / 1e6:.1f} MB) and {done.card}")
     console.print(f"{done.changed} of {done.samples} clean predictions differ from those of the audit")

@@ -5,6 +5,15 @@
     python -m benchmarks.record compare record.txt --tree DIR       # that of another checkout
     python -m benchmarks.record write FILE --only options,recipes   # some parts; `compare` takes those of its file
 
+The parts `methods`, `variants` and `audits` train and audit. They do so in N processes of `torchrun` with
+`--processes N`, for the record and for the comparison. With `--stopped-by DIR` each of their commands is begun by
+another checkout, which is interrupted, begins again and is killed; then the present code continues it:
+
+    python -m benchmarks.record write two.txt --tree GROUND --only methods,audits --processes 2
+    python -m benchmarks.record compare two.txt --processes 2
+    python -m benchmarks.record write ground.txt --tree GROUND --only methods,variants,audits
+    python -m benchmarks.record compare ground.txt --stopped-by GROUND
+
 A line is one fact, `PART/WHERE = WHAT`, or `PART/WHERE` where something exists; lines are sorted, and those that begin
 with `#` (machine, commit) are not compared. `compare` prints the lines that differ, `-` of the record and `+` of the
 present state, and ends with status 1 where there are any. The parts, in `recording/parts.py`, use the program through
@@ -19,6 +28,7 @@ Weights and verdicts depend on the machine and on PyTorch. The parts in `ANYWHER
 import argparse
 import difflib
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -105,6 +115,10 @@ def main() -> int:
     parser.add_argument("file", type=Path, help="the record")
     parser.add_argument("--tree", type=Path, default=Path(__file__).parents[1], help="the checkout; this one if unset")
     parser.add_argument("--only", help="some parts, with commas between; all, or those of the record, if unset")
+    parser.add_argument(
+        "--processes", type=int, default=0, help="of each training and audit, by torchrun; 0: without it"
+    )
+    parser.add_argument("--stopped-by", type=Path, help="a checkout that begins each training and audit; none if unset")
     parser.add_argument("--jobs", type=int, default=2, help="tasks side by side, each with one thread")
     arguments = parser.parse_args()
     before = read(arguments.file) if arguments.action == "compare" else []
@@ -112,8 +126,10 @@ def main() -> int:
     if unknown := wanted - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(sorted(PARTS))}")
     parts = [part for part in PARTS if part in wanted]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and theirs, ignore interrupts
+    surface = Surface(arguments.tree, processes=arguments.processes, stopped_by=arguments.stopped_by)
     begin = time.monotonic()
-    facts, complete = gather(Surface(arguments.tree), parts, arguments.jobs)
+    facts, complete = gather(surface, parts, arguments.jobs)
     after = lines_of(facts)
     took = f"{len(after)} facts in {time.monotonic() - begin:.0f} s"
     if arguments.action == "write":

@@ -122,7 +122,7 @@ def methods(surface: Surface, work: Path) -> Mapping[str, Task]:
 
 def digests(surface: Surface, here: Path, name: str, *command: str) -> Facts:
     """The digests of the files that a training command writes into the folder `out`; its exit status where it fails."""
-    done = surface.attempt(here, *command, "--out", "out")
+    done = surface.compute(here, *command)
     if done.returncode != 0:
         return {f"{name}/exit status": str(done.returncode)}
     return {f"{name}/{where}": what for where, what in of.run_digests(here / "out").items()}
@@ -186,8 +186,10 @@ def audits(surface: Surface, work: Path) -> Mapping[str, Task]:
     def run(name: str) -> Facts:
         here = fresh(work, name)
         engine = () if name == "fast" else ("--engine", "reference")
-        surface.faal(here, "audit", "run", "--out", "out", *CPU, *engine, *AUDITS[name])
-        return {f"{name}/{where}": what for where, what in of.audit_digests(here / "out").items()}
+        surface.compute(here, "audit", "run", *CPU, *engine, *AUDITS[name]).check_returncode()
+        facts = of.audit_digests(here / "out")
+        facts["blocks"] = of.value_digest(sorted(file.name for file in (here / "out" / "blocks").glob("*.npz")))
+        return {f"{name}/{where}": what for where, what in facts.items()}
 
     def python() -> Facts:
         return {f"python/{where}": what for where, what in surface.called(fresh(work, "python")).items()}

@@ -10,10 +10,11 @@ that were stopped, and an entry of the zoo. They are made once: made again by la
 import argparse
 import json
 import shutil
+import signal
 import tempfile
-import time
 from pathlib import Path
 
+from benchmarks.recording.stops import stop_when
 from benchmarks.recording.surface import Surface
 from sklearn.datasets import load_digits
 
@@ -55,15 +56,12 @@ def groups(file: Path) -> None:
 
 def stop_within(surface: Surface, work: Path) -> None:
     """Begin a run and end its process in the second epoch, between two steps; `step` counts on through the epochs."""
-    process = surface.begun(work, *STOPPED)
     log, last = work / "stopped" / "metrics.jsonl", work / "stopped" / "last.pt"
-    while process.poll() is None:
-        if last.exists() and '"epoch": 1, "step": 12' in log.read_text(encoding="utf-8"):
-            process.kill()
-        time.sleep(0.01)
-    process.wait()
-    if any('"end"' in line for line in log.read_text(encoding="utf-8").splitlines()):
-        raise SystemExit("the run ended before it could be stopped; try again")
+
+    def reached() -> bool:
+        return last.exists() and '"epoch": 1, "step": 12' in log.read_text(encoding="utf-8")
+
+    stop_when(surface.begun(work, *STOPPED), reached, signal.SIGKILL)
 
 
 def make(surface: Surface, out: Path) -> None:

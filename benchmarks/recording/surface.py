@@ -5,11 +5,14 @@ A record is made through this alone, so that it can be made of any state of the 
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.recording.stops import OFTEN, stop_twice
 
 MANY = """
 import contextlib, io, json, runpy, sys
@@ -68,10 +71,16 @@ class Surface:
     Args:
         tree: the checkout; its `src` comes first on the path of every process.
         package: another folder in the place of `src`.
+        processes: of every training and audit, by `torchrun`; 0 is one process without it.
+        stopped_by: another checkout, which begins every training and audit and is stopped; this one continues it.
     """
 
-    def __init__(self, tree: Path, package: Path | None = None) -> None:
+    def __init__(
+        self, tree: Path, package: Path | None = None, *, processes: int = 0, stopped_by: Path | None = None
+    ) -> None:
         self.tree = tree.resolve()
+        self.processes = processes
+        self.earlier = Surface(stopped_by, processes=processes) if stopped_by else None
         self.source = (package or self.tree / "src").resolve()
         if not (self.source / "faal").is_dir():
             raise SystemExit(f"{self.source} holds no package faal; --tree names a checkout")
@@ -96,6 +105,24 @@ class Surface:
         command = [sys.executable, "-m", "faal", *words]
         return subprocess.run(command, cwd=folder, env=self.environment, capture_output=True, text=True)
 
+    def compute(self, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        """`faal WORDS --out out`, a training or an audit, in a folder, whatever its exit status.
+
+        Raises RuntimeError where another checkout is to be stopped and ends before.
+        """
+        command = [*words, "--out", "out"]
+        if (earlier := self.earlier) is not None:
+            often = () if words[0] == "audit" else OFTEN
+            kill = signal.SIGTERM if self.processes else signal.SIGKILL  # torchrun cannot pass on the latter
+            stop_twice(lambda: earlier.begun(folder, *command, *often), folder / "out", kill)
+        launched = [*self._launcher(), *command]
+        return subprocess.run(launched, cwd=folder, env=self.environment, capture_output=True, text=True)
+
+    def _launcher(self) -> list[str]:
+        """How `faal` is started, in one process or by `torchrun`."""
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self.processes)]
+        return [sys.executable, *(torchrun if self.processes else ()), "-m", "faal"]
+
     def faal(self, folder: Path, *words: str) -> str:
         """The output of `faal WORDS`. Raises RuntimeError with the end of its errors where it fails."""
         done = self.attempt(folder, *words)
@@ -104,9 +131,8 @@ class Surface:
         return done.stdout
 
     def begun(self, folder: Path, *words: str) -> subprocess.Popen[bytes]:
-        """`faal WORDS` as a process that may be stopped."""
-        quiet = subprocess.DEVNULL
-        command = [sys.executable, "-m", "faal", *words]
+        """`faal WORDS` as a process, or as several under `torchrun`, that may be stopped."""
+        quiet, command = subprocess.DEVNULL, [*self._launcher(), *words]
         return subprocess.Popen(command, cwd=folder, env=self.environment, stdout=quiet, stderr=quiet)
 
     def pages(self, commands: Sequence[Sequence[str]]) -> list[str]:

@@ -19,6 +19,9 @@ END_SIZE, SIZE_FIELD = 22, 2
 """The last record of an archive: its signature, its bytes, and those at its end that hold the length of the comment
 after it. These are not digested: they are 0 until there is a comment."""
 
+FOLDER = 0x10
+"""The attribute of a member that is a folder."""
+
 CHUNK = 2**20
 
 
@@ -54,6 +57,10 @@ def check_archive(path: Path) -> None:
             return
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            if (
+                member.external_attr & FOLDER and member.file_size
+            ):  # PyTorch would take what is in memory for its content
+                raise zipfile.BadZipFile(f"{member.filename} is marked as a folder")
             if member.CRC == 0:  # PyTorch can write archives without
                 continue
             with archive.open(member) as content:

@@ -34,7 +34,9 @@ def read_npz(path: Path) -> DataSet:
             raise InputError(
                 f"{path} holds Python objects, which could run code; store plain arrays instead"
             ) from error
-        raise InputError(f"{path} is truncated, damaged or not an .npz file; write it again with numpy.savez") from error
+        raise InputError(
+            f"{path} is truncated, damaged or not an .npz file; write it again with numpy.savez"
+        ) from error
     return from_arrays(arrays, path.name.removesuffix(".npz"), str(path))
 
 

@@ -122,51 +122,6 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_latest(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
-    """The state that a run continues from: last.pt of its folder, or previous.pt where last.pt is damaged.
-
-    Returns:
-        The state, None where there is neither file; and where last.pt is damaged a sentence that says so, else None.
-
-    Raises:
-        InputError: last.pt is a folder, or neither file can be continued from.
-    """
-    last, previous = folder / "last.pt", folder / "previous.pt"
-    if last.is_dir():
-        raise InputError(f"{last} is a folder, in the place of a run's checkpoint; move it, or choose another --out")
-    if not last.exists():
-        return (_load_state(previous) if previous.exists() else None), None
-    try:
-        return _load_state(last), None
-    except InputError as error:
-        reason = str(error).partition(";")[0]
-    if not previous.exists():
-        raise InputError(
-            f"{reason}, and there is no previous.pt to continue from; remove it, and the same command begins the run "
-            "again"
-        )
-    try:
-        return _load_state(previous), f"{reason}: the run continues from previous.pt."
-    except InputError as error:
-        reason += f", and {str(error).partition(';')[0]}"
-    raise InputError(f"{reason}; remove both, and the same command begins the run again")
-
-
-def _load_state(path: Path) -> dict[str, Any]:
-    """A checkpoint that a run can continue from. Raises InputError."""
-    state = load(path)
-    if "training" not in state:
-        raise InputError(f"{path} is a network without the state of its training; train into another folder")
-    return state
-
-
-def rotate(folder: Path) -> None:
-    """Rename last.pt to previous.pt before the next last.pt is written."""
-    last = folder / "last.pt"
-    if last.exists():
-        os.replace(last, folder / "previous.pt")
-
-
 def _short(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:120]
 

@@ -3,7 +3,6 @@
 Skipped where there is no Chromium; FAAL_REQUIRE_BROWSER=1 makes that a failure.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator

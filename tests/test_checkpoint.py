@@ -107,52 +107,6 @@ class TestWriting:
         assert (tmp_path / "file").read_text() == "a file"
 
 
-class TestLatest:
-    def test_of_an_empty_folder(self, tmp_path: Path) -> None:
-        assert checkpoint.load_latest(tmp_path) is None
-        checkpoint.rotate(tmp_path)
-        assert files(tmp_path) == []
-
-    def numbered(self, folder: Path, number: int) -> None:
-        checkpoint.rotate(folder)
-        checkpoint.save(folder / "last.pt", {"number": number})
-
-    def latest(self, folder: Path) -> int:
-        state = checkpoint.load_latest(folder)
-        assert state is not None
-        return int(state["number"])
-
-    def test_two_are_stored(self, tmp_path: Path) -> None:
-        for number in range(4):
-            self.numbered(tmp_path, number)
-            assert self.latest(tmp_path) == number
-        assert files(tmp_path) == ["last.pt", "previous.pt"]
-        assert checkpoint.load(tmp_path / "previous.pt")["number"] == 2
-
-    @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
-    def test_where_the_last_was_cut_off_the_previous_counts(self, tmp_path: Path, share: float) -> None:
-        for number in range(2):
-            self.numbered(tmp_path, number)
-        last = tmp_path / "last.pt"
-        last.write_bytes(last.read_bytes()[: int(share * last.stat().st_size)])
-        assert self.latest(tmp_path) == 0
-
-    def test_a_crash_between_two_checkpoints_loses_none(self, tmp_path: Path) -> None:
-        self.numbered(tmp_path, 5)
-        checkpoint.rotate(tmp_path)
-        assert self.latest(tmp_path) == 5
-
-    def test_both_damaged(self, tmp_path: Path) -> None:
-        self.numbered(tmp_path, 0)
-        last = tmp_path / "last.pt"
-        last.write_bytes(last.read_bytes()[:200])
-        with pytest.raises(InputError, match=r"last\.pt is damaged"):
-            checkpoint.load_latest(tmp_path)
-        (tmp_path / "previous.pt").write_bytes(b"")
-        with pytest.raises(InputError, match=r"previous\.pt is empty"):
-            checkpoint.load_latest(tmp_path)
-
-
 class _Trap:
     """Runs a command while it is unpickled."""
 
@@ -165,15 +119,12 @@ class _Trap:
 
 class TestReading:
     @pytest.mark.parametrize("write", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(state))])
-    @pytest.mark.parametrize("latest", [False, True])
-    def test_code_is_refused_and_does_not_run(
-        self, tmp_path: Path, write: Callable[[object, Path], object], latest: bool
-    ) -> None:
+    def test_code_is_refused_and_does_not_run(self, tmp_path: Path, write: Callable[[object, Path], object]) -> None:
         state = {"format": checkpoint.FORMAT, "weights": _Trap(f"touch {tmp_path / 'trapped'}")}
         path = tmp_path / "last.pt"
         write(state, path)
         with pytest.raises(InputError, match="was not loaded") as caught:
-            checkpoint.load_latest(tmp_path) if latest else checkpoint.load(path)
+            checkpoint.load(path)
         assert "\n" not in str(caught.value)
         assert files(tmp_path) == ["last.pt"]
         # The trap works: an unsafe reader runs it.

@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, read without running code.
+"""Checkpoints: written atomically and with a checksum, read without running code.
 
 A checkpoint is a plain dictionary of tensors, numbers, strings, lists and dictionaries:
 
@@ -9,6 +9,8 @@ A checkpoint is a plain dictionary of tensors, numbers, strings, lists and dicti
     weights       the state dict of the network to use
     recipe        the settings of its training
     training      only in last.pt: the state that a resumed run needs
+
+The file is PyTorch's zip archive, with the SHA-256 of its bytes in the archive's comment (`checksums`).
 """
 
 import hashlib
@@ -20,6 +22,7 @@ from typing import IO, Any
 
 import torch
 
+from faal.checksums import append_checksum
 from faal.engine import interrupts
 from faal.engine.writers.temporary import temporary
 from faal.errors import InputError
@@ -38,7 +41,7 @@ def _write_whole(
     beside = temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "wb") as file:
+        with open(beside, "w+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -96,7 +99,12 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    _write_whole(path, lambda file: torch.save({"format": FORMAT, **state}, file))
+
+    def write(file: IO[bytes]) -> None:
+        torch.save({"format": FORMAT, **state}, file)
+        append_checksum(file)
+
+    _write_whole(path, write)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -104,6 +112,7 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises:
         InputError: no such file; cut short or damaged; not one of this program; one that would run code.
+            Checkpoints of earlier versions have no digest, and are checked by their members' CRC-32.
     """
     state = read_tensors(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
@@ -111,29 +120,6 @@ def load(path: Path) -> dict[str, Any]:
             f"{path} is not a checkpoint of this program; audit and repair take foreign weights with --model"
         )
     return state
-
-
-def load_latest(folder: Path) -> dict[str, Any] | None:
-    """last.pt of a run's folder, or previous.pt where last.pt is damaged; None where there is neither.
-
-    Raises:
-        InputError: both are damaged.
-    """
-    last, previous = folder / "last.pt", folder / "previous.pt"
-    if last.exists():
-        try:
-            return load(last)
-        except InputError:
-            if not previous.exists():
-                raise
-    return load(previous) if previous.exists() else None
-
-
-def rotate(folder: Path) -> None:
-    """Rename last.pt to previous.pt before the next last.pt is written."""
-    last = folder / "last.pt"
-    if last.exists():
-        os.replace(last, folder / "previous.pt")
 
 
 def _short(error: BaseException) -> str:

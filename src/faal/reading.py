@@ -1,4 +1,4 @@
-"""Reads files of tensors, without running code in them."""
+"""Reads files of tensors, without running code in them, and checks their checksums where they have any."""
 
 import pickle
 import re
@@ -11,21 +11,29 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from faal.checksums import check_archive
 from faal.errors import InputError
+
+ZIP = b"PK\x03\x04"
 
 
 def read_tensors(path: Path) -> object:
     """The content of a `.pt`, `.pth` or `.safetensors` file, on the CPU. The format is recognised by content, not name.
 
     Raises:
-        InputError: the file is missing, unreadable, cut short, no file of weights, or a pickle that needs more than
-            tensors and plain containers. None of its code is run.
+        InputError: the file is missing, unreadable, cut short, damaged, no file of weights, or a pickle that needs more
+            than tensors and plain containers. None of its code is run.
     """
     head = _head(path)
     if _is_safetensors(head):
         return _read_safetensors(path)
-    if not head.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive; a pickle, PyTorch's older format
+    if not head.startswith((ZIP, b"\x80")):  # a zip archive; a pickle, PyTorch's older format
         raise InputError(f"{path} {_description(head)}")
+    if head.startswith(ZIP):
+        try:
+            check_archive(path)
+        except Exception:  # of the archive, the compressor or the file
+            raise _damaged(path) from None
     return _read_torch(path)
 
 

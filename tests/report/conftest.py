@@ -12,9 +12,11 @@ from scipy.stats import beta
 DIGITS = tuple("0123456789")
 
 
-def interval(correct: int, n: int, level: float = 0.95) -> dict[str, float]:
+def interval(correct: int, n: int, level: float = 0.95) -> dict[str, float | None]:
     """An accuracy with its exact binomial interval, as `audit.json` writes it."""
     tail = (1 - level) / 2
+    if n == 0:
+        return {"value": None, "low": 0.0, "high": 1.0}
     low = beta.ppf(tail, correct, n - correct + 1) if correct else 0.0
     high = beta.ppf(1 - tail, correct + 1, n - correct) if correct < n else 1.0
     return {"value": correct / n, "low": float(low), "high": float(high)}
@@ -31,6 +33,7 @@ def attack_entry(
             {"name": name, "n": len(verdicts), "correct": int(verdicts.sum())}
             | interval(int(verdicts.sum()), len(verdicts))
         )
+    every, rows = rows, [row for row in rows if row["n"]]
     worst = min(rows, key=lambda row: row["value"])
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(confusion, (label, predicted), 1)
@@ -44,9 +47,15 @@ def attack_entry(
         "balanced": average | {"value": float(np.mean([row["value"] for row in rows]))},
         "worst": {"class": worst["name"], **{key: worst[key] for key in ("value", "low", "high")}},
         "worst_tenth": tenth | {"low": worst["low"], "high": best["high"]} if len(rows) >= 20 else None,
-        "gap": {"best": best["name"], "worst": worst["name"], "value": gap, "low": 0.8 * gap, "high": 1.1 * gap},
+        "gap": {
+            "best": best["name"],
+            "worst": worst["name"],
+            "value": gap,
+            "low": 0.8 * gap,
+            "high": min(1, 1.1 * gap),
+        },
         "deviation": {"value": deviation, "low": 0.9 * deviation, "high": 1.2 * deviation},
-        "classes": rows,
+        "classes": every,
         "confusion": confusion.tolist(),
         "parameters": {"steps": 20},
         "seconds": 1.5,
@@ -58,7 +67,7 @@ def write_run(
     *,
     seed: int = 0,
     classes: Sequence[str] = DIGITS,
-    per_class: int = 40,
+    per_class: int | Sequence[int] = 40,
     lowest: float = 0.3,
     highest: float = 0.95,
     attacks: Sequence[str] = ("clean", "pgd20", "cw20", "all"),

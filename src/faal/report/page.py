@@ -15,8 +15,9 @@ from faal.report import wording
 from faal.report.charts import svg
 from faal.report.elements import Measure, Page, Section, Tile, measure
 from faal.report.files.demo import ROLES, is_demo, read_demo
-from faal.report.files.read import clean_text, read_curves, read_run
+from faal.report.files.read import read_curves, read_run
 from faal.report.files.run import AttackAccuracies, RunFiles
+from faal.report.files.text import clean_text
 from faal.report.sections import common, many
 from faal.report.sections import demo as demo_section
 from faal.report.sections.classes import classes_section

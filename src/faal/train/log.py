@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import torch
+from rich.console import Console
 
 from faal.engine import processes
 from faal.engine.progress import progress_bar
@@ -54,12 +55,7 @@ class Log:
         self.file = None
         self.board = None
         if processes.is_main():
-            path = out / "metrics.jsonl"
-            path.touch()
-            if path.stat().st_size > position:
-                with open(path, "r+b") as file:
-                    file.truncate(position)
-            self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed in __exit__)
+            self.file = _continued(out / "metrics.jsonl", position, self.bar.console)
             self.board = _tensorboard(out, done)
 
     @property
@@ -158,6 +154,30 @@ class Log:
         for sink in (self.file, self.board):
             if sink:
                 sink.close()
+
+
+def _continued(path: Path, position: int, console: Console) -> TextIO:
+    """The log, opened after its first `position` bytes; a line on the console where it has fewer.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        path.touch()
+        if (size := path.stat().st_size) > position:
+            with open(path, "r+b") as file:
+                file.truncate(position)
+        log = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by the caller)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}); choose another folder with --out"
+        ) from None
+    if size < position:
+        note = (
+            f"{path} is shorter than when the run was saved: it lacks some of its steps. The network is not affected."
+        )
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    return log
 
 
 def _tensorboard(out: Path, done: int) -> Any:

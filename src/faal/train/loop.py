@@ -37,7 +37,7 @@ from faal.train.outcome import OffsetSearch, Outcome, recorded_outcome
 from faal.train.parts import Parts, parts_of
 from faal.train.record import RunRecord
 from faal.train.selection import RULES, HeldOutAccuracy, selection_request
-from faal.train.state import TrainingState, capture, generator_state, restore
+from faal.train.state import LatestState, TrainingState, capture, generator_state, restore
 
 
 def train(
@@ -149,7 +149,7 @@ class Trainer:
         )
         self.learner = learner_for(net, recipe, self.counts, seed=seed, numerics=numerics)
         self.average = average_for(net, recipe, len(self.batches))
-        self.state = TrainingState()
+        self.state, self.latest = TrainingState(), LatestState(out)
         self.pauses = Pauses(recipe.checkpoint_every, numerics.device)
         self.epoch_began = time.monotonic()
 
@@ -314,7 +314,7 @@ class Trainer:
 
     def resume(self, fork: Path | None) -> None:
         """Continue from last.pt, or from previous.pt where that is damaged; a new run may begin from a fork."""
-        saved = checkpoint.load_latest(self.out)
+        saved = self.latest.load()
         if saved is not None:
             self.state = restore(saved["training"], self.learner, self.average)
         elif fork is not None:
@@ -333,8 +333,7 @@ class Trainer:
         """Write last.pt, of steps that were read; the one before it becomes previous.pt."""
         state = self.full_state(log)
         if processes.is_main():
-            checkpoint.rotate(self.out)
-            checkpoint.save(self.out / "last.pt", state)
+            self.latest.save(state)
         self.pauses.saved_at = time.monotonic()
 
     def network(self) -> dict[str, Any]:

@@ -1,12 +1,17 @@
 """The state that a run needs to continue exactly: captured into a checkpoint, restored from it."""
 
+import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
+from faal import checkpoint
 from faal.engine import processes
+from faal.errors import InputError, first_line
 from faal.outer.averaging import WeightAverage
 from faal.step import Learner
 
@@ -61,14 +66,88 @@ def capture(
 
 
 def restore(state: dict[str, Any], learner: Learner, average: WeightAverage) -> TrainingState:
-    """Restore what `capture` returned, in place; returns how far the run had come."""
-    learner.net.load_state_dict(state["net"])
-    learner.optimizer.load_state_dict(state["optimizer"])
-    learner.rule.load_state_dict(state["rule"])
-    average.load_state_dict(state["average"])
-    if processes.rank() < len(state["generators"]):
-        own = state["generators"][processes.rank()]
-        torch.set_rng_state(own["cpu"])
-        if "cuda" in own and learner.numerics.device.type == "cuda":
-            torch.cuda.set_rng_state(own["cuda"], learner.numerics.device)
-    return TrainingState(**state["position"])
+    """Restore what `capture` returned, in place; returns how far the run had come.
+
+    Raises:
+        InputError: it is of another network or method.
+    """
+    try:
+        learner.net.load_state_dict(state["net"])
+        learner.optimizer.load_state_dict(state["optimizer"])
+        learner.rule.load_state_dict(state["rule"])
+        average.load_state_dict(state["average"])
+        if processes.rank() < len(state["generators"]):
+            own = state["generators"][processes.rank()]
+            torch.set_rng_state(own["cpu"])
+            if "cuda" in own and learner.numerics.device.type == "cuda":
+                torch.cuda.set_rng_state(own["cuda"], learner.numerics.device)
+        return TrainingState(**state["position"])
+    except torch.OutOfMemoryError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"the state that this run would continue from is not its own ({first_line(error)}); choose another folder "
+            "with --out"
+        ) from None
+
+
+class LatestState:
+    """The state that a run continues from: last.pt of its folder, and previous.pt, the one before.
+
+    Args:
+        folder: the run's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.last, self.previous = folder / "last.pt", folder / "previous.pt"
+        self.damaged = False
+
+    def load(self) -> dict[str, Any] | None:
+        """The content of last.pt, or, with a line on standard error, of previous.pt where last.pt is damaged; None
+        where there is neither file.
+
+        Raises:
+            InputError: last.pt is a folder, or neither file can be continued from.
+        """
+        if self.last.is_dir():
+            raise InputError(
+                f"{self.last} is a folder, in the place of a run's checkpoint; move it, or choose another --out"
+            )
+        if not self.last.exists():
+            return _load(self.previous) if self.previous.exists() else None
+        try:
+            return _load(self.last)
+        except InputError as error:
+            damage = _reason(error)
+        elsewhere = "train again, into another folder (--out)"
+        if not self.previous.exists():
+            raise InputError(f"{damage}, and there is no previous.pt to continue from; {elsewhere}")
+        try:
+            state = _load(self.previous)
+        except InputError as error:
+            raise InputError(f"{damage}, and {_reason(error)}; {elsewhere}") from None
+        self.damaged = True
+        if processes.is_main():
+            note = f"{damage}: the run continues from previous.pt."
+            Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write last.pt; the one before it becomes previous.pt, unless it is damaged."""
+        if self.last.exists() and not self.damaged:
+            os.replace(self.last, self.previous)
+        checkpoint.save(self.last, state)
+        self.damaged = False
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """A checkpoint that a run can continue from. Raises InputError."""
+    state = checkpoint.load(path)
+    if "training" not in state:
+        raise InputError(f"{path} is a network without the state of its training")
+    return state
+
+
+def _reason(error: InputError) -> str:
+    """What is wrong, without what to do."""
+    return str(error).partition(";")[0]

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from scipy.sparse import csr_array
+
 from faal.audit.records.examples import Examples
 from faal.audit.records.verdicts import Verdicts, read_arrays, write_arrays
 from faal.checkpoint import write_whole
 from faal.config import Threat
 from faal.errors import InputError
+from faal.recorded import check_confusion, check_counts, check_estimates
 
 SCHEMA = "faal-audit/1"
 
@@ -141,6 +145,7 @@ class Figures:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any], **more: Any) -> Self:
+        check_estimates(plain)
         tenth, gap, deviation = (plain.get(key) for key in ("worst_tenth", "gap", "deviation"))
         return cls(
             average=Estimate.from_json(plain["average"]),
@@ -258,7 +263,8 @@ class AuditResult:
         """Read an audit back.
 
         Raises:
-            InputError: no audit there, one of another version, or one that is damaged.
+            InputError: no audit there, one of another version, or one that is damaged: also where a recorded accuracy
+                does not follow from the verdicts.
         """
         path = folder / AUDIT
         try:
@@ -290,8 +296,22 @@ class AuditResult:
                 and set(verdicts.predicted) == set(result.attacks)
                 and set(verdicts.groups) <= set(result.groups)
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"{path} is incomplete or damaged ({error!r}); run the audit again") from None
         if not consistent:
             raise InputError(f"{path} and {VERDICTS} beside it are of different audits; run the audit again")
+        try:
+            result._check_verdicts()
+        except ValueError as error:
+            raise InputError(f"{path} and {VERDICTS} beside it disagree ({error}); run the audit again") from None
         return result
+
+    def _check_verdicts(self) -> None:
+        """Raise ValueError where a count or a confusion is not that of the verdicts."""
+        label = self.verdicts.label
+        for name, found in self.attacks.items():
+            correct = self.verdicts.correct(name)
+            check_counts(found.classes, label, correct)
+            check_confusion(csr_array(np.array(found.confusion)), label, self.verdicts.predicted[name])
+            for grouping, places in self.verdicts.groups.items():
+                check_counts(self.groups[grouping][name].classes, places, correct)

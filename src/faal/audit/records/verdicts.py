@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faal.checkpoint import write_whole
+from faal.checksums import append_checksum, check_archive
 from faal.errors import InputError
 
 ALL = "all"
@@ -74,9 +75,10 @@ def with_all(label: NDArray[np.int64], predicted: Mapping[str, NDArray[np.int16]
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an `.npz` file atomically."""
+    """Write an `.npz` file atomically, with a checksum."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **dict(arrays))  # type: ignore[arg-type]
+    append_checksum(buffer)
     write_whole(path, buffer.getvalue())
 
 
@@ -87,6 +89,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         InputError: no such file, cut off, damaged, or not plain arrays.
     """
     try:
+        check_archive(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except FileNotFoundError:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from faal.checksums import check_archive
 from faal.data.checks import as_images, as_labels
 from faal.data.dataset import DataSet, Split
 from faal.errors import InputError
@@ -23,6 +24,7 @@ def read_npz(path: Path) -> DataSet:
     if not path.is_file():
         raise InputError(f"there is no file {path}; npz:FILE needs a file written by numpy.savez")
     try:
+        check_archive(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except PermissionError:
@@ -32,7 +34,9 @@ def read_npz(path: Path) -> DataSet:
             raise InputError(
                 f"{path} holds Python objects, which could run code; store plain arrays instead"
             ) from error
-        raise InputError(f"{path} is truncated or not an .npz file; write it again with numpy.savez") from error
+        raise InputError(
+            f"{path} is truncated, damaged or not an .npz file; write it again with numpy.savez"
+        ) from error
     return from_arrays(arrays, path.name.removesuffix(".npz"), str(path))
 
 

@@ -3,16 +3,15 @@
 import hashlib
 import json
 import math
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from faal.errors import InputError, permitted
+from faal.recorded import check_estimates
+from faal.report.files.arrays import check_verdicts, read_examples, read_verdicts
 from faal.report.files.per_class import read_class_vectors
 from faal.report.files.run import (
     AttackAccuracies,
@@ -20,12 +19,11 @@ from faal.report.files.run import (
     ClassAccuracy,
     CurveRecord,
     Epoch,
-    ExampleImages,
     IntervalEstimate,
     RunFiles,
     TrainingLog,
-    VerdictArrays,
 )
+from faal.report.files.text import clean_text
 
 Parsed = TypeVar("Parsed")
 
@@ -41,19 +39,23 @@ def read_run(directory: Path, *, name: str | None = None) -> RunFiles:
         name: of the run on the page; the folder's own name otherwise.
 
     Raises:
-        InputError: there is no audit, or a file cannot be read as what it should be.
+        InputError: there is no audit, a file cannot be read as what it should be, or an accuracy does not follow from
+            the verdicts; without verdicts, from its counts.
     """
     if not directory.is_dir():
         raise InputError(f"there is no folder {directory}; name the folder of a run")
     audit = _parsed(directory / "audit.json", AUDIT_SCHEMA, _parsed_audit)
+    verdicts = read_verdicts(directory / "verdicts.npz")
+    if verdicts is not None:
+        check_verdicts(audit, verdicts, directory)
     environment = directory / "environment.json"
     config = directory / "config.yaml"
     return RunFiles(
         name=clean_text(name or directory.resolve().name),
         audit=audit,
         outdated=_outdated(directory / "best.pt", dict(audit.settings).get("model.sha256")),
-        verdicts=_verdicts(directory / "verdicts.npz"),
-        examples=_examples(directory / "examples.npz", len(audit.classes)),
+        verdicts=verdicts,
+        examples=read_examples(directory / "examples.npz", len(audit.classes)),
         training=_training(directory / "metrics.jsonl", len(audit.classes)),
         config=clean_text(config.read_text(encoding="utf-8", errors="replace")) if config.is_file() else None,
         curves=read_curves(directory),
@@ -82,12 +84,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a JSON object; it was not written by this program, so create it again")
     return content
-
-
-def clean_text(text: str) -> str:
-    """Text that every file and XML parser accepts: control characters and lone surrogates become U+FFFD."""
-    valid = text.encode("utf-8", "replace").decode("utf-8")
-    return "".join(c if c.isprintable() or c in " \n\t\u00a0" else "\ufffd" for c in valid)
 
 
 def number(value: object) -> float:
@@ -186,6 +182,10 @@ def _shared(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _attack(name: str, fields: Mapping[str, Any]) -> AttackAccuracies:
+    try:
+        check_estimates(fields)
+    except ValueError as error:
+        raise ValueError(f"under {name} {error}") from None
     classes = tuple(
         ClassAccuracy(name=clean_text(str(c["name"])), n=int(c["n"]), correct=int(c["correct"]), accuracy=_estimate(c))
         for c in fields["classes"]
@@ -232,60 +232,7 @@ def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-# --- arrays and lines ------------------------------------------------------------------------------------------------
-
-
-def _arrays(path: Path) -> dict[str, NDArray[Any]] | None:
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
-    except PermissionError:
-        raise
-    except (OSError, ValueError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        # RuntimeError: the flags of an archive require a password or an unknown compression.
-        raise InputError(f"{path} cannot be read as arrays ({error}); it is damaged, so audit again") from None
-
-
-def _verdicts(path: Path) -> VerdictArrays | None:
-    arrays = _arrays(path)
-    if arrays is None:
-        return None
-    ending = "_correct"
-    try:
-        return VerdictArrays(
-            label=arrays["label"].astype(np.int64),
-            index=arrays["index"].astype(np.int64),
-            correct={k.removesuffix(ending): a.astype(np.bool_) for k, a in arrays.items() if k.endswith(ending)},
-        )
-    except KeyError as error:
-        raise InputError(f"{path} has no array {error}; audit again") from None
-
-
-def _examples(path: Path, num_classes: int) -> ExampleImages | None:
-    arrays = _arrays(path)
-    if arrays is None:
-        return None
-    try:
-        original, adversarial, attack = arrays["original"], arrays["adversarial"], arrays["attack"]
-        label, predicted = arrays["label"].astype(np.int64), arrays["adversarial_predicted"].astype(np.int64)
-    except KeyError as error:
-        raise InputError(f"{path} has no array {error}; audit again") from None
-    named = np.concatenate([label, predicted])
-    if original.shape != adversarial.shape or len({len(a) for a in (original, label, predicted, attack)}) > 1:
-        raise InputError(f"{path} has arrays of different lengths or shapes; audit again")
-    if original.dtype != np.uint8 or adversarial.dtype != np.uint8 or original.ndim != 4:
-        raise InputError(f"{path} has images that are not (K, channels, height, width) of uint8; audit again")
-    if original.shape[1] not in (1, 3) or ((named < 0) | (named >= num_classes)).any():
-        raise InputError(f"{path} has images of neither one nor three channels, or labels without a class; audit again")
-    return ExampleImages(
-        original=original,
-        adversarial=adversarial,
-        label=label,
-        predicted=predicted,
-        attack=tuple(clean_text(str(name)) for name in attack),
-    )
+# --- metrics.jsonl ---------------------------------------------------------------------------------------------------
 
 
 def _training(path: Path, num_classes: int) -> TrainingLog | None:

@@ -103,11 +103,14 @@ class CurveRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictArrays:
-    """`verdicts.npz`: (N,) labels and indices, and per attack (N,) bool, true where the prediction is correct."""
+    """`verdicts.npz`: (N,) labels and indices; per attack (N,) bool, true where the prediction is correct, and (N,)
+    predicted classes; per grouping (N,) groups."""
 
     label: NDArray[np.int64]
     index: NDArray[np.int64]
     correct: dict[str, NDArray[np.bool_]]
+    predicted: dict[str, NDArray[np.int64]]
+    groups: dict[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,108 @@
+"""Reads the arrays of an audit, `verdicts.npz` and `examples.npz`, and compares its accuracies with the verdicts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from faal.checksums import check_archive
+from faal.errors import InputError
+from faal.recorded import check_confusion, check_counts
+from faal.report.files.run import AuditRecord, ExampleImages, VerdictArrays
+from faal.report.files.text import clean_text
+
+CORRECT, PREDICTED, GROUP = "_correct", "_predicted", "_group"
+"""Endings of the names in `verdicts.npz`, after that of an attack or a grouping."""
+
+
+def read_verdicts(path: Path) -> VerdictArrays | None:
+    """Reads `verdicts.npz`; None where there is none. Raises InputError where it is damaged."""
+    arrays = _arrays(path)
+    if arrays is None:
+        return None
+    try:
+        label, index = arrays["label"].astype(np.int64), arrays["index"].astype(np.int64)
+        correct, predicted, groups = (
+            {
+                clean_text(name.removesuffix(end)): array.astype(kind)
+                for name, array in arrays.items()
+                if name.endswith(end)
+            }
+            for end, kind in ((CORRECT, np.bool_), (PREDICTED, np.int64), (GROUP, np.int64))
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        reason = f"has no array {error}" if isinstance(error, KeyError) else f"has an array of another type ({error})"
+        raise InputError(f"{path} {reason}; audit again") from None
+    every = (label, index, *correct.values(), *predicted.values(), *groups.values())
+    if label.ndim != 1 or len({array.shape for array in every}) > 1:
+        raise InputError(f"{path} has arrays of different lengths; audit again")
+    return VerdictArrays(label=label, index=index, correct=correct, predicted=predicted, groups=groups)
+
+
+def check_verdicts(audit: AuditRecord, verdicts: VerdictArrays, folder: Path) -> None:
+    """Checks that an audit's counts are those of its verdicts.
+
+    Raises:
+        InputError: they are not; the message names the attack and the class.
+    """
+    name = ""
+    try:
+        if audit.n != len(verdicts.label) or set(audit.attacks) != set(verdicts.correct):
+            raise ValueError("they are of different samples or attacks")
+        for name, attack in audit.attacks.items():
+            correct = verdicts.correct[name]
+            check_counts(attack.classes, verdicts.label, correct)
+            if attack.confusion is not None and name in verdicts.predicted:
+                check_confusion(csr_array(attack.confusion), verdicts.label, verdicts.predicted[name])
+            for grouping, places in verdicts.groups.items():
+                if grouping in audit.groups:
+                    check_counts(audit.groups[grouping][name].classes, places, correct)
+    except (ValueError, KeyError) as error:
+        under = f"under {name}, " if name else ""
+        raise InputError(
+            f"audit.json and verdicts.npz in {folder} disagree ({under}{error}): one of them was changed or "
+            "damaged, so audit again"
+        ) from None
+
+
+def read_examples(path: Path, num_classes: int) -> ExampleImages | None:
+    """Reads `examples.npz`; None where there is none. Raises InputError where it is damaged."""
+    arrays = _arrays(path)
+    if arrays is None:
+        return None
+    try:
+        original, adversarial, attack = arrays["original"], arrays["adversarial"], arrays["attack"]
+        label, predicted = arrays["label"].astype(np.int64), arrays["adversarial_predicted"].astype(np.int64)
+        named = np.concatenate([label, predicted])
+    except (KeyError, ValueError, TypeError) as error:
+        reason = f"has no array {error}" if isinstance(error, KeyError) else f"has an array of another type ({error})"
+        raise InputError(f"{path} {reason}; audit again") from None
+    if original.shape != adversarial.shape or len({a.shape[:1] for a in (original, label, predicted, attack)}) > 1:
+        raise InputError(f"{path} has arrays of different lengths or shapes; audit again")
+    if original.dtype != np.uint8 or adversarial.dtype != np.uint8 or original.ndim != 4:
+        raise InputError(f"{path} has images that are not (K, channels, height, width) of uint8; audit again")
+    if original.shape[1] not in (1, 3) or ((named < 0) | (named >= num_classes)).any():
+        raise InputError(f"{path} has images of neither one nor three channels, or labels without a class; audit again")
+    return ExampleImages(
+        original=original,
+        adversarial=adversarial,
+        label=label,
+        predicted=predicted,
+        attack=tuple(clean_text(str(name)) for name in attack),
+    )
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]] | None:
+    """The arrays by name; None where there is no file."""
+    if not path.is_file():
+        return None
+    try:
+        check_archive(path)
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+    except PermissionError:
+        raise
+    except Exception as error:  # of the archive, the compressor or an array
+        raise InputError(f"{path} cannot be read as arrays ({error}); it is damaged, so audit again") from None

@@ -28,17 +28,21 @@ def recipe(compiled: str) -> Recipe:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def both() -> dict[str, Any]:
-    """Three steps, compiled and not, on the same batches; and how many graphs were compiled."""
+@pytest.fixture(scope="module", params=["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def both(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Three steps, compiled and not, on the same batches; and how many graphs were compiled.
+
+    aot_eager traces the same graphs as inductor, the backend of users, and generates no code for them."""
     split = toy_split(COUNTS)
     torch._dynamo.reset()
     counters.clear()
     found: dict[str, Any] = {}
-    for compiled in ("off", "on"):
-        learner = make_learner(recipe(compiled), split, len(COUNTS))
-        results = train_steps(learner, make_batches(learner.recipe, split), 3)
-        found[compiled] = {"net": learner.net, "weights": torch.stack([result.weights for result in results])}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "compile", partial(torch.compile, backend=request.param))
+        for compiled in ("off", "on"):
+            learner = make_learner(recipe(compiled), split, len(COUNTS))
+            results = train_steps(learner, make_batches(learner.recipe, split), 3)
+            found[compiled] = {"net": learner.net, "weights": torch.stack([result.weights for result in results])}
     return found | {"graphs": counters["stats"]["unique_graphs"]}
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from faal import __version__
 from faal.data.official.sources import File
 from faal.errors import InputError
 
@@ -56,7 +55,7 @@ def download(
             server sends whole files only.
         scheme: the address's only permitted one, after redirections too.
         progress: called with the number of bytes that are there.
-        say: called with a sentence where a connection broke off.
+        say: called with a sentence where a connection broke off, or the file begins again.
 
     Raises:
         UnreachableError: the server could not be reached, does not have the file, or broke off `TRIES` times in a row
@@ -71,15 +70,16 @@ def download(
     furthest, idle = _size(path), 0
     while _size(path) < file.size:
         try:
-            _continue(opener, file, address, path, progress)
+            _continue(opener, file, address, path, progress, say)
             break
         except _BrokenOffError as broken:
             have = _size(path)
             idle, furthest = (0, have) if have > furthest else (idle + 1, furthest)
             if idle == TRIES:
                 raise UnreachableError(str(broken)) from None
-            say(f"{file.name}: broken off at {have:,} of {file.size:,} bytes ({broken}); trying again")
-            time.sleep(PAUSE * 2**idle)
+            where = f"broken off at {have:,} of {file.size:,} bytes" if have else "no connection"
+            say(f"{file.name}: {where} ({broken}); {'continuing from there' if have else 'trying again'}")
+            time.sleep(PAUSE * 2 ** max(0, idle - 1))
     if found := difference(path, file):
         path.unlink()
         raise InputError(
@@ -99,13 +99,19 @@ def difference(path: Path, file: File) -> str | None:
 
 
 def _continue(
-    opener: urllib.request.OpenerDirector, file: File, address: str, path: Path, progress: Callable[[int], None]
+    opener: urllib.request.OpenerDirector,
+    file: File,
+    address: str,
+    path: Path,
+    progress: Callable[[int], None],
+    say: Callable[[str], None],
 ) -> None:
     """One connection: append to the partial file, or replace it where the server sends the whole."""
     have = _size(path)
-    headers = {"User-Agent": f"faal/{__version__}"} | ({"Range": f"bytes={have}-"} if have else {})
+    headers = {"User-Agent": "faal"} | ({"Range": f"bytes={have}-"} if have else {})
     with _connected(opener, urllib.request.Request(address, headers=headers), path) as reply:
-        if _offset(reply, have, file) == 0:
+        if _offset(reply, have, file) != have:
+            say(f"{file.name}: the server sends whole files only; beginning again")
             have = 0
         with path.open("ab" if have else "wb") as partial:
             for piece in _pieces(reply):

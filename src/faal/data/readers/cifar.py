@@ -151,8 +151,8 @@ def read_cifar(name: str, path: Path | None) -> DataSet:
     missing = f"there is no {folders} in {' and '.join(map(str, searched))}"
     if path is None:
         raise InputError(
-            f"{missing}; run `faal data {name}`, or write {name}:DIR with the folder that the official download unpacks "
-            "to"
+            f"{missing}; run `faal data {name}`, or write {name}:DIR with the folder that the official download "
+            "unpacks to"
         )
     raise InputError(f"{missing}; {name}:DIR is the folder that the official download unpacks to")
 

@@ -91,8 +91,8 @@ def _absent(name: str, path: Path | None, searched: tuple[Path, ...]) -> InputEr
     package = "" if known.package is None else f", install Debian's package {known.package}"
     command = f"run `faal data {name}`, " if name in SOURCES else ""
     return InputError(
-        f"{missing}{command}put {FOUR}, each plain or as .gz, into {searched[0]}{package}, or write {name}:DIR with the "
-        "folder that they are in"
+        f"{missing}{command}put {FOUR}, each plain or as .gz, into {searched[0]}{package}, or write {name}:DIR with "
+        "the folder that they are in"
     )
 
 

@@ -28,6 +28,7 @@ def faal(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
         "repair",
         "audit",
         "compare",
+        "data",
         "export",
         "report",
         "methods",

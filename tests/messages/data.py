@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from tests.conftest import toy_data
@@ -16,6 +17,8 @@ from faal.data import DataSet, Split, grouping, load_data
 from faal.data.batches import Batches
 from faal.data.groups import read_groups, weighted_by
 from faal.data.images import InMemory, OnDisk
+from faal.data.official.fetch import fetch
+from faal.data.official.sources import SOURCES
 from faal.train.parts import parts_of
 
 CPU = torch.device("cpu")
@@ -26,6 +29,12 @@ def written(name: str, content: str) -> str:
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     Path(name).write_text(content)
     return name
+
+
+def without_folder(name: str) -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(Path("cache").absolute()))
+        return load_data(name)
 
 
 def arrays(**named: np.ndarray) -> object:
@@ -65,7 +74,25 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "there is no data set 'cifra10'; did you mean 'cifar10'? `faal train --help` lists them all": (
         lambda: load_data("cifra10:folder")
     ),
-    "'cifar10' is not a data set; write cifar10:DIR": lambda: load_data("cifar10"),
+    "'cifar10:' is not a data set; write cifar10[:DIR]": lambda: load_data("cifar10:"),
+    "there is no cifar-10-batches-py and no cifar-10-batches-bin in cache/faal/cifar10 and data; run `faal data "
+    "cifar10`, or write cifar10:DIR with the folder that the official download unpacks to": lambda: without_folder(
+        "cifar10"
+    ),
+    "there is no MNIST in cache/faal/mnist and data/MNIST/raw, nor in MNIST/raw there: run `faal data mnist`, put "
+    "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each plain "
+    "or as .gz, into cache/faal/mnist, or write mnist:DIR with the folder that they are in": lambda: without_folder(
+        "mnist"
+    ),
+    "http://127.0.0.1:9/cifar-10-python.tar.gz could not be fetched (its address is not https); the same command "
+    "continues, or put cifar-10-python.tar.gz from http://127.0.0.1:9/ into root, and give the same command": (
+        lambda: fetch(replace(SOURCES["cifar10"], address="http://127.0.0.1:9/"), Path("root"))
+    ),
+    "there is no labels.npy in gone; cifar10-c:DIR:CORRUPTION:SEVERITY needs the unpacked folder CIFAR-10-C": (
+        lambda: load_data("cifar10-c:gone:fog:1")
+    ),
+    "there is no cifar10.1_v6_data.npy in gone; cifar10.1:DIR is the folder with cifar10.1_v6_data.npy and "
+    "cifar10.1_v6_labels.npy, and cifar10.1:DIR:v4 reads the first version": lambda: load_data("cifar10.1:gone"),
     "there is no cifar-10-batches-py and no cifar-10-batches-bin in gone; cifar10:DIR is the folder that the official "
     "download unpacks to": lambda: load_data("cifar10:gone"),
     "there is no folder gone; folder:DIR needs DIR/train/CLASS and DIR/test/CLASS": lambda: load_data("folder:gone"),

@@ -9,7 +9,7 @@ import sys
 from cyclopts import App
 from rich.console import Console
 
-from faal.cli import audit, compare, demo, export, listing, report, reproduce, train, zoo
+from faal.cli import audit, compare, data, demo, export, listing, report, reproduce, train, zoo
 from faal.engine import interrupts
 from faal.errors import InputError
 
@@ -29,6 +29,7 @@ for command in (
     compare.compare,
     reproduce.reproduce,
     report.report,
+    data.data,
     listing.methods,
     listing.recipes,
     zoo.zoo,

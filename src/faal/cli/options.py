@@ -23,9 +23,10 @@ Checkpoint = Annotated[
 Data = Annotated[
     str,
     Parameter(
-        help="digits, cifar10:DIR, cifar100:DIR (the unpacked official download), fashion-mnist[:DIR], mnist[:DIR], "
-        "kmnist[:DIR], idx:DIR (files in MNIST's format), folder:DIR (DIR/train/CLASS/*.png and "
-        "DIR/test/CLASS/*.png), npz:FILE, or module:function."
+        help="digits, cifar10[:DIR], cifar100[:DIR] (the unpacked official download), fashion-mnist[:DIR], "
+        "mnist[:DIR], kmnist[:DIR] (without DIR where `faal data` or torchvision puts them), cifar10.1:DIR[:v4], "
+        "cifar10-c:DIR:CORRUPTION:SEVERITY (test sets for CIFAR-10), idx:DIR (files in MNIST's format), folder:DIR "
+        "(DIR/train/CLASS/*.png and DIR/test/CLASS/*.png), npz:FILE, or module:function."
     ),
 ]
 Groups = Annotated[
@@ -85,10 +86,9 @@ def refuse_overwriting(out: Path, names: Iterable[str], *, data: str, inputs: It
     Raises:
         InputError: it does.
     """
-    from faal.data.load import FORMS
+    from faal.data.load import named_place
 
-    form, _, argument = data.partition(":")
-    place = Path(argument).expanduser() if form in FORMS and argument else None
+    place = named_place(data)
     given = [str(each) for each in (place, *inputs) if each is not None]
     read = [Path(text) for each in given for text in (each, each.rpartition(":")[0])]
     for path in (out / name for name in names):

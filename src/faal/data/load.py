@@ -12,13 +12,16 @@ from faal.data.readers.cifar import read_cifar
 from faal.data.readers.digits import digits
 from faal.data.readers.folder import read_folder
 from faal.data.readers.idx import KNOWN, read_idx, read_known
+from faal.data.readers.shifted import read_corrupted, read_new_test, split_corrupted, split_new_test
 from faal.data.readers.user import importable, read_function
 from faal.errors import InputError, permitted, unknown
 
 FORMS = {
     "digits": "digits",
-    "cifar10": "cifar10:DIR",
-    "cifar100": "cifar100:DIR",
+    "cifar10": "cifar10[:DIR]",
+    "cifar100": "cifar100[:DIR]",
+    "cifar10.1": "cifar10.1:DIR[:v4]",
+    "cifar10-c": "cifar10-c:DIR:CORRUPTION:SEVERITY",
     **{name: f"{name}[:DIR]" for name in KNOWN},
     "idx": "idx:DIR",
     "folder": "folder:DIR",
@@ -32,12 +35,13 @@ def load_data(spec: str, *, size: tuple[int, int] | None = None, rgb: bool = Fal
     """A data set by its specification.
 
     Args:
-        spec: `digits`; `cifar10:DIR` or `cifar100:DIR`, the unpacked official download (for Python or binary) or the
-            folder that holds it; `fashion-mnist`, `mnist` or `kmnist`, from the usual places or, with `:DIR`, from a
-            folder; `idx:DIR`, a folder of files in MNIST's format (see `idx/folder.py`); `folder:DIR` with
-            DIR/train/CLASS/* and DIR/test/CLASS/*; `npz:FILE` with arrays `x_train`, `y_train`, `x_test`, `y_test`, or
-            `images`, `labels` (see `arrays.py`); `module:function`, a function that returns a DataSet or a dict of such
-            arrays.
+        spec: `digits`; `cifar10` or `cifar100`, from the usual places or, with `:DIR`, from the unpacked official
+            download (for Python or binary) or the folder that holds it; `cifar10.1:DIR` or
+            `cifar10-c:DIR:CORRUPTION:SEVERITY`, test sets for CIFAR-10 (see `shifted.py`); `fashion-mnist`, `mnist` or
+            `kmnist`, from the usual places or, with `:DIR`, from a folder; `idx:DIR`, a folder of files in MNIST's
+            format (see `idx/folder.py`); `folder:DIR` with DIR/train/CLASS/* and DIR/test/CLASS/*; `npz:FILE` with
+            arrays `x_train`, `y_train`, `x_test`, `y_test`, or `images`, `labels` (see `arrays.py`);
+            `module:function`, a function that returns a DataSet or a dict of such arrays.
         size: (H, W) to resize every image to, bilinear with antialiasing; None leaves the sizes unchanged.
         rgb: whether to give gray images three equal channels, for a network that takes no others.
 
@@ -65,7 +69,8 @@ def _read(spec: str, size: tuple[int, int] | None, rgb: bool) -> DataSet:
         if named and (importable(name) or not get_close_matches(name, FORMS)):
             return read_function(name, argument)
         raise unknown("data set", name, FORMS, see="`faal train --help`")
-    if (bool(argument) != (":" in FORMS[name]) and name not in KNOWN) or (colon and not argument):
+    optional = f"{name}[" in FORMS[name]
+    if (bool(argument) != (":" in FORMS[name]) and not optional) or (colon and not argument):
         raise InputError(f"{spec!r} is not a data set; write {FORMS[name]}")
     path = Path(argument).expanduser()
     match name:
@@ -79,8 +84,27 @@ def _read(spec: str, size: tuple[int, int] | None, rgb: bool) -> DataSet:
             return read_idx(path)
         case _ if name in KNOWN:
             return read_known(name, path if argument else None)
+        case "cifar10.1":
+            return read_new_test(str(path))
+        case "cifar10-c":
+            return read_corrupted(str(path))
         case _:
-            return read_cifar(name, path)
+            return read_cifar(name, path if argument else None)
+
+
+def named_place(spec: str) -> Path | None:
+    """The folder or file that a specification names; None where it names none."""
+    name, _, argument = spec.partition(":")
+    if name not in FORMS or not argument:
+        return None
+    path = Path(argument).expanduser()
+    match name:
+        case "cifar10.1":
+            return split_new_test(str(path))[0]
+        case "cifar10-c":
+            return split_corrupted(str(path))[0]
+        case _:
+            return path
 
 
 def _in_rgb(data: DataSet, spec: str) -> DataSet:

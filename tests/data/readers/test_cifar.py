@@ -212,3 +212,20 @@ def test_a_malicious_file_is_not_run(tmp_path: Path, file: str) -> None:
     assert "io.open" in message or "_io.open" in message
     assert "could run code" in message
     assert not marker.exists()
+
+
+def test_the_usual_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without DIR: the folder of `faal data`, then torchvision's root; no other files there count."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    write_cifar10(tmp_path / "data")  # not in a folder of its own
+    with pytest.raises(InputError, match="faal data cifar10"):
+        load_data("cifar10")
+    write_cifar10(tmp_path / "data" / "cifar-10-batches-py")
+    assert load_data("cifar10").name == "cifar10"
+    own = write_cifar10(tmp_path / "cache" / "faal" / "cifar10" / "cifar-10-batches-py")
+    (own / "test_batch").write_bytes(b"")
+    with pytest.raises(InputError, match="cache/faal/cifar10/cifar-10-batches-py/test_batch"):
+        load_data("cifar10")
+    write_cifar100(tmp_path / "data" / "cifar-100-python")
+    assert load_data("cifar100").name == "cifar100"

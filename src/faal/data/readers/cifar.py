@@ -11,6 +11,7 @@ from torch import Tensor
 from faal.data.checks import as_labels
 from faal.data.dataset import DataSet, Split
 from faal.data.images import InMemory
+from faal.data.official.sources import SOURCES, TORCHVISION, own_folder
 from faal.data.readers.plain_pickle import load_plain
 from faal.errors import InputError
 
@@ -92,7 +93,7 @@ BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "cifar10": (
         Pickles(
-            folder="cifar-10-batches-py",
+            folder=SOURCES["cifar10"].folder,
             train=BATCHES,
             test="test_batch",
             meta="batches.meta",
@@ -109,7 +110,7 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
     ),
     "cifar100": (
         Pickles(
-            folder="cifar-100-python",
+            folder=SOURCES["cifar100"].folder,
             train=("train",),
             test="test",
             meta="meta",
@@ -127,16 +128,33 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
 }
 
 
-def read_cifar(name: str, path: Path) -> DataSet:
-    """`cifar10` or `cifar100` from an unpacked folder, or from the folder that holds it."""
-    for layout in LAYOUTS[name]:
-        for folder in (path / layout.folder, path):
-            if (folder / layout.meta).is_file():
-                classes = tuple(layout.names(folder / layout.meta))
-                train, test = (_split(layout, folder, files) for files in (layout.train, (layout.test,)))
-                return DataSet(name, classes, train, test)
+def read_cifar(name: str, path: Path | None) -> DataSet:
+    """`cifar10` or `cifar100` from an unpacked folder, or from the folder that holds it.
+
+    Args:
+        name: a key of `LAYOUTS`.
+        path: the folder; None for the first that has one of `faal data`'s and torchvision's below the current folder.
+
+    Raises:
+        InputError: it is not there, or is damaged.
+    """
+    searched = (own_folder(name), TORCHVISION) if path is None else (path,)
+    for place in searched:
+        for layout in LAYOUTS[name]:
+            # A folder that was not named may hold any file called `meta`.
+            for folder in (place / layout.folder, *(() if path is None else (place,))):
+                if (folder / layout.meta).is_file():
+                    classes = tuple(layout.names(folder / layout.meta))
+                    train, test = (_split(layout, folder, files) for files in (layout.train, (layout.test,)))
+                    return DataSet(name, classes, train, test)
     folders = " and no ".join(layout.folder for layout in LAYOUTS[name])
-    raise InputError(f"there is no {folders} in {path}; {name}:DIR is the folder that the official download unpacks to")
+    missing = f"there is no {folders} in {' and '.join(map(str, searched))}"
+    if path is None:
+        raise InputError(
+            f"{missing}; run `faal data {name}`, or write {name}:DIR with the folder that the official download "
+            "unpacks to"
+        )
+    raise InputError(f"{missing}; {name}:DIR is the folder that the official download unpacks to")
 
 
 def _split(layout: Layout, folder: Path, files: tuple[str, ...]) -> Split:

@@ -38,7 +38,7 @@ _open: set[int] = set()
 
 
 @contextmanager
-def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
+def folder_lock(folder: Path, *, shared: bool = False, option: str = "--out") -> Iterator[None]:
     """The context in which this process alone writes into a folder; leftovers of ended ones are removed at its start.
 
     Of a group of processes the main one takes the lock, and a refusal reaches all: each has to call it. Within the
@@ -49,6 +49,7 @@ def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
         folder: where files are to be written.
         shared: take it together with others that do, and that agree on who writes what; only a writer of the whole
             folder is refused then. On a file system without `flock` nobody is.
+        option: the option that names the folder, for the messages.
 
     Raises:
         InputError: another process, or another thread, writes there, or the folder cannot be written.
@@ -57,7 +58,7 @@ def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
     if key in _held:
         yield
         return
-    held = processes.on_main(partial(_take, folder, shared)) or ExitStack()
+    held = processes.on_main(partial(_take, folder, shared, option)) or ExitStack()
     _held.add(key)
     try:
         with held:
@@ -66,27 +67,29 @@ def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
         _held.discard(key)
 
 
-def _take(folder: Path, shared: bool) -> ExitStack:
+def _take(folder: Path, shared: bool, option: str) -> ExitStack:
     """Take the lock; returns what releases it."""
-    refuse_unwritable(folder)
+    refuse_unwritable(folder, f"choose another folder with {option}")
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     undo = ExitStack()
     for path in reversed(made):
         undo.callback(_remove_empty, path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _lock(folder, shared, undo)
+        _lock(folder, shared, option, undo)
         sweep(folder)
     except OSError as error:
         undo.close()
-        raise InputError(f"{folder} cannot be written ({error.strerror}); choose another folder with --out") from None
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}); choose another folder with {option}"
+        ) from None
     except BaseException:
         undo.close()
         raise
     return undo
 
 
-def _lock(folder: Path, shared: bool, undo: ExitStack) -> None:
+def _lock(folder: Path, shared: bool, option: str, undo: ExitStack) -> None:
     path = folder / FILE
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
@@ -95,13 +98,13 @@ def _lock(folder: Path, shared: bool, undo: ExitStack) -> None:
                 os.close(descriptor)
                 path.unlink(missing_ok=True)
                 if not shared:
-                    undo.enter_context(_claim(folder))
+                    undo.enter_context(_claim(folder, option))
                 return
             current = os.path.samestat(os.fstat(descriptor), os.stat(path))
         except BlockingIOError:
             holders = os.pread(descriptor, 1 << 16, 0).decode(errors="replace")
             os.close(descriptor)
-            raise _busy(folder, holders) from None
+            raise _busy(folder, holders, option) from None
         except FileNotFoundError:  # its last holder has removed it meanwhile
             current = False
         if current:
@@ -127,18 +130,18 @@ def _flock(descriptor: int, shared: bool) -> bool:
     return True
 
 
-def _claim(folder: Path) -> claims.Lock:
+def _claim(folder: Path, option: str) -> claims.Lock:
     claim = claims.acquire(folder, FILE)
     if claim is None:
-        raise _busy(folder, claims.content(folder, FILE))
+        raise _busy(folder, claims.content(folder, FILE), option)
     return claim
 
 
-def _busy(folder: Path, holders: str) -> InputError:
+def _busy(folder: Path, holders: str, option: str) -> InputError:
     """The refusal, from the lines of the lock's file; several processes may hold it together."""
     known = [holder for line in holders.splitlines() if (holder := Holder.parse(line)) and not holder.is_dead]
     by = known[-1] if known else "another process"
-    return InputError(f"{folder} is being written by {by}; wait for it, stop it, or choose another --out")
+    return InputError(f"{folder} is being written by {by}; wait for it, stop it, or choose another {option}")
 
 
 def _release(descriptor: int, path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from faal.data.dataset import DataSet, Split
 from faal.data.images import InMemory
+from faal.data.official.sources import SOURCES
 from faal.data.readers.idx.file import read_array
 from faal.data.readers.idx.known import EMNIST, FIRST, KNOWN, places, recognised
 from faal.errors import InputError
@@ -88,9 +89,10 @@ def _absent(name: str, path: Path | None, searched: tuple[Path, ...]) -> InputEr
     if path is not None:
         return InputError(f"{missing}{name}:DIR is the folder with {FOUR}, each plain or as .gz")
     package = "" if known.package is None else f", install Debian's package {known.package}"
+    command = f"run `faal data {name}`, " if name in SOURCES else ""
     return InputError(
-        f"{missing}put {FOUR}, each plain or as .gz, into {searched[0]}{package}, or write {name}:DIR with the folder "
-        "that they are in"
+        f"{missing}{command}put {FOUR}, each plain or as .gz, into {searched[0]}{package}, or write {name}:DIR with "
+        "the folder that they are in"
     )
 
 

@@ -1,12 +1,13 @@
 """The known data sets in IDX files: their names, classes, digests of their labels, and usual folders."""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
+
+from faal.data.official.sources import SOURCES, TORCHVISION, own_folder
 
 DIGITS = "0123456789"
 CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -33,7 +34,7 @@ KNOWN = {
         classes=(
             "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
         ),
-        torchvision="FashionMNIST/raw",
+        torchvision=SOURCES["fashion-mnist"].folder,
         packaged="/usr/share/datasets/fashion-mnist",
         package="dataset-fashion-mnist",
         labels={
@@ -44,7 +45,7 @@ KNOWN = {
     "mnist": Known(
         title="MNIST",
         classes=tuple(DIGITS),
-        torchvision="MNIST/raw",
+        torchvision=SOURCES["mnist"].folder,
         labels={"test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5"},
     ),
     "kmnist": Known(
@@ -83,9 +84,8 @@ def recognised(labels: Mapping[str, Tensor]) -> str | None:
 
 
 def places(name: str) -> tuple[Path, ...]:
-    """The folders searched for a known data set when none is named: the user's cache, then the system's packages."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    if not cache.is_absolute():  # by the XDG specification a relative path counts as unset
-        cache = Path("~/.cache").expanduser()
-    packaged = KNOWN[name].packaged
-    return (cache / "faal" / name, *([] if packaged is None else [Path(packaged)]))
+    """The folders searched for a known data set when none is named: that of `faal data`, torchvision's below the
+    current folder, the system's package."""
+    known = KNOWN[name]
+    packaged = [] if known.packaged is None else [Path(known.packaged)]
+    return (own_folder(name), TORCHVISION / known.torchvision, *packaged)

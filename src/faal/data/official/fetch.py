@@ -1,0 +1,157 @@
+"""Get a data set from its official source, whole or not at all.
+
+The files come into a folder beside the final one, `FOLDER.part`, which is renamed when all of them are there and have
+their SHA-256. Where that does not happen it remains, and the next call continues it.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from faal.data.official.download import UnreachableError, difference, download
+from faal.data.official.sources import File, Source
+from faal.data.official.unpack import unpack
+from faal.engine import interrupts
+from faal.engine.writers.lock import folder_lock
+from faal.errors import InputError, refuse_unwritable
+
+Progress = Callable[[str, int, int], None]
+"""Called with a file's name, the bytes that are there, and its size."""
+
+
+def fetch(
+    source: Source,
+    root: Path,
+    *,
+    progress: Progress = lambda name, have, size: None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> bool:
+    """Get a data set into `root / source.folder`.
+
+    An archive that lies in `root` already is unpacked instead of a download, once it has the official SHA-256.
+
+    Args:
+        source: where it comes from.
+        root: the folder, as torchvision's `root`.
+        progress: called while a file comes.
+        say: called with a sentence where a connection broke off.
+
+    Returns:
+        True; False where all of it was there already.
+
+    Raises:
+        InputError: it cannot be reached (says which files to put where), is not the official one, the folder holds
+            something else or cannot be written, or there is too little space.
+    """
+    final = root / source.folder
+    if final.exists():
+        _check_present(source, final)
+        return False
+    part = final.with_name(f"{final.name}.part")
+    refuse_unwritable(part, "choose another folder with --to")
+    with folder_lock(part, option="--to"):
+        _check_space(source, root, part)
+        with interrupts.kept(lambda _: f"what has come of {source.title} is in {part}"):
+            for file in source.files:
+                _get(source, file, root, part, progress, say)
+        whole = part
+        try:
+            if source.unpacked is not None:
+                whole = _unpacked(source, root, part)
+            with interrupts.unbroken():
+                _move(source, whole, final)
+        except OSError as error:
+            raise InputError(f"{final} cannot be written ({error.strerror}); choose another folder with --to") from None
+        shutil.rmtree(part, ignore_errors=True)
+    return True
+
+
+def _get(source: Source, file: File, root: Path, part: Path, progress: Progress, say: Callable[[str], None]) -> None:
+    """One file: as it lies in `root` or `part`, or from the source."""
+    if source.unpacked is not None and (root / file.name).exists():
+        if found := difference(root / file.name, file):
+            raise InputError(
+                f"{root / file.name} has {found}: it is damaged, or another file; remove it, and fetch it again"
+            )
+        return
+    try:
+        download(
+            file,
+            source.address + file.name,
+            part / file.name,
+            scheme=source.scheme,
+            progress=lambda have: progress(file.name, have, file.size),
+            say=say,
+        )
+    except UnreachableError as error:
+        raise InputError(
+            f"{source.address}{file.name} could not be fetched ({error}); the same command continues, or "
+            f"{by_hand(source, root)}"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{part} cannot be written ({error.strerror}); choose another folder with --to") from None
+
+
+def by_hand(source: Source, root: Path) -> str:
+    """What a user does whose machine has no network, as the end of a sentence."""
+    *others, last = (file.name for file in source.files)
+    names = f"{', '.join(others)} and {last}" if others else last
+    if source.unpacked is None:
+        return f"put {names} from {source.address} into {root / source.folder}"
+    return f"put {names} from {source.address} into {root}, and give the same command"
+
+
+def _unpacked(source: Source, root: Path, part: Path) -> Path:
+    """The folder that the archive holds, unpacked within `part`."""
+    (file,) = source.files
+    folder = part / source.folder
+    shutil.rmtree(folder, ignore_errors=True)  # of a command that was ended while it unpacked
+    archive = root / file.name if (root / file.name).exists() else part / file.name
+    assert source.unpacked is not None
+    unpack(archive, folder, size=source.unpacked)
+    return folder
+
+
+def _move(source: Source, whole: Path, final: Path) -> None:
+    """Give the finished folder its name."""
+    if source.unpacked is not None:
+        os.rename(whole, final)
+        return
+    ready = whole / "ready"  # the files alone, without the lock
+    ready.mkdir(exist_ok=True)
+    for file in source.files:
+        os.replace(whole / file.name, ready / file.name)
+    os.rename(ready, final)
+
+
+def _check_present(source: Source, final: Path) -> None:
+    """Raises InputError where a folder is not the data set's."""
+    remedy = "move it away, or choose another folder with --to"
+    if not final.is_dir():
+        raise InputError(f"{final} is not a folder; {remedy}")
+    if source.unpacked is not None:
+        size = sum(path.stat().st_size for path in final.iterdir() if path.is_file())
+        if size != source.unpacked:
+            raise InputError(f"{final} holds {size:,} bytes, and {source.title} has {source.unpacked:,}; {remedy}")
+        return
+    for file in source.files:
+        if (final / file.name).exists():
+            if found := difference(final / file.name, file):
+                raise InputError(f"{final / file.name} has {found}; {remedy}")
+        elif not (final / file.name.removesuffix(".gz")).exists():
+            raise InputError(f"{final} lacks {file.name}; {remedy}")
+
+
+def _check_space(source: Source, root: Path, part: Path) -> None:
+    """Raises InputError where the disk has too little space for what is still to come."""
+    there = sum((part / file.name).stat().st_size for file in source.files if (part / file.name).exists())
+    if source.unpacked is not None and (root / source.files[0].name).exists():
+        there = source.size
+    needed = max(0, source.size - there) + (source.unpacked or 0)
+    free = shutil.disk_usage(part).free
+    if free < needed:
+        raise InputError(
+            f"{source.title} needs {needed / 1e6:.1f} MB, and {root} has {free / 1e6:.1f} MB; make space, or choose "
+            "another folder with --to"
+        )

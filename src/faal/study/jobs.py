@@ -67,11 +67,10 @@ def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None)
             raise InputError(
                 "a worker process was ended from outside, perhaps since memory ran out; the same command continues"
             ) from None
-        except BaseException as error:
-            pool.shutdown(wait=False, cancel_futures=True)
-            if isinstance(error, KeyboardInterrupt):
-                for worker in set(multiprocessing.active_children()) - others:
-                    worker.terminate()
+        except BaseException:
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()  # its job ends as at a signal
+            pool.shutdown(cancel_futures=True)
             raise
         return [future.result() for future in started]
 

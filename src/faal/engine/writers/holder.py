@@ -28,11 +28,10 @@ class Holder:
     @classmethod
     def own(cls) -> Self:
         """This process."""
-        words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-        words[0] = "faal" if words[0] == "__main__.py" else words[0]
-        return cls(
-            machine=machine(), process=os.getpid(), host=platform.node(), command=" ".join(words), since=time.time()
-        )
+        program = Path(sys.argv[0])
+        name = program.parent.name if program.name == "__main__.py" else program.name
+        command = " ".join([name, *sys.argv[1:]])
+        return cls(machine=machine(), process=os.getpid(), host=platform.node(), command=command, since=time.time())
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
@@ -41,6 +40,11 @@ class Holder:
             return cls(**json.loads(text))
         except (ValueError, TypeError):
             return None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is this process."""
+        return self.machine == machine() and self.process == os.getpid()
 
     @property
     def is_dead(self) -> bool:

@@ -138,9 +138,9 @@ def _claim(folder: Path, option: str) -> claims.Lock:
 
 
 def _busy(folder: Path, holders: str, option: str) -> InputError:
-    """The refusal, from the lines of the lock's file; several processes may hold it together."""
+    """The refusal, from the lines of the lock's file: those of processes that share it, or shared it before."""
     known = [holder for line in holders.splitlines() if (holder := Holder.parse(line)) and not holder.is_dead]
-    by = known[-1] if known else "another process"
+    by = max(known, key=lambda holder: not holder.is_own, default="another process")
     return InputError(f"{folder} is being written by {by}; wait for it, stop it, or choose another {option}")
 
 

@@ -15,8 +15,8 @@ from faal import checkpoint
 from faal.config import Recipe
 from faal.engine import interrupts, processes
 from faal.engine.interrupts import Interrupted
+from faal.engine.pauses import Pauses
 from faal.train import loop, offsets
-from faal.train.pauses import Pauses
 
 CPU = torch.device("cpu")
 COUNTS = [200, 200]

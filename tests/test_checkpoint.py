@@ -106,6 +106,20 @@ class TestWriting:
         assert "\n" not in str(caught.value)
         assert (tmp_path / "file").read_text() == "a file"
 
+    @pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+    def test_a_new_file_overwrites_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+        def missing(*_: object) -> None:
+            raise OSError(95, "Operation not supported")
+
+        if not links:
+            monkeypatch.setattr(os, "link", missing)
+        path = tmp_path / "weights.pth"
+        checkpoint.write_whole(path, b"first", new=True)
+        with pytest.raises(InputError, match=r"weights\.pth exists and is not overwritten; name another file"):
+            checkpoint.write_whole(path, b"second", new=True)
+        assert path.read_bytes() == b"first"
+        assert files(tmp_path) == ["weights.pth"]
+
 
 class _Trap:
     """Runs a command while it is unpickled."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from faal.audit import AuditResult, audit
+from faal.audit import AuditResult, audit, audit_share
 from faal.audit import blocks as audit_blocks
 from faal.audit import prepare as audit_prepare
 from faal.errors import InputError
@@ -225,3 +225,36 @@ def test_a_file_in_the_way_is_reported_before_the_first_attack(
     with pytest.raises(InputError, match=r"run.* cannot be written .*--out"):
         audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path / "run")
     assert judged == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("audit.json", b'{"auditReportVersion": 2}'),
+        ("audit.json", b'{"schema": "faal-audit/99"}'),
+        ("verdicts.npz", b"of another program"),
+        ("examples.npz", None),
+    ],
+)
+def test_files_that_are_of_no_audit_are_not_overwritten(  # type: ignore[no-untyped-def]
+    problem, tmp_path: Path, judged: list[str], name: str, content: bytes | None
+) -> None:
+    path = tmp_path / name
+    if content is None:
+        np.savez(path, images=np.zeros(3))
+    else:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    for function, more in ((audit, {}), (audit_share, {"rank": 0, "world_size": 1})):
+        with pytest.raises(InputError, match=rf"holds another {name}, .* not overwritten; choose another folder"):
+            function(problem.net, problem.images, problem.labels, **QUICK, **more, out=tmp_path)
+    assert judged == []
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_an_audit_that_was_killed_before_its_last_file_is_completed(problem, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
+    (tmp_path / "audit.json").unlink()
+    audit(problem.net, problem.images, problem.labels, **QUICK, out=tmp_path)
+    assert (tmp_path / "audit.json").exists()

@@ -17,6 +17,7 @@ import faal
 from faal import checkpoint
 from faal.errors import InputError
 from faal.models import Architecture, Normalized, build_model, open_model
+from faal.models import export as exporting
 from faal.models.export import export
 
 OWN = """
@@ -201,3 +202,36 @@ def test_a_path_that_is_no_run(work: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             faal.load_model(path)
+
+
+@pytest.mark.parametrize("name", ["mine.pth", "mine.safetensors"])
+@pytest.mark.parametrize("entry", ["brain.weight", "eyes.1.running_var"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.usefixtures("own")
+def test_weights_that_are_not_finite_are_refused(work: Path, name: str, entry: str, value: float) -> None:
+    run(work)
+    state = checkpoint.load(work / "run" / "best.pt")
+    full = next(key for key in state["weights"] if key.endswith(entry))
+    state["weights"][full].flatten()[0] = value
+    checkpoint.save(work / "run" / "best.pt", state)
+    with pytest.raises(InputError, match=rf"best\.pt has values in '{full}' that are not finite"):
+        export(Path("run"), Path(name), model="handed:Net")
+    assert not (work / name).exists()
+
+
+@pytest.mark.usefixtures("own")
+def test_a_file_that_another_process_writes_meanwhile_is_not_overwritten(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(work)
+    read = exporting.read_checkpoint
+
+    def meanwhile(path: Path) -> object:
+        (work / "mine.pth").write_text("another's")
+        return read(path)
+
+    monkeypatch.setattr(exporting, "read_checkpoint", meanwhile)
+    with pytest.raises(InputError, match=r"mine\.pth exists and is not overwritten"):
+        export(Path("run"), Path("mine.pth"), model="handed:Net")
+    assert (work / "mine.pth").read_text() == "another's"
+    assert {path.name for path in work.iterdir()} == {"mine.pth", "run", "handed.py"}

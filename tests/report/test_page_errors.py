@@ -51,3 +51,15 @@ def test_a_page_that_cannot_be_written_completely_leaves_the_old_one(
         write_report([tmp_path / "a"])
     assert page.read_bytes() == before
     assert not list((tmp_path / "a").glob("*.part"))
+
+
+@pytest.mark.parametrize("name", ["audit.json", "metrics.jsonl", "best.pt"])
+def test_a_file_that_is_no_page_is_not_overwritten(name: str, tmp_path: Path, run_folder: Write) -> None:
+    run_folder(tmp_path / "a")
+    path = tmp_path / "a" / name
+    if not path.exists():
+        path.write_bytes(b"weights")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=rf"{name} exists, is no page, and is not overwritten"):
+        write_report([tmp_path / "a"], out=path)
+    assert path.read_bytes() == before

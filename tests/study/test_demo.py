@@ -9,6 +9,7 @@ import torch
 
 from faal.audit import AuditResult
 from faal.config import Recipe
+from faal.errors import InputError
 from faal.report import write_report
 from faal.study import demo as study
 from faal.study.jobs import Job
@@ -70,3 +71,10 @@ def test_the_table_for_the_terminal() -> None:
     table = study.demo_table({"seeds": [{"seed": 1, **figures}], "autoattack": figures})
     assert table.row_count == 3
     assert np.all([len(list(column.cells)) == 3 for column in table.columns])
+
+
+def test_a_file_of_its_name_that_is_no_demos_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "demo.json").write_text('{"slides": []}')
+    with pytest.raises(InputError, match=r"demo\.json is of no demo, and is not overwritten"):
+        study.demo(tmp_path, device=CPU)
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.json"]

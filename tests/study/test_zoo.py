@@ -256,3 +256,37 @@ class TestRefuses:
         checkpoint.save(run / "best.pt", own)
         with pytest.raises(InputError, match="needs code of another package"):
             put(run, tmp_path / "zoo")
+
+
+def test_what_publishing_would_overwrite(run: Path, tmp_path: Path) -> None:
+    """The run's own audit, as the card of a network called audit, and weights without a card."""
+    before = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    with pytest.raises(InputError, match=r"audit\.json"):
+        put(run, run, name="audit")
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "tiny.safetensors").write_text("another's")
+    with pytest.raises(InputError, match=r"tiny\.safetensors exists and is not overwritten"):
+        put(run, tmp_path / "zoo")
+    assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert [path.name for path in (tmp_path / "zoo").iterdir()] == ["tiny.safetensors"]
+
+
+def test_a_name_that_is_taken_meanwhile(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "zoo"
+    predict = publishing._clean_predictions
+
+    def meanwhile(*given: Any) -> Any:
+        put(run, tmp_path / "elsewhere")
+        card = json.loads((tmp_path / "elsewhere" / "tiny.json").read_text()) | {"checkpoint": {"sha256": "another"}}
+        home.mkdir()
+        (home / "tiny.json").write_text(json.dumps(card))
+        return predict(*given)
+
+    def once(*given: Any) -> Any:
+        monkeypatch.setattr(publishing, "_clean_predictions", predict)
+        return meanwhile(*given)
+
+    monkeypatch.setattr(publishing, "_clean_predictions", once)
+    with pytest.raises(InputError, match="another network called tiny"):
+        put(run, home)
+    assert [path.name for path in home.iterdir()] == ["tiny.json"]

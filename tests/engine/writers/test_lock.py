@@ -5,8 +5,8 @@ import fcntl
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,13 +17,15 @@ from faal.errors import InputError
 HOLD = """
 import os, sys, time
 from pathlib import Path
+from faal.engine.writers import lock
 if "claims" in sys.argv:
     lock.HAS_FLOCK = False
 with lock.folder_lock(Path(sys.argv[1]), shared="shared" in sys.argv):
-    if "fork" in sys.argv and os.fork() == 0:
-        print(os.getpid(), flush=True)
-        time.sleep(60)
-        os._exit(0)
+    if "fork" in sys.argv:
+        if (child := os.fork()) == 0:
+            time.sleep(60)
+            os._exit(0)
+        print(child, flush=True)
     if "spawn" in sys.argv:
         import subprocess
         sleep = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
@@ -39,9 +41,14 @@ class Holder:
     def __init__(self, folder: Path, *words: str) -> None:
         command = [sys.executable, "-c", HOLD, str(folder), *words]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.children: list[int] = []
+
+    def wait(self) -> "Holder":
+        """Until it holds the lock."""
         assert self.process.stdout is not None
-        self.said = [self.process.stdout.readline().strip() for _ in range(1 + bool({"fork", "spawn"} & {*words}))]
-        assert "held" in self.said
+        while (line := self.process.stdout.readline().strip()) != "held":
+            self.children.append(int(line))
+        return self
 
     def release(self) -> None:
         self.process.communicate("\n", timeout=60)
@@ -65,8 +72,13 @@ def refused(folder: Path, **how: bool) -> str:
     return str(error.value)
 
 
+def from_another_thread(work: Callable[[], str]) -> str:
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(work).result()
+
+
 def test_another_process_is_refused_and_named(tmp_path: Path, holds: Callable[..., Holder]) -> None:
-    holder = holds(tmp_path)
+    holder = holds(tmp_path).wait()
     message = refused(tmp_path)
     assert message.startswith(f"{tmp_path} is being written by `-c ")
     assert f"(process {holder.process.pid} on {os.uname().nodename}, since " in message
@@ -79,17 +91,17 @@ def test_another_process_is_refused_and_named(tmp_path: Path, holds: Callable[..
 @pytest.mark.parametrize("words", [(), ("fork",), ("spawn",), ("claims",)])
 def test_a_killed_holder_has_it_no_more(words: tuple[str, ...], tmp_path: Path, holds: Callable[..., Holder]) -> None:
     """Its children, forked or started, do not have it either."""
-    holder = holds(tmp_path, *words)
+    holder = holds(tmp_path, *words).wait()
     holder.process.kill()
     holder.process.wait()
     try:
         with folder_lock(tmp_path):
             pass
-        for child in {*holder.said} - {"held"}:
-            os.kill(int(child), 0)  # it is there
+        for child in holder.children:
+            os.kill(child, 0)  # it is there
     finally:
-        for child in {*holder.said} - {"held"}:
-            os.kill(int(child), 9)
+        for child in holder.children:
+            os.kill(child, 9)
 
 
 def test_a_forked_child_is_another_process(tmp_path: Path) -> None:
@@ -107,17 +119,16 @@ def test_a_forked_child_is_another_process(tmp_path: Path) -> None:
 
 def test_within_one_thread_it_may_be_taken_again(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
-    found = []
     with folder_lock(tmp_path), folder_lock(tmp_path / "link"), folder_lock(tmp_path, shared=True):
-        thread = threading.Thread(target=lambda: found.append(refused(tmp_path)))
-        thread.start()
-        thread.join()
-    assert f"process {os.getpid()} " in found[0]
+        message = from_another_thread(lambda: refused(tmp_path))
+    assert f"process {os.getpid()} " in message
     assert list(tmp_path.iterdir()) == [tmp_path / "link"]
 
 
 def test_those_who_share_it_refuse_only_others(tmp_path: Path, holds: Callable[..., Holder]) -> None:
-    first, second = (holds(tmp_path, "shared") for _ in range(2))
+    first, second = [holds(tmp_path, "shared") for _ in range(2)]
+    first.wait()
+    second.wait()
     with folder_lock(tmp_path, shared=True):
         pass
     message = refused(tmp_path)
@@ -126,14 +137,14 @@ def test_those_who_share_it_refuse_only_others(tmp_path: Path, holds: Callable[.
     assert f"process {first.process.pid} " in refused(tmp_path)
     first.release()
     assert list(tmp_path.iterdir()) == []
-    holds(tmp_path)
-    assert "is being written by" in refused(tmp_path, shared=True)
+    with folder_lock(tmp_path):
+        assert "is being written by" in from_another_thread(lambda: refused(tmp_path, shared=True))
 
 
 def test_a_file_system_without_it_has_claims(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: Callable[..., Holder]
 ) -> None:
-    holder = holds(tmp_path, "claims")
+    holder = holds(tmp_path, "claims").wait()
     for number in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
 
         def missing(*_: object, number: int = number) -> None:
@@ -160,9 +171,7 @@ def test_a_removed_file_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with folder_lock(tmp_path):
         assert (tmp_path / FILE).stat().st_size > 0
         monkeypatch.setattr(fcntl, "flock", real)
-        thread = threading.Thread(target=refused, args=(tmp_path,))
-        thread.start()
-        thread.join()
+        assert from_another_thread(lambda: refused(tmp_path))
 
 
 def test_a_folder_is_made_and_not_left_empty(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "download unpacks to": lambda: load_data("cifar10:gone"),
     "there is no folder gone; folder:DIR needs DIR/train/CLASS and DIR/test/CLASS": lambda: load_data("folder:gone"),
     "there is no file gone.npz; npz:FILE needs a file written by numpy.savez": lambda: load_data("npz:gone.npz"),
-    "text.npz is truncated or not an .npz file; write it again with numpy.savez": (
+    "text.npz is truncated, damaged or not an .npz file; write it again with numpy.savez": (
         lambda: load_data("npz:" + written("text.npz", "text"))
     ),
     "pets.npz lacks y_test; x_test and y_test belong together, and it holds x_test": lambda: arrays(x_test=PIXELS),

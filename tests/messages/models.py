@@ -83,7 +83,7 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "there is no network of the zoo 'tyni'; `faal zoo` lists them all": (lambda: opened(Path("zoo:tyni"))),
     "there is no model 'resnet18'; did you mean 'rn18'? the help of --model lists them all": lambda: built("resnet18"),
     "a Wide ResNet's depth is 6n + 4, so 10, 16, 22, 28, 34 and so on, not 11": lambda: built("wrn11-1"),
-    "hf:cars decides its own width and depth, so leave these two options out": lambda: built("hf:cars", width=4),
+    "hf:cars has a fixed width and depth; leave out these options": lambda: built("hf:cars", width=4),
     "normalize '0.5,0.5:0.5' has 2 numbers for images of 3 channels": lambda: parse_normalize("0.5,0.5:0.5", 3),
     "normalize '127:64' does not fit images in [0, 1]: every mean lies in [0, 1] and every deviation above 0, so "
     "divide numbers for images in [0, 255] by 255": lambda: parse_normalize("127:64", 3),

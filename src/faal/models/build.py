@@ -22,6 +22,9 @@ from faal.models.normalize import Normalized, parse_normalize, reverses_channels
 from faal.models.offsets import Offset
 from faal.models.own import own_model, require_named
 
+DEEPEST = 10_000
+"""The greatest depth: a file may name any, and the time to build a network grows with it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -68,6 +71,8 @@ class Architecture:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"a model's {name} is 1 or more, not {value}")
+        if self.depth is not None and self.depth > DEEPEST:
+            raise InputError(f"a model's depth is at most {DEEPEST:,}, not {self.depth:,}")
         parse_normalize(self.normalize, self.channels)
 
 
@@ -145,8 +150,13 @@ def _network(architecture: Architecture, requested: str | None) -> nn.Module:
         if library in LIBRARIES:
             return LIBRARIES[library](source, architecture.num_classes, architecture.channels)
         return own_model(name, architecture.num_classes)
-    if re.fullmatch(r"wrn[1-9]\d*-[1-9]\d*", name):
-        return _wide_resnet(architecture)
-    if name not in MODELS:
+    wide = re.fullmatch(r"wrn[1-9]\d{0,3}-[1-9]\d{0,3}", name)
+    if not wide and name not in MODELS:
         raise unknown("model", name, MODELS, see="the help of --model")
-    return MODELS[name](architecture)
+    try:
+        return _wide_resnet(architecture) if wide else MODELS[name](architecture)
+    except (RuntimeError, MemoryError):  # also where the size is no 64-bit number
+        size = ", ".join(f"{key} {value:,}" for key in ("width", "depth") if (value := getattr(architecture, key)))
+        raise InputError(
+            f"the memory does not hold a {name}{f' of {size}' if size else ''}; choose a smaller network"
+        ) from None

@@ -6,14 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from faal import checkpoint
 from faal.config import Threat
 from faal.errors import InputError
 from faal.models.build import Architecture, build_model
 from faal.models.libraries import CONFIG, WEIGHTS
-from faal.models.number_types import require_types
+from faal.models.number_types import require_finite, require_types
 from faal.models.own import require_named
 from faal.models.zoo import read_zoo, zoo_name
 from faal.reading import read_tensors
@@ -137,12 +138,15 @@ def build_with_weights(
         model: the network that this very call names.
 
     Raises:
-        InputError: the weights are missing, another network's, or of a type of number that does not mean its own value;
-            the network is code that the call does not name.
+        InputError: the weights are missing, another network's, not finite, or of a type of number that does not mean
+            its own value; the network is code that the call does not name.
     """
-    net = build_model(architecture, seed=0, model=model)  # a seed, so that the caller's generator does not change
     try:
+        if ":" not in architecture.model:
+            _check_fit(state["weights"], architecture, path)
+        net = build_model(architecture, seed=0, model=model)  # a seed, so that the caller's generator does not change
         require_types(net.state_dict(), state["weights"], path)
+        finite = [name for name, value in net.state_dict().items() if _is_finite(value)]  # a mask may not be
         net.load_state_dict(state["weights"])
     except (KeyError, TypeError, AttributeError, RuntimeError):
         if (recorded := state["architecture"]["model"]) != architecture.model:
@@ -154,7 +158,20 @@ def build_with_weights(
             f"{path} does not hold the weights of the {architecture.model} that it describes: it was changed or "
             "damaged, so take another checkpoint, or train again"
         ) from None
+    require_finite({name: state["weights"][name] for name in finite}, path)
     return net
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Tensor) and bool(value.isfinite().all())
+
+
+def _check_fit(weights: Mapping[str, Any], architecture: Architecture, path: Path) -> None:
+    """Load weights into a network without memory, as a file may describe one of any size; raises what PyTorch does."""
+    with torch.device("meta"):
+        net = build_model(architecture, seed=0)
+    require_types(net.state_dict(), weights, path)
+    net.load_state_dict(weights, assign=True)
 
 
 def unfinished_notes(path: Path) -> list[str]:

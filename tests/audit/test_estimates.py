@@ -2,19 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from faal.audit.estimates import confusion_matrix, summarise
+from faal.audit.estimates import summarise
 from faal.audit.statistics.dispersion import deviation_interval, gap_interval
 from faal.audit.statistics.intervals import lowest_mean_interval, mean_interval, worst_class_interval
-
-
-def test_confusion_counts_true_by_predicted() -> None:
-    label, predicted = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 2, 1, 0, 2, 2], dtype=np.int16)
-    assert confusion_matrix(label, predicted, 4).tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [1, 0, 2, 0], [0, 0, 0, 0]]
-
-
-def test_a_thousand_classes_do_not_overflow_int16() -> None:
-    label = np.array([999, 998])
-    assert confusion_matrix(label, label.astype(np.int16), 1000)[999, 999] == 1
 
 
 def test_figures_by_hand() -> None:

@@ -1,5 +1,6 @@
 """Input that an audit rejects, since no valid accuracy follows from it. `misuse` has what only causes a warning."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -50,8 +51,8 @@ def class_names(classes: Sequence[str] | None) -> tuple[str, ...] | None:
     if isinstance(classes, str) or not hasattr(classes, "__len__"):
         raise InputError(f"classes is {classes!r}; give a list of the classes' names, in the order of the logits")
     names = tuple(map(str, classes))
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise InputError(f"classes names {name!r} twice; give every class a name of its own")
     return names
 

@@ -18,6 +18,7 @@ from faal.audit.statistics.intervals import (
     pooled_interval,
     worst_class_interval,
 )
+from faal.confusion import Confusion
 from faal.data import Grouping
 
 MANY_CLASSES = 20
@@ -28,12 +29,6 @@ then it has two classes or more."""
 def lowest_tenth(classes: int) -> int:
     """The number of classes in the worst tenth, rounded up."""
     return -(-classes // 10)
-
-
-def confusion_matrix(label: NDArray[np.int64], predicted: NDArray[np.int16], num_classes: int) -> NDArray[np.int64]:
-    """(C, C) counts, true class by predicted class."""
-    cells = label * num_classes + predicted
-    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def figures(
@@ -91,11 +86,11 @@ def summarise(
         parameters: the attack's settings, for the record.
         seconds: its duration.
     """
-    confusion = confusion_matrix(label, predicted, len(classes))
-    found = estimates(confusion.sum(axis=1), confusion.diagonal(), classes, level=level)
+    confusion = Confusion.of(label, predicted, len(classes))
+    found = estimates(confusion.counts.sum(axis=1), confusion.counts.diagonal(), classes, level=level)
     return AttackResult(
         **{item.name: getattr(found, item.name) for item in fields(found)},
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        confusion=confusion,
         parameters=dict(parameters),
         seconds=seconds,
     )

@@ -23,7 +23,7 @@ from faal.audit.blocks import Subject, holds
 from faal.audit.judge import CleanVerdict
 from faal.audit.passes import fingerprint_of
 from faal.audit.records.examples import Examples
-from faal.audit.records.result import AUDIT, EXAMPLES, SCHEMA, VERDICTS, AuditResult
+from faal.audit.records.result import AUDIT, EXAMPLES, SCHEMAS, VERDICTS, AuditResult
 from faal.audit.records.verdicts import ALL, Verdicts, read_arrays
 from faal.errors import InputError
 
@@ -214,7 +214,7 @@ def _finished(name: str, folder: Path, subject: Subject, clean: Mapping[int, Cle
 def _earlier(folder: Path) -> dict[str, Any] | None:
     """The content of `audit.json`; None where there is none that can be read."""
     plain = _json(folder / AUDIT)
-    return plain if isinstance(plain, dict) and plain.get("schema") == SCHEMA else None
+    return plain if isinstance(plain, dict) and plain.get("schema") in SCHEMAS else None
 
 
 def _json(path: Path) -> Any:

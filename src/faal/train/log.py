@@ -6,13 +6,14 @@ detected then, before any checkpoint is overwritten.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from faal.engine import processes
 from faal.engine.progress import progress_bar
@@ -21,8 +22,8 @@ from faal.step import StepResult
 from faal.train.notes import vectors_text
 
 VECTORS = {"weights": 5, "clean_weights": 5, "sampling": 8}
-"""The class-wise fields of a step's result that a batch's record has, and their decimals. `clean_weights` is left out
-where it equals the weights of the robust term."""
+"""The class-wise fields of a step's result that are logged, and their decimals. `clean_weights` is left out where it
+equals the weights of the robust term."""
 
 TENSORBOARD_NAMES = {
     "weights": "largest class weight",
@@ -30,6 +31,38 @@ TENSORBOARD_NAMES = {
     "sampling": "largest class probability",
 }
 """Their names in TensorBoard."""
+
+
+MANY = 200
+"""The least number of classes whose vectors are logged as means, with the epoch, and not with every batch: a batch of a
+thousand classes would take 8 kB."""
+
+
+class EpochMeans:
+    """The means of class-wise vectors over the steps of an epoch so far.
+
+    Args:
+        state: of an earlier one, to continue it.
+    """
+
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        self.steps: int = state.get("steps", 0)
+        self.sums: dict[str, Tensor] = dict(state.get("sums", {}))
+
+    def add(self, vectors: Mapping[str, Sequence[float]]) -> None:
+        """Add those of a step; without weights of its own the clean term has those of the robust one."""
+        self.steps += 1
+        for name, values in {"clean_weights": vectors["weights"], **vectors}.items():
+            added = torch.tensor(values, dtype=torch.float64)
+            self.sums[name] = self.sums[name] + added if name in self.sums else added
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty before the first step."""
+        return {"steps": self.steps, "sums": self.sums} if self.steps else {}
+
+    def rounded(self) -> dict[str, list[float]]:
+        """The means, as the log has them."""
+        return _rounded({name: sums / self.steps for name, sums in self.sums.items()})
 
 
 class Log:
@@ -42,11 +75,24 @@ class Log:
         steps: all steps of the run.
         done: steps done before (a resumed run).
         position: size of metrics.jsonl in bytes at the checkpoint that is resumed from; the rest is truncated.
+        means: the state of the means over the epoch at that checkpoint.
         quiet: no bar.
     """
 
-    def __init__(self, out: Path, *, every: int, title: str, steps: int, done: int, position: int, quiet: bool) -> None:
+    def __init__(
+        self,
+        out: Path,
+        *,
+        every: int,
+        title: str,
+        steps: int,
+        done: int,
+        position: int,
+        means: Mapping[str, Any],
+        quiet: bool,
+    ) -> None:
         self.every = every
+        self.means = EpochMeans(means)
         self.pending: list[tuple[int, int, StepResult]] = []
         self.vectors: dict[str, list[float]] = {}
         self.bar = progress_bar()
@@ -82,7 +128,7 @@ class Log:
         losses = torch.stack([result.loss for _, _, result in self.pending])
         accuracies = torch.stack([result.accuracy for _, _, result in self.pending])
         vectors = {
-            name: torch.stack(found).tolist()
+            name: torch.stack(found).cpu()
             for name in VECTORS
             if (found := [v for _, _, result in self.pending if (v := getattr(result, name)) is not None])
         }
@@ -95,17 +141,20 @@ class Log:
                     f"the loss became {loss} in epoch {epoch}, step {step}: training diverged; lower --lr, or check "
                     "for damaged images, and train into another folder (--out)"
                 )
-            self.vectors = {name: [round(v, VECTORS[name]) for v in vector[row]] for name, vector in vectors.items()}
-            if self.vectors.get("clean_weights") == self.vectors["weights"]:
-                del self.vectors["clean_weights"]
-            self._write({"event": "batch", "epoch": epoch, "step": step, "loss": loss, "accuracy": accuracy,
-                         **self.vectors})  # fmt: skip
+            self.vectors = _rounded({name: vector[row] for name, vector in vectors.items()})
+            record = {"event": "batch", "epoch": epoch, "step": step, "loss": loss, "accuracy": accuracy}
+            if len(self.vectors["weights"]) < MANY:
+                record |= self.vectors
+            else:
+                self.means.add(self.vectors)
+            self._write(record)
         self.bar.update(self.task, advance=len(self.pending), note=f"loss {loss:.3f}{vectors_text(self.vectors)}")
         self.pending.clear()
 
     def epoch(self, epoch: int, record: dict[str, Any]) -> None:
         """Write the record of an epoch; where the output is not a terminal (a log file), print it as a line."""
-        self._write({"event": "epoch", "epoch": epoch, **record})
+        self._write({"event": "epoch", "epoch": epoch, **record, **self.means.rounded()})
+        self.means = EpochMeans({})
         if not self.bar.disable and not self.bar.console.is_terminal:
             left = self.bar.tasks[self.task].time_remaining
             select = record.get("select")
@@ -140,8 +189,8 @@ class Log:
             for name, value in (("loss", record["loss"]), ("accuracy", record["accuracy"])):
                 self.board.add_scalar(name, value, record["step"])
             for name, title in TENSORBOARD_NAMES.items():
-                if name in record:
-                    self.board.add_scalar(title, max(record[name]), record["step"])
+                if name in self.vectors:
+                    self.board.add_scalar(title, max(self.vectors[name]), record["step"])
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -178,6 +227,14 @@ def _continued(path: Path, position: int, console: Console) -> TextIO:
         )
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     return log
+
+
+def _rounded(vectors: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """As they are written: `clean_weights` is left out where it equals the weights of the robust term."""
+    found = {name: [round(value, VECTORS[name]) for value in vector.tolist()] for name, vector in vectors.items()}
+    if found.get("clean_weights") == found.get("weights"):
+        found.pop("clean_weights", None)
+    return found
 
 
 def _tensorboard(out: Path, done: int) -> Any:

@@ -102,6 +102,7 @@ def train(
             steps=trainer.epochs * len(trainer.batches) + (EVALUATIONS if seeks_offsets(recipe) else 0),
             done=trainer.steps_done,
             position=trainer.state.log_bytes,
+            means=trainer.state.logged,
             quiet=quiet,
         ) as log:
             return trainer.run(log)
@@ -150,8 +151,7 @@ class Trainer:
         self.learner = learner_for(net, recipe, self.counts, seed=seed, numerics=numerics)
         self.average = average_for(net, recipe, len(self.batches))
         self.state, self.latest = TrainingState(), LatestState(out)
-        self.pauses = Pauses(recipe.checkpoint_every, numerics.device)
-        self.epoch_began = time.monotonic()
+        self.pauses, self.epoch_began = Pauses(recipe.checkpoint_every, numerics.device), time.monotonic()
 
     @property
     def progress(self) -> float:
@@ -343,6 +343,7 @@ class Trainer:
     def full_state(self, log: Log) -> dict[str, Any]:
         """The contents of last.pt: the network as it is to be used, and all that a run needs to continue from here."""
         self.state.log_bytes, self.state.seconds = log.position, time.monotonic() - self.epoch_began
+        self.state.logged = log.means.state_dict()
         generators = processes.gather_objects(generator_state(self.learner.numerics.device))
         with self.average.applied():
             network = self.network()

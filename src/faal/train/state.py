@@ -1,7 +1,7 @@
 """The state that a run needs to continue exactly: captured into a checkpoint, restored from it."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class TrainingState:
     """Size of metrics.jsonl."""
     seconds: float = 0.0
     """Spent on the epoch so far."""
+    logged: dict[str, Any] = field(default_factory=dict)
+    """The state of the log's means over the epoch so far, which many classes have."""
 
     @property
     def saved(self) -> str:
@@ -55,8 +57,11 @@ def capture(
     progress: TrainingState, learner: Learner, average: WeightAverage, generators: list[dict[str, Tensor]]
 ) -> dict[str, Any]:
     """Everything that changes in a run, as tensors and plain values; `generators` of every process, by rank."""
+    position = asdict(progress)
+    if not progress.logged:
+        del position["logged"]
     return {
-        "position": asdict(progress),
+        "position": position,
         "net": learner.net.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
         "rule": learner.rule.state_dict(),

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from faal.audit.estimates import confusion_matrix
 from faal.audit.misuse.samples import WEAK_ACCURACY, CheckResult
 from faal.audit.statistics.intervals import FALSE_ALARM, exceeds
+from faal.confusion import MANY, Confusion
 from faal.data.classwise import places_in_class
 from faal.engine.seeds import generator
 
@@ -56,7 +58,7 @@ def class_order(predicted: Predictions, labels: Integers, classes: Sequence[str]
         classes: the C names.
         seed: the audit's.
     """
-    counts = confusion_matrix(labels, predicted, len(classes))
+    counts = Confusion.of(labels, predicted, len(classes)).counts
     order = _order(predicted, labels, counts, seed)
     moved = np.flatnonzero(order != np.arange(len(classes)))
     accuracy = {
@@ -67,7 +69,7 @@ def class_order(predicted: Predictions, labels: Integers, classes: Sequence[str]
     if len(moved) == 0:
         return CheckResult(figures=figures)
     pairs = ", ".join(
-        f"{classes[c]!r} as {classes[order[c]]!r} ({counts[c, order[c]]} of {counts[c].sum()})"
+        f"{classes[c]!r} as {classes[order[c]]!r} ({counts[c, order[c]]} of {counts[[c]].sum()})"
         for c in moved[:MOST_NAMED]
     ) + (", ..." if len(moved) > MOST_NAMED else "")
     weak = " (or is trained too little for this test)" if accuracy["renumbered"] < WEAK_ACCURACY else ""
@@ -80,32 +82,52 @@ def class_order(predicted: Predictions, labels: Integers, classes: Sequence[str]
     )
 
 
-def _order(predicted: Predictions, labels: Integers, counts: Integers, seed: int) -> Integers:
+def _order(predicted: Predictions, labels: Integers, counts: csr_array, seed: int) -> Integers:
     """(C,) the class that each class is predicted as: another one where the tests show it, else its own."""
+    num_classes = counts.shape[0]
     drawn = torch.randperm(len(labels), generator=generator("numbering", seed))
-    place, own = places_in_class(torch.from_numpy(labels), drawn).numpy(), np.arange(len(counts))
+    place, own = places_in_class(torch.from_numpy(labels), drawn).numpy(), np.arange(num_classes)
     chosen = place % 2 == 0
-    fit = confusion_matrix(labels[chosen], predicted[chosen], len(counts))
-    # On ties a class is assigned to itself.
-    assigned = linear_sum_assignment(fit * (len(counts) + 1) + np.eye(len(counts)), maximize=True)[1]
+    assigned = _assignment(Confusion.of(labels[chosen], predicted[chosen], num_classes).counts)
 
+    sizes, right, as_assigned = counts.sum(axis=1), counts.diagonal(), counts[own, assigned]
+    most = np.maximum(2 * right, counts.max(axis=1).toarray().ravel())
     order, cycles = own.copy(), list(_cycles(assigned))
     for cycle in cycles:
-        sizes = counts[cycle].sum(axis=1)
-        large = sizes >= max(LARGE * float(np.median(sizes)), 1)
-        equal = 2 * (sizes[large].min(initial=len(labels)) // 2)
+        large = sizes[cycle] >= max(LARGE * float(np.median(sizes[cycle])), 1)
+        equal = 2 * (sizes[cycle][large].min(initial=len(labels)) // 2)
         rows = np.flatnonzero(np.isin(labels, np.array(cycle)[large]) & ~chosen & (place < equal))
         other, same = (int((predicted[rows] == number[labels[rows]]).sum()) for number in (assigned, own))
-        rivals = (counts + np.diag(counts.diagonal()))[cycle].max(axis=1)
         alpha = FALSE_ALARM / len(cycles)
         shown = [
-            big or exceeds(counts[c, assigned[c]], counts[c, [assigned[c], c]].sum(), 1 / 2, alpha / (len(counts) - 1))
+            big or exceeds(as_assigned[c], as_assigned[c] + right[c], 1 / 2, alpha / (num_classes - 1))
             for c, big in zip(cycle, large, strict=True)
         ]
-        clear = (shown & (counts[cycle, assigned[cycle]] >= rivals)).mean() > NEARLY_ALL
+        clear = (shown & (as_assigned[cycle] >= most[cycle])).mean() > NEARLY_ALL
         if clear and exceeds(other, other + same, TWICE, alpha):
             order[cycle] = assigned[cycle]
     return order
+
+
+def _assignment(fit: csr_array) -> Integers:
+    """(C,) the permutation with the greatest sum of the counts (C, C); on ties a class is assigned to itself."""
+    num_classes, own = fit.shape[0], np.arange(fit.shape[0])
+    gains = (fit * (num_classes + 1) + csr_array((np.ones_like(own), (own, own)))).tocsr()
+    if num_classes < MANY:
+        assigned: Integers = linear_sum_assignment(gains.toarray(), maximize=True)[1]
+        return assigned
+    # Only pairs with a gain are matched, at the least cost. A class without a partner is matched with a twin of its
+    # own, at the cost of no gain; the twins of partners are matched too, so that all are.
+    (true, predicted), twin, most = gains.nonzero(), num_classes + own, gains.max() + 1
+    rows, columns = (
+        np.concatenate(parts, dtype=np.int32)  # SciPy's matching requires it
+        for parts in ((true, own, twin, num_classes + predicted), (predicted, twin, own, num_classes + true))
+    )
+    costs = np.concatenate([most - gains.data, np.full(len(true) + 2 * num_classes, most)])
+    pairs = csr_array((costs, (rows, columns)), shape=(2 * num_classes, 2 * num_classes))
+    assigned = min_weight_full_bipartite_matching(pairs)[1][:num_classes].astype(np.int64)
+    assigned[assigned >= num_classes] = np.setdiff1d(own, assigned)
+    return assigned
 
 
 def _cycles(assigned: Integers) -> Iterator[list[int]]:

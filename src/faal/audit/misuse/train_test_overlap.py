@@ -2,16 +2,20 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from faal.audit.blocks import Progress, Source, Subject
 from faal.audit.checks import check_images
 from faal.audit.judge import CleanVerdict
+from faal.audit.misuse.file_digests import LEAST, SIZE, FileDigests
 from faal.audit.misuse.samples import CheckResult
 from faal.audit.records.examples import as_bytes
+from faal.data.images import InMemory, OnDisk
 from faal.engine import processes
 from faal.errors import InputError
 
@@ -42,7 +46,8 @@ def train_test_overlap(
     """Count the audited images that occur in the training data, its hold-out included.
 
     They are compared by a hash of their pixels in 256 levels: only equal images match, so there is no false alarm. Both
-    sets are read once, the training images in shares by all processes; no forward.
+    sets are read once, the training images in shares by all processes; the hashes of many files are kept for the next
+    audit (`file_digests`). No forward.
 
     Raises:
         InputError: training images outside [0, 1].
@@ -52,15 +57,20 @@ def train_test_overlap(
         for row, digest in zip(index.tolist(), _digests(subject.images, subject.index[index]), strict=True):
             places.setdefault(digest, []).append(row)
 
+    kept = None
+    if isinstance(train, OnDisk) and len(train) >= LEAST:
+        kept = FileDigests(train, partial(_digests, train))
     own: set[bytes] = set()
     chunks = torch.arange(len(train)).split(CHUNK)[processes.rank() :: processes.world_size()]
     for done, index in enumerate(chunks, start=1):
         try:
-            own.update(places.keys() & set(_digests(train, index)))
+            own.update(places.keys() & set(_digests(train, index) if kept is None else kept.of(index)))
         except InputError as error:
             raise InputError(f"training images: {error}") from None
         if progress is not None:
             progress("leakage", done, len(chunks))
+    if kept is not None:
+        kept.keep()
     shared = set().union(*processes.gather_objects(own))
 
     rows = sorted(row for digest in shared for row in places[digest])
@@ -85,8 +95,15 @@ def train_test_overlap(
 
 
 def _digests(images: Source, index: Tensor) -> Iterator[bytes]:
-    """A hash of 16 bytes of each of the images at `index`."""
+    """A hash of `SIZE` bytes of each of the images at `index`."""
+    for image in _levels(images, index):
+        yield hashlib.blake2b(image.tobytes(), digest_size=SIZE).digest()
+
+
+def _levels(images: Source, index: Tensor) -> NDArray[np.uint8]:
+    """The images at `index` in 256 levels, (B, channels, H, W)."""
+    if isinstance(images, InMemory | OnDisk) and (stored := images.read(index)).dtype == torch.uint8:
+        return stored.cpu().numpy()
     pixels = images.fetch(index)
     check_images(pixels, index)
-    for image in as_bytes(pixels):
-        yield hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+    return as_bytes(pixels)

@@ -10,17 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-from scipy.sparse import csr_array
-
 from faal.audit.records.examples import Examples
 from faal.audit.records.verdicts import Verdicts, read_arrays, write_arrays
 from faal.checkpoint import write_whole
 from faal.config import Threat
+from faal.confusion import Confusion
 from faal.errors import InputError
 from faal.recorded import check_confusion, check_counts, check_estimates
 
-SCHEMA = "faal-audit/1"
+SCHEMAS = ("faal-audit/1", "faal-audit/2")
+"""Of `audit.json`: with all counts of the confusion, or, of many classes, with those that are not zero."""
 
 AUDIT, VERDICTS, EXAMPLES = "audit.json", "verdicts.npz", "examples.npz"
 
@@ -166,21 +165,21 @@ class AttackResult(Figures):
     `confusion[c][p]` counts the samples of class c that are predicted as p; `seconds` are summed over processes.
     """
 
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: Confusion
     parameters: dict[str, Any]
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
         return {
             **super().to_json(),
-            "confusion": [list(row) for row in self.confusion],
+            "confusion": self.confusion.to_json(),
             "parameters": self.parameters,
             "seconds": self.seconds,
         }
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any], **more: Any) -> Self:
-        confusion = tuple(tuple(row) for row in plain["confusion"])
+        confusion = Confusion.from_json(plain["confusion"], len(plain["classes"]))
         return super().from_json(
             plain, confusion=confusion, parameters=plain["parameters"], seconds=plain["seconds"], **more
         )
@@ -232,11 +231,12 @@ class AuditResult:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `audit.json`."""
+        attacks = {name: found.to_json() for name, found in self.attacks.items()}
         return {
-            "schema": SCHEMA,
+            "schema": SCHEMAS[any(isinstance(found["confusion"], dict) for found in attacks.values())],
             **{name: getattr(self, name) for name in _PLAIN},
             "warnings": list(self.warnings),
-            "attacks": {name: found.to_json() for name, found in self.attacks.items()},
+            "attacks": attacks,
             "groups": {
                 name: {attack: found.to_json() for attack, found in by_attack.items()}
                 for name, by_attack in self.groups.items()
@@ -274,8 +274,9 @@ class AuditResult:
         except (OSError, ValueError) as error:
             raise InputError(f"{path} is cut off or damaged ({error}); run the audit again") from None
         schema = plain.get("schema") if isinstance(plain, dict) else None
-        if schema != SCHEMA:
-            raise InputError(f"{path} has the schema {schema!r}, not {SCHEMA!r}; run the audit again")
+        if schema not in SCHEMAS:
+            known = " or ".join(map(repr, SCHEMAS))
+            raise InputError(f"{path} has the schema {schema!r}, not {known}; run the audit again")
         verdicts = Verdicts.read(folder / VERDICTS)
         examples = folder / EXAMPLES
         try:
@@ -312,6 +313,6 @@ class AuditResult:
         for name, found in self.attacks.items():
             correct = self.verdicts.correct(name)
             check_counts(found.classes, label, correct)
-            check_confusion(csr_array(np.array(found.confusion)), label, self.verdicts.predicted[name])
+            check_confusion(found.confusion.counts, label, self.verdicts.predicted[name])
             for grouping, places in self.verdicts.groups.items():
                 check_counts(self.groups[grouping][name].classes, places, correct)

@@ -28,13 +28,16 @@ def gap_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
     if len(n) < 2:
         low, high = unknown(correct)
         return Interval(low, min(of_all - 1, 1) * high)
-    one_side = (1 - level) / 2
+    one_side, classes = (1 - level) / 2, len(n)
+    if correct.ndim == 1:  # classes with the same counts have the same pairs; of thousands most have
+        distinct = np.unique(np.stack([correct, n]), axis=1)
+        correct, n = distinct[0], distinct[1]
     differences = (correct / n)[..., :, None] - (correct / n)[..., None, :]
     below, above = distances(correct, n, one_side)
     high = (differences + np.hypot(above[..., :, None], below[..., None, :])).max(axis=(-2, -1))
-    below, above = distances(correct, n, one_side / (len(n) * (len(n) - 1)))
+    below, above = distances(correct, n, one_side / (classes * (classes - 1)))
     low = (differences - np.hypot(below[..., :, None], above[..., None, :])).max(axis=(-2, -1))
-    if len(n) < of_all:  # a class without samples may be at 0, or at 1
+    if classes < of_all:  # a class without samples may be at 0, or at 1
         high = np.ones_like(low)
     return Interval(np.maximum(low, 0.0)[()], np.minimum(high, 1.0)[()])
 

@@ -13,6 +13,9 @@ from faal.audit.statistics.intervals import Array, Interval, distances, lower_bo
 RESAMPLES = 9999
 """So that the ends of a 95 % interval are resamples: the 250th and the 250th from above."""
 
+AT_ONCE = 2**18
+"""Pairs of classes, or resampled classes, that are computed at a time: all of thousands of classes fill the memory."""
+
 ANGLES = 7
 """Angles at which two distances are added; a bound between two of them would be tighter by less than 1 %."""
 
@@ -82,8 +85,9 @@ def paired_bootstrap(
     cells = np.stack([g + 1, l_ + 1, np.maximum(size - g - l_, 0)], axis=-1) / (size + 2)[:, None]
     cells /= cells.sum(axis=-1, keepdims=True)
     generator, means = np.random.default_rng(seed), np.empty(resamples)
-    for start in range(0, resamples, 1000):  # a thousand classes would fill the memory at once
-        part = means[start : start + 1000]
+    rows = max(1, AT_ONCE // len(size))
+    for start in range(0, resamples, rows):
+        part = means[start : start + rows]
         drawn = generator.multinomial(size.astype(np.int64), cells, size=(len(part), len(size)))
         part[:] = ((drawn[..., 0] - drawn[..., 1]) / size).mean(axis=-1)
     means += ((g - l_) / size - (cells[:, 0] - cells[:, 1])).mean()
@@ -117,16 +121,21 @@ def worst_difference_interval(
     size = np.asarray(n, dtype=np.float64)
     corrected = 1 - (1 - level) / len(size)
     a, b = (np.asarray(correct, dtype=np.float64) for correct in (correct_a, correct_b))
-    low, high = np.ones((*a.shape, len(size))), -np.ones((*a.shape, len(size)))
+    paired, bounds = paired_intervals(gained, lost, size, corrected), []
     for angle in np.linspace(0, np.pi / 2, ANGLES):
         alpha_a, alpha_b = norm.sf(norm.isf((1 - corrected) / 2) * np.array([np.sin(angle), np.cos(angle)]))
-        a_low, a_high = lower_bounds(a, size, alpha_a), upper_bounds(a, size, alpha_a)
-        b_low, b_high = lower_bounds(b, size, alpha_b), upper_bounds(b, size, alpha_b)
-        np.minimum(low, b_low[..., :, None] - a_high[..., None, :], out=low)
-        np.maximum(high, b_high[..., :, None] - a_low[..., None, :], out=high)
-    same = np.arange(len(size))
-    low[..., same, same], high[..., same, same] = paired_intervals(gained, lost, size, corrected)
-    return Interval(low.max(axis=-1).min(axis=-1), high.min(axis=-2).max(axis=-1))
+        of_a = lower_bounds(a, size, alpha_a), upper_bounds(a, size, alpha_a)
+        bounds.append((*of_a, lower_bounds(b, size, alpha_b), upper_bounds(b, size, alpha_b)))
+    lows, highs = [], []
+    for own in np.array_split(np.arange(len(size)), -(-(len(size) ** 2) // AT_ONCE)):
+        low, high = np.ones((*a.shape[:-1], len(own), len(size))), -np.ones((*a.shape[:-1], len(own), len(size)))
+        for a_low, a_high, b_low, b_high in bounds:
+            np.minimum(low, b_low[..., own, None] - a_high[..., None, :], out=low)
+            np.maximum(high, b_high[..., own, None] - a_low[..., None, :], out=high)
+        low[..., own - own[0], own], high[..., own - own[0], own] = (end[..., own] for end in paired)
+        lows.append(low.max(axis=-1).min(axis=-1))
+        highs.append(high.min(axis=-2))
+    return Interval(np.min(lows, axis=0), np.min(highs, axis=0).max(axis=-1))
 
 
 def added_interval(a: ArrayLike, b: ArrayLike, of_a: Interval, of_b: Interval) -> Interval:

@@ -11,9 +11,10 @@ CIFAR-10 and CIFAR-100:
     packages. Unpacked sizes: the sums of the files' sizes in public listings.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from faal.data.cache import user_cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +142,4 @@ TORCHVISION = Path("data")
 
 def own_folder(name: str) -> Path:
     """Where `faal data` puts a data set: `$XDG_CACHE_HOME/faal/NAME`, or `~/.cache/faal/NAME`."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    if not cache.is_absolute():  # by the XDG specification a relative path counts as unset
-        cache = Path("~/.cache").expanduser()
-    return cache / "faal" / name
+    return user_cache() / name

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from faal.checksums import check_archive
 from faal.errors import InputError
@@ -55,7 +54,7 @@ def check_verdicts(audit: AuditRecord, verdicts: VerdictArrays, folder: Path) ->
             correct = verdicts.correct[name]
             check_counts(attack.classes, verdicts.label, correct)
             if attack.confusion is not None and name in verdicts.predicted:
-                check_confusion(csr_array(attack.confusion), verdicts.label, verdicts.predicted[name])
+                check_confusion(attack.confusion.counts, verdicts.label, verdicts.predicted[name])
             for grouping, places in verdicts.groups.items():
                 if grouping in audit.groups:
                     check_counts(audit.groups[grouping][name].classes, places, correct)

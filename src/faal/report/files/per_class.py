@@ -2,23 +2,24 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faal.report.files.run import ClassVectors, TrainingLog
+from faal.report.files.run import ClassVectors, Period, TrainingLog
 
 
 @dataclass(frozen=True, kw_only=True)
 class VectorNames:
     """How the page names a vector over the classes, and the unit in which it is printed.
 
-    `period`: whether there is one per batch or per epoch; `mean` and `unit` are text, `label` that of the colour scale.
+    `period`: whether there is one per batch or per epoch, where the classes are few; `mean` and `unit` are text,
+    `label` that of the colour scale.
     """
 
     title: str
-    period: Literal["batch", "epoch"] = "batch"
+    period: Period = "batch"
     mean: str = "Mean weight"
     unit: str = "an equal weight"
     label: str = "weight, 1 = equal"
@@ -52,30 +53,46 @@ VECTOR_NAMES = {
 """By their keys in `metrics.jsonl`; `robust_weights` is `weights` where the clean term has its own."""
 
 
-def read_class_vectors(
+def weighted_records(
     batches: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]], num_classes: int
+) -> tuple[list[Mapping[str, Any]], Period]:
+    """The records with weights of C classes: those of batches, or of many classes the means in those of epochs."""
+    averaged = any("weights" in record for record in epochs)
+    records = epochs if averaged else batches
+    found = [record for record in records if len(record.get("weights") or ()) == num_classes]
+    return found, "epoch" if averaged else "batch"
+
+
+def positions(records: Sequence[Mapping[str, Any]], period: Period) -> NDArray[np.int64]:
+    """The numbers of the records' batches or epochs."""
+    return np.array([record["step" if period == "batch" else "epoch"] for record in records], dtype=np.int64)
+
+
+def read_class_vectors(
+    weighted: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]], num_classes: int, period: Period
 ) -> tuple[ClassVectors, ...]:
     """The vectors over the classes in a log, besides the robust term's weights.
 
     A record that lacks a vector which others have means that it was uniform.
 
     Args:
-        batches: the records of batches, each with its `weights`.
+        weighted: the records that have `weights`.
         epochs: the records of epochs.
         num_classes: C.
+        period: whether `weighted` are of batches or of epochs.
 
     Raises:
         KeyError, TypeError, ValueError: a record does not fit a run's log.
     """
     found = []
     for name, text in VECTOR_NAMES.items():
-        records = batches if text.period == "batch" else epochs
+        records, of = (weighted, period) if text.period == "batch" else (epochs, text.period)
         rows = [record.get(name) or (record["weights"] if name == "clean_weights" else None) for record in records]
         if name != "weights" and any(name in record and len(record[name]) == num_classes for record in records):
             uniform = [1.0] * num_classes
             values = np.array([uniform if row is None else row for row in rows], dtype=np.float64)
-            at = np.array([record["step" if text.period == "batch" else "epoch"] for record in records], dtype=np.int64)
-            found.append(ClassVectors(name=name, at=at, values=np.where(np.isfinite(values), values, 1.0)))
+            values = np.where(np.isfinite(values), values, 1.0)
+            found.append(ClassVectors(name=name, period=of, at=positions(records, of), values=values))
     return tuple(found)
 
 
@@ -83,7 +100,8 @@ def class_vectors(training: TrainingLog) -> Iterator[ClassVectors]:
     """All vectors over the classes, in multiples of the uniform value."""
     if len(training.steps):
         name = "robust_weights" if any(found.name == "clean_weights" for found in training.vectors) else "weights"
-        yield ClassVectors(name=name, at=training.steps, values=_multiples(training.weights))
+        weights = _multiples(training.weights)
+        yield ClassVectors(name=name, period=training.period, at=training.steps, values=weights)
     for found in training.vectors:
         yield replace(found, values=_multiples(found.values)) if VECTOR_NAMES[found.name].relative else found
 

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from faal.confusion import Confusion
 from faal.errors import InputError, permitted
 from faal.recorded import check_estimates
 from faal.report.files.arrays import check_verdicts, read_examples, read_verdicts
-from faal.report.files.per_class import read_class_vectors
+from faal.report.files.per_class import positions, read_class_vectors, weighted_records
 from faal.report.files.run import (
     AttackAccuracies,
     AuditRecord,
@@ -184,17 +185,14 @@ def _shared(content: Mapping[str, Any]) -> dict[str, Any]:
 def _attack(name: str, fields: Mapping[str, Any]) -> AttackAccuracies:
     try:
         check_estimates(fields)
+        found = fields.get("confusion")
+        confusion = None if found is None else Confusion.from_json(found, len(fields["classes"]))
     except ValueError as error:
         raise ValueError(f"under {name} {error}") from None
     classes = tuple(
         ClassAccuracy(name=clean_text(str(c["name"])), n=int(c["n"]), correct=int(c["correct"]), accuracy=_estimate(c))
         for c in fields["classes"]
     )
-    confusion = fields.get("confusion")
-    if confusion is not None:
-        confusion = np.asarray(confusion, dtype=np.float64)
-        if confusion.shape != (len(classes), len(classes)):
-            raise ValueError(f"the confusion under {name} is {confusion.shape} for {len(classes)} classes")
     gap, deviation, tenth = (fields.get(key) for key in ("gap", "deviation", "worst_tenth"))
     return AttackAccuracies(
         name=name,
@@ -257,16 +255,17 @@ def _training(path: Path, num_classes: int) -> TrainingLog | None:
     by_epoch: dict[Any, list[Mapping[str, Any]]] = {}
     for record in batches:
         by_epoch.setdefault(record.get("epoch"), []).append(record)
-    weighted = [record for record in batches if len(record.get("weights") or ()) == num_classes]
+    weighted, period = weighted_records(batches, epochs, num_classes)
     weights = [[number(weight) for weight in record["weights"]] for record in weighted]
     if not epochs and not weighted:
         return None
     try:
         return TrainingLog(
             epochs=tuple(_epoch(record, by_epoch.get(record["epoch"], [])) for record in epochs),
-            steps=np.array([record["step"] for record in weighted], dtype=np.int64),
+            period=period,
+            steps=positions(weighted, period),
             weights=np.array(weights, dtype=np.float64).reshape(-1, num_classes),
-            vectors=read_class_vectors(weighted, epochs, num_classes),
+            vectors=read_class_vectors(weighted, epochs, num_classes, period),
             notes=tuple(notes),
         )
     except (KeyError, TypeError, ValueError) as error:

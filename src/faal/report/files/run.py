@@ -4,9 +4,15 @@ Accuracies are fractions; nan marks what was not measured.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from faal.confusion import Confusion
+
+Period = Literal["batch", "epoch"]
+"""Whether a vector over the classes has one value per batch or per epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +39,7 @@ class AttackAccuracies:
     """Accuracies under one attack.
 
     `gap` is the best class minus the worst one, `deviation` the standard deviation over the classes, `tenth` the mean
-    of the worst tenth of many classes; `confusion` (C, C) counts, true class by predicted class. None where the audit
+    of the worst tenth of many classes; `confusion` the counts, true class by predicted class. None where the audit
     lacks it.
     """
 
@@ -48,7 +54,7 @@ class AttackAccuracies:
     tenth: IntervalEstimate | None = None
     tenth_classes: tuple[str, ...] = ()
     classes: tuple[ClassAccuracy, ...]
-    confusion: NDArray[np.float64] | None
+    confusion: Confusion | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,9 +153,10 @@ class Epoch:
 @dataclass(frozen=True, kw_only=True)
 class TrainingLog:
     """`metrics.jsonl`: the epochs, the class weights (T, C) at the batches (T,) where they were logged, the other
-    vectors over the classes, and the run's notes."""
+    vectors over the classes, and the run's notes. Of many classes the weights are means, and the steps are epochs."""
 
     epochs: tuple[Epoch, ...]
+    period: Period = "batch"
     steps: NDArray[np.int64]
     weights: NDArray[np.float64]
     vectors: tuple["ClassVectors", ...] = ()
@@ -158,10 +165,11 @@ class TrainingLog:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassVectors:
-    """One value per class over the training: (T, C) at the batches or epochs `at` (T,); `name` is the key in
-    `metrics.jsonl`."""
+    """One value per class over the training: (T, C) at the batches or epochs `at` (T,), as `period` says; `name` is the
+    key in `metrics.jsonl`."""
 
     name: str
+    period: Period
     at: NDArray[np.int64]
     values: NDArray[np.float64]
 

@@ -11,9 +11,11 @@ from faal.report import wording
 from faal.report.charts import panels, svg
 from faal.report.elements import Chart, Section, Table, count_cell, drawn, estimate_cell, points_cell, text_cell
 from faal.report.files.run import AttackAccuracies, RunFiles
+from faal.report.sections.common import MOST_ROWS, bounded
 
 MANY_CLASSES, WORST_SHOWN = 24, 10
-"""Of more than `MANY_CLASSES` the page shows the worst ones and the distribution of all; a folded table has all."""
+"""Of more than `MANY_CLASSES` the page shows the worst ones and the distribution of all; a folded table has all, or of
+thousands both ends."""
 
 VerdictChanges = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Images per class (C,) that only the last run predicts correctly, and those that only the first one does."""
@@ -34,7 +36,8 @@ def classes_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: st
         folded = [_runs_per_class(runs, n, _verdict_changes(runs, n), caption=caption) for n, caption in captions]
     if len(order) < count:
         charts += profiles_charts(runs, chosen)
-        folded = [replace(table, caption=f"Accuracy of all {count} classes, with intervals"), *folded]
+        every = replace(table, caption=f"Accuracy of all {count} classes, with intervals")
+        folded = [bounded(each, _lowest(runs, chosen)) for each in (every if count <= MOST_ROWS else table, *folded)]
         table = replace(table, rows=[table.rows[i] for i in order])
     return Section(heading="Accuracy per class", text=text, charts=charts, tables=[table], folded=folded)
 
@@ -106,11 +109,16 @@ def panel_charts(
 
 def _worst_first(runs: Sequence[RunFiles], attack: str) -> NDArray[np.intp]:
     """The classes to draw: those with the lowest accuracy in any run, in the first run's order; without images last."""
-    values = np.array([[c.accuracy.value for c in run.audit.attacks[attack].classes] for run in runs])
-    values = np.nan_to_num(values, nan=2.0)
-    worst = np.argsort(values.min(axis=0), kind="stable")
+    worst = np.argsort(_lowest(runs, attack), kind="stable")
     worst = worst if len(worst) <= MANY_CLASSES else worst[:WORST_SHOWN]
-    return worst[np.argsort(values[0, worst], kind="stable")]
+    return worst[np.argsort(_lowest(runs[:1], attack)[worst], kind="stable")]
+
+
+def _lowest(runs: Sequence[RunFiles], attack: str) -> NDArray[np.float64]:
+    """(C,) each class's lowest accuracy in any run; nan where no run has images of it."""
+    values = np.array([[c.accuracy.value for c in run.audit.attacks[attack].classes] for run in runs])
+    lowest: NDArray[np.float64] = np.fmin.reduce(values, axis=0)
+    return lowest
 
 
 def class_values(run: RunFiles, chosen: str, order: NDArray[np.intp], *, clean: str | None = None) -> svg.Bars:

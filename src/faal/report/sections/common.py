@@ -6,11 +6,17 @@ The first run is `before`, the last one `after`.
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from faal.report import wording
 from faal.report.charts.images import pictures
 from faal.report.charts.svg import short
 from faal.report.elements import Cell, Section, Table, estimate_cell, text_cell
 from faal.report.files.run import RunFiles
+
+MOST_ROWS = 1000
+"""The largest number of classes in a table: a page of many thousand rows is slow to open."""
 
 Measures = Sequence[tuple[str, str]]
 """Fields of `AttackAccuracies`, and their labels on the page."""
@@ -23,6 +29,35 @@ DISPERSION: Measures = (("gap", "best minus worst class"), ("deviation", "standa
 def first_and_last(runs: Sequence[RunFiles]) -> list[RunFiles]:
     """The first and the last run, or the only one."""
     return list(runs) if len(runs) <= 2 else [runs[0], runs[-1]]
+
+
+def ends(values: NDArray[np.float64], most: int) -> NDArray[np.intp]:
+    """The places of the lowest and the highest values, in the order of the data; all where there are at most `most`.
+
+    Args:
+        values: (C,), nan where there is none: of more than `most` such places are left out.
+        most: the number of places, half of them at either end.
+    """
+    if len(values) <= most:
+        return np.arange(len(values))
+    order = np.argsort(values, kind="stable")[: np.isfinite(values).sum()]
+    return np.sort(order if len(order) <= most else np.concatenate([order[: most // 2], order[-(most // 2) :]]))
+
+
+def ends_note(shown: NDArray[np.intp], values: NDArray[np.float64], of: str = "classes") -> str:
+    """Which of the classes, or groups, are shown, as the end of a caption; empty where all are."""
+    if len(shown) == len(values):
+        return ""
+    which = "those with images" if len(shown) == np.isfinite(values).sum() else "the lowest and the highest"
+    return f" ({len(shown):,} of {len(values):,} {of}: {which})"
+
+
+def bounded(table: Table, values: NDArray[np.float64], of: str = "classes") -> Table:
+    """A table with a row per class, or group, of thousands only both ends by their `values` (C,); its caption says
+    so."""
+    shown = ends(values, MOST_ROWS)
+    caption = f"{table.caption}{ends_note(shown, values, of)}"
+    return replace(table, caption=caption, rows=[table.rows[place] for place in shown])
 
 
 # --- accuracy per attack ---------------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from faal.confusion import Confusion
 from faal.report import wording
 from faal.report.elements import Heat, HeatCell, Section, Table, count_cell, percent_cell, text_cell
 from faal.report.files.run import RunFiles
@@ -33,17 +33,11 @@ def confusion_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: 
     return Section(heading="Confusion matrix", text=text, heats=[_heat(run, matrix) for run, matrix in found])
 
 
-def _shares(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    totals = matrix.sum(axis=1, keepdims=True)
-    shares: NDArray[np.float64] = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
-    return shares
-
-
-def _heat(run: RunFiles, matrix: NDArray[np.float64]) -> Heat:
-    shares = _shares(matrix)
-    classes = run.audit.classes
+def _heat(run: RunFiles, confusion: Confusion) -> Heat:
+    counts, classes = np.array(confusion), run.audit.classes
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     rows = [
-        (name, [_cell(float(shares[i, j]), int(matrix[i, j]), right=i == j) for j in range(len(classes))])
+        (name, [_cell(float(shares[i, j]), int(counts[i, j]), right=i == j) for j in range(len(classes))])
         for i, name in enumerate(classes)
     ]
     return Heat(caption=run.name, classes=classes, rows=rows)
@@ -55,13 +49,12 @@ def _cell(share: float, count: int, *, right: bool) -> HeatCell:
     return HeatCell(text=f"{100 * share:.0f}" if count else "", tint=round(tint, 3), count=count, right=right)
 
 
-def _largest(run: RunFiles, matrix: NDArray[np.float64]) -> Table:
-    shares = _shares(matrix)
-    np.fill_diagonal(shares, 0)
-    classes = run.audit.classes
+def _largest(run: RunFiles, confusion: Confusion) -> Table:
+    classes, found = run.audit.classes, confusion.counts.tocoo()
+    shares = found.data / np.maximum(found.sum(axis=1), 1)[found.row]
+    wrong = np.flatnonzero((found.row != found.col) & (found.data > 0))
     rows = []
-    for place in np.argsort(-shares, axis=None, kind="stable")[:MOST_CLASSES]:
-        true, predicted = divmod(int(place), len(classes))
-        names = [text_cell(classes[true]), text_cell(classes[predicted])]
-        rows.append([*names, percent_cell(float(shares[true, predicted])), count_cell(int(matrix[true, predicted]))])
+    for place in wrong[np.lexsort((found.col[wrong], found.row[wrong], -shares[wrong]))][:MOST_CLASSES]:
+        names = [text_cell(classes[found.row[place]]), text_cell(classes[found.col[place]])]
+        rows.append([*names, percent_cell(float(shares[place])), count_cell(int(found.data[place]))])
     return Table(caption=run.name, head=["True class", "Predicted class", "Share, %", "Images"], rows=rows)

@@ -16,23 +16,27 @@ from faal.report.charts.svg import INK, LEGEND, MUTED, NARROW, SERIES, STYLE, WI
 from faal.report.elements import Cell, Page, Section, Table, drawn, estimate_cell, text_cell
 from faal.report.files.read import read_curves
 from faal.report.files.run import CurveRecord
-from faal.report.sections.common import coverage_section
+from faal.report.sections.common import bounded, coverage_section
 
 AVERAGE, WORST = SERIES[1], SERIES[2]
 
 MOST_NAMES = 12
 """The largest number of classes whose lines are labelled with names."""
 
+MOST_LINES, DECILES = 200, np.arange(1, 10) / 10
+"""The largest number of classes with a line each; of more the lines are the deciles over the classes."""
+
 MOST_TICKS = 9
 
 
 @matplotlib.rc_context(STYLE)
 def robustness(curve: CurveRecord, *, width: float = WIDE) -> Figure:
-    """A thin line per class, the average and the worst class in colour with their intervals as bands."""
+    """A thin line per class, or of many per decile, the average and the worst class in colour with their intervals."""
     figure, axes = one_axes(width, min(0.75 * width, 4.6))
     epsilons = np.array(curve.epsilons)
     values = 100 * curve.values
-    axes.plot(epsilons, values, color=MUTED, linewidth=0.7, alpha=0.6, zorder=1)
+    lines = values if len(curve.classes) <= MOST_LINES else np.nanquantile(values, DECILES, axis=1).T
+    axes.plot(epsilons, lines, color=MUTED, linewidth=0.7, alpha=0.6, zorder=1)
     for name, colour, found in (
         ("average", AVERAGE, [point.average for point in curve.points]),
         ("worst class at each epsilon", WORST, [point.worst for point in curve.points]),
@@ -89,9 +93,11 @@ def curve_section(curve: CurveRecord, *, name: str, of: str = "") -> Section:
         of: the run's name, on a page of several runs.
     """
     attacks = wording.listing([wording.attack_name(attack) for attack in curve.attacks])
+    many = len(curve.classes) > MOST_LINES
+    lines = f"deciles of the accuracies of {len(curve.classes):,} classes" if many else "classes"
     chart = drawn(
         f"Accuracy under {attacks}. Bands: {100 * curve.level:g}{wording.NBSP}% intervals of the average and of the "
-        "worst class. Thin lines: the classes.",
+        f"worst class. Thin lines: the {lines}.",
         lambda width: robustness(curve, width=width),
         name=name,
         title=f"Accuracy against epsilon, {wording.norm(curve.norm)}",
@@ -122,7 +128,8 @@ def curve_section(curve: CurveRecord, *, name: str, of: str = "") -> Section:
         "smaller one; so no line increases."
     ]
     heading = f"Accuracy against ε, {wording.norm(curve.norm)}" + (f": {of}" if of else "")
-    return Section(heading=heading, text=text, charts=[chart], tables=[table], folded=[per_class])
+    folded = [bounded(per_class, curve.values[-1])]
+    return Section(heading=heading, text=text, charts=[chart], tables=[table], folded=folded)
 
 
 def curve_page(curves: Sequence[CurveRecord], *, name: str, title: str | None) -> Page:

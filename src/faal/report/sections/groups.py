@@ -8,9 +8,10 @@ from faal.report import wording
 from faal.report.charts import svg
 from faal.report.elements import Section, Table, count_cell, drawn, estimate_cell, text_cell
 from faal.report.files.run import AttackAccuracies, RunFiles
+from faal.report.sections.common import bounded
 
 MOST_GROUPS = 24
-"""The largest number of groups in a chart; the table has all."""
+"""The largest number of groups in a chart; the table has all, of thousands both ends."""
 
 
 def group_sections(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str) -> list[Section]:
@@ -30,7 +31,8 @@ def _names(found: dict[str, AttackAccuracies], attacks: Sequence[str]) -> list[t
 def _section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, name: str, place: int) -> Section:
     under = [run.audit.groups[name][chosen] for run in runs]
     groups = under[0].classes
-    order = np.argsort([np.nan_to_num(c.accuracy.value, nan=2.0) for c in groups], kind="stable")[:MOST_GROUPS]
+    values = np.array([c.accuracy.value for c in groups])
+    order = np.argsort(values, kind="stable")[:MOST_GROUPS]
     bars = [
         svg.Bars(
             name=run.name,
@@ -62,4 +64,6 @@ def _section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, name
     ]
     head = ["Group", "Images", *(f"{label}, %" for label, _ in columns)]
     table = Table(caption=f"Accuracy by {name}, with intervals", head=head, rows=rows)
-    return Section(heading=f"Accuracy by {name}", text=sentences, charts=[chart], tables=[table])
+    return Section(
+        heading=f"Accuracy by {name}", text=sentences, charts=[chart], tables=[bounded(table, values, "groups")]
+    )

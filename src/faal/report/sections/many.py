@@ -23,7 +23,7 @@ from faal.report.elements import (
 )
 from faal.report.files.run import RunFiles
 from faal.report.sections.classes import MANY_CLASSES, WORST_SHOWN, panel_charts, profiles_charts
-from faal.report.sections.common import AVERAGE, DISPERSION, TENTH, WORST, common_measures, measure_cell
+from faal.report.sections.common import AVERAGE, DISPERSION, TENTH, WORST, bounded, common_measures, measure_cell
 
 MOST_COLUMNS = 12
 """The largest number of classes in a table with a column for each; of more it has the worst, to fit a printed page."""
@@ -139,7 +139,7 @@ def _per_class(runs: Sequence[RunFiles], chosen: str, values: NDArray[np.float64
         images = runs[0].audit.attacks[chosen].classes[c].n
         rows.append([text_cell(name), count_cell(images), ends[0], percent_cell(float(mean[c])), ends[1]])
     head = ["Class", "Images", "Lowest, %", "Mean over the models, %", "Highest, %"]
-    return Table(caption=f"Every class over the {len(runs)} models", head=head, rows=rows)
+    return bounded(Table(caption=f"Every class over the {len(runs)} models", head=head, rows=rows), mean)
 
 
 def _over_runs(values: NDArray[np.float64], how: str) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from faal.report.charts import svg
 from faal.report.elements import Cell, Chart, Section, Table, drawn, percent_cell, text_cell
 from faal.report.files.per_class import VECTOR_NAMES, VectorNames, class_vectors
 from faal.report.files.run import ClassVectors, RunFiles, TrainingLog
+from faal.report.sections import common
 
 RATE = ("learning_rate", "learning rate")
 LOSS = (("loss", "loss"),)
@@ -18,6 +19,9 @@ ACCURACIES = (("accuracy", "training"), ("average", "hold-out"), ("worst", "hold
 
 MOST_COLUMNS = 160
 """The largest number of columns of the map of weights; with more batches each column is a mean over several."""
+
+MANY_CLASSES, ENDS_SHOWN = 200, 40
+"""Of more than `MANY_CLASSES` the map has those of lowest and of highest mean, `ENDS_SHOWN` together."""
 
 
 def training_section(run: RunFiles, *, name: str, closed: bool = False) -> Section | None:
@@ -93,16 +97,18 @@ def _number_cell(value: float) -> Cell:
 
 
 def _map(classes: tuple[str, ...], vectors: ClassVectors, text: VectorNames, name: str) -> tuple[Chart, Table]:
-    steps, multiples = vectors.at, vectors.values
-    parts = np.array_split(np.arange(len(multiples)), min(MOST_COLUMNS, len(multiples)))
-    binned = np.stack([multiples[part].mean(axis=0) for part in parts], axis=1)
+    multiples, period = vectors.values, vectors.period
     mean = multiples.mean(axis=0)
+    mapped = common.ends(mean, ENDS_SHOWN if len(classes) > MANY_CLASSES else len(classes))
+    parts = np.array_split(np.arange(len(multiples)), min(MOST_COLUMNS, len(multiples)))
+    binned = np.stack([multiples[part][:, mapped].mean(axis=0) for part in parts], axis=1)
     largest = int(np.argmax(mean))
-    title = f"{text.title} per {text.period}"
+    title = f"{text.title} per {period}"
     description = f"Largest on average: “{classes[largest]}”, {mean[largest]:.2f} times {text.unit}."
+    names = [classes[i] for i in mapped]
     chart = drawn(
-        f"{title}, in multiples of {text.unit}. {description}",
-        lambda width: svg.weights_map(classes, steps, binned, width=width, at=text.period, label=text.label),
+        f"{title}, in multiples of {text.unit}. {description}{common.ends_note(mapped, mean)}",
+        lambda width: svg.weights_map(names, vectors.at, binned, width=width, at=period, label=text.label),
         name=f"{name}-{vectors.name}",
         title=title,
         description=description,
@@ -112,6 +118,6 @@ def _map(classes: tuple[str, ...], vectors: ClassVectors, text: VectorNames, nam
         for i, (low, high) in enumerate(zip(multiples.min(axis=0), multiples.max(axis=0), strict=True))
     ]
     head = ["Class", text.mean, "Minimum", "Maximum"]
-    count = f"{len(multiples):,} {text.period}{'' if len(multiples) == 1 else 'es' if text.period == 'batch' else 's'}"
+    count = f"{len(multiples):,} {period}{'' if len(multiples) == 1 else 'es' if period == 'batch' else 's'}"
     table = Table(caption=f"{text.title} over {count}, in multiples of {text.unit}", head=head, rows=rows)
-    return chart, table
+    return chart, common.bounded(table, mean)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from faal.train.pauses import Pauses
 from tests.conftest import toy_data
 from tests.train.test_loop import records, run, same
 
@@ -16,7 +17,6 @@ from faal.config import Recipe
 from faal.engine import interrupts, processes
 from faal.engine.interrupts import Interrupted
 from faal.train import loop, offsets
-from faal.train.pauses import Pauses
 
 CPU = torch.device("cpu")
 COUNTS = [200, 200]

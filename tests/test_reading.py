@@ -3,6 +3,7 @@
 import argparse
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,36 @@ def test_weight_sets_are_found_at_any_depth() -> None:
         "run.model": ["a", "b"],
     }
     assert weight_sets([1, 2]) == {}
+
+
+def program(path: Path, pickled: bytes, name: str = "archive/data.pkl") -> Path:
+    """A checkpoint in PyTorch's format whose pickle is `pickled`."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, pickled)
+        archive.writestr("archive/version", "3\n")
+    return path
+
+
+TUPLES = b"\x80\x02}K\x01K\x01\x86" + b"".join(b"q%ch%c\x86" % (number, number) for number in range(60)) + b"K\x01s."
+DEEP = b"\x80\x02" + b"}K\x01" * 3000 + b"K\x01" + b"s" * 3000 + b"."
+
+
+@pytest.mark.parametrize("name", ["archive/data.pkl", "archive/DATA.PKL"])
+@pytest.mark.parametrize(("pickled", "message"), [(TUPLES, "expands to more"), (DEEP, "nested deeper")])
+def test_objects_that_expand_or_nest(tmp_path: Path, pickled: bytes, message: str, name: str) -> None:
+    refused(program(tmp_path / "weights.pt", pickled, name), message)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_objects_that_expand_in_the_older_format(tmp_path: Path, place: int) -> None:
+    parts = [pickle.dumps(value, protocol=2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+    (tmp_path / "weights.pt").write_bytes(b"".join(parts[:place]) + TUPLES)
+    refused(tmp_path / "weights.pt", "expands to more")
+
+
+def test_one_mapping_under_ever_more_names() -> None:
+    content: dict[str, object] = dict(WEIGHTS)
+    for _ in range(20):
+        content = {"a": content, "b": content}
+    with pytest.raises(InputError, match="10,000 mappings"):
+        weight_sets(content)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from benchmarks.experiments.plan import Plan, PlanItem
 from benchmarks.experiments.state import finished, records
 
 from faal.audit.records.verdicts import Verdicts
+from faal.bounds.plain import read_yaml
 from faal.checkpoint import write_whole
 
 HERE = Path(__file__).parent
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--plan", type=Path, default=PLAN, help="the plan; unset: benchmarks/experiments/evidence.yaml")
     parser.add_argument("--to", type=Path, default=RESULTS, help="the file; unset: benchmarks/results/evidence.json")
     given = parser.parse_args(arguments)
-    plan = Plan(yaml.safe_load(given.plan.read_text(encoding="utf-8")), "paper", given.plan.name)
+    plan = Plan(read_yaml(given.plan), "paper", given.plan.name)
     earlier = json.loads(given.to.read_text(encoding="utf-8")) if given.to.exists() else {}
     found = collected(plan, given.out, earlier)
     write_whole(given.to, (json.dumps(found, indent=1) + "\n").encode())

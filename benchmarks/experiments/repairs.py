@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from benchmarks.experiments.digits import paired
 
+from faal.bounds.plain import read_yaml
 from faal.study.reproduce import paper
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -179,7 +179,7 @@ def audited(run: Path) -> dict[str, Any]:
 
 def withheld(run: Path) -> dict[str, Any]:
     """Likewise, a run's logged accuracy on the withheld images after the chosen epoch."""
-    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config = read_yaml(run / "config.yaml")
     lines = (json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     epochs = [line["select"] for line in lines if line["event"] == "epoch" and line["select"]]
     best = max(epochs, key=lambda each: each["average"] + each["worst"])  # as the recipes' `select: sum` chooses
@@ -230,7 +230,7 @@ def _settings(runs: Sequence[Path], before: Mapping[str, Any] | None, arm: str) 
     """The settings of an arm's runs, from their recipe."""
     for path in (run / "config.yaml" for run in runs):
         if path.exists():
-            recipe = yaml.safe_load(path.read_text(encoding="utf-8"))["recipe"]
+            recipe = read_yaml(path)["recipe"]
             return {name: recipe.get(name) for name in SETTINGS}
     stored: dict[str, Any] = (before or {}).get("arms", {}).get(arm, {}).get("settings", {})
     return stored

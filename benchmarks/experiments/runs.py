@@ -40,11 +40,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from benchmarks.experiments.plan import Plan, PlanItem
 from benchmarks.experiments.state import finished, listing, measured_rates, records
 
 import faal
+from faal.bounds.plain import read_yaml
 from faal.engine.environment import environment
 from faal.engine.numerics import pick_device
 from faal.errors import InputError
@@ -303,11 +303,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if SOURCE not in Path(faal.__file__).parents:
         parser.error(f"faal is that of {Path(faal.__file__).parent}; PYTHONPATH={SOURCE} takes this checkout's")
     try:
-        plan = Plan(yaml.safe_load(given.plan.read_text(encoding="utf-8")), given.scale, given.plan.name)
+        plan = Plan(read_yaml(given.plan), given.scale, given.plan.name)
         items = plan.wanted(given.only, given.stage)
     except InputError as error:
         parser.error(str(error))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
         parser.error(f"--plan {given.plan} cannot be read: {error}")
     out = None if given.out is None else given.out.resolve()
     if given.list:

@@ -4,10 +4,14 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from numbers import Real
 from pathlib import Path
 from typing import TypeVar
 
 Choice = TypeVar("Choice", bound=str)
+
+LONGEST = 60
+"""Characters of a value that a message repeats."""
 
 
 class InputError(ValueError):
@@ -19,14 +23,16 @@ def permitted() -> Iterator[None]:
     """The context, or as a decorator the function, in which a user's files are read.
 
     Raises:
-        InputError: the user may not read one of them.
+        InputError: one of them cannot be read: the user may not, its name is too long, its links form a circle.
     """
     try:
         yield
-    except PermissionError as error:
+    except OSError as error:
         if error.filename is None:  # no file
             raise
-        raise forbidden(error.filename) from None
+        if isinstance(error, PermissionError):
+            raise forbidden(error.filename) from None
+        raise InputError(f"{error.filename} cannot be read ({error.strerror}); check its name and its place") from None
 
 
 def forbidden(path: object) -> InputError:
@@ -46,17 +52,30 @@ def unknown(kind: str, name: str, known: Iterable[str], *, see: str | None = Non
     return InputError(f"there is no {kind} {name!r}{hint} {f'{see} lists them all' if see else ', '.join(names)}")
 
 
-def one_of(kind: str, name: str, known: Iterable[Choice], *, see: str | None = None) -> Choice:
+def one_of(kind: str, name: object, known: Iterable[Choice], *, see: str | None = None) -> Choice:
     """`name`, in the type of the known names that it is one of.
 
     Raises:
-        InputError: it is none of them (`unknown`).
+        InputError: it is none of them (`unknown`), or no text.
     """
     names = list(known)
+    if not isinstance(name, str):
+        raise InputError(f"the {kind} is a name, such as {names[0]!r}, not {described(name)}")
     for choice in names:
         if choice == name:
             return choice
     raise unknown(kind, name, names, see=see)
+
+
+def described(value: object) -> str:
+    """A value in a message: a number or a text itself, shortened; of anything else its type."""
+    if value is not None and not isinstance(value, Real | str | bytes | complex):
+        return f"a {type(value).__name__}"
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of too many digits"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def first_line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,10 +12,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from faal.bounds.archives import check_unpacked
+from faal.bounds.pickled import BoundError, check_pickle
 from faal.checksums import check_archive
 from faal.errors import InputError
 
 ZIP = b"PK\x03\x04"
+
+LEGACY_PICKLES = 5
+"""The pickles at the beginning of a file of PyTorch's older format: magic number, version, machine, content, keys."""
+
+MOST_MAPPINGS = 10_000
+"""Mappings within a checkpoint that may hold weights, each counted as often as it is used."""
 
 
 def read_tensors(path: Path) -> object:
@@ -30,10 +39,9 @@ def read_tensors(path: Path) -> object:
     if not head.startswith((ZIP, b"\x80")):  # a zip archive; a pickle, PyTorch's older format
         raise InputError(f"{path} {_description(head)}")
     if head.startswith(ZIP):
-        try:
-            check_archive(path)
-        except Exception:  # of the archive, the compressor or the file
-            raise _damaged(path) from None
+        _check_archive(path)
+    else:
+        _check_pickles(path)
     return _read_torch(path)
 
 
@@ -52,15 +60,25 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise _damaged_safetensors(path, error) from None
 
 
-def weight_sets(content: object, where: str = "") -> dict[str, dict[str, Tensor]]:
+def weight_sets(content: object) -> dict[str, dict[str, Tensor]]:
     """Every mapping in `content` that has tensors, at any depth, by its dotted name (`""` for the top)."""
-    if not isinstance(content, Mapping):
-        return {}
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    sets = {where: tensors} if tensors else {}
-    for name, value in content.items():
-        sets |= weight_sets(value, f"{where}.{name}" if where else str(name))
-    return sets
+    found: dict[str, dict[str, Tensor]] = {}
+    pending, visited = [("", content)], 0
+    while pending:
+        where, mapping = pending.pop()
+        if not isinstance(mapping, Mapping):
+            continue
+        visited += 1
+        if visited > MOST_MAPPINGS:
+            raise InputError(
+                f"the checkpoint holds more than {MOST_MAPPINGS:,} mappings, which may all be weights; save the "
+                "weights in a file of their own"
+            )
+        if tensors := {str(name): value for name, value in mapping.items() if isinstance(value, Tensor)}:
+            found[where] = tensors
+        inner = [(f"{where}.{name}" if where else str(name), value) for name, value in mapping.items()]
+        pending += reversed(inner)
+    return found
 
 
 def _head(path: Path) -> bytes:
@@ -83,6 +101,45 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _damaged_safetensors(path, error) from None
 
 
+def _check_archive(path: Path) -> None:
+    """Check what an archive unpacks to, its checksums, and the size of its pickled objects, before any is built.
+
+    Raises:
+        InputError: a bound is exceeded, which the message names, or the file is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_unpacked(path, archive)
+            check_archive(path)
+            for member in archive.infolist():
+                if member.filename.lower().endswith("data.pkl"):  # PyTorch's reader ignores case
+                    with archive.open(member) as file:
+                        check_pickle(file)
+    except InputError:
+        raise
+    except BoundError as error:
+        raise _beyond(path, error) from None
+    except Exception:  # of the archive, the compressor or the file
+        raise _damaged(path) from None
+
+
+def _check_pickles(path: Path) -> None:
+    """Check the size of the pickled objects in a file of PyTorch's older format.
+
+    Raises:
+        InputError: as `_check_archive`.
+    """
+    with path.open("rb") as file:
+        for _ in range(LEGACY_PICKLES):
+            try:
+                if file.peek(1):
+                    check_pickle(file)
+            except BoundError as error:
+                raise _beyond(path, error) from None
+            except ValueError:
+                raise _damaged(path) from None
+
+
 def _read_torch(path: Path) -> object:
     try:
         with warnings.catch_warnings():  # about unusual pickles: the errors below state what is wrong
@@ -100,6 +157,10 @@ def _read_torch(path: Path) -> object:
     except Exception:  # a file that is cut short can raise any error in the parser
         raise _damaged(path) from None
     return content
+
+
+def _beyond(path: Path, error: BoundError) -> InputError:
+    return InputError(f"{path} was not loaded: {error}; save its weights alone, as a plain state_dict")
 
 
 def _damaged_safetensors(path: Path, error: SafetensorError) -> InputError:

@@ -25,6 +25,7 @@ from faal.audit.passes import fingerprint_of
 from faal.audit.records.examples import Examples
 from faal.audit.records.result import AUDIT, EXAMPLES, SCHEMAS, VERDICTS, AuditResult
 from faal.audit.records.verdicts import ALL, Verdicts, read_arrays
+from faal.bounds.plain import parse_json
 from faal.errors import InputError
 
 NAMES = ("name", "path", "digest")
@@ -220,7 +221,7 @@ def _earlier(folder: Path) -> dict[str, Any] | None:
 def _json(path: Path) -> Any:
     """The content of a JSON file; None where there is none that can be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

@@ -18,11 +18,8 @@ def number(text: object) -> float:
     """A number, or a fraction such as `8/255`. Raises ValueError, or ZeroDivisionError for `1/0`."""
     if isinstance(text, bool):
         raise ValueError(f"{text} is not a number")
-    if isinstance(text, int | float):
-        value = float(text)
-    else:
-        above, _, below = str(text).partition("/")
-        value = float(above) / (float(below) if below else 1.0)
+    above, _, below = str(text).partition("/")  # as text, since a whole number may be too large for a float
+    value = float(above) / (float(below) if below else 1.0)
     if not math.isfinite(value):
         raise ValueError(f"{text} is not finite")
     return value

@@ -5,11 +5,11 @@ in `recipes/_methods` and belong to every setting: their bases are searched in t
 same name in the setting's folder replaces a shared one.
 """
 
+import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import yaml
-
+from faal.bounds.plain import read_yaml
 from faal.config.recipe import Recipe
 from faal.errors import InputError, unknown
 
@@ -25,6 +25,9 @@ LIKE_MNIST = ("kmnist", "emnist-")
 
 MANY_CLASSES = 50
 """From this number of classes on, a batch has few images of a class, and none of some classes."""
+
+MOST_BASES = 20
+"""The longest chain of recipes, each the base of the one before it."""
 
 
 class _Shipped(NamedTuple):
@@ -91,40 +94,20 @@ def repair_recipe(data: str, model: str, num_classes: int, ending: str = REPAIR)
     return next(setting for setting in likely if setting in known) + ending
 
 
-MERGED = "tag:yaml.org,2002:merge"
-"""The tag of `<<`: a mapping's own keys may replace those that it merges."""
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader, which rejects a key that is given twice in a mapping: YAML's own takes the last value."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """The mapping's node, if its keys are distinct."""
-        node = super().compose_mapping_node(anchor)
-        lines: dict[object, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == MERGED:
-                continue
-            name, line = self.construct_object(key), key.start_mark.line + 1
-            if name in lines:
-                raise yaml.YAMLError(
-                    f"{key.value!r} is given twice, in lines {lines[name]} and {line}; leave one of them"
-                )
-            lines[name] = line
-        return node
-
-
 def _from_file(path: Path, setting: Path, derived: tuple[Path, ...]) -> Recipe:
     """The recipe in a file; its base is searched in the folder `setting`. `derived` are the files it is the base of."""
-    path = path.resolve()
+    try:
+        path = Path(os.path.realpath(path))
+    except ValueError:
+        raise InputError(f"a recipe's file cannot have the name {str(path)!r}") from None
     if path in derived:
         raise InputError(f"the recipe {path} is its own base; remove one `base:` of {', '.join(map(str, derived))}")
+    if len(derived) > MOST_BASES:
+        raise InputError(f"the recipe {derived[0]} has more than {MOST_BASES} bases, one behind the other; join some")
     try:
-        settings = _UniqueKeyLoader(path.read_text(encoding="utf-8")).get_single_data()
+        settings = read_yaml(path)
     except FileNotFoundError:
         raise InputError(f"there is no recipe file {path}; `faal recipes` lists the shipped ones") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"the recipe {path} cannot be read as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(settings, dict):
         found = "a list" if isinstance(settings, list) else "nothing" if settings is None else "a single value"
         raise InputError(f"a recipe consists of `setting: value` lines, but {path} holds {found}")
@@ -147,7 +130,7 @@ def _base(name: str, setting: Path) -> _Shipped:
     """The file that `base: name` means in a recipe whose folder is `setting`, and the folder of its own base."""
     file = name if name.endswith(ENDINGS) else f"{name}.yaml"
     beside, shared = setting / file, RECIPES / SHARED / file
-    if not beside.exists():
+    if not os.path.exists(beside):  # false for a name that no file can have
         if setting.resolve().parent == RECIPES.resolve() and shared.exists():
             return _Shipped(shared, setting)
         if name in (shipped := _shipped()):

@@ -42,6 +42,8 @@ def as_tensor(values: object, where: str) -> Tensor:
         raise InputError(
             f"{where} holds {array.dtype} instead of numbers; store it as an array of uint8, int64 or float32"
         )
+    if array.dtype == np.longdouble and array.dtype != np.double:  # which PyTorch does not have
+        array = array.astype(np.double)
     native = array.dtype.newbyteorder("=")
     return torch.from_numpy(np.require(array.astype(native, copy=False), requirements=["C", "W"]))
 
@@ -62,6 +64,8 @@ def as_images(values: object, where: str) -> InMemory:
             f"{where} has shape {tuple(array.shape)}; images must be (N, H, W), (N, H, W, channels) or "
             "(N, channels, H, W) with 1 or 3 channels"
         )
+    if 0 in array.shape[1:]:
+        raise InputError(f"{where} has shape {tuple(array.shape)}, images without pixels; store them again")
     if array.is_floating_point():
         array = array.float()
     elif array.dtype != torch.uint8:
@@ -112,6 +116,8 @@ def check(data: DataSet, where: str) -> DataSet:
         raise InputError(
             f"{where} has {_counted(data.num_classes, 'class', 'classes')}; a classifier needs at least two"
         )
+    if data.num_classes > MOST_CLASSES:
+        raise InputError(f"{where} has {data.num_classes:,} classes, more than the {MOST_CLASSES:,} that are possible")
     if len(set(data.classes)) < data.num_classes:
         twice = next(name for name in data.classes if data.classes.count(name) > 1)
         raise InputError(f"{where} names the class {twice!r} twice; give every class a name of its own")

@@ -12,6 +12,7 @@ from faal.data.readers.cifar import read_cifar
 from faal.data.readers.digits import digits
 from faal.data.readers.folder import read_folder
 from faal.data.readers.idx import KNOWN, read_idx, read_known
+from faal.data.readers.image_files import TOO_LARGE, is_too_large
 from faal.data.readers.shifted import read_corrupted, read_new_test, split_corrupted, split_new_test
 from faal.data.readers.user import importable, read_function
 from faal.errors import InputError, permitted, unknown
@@ -53,6 +54,8 @@ def load_data(spec: str, *, size: tuple[int, int] | None = None, rgb: bool = Fal
     """
     if size is not None and min(size) < 1:
         raise InputError(f"images cannot be resized to {size[0]}x{size[1]}; give a height and a width of at least 1")
+    if size is not None and is_too_large(*size):
+        raise InputError(f"images cannot be resized to {size[0]}x{size[1]}: these are {TOO_LARGE}; give a smaller size")
     data = check(_read(spec, size, rgb), spec)
     if rgb:
         data = _in_rgb(data, spec)

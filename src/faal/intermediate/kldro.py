@@ -13,11 +13,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from faal.arguments import real
 from faal.errors import InputError, one_of
 from faal.intermediate.balls.chi2 import chi2
 from faal.intermediate.balls.cvar import cvar
 from faal.intermediate.balls.kl import kl
 from faal.intermediate.balls.kl_forward import kl_forward
+from faal.intermediate.balls.newton import may_evaluate
+from faal.tensors import dense
 
 BallName = Literal["kl", "kl-forward", "chi2", "cvar"]
 """The divergence that bounds a ball."""
@@ -29,6 +32,11 @@ BALLS: dict[BallName, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "cvar": cvar,
 }
 
+SUM_TOLERANCE = 0.01
+"""How far rounding may move the sum of a reference's row from 1."""
+
+RADIUS = "the radius of a ball, a number of at least 0"
+
 
 def check_ball(ball: BallName, *taus: float) -> None:
     """Check the name of a ball and its radii.
@@ -38,8 +46,8 @@ def check_ball(ball: BallName, *taus: float) -> None:
     """
     one_of("ball", ball, BALLS, see="help(faal.solve_kldro)")
     for tau in taus:
-        if not tau >= 0:
-            raise InputError(f"tau is the radius of a ball and at least 0, not {tau}")
+        if not real("tau", tau, RADIUS) >= 0:
+            raise InputError(f"tau is {RADIUS}, not {tau}")
         if ball == "cvar" and tau >= 1:
             raise InputError(f"tau of the ball 'cvar' is the part of the reference left out and below 1, not {tau}")
 
@@ -71,7 +79,8 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
         the reference. Classes of equal loss share their weight in the proportion of the reference.
 
     Raises:
-        ValueError: an unknown ball, a number tau out of range, or shapes that do not fit (`faal.InputError` is one).
+        InputError: an unknown ball, a number tau out of range, shapes that do not fit, or another type; on a CPU also a
+            reference that is no distribution. On other devices, where this check would wait, its result has no meaning.
 
     Example:
         >>> import torch, faal
@@ -83,22 +92,39 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
         True
     """
     check_ball(ball, *(() if isinstance(tau, Tensor) else (tau,)))
-    if losses.dim() == 0 or not losses.is_floating_point():
-        raise ValueError(f"losses are a float tensor of shape (..., C), not {tuple(losses.shape)} {losses.dtype}")
+    what = "a float tensor of shape (..., C), with C of at least 1"
+    dense("losses", losses, what)
+    if losses.dim() == 0 or losses.shape[-1] == 0 or not losses.is_floating_point():
+        raise InputError(f"losses are {what}, not {tuple(losses.shape)} {losses.dtype}")
+    if reference is not None:
+        dense("the reference", reference, "a distribution over the classes, a tensor of shape (..., C)")
+        if reference.shape[-1:] != losses.shape[-1:]:
+            raise InputError(
+                f"the reference is of shape {tuple(reference.shape)}, the losses have {losses.shape[-1]} classes"
+            )
+        _require_broadcast("the reference", reference, losses, losses.shape)
+        if may_evaluate(reference):
+            _require_distribution(reference)
+    if isinstance(tau, Tensor):
+        dense("tau", tau, RADIUS)
+        _require_broadcast("tau", tau, losses, losses.shape[:-1])
+    else:
+        tau = real("tau", tau, RADIUS)
+    return worst_distribution(losses, tau, reference, ball)
+
+
+def worst_distribution(
+    losses: Tensor, tau: float | Tensor, reference: Tensor | None = None, ball: str = "kl"
+) -> Tensor:
+    """`solve_kldro` without its checks, for rules, whose arguments are valid, in every step."""
     exact = losses.detach().double()
     inside = None
     if reference is None:
         u = torch.full_like(exact, 1.0 / losses.shape[-1])
     else:
-        if reference.shape[-1:] != losses.shape[-1:]:
-            raise ValueError(
-                f"the reference is of shape {tuple(reference.shape)}, the losses have {losses.shape[-1]} classes"
-            )
-        _require_broadcast("the reference", reference, losses.shape)
         u = reference.detach().to(losses.device, torch.float64).expand_as(losses)
         inside = u > 0
     if isinstance(tau, Tensor):
-        _require_broadcast("tau", tau, losses.shape[:-1])
         radius = tau.detach().to(losses.device, torch.float64)[..., None]
         # NaN, so that no search continues for a row whose result is known.
         weights = _solve(BALLS[ball], exact, torch.where(radius > 0, radius, torch.nan), u, inside)
@@ -112,10 +138,23 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
     return weights.to(losses.dtype)
 
 
-def _require_broadcast(name: str, tensor: Tensor, shape: torch.Size) -> None:
+def _require_broadcast(name: str, tensor: Tensor, losses: Tensor, shape: torch.Size) -> None:
     sizes = zip(reversed(tensor.shape), reversed(shape), strict=False)
     if tensor.dim() > len(shape) or any(own not in (1, target) for own, target in sizes):
-        raise ValueError(f"{name} is of shape {tuple(tensor.shape)}, which does not broadcast to {tuple(shape)}")
+        raise InputError(f"{name} is of shape {tuple(tensor.shape)}, which does not broadcast to {tuple(shape)}")
+    if tensor.is_meta and not losses.is_meta:
+        raise InputError(f"{name} has no values: it is on the device meta")
+
+
+def _require_distribution(reference: Tensor) -> None:
+    """Check that rows (..., C) are distributions, up to the rounding of half precision."""
+    sums = reference.double().sum(dim=-1)
+    if not bool((reference >= 0).all()):
+        wrong = reference[~(reference >= 0)][0]
+        raise InputError(f"the reference is a distribution, with no value below 0, not {float(wrong):g}")
+    if not bool(((sums - 1).abs() <= SUM_TOLERANCE).all()):
+        wrong = sums[~((sums - 1).abs() <= SUM_TOLERANCE)][0]
+        raise InputError(f"rows of the reference sum to 1, not to {float(wrong):g}; divide each by its sum")
 
 
 def _solve(

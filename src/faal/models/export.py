@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
+from faal.bounds.plain import parse_json
 from faal.checkpoint import refuse_existing, write_whole
 from faal.errors import InputError
 from faal.models.build import Architecture
@@ -138,9 +139,9 @@ def read_export_record(path: Path) -> ExportRecord | None:
     if not {"architecture", "normalize", "classes"} <= metadata.keys():
         return None
     with checked_entries(path):
-        architecture = read_architecture(json.loads(metadata["architecture"]))
-        classes = tuple(str(name) for name in json.loads(metadata["classes"]))
-        offsets = tuple(float(offset) for offset in json.loads(metadata.get("offsets", "[]")))
+        architecture = read_architecture(parse_json(metadata["architecture"]))
+        classes = tuple(str(name) for name in parse_json(metadata["classes"]))
+        offsets = tuple(float(offset) for offset in parse_json(metadata.get("offsets", "[]")))
         count = architecture.num_classes
         if not same_normalisation(metadata["normalize"], architecture.normalize, architecture.channels):
             raise ValueError("it records two normalisations")

@@ -5,7 +5,6 @@ and no code in a folder is run: a network that needs its own code is rejected.
 """
 
 import importlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from faal.bounds.plain import parse_json
 from faal.errors import InputError, first_line, unknown
 from faal.models.preprocessing import complete_settings, input_size, normalisation_text, resize_notes
 
@@ -188,7 +188,7 @@ def _folder(source: str) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     """A JSON file's mapping; empty where there is no file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        content = parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); save the network again") from None
     if not isinstance(content, dict):

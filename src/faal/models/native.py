@@ -68,7 +68,7 @@ def checked_entries(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise InputError(
             f"{path} does not describe a network that this version can build ({reason}); take the version that wrote "

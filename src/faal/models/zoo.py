@@ -20,13 +20,13 @@ Each is two files: the weights, `NAME.safetensors`, and a card, `NAME.json`, tha
 The weights are read back as float32. Nothing in either file can run code.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from faal.bounds.plain import parse_json
 from faal.checkpoint import digest
 from faal.errors import InputError, unknown
 from faal.models.number_types import FLOATS
@@ -111,7 +111,7 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
         raise unknown("network of the zoo", name, known, see="`faal zoo`")
     path = card_file(name, folder)
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"the card {path} is cut off or damaged ({error}); install the program again") from None
     schema = card.get("schema") if isinstance(card, dict) else None

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor, nn
@@ -30,6 +29,7 @@ from faal.audit.estimates import estimates
 from faal.audit.records.result import Figures
 from faal.audit.statistics.intervals import METHOD
 from faal.audit.terminal import estimate_text, plain_row, titled
+from faal.bounds.plain import parse_json, read_yaml
 from faal.config import Recipe, Threat
 from faal.config.choices import Precision
 from faal.data import DataSet, Split
@@ -253,8 +253,8 @@ def _evaluated_on(recipe: Recipe, *, maybe_trained_on: bool) -> str:
 def _precision(out: Path) -> Precision:
     """The precision of a run, from its folder."""
     try:
-        precision = yaml.safe_load((out / CONFIG).read_text(encoding="utf-8"))["precision"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        precision = read_yaml(out / CONFIG)["precision"]
+    except (OSError, ValueError, KeyError, TypeError):
         precision = None
     if precision not in ("float32", "bf16"):
         raise InputError(
@@ -287,7 +287,7 @@ def _points(blends: tuple[Blend, ...] | list[Blend]) -> NDArray[np.float64]:
 def _finished(out: Path, made: Mapping[str, Any]) -> dict[float, Blend]:
     """The blends that an earlier call evaluated, by their shares; none where repair or evaluation were others."""
     try:
-        plain = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        plain = parse_json((out / RECORD).read_text(encoding="utf-8"))
         if _compared({key: plain.get(key) for key in made}) != _compared(made):
             return {}
         known = [Blend(share=b["share"], file=b["file"], figures=Figures.from_json(b)) for b in plain["blends"]]

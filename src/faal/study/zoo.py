@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
@@ -19,6 +18,7 @@ from faal import checkpoint
 from faal.audit import AuditResult
 from faal.audit.judge import judge_clean
 from faal.audit.passes import fingerprint as audited_fingerprint
+from faal.bounds.plain import read_yaml
 from faal.config import Threat
 from faal.data import DataSet, Split, fingerprint
 from faal.engine.determinism import strict_float32
@@ -290,7 +290,7 @@ def _check_size(name: str, home: Path, content: bytes) -> None:
 def _read_mapping(path: Path) -> dict[str, Any]:
     """The content of a YAML or JSON file of the run's folder; empty where it is missing or cannot be read."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, ValueError, yaml.YAMLError):
+        content = read_yaml(path)
+    except (OSError, InputError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from faal.bounds.plain import read_yaml
 from faal.checkpoint import write_whole
 from faal.config import Recipe
 from faal.errors import InputError
@@ -41,8 +42,8 @@ def describe(out: Path, config: dict[str, Any], environment: dict[str, Any], *, 
     path = out / CONFIG
     if path.exists():
         try:
-            found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            found = read_yaml(path)
+        except (OSError, InputError):
             found = None
         same = _same(found, yaml.safe_load(text))
         started = any((out / name).exists() for name in ("last.pt", "previous.pt"))

@@ -1,11 +1,11 @@
 """The result of a finished run: from the run itself, or from its files where the same command is given again."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from faal import checkpoint
+from faal.bounds.plain import parse_json
 from faal.config.choices import ScoreRule
 from faal.engine import processes
 from faal.errors import InputError
@@ -81,7 +81,7 @@ def recorded_outcome(out: Path, *, position: int, images: int, rule: ScoreRule) 
 
 def _recorded(out: Path, *, position: int, images: int, rule: ScoreRule) -> Outcome | None:
     try:
-        rows = [json.loads(line) for line in (out / LOG).read_bytes()[position:].splitlines()]
+        rows = [parse_json(line) for line in (out / LOG).read_bytes()[position:].splitlines()]
         if rows[-1]["event"] != "end":
             return None
         tried = [_evaluation(row) for row in rows if row["event"] == "offsets"]

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from faal.data import OnDisk, load_data
-from faal.data.readers.image_files import decoded, is_opaque, read_header
+from faal.data.readers.image_files import MOST_PIXELS, decoded, is_opaque, read_header
 from faal.errors import InputError
 
 COLOURS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
@@ -18,15 +19,15 @@ PNG_KINDS = {1: 0, 2: 4, 3: 2, 4: 6}
 """Channels -> the colour type in a PNG file's header."""
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
 def deep_png(path: Path, channels: int) -> Path:
     """A PNG file of 16 bits per channel, which PIL does not write in colour; alpha is opaque."""
     pixels = np.random.default_rng(0).integers(0, 4096, (4, 6, channels), dtype=np.uint16)
     if channels in (2, 4):
         pixels[..., -1] = 65535
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     header = struct.pack(">IIBBBBB", 6, 4, 16, PNG_KINDS[channels], 0, 0, 0)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,3 +165,51 @@ def test_inks_are_said(tmp_path: Path) -> None:
     two_classes(tmp_path, Image.fromarray(COLOURS).convert("CMYK"), "print.jpg")
     (note,) = notes_of(tmp_path)
     assert "are in CMYK" in note
+
+
+def png(height: int, width: int, extra: bytes = b"") -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + extra + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def bmp(height: int, width: int) -> bytes:
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 100, 0, 0, 54) + header
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("made", [png, bmp])
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(0, 5), (5, 0), (9000, 9000), (12_000, 12_000), (20_000, 20_000), (2**26, 1), (1, 2**17), (2**30, 2**30)],
+)
+def test_a_header_for_no_pixels_or_too_many(
+    tmp_path: Path, made: Callable[[int, int], bytes], height: int, width: int
+) -> None:
+    """A small file with a large header is refused before it is decoded, and the message states the bound."""
+    path = tmp_path / "x.png"
+    path.write_bytes(made(height, width))
+    for read in (read_header, lambda path: decoded(path, (1, 4, 4)), is_opaque):
+        with pytest.raises(InputError, match=rf"{path} ") as caught:
+            read(path)
+        assert (f"{MOST_PIXELS:,}" in str(caught.value)) == (height * width > 0)
+
+
+def test_a_text_in_a_header_that_unpacks_to_much(tmp_path: Path) -> None:
+    large = zlib.compress(bytes(10**7))
+    for number, text in enumerate((b"zTXta\0\0", b"iCCPa\0\0", b"iTXtXML:com.adobe.xmp\0\1\0\0\0")):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(png(4, 4, chunk(text[:4], text[4:] + large)))
+        with pytest.raises(InputError, match="not a readable image"):
+            decoded(path, (1, 4, 4))
+
+
+def test_large_images_need_a_size(tmp_path: Path) -> None:
+    for place in ("test/a", "test/b"):
+        (tmp_path / place).mkdir(parents=True)
+        Image.new("1", (1025, 1024)).save(tmp_path / place / "x.png")
+    with pytest.raises(InputError, match=r"1024x1025 pixels.*--size"):
+        load_data(f"folder:{tmp_path}")
+    data = load_data(f"folder:{tmp_path}", size=(1024, 1025))
+    assert data.test is not None
+    assert data.test.images.shape == (1, 1024, 1025)

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from faal.audit.records.examples import Examples
 from faal.audit.records.verdicts import Verdicts, read_arrays, write_arrays
+from faal.bounds.plain import parse_json
 from faal.checkpoint import write_whole
 from faal.config import Threat
 from faal.confusion import Confusion
@@ -268,7 +269,7 @@ class AuditResult:
         """
         path = folder / AUDIT
         try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
+            plain = parse_json(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"there is no audit in {folder} (no {AUDIT}); run `faal audit` with --out first") from None
         except (OSError, ValueError) as error:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from faal.bounds.archives import read_npz
 from faal.checkpoint import write_whole
-from faal.checksums import append_checksum, check_archive
-from faal.errors import InputError
+from faal.checksums import append_checksum
+from faal.errors import InputError, first_line
 
 ALL = "all"
 """The pseudo-attack: correct under every attack that ran, the clean images among them."""
@@ -89,10 +90,10 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         InputError: no such file, cut off, damaged, or not plain arrays.
     """
     try:
-        check_archive(path)
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        return read_npz(path)
     except FileNotFoundError:
         raise InputError(f"there is no {path}; it is written by an audit") from None
-    except Exception as error:  # damage shows in the archive's, the compressor's or the array's own errors
-        raise InputError(f"{path} is cut off or damaged ({type(error).__name__}); run the audit again") from None
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is cut off or damaged ({first_line(error)}); run the audit again") from None

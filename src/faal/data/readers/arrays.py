@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faal.checksums import check_archive
+from faal.bounds import archives
 from faal.data.checks import as_images, as_labels
 from faal.data.dataset import DataSet, Split
 from faal.errors import InputError
@@ -24,12 +24,10 @@ def read_npz(path: Path) -> DataSet:
     if not path.is_file():
         raise InputError(f"there is no file {path}; npz:FILE needs a file written by numpy.savez")
     try:
-        check_archive(path)
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except PermissionError:
-        raise  # `load_data` makes it an InputError
-    except Exception as error:  # a damaged file raises errors of the archive, the compressor or the array
+        arrays = archives.read_npz(path)
+    except InputError:
+        raise
+    except ValueError as error:
         if "Object arrays" in str(error):
             raise InputError(
                 f"{path} holds Python objects, which could run code; store plain arrays instead"

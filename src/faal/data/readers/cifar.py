@@ -49,7 +49,12 @@ class Pickles(Layout):
         names = load_plain(path).get(self.key_of_names)
         if not isinstance(names, list) or not all(isinstance(label, str | bytes) for label in names):
             raise InputError(f"{path} lacks the list {self.key_of_names}; unpack the official download again")
-        return [label.decode() if isinstance(label, bytes) else label for label in names]
+        try:
+            return [label.decode() if isinstance(label, bytes) else label for label in names]
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{path} has the name {error.object!r}, not UTF-8; unpack the official download again"
+            ) from None
 
     def rows(self, path: Path) -> tuple[np.ndarray, Tensor]:
         content, key = load_plain(path), self.key_of_labels

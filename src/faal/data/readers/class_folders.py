@@ -21,7 +21,7 @@ LabelledFiles = list[tuple[Path, int]]
 
 def class_names(folder: Path) -> tuple[str, ...]:
     """The class folders' names, sorted, without hidden folders."""
-    return tuple(sorted(entry.name for entry in _visible(folder) if entry.is_dir()))
+    return tuple(sorted(entry.name for entry in _visible(folder) if _is_folder(entry)))
 
 
 def class_files(folder: Path, classes: tuple[str, ...]) -> LabelledFiles:
@@ -35,7 +35,7 @@ def class_files(folder: Path, classes: tuple[str, ...]) -> LabelledFiles:
 
 def loose_images(folder: Path) -> int:
     """The number of images beside the class folders, which are of no class."""
-    return sum(_is_image(entry.name) and not entry.is_dir() for entry in _visible(folder))
+    return sum(_is_image(entry.name) and not _is_folder(entry) for entry in _visible(folder))
 
 
 def _images(folder: Path) -> list[Path]:
@@ -47,18 +47,24 @@ def _images(folder: Path) -> list[Path]:
             f"{folder} holds images that would be left out of the class ({others[0]}{more}): only "
             f"{', '.join(SUFFIXES)} are read; convert them, or move them out of the folder"
         )
-    for nested in sorted(entry.path for entry in entries if entry.is_dir()):
+    for nested in sorted(entry.path for entry in entries if _is_folder(entry)):
         if (image := _first_within(nested)) is not None:
             raise InputError(
                 f"{folder} holds a folder with images that would be left out of the class ({image}): folders within "
                 f"a class are not read; move its images into {folder}, or the folder out of it"
             )
-    images = sorted(entry.name for entry in entries if _suffix(entry.name) in SUFFIXES)
-    if not images:
+    named = sorted((entry for entry in entries if _suffix(entry.name) in SUFFIXES), key=lambda entry: entry.name)
+    for entry in named:
+        if not _is_file(entry):
+            raise InputError(
+                f"{entry.path} is no file but a folder, a link that leads nowhere, or a pipe or device; replace or "
+                "delete it"
+            )
+    if not named:
         raise InputError(
             f"{folder} holds no {', '.join(SUFFIXES)} images; add images to the class or delete its folder"
         )
-    return [folder / name for name in images]
+    return [folder / entry.name for entry in named]
 
 
 def _visible(folder: Path | str) -> Iterator["os.DirEntry[str]"]:
@@ -67,12 +73,33 @@ def _visible(folder: Path | str) -> Iterator["os.DirEntry[str]"]:
         yield from (entry for entry in entries if not entry.name.startswith("."))
 
 
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a folder or leads to one; false for links in a circle."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a regular file or leads to one."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
 def _first_within(folder: str) -> str | None:
     """An image at any depth of a folder; links to folders are not followed, since they may form a cycle."""
-    entries = sorted(_visible(folder), key=lambda entry: entry.name)
-    own = next((entry.path for entry in entries if _is_image(entry.name)), None)
-    deeper = (_first_within(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
-    return own or next((image for image in deeper if image is not None), None)
+    pending = [folder]
+    while pending:
+        folder = pending.pop()
+        entries = sorted(_visible(folder), key=lambda entry: entry.name)
+        for entry in entries:
+            if _is_image(entry.name):
+                return entry.path
+        pending += [entry.path for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
+    return None
 
 
 def _is_image(name: str) -> bool:

@@ -11,6 +11,9 @@ from faal.data.readers.class_folders import LabelledFiles, class_files, class_na
 from faal.data.readers.image_files import Header, is_opaque, read_header, threads
 from faal.errors import InputError
 
+LARGEST_AS_STORED = 2**20
+"""Pixels of an image up to which it is read at its own size where none is given."""
+
 
 def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> DataSet:
     """A data set from class folders; a class is named by its folder, and classes are numbered in the names' order.
@@ -25,8 +28,8 @@ def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> 
         rgb: three channels even if all images are gray.
 
     Raises:
-        InputError: there are no such folders, the parts' classes differ, images differ in size, or a class has images
-            that would be left out (`class_files`).
+        InputError: there are no such folders, the parts' classes differ, images differ in size or are too large, or a
+            class has images that would be left out (`class_files`).
     """
     if not path.is_dir():
         raise InputError(f"there is no folder {path}; folder:DIR needs DIR/train/CLASS and DIR/test/CLASS")
@@ -79,6 +82,11 @@ def _common_shape(
                     f"images under {path} differ in size: {files[0]} has {size[0]}x{size[1]} and {file} has "
                     f"{other[0]}x{other[1]}; give --size H,W to resize them"
                 )
+        if size[0] * size[1] > LARGEST_AS_STORED:
+            raise InputError(
+                f"images under {path} have {size[0]}x{size[1]} pixels, more than {LARGEST_AS_STORED:,}, and a batch of "
+                "them takes gigabytes; give --size H,W to resize them, or to confirm this size"
+            )
     notes = (note,) * mixed + (COLOURED,) * coloured + _left_out(files, headers, path)
     return (1 if gray == len(files) and not rgb else 3, *size), notes
 

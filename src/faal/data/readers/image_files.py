@@ -20,6 +20,12 @@ from faal.errors import InputError, forbidden
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """The image formats that are decoded; a file of another format is rejected whatever its suffix."""
 
+MOST_PIXELS, LONGEST_SIDE = 2**26, 2**16 - 1
+"""The largest image that is decoded: 67 million pixels, 200 MB in RGB; a file of 100 kB may unpack to as many."""
+
+TOO_LARGE = f"more than the {MOST_PIXELS:,} in all, or {LONGEST_SIDE:,} a side, that are read"
+"""The bound in messages."""
+
 GRAY = ("1", "L", "LA")
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -88,6 +94,11 @@ def is_opaque(path: Path) -> bool:
         return file.convert("RGBA").getchannel("A").getextrema() == (255, 255)
 
 
+def is_too_large(height: int, width: int) -> bool:
+    """Whether an image of this size is not decoded."""
+    return height * width > MOST_PIXELS or max(height, width) > LONGEST_SIDE
+
+
 @cache
 def threads() -> ThreadPoolExecutor:
     """The pool in which image files are opened and decoded; PIL releases the interpreter's lock while it decodes."""
@@ -99,6 +110,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """An image file of 8 bits per channel; every error while it is open becomes an InputError that names it."""
     try:
         with Image.open(path, formats=FORMATS) as image:
+            if is_too_large(image.height, image.width):
+                raise InputError(f"{path} has {image.height:,} x {image.width:,} pixels, {TOO_LARGE}; reduce it first")
             if image.mode in DEEP or _png_depth(image) > 8:
                 raise InputError(
                     f"{path} has more than 8 bits per channel, which would be cut off; convert it to 8 bits, or store "
@@ -107,6 +120,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except InputError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # a warning that a caller made an error
+        raise InputError(f"{path} has too many pixels, {TOO_LARGE}; reduce it first") from None
     except Exception as error:  # PIL's decoders raise many types, SyntaxError and struct.error among them
         raise _unreadable(path, error) from error
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from faal.errors import InputError
+from faal.bounds.pickled import check_pickle
+from faal.errors import InputError, first_line
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8")
 
@@ -102,8 +103,11 @@ def load_plain(path: Path) -> dict[str, Any]:
         raise InputError(f"there is no file {path}; unpack the official download (python version) again")
     try:
         with path.open("rb") as file:
+            check_pickle(file)
+            file.seek(0)
             content = _Unpickler(file, encoding="bytes").load()
-        return {_text(key): value.values if isinstance(value, _Array) else value for key, value in content.items()}
+        texts = {_text(key): value for key, value in content.items() if isinstance(key, str | bytes)}
+        return {key: value.values if isinstance(value, _Array) else value for key, value in texts.items()}
     except _RefusedError as error:
         raise InputError(
             f"{path} is a pickle that names {error}, which plain data do not need and which could run code; "
@@ -112,8 +116,10 @@ def load_plain(path: Path) -> dict[str, Any]:
     except PermissionError:
         raise  # `load_data` makes it an InputError
     except Exception as error:  # a damaged pickle can fail in any instruction, with errors of any type
-        raise InputError(f"{path} is truncated or not a CIFAR data file; unpack the official download again") from error
+        raise InputError(
+            f"{path} is truncated or not a CIFAR data file ({first_line(error)}); unpack the official download again"
+        ) from error
 
 
-def _text(key: object) -> str:
-    return key.decode() if isinstance(key, bytes) else str(key)
+def _text(key: str | bytes) -> str:
+    return key.decode() if isinstance(key, bytes) else key

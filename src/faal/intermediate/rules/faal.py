@@ -1,17 +1,24 @@
 """FAAL: the worst class distribution of each batch, within a KL ball around uniform (Eqs. 6 and 7)."""
 
-from typing import Any, Self, SupportsIndex
+from typing import Any, Self, get_args
 
 import torch
 from torch import Tensor
 
+from faal.arguments import real, truth_value, whole
 from faal.config import Recipe, Schedule, epoch_of
 from faal.config.choices import StatisticName
-from faal.errors import InputError
+from faal.errors import InputError, described, one_of
 from faal.intermediate.balls.newton import may_evaluate
 from faal.intermediate.class_rule import ClassRule, EpochStats, TermWeights, settings_of
 from faal.intermediate.class_stats import BatchStats, Need, batch_stats
-from faal.intermediate.kldro import BallName, check_ball, solve_kldro
+from faal.intermediate.kldro import RADIUS, BallName, check_ball, worst_distribution
+from faal.tensors import dense
+
+MOST_CLASSES = 2**24
+"""Up to this number float32, in which statistics are summed, counts exactly."""
+
+DECAY = "the decay of a moving average, a number of at least 0 and below 1"
 
 
 class FAAL(ClassRule):
@@ -38,8 +45,8 @@ class FAAL(ClassRule):
         ball: the ball's divergence (see `solve_kldro`); `kl` is the paper's.
 
     Raises:
-        ValueError: a number out of its range, an unknown statistic or ball, or frequencies of another shape
-            (`faal.InputError` is one).
+        InputError: a number out of its range, an unknown statistic or ball, frequencies that are not one positive
+            number per class, or an argument of another type.
 
     Example:
         >>> import torch, faal
@@ -69,27 +76,34 @@ class FAAL(ClassRule):
         counted: bool = False,
         ball: BallName = "kl",
     ) -> None:
-        if not isinstance(num_classes, SupportsIndex) or num_classes < 1:
-            raise InputError(f"num_classes is a whole number, at least 1, not {num_classes!r}")
-        if not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing is the decay of a moving average, at least 0 and below 1, not {smoothing}")
+        self.num_classes = whole("num_classes", num_classes, least=1, most=MOST_CLASSES)
+        self.smoothing = real("smoothing", smoothing, DECAY)
+        if not 0 <= self.smoothing < 1:
+            raise InputError(f"smoothing is {DECAY}, not {smoothing}")
+        self.counted = truth_value("counted", counted)
         if counted and smoothing > 0:
             raise InputError("counted uses each batch alone, as published: leave smoothing at 0 with it")
-        self.schedule = tau if isinstance(tau, Schedule) else Schedule.constant(tau)
+        self.schedule = tau if isinstance(tau, Schedule) else Schedule.constant(real("tau", tau, RADIUS))
         check_ball(ball, *self.schedule.values)
-        self.num_classes = num_classes
-        self.tau = self.schedule.at(0.0)
-        self.smoothing = smoothing
-        self.counted, self.ball = counted, ball
-        self.statistic = Need(statistic)
+        self.ball, self.tau = ball, self.schedule.at(0.0)
+        self.statistic = Need(one_of("statistic", statistic, get_args(StatisticName)))
         self.needs = frozenset({self.statistic})
-        sizes = torch.ones(num_classes) if frequencies is None else torch.as_tensor(frequencies)
-        if sizes.shape != (num_classes,) or not bool((sizes > 0).all()):
-            raise ValueError(f"frequencies are {num_classes} positive numbers, one per class, not {frequencies}")
+        sizes = torch.ones(self.num_classes) if frequencies is None else self._sizes(frequencies)
         # In units of the largest, so that equal classes are exactly 1 and every weight at tau = 0 is too.
         self.sizes = sizes.double() / sizes.double().max()
-        self.average = torch.zeros(num_classes)
-        self.observed = torch.zeros(num_classes, dtype=torch.bool)
+        self.average = torch.zeros(self.num_classes)
+        self.observed = torch.zeros(self.num_classes, dtype=torch.bool)
+
+    def _sizes(self, frequencies: object) -> Tensor:
+        """(C,) the frequencies, checked."""
+        what = f"{self.num_classes} positive numbers, one per class"
+        try:
+            sizes = dense("frequencies", torch.as_tensor(frequencies), what).double()
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"frequencies are {what}, not {described(frequencies)}") from None
+        if sizes.is_meta or sizes.shape != (self.num_classes,) or not bool(((sizes > 0) & sizes.isfinite()).all()):
+            raise InputError(f"frequencies are {what}, not {frequencies}")
+        return sizes
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, counts: Tensor, **fixed: Any) -> Self:
@@ -111,12 +125,12 @@ class FAAL(ClassRule):
     def weigh(self, batch: BatchStats) -> TermWeights:
         """C w_c on balanced classes, w_c / pi_c in general; the same for both terms."""
         if self.counted:
-            worst = solve_kldro((batch.mean(self.statistic) * batch.counts).double(), self.tau, ball=self.ball)
+            worst = worst_distribution((batch.mean(self.statistic) * batch.counts).double(), self.tau, ball=self.ball)
             weights = (self.num_classes * worst).float()
             return TermWeights(clean=weights, robust=weights)
         means, known = self._class_means(batch)
         present = known.double()
-        worst = solve_kldro(means.double(), self.tau, reference=present / present.sum(), ball=self.ball)
+        worst = worst_distribution(means.double(), self.tau, reference=present / present.sum(), ball=self.ball)
         self.sizes = self.sizes.to(worst.device)  # copies once
         sizes = self.sizes * present
         # An absent class has weight 0 / 0, which no sample uses; 0 keeps NaN out of the log.
@@ -150,38 +164,50 @@ class FAAL(ClassRule):
         Args:
             per_sample_loss: (B,) what is minimised.
             logits: (B, C) on the adversarial examples; no gradient flows into them.
-            labels: (B,) int64.
-            groups: (B,) int64 below `num_classes`, for fairness between groups other than the labels.
+            labels: (B,) whole numbers.
+            groups: (B,) whole numbers below `num_classes`, for fairness between groups other than the labels.
 
         Returns:
             scalar, differentiable through `per_sample_loss` alone.
 
         Raises:
-            InputError: the loss is reduced already, or a shape does not fit; on a CPU also a label or a group out of
-                range. On other devices, where the check would wait, such a label ends in the device's own error.
+            InputError: the loss is reduced already, or a type, shape or device does not fit; on a CPU also a label or a
+                group out of range. On other devices, where the check would wait, such a label ends in the device's own
+                error.
         """
-        if per_sample_loss.shape != labels.shape:
+        dense("the loss", per_sample_loss, "a float tensor of shape (B,), one per sample", floats=True)
+        dense("logits", logits, "a float tensor of shape (B, C)", floats=True)
+        labels = dense("labels", labels, "a tensor of shape (B,) of whole numbers", whole=True).long()
+        if per_sample_loss.shape != labels.shape or labels.dim() != 1:
             raise InputError(
                 f"the loss is of shape {tuple(labels.shape)}, one per sample, not {tuple(per_sample_loss.shape)}: "
                 'compute it with reduction="none"'
             )
-        if logits.dim() != 2 or len(logits) != len(labels):
-            raise InputError(f"logits are of shape (B, C) with B = {len(labels)}, not {tuple(logits.shape)}")
-        _require_range("label", labels, logits.shape[1], "outputs")
-        classes = labels if groups is None else groups
-        if classes.shape != labels.shape:
+        if logits.dim() != 2 or len(logits) != len(labels) or logits.shape[1] < 2:
             raise InputError(
-                f"groups are one number per sample, of shape {tuple(labels.shape)}, not {tuple(classes.shape)}"
+                f"logits are of shape (B, C) with B = {len(labels)} and C of at least 2, not {tuple(logits.shape)}"
             )
+        if not per_sample_loss.device == logits.device == labels.device:
+            raise InputError(
+                f"the loss is on {per_sample_loss.device}, the logits on {logits.device} and the labels on "
+                f"{labels.device}; move them to one device"
+            )
+        _require_range("label", labels, logits.shape[1], "outputs")
+        classes = labels
+        if groups is not None:
+            classes = dense("groups", groups, "a tensor of shape (B,) of whole numbers", whole=True).long()
+            if classes.shape != labels.shape or classes.device != labels.device:
+                raise InputError(
+                    f"groups are one number per sample, of shape {tuple(labels.shape)} on {labels.device}, not "
+                    f"{tuple(classes.shape)} on {classes.device}"
+                )
         _require_range("label" if groups is None else "group", classes, self.num_classes, "classes of the rule")
         weights = self.weigh(batch_stats(logits.detach(), labels, classes, self.num_classes, self.needs))
         return weights.reduce(None, per_sample_loss, classes)
 
 
 def _require_range(kind: str, numbers: Tensor, count: int, what: str) -> None:
-    """Check that numbers (B,) of classes or groups are whole, and, where reading them costs no wait, below `count`."""
-    if numbers.is_floating_point() or numbers.dtype == torch.bool:
-        raise InputError(f"every {kind} is a whole number, not {str(numbers.dtype).removeprefix('torch.')}")
+    """Check that numbers (B,) of classes or groups are below `count`, where reading them costs no wait."""
     if not may_evaluate(numbers):
         return
     outside = (numbers < 0) | (numbers >= count)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faal.checksums import check_archive
+from faal.bounds.archives import read_npz
 from faal.errors import InputError
 from faal.recorded import check_confusion, check_counts
 from faal.report.files.run import AuditRecord, ExampleImages, VerdictArrays
@@ -98,10 +98,8 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]] | None:
     if not path.is_file():
         return None
     try:
-        check_archive(path)
-        with np.load(path, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
-    except PermissionError:
+        return read_npz(path)
+    except (PermissionError, InputError):
         raise
-    except Exception as error:  # of the archive, the compressor or an array
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as arrays ({error}); it is damaged, so audit again") from None

@@ -1,7 +1,6 @@
 """Reads a run's files; nothing else in the report opens them. Errors are reported in one sentence."""
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from faal.bounds.plain import parse_json
 from faal.confusion import Confusion
 from faal.errors import InputError, permitted
 from faal.recorded import check_estimates
@@ -75,10 +75,10 @@ def _outdated(network: Path, audited: str | None) -> bool:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except PermissionError:
         raise
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise InputError(
             f"{path} cannot be read as JSON ({error}); it is incomplete or damaged, so create it again"
         ) from None
@@ -242,8 +242,8 @@ def _training(path: Path, num_classes: int) -> TrainingLog | None:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     for position, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
+            record = parse_json(line)
+        except ValueError:
             if position == len(lines):
                 break  # A killed run may leave an incomplete line.
             raise InputError(f"line {position} of {path} is not JSON; the file is damaged") from None

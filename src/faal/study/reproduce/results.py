@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from faal.bounds.plain import parse_json
 from faal.checkpoint import write_whole
 from faal.errors import InputError
 from faal.study.reproduce.rows import Record, TableSpec
@@ -35,7 +36,7 @@ def read_record(path: Path) -> Record:
         InputError: the file cannot be read, or is of another version.
     """
     try:
-        return Record(**json.loads(path.read_text(encoding="utf-8")))
+        return Record(**parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not a record of a row ({error}); remove it, and the row is evaluated again"
@@ -65,7 +66,7 @@ def record_or_check(out: Path, subject: str, values: Mapping[str, Any]) -> None:
     if not path.exists():
         write_whole(path, json.dumps(dict(values), indent=1).encode())
     try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))
+        recorded = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(f"{path} cannot be read; choose another folder with --out, or remove this one") from None
     # A setting that is unset here may be unknown to the version that created the folder.

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from faal.data.images import RESIDENT_LIMIT
+from faal.data.readers.image_files import TOO_LARGE, is_too_large
 from faal.errors import InputError
 
 GZIP = b"\x1f\x8b"
@@ -87,6 +88,8 @@ def _read(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int, siz
         raise InputError(f"{stated}, which cannot come from a gzip file of {size:,} bytes; {AGAIN}")
     if packed and count > RESIDENT_LIMIT:
         raise InputError(f"{stated}, more than this program unpacks; unpack it with gunzip")
+    if dimensions == 3 and is_too_large(*shape[1:]):
+        raise InputError(f"{path} has images of {shape[1]:,}x{shape[2]:,} pixels by its header, {TOO_LARGE}; {AGAIN}")
     array = np.empty(count, np.uint8)
     view, filled = array.data, 0
     while filled < count and (read := file.readinto(view[filled:])):

@@ -1,0 +1,117 @@
+"""The size of the objects in a pickle, computed from its instructions before any of them is executed.
+
+A pickle may use an object as often as it wants. A tuple of the same tuple twice, sixty times over, takes a few hundred
+bytes, and its hash, as a key of a dict, 2^60 steps; a tuple within a tuple, a million deep, overflows the stack.
+"""
+
+import pickletools
+from graphlib import CycleError, TopologicalSorter
+from typing import IO
+
+MOST_INSTRUCTIONS = 5_000_000
+"""Instructions of a pickle. CIFAR-100's training part has about 500,000, a checkpoint 50 for each tensor."""
+
+MOST_CONTAINERS = 500_000
+"""Objects of it that hold others; a checkpoint has five for each tensor."""
+
+MOST_OBJECTS = 10_000_000
+"""Objects within one object, each counted as often as it is used."""
+
+DEEPEST = 100
+"""How deep objects may be nested; a checkpoint has about ten levels."""
+
+MUTATING = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
+"""Instructions that add to their first operand."""
+
+PUT, GET = (frozenset({word, f"BIN{word}", f"LONG_BIN{word}"}) for word in ("PUT", "GET"))
+"""Instructions that number the latest object, and that use a numbered one again."""
+
+EMPTY = frozenset({"EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "EMPTY_TUPLE"})
+
+SIMPLE = frozenset(
+    each.name
+    for each in pickletools.opcodes
+    if not each.stack_before and each.stack_after and each.name not in GET | EMPTY | {"MARK"}
+)
+"""Instructions that push an object without any within it."""
+
+_Object = list["_Object | None"] | None
+"""An object as those within it; None for one without any, such as a number."""
+
+_MARK, _SLICE = pickletools.markobject, pickletools.stackslice
+
+
+class BoundError(ValueError):
+    """A pickle has more, or larger, objects than are allowed; the message is the rest of a sentence about it."""
+
+
+def check_pickle(file: IO[bytes]) -> None:
+    """Read one pickle, up to and with its last instruction, and check its bounds. Nothing is built or executed.
+
+    Raises:
+        BoundError: its objects exceed a bound, which the message names.
+        ValueError: it is no complete pickle.
+    """
+    try:
+        objects = _objects(file)
+    except (LookupError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
+        raise ValueError(f"it is not a valid pickle ({type(error).__name__})") from None
+    places = {id(each): place for place, each in enumerate(objects)}
+    within = {place: [places[id(part)] for part in each if part is not None] for place, each in enumerate(objects)}
+    sizes, depths = [0] * len(objects), [0] * len(objects)
+    try:
+        for place in TopologicalSorter(within).static_order():
+            sizes[place] = 1 + len(objects[place]) + sum(sizes[part] for part in within[place])
+            depths[place] = 1 + max((depths[part] for part in within[place]), default=0)
+            if sizes[place] > MOST_OBJECTS:
+                raise BoundError(f"an object in it expands to more than {MOST_OBJECTS:,}")
+            if depths[place] > DEEPEST:
+                raise BoundError(f"its objects are nested deeper than {DEEPEST} levels")
+    except CycleError:
+        raise BoundError("an object in it contains itself") from None
+
+
+def _objects(file: IO[bytes]) -> list[list[_Object]]:
+    """All objects that contain others, by the instructions' effect on the stack (PEP 307, `pickletools`)."""
+    found: list[list[_Object]] = []
+    stack: list[_Object] = []
+    marks: list[int] = []
+    memo: dict[int, _Object] = {}
+    for number, (instruction, argument, _) in enumerate(pickletools.genops(file)):
+        name, before = instruction.name, instruction.stack_before
+        if name in SIMPLE:
+            stack.append(None)
+        elif name in PUT:
+            if argument > number:  # readers allocate as many places
+                raise BoundError(f"it numbers an object {argument:,} after {number:,} instructions")
+            memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif name in GET:
+            stack.append(memo[argument])
+        elif name == "MARK":
+            marks.append(len(stack))
+        elif name == "DUP":
+            stack.append(stack[-1])
+        elif name == "POP" and marks and marks[-1] == len(stack):
+            marks.pop()
+        else:
+            start = (marks.pop() - before.index(_MARK)) if _MARK in before else len(stack) - len(before)
+            if start < 0:
+                raise ValueError("it takes more objects than there are")
+            operands = stack[start:]
+            del stack[start:]
+            if name in MUTATING:
+                target = operands[0]
+                if target is None:
+                    raise ValueError("it adds to a number or a text")
+                target.extend(operands[1:])
+                stack.append(target)
+            elif instruction.stack_after:
+                found.append(operands)
+                stack.append(operands)
+                if len(found) > MOST_CONTAINERS:
+                    raise BoundError(f"it has more than {MOST_CONTAINERS:,} objects that hold others")
+        if number == MOST_INSTRUCTIONS:
+            raise BoundError(f"it has more than {MOST_INSTRUCTIONS:,} instructions")
+    return found

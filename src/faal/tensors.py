@@ -1,0 +1,33 @@
+"""Checks of the kind of tensors that callers pass, on any device and without a wait."""
+
+import torch
+from torch import Tensor
+
+from faal.errors import InputError, described
+
+
+def dense(name: str, value: object, what: str, *, floats: bool = False, whole: bool = False) -> Tensor:
+    """A dense tensor of real numbers. Its values are not read.
+
+    Args:
+        name: of the argument, for the message.
+        value: what the caller passed.
+        what: what it must be, such as "a float tensor of shape (..., C)".
+        floats: whether it has to be of floating-point numbers.
+        whole: whether it has to be of whole numbers.
+
+    Raises:
+        InputError: no tensor; a sparse, nested, quantised or complex one; or of other numbers.
+    """
+    if not isinstance(value, Tensor):
+        raise InputError(f"{name} must be {what}, not {described(value)}")
+    strided = value.layout is torch.strided
+    if value.is_nested or not strided or value.is_quantized or value.is_complex():
+        kind = "nested" if value.is_nested else value.dtype if strided else value.layout
+    elif (floats and not value.is_floating_point()) or (
+        whole and (value.is_floating_point() or value.dtype == torch.bool)
+    ):
+        kind = value.dtype
+    else:
+        return value
+    raise InputError(f"{name} must be {what}, not a tensor of {str(kind).removeprefix('torch.')}")

@@ -1,0 +1,83 @@
+"""Entries of class folders that are no images: links in a circle, pipes, folders without end."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from faal.data import load_data
+from faal.errors import InputError
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    for place in ("test/cat", "test/dog"):
+        (tmp_path / place).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / place / "0.png")
+    return tmp_path
+
+
+def nested(folder: Path, levels: int) -> None:
+    """A folder in a folder, deeper than Python's stack."""
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(folder)
+        for _ in range(levels):
+            os.mkdir("q")
+            os.chdir("q")
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
+IGNORED: dict[str, Callable[[Path], object]] = {
+    "a link to itself in a class": lambda test: (test / "cat" / "x").symlink_to("x"),
+    "two links to each other": lambda test: ((test / "x").symlink_to("y"), (test / "y").symlink_to("x")),
+    "a link to itself beside the classes": lambda test: (test / "x").symlink_to("x"),
+    "such a link with an image's name": lambda test: (test / "x.png").symlink_to("x.png"),
+    "a link that leads nowhere": lambda test: (test / "cat" / "x").symlink_to("gone"),
+    "very deep folders": lambda test: nested(test / "cat", 1500),
+}
+
+
+@pytest.mark.parametrize("case", IGNORED)
+def test_what_holds_no_images_changes_nothing(case: str, pets: Path) -> None:
+    IGNORED[case](pets / "test")
+    data = load_data(f"folder:{pets}")
+    assert data.classes == ("cat", "dog")
+    assert data.test is not None
+    assert data.test.n == 2
+
+
+def test_a_circle_of_folders_ends(pets: Path) -> None:
+    """The images behind the link are found once, and refused as those of any folder within a class."""
+    (pets / "test" / "cat" / "x").symlink_to("..")
+    with pytest.raises(InputError, match="folders within a class are not read"):
+        load_data(f"folder:{pets}")
+
+
+@pytest.mark.parametrize("kind", ["link to itself", "link that leads nowhere", "folder", "pipe", "device"])
+def test_an_image_that_is_no_file(kind: str, pets: Path) -> None:
+    """None is opened: a pipe would never end."""
+    image = pets / "test" / "cat" / "x.png"
+    {
+        "link to itself": lambda: image.symlink_to(image),
+        "link that leads nowhere": lambda: image.symlink_to("gone"),
+        "folder": image.mkdir,
+        "pipe": lambda: os.mkfifo(image),
+        "device": lambda: image.symlink_to("/dev/zero"),
+    }[kind]()
+    with pytest.raises(InputError, match=r"x.png is no file") as caught:
+        load_data(f"folder:{pets}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["folder", "idx", "cifar10", "npz", "mnist"])
+@pytest.mark.parametrize("name", ["a" * 300, "x/" * 3000, "link", "nu\0ll"], ids=["long", "deep", "circle", "null"])
+def test_a_path_that_cannot_be(form: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("link")
+    with pytest.raises(InputError) as caught:
+        load_data(f"{form}:{tmp_path / name}")
+    assert "\n" not in str(caught.value)

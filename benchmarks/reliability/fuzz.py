@@ -120,7 +120,7 @@ def _array(rng: random.Random) -> Any:
     """Images or labels, right or not quite."""
     shape = tuple(rng.choice([0, 1, 3, 4, 6]) for _ in range(rng.randint(0, 5)))
     shape = rng.choice([shape, (6, 1, 4, 4), (6,)])
-    kind = rng.choice(
+    kind: Any = rng.choice(
         [np.float32, np.float64, np.int64, np.uint8, np.int8, np.bool_, np.complex64, object, "U3", "M8[s]"]
     )
     values = rng.choice([np.zeros, np.ones])(shape).astype(kind)
@@ -134,7 +134,7 @@ def _array(rng: random.Random) -> Any:
 def _arrays(rng: random.Random, work: Path) -> tuple[str, Outcome]:
     images, labels = _array(rng), _array(rng)
     where = f"images {_named(images)}, labels {_named(labels)}"
-    return where, call(lambda: faal.audit(_Net(), images, labels, attacks="clean", device="cpu"))
+    return where, call(lambda: faal.audit(_Net(), images, labels, attacks="clean"))
 
 
 def _named(value: Any) -> str:

@@ -16,7 +16,7 @@ def write(found: Mapping[str, Any], page: Path) -> None:
             begin, end = BEGIN.format(name), END.format(name)
             pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
             table = f"{begin}\n\n{TABLES[name](found[name])}\n{_made(found[name])}\n\n{end}"
-            text = pattern.sub(lambda _, new=table: new, text)
+            text = pattern.sub(table.replace("\\", r"\\"), text)
     page.write_text(text, encoding="utf-8")
 
 

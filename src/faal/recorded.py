@@ -57,7 +57,11 @@ def check_estimates(recorded: Mapping[str, Any]) -> None:
     }
     found = {name: recorded.get(name) if name in LATER else recorded[name] for name in values}
     known = [name for name, entry in found.items() if entry is not None or name not in LATER]
-    _check(known, [found[name] for name in known], np.array([values[name] for name in known]))
+    _check(
+        known,
+        [entry for name in known if (entry := found[name]) is not None],
+        np.array([values[name] for name in known]),
+    )
 
 
 def _check(names: Sequence[str], entries: Sequence[Mapping[str, Any]], expected: NDArray[np.float64]) -> None:

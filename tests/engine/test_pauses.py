@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from faal.train.pauses import Pauses
 from tests.conftest import toy_data
 from tests.train.test_loop import records, run, same
 

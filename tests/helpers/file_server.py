@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from faal.data.official.sources import File, Source
+from faal.data.official.sources import File, OfficialSource
 
 
 @dataclass
@@ -26,7 +26,7 @@ class FileServer:
     address: str = ""
     requests: dict[str, list[str | None]] = field(default_factory=lambda: defaultdict(list))
 
-    def source(self, source: Source) -> Source:
+    def source(self, source: OfficialSource) -> OfficialSource:
         """The source with this server's address, and with the sizes and digests of its files."""
         files = tuple(official(file.name, self.files[file.name]) for file in source.files)
         return replace(source, address=self.address, files=files, scheme="http")

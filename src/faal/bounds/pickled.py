@@ -6,7 +6,7 @@ bytes, and its hash, as a key of a dict, 2^60 steps; a tuple within a tuple, a m
 
 import pickletools
 from graphlib import CycleError, TopologicalSorter
-from typing import IO
+from typing import IO, Any
 
 MOST_INSTRUCTIONS = 5_000_000
 """Instructions of a pickle. CIFAR-100's training part has about 500,000, a checkpoint 50 for each tensor."""
@@ -79,16 +79,17 @@ def _objects(file: IO[bytes]) -> list[list[_Object]]:
     memo: dict[int, _Object] = {}
     for number, (instruction, argument, _) in enumerate(pickletools.genops(file)):
         name, before = instruction.name, instruction.stack_before
+        place: Any = argument
         if name in SIMPLE:
             stack.append(None)
         elif name in PUT:
-            if argument > number:  # readers allocate as many places
+            if place > number:  # readers allocate as many places
                 raise BoundError(f"it numbers an object {argument:,} after {number:,} instructions")
-            memo[argument] = stack[-1]
+            memo[place] = stack[-1]
         elif name == "MEMOIZE":
             memo[len(memo)] = stack[-1]
         elif name in GET:
-            stack.append(memo[argument])
+            stack.append(memo[place])
         elif name == "MARK":
             marks.append(len(stack))
         elif name == "DUP":

@@ -114,7 +114,7 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
 
 
 def worst_distribution(
-    losses: Tensor, tau: float | Tensor, reference: Tensor | None = None, ball: str = "kl"
+    losses: Tensor, tau: float | Tensor, reference: Tensor | None = None, ball: BallName = "kl"
 ) -> Tensor:
     """`solve_kldro` without its checks, for rules, whose arguments are valid, in every step."""
     exact = losses.detach().double()

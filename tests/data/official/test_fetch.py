@@ -15,7 +15,7 @@ from faal.data import load_data
 from faal.data.official import download as download_module
 from faal.data.official import fetch as module
 from faal.data.official.fetch import fetch
-from faal.data.official.sources import SOURCES, Source
+from faal.data.official.sources import SOURCES, OfficialSource
 from faal.engine.interrupts import Interrupted
 from faal.engine.writers.lock import folder_lock
 from faal.errors import InputError
@@ -50,7 +50,7 @@ def unpacked_size(tmp_path: Path) -> int:
     return sum(path.stat().st_size for path in (tmp_path / "made" / "cifar-10-batches-py").iterdir())
 
 
-def source_of(name: str, server: FileServer, tmp_path: Path) -> Source:
+def source_of(name: str, server: FileServer, tmp_path: Path) -> OfficialSource:
     source = server.source(SOURCES[name])
     return replace(source, unpacked=unpacked_size(tmp_path)) if source.unpacked is not None else source
 

@@ -31,7 +31,8 @@ def gap_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
     one_side, classes = (1 - level) / 2, len(n)
     if correct.ndim == 1:  # classes with the same counts have the same pairs; of thousands most have
         distinct = np.unique(np.stack([correct, n]), axis=1)
-        correct, n = distinct[0], distinct[1]
+        correct = np.asarray(distinct[0], dtype=np.float64)
+        n = np.asarray(distinct[1], dtype=np.float64)
     differences = (correct / n)[..., :, None] - (correct / n)[..., None, :]
     below, above = distances(correct, n, one_side)
     high = (differences + np.hypot(above[..., :, None], below[..., None, :])).max(axis=(-2, -1))

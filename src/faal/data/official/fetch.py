@@ -10,21 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faal.data.official.download import UnreachableError, difference, download
-from faal.data.official.sources import File, Source
+from faal.data.official.sources import File, OfficialSource
 from faal.data.official.unpack import unpack
 from faal.engine import interrupts
 from faal.engine.writers.lock import folder_lock
 from faal.errors import InputError, refuse_unwritable
 
-Progress = Callable[[str, int, int], None]
+OnBytes = Callable[[str, int, int], None]
 """Called with a file's name, the bytes that are there, and its size."""
 
 
 def fetch(
-    source: Source,
+    source: OfficialSource,
     root: Path,
     *,
-    progress: Progress = lambda name, have, size: None,
+    progress: OnBytes = lambda name, have, size: None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> bool:
     """Get a data set into `root / source.folder`.
@@ -67,7 +67,9 @@ def fetch(
     return True
 
 
-def _get(source: Source, file: File, root: Path, part: Path, progress: Progress, say: Callable[[str], None]) -> None:
+def _get(
+    source: OfficialSource, file: File, root: Path, part: Path, progress: OnBytes, say: Callable[[str], None]
+) -> None:
     """One file: as it lies in `root` or `part`, or from the source."""
     if source.unpacked is not None and (root / file.name).exists():
         if found := difference(root / file.name, file):
@@ -93,7 +95,7 @@ def _get(source: Source, file: File, root: Path, part: Path, progress: Progress,
         raise InputError(f"{part} cannot be written ({error.strerror}); choose another folder with --to") from None
 
 
-def by_hand(source: Source, root: Path) -> str:
+def by_hand(source: OfficialSource, root: Path) -> str:
     """What a user does whose machine has no network, as the end of a sentence."""
     *others, last = (file.name for file in source.files)
     names = f"{', '.join(others)} and {last}" if others else last
@@ -102,7 +104,7 @@ def by_hand(source: Source, root: Path) -> str:
     return f"put {names} from {source.address} into {root}, and give the same command"
 
 
-def _unpacked(source: Source, root: Path, part: Path) -> Path:
+def _unpacked(source: OfficialSource, root: Path, part: Path) -> Path:
     """The folder that the archive holds, unpacked within `part`."""
     (file,) = source.files
     folder = part / source.folder
@@ -113,7 +115,7 @@ def _unpacked(source: Source, root: Path, part: Path) -> Path:
     return folder
 
 
-def _move(source: Source, whole: Path, final: Path) -> None:
+def _move(source: OfficialSource, whole: Path, final: Path) -> None:
     """Give the finished folder its name."""
     if source.unpacked is not None:
         os.rename(whole, final)
@@ -125,7 +127,7 @@ def _move(source: Source, whole: Path, final: Path) -> None:
     os.rename(ready, final)
 
 
-def _check_present(source: Source, final: Path) -> None:
+def _check_present(source: OfficialSource, final: Path) -> None:
     """Raises InputError where a folder is not the data set's."""
     remedy = "move it away, or choose another folder with --to"
     if not final.is_dir():
@@ -143,7 +145,7 @@ def _check_present(source: Source, final: Path) -> None:
             raise InputError(f"{final} lacks {file.name}; {remedy}")
 
 
-def _check_space(source: Source, root: Path, part: Path) -> None:
+def _check_space(source: OfficialSource, root: Path, part: Path) -> None:
     """Raises InputError where the disk has too little space for what is still to come."""
     there = sum((part / file.name).stat().st_size for file in source.files if (part / file.name).exists())
     if source.unpacked is not None and (root / source.files[0].name).exists():

@@ -27,7 +27,7 @@ class File:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class OfficialSource:
     """A data set, as its official source has it.
 
     Attributes:
@@ -53,7 +53,7 @@ class Source:
 
 
 SOURCES = {
-    "cifar10": Source(
+    "cifar10": OfficialSource(
         title="CIFAR-10",
         address="https://www.cs.toronto.edu/~kriz/",
         files=(
@@ -66,7 +66,7 @@ SOURCES = {
         folder="cifar-10-batches-py",
         unpacked=186_214_114,
     ),
-    "cifar100": Source(
+    "cifar100": OfficialSource(
         title="CIFAR-100",
         address="https://www.cs.toronto.edu/~kriz/",
         files=(
@@ -79,7 +79,7 @@ SOURCES = {
         folder="cifar-100-python",
         unpacked=186_301_098,
     ),
-    "fashion-mnist": Source(
+    "fashion-mnist": OfficialSource(
         title="Fashion-MNIST",
         address="https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
         files=(
@@ -106,7 +106,7 @@ SOURCES = {
         ),
         folder="FashionMNIST/raw",
     ),
-    "mnist": Source(
+    "mnist": OfficialSource(
         title="MNIST",
         address="https://ossci-datasets.s3.amazonaws.com/mnist/",
         files=(

@@ -1,5 +1,6 @@
 """Reads the arrays of an audit, `verdicts.npz` and `examples.npz`, and compares its accuracies with the verdicts."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,9 @@ def read_verdicts(path: Path) -> VerdictArrays | None:
         return None
     try:
         label, index = arrays["label"].astype(np.int64), arrays["index"].astype(np.int64)
-        correct, predicted, groups = (
-            {
-                clean_text(name.removesuffix(end)): array.astype(kind)
-                for name, array in arrays.items()
-                if name.endswith(end)
-            }
-            for end, kind in ((CORRECT, np.bool_), (PREDICTED, np.int64), (GROUP, np.int64))
+        correct = {name: array.astype(np.bool_) for name, array in _ending(arrays, CORRECT).items()}
+        predicted, groups = (
+            {name: array.astype(np.int64) for name, array in _ending(arrays, end).items()} for end in (PREDICTED, GROUP)
         )
     except (KeyError, ValueError, TypeError) as error:
         reason = f"has no array {error}" if isinstance(error, KeyError) else f"has an array of another type ({error})"
@@ -91,6 +88,11 @@ def read_examples(path: Path, num_classes: int) -> ExampleImages | None:
         predicted=predicted,
         attack=tuple(clean_text(str(name)) for name in attack),
     )
+
+
+def _ending(arrays: Mapping[str, NDArray[Any]], end: str) -> dict[str, NDArray[Any]]:
+    """The arrays whose names end so, by the rest of the name."""
+    return {clean_text(name.removesuffix(end)): array for name, array in arrays.items() if name.endswith(end)}
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]] | None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 from tests.conftest import toy_data
+from tests.train.runs.test_provenance import repaired
 from tests.train.test_loop import CPU, records, run
-from tests.train.test_provenance import repaired
 
 from faal import checkpoint
 from faal.config import Recipe

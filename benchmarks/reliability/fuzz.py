@@ -15,11 +15,53 @@ import faal
 from faal.config import load_recipe
 
 POOL: tuple[Any, ...] = (
-    None, True, False, -1, 0, 1, 3, 10**30, -0.5, 0.0, 0.5, 1e-300, 1e300, float("nan"), float("inf"), "", "abc", "0.5",
-    "8/255", "-1", "1/0", "kl", "clean", "clean,", "pgd0", "../x", "\x1b[31m", "=1+1", [], [1, 2], ["a"], {}, {"a": 1}, {1, 2},
-    b"x", 2 + 3j, (), (1,), range(3), int, len, np.float32("nan"), np.arange(3), np.zeros((0, 4)),
-)  # fmt: skip
-WORDS = tuple(str(value) for value in POOL if not callable(value)) + (
+    None,
+    True,
+    False,
+    -1,
+    0,
+    1,
+    3,
+    10**30,
+    -0.5,
+    0.0,
+    0.5,
+    1e-300,
+    1e300,
+    float("nan"),
+    float("inf"),
+    "",
+    "abc",
+    "0.5",
+    "8/255",
+    "-1",
+    "1/0",
+    "kl",
+    "clean",
+    "clean,",
+    "pgd0",
+    "../x",
+    "\x1b[31m",
+    "=1+1",
+    [],
+    [1, 2],
+    ["a"],
+    {},
+    {"a": 1},
+    {1, 2},
+    b"x",
+    2 + 3j,
+    (),
+    (1,),
+    range(3),
+    int,
+    len,
+    np.float32("nan"),
+    np.arange(3),
+    np.zeros((0, 4)),
+)
+WORDS = (
+    *(str(value) for value in POOL if not callable(value)),
     "digits",
     "linf",
     "l2",
@@ -42,10 +84,32 @@ COMMANDS = (
     "zoo",
 )
 OPTIONS = (
-    "--data", "--model", "--epsilon", "--norm", "--attacks", "--seed", "--limit", "--out", "--batch-size", "--lr", "--epochs",
-    "--tau", "--steps", "--step-size", "--device", "--precision", "--width", "--classes", "--groups", "--normalize", "--method",
-    "--constants", "--hold-out", "--engine", "--unknown",
-)  # fmt: skip
+    "--data",
+    "--model",
+    "--epsilon",
+    "--norm",
+    "--attacks",
+    "--seed",
+    "--limit",
+    "--out",
+    "--batch-size",
+    "--lr",
+    "--epochs",
+    "--tau",
+    "--steps",
+    "--step-size",
+    "--device",
+    "--precision",
+    "--width",
+    "--classes",
+    "--groups",
+    "--normalize",
+    "--method",
+    "--constants",
+    "--hold-out",
+    "--engine",
+    "--unknown",
+)
 
 
 def measure(surface: Any, work: Path, n: int, seed: int) -> dict[str, Any]:
@@ -54,8 +118,12 @@ def measure(surface: Any, work: Path, n: int, seed: int) -> dict[str, Any]:
     work = work / "fuzz"
     work.mkdir(parents=True)
     kinds: dict[str, Callable[[random.Random, Path], tuple[str, Outcome]]] = {
-        "recipes": _recipe, "command lines": _words, "arrays": _arrays, "arguments": _arguments, "solver": _solver,
-    }  # fmt: skip
+        "recipes": _recipe,
+        "command lines": _words,
+        "arrays": _arrays,
+        "arguments": _arguments,
+        "solver": _solver,
+    }
     found = {kind: {"cases": 0, "accepted": 0, "rejected": 0} for kind in kinds}
     failures = []
     for number in range(n):
@@ -172,8 +240,18 @@ def _arguments(rng: random.Random, work: Path) -> tuple[str, Outcome]:
 
 
 def _solver(rng: random.Random, work: Path) -> tuple[str, Outcome]:
-    losses: Any = rng.choice([torch.rand(3), torch.rand(2, 3), torch.zeros(0), torch.tensor(1.0), torch.rand(3) * 1e30,
-                              torch.tensor([0.1, float("nan"), 1]), [0.1, 0.2], *POOL])  # fmt: skip
+    losses: Any = rng.choice(
+        [
+            torch.rand(3),
+            torch.rand(2, 3),
+            torch.zeros(0),
+            torch.tensor(1.0),
+            torch.rand(3) * 1e30,
+            torch.tensor([0.1, float("nan"), 1]),
+            [0.1, 0.2],
+            *POOL,
+        ]
+    )
     tau = rng.choice([0.5, *POOL])
     given: dict[str, Any] = {"ball": rng.choice(["kl", "chi2", "cvar", *POOL])} if rng.random() < 0.5 else {}
     if rng.random() < 0.4:

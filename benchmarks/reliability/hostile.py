@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import resource
 import shutil
@@ -79,14 +80,16 @@ def batches_of_tuples(here: Path) -> Words:
 
 
 def zip_bomb(here: Path) -> Words:
-    """An .npz of 20 MB that unpacks to 20 GB."""
+    """An .npz of 300 KB that unpacks to 300 MB and whose header says 20 GB."""
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (20000000000,), }"
     start = b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.ljust(117) + b"\n"
-    with zipfile.ZipFile(here / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("x_test.npy", "w", force_zip64=True) as member:
-            member.write(start)
-            for _ in range(300):
-                member.write(bytes(2**20))
+    with (
+        zipfile.ZipFile(here / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x_test.npy", "w", force_zip64=True) as member,
+    ):
+        member.write(start)
+        for _ in range(300):
+            member.write(bytes(2**20))
     return ("audit", "run", "--data", "npz:bomb.npz", *QUICK)
 
 
@@ -234,11 +237,29 @@ def archive_that_climbs(here: Path) -> Words:
 
 
 CASES = (
-    yaml_aliases, yaml_tag, yaml_integer, recipe_names_code, pickle_runs_code, batches_of_tuples, zip_bomb, npy_header, idx_header,
-    image_of_terabytes, image_without_width, links_in_a_circle, safetensors_header, checkpoint_too_wide, checkpoint_names_code,
-    checkpoint_not_finite, truncated_checkpoint, audit_without_attacks, audit_not_a_number, audit_too_good,
-    audit_beside_other_verdicts, archive_that_climbs,
-)  # fmt: skip
+    yaml_aliases,
+    yaml_tag,
+    yaml_integer,
+    recipe_names_code,
+    pickle_runs_code,
+    batches_of_tuples,
+    zip_bomb,
+    npy_header,
+    idx_header,
+    image_of_terabytes,
+    image_without_width,
+    links_in_a_circle,
+    safetensors_header,
+    checkpoint_too_wide,
+    checkpoint_names_code,
+    checkpoint_not_finite,
+    truncated_checkpoint,
+    audit_without_attacks,
+    audit_not_a_number,
+    audit_too_good,
+    audit_beside_other_verdicts,
+    archive_that_climbs,
+)
 
 
 def measure(surface: Surface, work: Path, n: int, seed: int) -> dict[str, Any]:
@@ -270,8 +291,6 @@ def measure(surface: Surface, work: Path, n: int, seed: int) -> dict[str, Any]:
 
 def os_wait(process: subprocess.Popen[str]) -> tuple[int, int, resource.struct_rusage]:
     """Wait for a process; its number, exit status and resources."""
-    import os
-
     pid, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return pid, process.returncode, used

@@ -25,6 +25,9 @@ VECTORS = {"weights": 5, "clean_weights": 5, "sampling": 8}
 """The class-wise fields of a step's result that are logged, and their decimals. `clean_weights` is left out where it
 equals the weights of the robust term."""
 
+FLUSH = 2
+"""Seconds after which TensorBoard's file has what was written."""
+
 TENSORBOARD_NAMES = {
     "weights": "largest class weight",
     "clean_weights": "largest class weight, clean term",
@@ -242,4 +245,6 @@ def _tensorboard(out: Path, done: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(out / "tensorboard"), purge_step=done)
+    # An interrupt within a write can lose the wake-up of the writer's thread, and the end then waits for its next flush:
+    # by default two minutes.
+    return SummaryWriter(str(out / "tensorboard"), purge_step=done, flush_secs=FLUSH)

@@ -1,6 +1,7 @@
 # make demo   sets up and runs the main job: audit, repair and audit again, with a page to look at
-# make test   sets up and passes the tests, in minutes
-# make test-all   those too that take longer: kills, several processes, the README's commands
+# make test-quick   sets up and passes the tests that take no more than a second each: for use between two edits
+# make test   those marked medium too, in minutes
+# make test-all   those marked slow too: kills, several processes, the README's commands
 # make check  style and types
 #
 # TORCH is what pip is asked for: `make demo TORCH=torch` takes what your package index offers for your GPU,
@@ -13,10 +14,13 @@ OUT    ?= demo
 # One stamp per choice of PyTorch, so that another choice is installed and not passed over.
 STAMP  := $(VENV)/.installed-$(shell printf '%s' '$(TORCH)' | tr -c 'A-Za-z0-9.' '-')
 
-.PHONY: demo test test-all check format setup clean
+.PHONY: demo test-quick test test-all check format setup clean
 
 demo: setup
 	$(BIN)/faal demo --out $(OUT)
+
+test-quick: setup
+	$(BIN)/python -m pytest -n auto -m 'not slow and not medium'
 
 test: setup
 	$(BIN)/python -m pytest -n auto -m 'not slow'

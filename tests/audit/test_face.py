@@ -50,6 +50,7 @@ def test_the_package_is_the_function(problem) -> None:  # type: ignore[no-untype
     assert pickle.loads(pickle.dumps(audit)) is audit
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "code",
     [

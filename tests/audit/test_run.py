@@ -125,6 +125,7 @@ class Limited(nn.Module):
         return logits
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("batch_size", [1, 5, 15])
 def test_a_memory_limit_splits_forwards_and_changes_no_verdict(problem, batch_size: int) -> None:  # type: ignore[no-untyped-def]
     whole = audit(problem.net, problem.images, problem.labels, **QUICK)
@@ -257,6 +258,7 @@ processes.stop()
 """
 
 
+@pytest.mark.medium
 def test_two_processes_have_the_verdicts_of_one_and_need_the_same_weights(problem, tmp_path) -> None:  # type: ignore[no-untyped-def]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -46,6 +46,7 @@ def test_parity_counts_robust_samples_that_differ() -> None:
     assert not AUDIT.parity_record(held)["holds"]  # the disagreement
 
 
+@pytest.mark.medium
 def test_parity_continues_from_finished_blocks(subject: Subject, tmp_path: Path) -> None:
     first = {name: AUDIT.robust_samples(subject, 1, name, tmp_path) for name in AUDIT.SEEDS}
     assert all(robust.shape == (20,) for robust in first.values())

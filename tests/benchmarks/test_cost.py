@@ -110,12 +110,14 @@ def test_blends_cost_an_evaluation_each() -> None:
     assert cost.frontier_forwards(Recipe(select_attack="cw10"), 1000) == 5 * 40 * 22
 
 
+@pytest.mark.medium
 def test_every_method_has_a_price() -> None:
     assert {load_recipe(name).method for name in recipe_names()} == set(METHODS)
     for name in METHODS:
         assert training_forwards(Recipe(method=name, epochs=2), 1000, 10) > 0
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["pgd-at", "trades-awp", "mart", "bat", "frl-rw", "faal-at"])
 def test_a_run_calls_its_network_as_often(
     name: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -112,6 +112,7 @@ class TestPlan:
         assert len(hours) == 2
         assert 30 < sum(hours) < 50
 
+    @pytest.mark.medium
     def test_stages_and_commands(self, capsys: pytest.CaptureFixture[str]) -> None:
         script("runs").main(["--plan", str(BENCHMARKS / "experiments" / "evidence.yaml"), "--dry-run", "--stage", "B"])
         lines = capsys.readouterr().out.splitlines()
@@ -134,6 +135,7 @@ def test_together_on_the_images_of_both() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.medium
 def test_no_two_runners_in_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nor a runner beside a command that a killed one left: the lock is the command's too."""
     with open(tmp_path / "lock", "w", encoding="utf-8") as lock:

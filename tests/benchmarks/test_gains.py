@@ -29,6 +29,7 @@ def trained() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
     return learner.net, split.images.fetch(torch.arange(split.n)), split.labels
 
 
+@pytest.mark.medium
 def test_the_attack_finds_the_same(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """1,000 samples, PGD-3: frozen weights change no bit, the memory format and bfloat16 round.
 
@@ -47,6 +48,7 @@ def test_the_attack_finds_the_same(trained: Any, monkeypatch: pytest.MonkeyPatch
         assert found[form]["verdicts alike"] >= 0.995
 
 
+@pytest.mark.medium
 def test_all_ways_compute_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """In float32 and from the images themselves they leave one network, as exactly as the field's solver solves."""
     ways, step = script("ways"), script("step")
@@ -65,6 +67,7 @@ def test_all_ways_compute_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (weights - ours).abs().max() < 1e-3, name
 
 
+@pytest.mark.medium
 def test_the_bench_of_the_step(tmp_path: Path) -> None:
     step = script("step")
     arguments = argparse.Namespace(compiled=False, batch=8, attack_steps=2, warm_up=1, rounds=2)

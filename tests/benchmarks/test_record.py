@@ -140,6 +140,7 @@ def test_a_record_names_its_parts_and_leaves_its_header_out(tmp_path: Path) -> N
     assert record.difference(lines, lines) == []
 
 
+@pytest.mark.medium
 def test_commands_options_and_recipes_are_the_recorded_ones(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A new one belongs into the record: `python -m benchmarks.record write benchmarks/results/record.txt --only ...`
     with the parts that its header names."""

@@ -39,6 +39,7 @@ def planned(scale: str = "paper") -> Any:
 
 
 class TestPlan:
+    @pytest.mark.medium
     @pytest.mark.parametrize("scale", ["paper", "small", "toy"])
     def test_every_item_can_be_run(self, scale: str) -> None:
         """Every recipe is shipped and takes its settings, what an item needs comes before it, every price counts."""
@@ -105,6 +106,7 @@ class TestPlan:
             item.command_line == "faal reproduce figure3 --scale small --data cifar10:DIR --seeds 1 --out OUT/reproduce"
         )
 
+    @pytest.mark.medium
     def test_a_published_base_is_not_trained_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where the zoo has what the plan would train, by the same recipe and seed, repairs and audits begin there."""
         plan = script("plan")

@@ -23,6 +23,7 @@ def solver(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     torch.set_num_threads(threads)
 
 
+@pytest.mark.medium
 def test_it_writes_what_it_measured(solver: ModuleType, tmp_path: Path) -> None:
     out = tmp_path / "solver.json"
     with torch.random.fork_rng():

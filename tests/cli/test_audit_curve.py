@@ -15,6 +15,7 @@ def desk(work: Path) -> Path:
     return work
 
 
+@pytest.mark.medium
 def test_several_radii_give_the_curve_and_one_an_audit(desk: Path, faal: Faal) -> None:
     arguments = ("audit", "net.pt", "--data", "npz:data.npz", "--attacks", "pgd2", "--out", "run")
     said = faal(*arguments, "--epsilon", "8/255,2/255,8/255")

@@ -20,6 +20,7 @@ def faal(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "command",
     [
@@ -43,6 +44,7 @@ def test_help_teaches(command: str) -> None:
     assert f"faal {command}" in done.stdout
 
 
+@pytest.mark.medium
 def test_methods_and_recipes_are_listed() -> None:
     methods, recipes = faal("methods"), faal("recipes")
     assert all(name in methods.stdout for name in METHODS)
@@ -56,6 +58,7 @@ def test_a_recipe_shown_is_a_recipe(tmp_path: Path) -> None:
     assert load_recipe(str(tmp_path / "mine.yaml")) == load_recipe("cifar10-prn18-faal-trades-awp")
 
 
+@pytest.mark.medium
 def test_wrong_input_ends_the_process_with_a_sentence(tmp_path: Path) -> None:
     done = faal("train", "debug", "--data", "digit", cwd=tmp_path)
     assert done.returncode == 2

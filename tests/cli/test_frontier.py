@@ -34,6 +34,7 @@ def desk(work: Path) -> Path:
     return work
 
 
+@pytest.mark.medium
 def test_blends_from_the_command_line(desk: Path, faal: Faal) -> None:
     repair = ("repair", "base.pt", "debug", "--data", "npz:toy.npz", "--out", "mended", "--frontier", *SHORT)
     printed = faal(*repair).out

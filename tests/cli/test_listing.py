@@ -58,6 +58,7 @@ def test_the_list_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert "FAAL's weights on pgd-at" in rows["faal-at"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", METHODS)
 def test_the_details_of_a_method(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A recipe accepts the constants and published settings as they are shown, and they are the row's."""

@@ -34,6 +34,7 @@ def test_dot_and_double_dot_have_the_folders_names(tmp_path: Path, monkeypatch: 
     assert called(".") == called(tmp_path / "tau0.5.pt") == called("in/..") == "tau0.5.pt"
 
 
+@pytest.mark.medium
 def test_a_run_is_the_same_under_another_name(work: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Renamed, copied, audited as `.`, and its data renamed."""
     arrays(work)

@@ -47,6 +47,7 @@ def base(work: Path) -> Path:
     return work / "net.pth"
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("base")
 def test_a_repair_without_training(work: Path, faal: Faal) -> None:
     theirs = ("--data", "npz:data.npz", "--model", "mine:net")
@@ -133,6 +134,7 @@ def test_on_top_of_a_method(work: Path, faal: Faal) -> None:
     assert torch.allclose(half["net.1.weight"], (first + state["weights"]["net.1.weight"]) / 2)
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("base")
 def test_offsets_beside_weights_without_a_bias(work: Path, faal: Faal) -> None:
     """The exported file is audited as the run is, and repaired with its offsets; a plain state_dict is rejected."""

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 from tests.cli.conftest import Faal
 
 
+@pytest.mark.medium
 def test_the_next_command_has_the_size(work: Path, faal: Faal) -> None:
     """It runs unchanged; without the size the images differ in shape, and at another size the audit remarks on it."""
     rng = np.random.default_rng(0)

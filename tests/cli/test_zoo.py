@@ -32,6 +32,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.medium
 def test_published_listed_audited_and_repaired(
     shelf: Path, work: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

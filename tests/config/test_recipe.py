@@ -244,6 +244,7 @@ OF_THE_PAPER = (
 
 
 class TestShipped:
+    @pytest.mark.medium
     @pytest.mark.parametrize("name", recipe_names())
     def test_parses_and_names_what_exists(self, name: str) -> None:
         recipe = load_recipe(name)

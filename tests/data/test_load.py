@@ -49,6 +49,7 @@ def test_the_home_folder_is_understood(tmp_path: Path, monkeypatch: pytest.Monke
         load_data("npz:~/gone.npz")
 
 
+@pytest.mark.medium
 def test_importing_costs_no_scikit_learn() -> None:
     program = "import sys, faal.data; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

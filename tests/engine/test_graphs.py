@@ -57,6 +57,7 @@ class TestCompiled:
         """AWP's ascent is a forward in training too, and the last batch compiles nothing."""
         assert both["graphs"] == 2
 
+    @pytest.mark.medium
     def test_the_attacks_graph_computes_no_gradients_of_weights(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The backward of a compiled graph computes the gradients that were required when it was compiled."""
         torch._dynamo.reset()
@@ -73,6 +74,7 @@ class TestCompiled:
         train_steps(learner, make_batches(learner.recipe, split), 1)
         assert required == [{False}, {True}]  # the attacked network's, the trained one's
 
+    @pytest.mark.medium
     @pytest.mark.parametrize(("method", "graphs"), [("mart", 2), ("faal-trades", 3), ("bat", 3)])
     def test_other_attacks_have_graphs_of_their_own(
         self, method: str, graphs: int, monkeypatch: pytest.MonkeyPatch

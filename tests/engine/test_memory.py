@@ -99,6 +99,7 @@ def test_saved_tensors_are_counted_once_and_without_weights(monkeypatch: pytest.
     assert max_chunk(nn.Linear(3, 3), image, 250) == 250  # of a size that it does not accept: rejected elsewhere
 
 
+@pytest.mark.medium
 def test_an_audit_on_a_cpu_stays_within_its_memory(problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     counting = Counting(problem.net)
     full = audit(counting, problem.images, problem.labels, attacks="pgd2", epsilon=0.15)
@@ -116,6 +117,7 @@ def test_an_audit_on_a_cpu_stays_within_its_memory(problem, tmp_path: Path, monk
     assert (split.verdicts.predicted["pgd2"] == full.verdicts.predicted["pgd2"]).all()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("room", "largest"), [(1, 1), (8, 7)])  # 250, 125, 62, 31, 15, 7
 def test_out_of_memory_halves_the_images_per_forward(problem, room: int, largest: int) -> None:  # type: ignore[no-untyped-def]
     small = Small(problem.net, room)

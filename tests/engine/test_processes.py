@@ -17,6 +17,7 @@ from faal.errors import InputError
 from faal.models.architectures.small import SmallNet
 
 
+@pytest.mark.medium
 class TestTwo:
     def test_ranks(self, two: list[dict[str, Any]]) -> None:
         assert [process["messages"]["is"] for process in two] == [(0, 2, True), (1, 2, False)]

@@ -7,6 +7,8 @@ import pytest
 import torch
 from tests.helpers.pair import CASES, COUNTS, HALVES, STEPS, offsets, run, trained
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.mark.parametrize(("method", "model"), CASES)
 def test_train_as_one_does(two: list[dict[str, Any]], method: str, model: str) -> None:

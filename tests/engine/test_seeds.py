@@ -92,6 +92,7 @@ class TestUniform:
         assert 1 - 1e-5 < float(numbers.max()) < 1
         assert torch.equal(numbers * 2**24, (numbers * 2**24).round())
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("stream", list(Stream))
     def test_distribution(self, stream: Stream) -> None:
         numbers = drawn(stream=stream).numpy()

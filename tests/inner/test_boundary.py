@@ -100,6 +100,7 @@ def two_layers() -> nn.Module:
 PAIRS = [(loss, start) for loss in LOSSES for start in STARTS if (loss, start) != ("kl", "zero")]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("loss", "start"), PAIRS)
 def test_against_a_loop_over_the_samples(loss: str, start: str) -> None:
     """On a small network, with budgets of each sample's own; some begin wrong, some cross, some never do."""

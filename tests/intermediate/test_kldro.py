@@ -283,6 +283,7 @@ def test_weights_are_constants() -> None:
 finite = st.floats(-1e3, 1e3, allow_nan=False, width=32)
 
 
+@pytest.mark.medium
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(values=st.lists(finite, min_size=2, max_size=12), tau=st.floats(1e-4, 5), data=st.data())
 def test_properties(values: list[float], tau: float, data: st.DataObject) -> None:

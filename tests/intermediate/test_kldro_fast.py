@@ -41,6 +41,7 @@ def problems() -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     return found
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("ball", ["kl", "kl-forward"])
 @pytest.mark.parametrize("name", problems())
 def test_an_early_end_changes_nothing(name: str, ball: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +120,7 @@ def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "NEWTON_STEPS", 4)
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("_few_steps")
 @pytest.mark.parametrize("ball", ["kl", "kl-forward", "chi2", "cvar"])
 def test_the_solver_is_one_graph(ball: str) -> None:
@@ -129,6 +131,7 @@ def test_the_solver_is_one_graph(ball: str) -> None:
     torch.testing.assert_close(graph(*inputs), solve_kldro(*inputs), rtol=0, atol=1e-12)
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("_few_steps")
 def test_phase_2_compiles() -> None:
     """From logits to weights in one graph, by the compiler itself: some seconds."""

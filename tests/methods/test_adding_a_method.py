@@ -65,6 +65,7 @@ def test_the_weights_by_hand(rule: type[ClassRule]) -> None:
     assert weights.robust.tolist() == pytest.approx([3 / 8, 6 / 8, 15 / 8])
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("rule")
 def test_two_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     methods(NAME)

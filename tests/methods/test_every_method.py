@@ -30,6 +30,7 @@ def run(recipe: Recipe, classes: int, out: Path) -> dict:
     return checkpoint.load(out / "last.pt")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("classes", SIZES)
 @pytest.mark.parametrize("name", TRAINED)
 def test_finite_deterministic_and_resumed_exactly(

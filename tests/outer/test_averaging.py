@@ -44,6 +44,7 @@ def by_hand(walk: list[dict[str, Tensor]], decays: list[float]) -> dict[str, Ten
     return average
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("decay", [0.0, 0.3, 0.88, 0.999])
 def test_constant_decay(net: nn.Sequential, decay: float) -> None:
     walk = states(net, 6)

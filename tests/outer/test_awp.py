@@ -53,6 +53,7 @@ def published_step(net: nn.Module, optimizer: torch.optim.Optimizer, gamma: floa
             net.get_parameter(name).sub_(move)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("gamma", [0.005, 0.02, 0.5])
 def test_as_published(net: SmallNet, gamma: float) -> None:
     """Three steps in float64: the same weights, momentum and running statistics, without a second network."""

@@ -15,6 +15,7 @@ import pytest
 from faal.report import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api")
+pytestmark = pytest.mark.medium
 
 Write = Callable[..., dict[str, Any]]
 

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.report.reader import read
 
 from faal.report import write_report
+
+pytestmark = pytest.mark.medium  # each writes pages
 
 Write = Callable[..., dict[str, Any]]
 

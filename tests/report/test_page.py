@@ -66,6 +66,7 @@ def test_one_audit_prints_the_figures_of_its_file(tmp_path: Path, run_folder: Wr
     assert "training python" not in settings, "training and audit had the same environment: once is enough"
 
 
+@pytest.mark.medium
 def test_confusion_is_in_percent_of_the_true_class(tmp_path: Path, run_folder: Write) -> None:
     audit = run_folder(tmp_path / "base")
     rows = read(write_report([tmp_path / "base"])).rows("base")
@@ -75,6 +76,7 @@ def test_confusion_is_in_percent_of_the_true_class(tmp_path: Path, run_folder: W
         assert rows[name] == [f"{100 * share:.0f}" if share else "" for share in shares[i]]
 
 
+@pytest.mark.medium
 def test_many_classes_list_their_largest_confusions(tmp_path: Path, run_folder: Write) -> None:
     audit = run_folder(tmp_path / "base", classes=[f"c{i}" for i in range(40)])
     reader = read(write_report([tmp_path / "base"]))
@@ -92,6 +94,7 @@ def test_many_classes_list_their_largest_confusions(tmp_path: Path, run_folder: 
     assert "Worst tenth, 4 classes" in reader.text
 
 
+@pytest.mark.medium
 def test_training_is_shown(tmp_path: Path, run_folder: Write) -> None:
     run_folder(tmp_path / "base", epochs=3)
     reader = read(write_report([tmp_path / "base"]))
@@ -109,6 +112,7 @@ def test_equal_weights_are_a_sentence_and_no_chart(tmp_path: Path, run_folder: W
     assert "Class weights per batch" not in reader.text
 
 
+@pytest.mark.medium
 def test_all_vectors_over_the_classes_are_shown(tmp_path: Path, run_folder: Write) -> None:
     """DAFA's clean weights and epsilons; a record without one of them means that it was uniform."""
     run_folder(tmp_path / "base", epochs=0)
@@ -127,6 +131,7 @@ def test_all_vectors_over_the_classes_are_shown(tmp_path: Path, run_folder: Writ
     assert "robust term" not in reader.text
 
 
+@pytest.mark.medium
 def test_notes_of_the_training_are_shown(tmp_path: Path, run_folder: Write) -> None:
     run_folder(tmp_path / "base", epochs=3)
     with (tmp_path / "base" / "metrics.jsonl").open("a") as file:

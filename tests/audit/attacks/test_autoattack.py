@@ -32,6 +32,7 @@ def by_hand(problem, rows: slice, seed: int, num_classes: int, threat: Threat): 
     return adversarial, predicted
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("num_classes", "blocks", "threat"),
     [(3, 1, Threat(epsilon=0.13)), (5, 2, Threat(epsilon=0.2)), (5, 1, Threat("l2", 1.0))],
@@ -58,6 +59,7 @@ def test_verdicts_are_those_of_pyautoattack_called_by_hand_on_each_block(
     assert np.array_equal(examples.adversarial, as_bytes(adversarial[torch.from_numpy(examples.index)]))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("height", [4, 5, 8, 14, 19, 48])
 @pytest.mark.parametrize("width", [5, 12, 14, 19, 40, 64])

@@ -174,6 +174,7 @@ def test_its_verdicts_are_those_of_the_reference_but_for_samples_at_the_boundary
     assert np.array_equal(reference.verdicts.predicted["clean"], fast.verdicts.predicted["clean"])
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("_gains")
 @pytest.mark.usefixtures("_briefly")
 def test_autoattack_on_it_is_as_strong_as_on_the_reference(problem_of: Any) -> None:
@@ -187,6 +188,7 @@ def test_autoattack_on_it_is_as_strong_as_on_the_reference(problem_of: Any) -> N
     assert (reference != fast).sum() <= 1
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("_briefly")
 def test_a_success_on_the_copy_alone_shields_no_sample(problem: Any) -> None:
     """A copy that misclassifies every image: no attack begins, and every sample is attacked again."""

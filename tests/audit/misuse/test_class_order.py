@@ -139,6 +139,7 @@ def test_at_the_limit_of_honest_the_false_alarms_are_as_rare_as_stated() -> None
     assert alarms <= 5  # more in 6 of 10,000 tries
 
 
+@pytest.mark.medium
 def test_so_are_those_of_a_small_class() -> None:
     """One class is predicted as another, which is rare and predicted as either equally often."""
     shares = np.array([[0.1, 0.8, 0.1], [0.5, 0.5, 0.0], [0.1, 0.1, 0.8]])

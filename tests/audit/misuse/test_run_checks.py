@@ -137,6 +137,7 @@ MISUSES: dict[str, tuple[Callable[[Bench], Arguments], list[str]]] = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("misuse", MISUSES)
 def test_each_misuse_has_its_warning(misuse: str, bench: Bench) -> None:
     arguments, words = MISUSES[misuse]
@@ -182,11 +183,13 @@ HONEST: dict[str, Callable[[Bench], Arguments]] = {
 }  # fmt: skip
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("control", HONEST)
 def test_an_honest_model_has_no_warning(control: str, bench: Bench) -> None:
     assert warnings_of(bench, **HONEST[control](bench)) == ""
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_nor_with_other_draws_of_the_samples(seed: int, bench: Bench) -> None:
     for net in (bench.plain, bench.linear, bench.normalized):

@@ -19,6 +19,7 @@ def intervals(groups: dict[str, Any]) -> dict[tuple[str, str], dict[str, float]]
     return {(group, name): found for group, named in groups.items() for name, found in named.items()}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_intervals_hold_in_small(name: str) -> None:
     """250 draws with 10 classes, 100 with 100, seed 0, 199 resamples.

@@ -162,6 +162,7 @@ def test_many_draws_of_the_worst_difference_at_once_are_as_one_by_one() -> None:
         assert (together.low[place], together.high[place]) == pytest.approx((alone.low, alone.high))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("a", "b"),
     [
@@ -193,6 +194,7 @@ def squared_and_added(a: np.ndarray, b: np.ndarray, n: np.ndarray) -> tuple[np.n
     return low.max(axis=-1).min(axis=-1), high.min(axis=-2).max(axis=-1)
 
 
+@pytest.mark.medium
 def test_a_rare_class_near_0_is_covered() -> None:
     """1,000 draws: 40 classes of 1,000 but the first of 30, 1.5 % under a, all others 45 %."""
     n, a, b = np.array([30] + [1000] * 39), np.array([0.015] + [0.45] * 39), np.full(40, 0.45)

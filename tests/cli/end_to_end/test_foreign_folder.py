@@ -47,6 +47,7 @@ def test_no_module_is_taken_from_there(folder: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.medium
 def test_nor_by_the_processes_that_the_command_starts(folder: Path) -> None:
     """Python would put the current folder first for those that are spawned."""
     code = (
@@ -80,6 +81,7 @@ def installed(tmp_path: Path) -> Path:
     return here
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("start", "path"), [("module", "{source}:"), ("script", ":{source}")])
 def test_an_empty_entry_of_the_python_path(installed: Path, start: str, path: str) -> None:
     """Python takes the current folder for it, ahead of all that is installed."""
@@ -126,6 +128,7 @@ def test_a_module_of_somebody_else_keeps_its_folder(tmp_path: Path) -> None:
     assert done.stdout == "found\n"
 
 
+@pytest.mark.medium
 def test_a_copy_in_the_current_folder_runs(tmp_path: Path) -> None:
     (tmp_path / "faal").symlink_to(Path(faal.__file__).parent)
     env = {name: value for name, value in environment().items() if name != "PYTHONPATH"}

@@ -59,6 +59,7 @@ def desk(work: Path) -> Path:
     return work
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("command", COMMANDS)
 def test_it_is_refused_unless_the_command_names_it(command: str, desk: Path, faal: Faal) -> None:
     before = {path for path in desk.rglob("*") if path.is_file()}
@@ -72,6 +73,7 @@ def test_it_is_refused_unless_the_command_names_it(command: str, desk: Path, faa
     assert (desk / "imported").exists()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("command", ["repair", "train"])
 def test_the_same_command_goes_on_and_the_next_one_names_it(command: str, desk: Path, faal: Faal) -> None:
     first = faal(*COMMANDS[command], *TRUST)
@@ -113,6 +115,7 @@ def test_the_zoo_takes_none(desk: Path, faal: Faal) -> None:
     assert not (desk / "imported").exists()
 
 
+@pytest.mark.medium
 def test_blends_of_ones_own_network(desk: Path, faal: Faal) -> None:
     arrays_of_many(desk)
     said = faal(*COMMANDS["repair"], *TRUST, "--frontier", "--hold-out", "both", "--select-attack", "pgd1")

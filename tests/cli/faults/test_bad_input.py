@@ -115,6 +115,7 @@ def desk(work: Path) -> Path:
     return work
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("case", CASES)
 def test_one_sentence_and_status_2(case: str, desk: Path, faal: Faal) -> None:
     arguments, message = CASES[case]
@@ -133,6 +134,7 @@ def test_ones_own_network_drops_the_size_in_the_recipe(desk: Path, faal: Faal) -
     assert checkpoint.load(desk / "o" / "best.pt")["architecture"]["width"] is None
 
 
+@pytest.mark.medium
 def test_the_epsilon_that_is_assumed_for_foreign_weights_is_stated(desk: Path, faal: Faal) -> None:
     arguments = ("--data", "digits", "--model", "small", "--width", "4", "--attacks", "clean", "--limit", "20")
     said = faal("audit", "weights.pt", *arguments)

@@ -60,6 +60,7 @@ def test_a_test_part_alone_with_names(tmp_path: Path) -> None:
     assert load_data(saved(tmp_path, images=X, labels=Y)).counted
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "layout",
     [X, X.transpose(0, 3, 1, 2), (X / 255).astype(np.float32), X / 255, np.asfortranarray(X)],

@@ -34,6 +34,7 @@ def problems(ball: str, classes: int, count: int, seed: int, *, least: float = 1
     return torch.from_numpy(losses), torch.from_numpy(tau), torch.from_numpy(reference)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("ball", BALLS)
 @pytest.mark.parametrize("classes", SIZES)
 def test_a_thousand_problems_are_solved_exactly(ball: str, classes: int) -> None:
@@ -53,6 +54,7 @@ def test_a_thousand_problems_are_solved_exactly(ball: str, classes: int) -> None
         assert -1e-12 <= gap <= 1e-10
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("ball", BALLS)
 def test_a_convex_solver_agrees(ball: str) -> None:
     """cvxpy on 30 problems: the mean loss agrees within 2e-6 of the losses' range, the cone solver's own accuracy."""
@@ -140,6 +142,7 @@ def test_single_precision(ball: str) -> None:
     assert torch.equal(single, solve_kldro(losses.float().double(), tau, reference=u, ball=ball).float())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("ball", BALLS)
 def test_a_batch_is_its_problems_one_by_one(ball: str) -> None:
     losses, tau, u = problems(ball, 17, 12, seed=7)
@@ -160,6 +163,7 @@ def test_a_larger_ball_is_worse(ball: str) -> None:
 finite = st.floats(-1e3, 1e3, allow_nan=False, width=32)
 
 
+@pytest.mark.medium
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(ball=st.sampled_from(BALLS), values=st.lists(finite, min_size=2, max_size=12), data=st.data())
 def test_properties(ball: str, values: list[float], data: st.DataObject) -> None:
@@ -179,6 +183,7 @@ def test_properties(ball: str, values: list[float], data: st.DataObject) -> None
         assert -1e-10 <= gap / np.ptp(losses.numpy()) <= 1e-9
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("ball", BALLS)
 def test_no_value_is_looked_at_from_python(ball: str) -> None:
     """Fake tensors have no values: a host synchronisation (`.item()`, `bool()`, a branch) would raise."""

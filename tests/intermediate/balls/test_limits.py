@@ -129,6 +129,7 @@ def test_losses_of_any_contrast(ball: str, dtype: torch.dtype) -> None:
     torch.testing.assert_close(w.sum(dim=-1), torch.ones(5, dtype=dtype), rtol=1e-6, atol=0)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("ball", BALLS)
 def test_references_down_to_nothing(ball: str) -> None:
     """Skewed references and losses over twenty decades: in steps along the scalar, still of no duality gap."""

@@ -38,6 +38,7 @@ def made(name: str, **options: object) -> ClassRule:
     return rule
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_waits_for_nothing(name: str, options: dict[str, object]) -> None:

@@ -58,6 +58,7 @@ def wide(depth: int, widen: int, classes: int) -> int:
     return total + norm(widths[-1]) + widths[-1] * classes + classes
 
 
+@pytest.mark.medium
 def test_wide_resnet_34_10() -> None:
     stem = 432  # 27 x 16
     stage1 = (32 + 23_040 + 320 + 230_400 + 2_560) + 4 * 2 * (320 + 230_400)

@@ -203,6 +203,7 @@ def test_only_group_normalisation_predicts_each_sample_independently(name: str, 
     assert torch.allclose(together, apart, rtol=1e-9, atol=1e-12) is alone
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("architecture", SMALLEST, ids=lambda a: a.model)
 def test_the_forward_pass_is_one_graph(architecture: Architecture) -> None:
     """No operation depends on values, so compiled graphs do not break."""

@@ -110,6 +110,7 @@ def test_wrong_numbers_of_classes_are_refused(series: dict[str, bars.Values], me
         bars.class_bars(series, ["x", "y"], "t")
 
 
+@pytest.mark.medium
 def test_the_files(tmp_path: Path) -> None:
     _, _, figure = five()
     paths = bars.save_figure(figure, tmp_path / "deep" / "figure2.1")

@@ -35,6 +35,7 @@ def crowd(count: int) -> NDArray[np.float64]:
     return np.random.default_rng(count).normal([0.45, 0.2], [0.03, 0.04], (count, 2))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("width", [svg.WIDE, svg.NARROW])
 @pytest.mark.parametrize("count", [4, 12, 40])
 def test_labels_cover_nothing(count: int, width: float) -> None:

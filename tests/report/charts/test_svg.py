@@ -37,6 +37,7 @@ def drawings() -> dict[str, Figure]:
     }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", ["bars", "slopes", "frontier", "panels", "profiles", "curves", "weights"])
 def test_svg_is_named_themed_and_deterministic(kind: str) -> None:
     first, second = (
@@ -68,6 +69,7 @@ def test_names_are_printed_unchanged() -> None:
     assert {svg.short(name) for name in HOSTILE} <= texts
 
 
+@pytest.mark.medium
 def test_no_settings_of_the_current_folder_have_latex_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """matplotlib reads a `matplotlibrc` of the current folder, which can name a preamble that LaTeX would execute."""
     monkeypatch.setattr(TexManager, "make_dvi", lambda *_: pytest.fail("LaTeX was called"))
@@ -76,6 +78,7 @@ def test_no_settings_of_the_current_folder_have_latex_run(monkeypatch: pytest.Mo
             svg.svg(drawing, name="one", title="t", description="d")
 
 
+@pytest.mark.medium
 def test_two_drawings_share_no_id() -> None:
     found = [
         set(re.findall(r'id="([^"]+)"', svg.svg(figure, name=name, title="t", description="d")))
@@ -105,6 +108,7 @@ def test_first_is_grey_and_last_is_blue() -> None:
     assert svg.series_colour(0, 1) == svg.SERIES[1]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("ending", "start"), [(".pdf", b"%PDF"), (".png", b"\x89PNG"), (".svg", b"<?xml")])
 def test_save_for_papers(tmp_path: Path, ending: str, start: bytes) -> None:
     paths = [tmp_path / f"{name}{ending}" for name in "ab"]

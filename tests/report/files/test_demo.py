@@ -46,6 +46,7 @@ def test_differences_are_paired_by_seed(tmp_path: Path, demo_folder: Write) -> N
     assert found == t_interval(gains, 0.95)
 
 
+@pytest.mark.medium
 def test_without_autoattack(tmp_path: Path, demo_folder: Write) -> None:
     content = demo_folder(tmp_path)
     del content["autoattack"]

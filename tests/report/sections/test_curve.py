@@ -45,6 +45,7 @@ def test_many_classes_have_no_names(tmp_path: Path, curve_folder: Write) -> None
     assert not axes.texts
 
 
+@pytest.mark.medium
 def test_a_page_of_its_own(tmp_path: Path, curve_folder: Write) -> None:
     content = curve_folder(tmp_path / "net" / "curve-linf", warnings=["Some warning."])
     curve_folder(tmp_path / "net" / "curve-l2", epsilons=(0.0, 0.25, 0.5), norm="l2")
@@ -71,6 +72,7 @@ def test_a_page_of_its_own(tmp_path: Path, curve_folder: Write) -> None:
     )
 
 
+@pytest.mark.medium
 def test_a_run_shows_its_curve_too(tmp_path: Path, run_folder: Write, curve_folder: Write) -> None:
     for name in ("base", "repaired"):
         run_folder(tmp_path / name)
@@ -81,6 +83,7 @@ def test_a_run_shows_its_curve_too(tmp_path: Path, run_folder: Write, curve_fold
     assert "Accuracy against ε, L∞: repaired" in both
 
 
+@pytest.mark.medium
 def test_files_for_papers(tmp_path: Path, curve_folder: Write) -> None:
     curve_folder(tmp_path)
     assert [path.name for path in draw_curve(tmp_path)] == ["curve.svg", "curve.pdf", "curve.png"]

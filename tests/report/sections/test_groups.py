@@ -10,6 +10,8 @@ from tests.report.reader import printed, read
 
 from faal.report import write_report
 
+pytestmark = pytest.mark.medium  # each writes pages
+
 Write = Callable[..., dict[str, Any]]
 
 

@@ -1,10 +1,12 @@
-"""Checksums of zip archives: checkpoints and arrays are such files, and neither PyTorch nor NumPy finds all damage.
+"""Checksums of the files of weights and arrays: neither PyTorch nor NumPy nor safetensors finds all damage.
 
-An archive of this program ends with the SHA-256 of the bytes before it, in the archive's comment, which other readers
-skip. Of any other archive, one of an earlier version included, the CRC-32 of every member is compared.
+Checkpoints and arrays are zip archives. One of this program ends with the SHA-256 of the bytes before it, in the
+archive's comment, which other readers skip. Of any other archive, one of an earlier version included, the CRC-32 of
+every member is compared. An exported safetensors file has the SHA-256 in its metadata.
 """
 
 import hashlib
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -57,15 +59,32 @@ def check_archive(path: Path) -> None:
             return
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            if (
-                member.external_attr & FOLDER and member.file_size
-            ):  # PyTorch would take what is in memory for its content
+            # PyTorch would take what is in memory for the content of such a member.
+            if member.external_attr & FOLDER and member.file_size:
                 raise zipfile.BadZipFile(f"{member.filename} is marked as a folder")
             if member.CRC == 0:  # PyTorch can write archives without
                 continue
             with archive.open(member) as content:
                 while content.read(CHUNK):  # to the end, where zipfile compares
                     pass
+
+
+TENSORS_SHA256 = "faal-sha256"
+"""The name in a safetensors file's metadata of the SHA-256 of all else."""
+
+
+def tensors_sha256(file: IO[bytes]) -> str:
+    """The SHA-256, in hexadecimal, of a safetensors file without the digest in its metadata.
+
+    Args:
+        file: open for reading, at its beginning: eight bytes, the header's length; the header, JSON; the values.
+    """
+    header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    header.get("__metadata__", {}).pop(TENSORS_SHA256, None)
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    while part := file.read(CHUNK):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _sha256(file: IO[bytes], size: int) -> bytes:

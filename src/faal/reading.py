@@ -14,7 +14,7 @@ from torch import Tensor
 
 from faal.bounds.archives import check_unpacked
 from faal.bounds.pickled import BoundError, check_pickle
-from faal.checksums import check_archive
+from faal.checksums import TENSORS_SHA256, check_archive, tensors_sha256
 from faal.errors import InputError
 
 ZIP = b"PK\x03\x04"
@@ -96,9 +96,15 @@ def _is_safetensors(head: bytes) -> bool:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except SafetensorError as error:
         raise _damaged_safetensors(path, error) from None
+    recorded = read_metadata(path).get(TENSORS_SHA256)
+    if recorded is not None:
+        with path.open("rb") as file:
+            if tensors_sha256(file) != recorded:
+                raise _damaged_safetensors(path, "its content does not have the SHA-256 that it records")
+    return tensors
 
 
 def _check_archive(path: Path) -> None:
@@ -163,7 +169,7 @@ def _beyond(path: Path, error: BoundError) -> InputError:
     return InputError(f"{path} was not loaded: {error}; save its weights alone, as a plain state_dict")
 
 
-def _damaged_safetensors(path: Path, error: SafetensorError) -> InputError:
+def _damaged_safetensors(path: Path, error: SafetensorError | str) -> InputError:
     return InputError(f"{path} is damaged or cut short ({error}); fetch or write it again")
 
 

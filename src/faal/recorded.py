@@ -89,6 +89,8 @@ def check_counts(classes: Sequence[Counted], place: NDArray[np.int64], correct: 
     Raises:
         ValueError: they are not; the message names the class.
     """
+    if place.size and not 0 <= place.min() <= place.max() < len(classes):
+        raise ValueError(f"the verdicts have samples of other classes than the {len(classes)} recorded ones")
     counts = (np.bincount(which, minlength=len(classes)).tolist() for which in (place, place[correct]))
     for entry, n, right in zip(classes, *counts, strict=True):
         if (entry.n, entry.correct) != (n, right):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from faal.bounds.plain import parse_json
 from faal.checkpoint import refuse_existing, write_whole
+from faal.checksums import TENSORS_SHA256, append_checksum, tensors_sha256
 from faal.errors import InputError
 from faal.models.build import Architecture
 from faal.models.foreign import unwrapped
@@ -103,6 +104,7 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
     else:
         buffer = io.BytesIO()
         torch.save(weights, buffer)
+        append_checksum(buffer)
         content = buffer.getvalue()
     write_whole(file, content, advice="name a file in another folder", new=True)
     return Exported(
@@ -178,5 +180,7 @@ def _safetensors(
     if offsets:
         metadata["offsets"] = json.dumps(offsets)
     # Copies, for tied weights: the format rejects tensors that share their memory.
-    content: bytes = safetensors_bytes({name: value.clone().contiguous() for name, value in weights.items()}, metadata)
+    tensors = {name: value.clone().contiguous() for name, value in weights.items()}
+    digest = tensors_sha256(io.BytesIO(safetensors_bytes(tensors, metadata)))
+    content: bytes = safetensors_bytes(tensors, {**metadata, TENSORS_SHA256: digest})
     return content

@@ -31,6 +31,7 @@ from faal.checkpoint import digest
 from faal.errors import InputError, unknown
 from faal.models.number_types import FLOATS
 from faal.reading import read_tensors
+from faal.recorded import check_estimates
 
 FOLDER = Path(__file__).parents[1] / "zoo"
 """In a checkout a link to the folder of that name at its top; an installed package has the files themselves."""
@@ -126,6 +127,12 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
             else "is another network's, or was changed"
         )
         raise InputError(f"the card {path} {wrong}; install the program again")
+    try:
+        for recorded in card["audit"]["attacks"].values():
+            if "classes" in recorded:
+                check_estimates(recorded)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"the card {path} was changed or damaged ({error}); install the program again") from None
     found: dict[str, Any] = card
     return found
 

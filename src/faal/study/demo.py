@@ -26,6 +26,7 @@ from faal.data import load_data
 from faal.engine.writers.lock import folder_lock
 from faal.errors import InputError
 from faal.models import Architecture, build_model, open_model
+from faal.report.files.demo import ATTACKS, robust_accuracy
 from faal.study.jobs import Job, side_by_side
 from faal.train.loop import train
 
@@ -35,10 +36,6 @@ ROLES = {
     "repaired": "digits-small-faal-at-repair",
 }
 """Network -> recipe. The control and the repair both start from the base."""
-
-ATTACKS = ("clean", "pgd20", "cw20", "pgd20x5", "cw20x5")
-"""PGD-20 and CW-20 from one random start and from five: on digits at this epsilon robust accuracy under
-one start is 3 to 5 points above that under AutoAttack (`docs/decisions.md`)."""
 
 SHARES = 4
 """Number of parts of an audit with AutoAttack: the blocks of 250 of the test half's 899 images."""
@@ -121,9 +118,7 @@ def _seconds_before(out: Path) -> float:
 def robust(result: AuditResult) -> dict[str, float]:
     """Average and worst-class accuracy under all of `ATTACKS` together, whatever else was run."""
     verdicts = result.verdicts
-    correct = np.logical_and.reduce([verdicts.correct(attack) for attack in ATTACKS])
-    classes = [float(correct[verdicts.label == c].mean()) for c in np.unique(verdicts.label)]
-    return {"average": float(correct.mean()), "worst": min(classes)}
+    return asdict(robust_accuracy(verdicts.label, {name: verdicts.correct(name) for name in ATTACKS}, ATTACKS))
 
 
 def _figures_under(result: AuditResult, attack: str) -> dict[str, float | None]:

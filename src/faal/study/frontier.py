@@ -293,7 +293,15 @@ def _finished(out: Path, made: Mapping[str, Any]) -> dict[float, Blend]:
         known = [Blend(share=b["share"], file=b["file"], figures=Figures.from_json(b)) for b in plain["blends"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return {blend.share: blend for blend in known if blend.file is None or (out / blend.file).exists()}
+    return {blend.share: blend for blend in known if blend.file is None or _is_intact(out / blend.file)}
+
+
+def _is_intact(path: Path) -> bool:
+    try:
+        checkpoint.load(path)
+    except InputError:
+        return False
+    return True
 
 
 def _compared(made: Mapping[str, Any]) -> dict[str, Any]:

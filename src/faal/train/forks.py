@@ -19,6 +19,9 @@ MAY_DIFFER = frozenset(
 )
 """The settings in which a fork may differ from the run that it begins from: those that are used only after the fork."""
 
+LOG_CODE = {"encoding": "utf-8", "errors": "surrogateescape"}
+"""The bytes of a log as text and back: damaged ones are not UTF-8, and do not end a run."""
+
 
 def fork_file(folder: Path, epoch: int) -> Path:
     """The file of a run's state at the beginning of `epoch`."""
@@ -31,9 +34,9 @@ def save_fork(folder: Path, epoch: int, state: Mapping[str, Any]) -> None:
     if not processes.is_main() or fork_file(folder, epoch).exists():
         return
     best, log = folder / "best.pt", folder / "metrics.jsonl"
-    text = log.read_bytes()[: state["training"]["position"]["log_bytes"]].decode() if log.exists() else ""
+    content = log.read_bytes()[: state["training"]["position"]["log_bytes"]] if log.exists() else b""
     chosen = checkpoint.load(best) if best.exists() else None
-    checkpoint.save(fork_file(folder, epoch), {**state, "best": chosen, "log": text})
+    checkpoint.save(fork_file(folder, epoch), {**state, "best": chosen, "log": content.decode(**LOG_CODE)})
 
 
 def begin_from(path: Path, out: Path, record: RunRecord, counts: Tensor) -> dict[str, Any]:
@@ -74,7 +77,7 @@ def begin_from(path: Path, out: Path, record: RunRecord, counts: Tensor) -> dict
             f"{path} is of a run that differs in {', '.join(differing)}; train this one from its beginning"
         )
     if processes.is_main():
-        checkpoint.write_whole(out / "metrics.jsonl", state["log"].encode())
+        checkpoint.write_whole(out / "metrics.jsonl", state["log"].encode(**LOG_CODE))
         if state["best"] is not None:
             checkpoint.save(out / "best.pt", {**state["best"], "recipe": own})
     training: dict[str, Any] = state["training"]

@@ -185,7 +185,7 @@ def test_a_truncated_file(tmp_path: Path) -> None:
 
 def test_a_single_array_is_no_npz(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", X)
-    assert "one.npy is truncated or not an .npz" in refused(f"npz:{tmp_path / 'one.npy'}")
+    assert "one.npy is truncated, damaged or not an .npz" in refused(f"npz:{tmp_path / 'one.npy'}")
 
 
 def test_python_objects_are_not_loaded(tmp_path: Path) -> None:

@@ -299,7 +299,8 @@ class AuditResult:
                 and set(verdicts.groups) <= set(result.groups)
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise InputError(f"{path} is incomplete or damaged ({error!r}); run the audit again") from None
+            reason = error if isinstance(error, ValueError) else repr(error)
+            raise InputError(f"{path} is incomplete or damaged ({reason}); run the audit again") from None
         if not consistent:
             raise InputError(f"{path} and {VERDICTS} beside it are of different audits; run the audit again")
         try:

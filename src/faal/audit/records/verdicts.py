@@ -62,8 +62,11 @@ class Verdicts:
             {name.removesuffix(ending): array for name, array in arrays.items() if name.endswith(ending)}
             for ending in (_SUFFIX, _GROUP)
         )
-        if any(array.shape != label.shape for array in (index, *predicted.values(), *groups.values())):
+        every = (label, index, *predicted.values(), *groups.values())
+        if any(array.shape != label.shape for array in every):
             raise InputError(f"the arrays of {path} differ in length; run the audit again")
+        if label.ndim != 1 or any(array.dtype.kind != "i" for array in every):
+            raise InputError(f"the arrays of {path} are not lists of whole numbers; run the audit again")
         return cls(label=label, index=index, predicted=predicted, groups=groups)
 
 

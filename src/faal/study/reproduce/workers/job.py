@@ -15,7 +15,7 @@ from faal.config import Recipe
 from faal.data import DataSet, load_data
 from faal.engine.environment import environment
 from faal.engine.writers.lock import folder_lock
-from faal.errors import InputError
+from faal.errors import InputError, first_line
 from faal.methods import epochs_of_training
 from faal.models import Architecture, LoadedModel, build_model, open_model
 from faal.models.zoo import zoo_name
@@ -148,7 +148,7 @@ def evaluated(run: PlannedRun, context: WorkContext) -> Record:
         model_record={"name": run.row.name, **opened.record},
         data_record={"name": data.name, "split": "test"},
     )
-    summary = json.loads(run.trained.read_text(encoding="utf-8"))
+    summary = _summary(run.trained)
     versions = environment(context.device)
     return Record(
         what=context.table.name,
@@ -177,10 +177,24 @@ def _figures(found: AttackResult) -> dict[str, Any]:
     }
 
 
+def _summary(path: Path) -> dict[str, Any]:
+    """The content of `trained.json`. Raises InputError."""
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        return {"epochs": int(summary["epochs"]), "from": int(summary["from"]), "note": [*map(str, summary["note"])]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is damaged ({first_line(error)}); remove it, and the run is completed again"
+        ) from None
+
+
 def _seconds_per_epoch(folder: Path, first: int) -> float | None:
-    """Mean over the epochs from `first` on, from the run's log; None where there is none."""
+    """Mean over the epochs from `first` on, from the run's log; None where there is none, or a damaged one."""
     log = folder / "metrics.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    entries = [json.loads(line) for line in lines if '"event": "epoch"' in line]
-    seconds = [entry["seconds"] for entry in entries if entry["epoch"] >= first]
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        entries = [json.loads(line) for line in lines if '"event": "epoch"' in line]
+        seconds = [float(entry["seconds"]) for entry in entries if entry["epoch"] >= first]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
     return round(sum(seconds) / len(seconds), 2) if seconds else None

@@ -171,7 +171,10 @@ def failures(context: WorkContext, items: Sequence[WorkItem]) -> dict[str, str]:
     for item in items:
         path = failure_path(context.out, item.name)
         if path.exists() and not item.output.exists():
-            found[item.name] = str(json.loads(path.read_text(encoding="utf-8"))["reason"])
+            try:
+                found[item.name] = str(json.loads(path.read_text(encoding="utf-8"))["reason"])
+            except (OSError, ValueError, KeyError, TypeError):
+                found[item.name] = f"the reason cannot be read: {path} is damaged"
     return found
 
 

@@ -17,9 +17,9 @@ LENGTH = len(MARK) + 2 * hashlib.sha256().digest_size
 """Bytes of the comment: the mark, and the digest in hexadecimal."""
 
 END = b"PK\5\6"
-END_SIZE, SIZE_FIELD = 22, 2
+END_SIZE, SIZE_FIELD, COUNT, MANY = 22, 2, slice(10, 12), 0xFFFF
 """The last record of an archive: its signature, its bytes, and those at its end that hold the length of the comment
-after it. These are not digested: they are 0 until there is a comment."""
+after it. These are not digested: they are 0 until there is a comment. Others hold the number of members, or `MANY`."""
 
 FOLDER = 0x10
 """The attribute of a member that is a folder."""
@@ -49,15 +49,18 @@ def check_archive(path: Path) -> None:
     with open(path, "rb") as file:
         start = max(0, file.seek(0, os.SEEK_END) - END_SIZE - LENGTH)
         file.seek(start)
-        _, signature, end = file.read().rpartition(END)
-        comment = end[END_SIZE - len(END) :]
-        if signature and len(comment) != int.from_bytes(end[: END_SIZE - len(END)][-SIZE_FIELD:], "little"):
+        record = file.read()
+        record = record[max(0, record.rfind(END)) :]
+        count, comment = _number(record[COUNT]), record[END_SIZE:]
+        if record.startswith(END) and len(comment) != _number(record[END_SIZE - SIZE_FIELD : END_SIZE]):
             raise zipfile.BadZipFile("it is cut short")
         if comment.startswith(MARK):
             if comment != MARK + _sha256(file, start + END_SIZE - SIZE_FIELD):
                 raise zipfile.BadZipFile("its content does not have the SHA-256 at its end")
             return
     with zipfile.ZipFile(path) as archive:
+        if record.startswith(END) and count not in (len(archive.infolist()), MANY):
+            raise zipfile.BadZipFile(f"it lists {len(archive.infolist())} of {count} members")
         for member in archive.infolist():
             # PyTorch would take what is in memory for the content of such a member.
             if member.external_attr & FOLDER and member.file_size:
@@ -85,6 +88,10 @@ def tensors_sha256(file: IO[bytes]) -> str:
     while part := file.read(CHUNK):
         digest.update(part)
     return digest.hexdigest()
+
+
+def _number(field: bytes) -> int:
+    return int.from_bytes(field, "little")
 
 
 def _sha256(file: IO[bytes], size: int) -> bytes:

@@ -113,10 +113,11 @@ def check_confusion(confusion: csr_array, label: NDArray[np.int64], predicted: N
     """
     counted = coo_array((np.ones(len(label), np.int64), (label, predicted)), shape=confusion.shape).tocsr()
     differ = (confusion != counted).nonzero()
-    for true, other in zip(*differ, strict=True):
+    if len(differ[0]):
+        true, other = (int(classes[0]) for classes in differ)
         raise ValueError(
-            f"the confusion has {int(confusion[true, other])} samples of class {true} that are predicted as {other}, "
-            f"the verdicts {counted[true, other]}"
+            f"the confusion has {confusion[true, other]:g} samples of class {true} that are predicted as {other}, the "
+            f"verdicts {counted[true, other]}"
         )
 
 
@@ -128,9 +129,9 @@ def _whole_numbers(values: ArrayLike) -> NDArray[np.int64]:
     return found.astype(np.int64)
 
 
-def _fractions(values: ArrayLike) -> NDArray[np.float64]:
+def _fractions(values: Sequence[Any]) -> NDArray[np.float64]:
     """(K,) float64; what is no number is refused."""
     found = np.asarray(values)
-    if found.ndim != 1 or found.dtype.kind not in "fi":
+    if found.ndim != 1 or found.dtype.kind not in "fi" or any(isinstance(value, bool) for value in values):
         raise ValueError("it has accuracies that are not numbers")
     return found.astype(np.float64)

@@ -245,6 +245,6 @@ def _tensorboard(out: Path, done: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    # An interrupt within a write can lose the wake-up of the writer's thread, and the end then waits for its next flush:
+    # An interrupt within a write can lose the wake-up of the thread that writes; the end then waits for its next flush,
     # by default two minutes.
     return SummaryWriter(str(out / "tensorboard"), purge_step=done, flush_secs=FLUSH)

@@ -1,3 +1,4 @@
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -194,3 +195,17 @@ def test_a_damaged_block_is_computed_again(subject: Subject, attack: Noted, tmp_
     attack.seeds.clear()
     assert predictions(attack_blocks(subject, attack, clean, folder=tmp_path)) == predictions(full)
     assert attack.seeds == [block_seed(7, 2)]
+
+
+def test_a_flipped_bit_in_a_block_changes_no_verdict(subject: Subject, attack: Noted, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    clean = clean_blocks(subject)
+    full = attack_blocks(subject, attack, clean, folder=tmp_path)
+    (path,) = tmp_path.glob("pgd5-00002-*.npz")
+    intact, rng = path.read_bytes(), random.Random(0)
+    attack.seeds.clear()
+    for _ in range(40):
+        content = bytearray(intact)
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+        assert predictions(attack_blocks(subject, attack, clean, folder=tmp_path)) == predictions(full)
+    assert len(attack.seeds) > 30

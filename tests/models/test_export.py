@@ -1,6 +1,7 @@
 """Export into a user's own code: a network with BatchNorm, dropout and tied weights, and normalisation."""
 
 import json
+import random
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from faal.errors import InputError
 from faal.models import Architecture, Normalized, build_model, open_model
 from faal.models import export as exporting
 from faal.models.export import export
+from faal.reading import read_tensors
 
 OWN = """
 import torch
@@ -235,3 +237,24 @@ def test_a_file_that_another_process_writes_meanwhile_is_not_overwritten(
         export(Path("run"), Path("mine.pth"), model="handed:Net")
     assert (work / "mine.pth").read_text() == "another's"
     assert {path.name for path in work.iterdir()} == {"mine.pth", "run", "handed.py"}
+
+
+@pytest.mark.parametrize("name", ["mine.pth", "mine.safetensors"])
+def test_a_flipped_bit_in_an_exported_file_is_noticed_or_has_no_effect(work: Path, name: str) -> None:
+    run(work, "small", "none", width=4)
+    export(Path("run"), Path(name))
+    intact, rng = Path(name).read_bytes(), random.Random(0)
+    weights = read_tensors(Path(name))
+    assert isinstance(weights, dict)
+    noticed = 0
+    for place in [*range(8 * 300), *rng.sample(range(8 * 300, 8 * len(intact)), 100)]:
+        content = bytearray(intact)
+        content[place // 8] ^= 1 << (place % 8)
+        Path(name).write_bytes(content)
+        try:
+            opened = open_model(Path(name), pets.data(), model="small", width=4)
+        except InputError:
+            noticed += 1
+        else:
+            assert all(torch.equal(tensor, weights[key]) for key, tensor in opened.net.state_dict().items())
+    assert noticed > 100

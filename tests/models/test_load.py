@@ -229,3 +229,26 @@ def test_a_native_checkpoint_that_was_changed(tmp_path: Path, changed: dict[str,
         open_model(native(tmp_path, **changed), data())
     assert "\n" not in str(caught.value)
     assert "best.pt" in str(caught.value)
+
+
+SIZES = [{"width": 2**20}, {"width": 2**62}, {"width": 2**70}, {"depth": 2**40}, {"width": 2**12, "depth": 9}]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ["small", "prn18", "rn18", "wrn34-10", "wrn99999999999-9", "wrn10-99999999999"])
+def test_a_network_of_another_size_than_its_weights_takes_no_memory(
+    tmp_path: Path, size: dict[str, int], name: str
+) -> None:
+    path = native(tmp_path, architecture={"model": name, "num_classes": 3, "channels": 1, **size})
+    with pytest.raises(InputError) as caught:
+        open_model(path, data())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("entry", ["features.1.running_var", "features.1.running_mean", "linear.bias"])
+def test_weights_that_are_not_finite(tmp_path: Path, value: float, entry: str) -> None:
+    weights = build_model(SMALL, seed=1).state_dict()
+    weights[entry][0] = value
+    with pytest.raises(InputError, match=f"{entry}.*not finite"):
+        open_model(native(tmp_path, weights=weights), data())

@@ -153,6 +153,18 @@ def test_a_stopped_call_is_continued(repaired: Path, short: Recipe, monkeypatch:
     assert evaluated(repaired, short) == full
     assert len(calls) == 12
 
+    for name in ("blend-25.pt", "blend-75.pt"):  # a damaged blend too
+        content = bytearray((repaired / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (repaired / name).write_bytes(content)
+    assert evaluated(repaired, short) == full
+    assert len(calls) == 14
+    record = (repaired / "frontier.json").read_text()
+    value = f'"value": {full.blends[2].figures.average.value}'
+    (repaired / "frontier.json").write_text(record.replace(value, '"value": 0.123'))  # and where a value is not its own
+    assert evaluated(repaired, short) == full
+    assert len(calls) == 19
+
 
 def test_another_name_of_the_base_or_the_data_changes_nothing(
     repaired: Path, short: Recipe, monkeypatch: pytest.MonkeyPatch

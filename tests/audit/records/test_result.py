@@ -1,10 +1,14 @@
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from faal.audit.records.result import AuditResult
+from faal.audit.records.verdicts import write_arrays
 from faal.audit.run import audit
 from faal.errors import InputError
 
@@ -142,3 +146,45 @@ def test_a_folder_that_cannot_be_written_is_said(result: AuditResult, tmp_path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         result.write(tmp_path / "file")
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a count": lambda plain: plain["attacks"]["pgd5"]["classes"][1].update(n=13),
+    "an average": lambda plain: plain["attacks"]["all"]["average"].update(value=0.5),
+    "an interval": lambda plain: plain["attacks"]["cw5"]["worst"].update(low=0.999),
+    "a confusion": lambda plain: plain["attacks"]["cw5"]["confusion"][2].reverse(),
+    "two classes": lambda plain: plain["attacks"]["pgd5"]["classes"].reverse(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_an_accuracy_that_does_not_follow_from_the_verdicts(result: AuditResult, tmp_path: Path, change: Any) -> None:
+    result.write(tmp_path)
+    path = tmp_path / "audit.json"
+    plain = json.loads(path.read_text())
+    change(plain)
+    path.write_text(json.dumps(plain))
+    with pytest.raises(InputError, match=r"disagree|is incomplete or damaged") as caught:
+        AuditResult.read(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_verdicts_of_another_audit(result: AuditResult, tmp_path: Path) -> None:
+    """Of the same attacks and samples, with one sample predicted as another class."""
+    result.write(tmp_path)
+    predicted = {name: array.copy() for name, array in result.verdicts.predicted.items()}
+    predicted["pgd5"][7] = (predicted["pgd5"][7] + 1) % 5
+    write_arrays(tmp_path / "verdicts.npz", replace(result.verdicts, predicted=predicted).arrays())
+    with pytest.raises(InputError, match="disagree"):
+        AuditResult.read(tmp_path)
+
+
+def test_counts_of_groups_follow_from_the_verdicts(problem: Any, tmp_path: Path) -> None:
+    groups = {"side": ["left", "right"] * 30}
+    audit(problem.net, problem.images, problem.labels, attacks="pgd5", epsilon=0.15, groups=groups, out=tmp_path)
+    AuditResult.read(tmp_path)
+    plain = json.loads((tmp_path / "audit.json").read_text())
+    plain["groups"]["side"]["pgd5"]["classes"].reverse()
+    (tmp_path / "audit.json").write_text(json.dumps(plain))
+    with pytest.raises(InputError, match=r"disagree .*samples of right"):
+        AuditResult.read(tmp_path)

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from scipy import stats
 
 from faal.errors import InputError
-from faal.report.files.demo import ROLES, is_demo, read_demo, t_interval
+from faal.report.files.demo import ATTACKS, ROLES, is_demo, read_demo, robust_accuracy, t_interval
+from faal.report.files.read import read_run
 from faal.report.sections import demo as demo_section
 
 Write = Callable[..., dict[str, Any]]
@@ -69,3 +71,26 @@ def test_damaged(tmp_path: Path, content: dict[str, Any], message: str) -> None:
     (tmp_path / "demo.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
         read_demo(tmp_path)
+
+
+def test_accuracies_that_do_not_follow_from_the_verdicts(tmp_path: Path, demo_folder: Write) -> None:
+    """Of every seed whose runs are there, and of AutoAttack; without the runs, what no verdicts could give."""
+    content = demo_folder(tmp_path, attacks=(*ATTACKS, "autoattack", "all"))
+    for role in ROLES:
+        verdicts = read_run(tmp_path / "seed-0" / role).verdicts
+        assert verdicts is not None
+        content["seeds"][0][role] = asdict(robust_accuracy(verdicts.label, verdicts.correct, ATTACKS))
+        content["autoattack"][role] = asdict(robust_accuracy(verdicts.label, verdicts.correct, ["autoattack"]))
+    path = tmp_path / "demo.json"
+    path.write_text(json.dumps(content))
+    read_demo(tmp_path)
+    for entry in (content["seeds"][0], content["seeds"][2], content["autoattack"]):
+        for role in ROLES:
+            kept = entry[role]
+            changes = [{"worst": 1.5}, {"worst": -0.1}, {"average": None}, {"average": kept["worst"] / 2}]
+            for change in changes if entry is content["seeds"][2] else [*changes, {"worst": kept["worst"] - 0.01}]:
+                entry[role] = {**kept, **change}
+                path.write_text(json.dumps(content))
+                with pytest.raises(InputError, match=f"/{role} that do not follow from its verdicts"):
+                    read_demo(tmp_path)
+            entry[role] = kept

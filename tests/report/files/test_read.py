@@ -30,7 +30,7 @@ def test_a_full_folder(tmp_path: Path, run_folder: Write) -> None:
     assert found.worst_class == expected["worst"]["class"]
     assert [c.correct for c in found.classes] == [c["correct"] for c in expected["classes"]]
     assert found.confusion is not None
-    np.testing.assert_array_equal(found.confusion.toarray(), expected["confusion"])
+    np.testing.assert_array_equal(found.confusion.counts.toarray(), expected["confusion"])
     assert ("model.sha256", "ab12" * 16) in run.audit.settings
     assert run.examples is not None
     assert run.examples.original.shape == (12, 1, 8, 8)

@@ -6,9 +6,11 @@ from numpy.typing import NDArray
 from tests.audit.misuse.conftest import Bench
 from tests.audit.misuse.layers import DROPOUT, Layer, chain
 
+from faal.audit.misuse import class_order as module
 from faal.audit.misuse.class_order import class_order
 from faal.audit.misuse.samples import CheckResult
 from faal.audit.run import audit
+from faal.confusion import Confusion
 
 Array = NDArray[Any]
 
@@ -99,6 +101,37 @@ def test_of_two_swapped_classes_the_small_one_needs_evidence_of_its_own(num_clas
         labels = np.repeat(np.arange(num_classes), [2000, size] + [2000] * (num_classes - 2))
         predicted = order_of([0, 1], num_classes=num_classes)[labels].astype(np.int16)
         assert (check(predicted, labels, num_classes).warning is not None) == (size == few)
+
+
+# --- many classes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("samples", [1, 30, 300])
+def test_of_many_classes_the_assignment_is_as_good_without_the_zeros(
+    accuracy: float, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A permutation with the same sum of counts, and among equal ones as many classes assigned to themselves."""
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        labels = draw.integers(0, 40, samples)
+        predicted = np.where(draw.random(samples) < accuracy, labels, draw.integers(0, 40, samples))
+        fit = Confusion.of(labels, predicted, 40)
+        found = []
+        for many in (41, 40):
+            monkeypatch.setattr(module, "MANY", many)
+            assigned = module._assignment(fit.counts)
+            assert sorted(assigned) == list(range(40))
+            found.append((sum(fit[c][p] for c, p in enumerate(assigned)), (assigned == np.arange(40)).sum()))
+        assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("order", [order_of([3, 5]), order_of([0, 9], [3, 5, 7]), SORTED])
+def test_of_many_classes_another_order_is_found_too(order: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MANY", 2)
+    predicted, labels = predictions(good(10), 40)
+    assert check(order[predicted].astype(np.int16), labels).figures["order"] == order.tolist()
+    assert check(predicted, labels).figures["order"] is None
 
 
 # --- honest ----------------------------------------------------------------------------------------------------------

@@ -76,11 +76,9 @@ def test_the_limit_holds_no_dense_array() -> None:
 
 def test_no_array_of_classes_by_classes_is_made(tmp_path: Path) -> None:
     with peak_below(DENSE):
-        for seed in range(2):
-            result_of(CLASSES, CLASSES, seed).write(tmp_path / str(seed))
-        results = [AuditResult.read(tmp_path / str(seed)) for seed in range(2)]
-        assert plain_table(table(results[0]))
-        assert (tmp_path / "0" / "audit.json").stat().st_size < 2_000_000
+        result_of(CLASSES, CLASSES).write(tmp_path)
+        assert plain_table(table(AuditResult.read(tmp_path)))
+    assert (tmp_path / "audit.json").stat().st_size < 2_000_000
 
 
 def test_nor_by_a_comparison() -> None:
@@ -89,6 +87,7 @@ def test_nor_by_a_comparison() -> None:
         assert plain_table(comparison_table(compare("a", results[:1], "b", results[1:])))
 
 
+@pytest.mark.slow
 def test_nor_by_the_page(tmp_path: Path) -> None:
     result_of(CLASSES, CLASSES).write(tmp_path)
     with peak_below(DENSE):

@@ -22,6 +22,16 @@ def test_the_gap_of_two_classes_by_hand() -> None:
     assert found.low == pytest.approx(0.5 - np.hypot(0.9 - best_low, worst_high - 0.4))
 
 
+def test_the_pairs_of_equal_classes_count_once() -> None:
+    """Counts of several draws at a time have every pair."""
+    draw = np.random.default_rng(0)
+    for classes in (2, 5, 60):
+        n = draw.integers(0, 5, classes)
+        correct = draw.binomial(n, 0.6)
+        alone, together = gap_interval(correct, n, 0.95), gap_interval(correct[None], n, 0.95)
+        assert (alone.low, alone.high) == (together.low[0], together.high[0])
+
+
 def test_the_gap_may_lie_between_other_classes_than_it_seems() -> None:
     """The tiny class is observed in the middle, and may be the best or the worst."""
     sure = gap_interval([700, 300], [1000, 1000], 0.95)

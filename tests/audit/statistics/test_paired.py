@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm, t, ttest_1samp, ttest_rel
 
+from faal.audit.statistics import paired as module
 from faal.audit.statistics.intervals import distances
 from faal.audit.statistics.paired import (
     holm,
@@ -111,6 +112,24 @@ def test_the_bootstrap_covers_the_mean_over_unequal_classes() -> None:
     target = float((rates[:, 0] - rates[:, 1]).mean())
     ends = [paired_bootstrap(row[:, 0], row[:, 1], n, 0.95, resamples=399) for row in draws]
     assert np.mean([low <= target <= high for low, high in ends]) >= 0.923
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 50])
+def test_many_classes_are_computed_in_parts(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same intervals, of the bootstrap and of the worst classes, of one draw and of several."""
+    draw = np.random.default_rng(0)
+    n = draw.integers(1, 9, 7)
+    a, b = draw.binomial(n, 0.6, size=(3, 7)), draw.binomial(n, 0.7, size=(3, 7))
+    gained, lost = np.maximum(b - a, 0), np.maximum(a - b, 0)
+
+    def found() -> list[np.ndarray]:
+        one = worst_difference_interval(a[0], b[0], gained[0], lost[0], n, 0.95)
+        several = worst_difference_interval(a, b, gained, lost, n, 0.95)
+        return [*one, *several, *paired_bootstrap(gained[0], lost[0], n, 0.95, resamples=40)]
+
+    expected = found()
+    monkeypatch.setattr(module, "AT_ONCE", at_once)
+    assert all(np.array_equal(one, other) for one, other in zip(found(), expected, strict=True))
 
 
 # --- the worst classes -----------------------------------------------------------------------------------------------

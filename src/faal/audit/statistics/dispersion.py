@@ -29,10 +29,7 @@ def gap_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
         low, high = unknown(correct)
         return Interval(low, min(of_all - 1, 1) * high)
     one_side, classes = (1 - level) / 2, len(n)
-    if correct.ndim == 1:  # classes with the same counts have the same pairs; of thousands most have
-        distinct = np.unique(np.stack([correct, n]), axis=1)
-        correct = np.asarray(distinct[0], dtype=np.float64)
-        n = np.asarray(distinct[1], dtype=np.float64)
+    correct, n = _distinct(correct, n)
     differences = (correct / n)[..., :, None] - (correct / n)[..., None, :]
     below, above = distances(correct, n, one_side)
     high = (differences + np.hypot(above[..., :, None], below[..., None, :])).max(axis=(-2, -1))
@@ -41,6 +38,15 @@ def gap_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
     if classes < of_all:  # a class without samples may be at 0, or at 1
         high = np.ones_like(low)
     return Interval(np.maximum(low, 0.0)[()], np.minimum(high, 1.0)[()])
+
+
+def _distinct(correct: Array, n: Array) -> tuple[Array, Array]:
+    """Counts (C,) of which none occurs twice: equal classes have equal pairs, and most of thousands are equal. Counts
+    with more dimensions are unchanged."""
+    if correct.ndim > 1:
+        return correct, n
+    k, size = np.unique(np.stack([correct, n]), axis=1)
+    return k, size
 
 
 def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:

@@ -127,7 +127,8 @@ def worst_difference_interval(
         of_a = lower_bounds(a, size, alpha_a), upper_bounds(a, size, alpha_a)
         bounds.append((*of_a, lower_bounds(b, size, alpha_b), upper_bounds(b, size, alpha_b)))
     lows, highs = [], []
-    for own in np.array_split(np.arange(len(size)), -(-(len(size) ** 2) // AT_ONCE)):
+    rows = max(1, AT_ONCE // len(size))
+    for own in np.split(np.arange(len(size)), range(rows, len(size), rows)):
         low, high = np.ones((*a.shape[:-1], len(own), len(size))), -np.ones((*a.shape[:-1], len(own), len(size)))
         for a_low, a_high, b_low, b_high in bounds:
             np.minimum(low, b_low[..., own, None] - a_high[..., None, :], out=low)

@@ -11,7 +11,7 @@ from faal.report import wording
 from faal.report.charts import panels, svg
 from faal.report.elements import Chart, Section, Table, count_cell, drawn, estimate_cell, points_cell, text_cell
 from faal.report.files.run import AttackAccuracies, RunFiles
-from faal.report.sections.common import MOST_ROWS, bounded
+from faal.report.sections import common
 
 MANY_CLASSES, WORST_SHOWN = 24, 10
 """Of more than `MANY_CLASSES` the page shows the worst ones and the distribution of all; a folded table has all, or of
@@ -36,8 +36,8 @@ def classes_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: st
         folded = [_runs_per_class(runs, n, _verdict_changes(runs, n), caption=caption) for n, caption in captions]
     if len(order) < count:
         charts += profiles_charts(runs, chosen)
-        every = replace(table, caption=f"Accuracy of all {count} classes, with intervals")
-        folded = [bounded(each, _lowest(runs, chosen)) for each in (every if count <= MOST_ROWS else table, *folded)]
+        caption = f"Accuracy of all {count} classes, with intervals" if count <= common.MOST_ROWS else table.caption
+        folded = [common.bounded(each, _lowest(runs, chosen)) for each in (replace(table, caption=caption), *folded)]
         table = replace(table, rows=[table.rows[i] for i in order])
     return Section(heading="Accuracy per class", text=text, charts=charts, tables=[table], folded=folded)
 

@@ -92,6 +92,7 @@ def run(
             cwd=out,
             env=commands_environment(None) if env is None else env,
             close_fds=False,
+            start_new_session=True,  # Ctrl-C reaches it once, from here: a second one would end it unsaved
         ) as process,
     ):
         try:
@@ -100,12 +101,12 @@ def run(
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(POLL)
             if stopped and process.poll() is None:
-                process.send_signal(signal.SIGINT)  # as a user stops it, so that it continues from its last checkpoint
+                process.send_signal(signal.SIGINT)  # as a user stops it: it saves, and continues from there
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(GRACE)
         finally:
             process.kill()
-    stopped = stopped or (stop is not None and stop.is_set())  # a terminal interrupts both at once
+    stopped = stopped or (stop is not None and stop.is_set())
     if process.returncode == 0 and (out / item.makes).exists():
         return "done", ""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

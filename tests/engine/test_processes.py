@@ -40,6 +40,12 @@ class TestTwo:
         for process in two:
             assert process["messages"]["gathered"] == [{"rank": 0, "text": ""}, {"rank": 1, "text": "hello"}]
 
+    def test_what_the_main_process_does_reaches_all(self, two: list[dict[str, Any]]) -> None:
+        """Its result is its own, its refusal everybody's."""
+        assert [process["messages"]["on main"] for process in two] == [
+            (0, "the folder of 0 is refused"), (None, "the folder of 0 is refused"),
+        ]  # fmt: skip
+
     def test_count_classes_together(self, two: list[dict[str, Any]]) -> None:
         """Margins of one-hot logits: +-(e - 1) / (e + 3), correct or misclassified."""
         m = (math.e - 1) / (math.e + 3)

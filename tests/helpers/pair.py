@@ -180,6 +180,10 @@ def refused() -> str:
     return ""
 
 
+def refuse(what: str) -> None:
+    raise InputError(f"{what} is refused")
+
+
 def strided(value: float) -> Tensor:
     """Channels last, as weights of convolutions on the device."""
     return torch.full((2, 3, 4, 5), value).to(memory_format=torch.channels_last)
@@ -194,7 +198,12 @@ def messages(rank: int) -> dict[str, Any]:
     labels = torch.tensor([0, 1, 1]) if rank == 0 else torch.tensor([0, 1])
     stats = batch_stats(logits, labels, labels, 4, [Need.MARGIN])
     processes.barrier()
+    try:
+        processes.on_main(lambda: refuse(f"the folder of {rank}"))
+    except InputError as error:
+        refusal = str(error)
     return {
+        "on main": (processes.on_main(lambda: rank), refusal),
         "is": (processes.rank(), processes.world_size(), processes.is_main()),
         "sums": processes.all_sum(mine, torch.tensor(0.5 + rank), mine.t(), strided(rank + 1), torch.empty(0)),
         "mine": mine,

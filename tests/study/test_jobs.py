@@ -1,10 +1,16 @@
 """Parallel jobs."""
 
 import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
+from faal.engine import interrupts
+from faal.engine.interrupts import Interrupted
 from faal.errors import InputError
 from faal.study.jobs import Job, side_by_side
 
@@ -34,3 +40,61 @@ def test_no_more_workers_than_available_processors(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("faal.study.jobs.usable_processors", lambda: 1)
     jobs = [Job(title=str(n), function=square, arguments=(n,)) for n in range(3)]
     assert len({result[2] for result in side_by_side(jobs, title="squares")}) == 1
+
+
+def finish(folder: Path, name: str) -> None:
+    """A long job, which a signal ends at its next step."""
+    (folder / f"{name} began").touch()
+    with interrupts.finishing():
+        while not interrupts.requested():
+            time.sleep(0.01)
+        (folder / f"{name} saved").touch()
+        raise Interrupted("saved")
+
+
+def once_both_began(folder: Path) -> None:
+    while not {"a began", "b began"} <= {path.name for path in folder.iterdir()}:
+        time.sleep(0.01)
+
+
+def refuse_late(folder: Path) -> None:
+    once_both_began(folder)
+    raise InputError("the third is refused")
+
+
+def interrupt_parent(folder: Path) -> None:
+    once_both_began(folder)
+    os.kill(os.getppid(), signal.SIGTERM)
+    finish(folder, "c")
+
+
+def die(folder: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_beside(folder: Path, third: Callable[[Path], None]) -> None:
+    """Two long jobs and a third."""
+    jobs = [Job(title=name, function=finish, arguments=(folder, name)) for name in "ab"]
+    side_by_side([*jobs, Job(title="c", function=third, arguments=(folder,))], title="three", workers=3)
+
+
+@pytest.mark.slow
+def test_a_refusal_ends_the_others_where_they_save(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the third is refused"):
+        run_beside(tmp_path, refuse_late)
+    assert {"a saved", "b saved"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.slow
+def test_a_signal_ends_all(tmp_path: Path) -> None:
+    message = r"^three: 0 of 3 are finished, and the others kept as far as they came$"
+    with interrupts.taken():
+        with pytest.raises(Interrupted, match=message):
+            run_beside(tmp_path, interrupt_parent)
+        assert interrupts.status() == 143
+    assert {"a saved", "b saved", "c saved"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_worker_that_is_killed_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a worker process was ended from outside"):
+        side_by_side([Job(title="-", function=die, arguments=(tmp_path,))], title="one")

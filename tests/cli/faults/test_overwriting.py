@@ -1,5 +1,7 @@
 """No command overwrites what it reads, or a network that it did not make."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import torch
 from tests.cli.conftest import Faal, arrays, network
 
+from faal.engine.writers.lock import folder_lock
 from faal.models import Architecture, build_model
 
 SHORT = ("--epochs", "1", "--device", "cpu")
@@ -90,3 +93,27 @@ def test_the_folders_of_the_data(out: str, command: str, desk: Path, faal: Faal)
     short = SHORT if command != "audit net.pt" else ("--attacks", "clean")
     said = refused(desk, faal, *command.split(), "--data", "folder:pets", "--out", out, *short)
     assert said == f"faal: {out} is a folder of the data; choose another one with --out"
+
+
+def test_readers_take_no_lock(desk: Path, faal: Faal) -> None:
+    """Nor do they wait for one, and a new page replaces the one before."""
+    audit = ("audit", "net.pt", "--data", "npz:data.npz", "--attacks", "pgd1", "--epsilon", "0.1", "--out", "out")
+    assert faal(*audit).status == 0
+
+    def hold() -> None:
+        with folder_lock(desk / "out"):
+            held.set()
+            done.wait(60)
+
+    held, done = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        holder = threads.submit(hold)
+        assert held.wait(60)
+        try:
+            assert faal("report", "out").status == 0
+            assert faal("compare", "a=out", "b=out").status == 0
+            assert faal("audit", "net.pt", "--data", "npz:data.npz", "--out", "out").status == 2
+            assert (desk / "out" / ".lock").exists()
+        finally:
+            done.set()
+        holder.result()

@@ -1,6 +1,7 @@
 """What all tests share: one thread each (they run side by side), and toy data."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from faal.methods import METHODS
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)  # they would inherit that a shell's background job ignores it
 
 TRAINED = [name for name, row in METHODS.items() if row.trains]
 """The methods that train a network, for the tests of training."""

@@ -108,12 +108,12 @@ def test_probabilities_are_detected() -> None:
     assert not judge_clean(Sums(), IMAGES, INDEX, 2).probabilities
 
 
-def test_bare_verdicts_have_no_images() -> None:
+def test_verdicts_without_examples_have_no_images() -> None:
     verdict = judged(lambda x: torch.where(x < 0.5, x + 0.1, x - 0.1))
-    bare = verdict.bare()
-    assert len(bare.examples) == 0
-    assert replace(bare, examples=verdict.examples) != bare
-    assert bare.predicted is verdict.predicted
+    without = verdict.without_examples()
+    assert len(without.examples) == 0
+    assert replace(without, examples=verdict.examples) != without
+    assert without.predicted is verdict.predicted
 
 
 @pytest.mark.parametrize(

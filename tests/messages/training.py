@@ -65,7 +65,7 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "there is no method 'faal-tradse'; did you mean 'faal-trades'? `faal methods` lists them all": (
         lambda: method("faal-tradse")
     ),
-    "tau is the radius of a ball and at least 0, not -1.0": lambda: FAAL(3, tau=-1),
+    "tau is the radius of a ball, a number of at least 0, not -1.0": lambda: FAAL(3, tau=-1),
     "num_classes is a whole number, at least 1, not 0": lambda: FAAL(0),
     'the loss is of shape (2,), one per sample, not (): compute it with reduction="none"': (
         lambda: FAAL(3)(torch.rand(()), torch.rand(2, 3), torch.tensor([0, 1]))

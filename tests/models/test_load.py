@@ -143,8 +143,8 @@ def test_a_new_name_that_moves_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (("cat", "dog", "yak"), "trained on the classes elk, the data has yak in their place"),
-        (("a", "b", "c"), "trained on the classes cat, dog, elk, the data has a, b, c in their place"),
+        (("cat", "dog", "yak"), "trained on the classes elk, the data has yak instead"),
+        (("a", "b", "c"), "trained on the classes cat, dog, elk, the data has a, b, c instead"),
     ],
 )
 def test_classes_of_other_names(tmp_path: Path, classes: tuple[str, ...], message: str) -> None:

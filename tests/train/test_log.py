@@ -151,6 +151,6 @@ def test_tensorboard_holds_up_no_interrupted_run(tmp_path: Path, monkeypatch: py
         def close(self) -> None: ...
 
     monkeypatch.setattr(board, "SummaryWriter", Writer)
-    with Log(tmp_path, every=1, title="run", steps=1, done=0, position=0, quiet=True):
+    with Log(tmp_path, every=1, title="run", steps=1, done=0, position=0, means={}, quiet=True):
         pass
     assert given["flush_secs"] <= 5

@@ -10,6 +10,9 @@ from typing import Any, SupportsIndex
 
 from faal.errors import InputError, described
 
+LARGEST = 2**63 - 1
+"""Whole numbers have 64 bits in tensors and in files."""
+
 
 def whole(name: str, value: object, *, least: int | None = None, most: int | None = None) -> int:
     """A whole number; NumPy's and those of PyTorch without dimensions are too.
@@ -28,8 +31,8 @@ def whole(name: str, value: object, *, least: int | None = None, most: int | Non
             number = value.__index__()
         except (TypeError, ValueError, RuntimeError):  # an array or a tensor of other numbers
             number = None
-    if number is not None and most is not None and number > most:
-        raise InputError(f"{name} is a whole number, at most {most:,}, not {described(number)}")
+    if number is not None and abs(number) > (LARGEST if most is None else most):
+        raise InputError(f"{name} is a whole number, at most {most or LARGEST:,}, not {described(number)}")
     if number is None or (least is not None and number < least):
         bound = "" if least is None else f", at least {least}"
         raise InputError(f"{name} is a whole number{bound}, not {described(value)}")
@@ -71,7 +74,10 @@ def texts(name: str, value: object, example: str) -> tuple[str, ...]:
     """
     if isinstance(value, str | bytes | Mapping | set) or not isinstance(value, Iterable):
         raise InputError(f"{name} is a list, such as [{example!r}], not {described(value)}")
-    found = tuple(value)
+    try:
+        found = tuple(value)
+    except (TypeError, RuntimeError):  # an array or a tensor without dimensions; a nested tensor
+        found = (None,)
     for each in found:
         if not isinstance(each, str):
             raise InputError(f"{name} is a list of texts, and one of them is {described(each)}")
@@ -92,11 +98,12 @@ def written(text: str, what: str) -> str:
     return text
 
 
-def path(name: str, value: object) -> Path:
+def as_path(name: str, value: object) -> Path:
     """A path as text or `Path`. Raises InputError for anything else."""
     try:
         text = os.fspath(value)  # type: ignore[call-overload]
-    except TypeError:
+        os.fsencode(text)
+    except (TypeError, UnicodeEncodeError):
         text = None
     if not isinstance(text, str) or not text or "\0" in text:
         raise InputError(f"{name} is a path, as text or pathlib.Path, not {described(value)}")

@@ -31,3 +31,10 @@ def dense(name: str, value: object, what: str, *, floats: bool = False, whole: b
     else:
         return value
     raise InputError(f"{name} must be {what}, not a tensor of {str(kind).removeprefix('torch.')}")
+
+
+def valued(name: str, tensor: Tensor) -> Tensor:
+    """A tensor that has values. Raises InputError for one on the device `meta`."""
+    if tensor.is_meta:
+        raise InputError(f"{name} has no values: it is on the device meta")
+    return tensor

@@ -36,7 +36,6 @@ ODD: dict[str, Any] = {
     "an object": object(),
     "a type": int,
     "a function": len,
-    "a generator": iter(range(3)),
     "a range": range(3),
     "a Decimal": Decimal("0.5"),
     "a Fraction": Fraction(1, 2),

@@ -21,6 +21,7 @@ from torch import Tensor
 from faal.audit.attacks.backend import REFERENCE, Engine
 from faal.audit.attacks.protocol import Attack
 from faal.audit.attacks.registry import CLEAN
+from faal.audit.checks import IMAGES
 from faal.audit.judge import AttackVerdict, CleanVerdict, judge_attack, judge_clean
 from faal.audit.records.examples import Examples
 from faal.audit.records.verdicts import read_arrays, write_arrays
@@ -28,6 +29,7 @@ from faal.config import Threat
 from faal.engine.memory import ChunkedForward, retry_on_oom
 from faal.engine.seeds import derive_seed
 from faal.errors import InputError
+from faal.tensors import dense
 
 Progress = Callable[[str, int, int], None]
 """Called with (attack, blocks done, total blocks), both of this process, after every block."""
@@ -82,7 +84,8 @@ class Subject:
 
     def fetch(self, block: int) -> Tensor:
         """The images of a block, (B, channels, H, W), on the model's device."""
-        return self.images.fetch(self.index[self.rows(block)]).to(self.device)
+        images = self.images.fetch(self.index[self.rows(block)])
+        return dense("a fetched batch", images, IMAGES, floats=True).to(self.device)
 
 
 def block_seed(seed: int, block: int) -> int:

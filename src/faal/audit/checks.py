@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset
 
+from faal.arguments import texts
 from faal.config import Recipe, parse_epsilon
 from faal.config.threat import norm_named
-from faal.data.checks import into_range
-from faal.errors import InputError, unknown
+from faal.data.checks import MOST_CLASSES, if_gray, into_range
+from faal.errors import InputError, first_line, unknown
 from faal.models.number_types import number_type, require_float32
+from faal.tensors import dense, valued
+
+IMAGES = "a float tensor of shape (B, channels, H, W)"
 
 TRAINED = ("epsilon", "norm", "method", "select", "select_on", "chosen_on_test")
 """The settings of a training that an audit compares with its own."""
@@ -48,12 +53,15 @@ def class_names(classes: Sequence[str] | None) -> tuple[str, ...] | None:
     """
     if classes is None:
         return None
-    if isinstance(classes, str) or not hasattr(classes, "__len__"):
-        raise InputError(f"classes is {classes!r}; give a list of the classes' names, in the order of the logits")
-    names = tuple(map(str, classes))
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise InputError(f"classes names {name!r} twice; give every class a name of its own")
+    given: Any = classes
+    if isinstance(given, list | tuple | range | np.ndarray):
+        given = [str(name) if isinstance(name, int | np.integer) else name for name in given]
+    names = texts("classes", given, "cat")
+    if not 2 <= len(names) <= MOST_CLASSES:
+        raise InputError(f"classes names {len(names):,} classes; a classifier has 2 to {MOST_CLASSES:,}")
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise InputError(f"classes names {twice!r} twice; give every class a name of its own")
     return names
 
 
@@ -64,6 +72,8 @@ def pixels_of(images: Any, where: str) -> Tensor:
         InputError: no array; the message begins with `where` and states how to make one.
     """
     kind = type(images).__name__
+    if isinstance(images, Tensor):
+        return valued(where, dense(where, images, IMAGES))
     if isinstance(images, DataLoader | Dataset):
         loader = "loader" if isinstance(images, DataLoader) else "torch.utils.data.DataLoader(dataset, 256)"
         raise InputError(
@@ -73,19 +83,12 @@ def pixels_of(images: Any, where: str) -> Tensor:
     try:
         # Flipped channels have a negative stride, which PyTorch does not accept.
         pixels: Tensor = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise InputError(
             f"{where} is a {kind} that is not an array of numbers; give an array (N, channels, H, W), such as "
             "torch.stack(list_of_images), or an object with len and fetch(index)"
         ) from None
     return pixels
-
-
-def check_at_least_one(**values: int | None) -> None:
-    """Check counts that are given by name; None is a count that was left out."""
-    for name, value in values.items():
-        if value is not None and value < 1:
-            raise InputError(f"{name} is {value}; it must be at least 1")
 
 
 def check_model(model: nn.Module) -> None:
@@ -97,6 +100,9 @@ def check_model(model: nn.Module) -> None:
             "the model is a frozen ScriptModule, whose weights are no longer parameters; audit it as it was before "
             "torch.jit.freeze or torch.jit.optimize_for_inference"
         )
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor) or tensor.is_meta:
+            raise InputError(f"the model's {name} has no values; load or initialise its weights first")
     require_float32(model, "the model", "verdicts are float32, so convert it first: model.float()")
 
 
@@ -122,7 +128,10 @@ def check_labels(labels: Tensor, num_images: int, num_classes: int | None, index
 
 
 def check_images(images: Tensor, index: Tensor) -> None:
-    """Check that a fetched block is in [0, 1]. `index` (B,) has the samples' places in the data."""
+    """Check that a fetched block is (B, channels, H, W) in [0, 1]. `index` (B,) has the samples' places in the data."""
+    dense("a fetched batch", images, IMAGES, floats=True)
+    if images.dim() != 4 or len(images) != len(index) or 0 in images.shape:
+        raise InputError(f"a fetched batch must be {IMAGES}, not {tuple(images.shape)} for {len(index)} images")
     inside = (images >= 0) & (images <= 1)
     if not inside.all():
         bad = int((~inside.flatten(1).all(dim=1)).int().argmax())
@@ -137,15 +146,34 @@ def check_images(images: Tensor, index: Tensor) -> None:
         raise InputError(f"image {int(index[bad])} runs from {low:g} to {high:g}, outside [0, 1]: {advice}")
 
 
+def forward(model: nn.Module, images: Tensor) -> Any:
+    """What the network returns for images (B, channels, H, W).
+
+    Raises:
+        InputError: it does not take images of this shape.
+    """
+    try:
+        return model(images)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:  # as networks of a fixed image size raise
+        shape = tuple(images.shape[1:])
+        raise InputError(
+            f"the model does not take images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"
+        ) from error
+
+
 def check_logits(logits: Tensor, index: Tensor, num_classes: int | None) -> None:
     """Check that the network returns finite, real, dense logits (B, C) for B images and C classes."""
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(index):
         found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise InputError(f"the model returns {found} for {len(index)} images; it must return logits (B, classes)")
-    if logits.is_complex() or logits.is_quantized or logits.layout is not torch.strided:
+    if logits.is_complex() or logits.is_quantized or logits.is_meta or logits.layout is not torch.strided:
         raise InputError(f"the model's logits are {number_type(logits)}; it must return real, dense float32")
     if logits.shape[1] < 2:
         raise InputError("the model has one output; an audit needs a logit for each of at least two classes")
+    if logits.shape[1] > MOST_CLASSES:
+        raise InputError(f"the model has {logits.shape[1]:,} outputs; an audit takes up to {MOST_CLASSES:,}")
     if num_classes is not None and logits.shape[1] != num_classes:
         raise InputError(
             f"the model has {logits.shape[1]} outputs but there are {num_classes} classes; "

@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from faal.audit.attacks.backend import Fast
 from faal.audit.attacks.protocol import Attack, AttackedBlock
-from faal.audit.checks import are_probabilities, check_images, check_logits
+from faal.audit.checks import are_probabilities, check_images, check_logits, forward
 from faal.audit.records.examples import Examples, as_bytes, select_rows
 from faal.config import Threat
-from faal.data.checks import if_gray
 from faal.engine.memory import ChunkedForward
-from faal.errors import InputError, first_line
 from faal.inner.norms import NORMS
 
 TOLERANCE = 1e-6
@@ -72,15 +70,7 @@ def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: in
     """
     start = time.perf_counter()
     check_images(images, index)
-    try:
-        logits = model(images)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError, AssertionError) as error:  # as networks of a fixed image size raise
-        shape = tuple(images.shape[1:])
-        raise InputError(
-            f"the model does not take images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"
-        ) from error
+    logits = forward(model, images)
     check_logits(logits, index, num_classes)
     first, second = logits.topk(2, dim=1).values.unbind(1)
     own = model.dtype if isinstance(model, ChunkedForward) else logits.dtype

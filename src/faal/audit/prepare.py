@@ -1,7 +1,6 @@
 """From the arguments of an audit to its plan: every input checked, the samples chosen, the network identified."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from faal.arguments import as_path, record, texts
 from faal.audit.blocks import Source, Subject
 from faal.audit.checks import check_labels, check_model, class_names, pixels_of, training_settings
 from faal.audit.folder import network_key
@@ -22,7 +22,9 @@ from faal.data.classwise import in_proportion
 from faal.data.images import InMemory
 from faal.engine.memory import ChunkedForward
 from faal.engine.seeds import generator
-from faal.errors import InputError
+from faal.errors import InputError, described
+
+GROUPS = "a mapping from names to each sample's group, such as {'camera': ['A', 'B']}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,19 +92,21 @@ def prepare(
     )
     classes, trained = class_names(context.classes), training_settings(context.trained)
     groupings = _groupings(context.groups, len(source))
-    description = {"name": type(network).__name__, **_plain(context.model_record)}
+    description = {"name": type(network).__name__, **record("model_record", context.model_record)}
+    if not (context.progress is None or callable(context.progress)):
+        raise InputError(f"progress is called with (attack, done, all), but it is {described(context.progress)}")
     subject = _subject(network, source, labels, None if classes is None else len(classes), settings, description)
     return AuditPlan(
         settings=settings,
         subject=subject,
-        record=_record(subject, description, context.data_record),
+        record=_record(subject, description, record("data_record", context.data_record)),
         classes=classes,
         groupings=tuple(each.take(subject.index) for each in groupings),
         train_images=train_images,
         trained=trained,
         in_training_mode=any(module.training for module in network.modules()),
-        notes=(*context.notes, *clamped_images, *clamped_train_images),
-        out=None if context.out is None else Path(context.out),
+        notes=(*texts("notes", context.notes, "A sentence."), *clamped_images, *clamped_train_images),
+        out=None if context.out is None else as_path("out", context.out),
     )
 
 
@@ -139,11 +143,11 @@ def _subject(
     )
 
 
-def _record(subject: Subject, description: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:
+def _record(subject: Subject, description: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """What is audited, as `audit.json` has it."""
     return {
         "model": {**description, "weights": _digest(subject.model), "digest": subject.key},
-        "data": {"name": None, "split": None, **_plain(data), "n": len(subject.index)},
+        "data": {"name": None, "split": None, **data, "n": len(subject.index)},
         "threat": asdict(subject.threat),
         "seed": subject.seed,
         "block_size": subject.block_size,
@@ -152,7 +156,9 @@ def _record(subject: Subject, description: Mapping[str, Any], data: Mapping[str,
 
 def _source(images: Tensor | ArrayLike | Source, where: str = "images") -> tuple[Source, tuple[str, ...]]:
     """A store as it is; an array as a store, with a note of what was clamped. `where` is its name in a message."""
-    if hasattr(images, "fetch"):
+    if callable(getattr(images, "fetch", None)):
+        if not hasattr(images, "__len__"):
+            raise InputError(f"{where} has fetch and no length; give an object with len and fetch(index)")
         return cast(Source, images), ()
     pixels = pixels_of(images, where)
     if not pixels.is_floating_point():
@@ -163,19 +169,18 @@ def _source(images: Tensor | ArrayLike | Source, where: str = "images") -> tuple
 
 def _groupings(groups: Mapping[str, Sequence[object]] | Iterable[Grouping], count: int) -> list[Grouping]:
     """Groups of all samples, a group per sample."""
-    found = [grouping(*item) for item in groups.items()] if isinstance(groups, Mapping) else list(groups)
+    try:
+        found = [grouping(*item) for item in groups.items()] if isinstance(groups, Mapping) else list(groups)
+    except (TypeError, RuntimeError):  # what cannot be iterated over
+        raise InputError(f"groups is {GROUPS}, not {described(groups)}") from None
     for each in found:
+        if not isinstance(each, Grouping):
+            raise InputError(f"groups is {GROUPS}, and one of them is {described(each)}")
         if sum(other.name == each.name for other in found) > 1:
             raise InputError(f"two groupings are called {each.name!r}; give each a name of its own")
         if len(each.index) != count:
             raise InputError(f"there are {count} images and {len(each.index)} groups in {each.name!r}; give one each")
     return found
-
-
-def _plain(record: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A caller's record as JSON has it; what JSON does not know, such as a path, as text."""
-    plain: dict[str, Any] = json.loads(json.dumps(dict(record or {}), default=str))
-    return plain
 
 
 def _digest(model: nn.Module) -> str:

@@ -8,15 +8,17 @@ from typing import Any, Self, TypedDict, Unpack
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from faal.arguments import real, whole
 from faal.audit.attacks.backend import EngineName, engine_named
 from faal.audit.attacks.protocol import Attack
 from faal.audit.attacks.registry import attacks_named
 from faal.audit.blocks import Progress, Source
-from faal.audit.checks import check_at_least_one
 from faal.config import Threat, parse_epsilon
 from faal.config.choices import NormName
 from faal.data import Grouping
 from faal.errors import InputError
+
+LEVEL = "the nominal coverage of the intervals, a fraction between 0 and 1 such as 0.95"
 
 ATTACKS = ("clean", "pgd20", "cw20")
 """The attacks of an audit where none are named."""
@@ -67,10 +69,19 @@ class AuditSettings:
     engine: EngineName = "fast"
 
     def __post_init__(self) -> None:
-        check_at_least_one(block_size=self.block_size, batch_size=self.batch_size, limit=self.limit)
-        if not 0 < self.level < 1:
-            raise InputError(f"the intervals' level is {self.level:g}; it is a fraction between 0 and 1, such as 0.95")
+        level = real("level", self.level, LEVEL)
+        if not 0 < level < 1:
+            raise InputError(f"level is {LEVEL}, not {level:g}")
         engine_named(self.engine)
+        plain = {  # as Python has them, since they are written into JSON
+            "seed": whole("seed", self.seed),
+            "block_size": whole("block_size", self.block_size, least=1),
+            "batch_size": None if self.batch_size is None else whole("batch_size", self.batch_size, least=1),
+            "limit": None if self.limit is None else whole("limit", self.limit, least=1),
+            "level": level,
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of(

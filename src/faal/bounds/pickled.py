@@ -77,7 +77,8 @@ def _objects(file: IO[bytes]) -> list[list[_Object]]:
     stack: list[_Object] = []
     marks: list[int] = []
     memo: dict[int, _Object] = {}
-    for number, (instruction, argument, _) in enumerate(pickletools.genops(file)):
+    for number, (instruction, value, _) in enumerate(pickletools.genops(file)):
+        argument: Any = value
         name, before = instruction.name, instruction.stack_before
         place: Any = argument
         if name in SIMPLE:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from faal.arguments import real
 from faal.config.choices import NormName
 from faal.config.schedule import number
 from faal.epsilon import epsilon_text
-from faal.errors import InputError, one_of
+from faal.errors import InputError, described, one_of
 
 LARGEST: dict[NormName, float] = {"linf": 1.0, "l2": 16.0}
 """For each norm the largest plausible radius in units of images in [0, 1]; a larger one is in pixel levels."""
@@ -49,6 +50,8 @@ def parse_epsilon(value: object) -> float:
         InputError: it is neither.
     """
     try:
-        return number(value)
+        return number(value if isinstance(value, str) else real("epsilon", value))
     except (ValueError, ZeroDivisionError):
-        raise InputError(f"epsilon is a number in units of images in [0, 1], such as 8/255, not {value!r}") from None
+        raise InputError(
+            f"epsilon is a number in units of images in [0, 1], such as 8/255, not {described(value)}"
+        ) from None

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from faal.arguments import written
 from faal.data.dataset import DataSet, Split
 from faal.data.images import InMemory
-from faal.errors import InputError
+from faal.errors import InputError, first_line
+from faal.tensors import dense, valued
 
 CHANNELS = (1, 3)
 
@@ -33,11 +35,13 @@ BRIGHTEST = 16.0
 def as_tensor(values: object, where: str) -> Tensor:
     """A tensor on the CPU from a tensor, a NumPy array of numbers or nested lists."""
     if isinstance(values, Tensor):
-        return values.detach().cpu()
+        return valued(where, dense(where, values, "a tensor of numbers")).detach().cpu()
     try:
         array = np.asarray(values)
     except ValueError as error:
         raise InputError(f"{where} is ragged ({error}); all its rows must have one length") from error
+    except (TypeError, RuntimeError, OverflowError) as error:
+        raise InputError(f"{where} is no array of numbers ({first_line(error)}); give one") from error
     if array.dtype.kind not in "buif":
         raise InputError(
             f"{where} holds {array.dtype} instead of numbers; store it as an array of uint8, int64 or float32"
@@ -64,8 +68,6 @@ def as_images(values: object, where: str) -> InMemory:
             f"{where} has shape {tuple(array.shape)}; images must be (N, H, W), (N, H, W, channels) or "
             "(N, channels, H, W) with 1 or 3 channels"
         )
-    if 0 in array.shape[1:]:
-        raise InputError(f"{where} has shape {tuple(array.shape)}, images without pixels; store them again")
     if array.is_floating_point():
         array = array.float()
     elif array.dtype != torch.uint8:
@@ -108,10 +110,7 @@ def check(data: DataSet, where: str) -> DataSet:
         if split.n == 0:
             raise InputError(f"{where} holds no {part} images; leave the part out, or fill it")
     for kind, name in (("data set", data.name), *(("class", name) for name in data.classes)):
-        if not _is_text(name):
-            raise InputError(
-                f"{where}: the name of the {kind} {name!r} is not UTF-8; rename it, since it is written into results"
-            )
+        written(str(name), f"{where}: the name of the {kind}")
     if data.num_classes < 2:
         raise InputError(
             f"{where} has {_counted(data.num_classes, 'class', 'classes')}; a classifier needs at least two"
@@ -208,15 +207,6 @@ def _in_range(split: Split | None, where: str) -> tuple[Split | None, tuple[str,
             f"{where} has images from {low:g} to {high:g}; they must lie in [0, 1]: {into_range(low, high)}"
         )
     return split, notes
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8; a file name that is not UTF-8 has lone surrogates."""
-    try:
-        str(name).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _shape(split: Split) -> str:

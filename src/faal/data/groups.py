@@ -2,15 +2,18 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from faal.arguments import written
 from faal.data.dataset import DataSet, Grouping, Split
 from faal.data.group_rows import placed
-from faal.errors import InputError, unknown
+from faal.errors import InputError, described, unknown
 
 
 def grouping(name: str, values: Sequence[object]) -> Grouping:
@@ -23,7 +26,9 @@ def grouping(name: str, values: Sequence[object]) -> Grouping:
     Raises:
         InputError: a sample has no value, or more than half of the values are different.
     """
-    texts = ["" if _is_missing(value) else str(value).strip() for value in values]
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"a grouping has a name, a text such as 'camera', not {described(name)}")
+    texts = [_as_text(value, name) for value in _listed(values, name)]
     if "" in texts:
         raise InputError(f"sample {texts.index('')} has no group in {name!r}; give it one, such as 'unknown'")
     names = sorted(set(texts), key=_order)
@@ -32,6 +37,8 @@ def grouping(name: str, values: Sequence[object]) -> Grouping:
             f"{name!r} has {len(names)} values for {len(texts)} samples: it names samples, not groups; "
             "choose another column, as FILE:COLUMN"
         )
+    for text in (name, *names):
+        written(text, f"a name in the groups {name!r}")
     places = {group: place for place, group in enumerate(names)}
     return Grouping(name, tuple(names), torch.tensor([places[text] for text in texts], dtype=torch.int64))
 
@@ -121,6 +128,25 @@ def _no_table(path: Path) -> InputError:
     return InputError(
         f"{path} is not a table of groups: it needs a header that names its columns, and a row per sample"
     )
+
+
+def _listed(values: object, name: str) -> list[object]:
+    """The groups of all samples as a list."""
+    try:
+        if isinstance(values, Tensor):
+            values = values.tolist()
+        if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping | set):
+            return list(values)
+    except (TypeError, RuntimeError):  # no dimensions; on the device meta
+        pass
+    raise InputError(f"the groups in {name!r} are a list with one for each sample, not {described(values)}")
+
+
+def _as_text(value: object, name: str) -> str:
+    """A sample's group as text, empty where it is missing."""
+    if isinstance(value, list | tuple | Mapping | set | np.ndarray | Tensor):
+        raise InputError(f"a group in {name!r} is a text or a number, not {described(value)}")
+    return "" if _is_missing(value) else str(value).strip()
 
 
 def _is_missing(value: object) -> bool:

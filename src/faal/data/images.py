@@ -78,9 +78,10 @@ class InMemory(Images):
     """
 
     def __init__(self, pixels: Tensor, device: torch.device | None = None) -> None:
-        if pixels.ndim != 4 or pixels.dtype not in (torch.uint8, torch.float32):
+        if pixels.ndim != 4 or 0 in pixels.shape[1:] or pixels.dtype not in (torch.uint8, torch.float32):
             raise InputError(
-                f"images are {_described(pixels)}; they must be (N, channels, H, W), uint8, or float32 in [0, 1]"
+                f"images are {_described(pixels)}; they must be (N, channels, H, W), with a pixel or more "
+                "each, uint8, or float32 in [0, 1]"
             )
         self.pixels = pixels
         self.shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])

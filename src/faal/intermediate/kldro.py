@@ -20,7 +20,7 @@ from faal.intermediate.balls.cvar import cvar
 from faal.intermediate.balls.kl import kl
 from faal.intermediate.balls.kl_forward import kl_forward
 from faal.intermediate.balls.newton import may_evaluate
-from faal.tensors import dense
+from faal.tensors import dense, valued
 
 BallName = Literal["kl", "kl-forward", "chi2", "cvar"]
 """The divergence that bounds a ball."""
@@ -142,8 +142,8 @@ def _require_broadcast(name: str, tensor: Tensor, losses: Tensor, shape: torch.S
     sizes = zip(reversed(tensor.shape), reversed(shape), strict=False)
     if tensor.dim() > len(shape) or any(own not in (1, target) for own, target in sizes):
         raise InputError(f"{name} is of shape {tuple(tensor.shape)}, which does not broadcast to {tuple(shape)}")
-    if tensor.is_meta and not losses.is_meta:
-        raise InputError(f"{name} has no values: it is on the device meta")
+    if not losses.is_meta:
+        valued(name, tensor)
 
 
 def _require_distribution(reference: Tensor) -> None:

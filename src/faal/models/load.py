@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from faal import checkpoint
+from faal.arguments import as_path
 from faal.config import Recipe, Threat
 from faal.data import DataSet
 from faal.data.checks import if_gray, other_channels, other_classes
-from faal.errors import InputError
+from faal.errors import InputError, described
 from faal.models.build import Architecture, build_model
 from faal.models.export import read_export_record
 from faal.models.foreign import load_weights
@@ -86,7 +87,9 @@ def load_model(path: Path | str, *, model: str | None = None) -> nn.Module:
 
         >>> net = faal.load_model("runs/resnet", model="mymodels:net")  # doctest: +SKIP
     """
-    file = weights_path(Path(path))
+    file = weights_path(as_path("path", path))
+    if not isinstance(model, str | None):
+        raise InputError(f"model is a network's name, as text, not {described(model)}")
     state, _ = read_checkpoint(file)
     architecture, _ = architecture_and_threat(state, file)
     architecture, notes = replace_model(architecture, model, file)

@@ -24,13 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from faal import losses
+from faal.arguments import whole
 from faal.audit.checks import (
-    check_at_least_one,
     check_gradient,
     check_images,
     check_labels,
     check_logits,
     check_model,
+    forward,
 )
 from faal.config import Recipe, Threat, parse_epsilon
 from faal.config.choices import NormName, ScoreRule
@@ -293,7 +294,7 @@ def offsets(
     """
     check_model(model)
     one_of("rule", rule, RULES)
-    check_at_least_one(batch_size=batch_size)
+    seed, batch_size = whole("seed", seed), whole("batch_size", batch_size, least=1)
     request, threat = selection_request(attack), Threat(norm, parse_epsilon(epsilon))
     store, numbers = as_images(images, "images"), as_labels(labels, "labels")
     check_labels(numbers, len(store), None)
@@ -302,7 +303,7 @@ def offsets(
     first = split.images.fetch(torch.arange(min(2, split.n)))
     check_images(first, torch.arange(len(first)))
     with torch.no_grad(), attacked(model):
-        logits = model(first)
+        logits = forward(model, first)
     check_logits(logits, torch.arange(len(first)), None)
     with attacked(model):
         check_gradient(model, first)

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable
 
+from faal.arguments import texts
 from faal.audit.attacks.autoattack import StandardEnsemble
 from faal.audit.attacks.gradient import GradientAttack
 from faal.audit.attacks.protocol import Attack
 from faal.config.choices import LossName
-from faal.errors import unknown
+from faal.errors import InputError, described, unknown
 
 CLEAN = "clean"
 """The images without attack. Every audit begins with it: an attack starts from the samples predicted correctly here."""
@@ -26,6 +27,8 @@ def attack_named(name: str) -> Attack:
     Raises:
         InputError: there is no such attack.
     """
+    if not isinstance(name, str):
+        raise InputError(f"an attack is a name, such as 'pgd20', not {described(name)}")
     if name == "autoattack":
         return StandardEnsemble()
     if match := re.fullmatch(r"(pgd|cw)([1-9]\d{0,4})(?:x([1-9]\d{0,2}))?", name):
@@ -42,4 +45,5 @@ def attacks_named(names: str | Iterable[str]) -> tuple[Attack, ...]:
     """
     if isinstance(names, str):
         names = [name.strip() for name in names.split(",")]
-    return tuple(attack_named(name) for name in dict.fromkeys(names) if name != CLEAN)
+    each = texts("attacks", names, "pgd20")
+    return tuple(attack_named(name) for name in dict.fromkeys(each) if name != CLEAN)

@@ -33,7 +33,7 @@ def test_names_of_classes() -> None:
     assert class_names([3, "b"]) == ("3", "b")  # type: ignore[list-item]
     for wrong, message in (
         (["a", "b", "a"], "names 'a' twice"),
-        ("abc", "a list of the classes' names"),
+        ("abc", "classes is a list, such as .*, not 'abc'"),
         (3, "a list"),
     ):
         with pytest.raises(InputError, match=message):

@@ -20,7 +20,7 @@ QUICK: dict[str, Any] = {"attacks": "pgd5,cw5", "epsilon": 0.15, "block_size": 1
         ({"norm": "l1"}, "no norm .l1."),
         ({"attacks": "pgd20,autoatack"}, "did you mean 'autoattack'"),
         ({"engine": "fats"}, "no audit engine 'fats'"),
-        ({"limit": 0}, "limit is 0"),
+        ({"limit": 0}, "limit is a whole number, at least 1, not 0"),
         ({"classes": ["a", "b", "c", "d"]}, r"sample 4 has the label 4, out of range: the 4 classes are 0 to 3"),
         ({"classes": ["a", "b", "c", "d", "e", "f"]}, "5 outputs but there are 6 classes"),
         ({"classes": ["a", "b", "c", "b", "e"]}, "classes names 'b' twice"),

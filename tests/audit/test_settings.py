@@ -12,9 +12,9 @@ from faal.errors import InputError
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"block_size": 0}, "block_size is 0"),
-        ({"batch_size": -1}, "batch_size is -1"),
-        ({"limit": 0}, "limit is 0"),
+        ({"block_size": 0}, "block_size is a whole number, at least 1, not 0"),
+        ({"batch_size": -1}, "batch_size is a whole number, at least 1, not -1"),
+        ({"limit": 0}, "limit is a whole number, at least 1, not 0"),
         ({"level": 95}, "between 0 and 1"),
         ({"engine": "refrence"}, "did you mean 'reference'"),
         ({"attacks": "pdg20"}, "did you mean 'pgd20'"),

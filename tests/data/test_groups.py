@@ -51,7 +51,7 @@ class TestGrouping:
             grouping("id", range(6))
 
     def test_the_record_tells_two_apart(self) -> None:
-        one, other = grouping("camera", "aabb").record(), grouping("camera", "abab").record()
+        one, other = (grouping("camera", list(each)).record() for each in ("aabb", "abab"))
         assert one["names"] == other["names"] == ["a", "b"]
         assert one["sha256"] != other["sha256"]
 

@@ -88,6 +88,7 @@ def test_an_argument_of_the_offsets(argument: str, taken: set[str]) -> None:
     assert refusals(lambda value: offsets(**{argument: value})) == set(ODD) - taken
 
 
+@pytest.mark.filterwarnings("ignore")  # a warning with a lone surrogate cannot be sent to the main process of pytest
 def test_load_model() -> None:
     assert refusals(faal.load_model) == set(ODD)
     refused = refusals(lambda value: faal.load_model("zoo:prn18w16-pgd-at", model=value))

@@ -15,7 +15,7 @@ from faal.audit.records.verdicts import ALL
 from faal.config import Threat
 
 ROWS = 20
-"""The number of classes shown; where there are more, the weakest."""
+"""The number of classes shown; if there are more, those with the lowest accuracy."""
 
 
 def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
@@ -24,7 +24,7 @@ def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
 
     Args:
         result: the audit.
-        rows: how many classes to show; where there are more, the weakest under `all`.
+        rows: how many classes to show; if there are more, those with the lowest accuracy under `all`.
     """
     title = f"Accuracy in % with {result.level:.0%} intervals, n = {result.data['n']}, {Threat(**result.threat)}"
     figures = titled(title, ["attack"], ["average", "balanced", "worst class"], ["which"])
@@ -32,9 +32,9 @@ def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
         estimates = [estimate_text(entry) for entry in (found.average, found.balanced, found.worst)]
         plain_row(figures, name, *estimates, found.worst.name)
 
-    weakness = [np.inf if entry.value is None else entry.value for entry in result.attacks[ALL].classes]
-    shown = _first(weakness, rows)
-    per_class = titled(_classes_title("Accuracy per class in %", shown, weakness), ["class"], ["n", *result.attacks])
+    accuracies = [np.inf if entry.value is None else entry.value for entry in result.attacks[ALL].classes]
+    shown = _first(accuracies, rows)
+    per_class = titled(_classes_title("Accuracy per class in %", shown, accuracies), ["class"], ["n", *result.attacks])
     for c in shown:
         entries = [found.classes[c] for found in result.attacks.values()]
         plain_row(per_class, entries[0].name, str(entries[0].n), *(percent(entry.value) for entry in entries))
@@ -57,17 +57,20 @@ def _spread(result: AuditResult) -> Table:
     for name, entry in result.attacks.items():
         estimates = (entry.gap, entry.deviation, *([entry.worst_tenth] if many else []))
         plain_row(
-            grid, name, *("-" if estimate is None else estimate_text(estimate) for estimate in estimates), _ends(entry)
+            grid,
+            name,
+            *("-" if estimate is None else estimate_text(estimate) for estimate in estimates),
+            _best_and_worst(entry),
         )
     return grid
 
 
 def _by_group(result: AuditResult, name: str, rows: int) -> Table:
-    """Groups by attacks, each with its interval; the weakest, where there are many."""
+    """Groups by attacks, each with its interval; if there are many, those with the lowest accuracy."""
     found = result.groups[name]
-    weakness = [np.inf if entry.value is None else entry.value for entry in found[ALL].classes]
-    shown = _first(weakness, rows)
-    title = _classes_title(f"Accuracy by {name} in % with {result.level:.0%} intervals", shown, weakness)
+    accuracies = [np.inf if entry.value is None else entry.value for entry in found[ALL].classes]
+    shown = _first(accuracies, rows)
+    title = _classes_title(f"Accuracy by {name} in % with {result.level:.0%} intervals", shown, accuracies)
     grid = titled(title, [name], ["n", *found])
     for place in shown:
         entries = [each.classes[place] for each in found.values()]
@@ -75,7 +78,7 @@ def _by_group(result: AuditResult, name: str, rows: int) -> Table:
     return grid
 
 
-def _ends(entry: AttackResult) -> str:
+def _best_and_worst(entry: AttackResult) -> str:
     return "-" if entry.gap is None else f"{entry.gap.best}, {entry.gap.worst}"
 
 
@@ -97,9 +100,9 @@ def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableT
             plain_row(figures, name, f"worst {grouping}", percent(worst.a), percent(worst.b), _difference(worst))
     return Group(
         figures,
-        _each(comparison, comparison.attacks[ALL], "class", "Per class", "classes", rows),
+        _per_class_table(comparison, comparison.attacks[ALL], "class", "Per class", "classes", rows),
         *(
-            _each(comparison, found[ALL], name, f"By {name}", "groups", rows)
+            _per_class_table(comparison, found[ALL], name, f"By {name}", "groups", rows)
             for name, found in comparison.groups.items()
         ),
         Text(comparison.conclusion),
@@ -114,7 +117,9 @@ def _overall(found: AttackComparison) -> Iterator[tuple[str, Difference]]:
     yield "best - worst", found.gap
 
 
-def _each(comparison: Comparison, found: AttackComparison, heading: str, title: str, kind: str, rows: int) -> Table:
+def _per_class_table(
+    comparison: Comparison, found: AttackComparison, heading: str, title: str, kind: str, rows: int
+) -> Table:
     """The classes, or the groups, one by one; of many, those with the smallest p."""
     p_values = [entry.p for entry in found.classes]
     shown = _first(p_values, rows)

@@ -22,14 +22,15 @@ MOST_CLASSES = 2**15
 """Predictions are stored as int16; a larger label is an identifier rather than a class's number."""
 
 ROUNDING = 1e-5
-"""The rounding error outside [0, 1] that is clamped: a resize in float32 has an error of about 1e-7, long sums of 1e-6.
+"""The largest excess over [0, 1] that is clamped as a rounding error: about 1e-7 for a resize in float32, 1e-6 for long
+sums.
 The step between two grey levels is 4e-3."""
 
 OVERSHOOT = 0.25
-"""The overshoot of cubic interpolation below 0; normalised images have smaller values."""
+"""Cubic interpolation gives values down to this; normalised images have smaller ones."""
 
-BRIGHTEST = 16.0
-"""Larger values are grey levels: normalised images are below."""
+LARGEST_NORMALISED = 16.0
+"""The largest value expected of a normalised image; larger ones indicate images in [0, 255]."""
 
 
 def as_tensor(values: object, where: str) -> Tensor:
@@ -139,7 +140,7 @@ def check_shapes(data: DataSet, where: str) -> None:
 def clamped(pixels: Tensor, where: str) -> tuple[Tensor, tuple[str, ...]]:
     """Floating-point images with rounding errors outside [0, 1] clamped, and a note that states it.
 
-    Images with values further outside, or NaN, are returned unchanged, for a check to refuse.
+    Images with values further outside, or NaN, are returned unchanged, and a later check rejects them.
 
     Args:
         pixels: images of any shape.
@@ -159,7 +160,7 @@ def clamped(pixels: Tensor, where: str) -> tuple[Tensor, tuple[str, ...]]:
 
 def into_range(low: float, high: float) -> str:
     """The remedy for images with values from `low` to `high`, of which one is outside [0, 1]."""
-    if high > BRIGHTEST:
+    if high > LARGEST_NORMALISED:
         return "divide by 255" + (", and clamp the values" if low < 0 or high > 255 else "")
     if low < -OVERSHOOT:
         return "undo any normalisation, it belongs inside the model"

@@ -26,7 +26,7 @@ from faal.models.native import (
     unfinished_notes,
     weights_path,
 )
-from faal.models.normalize import BLUE_FIRST, Statistics, parse_normalize, reverses_channels, same_normalisation
+from faal.models.normalize import BGR, Statistics, parse_normalize, reverses_channels, same_normalisation
 from faal.models.number_types import require_finite
 from faal.models.offsets import Offset, fold
 from faal.reading import read_metadata
@@ -170,7 +170,7 @@ def _safetensors(
             raise InputError(f"{architecture.model} stores {name}, which is not a tensor, so {advice}")
     normalize = "none" if normalisation is None else ":".join(",".join(map(str, values)) for values in normalisation)
     if reverses_channels(architecture.normalize):
-        normalize += f":{BLUE_FIRST}"
+        normalize += f":{BGR}"
     metadata = {
         "format": "pt",
         "architecture": json.dumps(asdict(replace(architecture, offsets=bool(offsets)))),

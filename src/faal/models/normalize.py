@@ -19,8 +19,8 @@ deviations 0.2023, 0.1994, 0.2010 for CIFAR-10, the mean over images of each ima
 MEAN:STD.)"""
 
 
-BLUE_FIRST = "bgr"
-"""The suffix after `MEAN:STD:` for a network that takes the channels in reverse."""
+BGR = "bgr"
+"""The suffix after `MEAN:STD:` for a network that expects the channels in BGR order."""
 
 
 class Normalized(nn.Module):
@@ -28,7 +28,7 @@ class Normalized(nn.Module):
 
     Args:
         net: takes normalised images.
-        mean: one number per channel, in the images' order of channels.
+        mean: one number per channel, in RGB order.
         std: one number per channel, above 0.
         reverse: the network takes the channels in reverse: blue, green, red.
     """
@@ -68,7 +68,7 @@ def parse_normalize(text: str, channels: int) -> Statistics | None:
         return None
     if reverses_channels(text) and channels != 3:
         raise InputError(f"normalize {text!r} reverses red, green and blue, and does not fit {_images(channels)}")
-    plain = text.removesuffix(f":{BLUE_FIRST}")
+    plain = text.removesuffix(f":{BGR}")
     mean, std = KNOWN[plain] if plain in KNOWN else _numbers(plain)
     for values in (mean, std):
         if len(values) not in (1, channels):
@@ -90,7 +90,7 @@ def same_normalisation(one: str, other: str, channels: int) -> bool:
 
 def reverses_channels(text: str) -> bool:
     """Whether a normalisation ends in `:bgr`: the network takes blue first, and red last."""
-    return text.endswith(f":{BLUE_FIRST}")
+    return text.endswith(f":{BGR}")
 
 
 def _numbers(text: str) -> Statistics:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from faal.errors import InputError
-from faal.models.normalize import BLUE_FIRST
+from faal.models.normalize import BGR
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def normalisation_text(settings: Mapping[str, Any], channels: int, where: str) -
             f"(rescale_factor, rescale_offset, image_mean); {OTHERWISE}"
         )
     reverse = bool(settings.get("do_flip_channel_order")) and channels == 3
-    return None if text == "0:1" and not reverse else text + (f":{BLUE_FIRST}" if reverse else "")
+    return None if text == "0:1" and not reverse else text + (f":{BGR}" if reverse else "")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Blends of a base and its repair: networks with interpolated weights, evaluated on withheld images.
 
-A repair trades average for worst class; a blend is a point in between, without further training. Parameters are
+A repair raises the worst-class accuracy at the cost of the average; a blend lies between base and repair and needs no
+further training. Parameters are
 interpolated linearly, and so are BatchNorm's running statistics: these approximate the statistics of a blend's
 activations, which would take a pass over the training images. Counters are the repair's.
 
@@ -55,7 +56,7 @@ RECORD = "frontier.json"
 LEVEL = 0.95
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Of the repair in the blend."""
+"""The weight of the repair in each blend."""
 
 MAYBE_TRAINED_ON = (
     "The base may have been trained on these images: all accuracies are too high, those of the base most."
@@ -93,7 +94,7 @@ class Frontier:
 
     @property
     def best(self) -> list[bool]:
-        """Per blend, whether no other is at least as good in average and worst class, and better in one."""
+        """Per blend, whether it is Pareto-optimal in average and worst-class accuracy."""
         return [bool(on) for on in on_frontier(_points(self.blends))]
 
     def to_json(self) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def frontier(
         "seen": maybe_trained_on,
         "blended": f"{BLENDED} {_evaluated_on(recipe, maybe_trained_on=maybe_trained_on)}",
     }
-    # The main process decides for all: they evaluate a blend together, or none does.
+    # All processes use the main process's list, so that all evaluate the same blends.
     finished: dict[float, Blend] = processes.gather_objects(_finished(out, made))[0]
     blends: list[Blend] = []
     with (

@@ -31,9 +31,9 @@ class OffsetSearch:
     """The result of a search."""
 
     before: OffsetEvaluation
-    """Without a change."""
+    """With the initial offsets."""
     after: OffsetEvaluation
-    """The best; `before` itself where none was better by one image."""
+    """The best; `before` itself if no offsets improve the score by at least one image."""
     images: int
     """How many were attacked at each evaluation."""
     rule: ScoreRule
@@ -56,7 +56,7 @@ class Outcome:
     offsets: OffsetSearch | None
     """The result of the search for offsets, where there was one: best.pt has them."""
     note: str | None
-    """What a reader of the results has to know about the run, in sentences."""
+    """Caveats for the interpretation of the results, in sentences."""
 
 
 def recorded_outcome(out: Path, *, position: int, images: int, rule: ScoreRule) -> Outcome | None:
@@ -66,9 +66,9 @@ def recorded_outcome(out: Path, *, position: int, images: int, rule: ScoreRule) 
 
     Args:
         out: the run's folder.
-        position: bytes of its log at the end of training.
-        images: how many the offsets are chosen on.
-        rule: that they are chosen by.
+        position: size of its log in bytes at the end of training.
+        images: number of images on which the offsets are chosen.
+        rule: the score by which they are chosen.
 
     Returns:
         The same on every process; None where the log does not end with the run's end, or best.pt does not have offsets

@@ -1,4 +1,4 @@
-"""Whether test images occur more than once: in the training data too, or several times in the test data."""
+"""Checks for test images that also occur in the training data, or more than once in the test data."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from faal.errors import InputError
 CHUNK = 1024
 """Images that are hashed at a time."""
 
-MAX_REPEATED = 0.01
+MAX_DUPLICATES = 0.01
 """The share of repeated test images above which there is a warning."""
 
 
@@ -31,7 +31,7 @@ def duplicates(clean: Mapping[int, CleanVerdict]) -> CheckResult:
     images = [verdict.images[at : at + 32] for verdict in clean.values() for at in range(0, len(verdict.images), 32)]
     count = len(images) - len(set(images))
     figures = {"samples": len(images), "repeated": count}
-    if count <= MAX_REPEATED * len(images):
+    if count <= MAX_DUPLICATES * len(images):
         return CheckResult(figures=figures)
     return CheckResult(
         figures=figures,
@@ -45,9 +45,9 @@ def train_test_overlap(
 ) -> CheckResult:
     """Count the audited images that occur in the training data, its hold-out included.
 
-    They are compared by a hash of their pixels in 256 levels: only equal images match, so there is no false alarm. Both
+    They are compared by a hash of their pixels in 256 levels: only equal images match, without false positives. Both
     sets are read once, the training images in shares by all processes; the hashes of many files are kept for the next
-    audit (`file_digests`). No forward.
+    audit (`file_digests`). No forward pass is needed.
 
     Raises:
         InputError: training images outside [0, 1].

@@ -1,4 +1,4 @@
-"""Average against worst-class accuracy: a mark per model, the Pareto front, and labels without overlap."""
+"""Average against worst-class accuracy: a marker per model, the Pareto front, and labels without overlap."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -66,7 +66,7 @@ def _label(
     texts: Sequence[Sequence[str]],
     line: NDArray[np.float64],
 ) -> None:
-    """Labels each point, in this order, with the first of its texts that overlaps nothing, preferably not the line.
+    """Labels each point, in this order, with the first of its texts that overlaps nothing, or overlaps only the line.
 
     A point without space for any text has no label: the table has its name.
     """

@@ -22,7 +22,7 @@ VerdictChanges = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def classes_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str) -> Section:
-    """Bars and table of up to three runs under the chosen attack; the other attacks' tables are folded."""
+    """Bars and table of up to three runs under the chosen attack; the other attacks' tables are collapsed."""
     order, count = _worst_first(runs, chosen), len(runs[0].audit.classes)
     charts = [_bars_chart(runs, attacks, chosen, order)]
     changes = _verdict_changes(runs, chosen)
@@ -82,7 +82,7 @@ def panel_charts(
     caption: str,
     title: str,
 ) -> list[Chart]:
-    """A small panel per run, in as many drawings as are needed for each to fit a page.
+    """A small panel per run, split over several figures so that each fits on a page.
 
     Args:
         runs: the runs.
@@ -108,7 +108,7 @@ def panel_charts(
 
 
 def _worst_first(runs: Sequence[RunFiles], attack: str) -> NDArray[np.intp]:
-    """The classes to draw: those with the lowest accuracy in any run, in the first run's order; without images last."""
+    """Classes to draw: those of lowest accuracy in any run, in the order of the first; those without images last."""
     worst = np.argsort(_lowest(runs, attack), kind="stable")
     worst = worst if len(worst) <= MANY_CLASSES else worst[:WORST_SHOWN]
     return worst[np.argsort(_lowest(runs[:1], attack)[worst], kind="stable")]

@@ -85,7 +85,7 @@ def _name_classes(axes: Axes, end: float, values: NDArray[np.float64], classes: 
 
 
 def curve_section(curve: CurveRecord, *, name: str, of: str = "") -> Section:
-    """The figure, its table, and the folded table of all classes.
+    """The figure, its table, and the collapsed table of all classes.
 
     Args:
         curve: the curve.

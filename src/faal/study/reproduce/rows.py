@@ -35,7 +35,7 @@ class TableSpec:
     data: str
     """`cifar10` or `cifar100`."""
     model: str
-    """The network, as the recipes' names have it: `prn18`, `wrn34-10` or `rn18`."""
+    """The network, as abbreviated in the recipes' names: `prn18`, `wrn34-10` or `rn18`."""
     attacks: tuple[str, ...]
     """The paper's attacks, `clean` first."""
     rows: tuple[Row, ...]
@@ -64,21 +64,21 @@ class Record:
     seconds_per_epoch: float | None
     """Mean over the epochs that this run trained; None where it trained none."""
     workers: int
-    """How many processes trained on the machine at once: seconds on a shared machine do not measure a method."""
+    """The number of training processes on the machine at the same time; above 1, seconds do not measure a method."""
     attacks: Mapping[str, Mapping[str, Any]]
     """Attack -> {"average", "worst", "worst_class", "classes": [...]}; accuracies as fractions. With the pseudo-attack
     `all`, correct under every attack that ran."""
     n: int
     """Test images of the audit."""
     note: Sequence[str]
-    """Remarks on the figures, in sentences."""
+    """Remarks on the accuracies, one sentence each."""
     commit: str | None
     environment: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One line of table 4: what a method costs and what it needs."""
+    """One row of table 4: the cost and the requirements of a method."""
 
     label: str
     method: str
@@ -87,7 +87,7 @@ class Cost:
     paper: Mapping[str, float]
     """The same as printed, on one NVIDIA 3090Ti."""
     level: Level
-    """How often the class weights move: `fixed`, `epoch` or `batch`."""
+    """How often the class weights are updated: `fixed`, `epoch` or `batch`."""
     adversary_free: bool
     """Whether it can be combined with any attack of training."""
     steers: bool

@@ -25,7 +25,7 @@ OFFSETS = "offsets"
 
 
 def _scratch(labels: Mapping[str, str], printed: Mapping[str, paper.PrintedAccuracies]) -> tuple[Row, ...]:
-    """Rows from scratch, named after their methods."""
+    """Rows of networks trained from scratch, named after their methods."""
     return tuple(
         Row(name=method, label=label, method=method, paper=printed.get(method, {})) for method, label in labels.items()
     )
@@ -126,7 +126,7 @@ FIGURE2 = TableSpec(
 
 FIGURE3 = TableSpec(
     name="figure3",
-    title="Robust accuracy per class of PreActResNet-18 trained from scratch on the TRADES loss",
+    title="Robust accuracy per class of PreActResNet-18 trained from scratch with the TRADES loss",
     data="cifar10",
     model="prn18",
     attacks=("clean", "autoattack"),
@@ -154,7 +154,7 @@ TABLES = {table.name: table for table in (TABLE1, TABLE2, TABLE3, FIGURE1, FIGUR
 network share one run."""
 
 WITHOUT_ROWS = ("table4", "theorem1")
-"""What trains no network: a measurement of time, and a simulation."""
+"""Results without a trained network: a timing and a simulation."""
 
 
 def find(what: str) -> tuple[TableSpec, tuple[Row, ...]]:

@@ -20,9 +20,9 @@ FILE = re.compile(r"(?:(?P<prefix>.+)-)?(?P<part>train|t10k|test)-(?P<kind>image
 
 DIMENSIONS = {"images": 3, "labels": 1}
 
-FOUR = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
+FILE_NAMES = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
 
-TURNED = (
+TRANSPOSED = (
     "EMNIST's files hold each image with its rows and columns exchanged; the images were transposed to be upright. A "
     "network that was trained on the images as stored has to transpose them again in its own code."
 )
@@ -38,7 +38,7 @@ def read_idx(path: Path) -> DataSet:
     classes are named by their numbers, up to the highest label.
 
     Raises:
-        InputError: there are no such files, or several data sets; a file is missing, damaged or contradicts another.
+        InputError: there are no such files, or several data sets; a file is missing, damaged or does not match another.
     """
     folder, wanted = (path, None) if path.is_dir() else (path.parent, path.name)
     sets = _sets(folder)
@@ -50,7 +50,7 @@ def read_idx(path: Path) -> DataSet:
         missing = f"{folder} holds no IDX files"
         if prefix is not None:
             missing = f"there is no folder {path}, and no IDX file {path.name}-* in {folder}"
-        raise InputError(f"{missing}; idx:DIR is the folder with {FOUR}, each plain or as .gz")
+        raise InputError(f"{missing}; idx:DIR is the folder with {FILE_NAMES}, each plain or as .gz")
     return _emnist(folder, prefix, sets[prefix]) if prefix else _plain(sets[prefix])
 
 
@@ -87,12 +87,12 @@ def _absent(name: str, path: Path | None, searched: tuple[Path, ...]) -> InputEr
     where = " and ".join(str(place) for place in searched)
     missing = f"there is no {known.title} in {where}, nor in {known.torchvision} there: "
     if path is not None:
-        return InputError(f"{missing}{name}:DIR is the folder with {FOUR}, each plain or as .gz")
+        return InputError(f"{missing}{name}:DIR is the folder with {FILE_NAMES}, each plain or as .gz")
     package = "" if known.package is None else f", install Debian's package {known.package}"
     command = f"run `faal data {name}`, " if name in SOURCES else ""
     return InputError(
-        f"{missing}{command}put {FOUR}, each plain or as .gz, into {searched[0]}{package}, or write {name}:DIR with "
-        "the folder that they are in"
+        f"{missing}{command}put {FILE_NAMES}, each plain or as .gz, into {searched[0]}{package}, or write "
+        f"{name}:DIR with the folder that they are in"
     )
 
 
@@ -151,7 +151,7 @@ def _emnist(folder: Path, prefix: str, files: Files) -> DataSet:
     classes = tuple(named.values()) or tuple(map(str, range(highest + 1)))
     upright = prefix.startswith("emnist-")
     train, test = (_split(files, part, labels.get(part), transposed=upright) for part in ("train", "test"))
-    return DataSet(prefix, classes, train, test, notes=(TURNED,) if upright else (), counted=not named)
+    return DataSet(prefix, classes, train, test, notes=(TRANSPOSED,) if upright else (), counted=not named)
 
 
 def _mapping(path: Path) -> dict[int, str]:

@@ -85,7 +85,9 @@ REFUSALS: dict[str, Callable[[], object]] = {
     ),
     "AutoAttack in L2 cannot run on images of 4 x 4 pixels, which its Square attack cannot tile; omit it, choose "
     "another --size, or audit in L-infinity": lambda: audited(attacks="autoattack", norm="l2", epsilon=0.5),
-    "the intervals' level is 95; it is a fraction between 0 and 1, such as 0.95": lambda: AuditSettings.of(level=95),
+    "level is the nominal coverage of the intervals, a fraction between 0 and 1 such as 0.95, not 95": lambda: (
+        AuditSettings.of(level=95)
+    ),
     "run already holds an audit of a different model (model aaaaaaaa there, bbbbbbbb here); choose another folder "
     "with --out": another_model_in_a_folder,
     "there is no audit in run (no audit.json); run `faal audit` with --out first": (

@@ -125,9 +125,8 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "within a class are not read; move its images into pets/test/cat, or the folder out of it": (
         lambda: folder("test/cat/a.png", "test/cat/more/b.png", "test/dog/a.png")
     ),
-    "images are (2, 4, 4) of float32; they must be (N, channels, H, W), uint8, or float32 in [0, 1]": (
-        lambda: InMemory(torch.zeros(2, 4, 4))
-    ),
+    "images are (2, 4, 4) of float32; they must be (N, channels, H, W), with a pixel or more each, uint8, or "
+    "float32 in [0, 1]": lambda: InMemory(torch.zeros(2, 4, 4)),
     "labels are int32 on cpu; they must be int64 on the CPU": (
         lambda: Split(InMemory(torch.zeros(2, 1, 4, 4)), torch.zeros(2, dtype=torch.int32))
     ),

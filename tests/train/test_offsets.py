@@ -177,7 +177,7 @@ def test_in_python() -> None:
         ({"images": with_pixel(images, float("nan"))}, r"image 70 has values that are NaN"),
         ({"images": with_pixel(images, 2.0)}, r"image 70 runs from .* to 2, outside \[0, 1\]"),
         ({"batch_size": 0}, "batch_size is a whole number, at least 1, not 0"),
-        ({"batch_size": -3}, "batch_size is -3; it must be at least 1"),
+        ({"batch_size": -3}, "batch_size is a whole number, at least 1, not -3"),
     ):
         with pytest.raises(InputError, match=message) as caught:
             faal.offsets(model, **{"images": images, "labels": labels, "epsilon": EPSILON} | wrong)

@@ -78,7 +78,8 @@ class InMemory(Images):
     """
 
     def __init__(self, pixels: Tensor, device: torch.device | None = None) -> None:
-        if pixels.ndim != 4 or 0 in pixels.shape[1:] or pixels.dtype not in (torch.uint8, torch.float32):
+        empty = pixels.shape[:1] != (0,) and 0 in pixels.shape[1:]
+        if pixels.ndim != 4 or empty or pixels.dtype not in (torch.uint8, torch.float32):
             raise InputError(
                 f"images are {_described(pixels)}; they must be (N, channels, H, W), with a pixel or more "
                 "each, uint8, or float32 in [0, 1]"

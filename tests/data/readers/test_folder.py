@@ -154,7 +154,7 @@ def test_a_folder_whose_name_is_not_utf_8(tmp_path: Path, level: str) -> None:
     if level == "class":
         for part in ("train", "test"):
             (root / part / "dog").rename(root / part / name)
-    assert rf"the name of the {level} 'caf\udce9' is not UTF-8; rename it" in refused(f"folder:{root}")
+    assert rf"the name of the {level}, 'caf\udce9', is not UTF-8; rename it" in refused(f"folder:{root}")
 
 
 @pytest.mark.parametrize("spec", ["folder", "digits"])

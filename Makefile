@@ -1,5 +1,5 @@
 # make demo   sets up and runs the main job: audit, repair and audit again, with a page to look at
-# make test-quick   sets up and passes the tests that take no more than a second each: for use between two edits
+# make test-quick   sets up and passes the tests of a second or less each: for use between two edits
 # make test   those marked medium too, in minutes
 # make test-all   those marked slow too: kills, several processes, the README's commands
 # make check  style and types

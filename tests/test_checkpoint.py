@@ -45,6 +45,7 @@ def test_loaded_as_saved(saved: Path) -> None:
     assert files(saved.parent) == ["last.pt"]
 
 
+@pytest.mark.medium
 def test_networks_and_optimisers_fit_in(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)

@@ -142,6 +142,7 @@ OPTIONAL = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("code", "never"),
     [

@@ -36,7 +36,6 @@ def stamps(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -125,7 +125,6 @@ class Limited(nn.Module):
         return logits
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize("batch_size", [1, 5, 15])
 def test_a_memory_limit_splits_forwards_and_changes_no_verdict(problem, batch_size: int) -> None:  # type: ignore[no-untyped-def]
     whole = audit(problem.net, problem.images, problem.labels, **QUICK)

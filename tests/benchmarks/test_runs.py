@@ -106,7 +106,6 @@ class TestPlan:
             item.command_line == "faal reproduce figure3 --scale small --data cifar10:DIR --seeds 1 --out OUT/reproduce"
         )
 
-    @pytest.mark.medium
     def test_a_published_base_is_not_trained_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where the zoo has what the plan would train, by the same recipe and seed, repairs and audits begin there."""
         plan = script("plan")

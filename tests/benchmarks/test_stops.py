@@ -31,6 +31,7 @@ def work(out: Path, event: str, count: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", WORK, str(out), event, str(count)], stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("event", "first", "second"), [("batch", 6, 30), ("offsets", 4, 2), ("block", 2, 2)])
 def test_stopped_twice(tmp_path: Path, event: str, first: int, second: int) -> None:
     begun: list[subprocess.Popen[bytes]] = []

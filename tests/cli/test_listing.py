@@ -88,6 +88,7 @@ def settings(recipe: Recipe) -> dict[str, object]:
     return settings_of(kind, recipe, row.fixed)
 
 
+@pytest.mark.medium
 def test_what_methods_require(capsys: pytest.CaptureFixture[str]) -> None:
     found = {name: facts(capsys, name)["requires"] for name in ("standard", "faal-at", "dafa", "csr", "faal-cfa-at")}
     found |= {name: facts(capsys, name)["requires"] for name in ("frl-rw", "wat", "faal-wat")}

@@ -267,6 +267,7 @@ class TestRivals:
         assert METHODS[name].published["hold_out"] == "both"
         assert METHODS[name].published["select_on"] == "test"
 
+    @pytest.mark.medium
     def test_what_is_gated_steers(self) -> None:
         gated = [recipe for recipe in map(load_recipe, recipe_names()) if recipe.average == "gated"]
         assert {recipe.method for recipe in gated} == {name for name, row in METHODS.items() if row.gated}

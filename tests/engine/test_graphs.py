@@ -47,6 +47,7 @@ def both(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 class TestCompiled:
+    @pytest.mark.medium
     def test_results_are_equal(self, both: dict[str, Any]) -> None:
         torch.testing.assert_close(both["on"]["weights"], both["off"]["weights"], rtol=0, atol=1e-5)
         plain, compiled = (both[name]["net"].state_dict() for name in ("off", "on"))
@@ -57,7 +58,6 @@ class TestCompiled:
         """AWP's ascent is a forward in training too, and the last batch compiles nothing."""
         assert both["graphs"] == 2
 
-    @pytest.mark.medium
     def test_the_attacks_graph_computes_no_gradients_of_weights(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The backward of a compiled graph computes the gradients that were required when it was compiled."""
         torch._dynamo.reset()

@@ -41,7 +41,6 @@ def problems() -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     return found
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize("ball", ["kl", "kl-forward"])
 @pytest.mark.parametrize("name", problems())
 def test_an_early_end_changes_nothing(name: str, ball: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,6 @@ def halves(classes: int, shape: tuple[int, int, int]) -> DataSet:
     return from_arrays(arrays, "halves", "halves")
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize(
     ("model", "width", "depth", "classes", "shape", "norm"),
     [

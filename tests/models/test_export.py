@@ -239,6 +239,7 @@ def test_a_file_that_another_process_writes_meanwhile_is_not_overwritten(
     assert {path.name for path in work.iterdir()} == {"mine.pth", "run", "handed.py"}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["mine.pth", "mine.safetensors"])
 def test_a_flipped_bit_in_an_exported_file_is_noticed_or_has_no_effect(work: Path, name: str) -> None:
     run(work, "small", "none", width=4)

@@ -59,6 +59,7 @@ def test_the_tables_have_both_ends_and_say_so(tmp_path: Path, run_folder: Write)
     assert "(6 of 40 classes: the lowest and the highest)" in page.text  # of the map
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("count", [2, 3])
 def test_so_have_those_of_several_models(count: int, tmp_path: Path, run_folder: Write) -> None:
     folders = [tmp_path / f"net-{seed}" for seed in range(count)]

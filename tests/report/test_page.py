@@ -174,6 +174,7 @@ def test_a_class_without_images_is_a_dash(tmp_path: Path, run_folder: Write) -> 
 # --- several ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.medium
 def test_before_and_after(tmp_path: Path, run_folder: Write) -> None:
     before = run_folder(tmp_path / "base", lowest=0.3)
     after = run_folder(tmp_path / "repaired", lowest=0.5, highest=0.9)
@@ -203,6 +204,7 @@ def test_before_and_after(tmp_path: Path, run_folder: Write) -> None:
     assert "single models, not methods" in reader.text
 
 
+@pytest.mark.medium
 def test_equal_folder_names_are_made_distinct(tmp_path: Path, run_folder: Write) -> None:
     for seed in "12":
         run_folder(tmp_path / seed / "base")
@@ -221,6 +223,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, demo_folder: Write) -> tuple[
     return content, write_report([folder])
 
 
+@pytest.mark.medium
 def test_demo_has_the_means_and_every_seed(demo: tuple[dict[str, Any], Path]) -> None:
     content, path = demo
     reader = read(path)
@@ -245,6 +248,7 @@ def test_demo_has_the_means_and_every_seed(demo: tuple[dict[str, Any], Path]) ->
         assert text in reader.text
 
 
+@pytest.mark.medium
 def test_demo_of_one_seed_has_no_interval_over_seeds(tmp_path: Path, demo_folder: Write) -> None:
     demo_folder(tmp_path, seeds=(5,))
     reader = read(write_report([tmp_path]))
@@ -281,6 +285,7 @@ def test_ids_are_unique_and_every_chart_has_a_description(demo: tuple[dict[str, 
     assert all(attributes.get("alt") for tag, attributes in tags if tag == "img")
 
 
+@pytest.mark.medium
 def test_hostile_names_stay_text(tmp_path: Path, run_folder: Write) -> None:
     hostile = [
         "<script>alert(1)</script>",
@@ -304,6 +309,7 @@ def test_hostile_names_stay_text(tmp_path: Path, run_folder: Write) -> None:
     assert "49" not in reader.rows("Accuracy per class")
 
 
+@pytest.mark.medium
 def test_same_files_same_bytes(demo: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     path = demo[1]
     assert write_report([path.parent], out=tmp_path / "again.html").read_bytes() == path.read_bytes()

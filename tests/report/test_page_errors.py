@@ -35,6 +35,7 @@ def test_bad_input(tmp_path: Path, run_folder: Write, demo_folder: Write) -> Non
     assert not list(tmp_path.rglob("*.html"))
 
 
+@pytest.mark.medium
 def test_a_page_that_cannot_be_written_completely_leaves_the_old_one(
     tmp_path: Path, run_folder: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,7 @@ def test_with_another_tau_it_is_not(recipe: Recipe, name: str) -> None:
     assert not equal(*ends)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("classes", [2, 10, 100])
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_method_on_any_number_of_classes(recipe: Recipe, name: str, classes: int) -> None:

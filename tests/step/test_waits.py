@@ -47,6 +47,7 @@ def test_no_ball_reads_a_value(ball: str) -> None:
     assert step_nowhere(learner_nowhere(recipe)).weights.shape == (CLASSES,)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", TRAINED)
 def test_no_method_reads_a_value(name: str) -> None:
     result = step_nowhere(learner_nowhere(Recipe(method=name, steps=2)))

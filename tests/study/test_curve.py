@@ -115,6 +115,7 @@ def test_no_audit_and_no_radius_are_refused_and_repetitions_count_once() -> None
     assert radii([8 / 255, 0.1, 2 / 255, 8 / 255, 0.1 + 1e-12]) == pytest.approx((2 / 255, 8 / 255, 0.1))
 
 
+@pytest.mark.medium
 def test_the_files(tmp_path: Path) -> None:
     found = curve_of([made(8 / 255, first(50, 20, 10))])
     found.write(tmp_path)
@@ -166,6 +167,7 @@ def linear() -> nn.Module:
     return net
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_end_to_end(tmp_path: Path, norm: str) -> None:
     """A sample is robust at a radius exactly if its pixel is further than that from 0.5, in either norm."""
@@ -190,6 +192,7 @@ def test_end_to_end(tmp_path: Path, norm: str) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/blocks/*")} == before
 
 
+@pytest.mark.medium
 def test_a_folder_of_another_model_is_refused_before_any_work(tmp_path: Path) -> None:
     """By its own audit, which is on one page with the curve, and by an audit at any radius, a later one too."""
     images, labels = torch.rand(4, 1, 2, 2), torch.arange(4) % 2
@@ -213,6 +216,7 @@ def test_a_folder_of_another_model_is_refused_before_any_work(tmp_path: Path) ->
     assert len(curve(linear(), images, labels, epsilons=[0.1, 0.2], out=tmp_path, **renamed).points) == 3
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("attacks", ["clean", [], iter(["clean"])])
 def test_a_curve_without_attack_is_refused_before_any_work(tmp_path: Path, attacks: Any) -> None:
     images, labels = torch.rand(4, 1, 2, 2), torch.arange(4) % 2

@@ -77,6 +77,7 @@ def test_weights_and_statistics_are_interpolated_and_counters_are_not() -> None:
         assert torch.equal(blended(before, after, share)["w"], ends["w"])
 
 
+@pytest.mark.medium
 def test_the_files(repaired: Path, short: Recipe) -> None:
     found = evaluated(repaired, short)
     plain = json.loads((repaired / "frontier.json").read_text())

@@ -23,6 +23,7 @@ def refuse(number: int) -> None:
     raise InputError(f"{number} is rejected")
 
 
+@pytest.mark.medium
 def test_results_in_the_order_of_the_jobs_from_other_processes_with_one_thread() -> None:
     jobs = [Job(title=str(n), function=square, arguments=(n,)) for n in range(5)]
     found = side_by_side(jobs, title="squares", workers=2)
@@ -36,6 +37,7 @@ def test_an_error_is_raised_unchanged() -> None:
         side_by_side([Job(title="7", function=refuse, arguments=(7,))], title="refusals", workers=1)
 
 
+@pytest.mark.medium
 def test_no_more_workers_than_available_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("faal.study.jobs.usable_processors", lambda: 1)
     jobs = [Job(title=str(n), function=square, arguments=(n,)) for n in range(3)]

@@ -78,6 +78,7 @@ def test_shrinking_the_true_logit_turns_close_predictions() -> None:
     assert shrunk.confusion.tolist() == [[0, 4], [3, 0]]
 
 
+@pytest.mark.medium
 def test_independent_of_the_batch_and_restores_the_mode() -> None:
     net = build_model(Architecture(model="small", num_classes=3, channels=1, width=4), seed=1).train()
     arguments = {"num_classes": 3, "threat": Threat(epsilon=0.1), "seed": 1, "numerics": CPU}

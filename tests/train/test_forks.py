@@ -83,6 +83,7 @@ def assert_equal(one: Path, other: Path) -> None:
     assert same(best[0], best[1])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", FORKS)
 def test_a_forked_run_is_the_whole_run_bit_for_bit(name: str, shared: Recipe, tmp_path: Path) -> None:
     """Weights, optimiser, rule, average, log, chosen weights and chosen epoch."""
@@ -133,6 +134,7 @@ class KilledError(Exception):
     """The end of the process."""
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kill_at", [0, 2, 4, 7])
 def test_a_killed_fork_goes_on(kill_at: int, shared: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At its first step it begins from the fork again, later from its own checkpoint; epochs have four steps."""
@@ -197,6 +199,7 @@ class TestRefused:
         withheld = own.replace({"hold_out": "none"}, source="test")
         self.refused(withheld, tmp_path / "e", fork, f"differs in hold_out{end}")
 
+    @pytest.mark.medium
     def test_another_method(self, own: Recipe, tmp_path: Path) -> None:
         """FAAL_AT begins as PGD-AT; TRADES and PGD-AT with AWP are other methods from the first step on."""
         for number, name in enumerate(("trades", "at-awp", "mart")):

@@ -85,6 +85,7 @@ class KilledError(Exception):
     """The end of the process."""
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["faal-at", "faal-trades-awp", "standard", "mart"])
 @pytest.mark.parametrize("kill_at", [2, 3, 5])
 def test_a_killed_run_goes_on_bit_for_bit(
@@ -301,6 +302,7 @@ def test_a_folder_that_cannot_be_written(recipe: Recipe, tmp_path: Path) -> None
         run(recipe, toy_data([12] * 4), tmp_path / "file" / "run")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", TRAINED)
 def test_every_method_trains_and_is_deterministic(name: str, recipe: Recipe, tmp_path: Path) -> None:
     """Two epochs at unequal classes, one of which is absent from most batches."""

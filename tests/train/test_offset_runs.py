@@ -102,6 +102,7 @@ def test_where_no_image_can_be_withheld(recipe: Recipe, tmp_path: Path) -> None:
     assert "last epoch" not in outcome.note
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("settings", [{"method": "offsets"}, {"offsets": True}, {"offsets": True, "average": "epoch"}])
 def test_killed_and_repeated_it_is_the_same(
     settings: dict[str, Any], recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -145,6 +146,7 @@ def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
+@pytest.mark.medium
 def test_on_top_of_a_method_they_are_for_the_epoch_that_was_chosen(recipe: Recipe, tmp_path: Path) -> None:
     plain, more = fitted(recipe, select="worst"), fitted(recipe, select="worst", offsets=True)
     run(plain, [200] * 2, tmp_path / "plain", net=build_model(SMALL, seed=1))

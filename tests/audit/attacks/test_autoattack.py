@@ -59,7 +59,6 @@ def test_verdicts_are_those_of_pyautoattack_called_by_hand_on_each_block(
     assert np.array_equal(examples.adversarial, as_bytes(adversarial[torch.from_numpy(examples.index)]))
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("height", [4, 5, 8, 14, 19, 48])
 @pytest.mark.parametrize("width", [5, 12, 14, 19, 40, 64])

@@ -37,7 +37,6 @@ def about_type(warnings: tuple[str, ...]) -> list[str]:
     return [sentence for sentence in warnings if "logits are" in sentence]
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_attacks_on_logits_of_another_type_are_as_strong_as_in_float32(problem: Any, dtype: torch.dtype) -> None:
     plain = audit(problem.net, problem.images, problem.labels, attacks="pgd5x2,cw5", **QUICK)

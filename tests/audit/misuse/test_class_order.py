@@ -165,6 +165,7 @@ def test_an_honest_network_has_no_warning(case: str) -> None:
         assert found.figures["accuracy"]["renumbered"] == found.figures["accuracy"]["as_given"]
 
 
+@pytest.mark.medium
 def test_at_the_limit_of_honest_the_false_alarms_are_as_rare_as_stated() -> None:
     """Two classes that are predicted as each other exactly twice as often as correctly: 1 in 1,000."""
     shares = np.array([[0.3, 0.6, 0.1], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]])

@@ -16,7 +16,6 @@ from faal.errors import InputError
 QUICK: dict[str, Any] = {"attacks": "pgd5,cw5", "epsilon": 0.15, "block_size": 16, "seed": 3}
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_shares_put_together_are_the_audit(
     world_size: int, problem: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -74,6 +74,7 @@ def test_the_limit_holds_no_dense_array() -> None:
         np.ones((CLASSES, CLASSES), np.float32)
 
 
+@pytest.mark.medium
 def test_no_array_of_classes_by_classes_is_made(tmp_path: Path) -> None:
     with peak_below(DENSE):
         result_of(CLASSES, CLASSES).write(tmp_path)
@@ -81,6 +82,7 @@ def test_no_array_of_classes_by_classes_is_made(tmp_path: Path) -> None:
     assert (tmp_path / "audit.json").stat().st_size < 2_000_000
 
 
+@pytest.mark.medium
 def test_nor_by_a_comparison() -> None:
     results = [result_of(CLASSES, CLASSES, seed) for seed in range(2)]
     with peak_below(DENSE):
@@ -95,6 +97,7 @@ def test_nor_by_the_page(tmp_path: Path) -> None:
     assert page.stat().st_size < 3_000_000
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("classes", [30, 250])
 def test_both_forms_of_the_record_have_the_same_figures(
     classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -181,7 +181,6 @@ def test_many_draws_of_the_worst_difference_at_once_are_as_one_by_one() -> None:
         assert (together.low[place], together.high[place]) == pytest.approx((alone.low, alone.high))
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize(
     ("a", "b"),
     [

@@ -73,7 +73,6 @@ def test_it_is_refused_unless_the_command_names_it(command: str, desk: Path, faa
     assert (desk / "imported").exists()
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize("command", ["repair", "train"])
 def test_the_same_command_goes_on_and_the_next_one_names_it(command: str, desk: Path, faal: Faal) -> None:
     first = faal(*COMMANDS[command], *TRUST)

@@ -65,6 +65,7 @@ def test_train(number: signal.Signals, desk: Path, faal: Faal, interrupted: Call
     assert [step for step in steps if step is not None] == list(range(6))
 
 
+@pytest.mark.medium
 def test_repair_and_its_blends(desk: Path, faal: Faal, interrupted: Callable[..., str]) -> None:
     command = ("repair", "net.pt", "debug", "--data", "npz:toy.npz", "--out", "run", "--frontier", *SHORT)
     said = interrupted(*command, where=frontier, name="evaluate", call=2)
@@ -87,6 +88,7 @@ def test_audit(number: signal.Signals, desk: Path, faal: Faal, interrupted: Call
     assert kept.items() <= {path: path.stat().st_mtime_ns for path in (desk / "run" / "blocks").iterdir()}.items()
 
 
+@pytest.mark.medium
 def test_a_curve(desk: Path, faal: Faal, interrupted: Callable[..., str]) -> None:
     command = ("audit", "net.pt", "--data", "npz:toy.npz", "--attacks", "pgd2,cw2", "--epsilon", "0.1,0.2,0.3")
     command += ("--out", "run")

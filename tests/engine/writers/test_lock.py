@@ -78,6 +78,7 @@ def from_another_thread(work: Callable[[], str]) -> str:
         return threads.submit(work).result()
 
 
+@pytest.mark.medium
 def test_another_process_is_refused_and_named(tmp_path: Path, holds: Callable[..., Holder]) -> None:
     holder = holds(tmp_path).wait()
     message = refused(tmp_path)
@@ -89,6 +90,7 @@ def test_another_process_is_refused_and_named(tmp_path: Path, holds: Callable[..
         pass
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("words", [(), ("fork",), ("spawn",), ("claims",)])
 def test_a_killed_holder_has_it_no_more(words: tuple[str, ...], tmp_path: Path, holds: Callable[..., Holder]) -> None:
     """Its children, forked or started, do not have it either."""
@@ -126,6 +128,7 @@ def test_within_one_thread_it_may_be_taken_again(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "link"]
 
 
+@pytest.mark.medium
 def test_those_who_share_it_refuse_only_others(tmp_path: Path, holds: Callable[..., Holder]) -> None:
     first, second = [holds(tmp_path, "shared") for _ in range(2)]
     first.wait()
@@ -142,6 +145,7 @@ def test_those_who_share_it_refuse_only_others(tmp_path: Path, holds: Callable[.
         assert "is being written by" in from_another_thread(lambda: refused(tmp_path, shared=True))
 
 
+@pytest.mark.medium
 def test_a_file_system_without_it_has_claims(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: Callable[..., Holder]
 ) -> None:

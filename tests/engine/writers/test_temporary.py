@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from faal import checkpoint
 from faal.engine.writers.claims import STALE_AFTER
 from faal.engine.writers.holder import machine
@@ -50,6 +52,7 @@ checkpoint.write_whole(Path(sys.argv[1]), b"new")
 """
 
 
+@pytest.mark.medium
 def test_a_killed_writer_is_swept(tmp_path: Path) -> None:
     path = tmp_path / "audit.json"
     checkpoint.write_whole(path, b"old")

@@ -54,7 +54,6 @@ def test_a_thousand_problems_are_solved_exactly(ball: str, classes: int) -> None
         assert -1e-12 <= gap <= 1e-10
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize("ball", BALLS)
 def test_a_convex_solver_agrees(ball: str) -> None:
     """cvxpy on 30 problems: the mean loss agrees within 2e-6 of the losses' range, the cone solver's own accuracy."""

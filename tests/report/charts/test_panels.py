@@ -51,7 +51,6 @@ def test_profiles_rise_and_their_lowest_tenth_is_in_colour() -> None:
     assert axes.get_ylim() == (0, 100)
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize("width", [svg.WIDE, svg.NARROW])
 def test_names_of_neighbours_do_not_touch(width: float) -> None:
     figure = panel_charts.class_panels(["a class of long name", "b", "c"], models(5), width=width)

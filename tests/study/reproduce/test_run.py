@@ -97,6 +97,7 @@ def content(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in (*out.rglob("*.pt"), *(out / "results").rglob("*.json"))}
 
 
+@pytest.mark.medium
 def test_a_table_end_to_end(unbroken: Path) -> None:
     records = records_of(unbroken, TOY)
     assert [record.row for record in records] == ["pgd-at", "pgd-at--faal-at", "cfa-at"]
@@ -126,6 +127,7 @@ def test_a_table_end_to_end(unbroken: Path) -> None:
     assert content(unbroken) == before
 
 
+@pytest.mark.medium
 def test_a_forked_run_is_the_run_that_was_not_forked(unbroken: Path, tmp_path: Path) -> None:
     make(tmp_path, "toy/cfa-at")
     assert not (runs(tmp_path) / "pgd-at").exists()
@@ -150,6 +152,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int)
     monkeypatch.setattr(owner, name, interrupted)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("call", [2, 6, 8])
 def test_stopped_anywhere_it_continues_to_the_same_networks(
     unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
@@ -178,6 +181,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, method: str, error: Exception) -> N
     monkeypatch.setattr(job, "train", train)
 
 
+@pytest.mark.medium
 def test_a_row_that_fails_stops_what_starts_from_it_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +227,7 @@ def test_two_workers_and_one_that_is_killed(unbroken: Path, tmp_path: Path, monk
     assert {record.workers for record in records_of(tmp_path, TOY)} == {2}
 
 
+@pytest.mark.medium
 def test_seeds_are_different_networks(tmp_path: Path) -> None:
     make(tmp_path, "toy/pgd-at", seeds=2)
     assert [record.seed for record in records_of(tmp_path, TOY)] == [1, 2]
@@ -244,6 +249,7 @@ def test_a_folder_is_for_one_scale_protocol_recipe_and_data(unbroken: Path, monk
         make(unbroken, "toy/pgd-at")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("foreign", [False, True], ids=["own", "foreign"])
 def test_a_published_checkpoint_replaces_a_base(unbroken: Path, tmp_path: Path, foreign: bool) -> None:
     path = runs(unbroken) / "pgd-at" / "seed-1" / "best.pt"
@@ -266,6 +272,7 @@ def test_a_published_checkpoint_replaces_a_base(unbroken: Path, tmp_path: Path, 
         make(out)
 
 
+@pytest.mark.medium
 def test_a_base_from_the_zoo(unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = runs(unbroken) / "pgd-at" / "seed-1"
     publish(base, "toy", load_data("digits"), source="-", folder=tmp_path / "zoo", device=CPU)
@@ -296,6 +303,7 @@ def test_the_withheld_images_of_a_published_base_are_recorded(tmp_path: Path) ->
     assert opened.record["withheld"] == ["a part"]
 
 
+@pytest.mark.medium
 def test_a_base_of_ones_own_code_is_imported_where_the_call_names_it(
     unbroken: Path, tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from faal.study.reproduce.scales import (
 from faal.study.reproduce.tables import TABLE1, TABLE2, TABLE3, TABLES
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("scale", SCALES.values(), ids=lambda scale: scale.name)
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)

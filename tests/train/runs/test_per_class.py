@@ -72,6 +72,7 @@ def test_every_method_is_on_one_of_the_lists() -> None:
     assert set(MOVED) | NOTHING == set(TRAINING)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", TRAINING)
 def test_what_a_method_moves_is_logged_and_shown(
     name: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tests.conftest import toy_data
 from tests.train.test_loop import CPU, records, run
@@ -27,6 +28,7 @@ def repaired(base: Path, recipe: Recipe, data: DataSet, out: Path, **network: An
     return outcome, out
 
 
+@pytest.mark.medium
 def test_along_a_chain(recipe: Recipe, tmp_path: Path) -> None:
     data, other = toy_data([200] * 3), toy_data([201] * 3)
     short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1"}, source="test")
@@ -61,6 +63,7 @@ def test_other_groups_withhold_other_images(recipe: Recipe, tmp_path: Path) -> N
     assert repaired(folder, short, by_half, tmp_path / "2")[0].note == TRAINED_ON["select"]
 
 
+@pytest.mark.medium
 def test_the_images_that_a_method_steers_by(recipe: Recipe, tmp_path: Path) -> None:
     data = toy_data([200] * 3)
     short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1", "method": "pgd-at"}, source="test")
@@ -70,6 +73,7 @@ def test_the_images_that_a_method_steers_by(recipe: Recipe, tmp_path: Path) -> N
         assert repaired(tmp_path / hold_out, frl, data, tmp_path / f"{hold_out}-frl")[0].note == notes
 
 
+@pytest.mark.medium
 def test_a_choice_on_test_images_is_not_forgotten(recipe: Recipe, tmp_path: Path) -> None:
     data = toy_data([200] * 3)
     short = recipe.replace({"epochs": 1, "steps": 1, "select_attack": "pgd1"}, source="test")

@@ -61,6 +61,7 @@ def test_rows_side_by_side_mean_and_deviation_over_seeds(
     np.testing.assert_allclose(deviation, [0, 0, 0, 0.005], atol=1e-12)
 
 
+@pytest.mark.medium
 def test_one_seed_has_no_deviation(tmp_path: Path, drawn: dict[str, Mapping[str, Values]]) -> None:
     figures.draw_figure(tmp_path, FIGURE2, [record(FIGURE2, "pgd-at--faal-at", 1, "autoattack")], CLASSES)
     ((title, series),) = drawn.items()

@@ -36,6 +36,7 @@ def test_times_and_properties(tmp_path: Path) -> None:
     assert any("noise" in note for note in notes)
 
 
+@pytest.mark.medium
 def test_an_epoch_is_its_steps_and_its_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that jumps: a step takes 2 seconds, but one of three 50; an evaluation takes 7."""
     now = [0.0]

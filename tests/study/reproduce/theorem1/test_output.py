@@ -65,6 +65,7 @@ def slow(tau: float, n: int, trials: int) -> dict[str, int]:
     return held
 
 
+@pytest.mark.medium
 def test_against_a_slow_simulation() -> None:
     tau, n, trials = 0.25, 5, 300
     fast = {cell.shift: cell for cell in simulate(seeds=(7,), trials=3000, taus=(tau,), counts=(n,))}
@@ -75,6 +76,7 @@ def test_against_a_slow_simulation() -> None:
         assert abs(held / trials - cell.frequency) <= 4 * error + 1e-3, shift
 
 
+@pytest.mark.medium
 def test_many_images() -> None:
     """For n to infinity L_FAAL is the worst loss of the ball itself: above every other, and L in half of the cases."""
     trials = 300
@@ -117,6 +119,7 @@ def test_the_worst_shifts_lie_on_their_edges() -> None:
         np.testing.assert_allclose((q * losses).sum(axis=-1), values, atol=1e-7)
 
 
+@pytest.mark.medium
 def test_the_files(tmp_path: Path) -> None:
     paths = theorem1(tmp_path, seeds=(1, 2), trials=40)
     assert [path.name for path in paths] == [f"theorem1.{ending}" for ending in ("md", "csv", "svg", "pdf", "png")]

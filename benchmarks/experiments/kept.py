@@ -21,7 +21,7 @@ from benchmarks.experiments.plan import Plan
 from benchmarks.experiments.state import finished, records
 
 RUNS = "runs.jsonl"
-LEFT_OUT = ("last.pt", "previous.pt", "metrics.jsonl", "tensorboard", "page.html", "*.png")
+LEFT_OUT = ("last.pt", "previous.pt", "metrics.jsonl", "environment.json", "*.svg", "*.pdf", "*.png")
 """Of a finished network's folder: what no later item reads."""
 
 

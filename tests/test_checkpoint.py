@@ -92,12 +92,12 @@ class TestWriting:
         monkeypatch.setattr(os, "fsync", lambda file: (order.append("on disk"), sync(file)))
         monkeypatch.setattr(os, "replace", lambda a, b: (order.append("in place"), put(a, b)))
         checkpoint.save(saved, STATE)
-        checkpoint.write_whole(saved.parent / "a.json", b"{}")
+        checkpoint.write_atomically(saved.parent / "a.json", b"{}")
         assert order == ["on disk", "in place"] * 2
         assert (saved.parent / "a.json").read_bytes() == b"{}"
 
     @pytest.mark.parametrize(
-        "write", [lambda path: checkpoint.save(path, STATE), lambda path: checkpoint.write_whole(path, b"x")]
+        "write", [lambda path: checkpoint.save(path, STATE), lambda path: checkpoint.write_atomically(path, b"x")]
     )
     def test_an_unwritable_folder(self, tmp_path: Path, write: Callable[[Path], None]) -> None:
         """Below a regular file nobody can write, not even root."""
@@ -115,9 +115,9 @@ class TestWriting:
         if not links:
             monkeypatch.setattr(os, "link", missing)
         path = tmp_path / "weights.pth"
-        checkpoint.write_whole(path, b"first", new=True)
+        checkpoint.write_atomically(path, b"first", new=True)
         with pytest.raises(InputError, match=r"weights\.pth exists and is not overwritten; name another file"):
-            checkpoint.write_whole(path, b"second", new=True)
+            checkpoint.write_atomically(path, b"second", new=True)
         assert path.read_bytes() == b"first"
         assert files(tmp_path) == ["weights.pth"]
 

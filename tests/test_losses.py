@@ -76,7 +76,7 @@ def test_probability_margin() -> None:
     ],
 )
 def test_lower_precisions_are_widened_first(given: torch.dtype, returned: torch.dtype) -> None:
-    """Not computed in bfloat16 and widened after: the answer is that on the widened logits, bit for bit."""
+    """Not computed in bfloat16 and widened after: the answer is that on the upcast logits, bit for bit."""
     z, other = logits(7).to(given), logits(8).to(given)
     wide, wide_other = z.to(returned), other.to(returned)
     for loss in (losses.cross_entropy, losses.margin, losses.probability_margin):

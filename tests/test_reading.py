@@ -85,7 +85,7 @@ def test_cut_short(tmp_path: Path, zipped: bool, share: float) -> None:
     path = tmp_path / "weights.pt"
     torch.save(WEIGHTS, path, _use_new_zipfile_serialization=zipped)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    refused(path, "damaged or cut short.*fetch or write it again")
+    refused(path, "truncated or damaged.*fetch or write it again")
 
 
 @pytest.mark.parametrize("size", [20, 2000])
@@ -93,7 +93,7 @@ def test_safetensors_cut_short(tmp_path: Path, size: int) -> None:
     path = tmp_path / "weights.safetensors"
     save_file(WEIGHTS, path)
     path.write_bytes(path.read_bytes()[:size])
-    refused(path, "damaged or cut short")
+    refused(path, "truncated or damaged")
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_safetensors_cut_short(tmp_path: Path, size: int) -> None:
         (b"", "is empty"),
         (b"\x93NUMPY\x01\x00", "neither a PyTorch checkpoint nor a safetensors file"),
         (b"just a text", "neither a PyTorch checkpoint nor a safetensors file"),
-        (b"\x80", "damaged or cut short"),
-        (b"PK\x03\x04 and no archive", "damaged or cut short"),
+        (b"\x80", "truncated or damaged"),
+        (b"PK\x03\x04 and no archive", "truncated or damaged"),
     ],
 )
 def test_other_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:

@@ -20,7 +20,7 @@ from benchmarks.experiments.state import finished, records
 
 from faal.audit.records.verdicts import Verdicts
 from faal.bounds.plain import read_yaml
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 
 HERE = Path(__file__).parent
 PLAN, RESULTS = HERE / "evidence.yaml", HERE.parent / "results" / "evidence.json"
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = Plan(read_yaml(given.plan), "paper", given.plan.name)
     earlier = json.loads(given.to.read_text(encoding="utf-8")) if given.to.exists() else {}
     found = collected(plan, given.out, earlier)
-    write_whole(given.to, (json.dumps(found, indent=1) + "\n").encode())
+    write_atomically(given.to, (json.dumps(found, indent=1) + "\n").encode())
     print(f"{given.to}: {found['finished']} of {found['items']} items")
 
 

@@ -21,7 +21,7 @@ from benchmarks.experiments.quirks import Arm, compared, difference, some
 
 from faal.audit import audit
 from faal.audit.records.result import AttackResult
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config import Recipe, load_recipe
 from faal.data import DataSet, Split, load_data
 from faal.engine.environment import environment
@@ -129,7 +129,7 @@ def judged(
         out=kept.parent / kept.stem,
     )  # fmt: skip
     found = {"seed": seed, "n": split.n, "attacks": {attack: figures(r) for attack, r in result.attacks.items()}}
-    write_whole(kept, json.dumps(found, indent=1).encode())
+    write_atomically(kept, json.dumps(found, indent=1).encode())
     return found
 
 

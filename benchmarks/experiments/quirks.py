@@ -21,7 +21,7 @@ from scipy import stats
 
 from faal.audit import audit
 from faal.audit.records.result import AttackResult
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config import Recipe, load_recipe
 from faal.data import DataSet, InMemory, Split, load_data
 from faal.engine.environment import environment
@@ -142,7 +142,7 @@ def one(out: Path, base: Path, spec: str, images: int, limit: int, name: str, se
     )  # fmt: skip
     attacks = {attack: figures_of(r) for attack, r in result.attacks.items()}
     found = {"seed": seed, "epoch": outcome.epoch, "note": outcome.note, "attacks": attacks}
-    write_whole(kept, json.dumps(found, indent=1).encode())
+    write_atomically(kept, json.dumps(found, indent=1).encode())
     return found
 
 

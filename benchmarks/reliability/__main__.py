@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.recording.surface import Surface
 from benchmarks.reliability import flips, fuzz, hostile, kills, page, writers
 
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.engine.environment import environment
 from faal.engine.numerics import pick_device
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed = failed or not right(name, result)
         found[name] = {"seed": given.seed, "seconds": round(time.monotonic() - began), "commit": made["commit"],
                        "processor": made.get("processor")} | result  # fmt: skip
-        write_whole(given.to, (json.dumps(found, indent=1) + "\n").encode())
+        write_atomically(given.to, (json.dumps(found, indent=1) + "\n").encode())
         print(f"{name}: {'as promised' if right(name, result) else 'NOT as promised'}", flush=True)
     if given.to == RESULTS and not given.short:
         page.write(found, ROOT / "docs" / "reliability.md")

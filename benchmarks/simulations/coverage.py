@@ -25,7 +25,7 @@ from faal.audit.estimates import MANY_CLASSES, lowest_tenth
 from faal.audit.statistics import intervals, paired
 from faal.audit.statistics.dispersion import deviation_interval, gap_interval
 from faal.audit.statistics.intervals import Array, Interval
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.engine.environment import environment
 
 RESULTS = Path(__file__).parents[1] / "results" / "coverage.json"
@@ -311,7 +311,7 @@ def main() -> None:
         "seed": SEED,
         "settings": found,
     }
-    write_whole(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
+    write_atomically(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
     print(arguments.out)
 
 

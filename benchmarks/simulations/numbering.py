@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from faal.audit.misuse.class_order import class_order
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.data import load_data
 from faal.engine.environment import environment
 
@@ -147,7 +147,7 @@ def main() -> None:
         "seed": SEED,
         "said": found,
     }
-    write_whole(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
+    write_atomically(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
     print(arguments.out)
 
 

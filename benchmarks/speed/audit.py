@@ -33,7 +33,7 @@ from faal.audit.attacks.registry import attack_named
 from faal.audit.blocks import Subject, attack_blocks, block_seed, clean_blocks
 from faal.audit.judge import judge_attack, judge_clean
 from faal.audit.statistics.intervals import upper_bounds
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config import Threat
 from faal.data import DataSet, load_data
 from faal.data.images import InMemory
@@ -202,7 +202,7 @@ def main() -> None:
 
     def record(**found: dict[str, Any]) -> None:
         result.update(found)
-        write_whole(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
+        write_atomically(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
         print(found, flush=True)
 
     if arguments.speed:
@@ -211,7 +211,7 @@ def main() -> None:
         times = json.loads(stored.read_text()) if stored.exists() else []
 
         def timed() -> None:
-            write_whole(stored, json.dumps(times).encode())
+            write_atomically(stored, json.dumps(times).encode())
             done = min(len(times) * arguments.speed_block, len(labels))
             record(speed=speed_record(times, done))
 

@@ -23,7 +23,7 @@ from benchmarks.speed.ways import with_weight_gradients
 from torch import Tensor, nn
 
 from faal.audit import audit
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config import load_recipe
 from faal.data import load_data
 from faal.engine.environment import environment
@@ -173,7 +173,7 @@ def main() -> None:
     print(json.dumps(result["attack"], indent=1), flush=True)
 
     def record(digits: dict[str, Any]) -> None:
-        write_whole(arguments.result, (json.dumps(result | {"digits": digits}, indent=1) + "\n").encode())
+        write_atomically(arguments.result, (json.dumps(result | {"digits": digits}, indent=1) + "\n").encode())
         print(digits["bf16 - float32"], flush=True)
 
     end_results(arguments.out, range(1, arguments.seeds + 1), record)

@@ -20,7 +20,7 @@ from benchmarks.speed.turns import in_turns, made_by, ratios, seconds
 from torch import Tensor
 
 from faal.audit.attacks import backend
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config.choices import Precision
 from faal.engine.determinism import strict_float32
 from faal.engine.numerics import Numerics, multiplies_bf16, operations
@@ -109,7 +109,7 @@ def main() -> None:
         name = f"{model} of width {width}, {pixels} x {pixels}"
         result["nets"][name] = measured(architecture, pixels, arguments.rounds)
         print(name, result["nets"][name], flush=True)
-        write_whole(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
+        write_atomically(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from torch.fx.experimental.optimization import fuse
 
 from faal.audit.attacks.autoattack import ensemble
 from faal.audit.attacks.backend import Fast
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config import Threat
 from faal.data import load_data
 from faal.engine.determinism import preserve_rng, strict_float32
@@ -275,7 +275,7 @@ def main() -> None:
         result["convolutions"] = convolutions(net, images, arguments.rounds)
         result["own arithmetic"] = own_arithmetic(net, images, labels, max(3, arguments.rounds // 3))
     result["both cores"] = on_both_cores(arguments)
-    write_whole(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
+    write_atomically(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
     print(json.dumps({k: v for k, v in result.items() if k != "environment"}, indent=1))
 
 

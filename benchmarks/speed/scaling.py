@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.distributed import GradBucket  # type: ignore[attr-defined]
 from torch.multiprocessing.spawn import spawn
 
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config import Recipe, Schedule
 from faal.config.choices import Precision
 from faal.data import Batches, InMemory, Split
@@ -248,7 +248,7 @@ def main() -> None:
         for row in paper["rows"]:
             alone, hidden = row["efficiency"]["without overlap"], row["efficiency"]["with overlap"]
             print(f"  {row['GPUs']} GPUs of {row['images per GPU']:g} images: efficiency {alone:.1%} to {hidden:.1%}")
-    write_whole(chosen.out, (json.dumps(result, indent=1) + "\n").encode())
+    write_atomically(chosen.out, (json.dumps(result, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from torch import Tensor
 
 from faal import solve_kldro
 from faal import step as steps
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config import Recipe, Schedule
 from faal.data import Batch
 from faal.engine.environment import environment
@@ -264,7 +264,7 @@ def main(given: list[str] | None = None) -> None:
         fewest = min(arguments.classes)
         alone = result["one problem"][str(fewest)]["seconds"][CVXPY]["median"]
         result["many problems"] = many_problems(fewest, arguments.problems, alone, arguments)
-    write_whole(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
+    write_atomically(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
     print(json.dumps(result, indent=1))
 
 

@@ -27,7 +27,7 @@ from benchmarks.speed.ways import COMPETENT, COMPILED, FIELD, MEMORY, WITHOUT, C
 from torch import nn
 
 from faal import step as steps
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config import Recipe, Schedule
 from faal.data import Batch
 from faal.engine.numerics import Numerics, multiplies_bf16, operations, pick_device
@@ -186,7 +186,7 @@ def main() -> None:
     }
     for net in arguments.nets:
         result["nets"][net] = measured(net, arguments, device)
-        write_whole(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
+        write_atomically(arguments.out, (json.dumps(result, indent=1) + "\n").encode())
         print(net, json.dumps({k: v for k, v in result["nets"][net].items() if k != "ways"}), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Checks of what callers pass: numbers, texts, paths and mappings; `tensors` has those of tensors."""
+"""Checks of arguments: numbers, strings, paths and mappings; those of tensors are in `tensors`."""
 
 import json
 import math
@@ -15,7 +15,7 @@ LARGEST = 2**63 - 1
 
 
 def whole(name: str, value: object, *, least: int | None = None, most: int | None = None) -> int:
-    """A whole number; NumPy's and those of PyTorch without dimensions are too.
+    """A whole number as an int, from an int, a NumPy integer or a PyTorch integer without dimensions.
 
     Args:
         name: of the argument, for the message.
@@ -23,7 +23,7 @@ def whole(name: str, value: object, *, least: int | None = None, most: int | Non
         least, most: its range, both ends included; None for no bound.
 
     Raises:
-        InputError: no whole number, or out of range.
+        InputError: not a whole number, or out of range.
     """
     number = None
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
@@ -48,10 +48,10 @@ def real(name: str, value: object, what: str = "a number") -> float:
         what: the rest of the sentence.
 
     Raises:
-        InputError: no number, or too large for a float.
+        InputError: not a number, or too large for a float.
     """
     try:
-        # An array or a tensor of one number and no dimensions is one, too.
+        # An array or a tensor without dimensions is a number too.
         if not isinstance(value, bool) and (isinstance(value, Real) or getattr(value, "shape", None) == ()):
             return float(value)  # type: ignore[arg-type]
     except (OverflowError, TypeError, ValueError, RuntimeError):
@@ -67,10 +67,10 @@ def truth_value(name: str, value: object) -> bool:
 
 
 def texts(name: str, value: object, example: str) -> tuple[str, ...]:
-    """Several texts; one text alone is not.
+    """Strings as a tuple; a single string is rejected.
 
     Raises:
-        InputError: no list of texts, or one that cannot be written as UTF-8.
+        InputError: not a list of strings, or a string that cannot be encoded as UTF-8.
     """
     if isinstance(value, str | bytes | Mapping | set) or not isinstance(value, Iterable):
         raise InputError(f"{name} is a list, such as [{example!r}], not {described(value)}")
@@ -86,10 +86,10 @@ def texts(name: str, value: object, example: str) -> tuple[str, ...]:
 
 
 def written(text: str, what: str) -> str:
-    """A text that can be written as UTF-8; a file name that is not UTF-8 has lone surrogates.
+    """A string that can be encoded as UTF-8; a file name that is not UTF-8 has lone surrogates.
 
     Raises:
-        InputError: it cannot, and results would be lost when they are written.
+        InputError: it cannot, and writing the results would fail.
     """
     try:
         text.encode()
@@ -111,10 +111,10 @@ def as_path(name: str, value: object) -> Path:
 
 
 def record(name: str, value: object) -> dict[str, Any]:
-    """A mapping as JSON has it; what JSON does not know, such as a path, as text. None is an empty one.
+    """A mapping as JSON represents it; other values, such as a path, are converted to text. None is an empty one.
 
     Raises:
-        InputError: no mapping, or one that a JSON file cannot hold: with NaN, of itself, with a text that is not UTF-8.
+        InputError: not a mapping, or one that JSON cannot represent: NaN, a cycle, text that is not UTF-8.
     """
     if value is None:
         return {}

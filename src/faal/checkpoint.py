@@ -30,42 +30,42 @@ from faal.reading import read_tensors
 
 FORMAT = "faal-checkpoint/1"
 
-ELSEWHERE = "choose another folder with --out"
+OTHER_FOLDER = "choose another folder with --out"
 """The default advice where a file cannot be written."""
 
 
 @interrupts.unbroken()
-def _write_whole(
-    path: Path, write: Callable[[IO[bytes]], object], advice: str = ELSEWHERE, *, new: bool = False
+def _write_atomically(
+    path: Path, write: Callable[[IO[bytes]], object], advice: str = OTHER_FOLDER, *, new: bool = False
 ) -> None:
-    beside = temporary(path)
+    temporary_path = temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "w+b") as file:
+        with open(temporary_path, "w+b") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         if new:
-            _put_new(beside, path)
+            _rename_new(temporary_path, path)
         else:
-            os.replace(beside, path)
+            os.replace(temporary_path, path)
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} cannot be written ({_short(error)}); {advice}") from None
     finally:
         with suppress(OSError):  # left by an error; after a success there is none
-            beside.unlink()
+            temporary_path.unlink()
 
 
-def _put_new(beside: Path, path: Path) -> None:
-    """Give a file its name, unless another has it: another process may have written that meanwhile."""
+def _rename_new(temporary_path: Path, path: Path) -> None:
+    """Rename a file, unless the new name exists: another process may have written that file meanwhile."""
     try:
-        os.link(beside, path)
+        os.link(temporary_path, path)
     except FileExistsError:
         refuse_existing(path)
         raise
     except OSError:  # a file system without hard links
         refuse_existing(path)
-        os.replace(beside, path)
+        os.replace(temporary_path, path)
 
 
 def refuse_existing(path: Path) -> None:
@@ -78,19 +78,19 @@ def refuse_existing(path: Path) -> None:
         raise InputError(f"{path} exists and is not overwritten; name another file, or remove it first")
 
 
-def write_whole(path: Path, data: bytes, *, advice: str = ELSEWHERE, new: bool = False) -> None:
-    """Write a file atomically: after a crash, and for a reader meanwhile, it has either the old content or the new.
+def write_atomically(path: Path, data: bytes, *, advice: str = OTHER_FOLDER, new: bool = False) -> None:
+    """Write a file atomically: after a crash, and for a reader meanwhile, it has either the old or the new content.
 
     Args:
         path: the file.
         data: its content.
-        advice: ends the message where it cannot be written.
+        advice: the end of the message where it cannot be written.
         new: refuse to overwrite a file.
 
     Raises:
         InputError: the file cannot be written, or exists.
     """
-    _write_whole(path, lambda file: file.write(data), advice, new=new)
+    _write_atomically(path, lambda file: file.write(data), advice, new=new)
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -104,20 +104,20 @@ def save(path: Path, state: dict[str, Any]) -> None:
         torch.save({"format": FORMAT, **state}, file)
         append_checksum(file)
 
-    _write_whole(path, write)
+    _write_atomically(path, write)
 
 
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this program onto the CPU.
 
     Raises:
-        InputError: no such file; cut short or damaged; not one of this program; one that would run code.
+        InputError: there is no such file, or it is truncated, damaged, not of this program, or would run code.
             Checkpoints of earlier versions have no digest, and are checked by their members' CRC-32.
     """
     state = read_tensors(path)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(
-            f"{path} is not a checkpoint of this program; audit and repair take foreign weights with --model"
+            f"{path} is not a checkpoint of this program; audit and repair accept third-party weights with --model"
         )
     return state
 

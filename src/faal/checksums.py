@@ -1,7 +1,7 @@
-"""Checksums of the files of weights and arrays: neither PyTorch nor NumPy nor safetensors finds all damage.
+"""Checksums of the files of weights and arrays: neither PyTorch nor NumPy nor safetensors detects all damage.
 
 Checkpoints and arrays are zip archives. One of this program ends with the SHA-256 of the bytes before it, in the
-archive's comment, which other readers skip. Of any other archive, one of an earlier version included, the CRC-32 of
+archive's comment, which other readers skip. For any other archive, including those of earlier versions, the CRC-32 of
 every member is compared. An exported safetensors file has the SHA-256 in its metadata.
 """
 
@@ -18,8 +18,8 @@ LENGTH = len(MARK) + 2 * hashlib.sha256().digest_size
 
 END = b"PK\5\6"
 END_SIZE, SIZE_FIELD, COUNT, MANY = 22, 2, slice(10, 12), 0xFFFF
-"""The last record of an archive: its signature, its bytes, and those at its end that hold the length of the comment
-after it. These are not digested: they are 0 until there is a comment. Others hold the number of members, or `MANY`."""
+"""The last record of an archive: its signature, its size, and the field at its end with the length of the comment
+after it. This field is not hashed: it is 0 until there is a comment. Another has the number of members, or `MANY`."""
 
 FOLDER = 0x10
 """The attribute of a member that is a folder."""
@@ -43,7 +43,7 @@ def check_archive(path: Path) -> None:
     """Compare a zip archive with its checksums.
 
     Raises:
-        zipfile.BadZipFile: they differ, or it is no archive, or cut short.
+        zipfile.BadZipFile: they differ, or it is truncated or not an archive.
         OSError, NotImplementedError, RuntimeError, EOFError, zlib.error: it cannot be read.
     """
     with open(path, "rb") as file:
@@ -53,7 +53,7 @@ def check_archive(path: Path) -> None:
         record = record[max(0, record.rfind(END)) :]
         count, comment = _number(record[COUNT]), record[END_SIZE:]
         if record.startswith(END) and len(comment) != _number(record[END_SIZE - SIZE_FIELD : END_SIZE]):
-            raise zipfile.BadZipFile("it is cut short")
+            raise zipfile.BadZipFile("it is truncated")
         if comment.startswith(MARK):
             if comment != MARK + _sha256(file, start + END_SIZE - SIZE_FIELD):
                 raise zipfile.BadZipFile("its content does not have the SHA-256 at its end")
@@ -62,10 +62,10 @@ def check_archive(path: Path) -> None:
         if record.startswith(END) and count not in (len(archive.infolist()), MANY):
             raise zipfile.BadZipFile(f"it lists {len(archive.infolist())} of {count} members")
         for member in archive.infolist():
-            # PyTorch would take what is in memory for the content of such a member.
+            # PyTorch would return uninitialised memory as the content of such a member.
             if member.external_attr & FOLDER and member.file_size:
                 raise zipfile.BadZipFile(f"{member.filename} is marked as a folder")
-            if member.CRC == 0:  # PyTorch can write archives without
+            if member.CRC == 0:  # PyTorch can write archives without CRC-32
                 continue
             with archive.open(member) as content:
                 while content.read(CHUNK):  # to the end, where zipfile compares
@@ -73,7 +73,7 @@ def check_archive(path: Path) -> None:
 
 
 TENSORS_SHA256 = "faal-sha256"
-"""The name in a safetensors file's metadata of the SHA-256 of all else."""
+"""The name in a safetensors file's metadata of the SHA-256 of everything else."""
 
 
 def tensors_sha256(file: IO[bytes]) -> str:

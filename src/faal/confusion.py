@@ -11,7 +11,7 @@ MANY = 200
 """The least number of classes of which `audit.json` has only the counts that are not zero; of fewer it has all C^2."""
 
 ENTRIES = ("true", "predicted", "count")
-"""The lists of that form, entry by entry: true class, predicted class, and how many samples are so predicted."""
+"""The lists of that form, entry by entry: true class, predicted class, and the number of such samples."""
 
 
 class Confusion:
@@ -34,7 +34,7 @@ class Confusion:
             true: (N,) true classes, 0 to C - 1.
             predicted: (N,) predicted classes, 0 to C - 1.
             num_classes: C.
-            count: (N,) how many samples each stands for; one by default.
+            count: (N,) number of samples of each entry; one by default.
         """
         rows, columns = (np.asarray(classes, dtype=np.int64) for classes in (true, predicted))
         number = np.ones(len(rows), np.int64) if count is None else np.asarray(count, dtype=np.int64)

@@ -23,16 +23,16 @@ def permitted() -> Iterator[None]:
     """The context, or as a decorator the function, in which a user's files are read.
 
     Raises:
-        InputError: one of them cannot be read: the user may not, its name is too long, its links form a circle.
+        InputError: one of them cannot be read: permission is denied, its name is too long, its links form a cycle.
     """
     try:
         yield
     except OSError as error:
-        if error.filename is None:  # no file
+        if error.filename is None:  # not about a file
             raise
         if isinstance(error, PermissionError):
             raise forbidden(error.filename) from None
-        raise InputError(f"{error.filename} cannot be read ({error.strerror}); check its name and its place") from None
+        raise InputError(f"{error.filename} cannot be read ({error.strerror}); check its name and location") from None
 
 
 def forbidden(path: object) -> InputError:
@@ -44,8 +44,8 @@ def forbidden(path: object) -> InputError:
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, see: str | None = None) -> InputError:
-    """The error for a name that is not in a table; it has the nearest name, and the full list or, with `see`, where
-    that is."""
+    """The error for a name that is not in a table, with the nearest name, and with the full list or, for `see`, a
+    reference to it."""
     names = list(known)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
@@ -56,7 +56,7 @@ def one_of(kind: str, name: object, known: Iterable[Choice], *, see: str | None 
     """`name`, in the type of the known names that it is one of.
 
     Raises:
-        InputError: it is none of them (`unknown`), or no text.
+        InputError: it is none of them (`unknown`), or not a string.
     """
     names = list(known)
     if not isinstance(name, str):
@@ -84,7 +84,7 @@ def first_line(error: BaseException) -> str:
 
 
 def refuse_unwritable(folder: Path, advice: str = "choose another folder with --out") -> None:
-    """Check that a folder can be written, or created, before the work whose results it is to hold.
+    """Check that a folder can be written, or created, before the work whose results are written there.
 
     Nothing is created. A full disk, or a denial by the system at writing, is an error only then.
 

@@ -1,4 +1,4 @@
-"""Imports a user's own function by its name, `module:function`: for a network or a data set."""
+"""Import a user's function by its name, `module:function`: for a network or a data set."""
 
 import importlib
 import os

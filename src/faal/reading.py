@@ -1,4 +1,4 @@
-"""Reads files of tensors, without running code in them, and checks their checksums where they have any."""
+"""Reads files of tensors without running code in them, and verifies their checksums."""
 
 import io
 import pickle
@@ -31,8 +31,8 @@ def read_tensors(path: Path) -> object:
     """The content of a `.pt`, `.pth` or `.safetensors` file, on the CPU. The format is recognised by content, not name.
 
     Raises:
-        InputError: the file is missing, unreadable, cut short, damaged, no file of weights, or a pickle that needs more
-            than tensors and plain containers. None of its code is run.
+        InputError: the file is missing, unreadable, truncated, damaged, not a file of weights, or a pickle of more
+            than tensors and plain containers. No code in it is run.
     """
     head = _head(path)
     if _is_safetensors(head):
@@ -47,7 +47,7 @@ def read_tensors(path: Path) -> object:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The texts that a `.safetensors` file holds beside its tensors, by name; none for a file of another format.
+    """The metadata of a `.safetensors` file, by name; empty for a file of another format.
 
     Raises:
         InputError: as in `read_tensors`.
@@ -72,7 +72,7 @@ def weight_sets(content: object) -> dict[str, dict[str, Tensor]]:
         visited += 1
         if visited > MOST_MAPPINGS:
             raise InputError(
-                f"the checkpoint holds more than {MOST_MAPPINGS:,} mappings, which may all be weights; save the "
+                f"the checkpoint contains more than {MOST_MAPPINGS:,} mappings, which may all be weights; save the "
                 "weights in a file of their own"
             )
         if tensors := {str(name): value for name, value in mapping.items() if isinstance(value, Tensor)}:
@@ -127,7 +127,7 @@ def _check_archive(path: Path) -> None:
     except InputError:
         raise
     except BoundError as error:
-        raise _beyond(path, error) from None
+        raise _exceeds_bound(path, error) from None
     except Exception:  # of the archive, the compressor or the file
         raise _damaged(path) from None
 
@@ -144,7 +144,7 @@ def _check_pickles(path: Path) -> None:
                 if file.peek(1):
                     check_pickle(file)
             except BoundError as error:
-                raise _beyond(path, error) from None
+                raise _exceeds_bound(path, error) from None
             except ValueError:
                 raise _damaged(path) from None
 
@@ -158,37 +158,35 @@ def _read_torch(path: Path) -> object:
         if isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error):
             name = re.search(r"GLOBAL (\S+)", str(error))
             raise InputError(
-                f"{path} holds objects other than tensors{f' ({name[1]})' if name else ''}, which can run code, and "
+                f"{path} contains objects other than tensors{f' ({name[1]})' if name else ''}, which can run code, and "
                 "was not loaded; save its weights again with the program that wrote it, as a plain state_dict with "
                 "torch.save(model.state_dict(), ...) or as safetensors"
             ) from None
         raise _damaged(path) from None
-    except Exception:  # a file that is cut short can raise any error in the parser
+    except Exception:  # a truncated file can raise any error in the parser
         raise _damaged(path) from None
     return content
 
 
-def _beyond(path: Path, error: BoundError) -> InputError:
+def _exceeds_bound(path: Path, error: BoundError) -> InputError:
     return InputError(f"{path} was not loaded: {error}; save its weights alone, as a plain state_dict")
 
 
 def _damaged_safetensors(path: Path, error: SafetensorError | str) -> InputError:
-    return InputError(f"{path} is damaged or cut short ({error}); fetch or write it again")
+    return InputError(f"{path} is truncated or damaged ({error}); fetch or write it again")
 
 
 def _damaged(path: Path) -> InputError:
     size = path.stat().st_size
-    return InputError(f"{path} is damaged or cut short (it has {size:,} bytes); fetch or write it again")
+    return InputError(f"{path} is truncated or damaged (it has {size:,} bytes); fetch or write it again")
 
 
 def _description(head: bytes) -> str:
-    """What a file without weights is, by its first bytes."""
+    """The rest of a sentence about a file without weights, from its first bytes."""
     if not head:
         return "is empty; fetch or write it again"
     if head.lstrip().startswith(b"<"):
-        return (
-            "is a web page, not a checkpoint: the download link leads to a page first; fetch the file that it links to"
-        )
+        return "is a web page, not a checkpoint: the download link opens a page first; fetch the file that it links to"
     if head.startswith(b"version https://git-lfs"):
         return "is a pointer of Git LFS, not the checkpoint itself; fetch it with git lfs pull"
     return "is neither a PyTorch checkpoint nor a safetensors file"

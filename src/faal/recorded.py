@@ -1,7 +1,7 @@
-"""Checks of recorded accuracies when they are read back: against their own counts, and against the verdicts.
+"""Checks of recorded accuracies when they are read: against their own counts, and against the verdicts.
 
-A text file has no checksum. But nearly all that an audit records of an attack follows from how many samples of each
-class there are and how many of them are predicted correctly, and these counts follow from the verdicts beside it.
+A text file has no checksum. But nearly all that an audit records of an attack follows from the number of samples of
+each class and the number predicted correctly, and these counts follow from the verdicts in the same folder.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from scipy.sparse import coo_array, csr_array
 TOLERANCE = 1e-9
 """Rounding of a fraction; a JSON file has all digits."""
 
-LATER = ("worst_tenth", "gap", "deviation")
+OPTIONAL = ("worst_tenth", "gap", "deviation")
 """Entries that audits of an earlier version lack; the worst tenth is not recorded of few classes either."""
 
 
@@ -55,8 +55,8 @@ def check_estimates(recorded: Mapping[str, Any]) -> None:
         "gap": rates.max() - rates.min(),
         "deviation": rates.std(),
     }
-    found = {name: recorded.get(name) if name in LATER else recorded[name] for name in values}
-    known = [name for name, entry in found.items() if entry is not None or name not in LATER]
+    found = {name: recorded.get(name) if name in OPTIONAL else recorded[name] for name in values}
+    known = [name for name, entry in found.items() if entry is not None or name not in OPTIONAL]
     _check(
         known,
         [entry for name in known if (entry := found[name]) is not None],
@@ -78,20 +78,20 @@ def _check(names: Sequence[str], entries: Sequence[Mapping[str, Any]], expected:
         raise ValueError(f"{where}, outside its interval from {low[c]:.6g} to {high[c]:.6g}")
 
 
-def check_counts(classes: Sequence[Counted], place: NDArray[np.int64], correct: NDArray[np.bool_]) -> None:
+def check_counts(classes: Sequence[Counted], class_index: NDArray[np.int64], correct: NDArray[np.bool_]) -> None:
     """Check that counts are those of the verdicts.
 
     Args:
         classes: C counts.
-        place: (N,) each sample's class, 0 to C - 1.
+        class_index: (N,) each sample's class, 0 to C - 1.
         correct: (N,) whether it is predicted correctly.
 
     Raises:
         ValueError: they are not; the message names the class.
     """
-    if place.size and not 0 <= place.min() <= place.max() < len(classes):
+    if class_index.size and not 0 <= class_index.min() <= class_index.max() < len(classes):
         raise ValueError(f"the verdicts have samples of other classes than the {len(classes)} recorded ones")
-    counts = (np.bincount(which, minlength=len(classes)).tolist() for which in (place, place[correct]))
+    counts = (np.bincount(each, minlength=len(classes)).tolist() for each in (class_index, class_index[correct]))
     for entry, n, right in zip(classes, *counts, strict=True):
         if (entry.n, entry.correct) != (n, right):
             raise ValueError(
@@ -130,7 +130,7 @@ def _whole_numbers(values: ArrayLike) -> NDArray[np.int64]:
 
 
 def _fractions(values: Sequence[Any]) -> NDArray[np.float64]:
-    """(K,) float64; what is no number is refused."""
+    """(K,) float64; other values are rejected."""
     found = np.asarray(values)
     if found.ndim != 1 or found.dtype.kind not in "fi" or any(isinstance(value, bool) for value in values):
         raise ValueError("it has accuracies that are not numbers")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Faal, arrays, network
 
-from faal.cli.options import called
+from faal.cli.options import short_name
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,13 @@ from faal.cli.options import called
     ],
 )
 def test_a_name_is_the_last_part_without_a_files_suffix(path: str, name: str) -> None:
-    assert called(path) == called(Path(path)) == name
+    assert short_name(path) == short_name(Path(path)) == name
 
 
 def test_dot_and_double_dot_have_the_folders_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tau0.5.pt" / "in").mkdir(parents=True)  # a folder, whatever its suffix
     monkeypatch.chdir(tmp_path / "tau0.5.pt")
-    assert called(".") == called(tmp_path / "tau0.5.pt") == called("in/..") == "tau0.5.pt"
+    assert short_name(".") == short_name(tmp_path / "tau0.5.pt") == short_name("in/..") == "tau0.5.pt"
 
 
 @pytest.mark.medium

@@ -125,7 +125,7 @@ def test_on_top_of_a_method(work: Path, faal: Faal) -> None:
     short = ("--epochs", "1", "--steps", "1", "--crop", "0", "--flip", "false")
     said = faal("repair", *given, *short, "--offsets", "--frontier", "--out", "both")
     assert said.status == 0, said.err
-    assert "holds the network of epoch 0 with its offsets" in said.out
+    assert "contains the network of epoch 0 with its offsets" in said.out
     state = checkpoint.load(work / "both" / "best.pt")
     assert state["architecture"]["offsets"]
     half = checkpoint.load(work / "both" / "blend-50.pt")["weights"]

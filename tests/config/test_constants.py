@@ -193,7 +193,7 @@ class TestNewSettings:
         ],
     )  # fmt: skip
     def test_out_of_range(self, name: str, value: object) -> None:
-        with pytest.raises(InputError, match=rf"^mine\.yaml: {name} (lies|is one of)"):
+        with pytest.raises(InputError, match=rf"^mine\.yaml: {name} is (between|one of)"):
             Recipe().replace({name: value}, source="mine.yaml")
 
     def test_the_gate_may_be_unset(self) -> None:

@@ -112,7 +112,7 @@ class TestSettings:
         ],
     )
     def test_a_value_out_of_range(self, name: str, value: object) -> None:
-        with pytest.raises(InputError, match=rf"^mine\.yaml: {name} (lies|is (at least|one of|never|pgdK))"):
+        with pytest.raises(InputError, match=rf"^mine\.yaml: {name} is (between|at least|one of|never|pgdK)"):
             Recipe().replace({name: value}, source="mine.yaml")
 
     def test_a_bound_without_an_end_is_stated_as_one(self) -> None:
@@ -191,9 +191,9 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("- 1\n- 2\n", r"`setting: value` lines, but .*odd\.yaml holds a list"),
-            ("", r"`setting: value` lines, but .*odd\.yaml holds nothing"),
-            ("faal", r"`setting: value` lines, but .*odd\.yaml holds a single value"),
+            ("- 1\n- 2\n", r"`setting: value` lines, but .*odd\.yaml contains a list"),
+            ("", r"`setting: value` lines, but .*odd\.yaml contains nothing"),
+            ("faal", r"`setting: value` lines, but .*odd\.yaml contains a single value"),
             ("beta: [1\n", "cannot be read as YAML"),
             ("beta: 6\nbetta: 7\n", r"\(odd.yaml\) 'betta'; did you mean 'beta'"),
             ("beta: much\n", r"^odd.yaml: beta is a number"),

@@ -63,7 +63,7 @@ def test_a_norm_that_is_not_there() -> None:
 def test_a_recipe_has_one() -> None:
     recipe = Recipe().replace({"norm": "l2", "epsilon": "128/255", "step_size": 2.0}, source="test")
     assert recipe.threat == Threat("l2", number("128/255"))
-    with pytest.raises(InputError, match="step_size lies between 0 and 1"):
+    with pytest.raises(InputError, match="step_size is between 0 and 1"):
         Recipe().replace({"step_size": 2.0}, source="test")
 
 

@@ -43,10 +43,10 @@ REFUSALS: dict[str, Callable[[], object]] = {
     ),
     "run holds another run (recipe.lr is 0.05 there and 0.07 here); choose another folder with --out, or remove that "
     "one": another_run,
-    "weights.pt is not a checkpoint of this program; audit and repair take foreign weights with --model": (
+    "weights.pt is not a checkpoint of this program; audit and repair accept third-party weights with --model": (
         lambda: checkpoint.load(saved("weights.pt"))
     ),
-    "weights.pt is damaged or cut short (it has 4 bytes); fetch or write it again": (
+    "weights.pt is truncated or damaged (it has 4 bytes); fetch or write it again": (
         lambda: read_tensors(written("weights.pt", "PK\x03\x04"))
     ),
     "weights.pt is a web page, not a checkpoint: the download link leads to a page first; fetch the file that it links "

@@ -77,7 +77,7 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "--width, --depth describes foreign weights; name their network with --model": (
         lambda: opened(foreign(), width=4, depth=3)
     ),
-    "weights.pt is not a checkpoint of this program; audit and repair take foreign weights with --model": (
+    "weights.pt is not a checkpoint of this program; audit and repair accept third-party weights with --model": (
         lambda: opened(foreign())
     ),
     "there is no network of the zoo 'tyni'; `faal zoo` lists them all": (lambda: opened(Path("zoo:tyni"))),

@@ -51,7 +51,7 @@ REFUSALS: dict[str, Callable[[], object]] = {
     ),
     "mine.yaml: epochs is a whole number, not 'many'": lambda: recipe(epochs="many"),
     "mine.yaml: epochs is at least 1, not 0": lambda: recipe(epochs=0),
-    "mine.yaml: crop lies between 0 and 64, not 65": lambda: recipe(crop=65),
+    "mine.yaml: crop is between 0 and 64, not 65": lambda: recipe(crop=65),
     "mine.yaml: average is one of none, step, epoch, gated, not 'ema'": lambda: recipe(average="ema"),
     "mine.yaml: nesterov needs a momentum above 0; set one, or nesterov to false": (
         lambda: recipe(momentum=0.0, nesterov=True)

@@ -74,7 +74,7 @@ def test_an_export_adds_offsets_to_the_bias(name: str, normalize: str, tmp_path:
     architecture = Architecture(model="small", num_classes=3, channels=1, width=4, normalize=normalize, offsets=True)
     net = saved(tmp_path / "net.pt", architecture)
     done = export(tmp_path / "net.pt", tmp_path / name)
-    assert (done.folded, done.offsets) == ("linear", ())
+    assert (done.offsets_layer, done.offsets) == ("linear", ())
     file = tmp_path / name
     weights = load_file(file) if name.endswith("safetensors") else torch.load(file, weights_only=True)
     own = build_model(Architecture(model="small", num_classes=3, channels=1, width=4)).eval()
@@ -145,7 +145,7 @@ def test_an_export_that_cannot_fold_offsets_reports_them(tmp_path: Path, monkeyp
     net = saved(tmp_path / "net.pt")
     monkeypatch.setattr("faal.models.export.fold", lambda *_: None)
     done = export(tmp_path / "net.pt", tmp_path / "net.safetensors")
-    assert (done.folded, done.offsets) == (None, tuple(OFFSETS.tolist()))
+    assert (done.offsets_layer, done.offsets) == (None, tuple(OFFSETS.tolist()))
     with safe_open(tmp_path / "net.safetensors", "pt") as content:
         assert content.metadata()["offsets"] == "[0.5, -1.25, 0.75]"
         assert '"offsets": true' in content.metadata()["architecture"]
@@ -239,7 +239,7 @@ def test_offsets_of_zero_are_none(name: str, can_fold: bool, tmp_path: Path, mon
     if not can_fold:
         monkeypatch.setattr("faal.models.export.fold", lambda *_: None)
     done = export(tmp_path / "net.pt", tmp_path / name)
-    assert (done.folded, done.offsets) == (None, ())
+    assert (done.offsets_layer, done.offsets) == (None, ())
     if name.endswith("safetensors"):
         with safe_open(tmp_path / name, "pt") as content:
             assert "offsets" not in content.metadata()

@@ -103,7 +103,7 @@ def test_weights_that_are_not_the_cards(shipped: Path) -> None:
     with pytest.raises(InputError, match="not the file that its card describes"):
         read_zoo("pets")
     path.write_bytes(content[:100])
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="truncated"):
         read_zoo("pets")
     path.unlink()
     with pytest.raises(InputError, match="zoo:pets are missing"):

@@ -131,6 +131,6 @@ def test_terms_of_certain_answers_are_finite(objective: Objective) -> None:
 @pytest.mark.parametrize("objective", ALL)
 def test_terms_of_lower_precision_are_single(objective: Objective) -> None:
     views = tuple(logits(seed).bfloat16() for seed in (8, 9, 10))
-    widened = tuple(view.float() for view in views)
-    for low, single in zip(terms_of(objective, views), terms_of(objective, widened), strict=True):
+    upcast = tuple(view.float() for view in views)
+    for low, single in zip(terms_of(objective, views), terms_of(objective, upcast), strict=True):
         assert low is None or (low.dtype == torch.float32 and torch.equal(low, single))

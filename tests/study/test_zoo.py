@@ -209,7 +209,7 @@ class TestRefuses:
         """Weights of another network in place of a type that is too narrow."""
         noise = torch.Generator().manual_seed(0)
         monkeypatch.setattr(
-            zoo, "widened", lambda weights: {n: torch.randn(t.shape, generator=noise).abs() for n, t in weights.items()}
+            zoo, "upcast", lambda weights: {n: torch.randn(t.shape, generator=noise).abs() for n, t in weights.items()}
         )
         with pytest.raises(InputError, match=r"\d+ of 40 clean images"):
             put(run, tmp_path / "zoo")

@@ -1,1 +1,1 @@
-"""Files that may come from anybody, read within bounds on memory and time; no code in them is run."""
+"""Readers of untrusted files, with bounds on memory and time; no code in the files is run."""

@@ -1,4 +1,4 @@
-"""Zip archives within a bound on what they unpack to, and the arrays of an `.npz` file, with its checksums compared."""
+"""A bound on the unpacked size of zip archives; the arrays of an `.npz` file, with its checksums compared."""
 
 import zipfile
 from pathlib import Path
@@ -14,7 +14,7 @@ MOST_UNPACKED = 2 * 2**30
 """Bytes that any archive may unpack to."""
 
 MOST_EXPANSION = 20
-"""How many times its own size a larger archive may unpack to: images compress to a half or a tenth, zeros by 1,000."""
+"""The largest ratio of unpacked size to size, above it: images compress to a half or a tenth, zeros by 1,000."""
 
 
 def check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
@@ -30,7 +30,7 @@ def check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
     if unpacked > most:
         raise InputError(
             f"{path} has {size:,} bytes and unpacks to {unpacked:,}, more than the {most:,} that are allowed for its "
-            "size; if it is what it should be, store it without compression"
+            "size; if the file is genuine, store it without compression"
         )
 
 
@@ -40,7 +40,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         FileNotFoundError, PermissionError: as `open`.
         InputError: it unpacks to more than is allowed for its size.
-        ValueError: it is damaged, no such file, or holds Python objects; InputError is a ValueError too.
+        ValueError: it is damaged, of another format, or contains Python objects; InputError is a ValueError too.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -50,9 +50,9 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
             arrays = {name: file[name] for name in file.files}
     except (FileNotFoundError, PermissionError, InputError):
         raise
-    except Exception as error:  # damage shows in the archive's, the compressor's or the array's own errors
+    except Exception as error:  # damage raises errors of the archive, the compressor or the array
         raise ValueError(str(error) or type(error).__name__) from None
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # NumPy returns the bytes of any other member
-            raise ValueError(f"its member {name} is no array")
+            raise ValueError(f"its member {name} is not an array")
     return arrays

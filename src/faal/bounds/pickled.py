@@ -1,6 +1,6 @@
 """The size of the objects in a pickle, computed from its instructions before any of them is executed.
 
-A pickle may use an object as often as it wants. A tuple of the same tuple twice, sixty times over, takes a few hundred
+A pickle may use an object any number of times. A tuple of the same tuple twice, sixty times over, takes a few hundred
 bytes, and its hash, as a key of a dict, 2^60 steps; a tuple within a tuple, a million deep, overflows the stack.
 """
 
@@ -12,7 +12,7 @@ MOST_INSTRUCTIONS = 5_000_000
 """Instructions of a pickle. CIFAR-100's training part has about 500,000, a checkpoint 50 for each tensor."""
 
 MOST_CONTAINERS = 500_000
-"""Objects of it that hold others; a checkpoint has five for each tensor."""
+"""Objects of it that contain others; a checkpoint has five for each tensor."""
 
 MOST_OBJECTS = 10_000_000
 """Objects within one object, each counted as often as it is used."""
@@ -50,22 +50,22 @@ def check_pickle(file: IO[bytes]) -> None:
 
     Raises:
         BoundError: its objects exceed a bound, which the message names.
-        ValueError: it is no complete pickle.
+        ValueError: it is not a complete pickle.
     """
     try:
         objects = _objects(file)
     except (LookupError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
         raise ValueError(f"it is not a valid pickle ({type(error).__name__})") from None
-    places = {id(each): place for place, each in enumerate(objects)}
-    within = {place: [places[id(part)] for part in each if part is not None] for place, each in enumerate(objects)}
+    indices = {id(each): index for index, each in enumerate(objects)}
+    parts = {index: [indices[id(part)] for part in each if part is not None] for index, each in enumerate(objects)}
     sizes, depths = [0] * len(objects), [0] * len(objects)
     try:
-        for place in TopologicalSorter(within).static_order():
-            sizes[place] = 1 + len(objects[place]) + sum(sizes[part] for part in within[place])
-            depths[place] = 1 + max((depths[part] for part in within[place]), default=0)
-            if sizes[place] > MOST_OBJECTS:
+        for index in TopologicalSorter(parts).static_order():
+            sizes[index] = 1 + len(objects[index]) + sum(sizes[part] for part in parts[index])
+            depths[index] = 1 + max((depths[part] for part in parts[index]), default=0)
+            if sizes[index] > MOST_OBJECTS:
                 raise BoundError(f"an object in it expands to more than {MOST_OBJECTS:,}")
-            if depths[place] > DEEPEST:
+            if depths[index] > DEEPEST:
                 raise BoundError(f"its objects are nested deeper than {DEEPEST} levels")
     except CycleError:
         raise BoundError("an object in it contains itself") from None
@@ -80,17 +80,17 @@ def _objects(file: IO[bytes]) -> list[list[_Object]]:
     for number, (instruction, value, _) in enumerate(pickletools.genops(file)):
         argument: Any = value
         name, before = instruction.name, instruction.stack_before
-        place: Any = argument
+        memo_index: Any = argument
         if name in SIMPLE:
             stack.append(None)
         elif name in PUT:
-            if place > number:  # readers allocate as many places
+            if memo_index > number:  # readers allocate as many memo entries
                 raise BoundError(f"it numbers an object {argument:,} after {number:,} instructions")
-            memo[place] = stack[-1]
+            memo[memo_index] = stack[-1]
         elif name == "MEMOIZE":
             memo[len(memo)] = stack[-1]
         elif name in GET:
-            stack.append(memo[place])
+            stack.append(memo[memo_index])
         elif name == "MARK":
             marks.append(len(stack))
         elif name == "DUP":
@@ -113,7 +113,7 @@ def _objects(file: IO[bytes]) -> list[list[_Object]]:
                 found.append(operands)
                 stack.append(operands)
                 if len(found) > MOST_CONTAINERS:
-                    raise BoundError(f"it has more than {MOST_CONTAINERS:,} objects that hold others")
+                    raise BoundError(f"it has more than {MOST_CONTAINERS:,} objects that contain others")
         if number == MOST_INSTRUCTIONS:
             raise BoundError(f"it has more than {MOST_INSTRUCTIONS:,} instructions")
     return found

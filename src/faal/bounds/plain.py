@@ -1,4 +1,4 @@
-"""Plain values from YAML and JSON, which may come from anybody: no code is run, and the memory and time are bounded."""
+"""Plain values from untrusted YAML and JSON: no code is run, and memory and time are bounded."""
 
 import json
 import os
@@ -23,9 +23,9 @@ MERGED = "tag:yaml.org,2002:merge"
 
 
 class _BoundedLoader(yaml.SafeLoader):
-    """YAML's safe loader within the bounds above, which refuses a key that is given twice in a mapping.
+    """YAML's safe loader within the bounds above, which rejects duplicate keys of a mapping.
 
-    YAML's own takes the last value of such a key, and builds whatever aliases expand to: ten aliases of ten aliases,
+    The original keeps the last value of such a key, and expands all aliases: ten aliases of ten aliases,
     twelve times, are 10^12 values in a few lines.
     """
 

@@ -18,7 +18,7 @@ app = App(
     help="Robust fairness in image classification: audit a classifier class by class, repair it, or train it fair.",
     help_format="plaintext",
     result_action="return_value",
-    suppress_keyboard_interrupt=False,  # it would end the command without a word
+    suppress_keyboard_interrupt=False,  # it would end the command without a message
 )
 for command in (
     demo.demo,
@@ -61,7 +61,7 @@ def _run(errors: Console) -> int:
     except KeyboardInterrupt as stop:
         return _stopped(errors, str(stop))
     except Exception as error:
-        if interrupts.requested():  # as where another process of the group has ended first
+        if interrupts.requested():  # for example where another process of the group has ended first
             return _stopped(errors, "")
         if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which need not have been imported
             return _report(errors, "the device is out of memory; use a smaller --batch-size, or another --device")
@@ -73,10 +73,10 @@ def _run(errors: Console) -> int:
             sys.modules["faal.engine.processes"].stop()
 
 
-def _stopped(errors: Console, kept: str) -> int:
-    """Print what is kept of work that a signal ended; returns the exit status."""
+def _stopped(errors: Console, saved: str) -> int:
+    """Print what was saved of the work that a signal ended; returns the exit status."""
     if os.environ.get("RANK", "0") == "0":
-        sentence = f"{kept}; the same command continues" if kept else "stopped"
+        sentence = f"{saved}; the same command continues" if saved else "stopped"
         errors.print(f"faal: {sentence}", markup=False, highlight=False, soft_wrap=True)
     return interrupts.status()
 

@@ -20,9 +20,9 @@ from faal.cli.options import (
     Seed,
     Size,
     Width,
-    called,
     parse_size,
     refuse_overwriting,
+    short_name,
 )
 
 WRITES = ("audit.json", "verdicts.npz", "examples.npz", "report.html")
@@ -35,13 +35,13 @@ def audit(
     data: Data,
     attacks: Annotated[
         str,
-        Parameter(help="Separated by commas: clean, pgd20, cw20 (any number of steps; x5: five starts), autoattack."),
+        Parameter(help="Separated by commas: clean, pgd20, cw20 (any number of steps; x5: five restarts), autoattack."),
     ] = "clean,pgd20,cw20",
     epsilon: Annotated[
         str | None,
         Parameter(
-            help="Radius of the ball, such as 8/255; that of the network's training if unset. Several, separated by "
-            "commas, give a curve."
+            help="Radius of the ball, such as 8/255; that of the network's training if unset. Several radii, "
+            "separated by commas: a curve of accuracies."
         ),
     ] = None,
     norm: Annotated[
@@ -59,7 +59,7 @@ def audit(
         ),
     ] = "fast",
     batch_size: Annotated[
-        int | None, Parameter(help="Images per forward; up to 250, as memory allows, if unset.")
+        int | None, Parameter(help="Images per forward pass; if unset, up to 250, as memory permits.")
     ] = None,
     out: Out = None,
     device: Device = "auto",
@@ -98,8 +98,8 @@ def audit(
 
     norm, engine = None if norm is None else norm_named(norm), engine_named(engine)
     epsilons = () if epsilon is None else radii(map(parse_epsilon, epsilon.split(",")))
-    where = numerics.pick_device(device)
-    processes.start(where)
+    torch_device = numerics.pick_device(device)
+    processes.start(torch_device)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
     if dataset.test is None:
         raise InputError(f"{data} has no test images; an audit requires them")
@@ -110,15 +110,15 @@ def audit(
     groupings, group_notes = ((), ()) if groups is None else read_groups_noted(groups, dataset.test)
     notes = [*dataset.notes, *group_notes, *opened.notes]
     if not epsilons and not opened.trained:
-        notes.append(f"The weights do not state the threat of their training; {threat} is assumed.")
+        notes.append(f"The checkpoint does not record the threat of its training; {threat} is assumed.")
     print_notes(*notes)
     folder = out or (
         checkpoint
         if (checkpoint / "best.pt").exists()
-        else Path("runs") / f"audit-{called(checkpoint).replace(':', '-')}-{opened.record['sha256'][:8]}"
+        else Path("runs") / f"audit-{short_name(checkpoint).replace(':', '-')}-{opened.record['sha256'][:8]}"
     )
     refuse_overwriting(folder, WRITES, data=data, inputs=(checkpoint, groups))
-    subject = (opened.net.to(where), dataset.test.images, dataset.test.labels)
+    subject = (opened.net.to(torch_device), dataset.test.images, dataset.test.labels)
     with folder_lock(folder):
         with progress_bar() as bar:
             task = bar.add_task("audit", total=None, note="")
@@ -134,19 +134,19 @@ def audit(
                 classes=dataset.classes,
                 groups=groupings,
                 out=folder,
-                model_record={"name": called(checkpoint), **opened.record},
+                model_record={"name": short_name(checkpoint), **opened.record},
                 data_record={"name": dataset.name, "split": "test", "image_size": dataset.test.images.shape[1:]},
                 notes=notes,
                 trained=opened.trained,
                 train_images=None if dataset.train is None else dataset.train.images,
                 progress=lambda attack, done, total: bar.update(task, total=total, completed=done, note=attack),
             )
-            shown = (
+            output_table = (
                 curve_table(curve(*subject, settings, context, epsilons=epsilons))
                 if len(epsilons) > 1
                 else table(run_audit(*subject, settings, context))
             )
         if processes.is_main():
             console = Console()
-            console.print(shown)
-            console.print(f"The page: {write_report([folder])}", markup=False, highlight=False, soft_wrap=True)
+            console.print(output_table)
+            console.print(f"Report: {write_report([folder])}", markup=False, highlight=False, soft_wrap=True)

@@ -17,15 +17,15 @@ def data(
     to: Annotated[
         Path | None,
         Parameter(
-            help="The folder, as torchvision's root; unset, a folder of the user's cache, where --data NAME finds it."
+            help="The folder, as torchvision's root; if unset, a folder of the user's cache, which --data NAME reads."
         ),
     ] = None,
 ) -> None:
-    """Download a data set from its official address, or list those that can be.
+    """Download a data set from its official address, or list the data sets available.
 
-    No other command downloads anything. Only https is used; size and SHA-256 of every file are known beforehand and
-    checked. A broken download is continued, by itself or by the same command later, and the folder appears once all
-    of it is there. Without a network, put the files where the message says.
+    No other command downloads anything. Only https is used; size and SHA-256 of every file are known and
+    checked. An interrupted download is resumed, automatically or by the same command, and the folder is created when
+    the download is complete. Without a network, put the files into the folder that the message names.
 
         faal data
         faal data cifar10
@@ -42,7 +42,7 @@ def data(
         for each, source in SOURCES.items():
             table.add_row(each, f"{source.size / 1e6:.1f}", source.address)
         console.print(table)
-        console.print(f"\n`faal data NAME` puts one into {own_folder('NAME')}, `--to DIR` elsewhere.")
+        console.print(f"\n`faal data NAME` downloads one into {own_folder('NAME')}; `--to DIR` selects another folder.")
         return
     if name not in SOURCES:
         raise unknown("official source of", name, SOURCES)
@@ -56,7 +56,7 @@ def data(
         fetched = fetch(
             source,
             root,
-            progress=lambda file, have, size: bar.update(tasks[file], completed=have, visible=True),
+            progress=lambda file, received, size: bar.update(tasks[file], completed=received, visible=True),
             say=lambda sentence: bar.console.print(sentence, soft_wrap=True),
         )
     found = to is None or to.resolve() == TORCHVISION.resolve()

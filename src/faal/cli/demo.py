@@ -31,4 +31,4 @@ def demo(
     page = write_report([out])
     console = Console()
     console.print(demo_table(record))
-    console.print(f"The page: {page}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Report: {page}", markup=False, highlight=False, soft_wrap=True)

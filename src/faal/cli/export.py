@@ -28,24 +28,26 @@ def export(
     """
     from faal.models.export import export as run_export
 
-    done = run_export(run, file, model=model)
-    print_notes(*done.notes)
+    exported = run_export(run, file, model=model)
+    print_notes(*exported.notes)
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{file}: the weights of {done.architecture.model}, {done.tensors} tensors")
-    if done.normalisation is None:
+    console.print(f"{file}: the weights of {exported.architecture.model}, {exported.tensors} tensors")
+    if exported.normalisation is None:
         console.print("The input is images in [0, 1], without normalisation.")
     else:
-        mean, std = (", ".join(map(str, values)) for values in done.normalisation)
+        mean, std = (", ".join(map(str, values)) for values in exported.normalisation)
         console.print(f"The input is (images - mean) / std of images in [0, 1], by channel: mean {mean}; std {std}.")
-    if done.reverse:
+    if exported.reverse:
         console.print("The network takes the channels in reverse, blue first: images.flip(1) after the normalisation.")
-    if done.folded is not None:
-        console.print(f"The offsets are in {done.folded}.bias: the logits are those of the network with its offsets.")
-    if done.offsets:
+    if exported.offsets_layer is not None:
+        console.print(
+            f"The offsets are in {exported.offsets_layer}.bias: the logits are those of the network with its offsets."
+        )
+    if exported.offsets:
         console.print(
             "No layer has a bias that is added to the logits. Audit and repair of this file add the offsets that it "
             "records; elsewhere add them to the logits yourself, class by class: "
-            f"{', '.join(f'{offset:.6g}' for offset in done.offsets)}"
+            f"{', '.join(f'{offset:.6g}' for offset in exported.offsets)}"
         )
-    if done.classes:
-        console.print(f"Classes, from 0: {', '.join(done.classes)}")
+    if exported.classes:
+        console.print(f"Classes, from 0: {', '.join(exported.classes)}")

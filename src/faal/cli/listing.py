@@ -41,13 +41,13 @@ def methods(name: Annotated[str | None, Parameter(help="Show the details of this
         return
     table = Table("method", "weights", "hold-out", "what it does", box=None, pad_edge=False)
     for each, row in METHODS.items():
-        table.add_row(each, row.level, "yes" if row.steers else "", _in_short(row))
+        table.add_row(each, row.level, "yes" if row.steers else "", _short_summary(row))
     console.print(table)
     console.print("\n`faal methods NAME` shows one method in detail.")
 
 
 def _details(name: str, row: Method) -> Iterator[tuple[str, str]]:
-    """The details of a method, in the order in which they are shown."""
+    """The details of a method, in the order in which they are printed."""
     from faal.config import load_recipe, recipe_names
 
     yield "reference", row.reference
@@ -65,14 +65,14 @@ def _details(name: str, row: Method) -> Iterator[tuple[str, str]]:
     yield "recipes", "\n".join(each for each in recipe_names() if load_recipe(each).method == name) or "none"
 
 
-def _in_short(row: Method) -> str:
+def _short_summary(row: Method) -> str:
     """The summary; for FAAL's weights on another method, the name of that method."""
     from faal.methods import METHODS
 
-    def made_of(other: Method) -> tuple[object, ...]:
+    def components(other: Method) -> tuple[object, ...]:
         return other.adversary, other.objective, other.rule, other.fixed, other.awp
 
-    bases = [name for name, other in METHODS.items() if not other.faal and made_of(other) == made_of(row)]
+    bases = [name for name, other in METHODS.items() if not other.faal and components(other) == components(row)]
     return f"FAAL's weights on {bases[0]}" if row.faal and bases else row.summary
 
 
@@ -129,23 +129,23 @@ def _settings(row: Method) -> list[str]:
 
 def _options(settings: Mapping[str, Any]) -> str:
     """Settings of a recipe as options of the command line."""
-    written = {
-        name: f"'{_pairs(value)}'" if isinstance(value, Mapping) else _written(value)
+    options = {
+        name: f"'{_pairs(value)}'" if isinstance(value, Mapping) else _option_text(value)
         for name, value in settings.items()
     }
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in written.items())
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
 
 
 def _pairs(constants: Mapping[str, Any]) -> str:
     """Constants as the value of `--constants`."""
-    return " ".join(f"{name}={_written(value)}" for name, value in constants.items())
+    return " ".join(f"{name}={_option_text(value)}" for name, value in constants.items())
 
 
-def _written(value: Any) -> str:
+def _option_text(value: Any) -> str:
     """A value as an option accepts it; a float that is a short fraction but no short decimal as that fraction."""
     if isinstance(value, Schedule):
         value = value.plain()
-        return ",".join(f"{s}:{v}" for s, v in value.items()) if isinstance(value, Mapping) else _written(value)
+        return ",".join(f"{s}:{v}" for s, v in value.items()) if isinstance(value, Mapping) else _option_text(value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and len(repr(value)) > 8:

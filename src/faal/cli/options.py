@@ -17,7 +17,7 @@ SUFFIXES = {".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors", ".tar", ".th
 Checkpoint = Annotated[
     Path,
     Parameter(
-        help="A checkpoint, a run's folder, zoo:NAME (`faal zoo`), or foreign weights (with --model).",
+        help="A checkpoint, a run's folder, zoo:NAME (`faal zoo`), or third-party weights (with --model).",
     ),
 ]
 Data = Annotated[
@@ -49,23 +49,23 @@ Seed = Annotated[int, Parameter(help="The seed of all random numbers.")]
 Model = Annotated[
     str | None,
     Parameter(
-        help="For foreign weights: prn18, rn18, wrn34-10, small, timm:NAME, hf:NAME_OR_DIR, or module:function. A "
+        help="For third-party weights: prn18, rn18, wrn34-10, small, timm:NAME, hf:NAME_OR_DIR, or module:function. A "
         "checkpoint of this program requires it where its network is module:function, which is imported only if it is "
         "named here."
     ),
 ]
-Width = Annotated[int | None, Parameter(help="For foreign weights: the network's width.")]
-Depth = Annotated[int | None, Parameter(help="For foreign weights: the network's depth.")]
+Width = Annotated[int | None, Parameter(help="For third-party weights: the network's width.")]
+Depth = Annotated[int | None, Parameter(help="For third-party weights: the network's depth.")]
 Normalize = Annotated[
     str | None,
     Parameter(
-        help="For foreign weights, the normalisation of their input: none, cifar10, cifar100 or MEAN:STD, followed by "
-        ":bgr where blue is the first channel; if unset, that of timm or Hugging Face for their networks, else none."
+        help="For third-party weights, the normalisation of their input: none, cifar10, cifar100 or MEAN:STD, followed "
+        "by :bgr where blue is the first channel; if unset, that of timm or Hugging Face for their networks, else none."
     ),
 ]
 
 
-def called(path: Path | str) -> str:
+def short_name(path: Path | str) -> str:
     """The name of a checkpoint, a run's folder or a recipe: the last part of its path, without a file's suffix.
 
     A folder has no suffix: `runs/tau0.5` is `tau0.5`, and `.` the folder's own name. `zoo:NAME` remains as it is.
@@ -75,28 +75,28 @@ def called(path: Path | str) -> str:
 
 
 def refuse_overwriting(out: Path, names: Iterable[str], *, data: str, inputs: Iterable[Path | str | None]) -> None:
-    """Check that a command's output replaces none of its inputs, and does not go into the folders of the data.
+    """Check that a command's output replaces none of its inputs, and is not written into the folders of the data.
 
     Args:
         out: the folder of the output.
         names: the files that are written there.
         data: as after `--data`.
-        inputs: files that are read, None where one is not given; of FILE:COLUMN the part before the colon counts.
+        inputs: files that are read, None where one is not given; FILE:COLUMN means the file FILE.
 
     Raises:
         InputError: it does.
     """
-    from faal.data.load import named_place
+    from faal.data.load import named_path
 
-    place = named_place(data)
-    given = [str(each) for each in (place, *inputs) if each is not None]
+    data_path = named_path(data)
+    given = [str(each) for each in (data_path, *inputs) if each is not None]
     read = [Path(text) for each in given for text in (each, each.rpartition(":")[0])]
     for path in (out / name for name in names):
         if path.is_file() and any(each.is_file() and path.samefile(each) for each in read):
             raise InputError(f"{path} is read, and would be overwritten; choose another folder with --out")
-    if place is not None and place.is_dir():
-        real, parts = out.resolve(), [(place / part).resolve() for part in ("train", "test")]
-        if real == place.resolve() or any(real.is_relative_to(part) for part in parts):
+    if data_path is not None and data_path.is_dir():
+        real, parts = out.resolve(), [(data_path / part).resolve() for part in ("train", "test")]
+        if real == data_path.resolve() or any(real.is_relative_to(part) for part in parts):
             raise InputError(f"{out} is a folder of the data; choose another one with --out")
 
 

@@ -8,7 +8,12 @@ from rich.console import Console
 
 
 def report(
-    *directories: Annotated[Path, Parameter(help="Folders with an audit.json; the first is before, the last after.")],
+    *directories: Annotated[
+        Path,
+        Parameter(
+            help="Folders with an audit.json; of several, the first is the base and the last the repaired network."
+        ),
+    ],
     out: Annotated[
         Path | None,
         Parameter(

@@ -81,7 +81,7 @@ def reproduce(
         bases=base or (),
         models=model or (),
     )
-    for name, why in outcome.failed.items():
-        Console(stderr=True).print(f"{name} failed: {why}", markup=False, highlight=False, soft_wrap=True)
-    Console().print(f"The table: {outcome.page}", markup=False, highlight=False, soft_wrap=True)
+    for name, reason in outcome.failed.items():
+        Console(stderr=True).print(f"{name} failed: {reason}", markup=False, highlight=False, soft_wrap=True)
+    Console().print(f"Table: {outcome.page}", markup=False, highlight=False, soft_wrap=True)
     return 1 if outcome.failed else 0

@@ -21,12 +21,12 @@ from faal.cli.options import (
     Rgb,
     Seed,
     Size,
-    called,
     given,
     overridden,
     parse_size,
     reach_notes,
     refuse_overwriting,
+    short_name,
 )
 
 if TYPE_CHECKING:  # the help does not import PyTorch
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # the help does not import PyTorch
     from faal.train.selection import HeldOutAccuracy
 
 THREAT = ("norm", "epsilon", "step_size")
-"""Settings that a repair without a recipe has from its network: the threat, and the step size for it."""
+"""Settings that a repair without a recipe takes from its network: the threat, and the step size for it."""
 
 RecipeName = Annotated[str, Parameter(help="A shipped recipe (`faal recipes`) or a YAML file.")]
 
@@ -61,16 +61,16 @@ def train(
 
     chosen, named = overridden(load_recipe(recipe), settings), given(settings).get("model")
     require_named(chosen.model, named, f"the recipe {recipe}")
-    where = numerics.pick_device(device)
-    processes.start(where)
+    torch_device = numerics.pick_device(device)
+    processes.start(torch_device)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
     dataset = dataset if groups is None else weighted_by(dataset, groups)
-    print_notes(*dataset.notes, *numerics.precision_notes(chosen.precision, where), *reach_notes(chosen))
+    print_notes(*dataset.notes, *numerics.precision_notes(chosen.precision, torch_device), *reach_notes(chosen))
     architecture = Architecture.of(chosen, dataset)
     net = build_model(architecture, seed=seed, model=named)
-    folder = out or Path("runs") / f"{called(recipe)}-seed{seed}"
+    folder = out or Path("runs") / f"{short_name(recipe)}-seed{seed}"
     refuse_overwriting(folder, (), data=data, inputs=())
-    outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=where)
+    outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=torch_device)
     _print_outcome(outcome, dataset, data, size, rgb, architecture.model)
 
 
@@ -99,7 +99,7 @@ def repair(
 ) -> None:
     """Fine-tune a robust but unfair classifier to raise the robust accuracy of its worst class, in two epochs.
 
-    The network is the checkpoint's; the recipe has the settings of the fine-tune. For foreign weights, --model,
+    The network is the checkpoint's; the recipe has the settings of the fine-tune. For third-party weights, --model,
     --width, --depth and --normalize describe the network. A checkpoint whose network is module:function requires
     --model too.
 
@@ -117,33 +117,38 @@ def repair(
     from faal.train.loop import train as run
 
     chosen = overridden(Recipe() if recipe is None else load_recipe(recipe), settings)
-    where = numerics.pick_device(device)
-    processes.start(where)
+    torch_device = numerics.pick_device(device)
+    processes.start(torch_device)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
     dataset = dataset if groups is None else weighted_by(dataset, groups)
-    # Only the command line describes the network: the recipe's settings are of another one.
+    # Only the command line describes the network: the recipe's settings are those of another one.
     network = {
         name: chosen.plain()[name] for name in ("model", "width", "depth", "normalize") if name in given(settings)
     }
     opened = open_model(checkpoint, dataset, **network)
-    print_notes(*dataset.notes, *opened.notes, *numerics.precision_notes(chosen.precision, where))
-    same = opened.architecture
-    attacked = opened.trained.get("method", "standard") != "standard"
+    print_notes(*dataset.notes, *opened.notes, *numerics.precision_notes(chosen.precision, torch_device))
+    architecture = opened.architecture
+    robust = opened.trained.get("method", "standard") != "standard"
     if recipe is None:
-        # Without training, nothing of a recipe named after FAAL would apply: offsets have recipes of their own name.
+        # Without training, no setting of a FAAL recipe would apply: the method `offsets` has its own recipes.
         untrained = () if method(chosen.method).trains else (f"-{chosen.method}-repair",)
-        recipe = repair_recipe(dataset.name, same.model, dataset.num_classes, *untrained)
-        as_trained = {name: opened.trained[name] for name in THREAT if attacked and name in opened.trained}
+        recipe = repair_recipe(dataset.name, architecture.model, dataset.num_classes, *untrained)
+        as_trained = {name: opened.trained[name] for name in THREAT if robust and name in opened.trained}
         chosen = overridden(load_recipe(recipe).replace(as_trained, source="checkpoint"), settings)
         print_notes(f"No recipe was named; the network is repaired by {recipe}, against {chosen.threat}.")
-    elif attacked and chosen.threat != opened.threat:
+    elif robust and chosen.threat != opened.threat:
         print_notes(f"The network was trained against {opened.threat} and is repaired against {chosen.threat}.")
     print_notes(*reach_notes(chosen))
     chosen = chosen.replace(
-        {"model": same.model, "width": same.width, "depth": same.depth, "normalize": same.normalize},
+        {
+            "model": architecture.model,
+            "width": architecture.width,
+            "depth": architecture.depth,
+            "normalize": architecture.normalize,
+        },
         source="checkpoint",
     )
-    folder = out or Path("runs") / f"{called(recipe)}-seed{seed}"
+    folder = out or Path("runs") / f"{short_name(recipe)}-seed{seed}"
     refuse_overwriting(folder, (), data=data, inputs=())
     if frontier:
         from faal.study.frontier import check_frontier
@@ -152,14 +157,23 @@ def repair(
     # Training changes the weights in place; blends need those of the base.
     base = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()} if frontier else {}
     with folder_lock(folder):
-        outcome = run(opened.net, same, dataset, chosen, out=folder, seed=seed, device=where, origin=opened.record)
-        _print_outcome(outcome, dataset, data, size, rgb, same.model)
+        outcome = run(
+            opened.net, architecture, dataset, chosen, out=folder, seed=seed, device=torch_device, origin=opened.record
+        )
+        _print_outcome(outcome, dataset, data, size, rgb, architecture.model)
         if frontier:
             from faal.study.frontier import frontier as evaluate_blends
             from faal.study.frontier import frontier_table
 
             found = evaluate_blends(
-                base, opened.record, dataset, chosen, out=folder, seed=seed, device=where, model=network.get("model")
+                base,
+                opened.record,
+                dataset,
+                chosen,
+                out=folder,
+                seed=seed,
+                device=torch_device,
+                model=network.get("model"),
             )
             if processes.is_main():
                 Console().print(frontier_table(found))
@@ -177,7 +191,7 @@ def _print_outcome(outcome: "Outcome", dataset: "DataSet", data: str, size: str 
     chosen = "" if outcome.epoch is None else f" of epoch {outcome.epoch}"
     if outcome.offsets:
         console.print(_offsets(outcome.offsets, dataset.classes, dataset.groups))
-    console.print(f"{outcome.best} holds the network{chosen}{' with its offsets' if outcome.offsets else ''}")
+    console.print(f"{outcome.best} contains the network{chosen}{' with its offsets' if outcome.offsets else ''}")
     command = f"next: faal audit {quote(str(outcome.best.parent))} --data {quote(data)}"
     command += (f" --size {quote(size)}" if size else "") + (" --rgb" if rgb else "")
     command += f" --model {quote(model)}" if is_own(model) else ""
@@ -192,14 +206,14 @@ def _offsets(found: "OffsetSearch", classes: Sequence[str], groups: Sequence[str
     score = {"sum": f"average plus worst {unit}", "average": "average", "worst": f"worst {unit}"}[found.rule]
     before, after = found.before.accuracy, found.after.accuracy
 
-    def figures(accuracy: "HeldOutAccuracy") -> str:
+    def accuracies(accuracy: "HeldOutAccuracy") -> str:
         name = groups[accuracy.classes.index(accuracy.worst)]
         average, worst = (f"{100 * value:.{digits}f}" for value in (accuracy.average, accuracy.worst))
         return f"average {average}, worst {unit} {worst} ({name})"
 
     if found.after.offsets == found.before.offsets:
         change = f"no offsets that were tried raise {score} by one image or more: the logits are unchanged"
-        results = figures(before)
+        results = accuracies(before)
     else:
         average, worst, gain = (
             f"{100 * value:+.{digits}f}"
@@ -207,7 +221,7 @@ def _offsets(found: "OffsetSearch", classes: Sequence[str], groups: Sequence[str
         )
         change = f"change on these images: average {average}, worst {unit} {worst} points"
         change += f"; {score}, by which they were chosen, {gain}" if found.rule == "sum" else f", chosen by {score}"
-        results = f"{figures(before)} before; {figures(after)} after"
+        results = f"{accuracies(before)} before; {accuracies(after)} after"
     return (
         f"offsets: {', '.join(each)}\n"
         f"robust accuracy in % on the {found.images} images that they were chosen on: {results}\n"

@@ -40,7 +40,7 @@ def zoo(name: Annotated[str | None, Parameter(help="Show the model card of this 
         "MB",
         "n",
         "clean",
-        "under",
+        "attacks",
         "all",
         box=None,
         pad_edge=False,
@@ -50,9 +50,9 @@ def zoo(name: Annotated[str | None, Parameter(help="Show the model card of this 
         audit = card["audit"]
         size = f"{file.stat().st_size / 1e6:.1f}" if file.exists() else "missing"
         attacks = ", ".join(attack for attack in audit["attacks"] if attack not in ("clean", "all"))
-        made = card["data"]["name"], _model(card), card["method"], size, str(audit["n"])
+        details = card["data"]["name"], _model(card), card["method"], size, str(audit["n"])
         table.add_row(
-            each, *made, _brief(audit["attacks"]["clean"]), attacks or "nothing", _brief(audit["attacks"]["all"])
+            each, *details, _brief(audit["attacks"]["clean"]), attacks or "none", _brief(audit["attacks"]["all"])
         )
     console.print(table)
     console.print("\n`faal zoo NAME` shows a card; `faal audit` and `faal repair` accept `zoo:NAME`.")
@@ -65,7 +65,9 @@ def publish(
     *,
     data: Data,
     audit: Annotated[Path | None, Parameter(help="The folder of its audit; the run's own if unset.")] = None,
-    precision: Annotated[str, Parameter(help="The type of matrices and filters: float16 or bfloat16.")] = "float16",
+    precision: Annotated[
+        str, Parameter(help="The data type of weight matrices and filters: float16 or bfloat16.")
+    ] = "float16",
     source: Annotated[
         str | None,
         Parameter(help="Source and licence of the data; known for digits, CIFAR-10 and CIFAR-100."),
@@ -77,8 +79,8 @@ def publish(
 ) -> None:
     """Add a trained and audited network to the zoo: its weights in 16 bits, and a model card with its origin and audit.
 
-    The narrowed weights predict the audit's clean images again; the card states how many predictions changed, and
-    more than 0.2 % are rejected.
+    The 16-bit weights are evaluated on the audit's clean images again, and the card records how many predictions
+    changed; if these are more than 0.2 %, the network is rejected.
 
         faal publish runs/prn18-repaired prn18-faal-at --data cifar10:DIR
     """
@@ -86,7 +88,7 @@ def publish(
     from faal.engine.numerics import pick_device
     from faal.study.zoo import publish as run_publish
 
-    done = run_publish(
+    published = run_publish(
         run,
         name,
         load_data(data),
@@ -98,10 +100,10 @@ def publish(
         model=model,
         device=pick_device(device),
     )
-    print_notes(*done.notes)
+    print_notes(*published.notes)
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{done.weights} ({done.size / 1e6:.1f} MB) and {done.card}")
-    console.print(f"{done.changed} of {done.samples} clean predictions differ from those of the audit")
+    console.print(f"{published.weights} ({published.size / 1e6:.1f} MB) and {published.card}")
+    console.print(f"{published.changed} of {published.samples} clean predictions differ from those of the audit")
 
 
 def _print_card(console: Console, card: dict[str, Any]) -> None:
@@ -134,8 +136,8 @@ def _print_card(console: Console, card: dict[str, Any]) -> None:
 
 def _model(card: dict[str, Any]) -> str:
     width, depth = card["architecture"].get("width"), card["architecture"].get("depth")
-    more = [f"{what} {value}" for what, value in (("width", width), ("depth", depth)) if value is not None]
-    return ", ".join([card["architecture"]["model"], *more])
+    options = [f"{what} {value}" for what, value in (("width", width), ("depth", depth)) if value is not None]
+    return ", ".join([card["architecture"]["model"], *options])
 
 
 def _brief(found: dict[str, Any]) -> str:

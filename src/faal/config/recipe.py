@@ -33,8 +33,10 @@ class Recipe:
         "prn18",
         "The network: prn18, rn18, wrn34-10, small, timm:NAME, or, only on the command line, a module:function.",
     )
-    width: int | None = _setting(None, "Channels of the first stage (wrn: widening factor); the model's own if unset.")
-    depth: int | None = _setting(None, "Depth of the network; the model's own if unset.")
+    width: int | None = _setting(
+        None, "Channels of the first stage (wrn: widening factor); the model's default if unset."
+    )
+    depth: int | None = _setting(None, "Depth of the network; the model's default if unset.")
     normalize: str = _setting(
         "none", "Normalisation inside the network: none, cifar10, cifar100, MEAN:STD, MEAN:STD:bgr."
     )
@@ -70,7 +72,7 @@ class Recipe:
     awp_gamma: Schedule = _setting(Schedule.constant(0.005), "AWP: size of the perturbation over the run.")
 
     average: Literal["none", "step", "epoch", "gated"] = _setting(
-        "none", "Moving average of the weights: none, step, epoch, or gated (fair epochs only)."
+        "none", "Moving average of the weights: none, step, epoch, or gated (epochs that pass average_gate)."
     )
     average_decay: float | None = _setting(
         None, "Its decay per update; if unset, 0.999 for updates by step, 0.88 for updates by epoch."
@@ -89,7 +91,7 @@ class Recipe:
     select: Literal[ScoreRule, "last"] = _setting(
         "sum", "How the best epoch is chosen: sum (average + worst), average, worst (class), last."
     )
-    select_attack: str = _setting("cw10", "The attack under which it is chosen, on the withheld part.")
+    select_attack: str = _setting("cw10", "The attack under which it is chosen, on the withheld images.")
     offsets: bool = _setting(False, "Add a constant per class to the best epoch's logits, chosen on the same images.")
 
     attack_loss: Literal["own", LossName, "alternate"] = _setting(
@@ -142,7 +144,7 @@ class Recipe:
         }
         for name, (low, high) in ranges.items():
             if getattr(self, name) is not None and not low <= getattr(self, name) <= high:
-                allowed_range = f"is at least {low:g}" if high == math.inf else f"lies between {low:g} and {high:g}"
+                allowed_range = f"is at least {low:g}" if high == math.inf else f"is between {low:g} and {high:g}"
                 raise InputError(f"{name} {allowed_range}, not {getattr(self, name):g}")
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov needs a momentum above 0; set one, or nesterov to false")
@@ -173,8 +175,8 @@ class Recipe:
             steps: steps per epoch: the updates of an average over steps in an epoch; the others have one.
         """
         if self.average_span is None:
-            usual = 0.999 if self.average == "step" else 0.88
-            return usual if self.average_decay is None else self.average_decay
+            default = 0.999 if self.average == "step" else 0.88
+            return default if self.average_decay is None else self.average_decay
         updates = self.epochs * (steps if self.average == "step" else 1)
         return 1 - 1 / max(1.0, self.average_span * updates)
 
@@ -235,22 +237,24 @@ def _read(item: dataclasses.Field[Any], value: Any, source: str) -> Any:
             return boolean(value)
         if kind.startswith("int"):
             if number(value) != int(number(value)):
-                raise ValueError("a whole number is wanted")
+                raise ValueError("expected a whole number")
             return int(number(value))
         if kind.startswith("float"):
             return number(value)
         return str(value)
     except (ValueError, ZeroDivisionError, TypeError) as error:
         why = f" ({error})" if isinstance(error, InputError) else ""  # a schedule's error names the fault
-        wanted = {"Schedule": "a number or a schedule such as 0:0.1,1/2:0.01", "bool": "true or false"}
-        wanted |= {"float": "a number such as 0.5 or 8/255", "str": "a word"}
-        wanted |= {
-            "float | None": wanted["float"],
+        expected = {"Schedule": "a number or a schedule such as 0:0.1,1/2:0.01", "bool": "true or false"}
+        expected |= {"float": "a number such as 0.5 or 8/255", "str": "a text"}
+        expected |= {
+            "float | None": expected["float"],
             "Mapping[str, Any]": "a list of pairs such as 'lambda1=0.5 rate=0.1'",
         }
         if item.name in CHOICES:
-            wanted[kind] = f"one of {', '.join(CHOICES[item.name])}"
-        raise InputError(f"{source}: {item.name} is {wanted.get(kind, 'a whole number')}{why}, not {value!r}") from None
+            expected[kind] = f"one of {', '.join(CHOICES[item.name])}"
+        raise InputError(
+            f"{source}: {item.name} is {expected.get(kind, 'a whole number')}{why}, not {value!r}"
+        ) from None
 
 
 def _pairs(value: Any) -> dict[str, Any]:
@@ -261,7 +265,7 @@ def _pairs(value: Any) -> dict[str, Any]:
     elif isinstance(value, Mapping):
         pairs = list(value.items())
     else:
-        raise ValueError("pairs are wanted")
+        raise ValueError("expected pairs")
     read = {}
     for name, each in pairs:
         key = str(name).replace("-", "_")
@@ -272,7 +276,7 @@ def _pairs(value: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as YAML would read it, so that the command line and a file give the same recipe."""
+    """A value as YAML would read it, so that the command line and a file define the same recipe."""
     if str(value).lower() in ("true", "false"):
         return boolean(value)
     with suppress(ValueError, TypeError):

@@ -35,7 +35,7 @@ def boolean(text: object) -> bool:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A piecewise constant value: `values[k]` holds from the fraction `starts[k]` of the run on.
+    """A piecewise constant value: `values[k]` applies from the fraction `starts[k]` of the run on.
 
     Raises:
         InputError: the starts do not increase from 0 to below 1, or there is not one value for each.
@@ -69,15 +69,15 @@ class Schedule:
         return cls.constant(number(text))
 
     @classmethod
-    def _of(cls, written: Iterable[Iterable[object]]) -> Schedule:
+    def _of(cls, entries: Iterable[Iterable[object]]) -> Schedule:
         """From pairs of a start and a value, in any order. A start that is given twice is rejected."""
-        pairs = sorted((number(start), number(value)) for start, value in written)
+        pairs = sorted((number(start), number(value)) for start, value in entries)
         return cls(tuple(start for start, _ in pairs), tuple(value for _, value in pairs))
 
     def at(self, progress: float) -> float:
         """The value when the fraction `progress` of the run, in [0, 1], is completed."""
-        reached = [value for start, value in zip(self.starts, self.values, strict=True) if start <= progress + 1e-9]
-        return reached[-1]
+        past_values = [value for start, value in zip(self.starts, self.values, strict=True) if start <= progress + 1e-9]
+        return past_values[-1]
 
     def plain(self) -> float | dict[str, float]:
         """As YAML writes it."""

@@ -1,8 +1,8 @@
 """Load recipes from files: the shipped ones by name, a user's own by path.
 
 A folder of `recipes/` is a setting, DATA-MODEL. Recipes that are the same in all settings, most of them a method's, are
-in `recipes/_methods` and belong to every setting: their bases are searched in the setting's folder first. A file of the
-same name in the setting's folder replaces a shared one.
+in `recipes/_methods` and belong to every setting: their bases are looked up in the setting's folder first. A file of
+the same name in the setting's folder replaces a shared one.
 """
 
 import os
@@ -90,12 +90,12 @@ def repair_recipe(data: str, model: str, num_classes: int, ending: str = REPAIR)
         data = "mnist"
     known = [name.removesuffix(ending) for name in recipe_names() if name.endswith(ending)]
     general = "cifar100-rn18" if num_classes >= MANY_CLASSES else "cifar10-prn18"
-    likely = [f"{data}-{model}", *(setting for setting in known if setting.startswith(f"{data}-")), general]
-    return next(setting for setting in likely if setting in known) + ending
+    candidates = [f"{data}-{model}", *(setting for setting in known if setting.startswith(f"{data}-")), general]
+    return next(setting for setting in candidates if setting in known) + ending
 
 
 def _from_file(path: Path, setting: Path, derived: tuple[Path, ...]) -> Recipe:
-    """The recipe in a file; its base is searched in the folder `setting`. `derived` are the files it is the base of."""
+    """The recipe in a file; its base is looked up in the folder `setting`. `derived` are the files it is a base of."""
     try:
         path = Path(os.path.realpath(path))
     except ValueError:
@@ -103,14 +103,14 @@ def _from_file(path: Path, setting: Path, derived: tuple[Path, ...]) -> Recipe:
     if path in derived:
         raise InputError(f"the recipe {path} is its own base; remove one `base:` of {', '.join(map(str, derived))}")
     if len(derived) > MOST_BASES:
-        raise InputError(f"the recipe {derived[0]} has more than {MOST_BASES} bases, one behind the other; join some")
+        raise InputError(f"the recipe {derived[0]} has more than {MOST_BASES} bases, one after the other; merge some")
     try:
         settings = read_yaml(path)
     except FileNotFoundError:
         raise InputError(f"there is no recipe file {path}; `faal recipes` lists the shipped ones") from None
     if not isinstance(settings, dict):
         found = "a list" if isinstance(settings, list) else "nothing" if settings is None else "a single value"
-        raise InputError(f"a recipe consists of `setting: value` lines, but {path} holds {found}")
+        raise InputError(f"a recipe consists of `setting: value` lines, but {path} contains {found}")
     if isinstance(settings.get("recipe"), dict):
         settings = settings["recipe"]
     base = settings.pop("base", None)

@@ -95,7 +95,7 @@ def _read(spec: str, size: tuple[int, int] | None, rgb: bool) -> DataSet:
             return read_cifar(name, path if argument else None)
 
 
-def named_place(spec: str) -> Path | None:
+def named_path(spec: str) -> Path | None:
     """The folder or file that a specification names; None where it names none."""
     name, _, argument = spec.partition(":")
     if name not in FORMS or not argument:

@@ -30,7 +30,7 @@ def _correct(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _probabilities(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.softmax(losses.widened(logits), dim=1)
+    return F.softmax(losses.upcast(logits), dim=1)
 
 
 PER_SAMPLE: dict[Need, Callable[[Tensor, Tensor], Tensor]] = {

@@ -11,7 +11,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from faal.bounds.plain import parse_json
-from faal.checkpoint import refuse_existing, write_whole
+from faal.checkpoint import refuse_existing, write_atomically
 from faal.checksums import TENSORS_SHA256, append_checksum, tensors_sha256
 from faal.errors import InputError
 from faal.models.build import Architecture
@@ -52,7 +52,7 @@ class Exported:
     offsets: tuple[float, ...]
     """One constant per class that the user has to add to the logits; empty where there are none, or where the weights
     include them."""
-    folded: str | None
+    offsets_layer: str | None
     """The layer whose bias includes the offsets; None for none."""
     notes: list[str]
     """What is unusual about the run, in sentences."""
@@ -86,12 +86,12 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
         classes = tuple(str(name) for name in state.get("classes") or ())
     net = build_with_weights(state, architecture, source, model=model).eval()
     require_finite(net.state_dict(), source)
-    offsets, folded = tuple[float, ...](), None
+    offsets, offsets_layer = tuple[float, ...](), None
     if isinstance(net, Offset) and net.offsets.any():
         size = state.get("image_size") or (32, 32)
         images = torch.rand(4, architecture.channels, *size, generator=torch.Generator().manual_seed(0))
-        folded = fold(net, unwrapped(net), images)
-        offsets = tuple(net.offsets.tolist()) if folded is None else ()
+        offsets_layer = fold(net, unwrapped(net), images)
+        offsets = tuple(net.offsets.tolist()) if offsets_layer is None else ()
     if offsets and file.suffix in TORCH:
         raise InputError(
             f"{file} is a plain state_dict, and no layer of {architecture.model} can include the offsets in its bias; "
@@ -106,7 +106,7 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
         torch.save(weights, buffer)
         append_checksum(buffer)
         content = buffer.getvalue()
-    write_whole(file, content, advice="name a file in another folder", new=True)
+    write_atomically(file, content, advice="name a file in another folder", new=True)
     return Exported(
         architecture=architecture,
         tensors=len(weights),
@@ -114,7 +114,7 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
         reverse=reverses_channels(architecture.normalize),
         classes=classes,
         offsets=offsets,
-        folded=folded,
+        offsets_layer=offsets_layer,
         notes=[*replaced, *unfinished_notes(source)],
     )
 

@@ -172,12 +172,12 @@ def read_zoo(name: str, folder: Path | None = None) -> tuple[dict[str, Any], str
     if found != card["sha256"]:
         raise InputError(
             f"{path} is not the file that its card describes (SHA-256 {found[:12]}, not {str(card['sha256'])[:12]}): "
-            "it was changed or cut short; install the program again"
+            "it was changed or truncated; install the program again"
         )
-    return {**card, "weights": widened(read_tensors(path))}, found
+    return {**card, "weights": upcast(read_tensors(path))}, found
 
 
-def widened(content: object) -> dict[str, Tensor]:
+def upcast(content: object) -> dict[str, Tensor]:
     """Weights with every floating-point tensor in float32."""
     assert isinstance(content, Mapping)  # a safetensors file is one
     return {name: tensor.float() if tensor.dtype in FLOATS else tensor for name, tensor in content.items()}

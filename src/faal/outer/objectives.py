@@ -57,10 +57,10 @@ def _trades(views: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
 
 def _mart(views: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
     clean, adversarial = views
-    probabilities = F.softmax(losses.widened(adversarial), dim=1)
+    probabilities = F.softmax(losses.upcast(adversarial), dim=1)
     runner_up = probabilities.scatter(1, labels[:, None], 0.0).amax(dim=1)
     boosted = losses.cross_entropy(adversarial, labels) - torch.log(1.0001 - runner_up + 1e-12)
-    own = F.softmax(losses.widened(clean), dim=1).gather(1, labels[:, None]).squeeze(1)
+    own = F.softmax(losses.upcast(clean), dim=1).gather(1, labels[:, None]).squeeze(1)
     return Terms(None, boosted + beta * losses.kl_divergence(clean, adversarial) * (1.0000001 - own))
 
 
@@ -72,7 +72,7 @@ def _friendly(views: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
 
 def _from_uniform(logits: Tensor) -> Tensor:
     """KL(p || U) = log C - H(p)."""
-    log_p = F.log_softmax(losses.widened(logits), dim=1)
+    log_p = F.log_softmax(losses.upcast(logits), dim=1)
     return math.log(logits.shape[1]) + (log_p.exp() * log_p).sum(dim=1)
 
 

@@ -30,7 +30,7 @@ from faal.audit.refusals import refuse_others
 from faal.audit.run import run_audit
 from faal.audit.settings import AuditContext, AuditSettings
 from faal.audit.terminal import estimate_text, plain_row, titled
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config import Threat, epsilon_text
 from faal.engine import interrupts, processes
 from faal.engine.writers.lock import folder_lock
@@ -94,8 +94,8 @@ class AccuracyCurve:
             InputError: the folder cannot be written.
         """
         text = json.dumps(self.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
-        write_whole(folder / "curve.json", (text + "\n").encode())
-        write_whole(folder / "curve.csv", _csv(self).encode())
+        write_atomically(folder / "curve.json", (text + "\n").encode())
+        write_atomically(folder / "curve.csv", _csv(self).encode())
         draw_curve(folder)
 
 

@@ -20,7 +20,7 @@ from faal.audit import AuditResult
 from faal.audit.blocks import Source
 from faal.audit.run import run_audit, run_share
 from faal.audit.settings import AuditContext, AuditSettings
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config import load_recipe
 from faal.data import load_data
 from faal.engine.writers.lock import folder_lock
@@ -100,7 +100,7 @@ def _demo(out: Path, seeds: Sequence[int], autoattack: int, device: torch.device
     if len(standard) > 1:
         record["autoattack_seeds"] = standard
     record["seconds"] = round(time.monotonic() - began + spent, 1)
-    write_whole(out / "demo.json", json.dumps(record, indent=2).encode())
+    write_atomically(out / "demo.json", json.dumps(record, indent=2).encode())
     return record
 
 

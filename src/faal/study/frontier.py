@@ -314,4 +314,4 @@ def _compared(made: Mapping[str, Any]) -> dict[str, Any]:
 def _write(out: Path, found: Frontier) -> None:
     if processes.is_main():
         text = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-        checkpoint.write_whole(out / RECORD, (text + "\n").encode())
+        checkpoint.write_atomically(out / RECORD, (text + "\n").encode())

@@ -138,7 +138,7 @@ def publish(
     narrow = narrowed(net.state_dict(), NARROW[precision])
     content = save(narrow, metadata={"format": "pt"})
     _check_size(name, home, content)
-    net.load_state_dict(zoo.widened(narrow))
+    net.load_state_dict(zoo.upcast(narrow))
     predicted = _clean_predictions(net, split, data.name, result, device)
     changed, samples = int((predicted != result.verdicts.predicted["clean"]).sum()), len(predicted)
     if changed > MOST_CHANGED * samples:
@@ -173,8 +173,8 @@ def publish(
     with folder_lock(home):
         _check_place(name, home, sha256)  # another process may have published meanwhile
         _check_size(name, home, content)
-        checkpoint.write_whole(weights, content)
-        checkpoint.write_whole(place, text.encode())
+        checkpoint.write_atomically(weights, content)
+        checkpoint.write_atomically(place, text.encode())
     return Published(card=place, weights=weights, size=len(content), samples=samples, changed=changed, notes=notes)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from faal.bounds.plain import read_yaml
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config import Recipe
 from faal.errors import InputError
 from faal.models.native import LOG
@@ -70,8 +70,8 @@ def describe(out: Path, config: dict[str, Any], environment: dict[str, Any], *, 
             f"{out} holds the audit of another network, which this run's would be taken for; choose another folder "
             "with --out"
         )
-    write_whole(path, text.encode())
-    write_whole(out / ENVIRONMENT, json.dumps(environment, indent=2).encode())
+    write_atomically(path, text.encode())
+    write_atomically(out / ENVIRONMENT, json.dumps(environment, indent=2).encode())
 
 
 def _is_unfinished(log: Path) -> bool:

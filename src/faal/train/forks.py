@@ -77,7 +77,7 @@ def begin_from(path: Path, out: Path, record: RunRecord, counts: Tensor) -> dict
             f"{path} is of a run that differs in {', '.join(differing)}; train this one from its beginning"
         )
     if processes.is_main():
-        checkpoint.write_whole(out / "metrics.jsonl", state["log"].encode(**LOG_CODE))
+        checkpoint.write_atomically(out / "metrics.jsonl", state["log"].encode(**LOG_CODE))
         if state["best"] is not None:
             checkpoint.save(out / "best.pt", {**state["best"], "recipe": own})
     training: dict[str, Any] = state["training"]

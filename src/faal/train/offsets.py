@@ -229,7 +229,7 @@ def margin_scale(net: Offset, split: Split, numerics: Numerics, batch_size: int 
             images = split.images.fetch(index)
             check_images(images, index)
             with attacked(net), numerics.autocast():
-                logits = losses.widened(net(images))
+                logits = losses.upcast(net(images))
             check_logits(logits, index, len(net.offsets))
             margins.append(losses.margin(logits, split.labels[index].to(logits.device)).abs().cpu())
     except InputError as rejected:  # the other processes wait for this one's margins

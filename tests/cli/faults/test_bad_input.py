@@ -51,7 +51,7 @@ CASES = {
         ["train", "debug", "--data", "digits", "--select-attack", "autoattack"],
         "pgdK or cwK",
     ),
-    "a recipe that is a list": (["train", "list.yaml", "--data", "digits"], "holds a list"),
+    "a recipe that is a list": (["train", "list.yaml", "--data", "digits"], "contains a list"),
     "our own checkpoint as foreign": (["audit", "net.pt", "--data", "digits", "--width", "4"], "leave out --width"),
     "a run that has not trained": (["audit", "empty", "--data", "digits"], "train there first"),
     "one's own network with a width": (
@@ -139,7 +139,7 @@ def test_the_epsilon_that_is_assumed_for_foreign_weights_is_stated(desk: Path, f
     arguments = ("--data", "digits", "--model", "small", "--width", "4", "--attacks", "clean", "--limit", "20")
     said = faal("audit", "weights.pt", *arguments)
     assert said.status == 0, said.err
-    assumed = "The weights do not state the threat of their training; linf epsilon 8/255 is assumed."
+    assumed = "The checkpoint does not record the threat of its training; linf epsilon 8/255 is assumed."
     assert assumed in " ".join(said.err.split())
     (folder,) = (desk / "runs").glob("audit-weights-*")
     audit = json.loads((folder / "audit.json").read_text())

@@ -9,7 +9,7 @@ import torch
 
 from faal.data import load_data
 from faal.data.dataset import Split
-from faal.data.load import named_place
+from faal.data.load import named_path
 from faal.data.readers.shifted import CIFAR10, PER_SEVERITY, SEVERITIES, VERSIONS
 from faal.errors import InputError
 
@@ -76,10 +76,10 @@ def test_corruptions_and_severities(tmp_path: Path) -> None:
 
 def test_the_folder_that_is_named() -> None:
     """Commands that write check this folder."""
-    assert named_place("cifar10-c:DIR:fog:3") == named_place("cifar10.1:DIR:v4") == named_place("cifar10:DIR")
-    assert named_place("cifar10.1:DIR") == Path("DIR")
-    assert named_place("cifar10-c:some:DIR:fog:3") == Path("some:DIR")
-    assert named_place("cifar10") is named_place("mine:function") is None
+    assert named_path("cifar10-c:DIR:fog:3") == named_path("cifar10.1:DIR:v4") == named_path("cifar10:DIR")
+    assert named_path("cifar10.1:DIR") == Path("DIR")
+    assert named_path("cifar10-c:some:DIR:fog:3") == Path("some:DIR")
+    assert named_path("cifar10") is named_path("mine:function") is None
 
 
 @pytest.mark.parametrize(

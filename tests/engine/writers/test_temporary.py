@@ -48,14 +48,14 @@ import os, signal, sys
 from pathlib import Path
 from faal import checkpoint
 os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-checkpoint.write_whole(Path(sys.argv[1]), b"new")
+checkpoint.write_atomically(Path(sys.argv[1]), b"new")
 """
 
 
 @pytest.mark.medium
 def test_a_killed_writer_is_swept(tmp_path: Path) -> None:
     path = tmp_path / "audit.json"
-    checkpoint.write_whole(path, b"old")
+    checkpoint.write_atomically(path, b"old")
     subprocess.run([sys.executable, "-c", WRITE, str(path)], check=False)
     assert len(list(tmp_path.iterdir())) == 2
     sweep(tmp_path)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import features
 from torch import Tensor
 
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.data.cache import user_cache
 from faal.data.images import OnDisk
 from faal.engine import processes
@@ -74,7 +74,7 @@ class FileDigests:
         file = io.BytesIO()
         np.save(file, np.concatenate([self.stamps[kept], self.digests[kept]], axis=1))
         with suppress(InputError):
-            write_whole(self.file, file.getvalue())
+            write_atomically(self.file, file.getvalue())
 
 
 def _stamps(paths: Sequence[str], how: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from faal.audit.records.examples import Examples
 from faal.audit.records.verdicts import Verdicts, read_arrays, write_arrays
 from faal.bounds.plain import parse_json
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.config import Threat
 from faal.confusion import Confusion
 from faal.errors import InputError
@@ -257,7 +257,7 @@ class AuditResult:
         else:
             (folder / EXAMPLES).unlink(missing_ok=True)
         text = json.dumps(self.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
-        write_whole(folder / AUDIT, (text + "\n").encode())
+        write_atomically(folder / AUDIT, (text + "\n").encode())
 
     @classmethod
     def read(cls, folder: Path) -> "AuditResult":

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faal.bounds.archives import read_npz
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.checksums import append_checksum
 from faal.errors import InputError, first_line
 
@@ -83,7 +83,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **dict(arrays))  # type: ignore[arg-type]
     append_checksum(buffer)
-    write_whole(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue())
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

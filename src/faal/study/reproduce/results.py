@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from faal.bounds.plain import parse_json
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.errors import InputError
 from faal.study.reproduce.rows import Record, TableSpec
 
@@ -26,7 +26,7 @@ def record_path(out: Path, what: str, row: str, seed: int) -> Path:
 def write_record(out: Path, record: Record) -> None:
     """Write a record atomically. Raises InputError where the folder cannot be written."""
     text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False)
-    write_whole(record_path(out, record.what, record.row, record.seed), (text + "\n").encode())
+    write_atomically(record_path(out, record.what, record.row, record.seed), (text + "\n").encode())
 
 
 def read_record(path: Path) -> Record:
@@ -64,7 +64,7 @@ def record_or_check(out: Path, subject: str, values: Mapping[str, Any]) -> None:
     """
     path = out / "about" / f"{subject}.json"
     if not path.exists():
-        write_whole(path, json.dumps(dict(values), indent=1).encode())
+        write_atomically(path, json.dumps(dict(values), indent=1).encode())
     try:
         recorded = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.report import elements
 from faal.report.elements import Cell, Page, Section
 from faal.report.page import render
@@ -85,7 +85,7 @@ def write_formats(out: Path, content: TableContent) -> list[Path]:
     """
     texts = {".md": markdown(content), ".csv": csv_text(content), ".tex": latex(content), ".html": html(content)}
     for ending, text in texts.items():
-        write_whole(out / f"{content.name}{ending}", text.encode())
+        write_atomically(out / f"{content.name}{ending}", text.encode())
     return [out / f"{content.name}{ending}" for ending in texts]
 
 

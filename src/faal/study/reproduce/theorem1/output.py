@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.report.charts.bars import save_figure
 from faal.report.charts.svg import LEGEND, MUTED, SERIES, STYLE, WIDE
 from faal.report.wording import listing
@@ -44,7 +44,7 @@ def theorem1(out: Path, *, seeds: Sequence[int] = (1, 2, 3), trials: int = TRIAL
     cells = simulate(seeds=seeds, trials=trials)
     pages = {"theorem1.md": markdown(cells, seeds), "theorem1.csv": _csv(cells)}
     for name, text in pages.items():
-        write_whole(out / name, text.encode())
+        write_atomically(out / name, text.encode())
     return [*(out / name for name in pages), *save_figure(_figure(cells), out / "theorem1")]
 
 

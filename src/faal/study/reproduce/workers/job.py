@@ -62,7 +62,7 @@ def execute(item: WorkItem, context: WorkContext) -> None:
             write_record(context.out, evaluated(run, context))
             return
         summary = _import_published(run, run.published, context) if run.published is not None else _train(run, context)
-        checkpoint.write_whole(run.trained, json.dumps(summary, indent=1, ensure_ascii=False).encode())
+        checkpoint.write_atomically(run.trained, json.dumps(summary, indent=1, ensure_ascii=False).encode())
 
 
 def _train(run: PlannedRun, context: WorkContext) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import torch
 
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.engine import interrupts
 from faal.engine.parent import end_with_parent
 from faal.engine.processors import usable_processors
@@ -154,7 +154,7 @@ def _run_item(item: WorkItem, lock: Lock, context: WorkContext) -> None:
                 reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
                 if not isinstance(error, InputError):
                     traceback.print_exc()
-                write_whole(failure_path(context.out, item.name), json.dumps({"reason": reason}).encode())
+                write_atomically(failure_path(context.out, item.name), json.dumps({"reason": reason}).encode())
     except KeyboardInterrupt:
         if not lock.lost:  # else another process executes the item now
             raise

@@ -122,7 +122,7 @@ def test_verdicts_without_examples_have_no_images() -> None:
         (Sums(), IMAGES + 0.6, r"image 11 runs from 1.05 to 1.05, outside \[0, 1\]: clamp"),
         (Sums(), IMAGES * 255, "divide by 255"),
         (Sums(), IMAGES - 0.3, r"image 10 runs from -0.1 to -0.1, outside \[0, 1\]: clamp"),
-        (Sums(), IMAGES - 0.6, "undo any normalisation"),
+        (Sums(), IMAGES - 0.6, "undo the normalisation"),
         (Sums(), IMAGES * torch.nan, "image 10 has values that are NaN or infinite"),
         (Sums(), torch.full_like(IMAGES, 0.95), "output for image 10 is NaN"),
         (nn.Flatten(), IMAGES, "has 4 outputs but there are 2 classes"),

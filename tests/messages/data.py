@@ -85,7 +85,7 @@ REFUSALS: dict[str, Callable[[], object]] = {
         "mnist"
     ),
     "http://127.0.0.1:9/cifar-10-python.tar.gz could not be fetched (its address is not https); the same command "
-    "continues, or put cifar-10-python.tar.gz from http://127.0.0.1:9/ into root, and give the same command": (
+    "continues, or put cifar-10-python.tar.gz from http://127.0.0.1:9/ into root, and run the same command": (
         lambda: fetch(replace(SOURCES["cifar10"], address="http://127.0.0.1:9/"), Path("root"))
     ),
     "there is no labels.npy in gone; cifar10-c:DIR:CORRUPTION:SEVERITY needs the unpacked folder CIFAR-10-C": (
@@ -100,29 +100,29 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "text.npz is truncated, damaged or not an .npz file; write it again with numpy.savez": (
         lambda: load_data("npz:" + written("text.npz", "text"))
     ),
-    "pets.npz lacks y_test; x_test and y_test belong together, and it holds x_test": lambda: arrays(x_test=PIXELS),
+    "pets.npz lacks y_test; x_test and y_test belong together, and it contains x_test": lambda: arrays(x_test=PIXELS),
     "pets.npz has 4 images in x_test and 3 labels in y_test; each image needs one label": (
         lambda: arrays(x_test=PIXELS, y_test=np.arange(3))
     ),
-    "npz:pets.npz (test part) has images from 300 to 300; they must lie in [0, 1]: divide by 255, and clamp the "
+    "npz:pets.npz (test part) has images from 300 to 300; they must be in [0, 1]: divide by 255, and clamp the "
     "values": (lambda: arrays(x_test=np.full((4, 8, 8), 300.0, dtype=np.float32), y_test=np.arange(4))),
-    "pets.npz holds Python objects, which could run code; store plain arrays instead": (
+    "pets.npz contains Python objects, which could run code; store plain arrays instead": (
         lambda: arrays(x_test=PIXELS, y_test=np.array([{}] * 4, dtype=object))
     ),
     "npz:pets.npz has training images of 8x8 with 1 channel and test images of 4x8 with 1 channel; give both the "
     "same channels, and one size with --size H,W": (
         lambda: arrays(x_train=PIXELS, y_train=np.arange(4), x_test=PIXELS[:, :4], y_test=np.arange(4))
     ),
-    "pets holds neither a folder train nor a folder test; put the class folders into these": (
+    "pets contains neither a folder train nor a folder test; put the class folders into these": (
         lambda: folder("cat/a.png")
     ),
     "folder:pets has 1 class; a classifier needs at least two": lambda: folder("test/cat/a.png"),
-    "pets/test/cat holds images that would be left out of the class (b.gif): only .png, .jpg, .jpeg, .webp, .bmp are "
-    "read; convert them, or move them out of the folder": (
+    "pets/test/cat contains images that would be left out of the class (b.gif): only .png, .jpg, .jpeg, .webp, .bmp "
+    "are read; convert them, or move them out of the folder": (
         lambda: folder("test/cat/a.png", "test/cat/b.gif", "test/dog/a.png")
     ),
-    "pets/test/cat holds a folder with images that would be left out of the class (pets/test/cat/more/b.png): folders "
-    "within a class are not read; move its images into pets/test/cat, or the folder out of it": (
+    "pets/test/cat contains a folder with images that would be left out of the class (pets/test/cat/more/b.png): "
+    "folders within a class are not read; move its images into pets/test/cat, or the folder out of it": (
         lambda: folder("test/cat/a.png", "test/cat/more/b.png", "test/dog/a.png")
     ),
     "images are (2, 4, 4) of float32; they must be (N, channels, H, W), with a pixel or more each, uint8, or "

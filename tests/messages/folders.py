@@ -49,7 +49,7 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "weights.pt is truncated or damaged (it has 4 bytes); fetch or write it again": (
         lambda: read_tensors(written("weights.pt", "PK\x03\x04"))
     ),
-    "weights.pt is a web page, not a checkpoint: the download link leads to a page first; fetch the file that it links "
+    "weights.pt is a web page, not a checkpoint: the download link opens a page first; fetch the file that it links "
     "to": lambda: read_tensors(written("weights.pt", "<html>")),
     "there is nothing to report; name the folder of a run": lambda: write_report([]),
     "there is no folder gone; name the folder of a run": lambda: write_report([Path("gone")]),

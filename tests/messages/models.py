@@ -57,11 +57,12 @@ def exported(file: str) -> object:
 
 REFUSALS: dict[str, Callable[[], object]] = {
     "run/best.pt: this checkpoint records its own network; leave out --width": lambda: opened(run(), width=4),
-    "run holds no best.pt: train there first, or name a checkpoint such as last.pt": lambda: opened(empty_folder()),
-    "run/best.pt does not hold the weights of the small that it describes: it was changed or damaged, so take another "
+    "run contains no best.pt: train there first, or name a checkpoint such as last.pt": lambda: opened(empty_folder()),
+    "run/best.pt does not contain the weights of the small that it describes: it was changed or damaged; use another "
     "checkpoint, or train again": lambda: opened(run(weights={})),
-    "run/best.pt holds the weights of small, which do not fit wrn10-1; name with --model the network that they are "
-    "of": (lambda: opened(run(), model="wrn10-1")),
+    "run/best.pt contains the weights of small, which do not fit wrn10-1; name their network with --model": (
+        lambda: opened(run(), model="wrn10-1")
+    ),
     "run/best.pt names the network evil:build, which is code, and code that only a file names is not run; if you "
     'trust it, add --model evil:build (in Python model="evil:build")': (
         lambda: opened(run(architecture=asdict(SMALL) | {"model": "evil:build"}))
@@ -71,10 +72,10 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "run/best.pt has 3 classes, pets has 4; name the data that it was trained for with --data": (
         lambda: opened(run(), pets(("a", "b", "c", "d")))
     ),
-    "run/best.pt takes images of 1 channels, pets has 3; save the images in gray": (
+    "run/best.pt expects images of 1 channels, pets has 3; save the images in gray": (
         lambda: opened(run(), pets(channels=3))
     ),
-    "--width, --depth describes foreign weights; name their network with --model": (
+    "--width, --depth describes third-party weights; name their network with --model": (
         lambda: opened(foreign(), width=4, depth=3)
     ),
     "weights.pt is not a checkpoint of this program; audit and repair accept third-party weights with --model": (
@@ -85,8 +86,8 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "a Wide ResNet's depth is 6n + 4, so 10, 16, 22, 28, 34 and so on, not 11": lambda: built("wrn11-1"),
     "hf:cars has a fixed width and depth; leave out these options": lambda: built("hf:cars", width=4),
     "normalize '0.5,0.5:0.5' has 2 numbers for images of 3 channels": lambda: parse_normalize("0.5,0.5:0.5", 3),
-    "normalize '127:64' does not fit images in [0, 1]: every mean lies in [0, 1] and every deviation above 0, so "
+    "normalize '127:64' does not fit images in [0, 1]: every mean is in [0, 1] and every deviation above 0, so "
     "divide numbers for images in [0, 255] by 255": lambda: parse_normalize("127:64", 3),
-    "net.onnx has to end in .safetensors or .pth, the format to write": lambda: exported("net.onnx"),
+    "net.onnx must end in .safetensors or .pth, the format to write": lambda: exported("net.onnx"),
     "net.pth exists and is not overwritten; name another file, or remove it first": lambda: exported("net.pth"),
 }

@@ -199,7 +199,7 @@ def test_a_path_that_is_no_run(work: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, "foreign.pth")
     for path, message in (
         ("nowhere", "cannot read"),
-        (".", r"holds no best\.pt"),
+        (".", r"contains no best\.pt"),
         ("foreign.pth", "not a checkpoint of"),
     ):
         with pytest.raises(InputError, match=message):

@@ -51,15 +51,15 @@ def refused(model: nn.Module, path: Path, message: str) -> str:
 
 FORMS: dict[str, tuple[Callable[[State], object], list[str]]] = {
     "plain": (lambda s: s, []),
-    "state_dict": (lambda s: {"epoch": 3, "state_dict": s}, ["Took the weights from 'state_dict' in the file."]),
+    "state_dict": (lambda s: {"epoch": 3, "state_dict": s}, ["The weights were read from 'state_dict' in the file."]),
     "model, optimizer": (
         lambda s: {"model": s, "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{}]}},
-        ["Took the weights from 'model' in the file."],
+        ["The weights were read from 'model' in the file."],
     ),
     "two deep": (
         lambda s: {"run": {"ema": prefixed(s, "module.")}, "best": torch.tensor(0.5)},
         [
-            "Took the weights from 'run.ema' in the file.",
+            "The weights were read from 'run.ema' in the file.",
             "Stripped 'module.' from the names of 107 tensors.",
         ],
     ),
@@ -124,7 +124,7 @@ def test_the_stage_that_trades_never_calls_is_left_out(tmp_path: Path) -> None:
     state = source.state_dict()
     dead = {f"sub_{name}": torch.randn_like(t.float()) for name, t in state.items() if name.startswith("block1")}
     notes = load_weights(model, stored(tmp_path, prefixed(state | dead, "module.")))
-    assert notes[1:] == [f"Left out {len(dead)} tensors of 'sub_block1', which no forward pass uses."]
+    assert notes[1:] == [f"Ignored {len(dead)} tensors of 'sub_block1', which no forward pass uses."]
     assert torch.equal(model(IMAGES), source(IMAGES))
 
 
@@ -134,10 +134,10 @@ def test_two_equal_sets_are_one(tmp_path: Path) -> None:
     file = stored(tmp_path, {"net": prefixed(state, "model.") | prefixed(state, "attacker.model."), "ema": state})
     notes = load_weights(model, file)
     assert notes == [
-        "Took the weights from 'net' in the file.",
+        "The weights were read from 'net' in the file.",
         "Stripped 'model.' from the names of 107 tensors.",
-        "Left out a second copy of the same weights, 'net.attacker.model.'.",
-        "Left out a second copy of the same weights, 'ema'.",
+        "Ignored a second copy of the same weights, 'net.attacker.model.'.",
+        "Ignored a second copy of the same weights, 'ema'.",
     ]
     assert torch.equal(model(IMAGES), source(IMAGES))
 
@@ -254,4 +254,4 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [{"epoch": 3}, [1, 2], {}, "text"])
 def test_a_file_without_weights(tmp_path: Path, content: object) -> None:
-    refused(fresh(), stored(tmp_path, content), "holds no weights")
+    refused(fresh(), stored(tmp_path, content), "contains no weights")

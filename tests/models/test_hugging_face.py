@@ -229,13 +229,13 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
     (folder / "preprocessor_config.json").write_text("{")
     refused("preprocessor_config.json is not valid JSON")
     (folder / "preprocessor_config.json").write_text("[]")
-    refused("holds a list, not settings")
+    refused("contains a list, not settings")
     (folder / "preprocessor_config.json").unlink()
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoConfig": "code.Config"}}))
     refused(r"cannot be built \(contains custom code which must be executed\)$")
     (folder / "model.safetensors").unlink()
-    refused("holds a config.json but no model.safetensors")
+    refused("contains a config.json but no model.safetensors")
 
 
 @pytest.mark.usefixtures("transformers")

@@ -167,7 +167,7 @@ def test_a_checkpoint_that_names_no_classes(tmp_path: Path) -> None:
 def test_classes_that_were_counted_and_may_be_more(tmp_path: Path) -> None:
     """Arrays without names, and no image of the last class."""
     counted = replace(data(("0", "1")), counted=True)
-    advice = r"counted by the highest label: .* name all in the array `classes`"
+    advice = r"the number of classes is the highest label plus 1: .* list all in the array `classes`"
     with pytest.raises(InputError, match=f"has 3 classes, pets has 2; .*{advice}"):
         open_model(native(tmp_path), counted)
     with pytest.raises(InputError, match=f"pets has 2 classes: .*{advice}"):
@@ -215,12 +215,12 @@ def test_a_folder_without_a_network(tmp_path: Path, name: str | None) -> None:
         ({"recipe": None}, "it lacks 'recipe'"),
         ({"recipe": {"epsilon": "far"}}, "does not describe a network"),
         ({"held_out": 7}, "does not describe a network"),
-        ({"weights": None}, "does not hold the weights of the small"),
-        ({"weights": 3}, "does not hold the weights of the small"),
-        ({"weights": {}}, "does not hold the weights of the small"),
+        ({"weights": None}, "does not contain the weights of the small"),
+        ({"weights": 3}, "does not contain the weights of the small"),
+        ({"weights": {}}, "does not contain the weights of the small"),
         (
             {"weights": {name: tensor[:1] for name, tensor in build_model(SMALL).state_dict().items() if tensor.dim()}},
-            "does not hold the weights of the small",
+            "does not contain the weights of the small",
         ),
     ],
 )

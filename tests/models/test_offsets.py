@@ -15,7 +15,7 @@ from faal.checksums import TENSORS_SHA256
 from faal.errors import InputError
 from faal.models import Architecture, build_model, open_model
 from faal.models.export import export
-from faal.models.offsets import Offset, fold, with_offsets, without_offsets
+from faal.models.offsets import Offset, merge_into_bias, with_offsets, without_offsets
 
 OFFSETS = torch.tensor([0.5, -1.25, 0.75])
 SMALL = Architecture(model="small", num_classes=3, channels=1, width=4, normalize="0.4:0.3", offsets=True)
@@ -131,7 +131,7 @@ def test_the_layer_is_found_by_a_test(kind: type[nn.Module], layer: str | None, 
             parameter.mul_(scale)
     net = Offset(inner, scale * OFFSETS)
     before, weights = net(images()), {name: tensor.clone() for name, tensor in inner.state_dict().items()}
-    assert fold(net, inner, images()) == layer
+    assert merge_into_bias(net, inner, images()) == layer
     assert torch.allclose(net(images()), before, atol=1e-5 * max(1, scale))
     if layer is None:
         assert torch.equal(net.offsets, scale * OFFSETS)

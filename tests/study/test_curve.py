@@ -59,11 +59,11 @@ def first(*counts: int) -> NDArray[np.bool_]:
 def test_a_curve_has_its_audits_in_order() -> None:
     found = curve_of([made(0.2, first(50, 20, 10)), made(0.1, first(90, 80, 70))])
     assert [point.epsilon for point in found.points] == [0, 0.1, 0.2]
-    classes = [[entry.correct for entry in point.figures.classes] for point in found.points]
+    classes = [[entry.correct for entry in point.accuracies.classes] for point in found.points]
     assert classes == [[100, 100, 100], [90, 80, 70], [50, 20, 10]]
-    assert [point.figures.worst.name for point in found.points[1:]] == ["cat", "cat"]
+    assert [point.accuracies.worst.name for point in found.points[1:]] == ["cat", "cat"]
     expected = made(0.2, first(50, 20, 10)).attacks["pgd20"]
-    last = found.points[-1].figures
+    last = found.points[-1].accuracies
     assert (last.average, last.worst, last.gap) == (expected.average, expected.worst, expected.gap)
     assert found.attacks == ("pgd20",)
     assert found.warnings == ()
@@ -73,7 +73,7 @@ def test_misclassified_stays_misclassified_and_many_robust_again_cause_a_warning
     """At 0.2 the attack fails on 15 samples of the first class on which it succeeded at 0.1; at 0.3 it succeeds."""
     audits = [made(0.1, first(50, 60, 60)), made(0.2, first(65, 40, 60)), made(0.3, first(0, 40, 0))]
     found = curve_of(audits)
-    correct = np.array([[entry.correct for entry in point.figures.classes] for point in found.points])
+    correct = np.array([[entry.correct for entry in point.accuracies.classes] for point in found.points])
     assert correct.tolist() == [[100, 100, 100], [50, 60, 60], [50, 40, 60], [0, 40, 0]]
     assert (np.diff(correct, axis=0) <= 0).all()
     assert [point.robust_again for point in found.points] == [0, 0, 15, 0]
@@ -144,8 +144,8 @@ def test_the_table_is_the_curve() -> None:
 def test_a_class_of_any_name_is_shown_as_it_is() -> None:
     """rich would take the name of a class in brackets for a style."""
     found = curve_of([made(8 / 255, first(50, 20, 10))])
-    worst = replace(found.points[0].figures.worst, name="[red]")
-    point = replace(found.points[0], figures=replace(found.points[0].figures, worst=worst))
+    worst = replace(found.points[0].accuracies.worst, name="[red]")
+    point = replace(found.points[0], accuracies=replace(found.points[0].accuracies, worst=worst))
     text = io.StringIO()
     Console(file=text, width=150).print(curve_table(replace(found, points=(point,))))
     assert "[red]" in text.getvalue()
@@ -180,7 +180,7 @@ def test_end_to_end(tmp_path: Path, norm: str) -> None:
     found = curve(linear(), images, labels, epsilons=[0.3, 0.1, 0.2], trained={"epsilon": 1e-4}, **settings)
     for point in found.points:
         expected = int((distance > point.epsilon).sum())
-        assert [entry.correct for entry in point.figures.classes] == [expected, expected]
+        assert [entry.correct for entry in point.accuracies.classes] == [expected, expected]
     folder = tmp_path / f"curve-{norm}"
     assert json.loads((folder / "curve.json").read_text())["norm"] == norm
     for name in ("epsilon-0.1", "epsilon-0.2", "epsilon-0.3"):

@@ -105,7 +105,7 @@ def test_the_repairs_figures_are_those_of_its_log(repaired: Path, short: Recipe)
     found = evaluated(repaired, short)
     log = [json.loads(line) for line in (repaired / "metrics.jsonl").read_text().splitlines()]
     (chosen,) = [row["select"] for row in log if row["event"] == "epoch"]
-    repair = found.blends[-1].figures
+    repair = found.blends[-1].accuracies
     assert repair.average.value == pytest.approx(chosen["average"], abs=1e-6)
     assert repair.worst.value == pytest.approx(chosen["worst"], abs=1e-6)
     assert [entry.n for entry in repair.classes] == [20, 20, 20]
@@ -126,7 +126,7 @@ def test_only_withheld_images_are_used(repaired: Path, short: Recipe) -> None:
     first = evaluated(repaired, short)
     (repaired / "frontier.json").unlink()
     again = evaluated(repaired, short, other)
-    assert [blend.figures for blend in first.blends] == [blend.figures for blend in again.blends]
+    assert [blend.accuracies for blend in first.blends] == [blend.accuracies for blend in again.blends]
 
 
 def test_a_stopped_call_is_continued(repaired: Path, short: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_a_stopped_call_is_continued(repaired: Path, short: Recipe, monkeypatch:
     assert evaluated(repaired, short) == full
     assert len(calls) == 14
     record = (repaired / "frontier.json").read_text()
-    value = f'"value": {full.blends[2].figures.average.value}'
+    value = f'"value": {full.blends[2].accuracies.average.value}'
     (repaired / "frontier.json").write_text(record.replace(value, '"value": 0.123'))  # and where a value is not its own
     assert evaluated(repaired, short) == full
     assert len(calls) == 19
@@ -175,7 +175,7 @@ def test_another_name_of_the_base_or_the_data_changes_nothing(
     moved = {**ORIGIN, "path": "renamed.pt"}
     found = frontier(base(), moved, replace(DATA, name="moved"), short, out=repaired, seed=3, device=CPU)
     assert found.blends == first.blends
-    assert found.made["base"]["path"] == "renamed.pt"
+    assert found.settings["base"]["path"] == "renamed.pt"
 
 
 def test_another_repair_in_the_folder_is_evaluated_anew(repaired: Path, short: Recipe) -> None:
@@ -184,7 +184,7 @@ def test_another_repair_in_the_folder_is_evaluated_anew(repaired: Path, short: R
     weights = {name: t * 1.5 if t.is_floating_point() else t for name, t in state["weights"].items()}
     checkpoint.save(repaired / "best.pt", {**state, "weights": weights})
     second = evaluated(repaired, short)
-    assert second.made["repair"]["sha256"] != first.made["repair"]["sha256"]
+    assert second.settings["repair"]["sha256"] != first.settings["repair"]["sha256"]
     half = checkpoint.load(repaired / "blend-50.pt")["weights"]
     assert all(torch.equal(half[name], tensor) for name, tensor in blended(base(), weights, 0.5).items())
 
@@ -244,8 +244,8 @@ def test_a_base_that_was_not_trained_on_them(short: Recipe, tmp_path: Path) -> N
     weights = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()}
     train(opened.net, ARCHITECTURE, DATA, short, out=tmp_path / "run", seed=3, device=CPU, origin=opened.record)
     found = frontier(weights, opened.record, DATA, short, out=tmp_path / "run", seed=3, device=CPU)
-    assert not found.made["seen"]
-    assert found.made["blended"].endswith("not on the test set.")
+    assert not found.settings["seen"]
+    assert found.settings["blended"].endswith("not on the test set.")
     assert study.OFFSETS_CHOSEN not in str(frontier_table(found).title)
     assert study.MAYBE_TRAINED_ON not in str(frontier_table(found).title)
 
@@ -264,7 +264,7 @@ def test_a_folder_that_does_not_state_its_precision(content: str | None, repaire
     ("lost", "said"),
     [
         ("architecture", "it lacks 'architecture'"),
-        ("weights", "does not hold the weights"),
+        ("weights", "does not contain the weights"),
         ("epoch", "it lacks 'epoch'"),
         ("held_out", "it lacks 'held_out'"),
     ],
@@ -284,7 +284,7 @@ def test_a_folder_of_another_network(repaired: Path, short: Recipe) -> None:
 
 def test_no_other_blend_is_better_than_one_on_the_frontier(repaired: Path, short: Recipe) -> None:
     found = evaluated(repaired, short)
-    points = np.array([(b.figures.average.value, b.figures.worst.value) for b in found.blends])
+    points = np.array([(b.accuracies.average.value, b.accuracies.worst.value) for b in found.blends])
     for point, on in zip(points, found.best, strict=True):
         beaten = any((other >= point).all() and (other > point).any() for other in points)
         assert on != beaten

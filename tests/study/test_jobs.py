@@ -89,7 +89,7 @@ def test_a_refusal_ends_the_others_where_they_save(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_signal_ends_all(tmp_path: Path) -> None:
-    message = r"^three: 0 of 3 are finished, and the others kept as far as they came$"
+    message = r"^three: 0 of 3 are finished, and the progress of the others is saved$"
     with interrupts.taken():
         with pytest.raises(Interrupted, match=message):
             run_beside(tmp_path, interrupt_parent)
@@ -98,5 +98,5 @@ def test_a_signal_ends_all(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_is_killed_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="a worker process was ended from outside"):
+    with pytest.raises(InputError, match="a worker process was killed"):
         side_by_side([Job(title="-", function=die, arguments=(tmp_path,))], title="one")

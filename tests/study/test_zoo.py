@@ -18,7 +18,7 @@ from faal.models import open_model, zoo
 from faal.models.native import architecture_and_threat, build_with_weights
 from faal.models.offsets import Offset, with_offsets
 from faal.study import zoo as publishing
-from faal.study.zoo import Published, narrowed, publish
+from faal.study.zoo import Published, downcast, publish
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +147,8 @@ class TestRefuses:
             ({"classes": 4}, "not iterable"),
             ({"classes": ["a", "b"]}, "it names 2 classes, its network has 4"),
             ({"held_out": [1]}, "does not describe a network"),
-            ({"weights": None}, "does not hold the weights of the small"),
-            ({"weights": {}}, "does not hold the weights of the small"),
+            ({"weights": None}, "does not contain the weights of the small"),
+            ({"weights": {}}, "does not contain the weights of the small"),
         ],
     )
     def test_a_checkpoint_that_is_damaged_or_of_another_version(
@@ -217,11 +217,11 @@ class TestRefuses:
 
     def test_a_weight_out_of_range(self) -> None:
         weights = {"a.weight": torch.full((2, 2), 7e4), "a.bias": torch.full((2,), 7e4)}
-        assert narrowed(weights, torch.bfloat16)["a.bias"].dtype == torch.float32
+        assert downcast(weights, torch.bfloat16)["a.bias"].dtype == torch.float32
         with pytest.raises(InputError, match=r"a\.weight .*float16"):
-            narrowed(weights, torch.float16)
+            downcast(weights, torch.float16)
         with pytest.raises(InputError, match=r"a\.bias is not finite"):
-            narrowed({"a.bias": torch.tensor([float("nan")])}, torch.float16)
+            downcast({"a.bias": torch.tensor([float("nan")])}, torch.float16)
 
     def test_a_name_that_is_taken(self, run: Path, tmp_path: Path) -> None:
         put(run, tmp_path / "zoo")
@@ -229,7 +229,7 @@ class TestRefuses:
         path = tmp_path / "zoo" / "tiny.json"
         card = json.loads(path.read_text())
         path.write_text(json.dumps({**card, "checkpoint": {"sha256": "another"}}))
-        with pytest.raises(InputError, match="has another network called tiny"):
+        with pytest.raises(InputError, match="has another network named tiny"):
             put(run, tmp_path / "zoo")
 
     def test_a_zoo_that_is_too_large(self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,6 +287,6 @@ def test_a_name_that_is_taken_meanwhile(run: Path, tmp_path: Path, monkeypatch: 
         return meanwhile(*given)
 
     monkeypatch.setattr(publishing, "_clean_predictions", once)
-    with pytest.raises(InputError, match="another network called tiny"):
+    with pytest.raises(InputError, match="another network named tiny"):
         put(run, home)
     assert [path.name for path in home.iterdir()] == ["tiny.json"]

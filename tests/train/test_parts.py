@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 COUNTS = [200, 250, 600]
 """Each part withholds 20, 20 and 24 of these."""
 HELD = [20, 20, 24]
-LAST = "Nothing was held out: there is no selection, and the last epoch counts"
+LAST = "Nothing was held out: there is no selection, and the last epoch is used"
 
 
 def parts(recipe: Recipe, data: DataSet | None = None, *, steers: bool = False, **settings: str) -> Parts:
@@ -38,12 +38,12 @@ CASES = [
     ("select", False, "sum", "held-out", True, False, True, None),
     ("select", True, "sum", "held-out", True, True, True, None),
     ("select", False, "last", "held-out", False, False, False, LAST),
-    ("select", True, "last", "held-out", False, True, False, "There is no selection, and the last epoch counts"),
+    ("select", True, "last", "held-out", False, True, False, "There is no selection, and the last epoch is used"),
     ("select", False, "sum", "test", False, False, True, "on 600 test images: the audit's accuracies are too high"),
     ("select", True, "sum", "test", False, True, True, "on 600 test images: the audit's accuracies are too high"),
     ("both", False, "sum", "held-out", True, True, True, None),
     ("both", True, "worst", "held-out", True, True, True, None),
-    ("both", False, "last", "held-out", True, True, False, "There is no selection, and the last epoch counts"),
+    ("both", False, "last", "held-out", True, True, False, "There is no selection, and the last epoch is used"),
     ("both", True, "sum", "test", True, True, True, "on 600 test images: the audit's accuracies are too high"),
     ("none", False, "sum", "held-out", False, False, False, LAST),
     ("none", True, "sum", "held-out", False, False, False, LAST),

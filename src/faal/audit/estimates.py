@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faal.audit.records.result import AttackResult, ClassEstimate, Estimate, Figures, Gap, WorstClass, WorstTenth
+from faal.audit.records.result import Accuracies, AttackResult, ClassEstimate, Estimate, Gap, WorstClass, WorstTenth
 from faal.audit.records.verdicts import ALL, Verdicts
 from faal.audit.statistics.dispersion import deviation_interval, gap_interval
 from faal.audit.statistics.intervals import (
@@ -31,7 +31,7 @@ def lowest_tenth(classes: int) -> int:
     return -(-classes // 10)
 
 
-def figures(
+def attack_results(
     verdicts: Verdicts,
     parameters: Mapping[str, Mapping[str, Any]],
     seconds: Mapping[str, float],
@@ -50,8 +50,10 @@ def figures(
     }
 
 
-def group_figures(verdicts: Verdicts, groupings: Iterable[Grouping], *, level: float) -> dict[str, dict[str, Figures]]:
-    """Figures by group: name of the grouping -> attack -> figures. The groupings are of the verdicts' samples."""
+def group_accuracies(
+    verdicts: Verdicts, groupings: Iterable[Grouping], *, level: float
+) -> dict[str, dict[str, Accuracies]]:
+    """Accuracies by group: name of the grouping -> attack -> accuracies. The groupings are of the verdicts' samples."""
     return {
         grouping.name: {
             attack: estimates(
@@ -96,7 +98,7 @@ def summarise(
     )
 
 
-def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[str], *, level: float) -> Figures:
+def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[str], *, level: float) -> Accuracies:
     """The estimates that follow from counts.
 
     Args:
@@ -116,7 +118,7 @@ def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[
         *_numbers(rates[lowest].mean(), lowest_mean_interval(correct, n, count, level)),
         names=tuple(names[c] for c in lowest),
     )
-    return Figures(
+    return Accuracies(
         average=Estimate(*_numbers(correct.sum() / n.sum(), pooled_interval(correct, n, level))),
         balanced=Estimate(*_numbers(np.nanmean(rates), mean_interval(correct, n, level))),
         worst=WorstClass(*_numbers(rates[worst], worst_class_interval(correct, n, level)), names[worst]),

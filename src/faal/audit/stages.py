@@ -9,7 +9,7 @@ from faal.audit.attacks.backend import engine_for
 from faal.audit.attacks.registry import attacks_named
 from faal.audit.blocks import Progress, Subject, kept
 from faal.audit.checks import check_gradient
-from faal.audit.estimates import figures, group_figures
+from faal.audit.estimates import attack_results, group_accuracies
 from faal.audit.folder import blocks_of, claim, earlier_attacks, earlier_keys, refuse_another
 from faal.audit.judge import CleanVerdict
 from faal.audit.misuse.run_checks import MisuseReport, run_checks
@@ -109,8 +109,8 @@ def make_result(plan: AuditPlan, outcomes: AttackOutcomes, signs: MisuseReport) 
         interval_method=METHOD,
         warnings=(*plan.notes, *signs.warnings, *outcomes.warnings),
         environment=environment(subject.device),
-        attacks=figures(verdicts, outcomes.parameters, outcomes.seconds, classes=names, level=level),
-        groups=group_figures(verdicts, plan.groupings, level=level),
+        attacks=attack_results(verdicts, outcomes.parameters, outcomes.seconds, classes=names, level=level),
+        groups=group_accuracies(verdicts, plan.groupings, level=level),
         probes=signs.probes,
         verdicts=verdicts,
         examples=outcomes.examples,

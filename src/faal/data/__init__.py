@@ -1,4 +1,4 @@
-"""Data, from `--data` to batches on the device: `load_data` reads, `hold_out` splits, `Batches` iterates."""
+"""Data: `load_data` reads a data set, `hold_out` splits it, `Batches` iterates over batches on the device."""
 
 from faal.data.augment import augment
 from faal.data.batches import Batch, Batches

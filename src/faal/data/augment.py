@@ -17,7 +17,7 @@ def augment(images: Tensor, *, key: Tensor, seed: int, epoch: int, crop: int, fl
         key: (B,) int64 on the images' device, from which the samples' random numbers follow: `Batch.key`.
         seed: the run's seed.
         epoch: the epoch, from 0.
-        crop: width in pixels of the zero padding from which a window of the image's size is cut out; 0 for none.
+        crop: width in pixels of the zero padding from which a window of the image's size is cropped; 0 for none.
         flip: whether to mirror left and right with probability 1/2.
 
     Returns:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from faal.data.augment import augment
 from faal.data.dataset import Split
-from faal.data.images import deliver
+from faal.data.images import to_float
 from faal.engine import seeds
 from faal.engine.seeds import generator
 from faal.errors import InputError
@@ -38,9 +38,9 @@ class Batch(NamedTuple):
 class Batches:
     """One process's part of a training set's batches.
 
-    The order of an epoch depends on the seed and the epoch, never on the number of processes: every process takes its
-    contiguous slice of every global batch. The last batch of an epoch is smaller and never dropped, unless a process
-    would get fewer than two samples of it, which BatchNorm cannot normalise; then it is joined to the batch before.
+    The order of an epoch depends on the seed and the epoch, not on the number of processes: every process takes its
+    contiguous slice of every global batch. The last batch of an epoch may be smaller and is not dropped; if a process
+    would get fewer than two samples of it, which BatchNorm cannot normalise, it is merged into the batch before.
 
     Args:
         split: the full training set.
@@ -72,7 +72,7 @@ class Batches:
         least = 2 * world_size
         if batch_size < least:
             raise InputError(
-                f"a batch of {batch_size} gives a process fewer than the two samples that BatchNorm needs; "
+                f"with a batch of {batch_size} a process has fewer than the two samples that BatchNorm needs; "
                 f"choose a batch size of at least {least}"
             )
         if len(indices) < least:
@@ -109,24 +109,28 @@ class Batches:
         counts = torch.bincount(self._labels[by_class])
         first = counts.cumsum(0) - counts
         for step in range(start, len(self)):
-            places = torch.arange(self._bounds[step], self._bounds[step + 1], device=self._device)
-            places = places.tensor_split(self._world_size)[self._rank]
-            which, where = seeds.uniform(places, 2, seed=self._seed, epoch=epoch, stream=seeds.Stream.DRAW).unbind(1)
-            edges = probabilities().cumsum(0)
-            classes = torch.searchsorted(edges, which * edges[-1], right=True).clamp_max(len(edges) - 1)
-            index = by_class[first[classes] + (where * counts[classes]).long()]
+            positions = torch.arange(self._bounds[step], self._bounds[step + 1], device=self._device)
+            positions = positions.tensor_split(self._world_size)[self._rank]
+            class_draw, image_draw = seeds.uniform(
+                positions, 2, seed=self._seed, epoch=epoch, stream=seeds.Stream.DRAW
+            ).unbind(1)
+            cumulative = probabilities().cumsum(0)
+            classes = torch.searchsorted(cumulative, class_draw * cumulative[-1], right=True).clamp_max(
+                len(cumulative) - 1
+            )
+            index = by_class[first[classes] + (image_draw * counts[classes]).long()]
             images = self._images.fetch(index)
-            yield self._batch(images, index, places, epoch)
+            yield self._batch(images, index, positions, epoch)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """This process's batches of an epoch, from step `start` on. Streamed images are read one batch ahead."""
         order = self._indices[torch.randperm(len(self._indices), generator=generator(self._seed, "order", epoch))]
         steps = range(start, len(self))
-        # The order is copied to the device once; a batch of resident images then needs no copy.
+        # One copy of the order to the device: a batch of resident images then needs no copy.
         order_on_device = order.to(self._device)
         indices = [self._slice(order_on_device, step) for step in steps]
         if self._images.streams:
-            fetched = self._read_ahead([self._slice(order, step) for step in steps])
+            fetched = self._prefetch([self._slice(order, step) for step in steps])
         else:
             fetched = (self._images.fetch(index) for index in indices)
         for index, images in zip(indices, fetched, strict=True):
@@ -142,10 +146,10 @@ class Batches:
         global_batch = order[self._bounds[step] : self._bounds[step + 1]]
         return global_batch.tensor_split(self._world_size)[self._rank]
 
-    def _read_ahead(self, indices: list[Tensor]) -> Iterator[Tensor]:
-        """The images of each batch; the next batch is read by a background thread meanwhile.
+    def _prefetch(self, indices: list[Tensor]) -> Iterator[Tensor]:
+        """The images of each batch; the next batch is read by a background thread in parallel.
 
-        The background thread uses the host's memory alone: work on the device is ordered by the caller's stream, which
+        The background thread uses only the host's memory: work on the device is ordered by the caller's stream, which
         is not current in another thread.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
@@ -153,7 +157,7 @@ class Batches:
             for index in indices:
                 following = reader.submit(self._images.read, index)
                 if pending is not None:
-                    yield deliver(pending.result(), self._device)
+                    yield to_float(pending.result(), self._device)
                 pending = following
             if pending is not None:
-                yield deliver(pending.result(), self._device)
+                yield to_float(pending.result(), self._device)

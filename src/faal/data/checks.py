@@ -1,6 +1,6 @@
-"""Validation of images and labels, with messages that name the remedy.
+"""Validation of images and labels, with messages that include the remedy.
 
-`as_images` and `as_labels` convert and validate one array; `check` validates a data set, whichever reader it is from.
+`as_images` and `as_labels` convert and validate one array; `check` validates a data set from any reader.
 """
 
 import math
@@ -23,11 +23,10 @@ MOST_CLASSES = 2**15
 
 ROUNDING = 1e-5
 """The largest excess over [0, 1] that is clamped as a rounding error: about 1e-7 for a resize in float32, 1e-6 for long
-sums.
-The step between two grey levels is 4e-3."""
+sums. The step between two grey levels is 4e-3."""
 
 OVERSHOOT = 0.25
-"""Cubic interpolation gives values down to this; normalised images have smaller ones."""
+"""Cubic interpolation may undershoot 0 by this; normalised images have smaller values."""
 
 LARGEST_NORMALISED = 16.0
 """The largest value expected of a normalised image; larger ones indicate images in [0, 255]."""
@@ -42,10 +41,10 @@ def as_tensor(values: object, where: str) -> Tensor:
     except ValueError as error:
         raise InputError(f"{where} is ragged ({error}); all its rows must have one length") from error
     except (TypeError, RuntimeError, OverflowError) as error:
-        raise InputError(f"{where} is no array of numbers ({first_line(error)}); give one") from error
+        raise InputError(f"{where} is not an array of numbers ({first_line(error)}); pass one") from error
     if array.dtype.kind not in "buif":
         raise InputError(
-            f"{where} holds {array.dtype} instead of numbers; store it as an array of uint8, int64 or float32"
+            f"{where} contains {array.dtype} instead of numbers; store it as an array of uint8, int64 or float32"
         )
     if array.dtype == np.longdouble and array.dtype != np.double:  # which PyTorch does not have
         array = array.astype(np.double)
@@ -56,8 +55,8 @@ def as_tensor(values: object, where: str) -> Tensor:
 def as_images(values: object, where: str) -> InMemory:
     """Images in memory from (N, H, W), (N, H, W, channels) or (N, channels, H, W); 1 channel or 3.
 
-    uint8 is unchanged, floating-point numbers become float32. Where both readings of a four-dimensional array are
-    possible, channels come first.
+    uint8 is unchanged, floating-point numbers become float32. Where the layout of four dimensions is ambiguous, the
+    channels are first.
     """
     array = as_tensor(values, where)
     if array.ndim == 3:
@@ -73,7 +72,7 @@ def as_images(values: object, where: str) -> InMemory:
         array = array.float()
     elif array.dtype != torch.uint8:
         kind = str(array.dtype).removeprefix("torch.")
-        raise InputError(f"{where} holds {kind}; store images as uint8, or as float32 in [0, 1]")
+        raise InputError(f"{where} contains {kind}; store images as uint8, or as float32 in [0, 1]")
     return InMemory(array.contiguous())
 
 
@@ -86,7 +85,7 @@ def as_labels(values: object, where: str) -> Tensor:
         raise InputError(f"{where} has shape {tuple(array.shape)}; labels must be (N,), one class number per image")
     if array.is_floating_point() or array.is_complex() or array.dtype == torch.bool:
         kind = str(array.dtype).removeprefix("torch.")
-        raise InputError(f"{where} holds {kind}; labels must be integers, the classes' numbers from 0")
+        raise InputError(f"{where} contains {kind}; labels must be integers, the classes' numbers from 0")
     array = array.long()
     if len(array) and int(array.max()) >= MOST_CLASSES:
         raise InputError(f"{where} has the label {int(array.max())}, out of range; number the classes from 0")
@@ -98,7 +97,7 @@ def check(data: DataSet, where: str) -> DataSet:
 
     Args:
         data: from any reader.
-        where: begins the messages.
+        where: the beginning of the messages.
 
     Raises:
         InputError: a part is empty, the classes' names are not distinct text, labels are out of range, or images are
@@ -106,10 +105,10 @@ def check(data: DataSet, where: str) -> DataSet:
     """
     parts = [(part, split) for part, split in (("training", data.train), ("test", data.test)) if split is not None]
     if not parts:
-        raise InputError(f"{where} holds neither training nor test images")
+        raise InputError(f"{where} contains neither training nor test images")
     for part, split in parts:
         if split.n == 0:
-            raise InputError(f"{where} holds no {part} images; leave the part out, or fill it")
+            raise InputError(f"{where} contains no {part} images; omit the part, or add images to it")
     for kind, name in (("data set", data.name), *(("class", name) for name in data.classes)):
         written(str(name), f"{where}: the name of the {kind}")
     if data.num_classes < 2:
@@ -117,15 +116,15 @@ def check(data: DataSet, where: str) -> DataSet:
             f"{where} has {_counted(data.num_classes, 'class', 'classes')}; a classifier needs at least two"
         )
     if data.num_classes > MOST_CLASSES:
-        raise InputError(f"{where} has {data.num_classes:,} classes, more than the {MOST_CLASSES:,} that are possible")
+        raise InputError(f"{where} has {data.num_classes:,} classes, more than the maximum of {MOST_CLASSES:,}")
     if len(set(data.classes)) < data.num_classes:
         twice = next(name for name in data.classes if data.classes.count(name) > 1)
-        raise InputError(f"{where} names the class {twice!r} twice; give every class a name of its own")
+        raise InputError(f"{where} names the class {twice!r} twice; give every class a unique name")
     for part, split in parts:
         _check_split(split, data.num_classes, f"{where} ({part} part)")
-    train, of_train = _in_range(data.train, f"{where} (training part)")
-    test, of_test = _in_range(data.test, f"{where} (test part)")
-    return replace(data, train=train, test=test, notes=(*data.notes, *of_train, *of_test))
+    train, train_notes = _in_range(data.train, f"{where} (training part)")
+    test, test_notes = _in_range(data.test, f"{where} (test part)")
+    return replace(data, train=train, test=test, notes=(*data.notes, *train_notes, *test_notes))
 
 
 def check_shapes(data: DataSet, where: str) -> None:
@@ -138,23 +137,23 @@ def check_shapes(data: DataSet, where: str) -> None:
 
 
 def clamped(pixels: Tensor, where: str) -> tuple[Tensor, tuple[str, ...]]:
-    """Floating-point images with rounding errors outside [0, 1] clamped, and a note that states it.
+    """Floating-point images with rounding errors outside [0, 1] clamped, and a note about it.
 
-    Images with values further outside, or NaN, are returned unchanged, and a later check rejects them.
+    Images with values further outside, or NaN, are returned unchanged; a later check rejects them.
 
     Args:
         pixels: images of any shape.
-        where: begins the note.
+        where: the beginning of the note.
     """
     if pixels.numel() == 0:
         return pixels, ()
     low, high = (float(bound) for bound in pixels.aminmax())
-    # Comparisons with NaN are false, so that such images are returned unchanged.
+    # Comparisons with NaN are false, and such images are returned unchanged.
     if not (low >= -ROUNDING and high <= 1 + ROUNDING) or (low >= 0 and high <= 1):
         return pixels, ()
-    beyond = max(-low, high - 1)
+    excess = max(-low, high - 1)
     return pixels.clamp(0, 1), (
-        f"{where} has values up to {beyond:.1g} outside [0, 1], by rounding; they were clamped.",
+        f"{where} has values up to {excess:.1g} outside [0, 1], by rounding; they were clamped.",
     )
 
 
@@ -163,7 +162,7 @@ def into_range(low: float, high: float) -> str:
     if high > LARGEST_NORMALISED:
         return "divide by 255" + (", and clamp the values" if low < 0 or high > 255 else "")
     if low < -OVERSHOOT:
-        return "undo any normalisation, it belongs inside the model"
+        return "undo the normalisation, which must be part of the model"
     return "divide by 255" if high > 2 else "clamp the values"
 
 
@@ -173,14 +172,16 @@ def other_channels(channels: int) -> str:
 
 
 def if_gray(channels: int) -> str:
-    """The end of a message about a network that does not take the images, which may be because they are gray."""
+    """The end of a message about a network that does not accept the images, if they may be gray by mistake."""
     return f"; if it is for colour, {other_channels(channels)}" if channels == 1 else ""
 
 
 def other_classes(data: DataSet) -> str:
     """The remedy where a network has another number of classes than the data."""
     if data.counted:
-        return "these were counted by the highest label: if others have no images, name all in the array `classes`"
+        return (
+            "the number of classes is the highest label plus 1: if more classes exist, list all in the array `classes`"
+        )
     return "name the data that it was trained for with --data"
 
 
@@ -202,10 +203,10 @@ def _in_range(split: Split | None, where: str) -> tuple[Split | None, tuple[str,
         split = replace(split, images=InMemory(pixels, split.images.device))
     low, high = (float(bound) for bound in pixels.aminmax())
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise InputError(f"{where} has images with NaN or infinite values; correct these images, or leave them out")
+        raise InputError(f"{where} has images with NaN or infinite values; correct or remove these images")
     if low < 0 or high > 1:
         raise InputError(
-            f"{where} has images from {low:g} to {high:g}; they must lie in [0, 1]: {into_range(low, high)}"
+            f"{where} has images from {low:g} to {high:g}; they must be in [0, 1]: {into_range(low, high)}"
         )
     return split, notes
 
@@ -215,5 +216,5 @@ def _shape(split: Split) -> str:
     return f"{height}x{width} with {_counted(channels, 'channel', 'channels')}"
 
 
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
+def _counted(count: int, singular: str, plural: str) -> str:
+    return f"{count} {singular if count == 1 else plural}"

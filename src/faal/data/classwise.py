@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def places_in_class(labels: Tensor, order: Tensor) -> Tensor:
+def ranks_in_class(labels: Tensor, order: Tensor) -> Tensor:
     """Each sample's rank among those of its class, from 0, in a given order.
 
     Args:
@@ -16,12 +16,12 @@ def places_in_class(labels: Tensor, order: Tensor) -> Tensor:
     """
     by_class = order[labels[order].argsort(stable=True)]
     sizes = torch.bincount(labels)
-    places = torch.empty(len(labels), dtype=torch.int64)
-    places[by_class] = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes)[labels[by_class]]
-    return places
+    ranks = torch.empty(len(labels), dtype=torch.int64)
+    ranks[by_class] = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes)[labels[by_class]]
+    return ranks
 
 
-def in_proportion(labels: Tensor, count: int, drawing: torch.Generator) -> Tensor:
+def in_proportion(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """A random subset with the classes in proportion.
 
     The r-th sample of a class of n_c samples, in a random order, gets the key (r + u_c) / n_c, with u_c uniform in
@@ -32,15 +32,15 @@ def in_proportion(labels: Tensor, count: int, drawing: torch.Generator) -> Tenso
     Args:
         labels: (N,) int64 in 0 .. C - 1, on the CPU.
         count: the number of samples to draw.
-        drawing: the generator of the random numbers.
+        generator: the generator of the random numbers.
 
     Returns:
         (count,) int64 indices, sorted; all N where `count` is at least N.
     """
     if count >= len(labels):
         return torch.arange(len(labels))
-    order = torch.randperm(len(labels), generator=drawing)
+    order = torch.randperm(len(labels), generator=generator)
     sizes = torch.bincount(labels)
-    start = torch.rand(len(sizes), generator=drawing, dtype=torch.float64)
-    turn = (places_in_class(labels, order) + start[labels]) / sizes[labels]
-    return turn.argsort(stable=True)[:count].sort().values
+    start = torch.rand(len(sizes), generator=generator, dtype=torch.float64)
+    key = (ranks_in_class(labels, order) + start[labels]) / sizes[labels]
+    return key.argsort(stable=True)[:count].sort().values

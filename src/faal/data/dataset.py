@@ -54,7 +54,7 @@ class Split:
     def __post_init__(self) -> None:
         if self.labels.shape != (len(self.images),):
             raise InputError(
-                f"{len(self.images)} images come with labels of shape {tuple(self.labels.shape)}; "
+                f"{len(self.images)} images have labels of shape {tuple(self.labels.shape)}; "
                 "there must be one label per image"
             )
         if self.labels.dtype != torch.int64 or self.labels.device.type != "cpu":
@@ -73,7 +73,7 @@ class Split:
             self.images.take(index),
             self.labels[index],
             grouping=self.grouping and self.grouping.take(index),
-            files=None if self.files is None else tuple(self.files[place] for place in index.tolist()),
+            files=None if self.files is None else tuple(self.files[i] for i in index.tolist()),
         )
 
     def to(self, device: torch.device | str) -> "Split":
@@ -124,14 +124,14 @@ class DataSet:
 
 
 def fingerprint(split: Split) -> str:
-    """The digest by which results identify their data: a SHA-256 over all labels and about a hundred images.
+    """The digest that identifies the data of a result: a SHA-256 over all labels and about a hundred images.
 
-    Images are taken at equal distances and hashed as float32 in [0, 1], so that the digest does not depend on how they
+    Images at equal distances are hashed as float32 in [0, 1], so that the digest does not depend on how they
     are stored. Two splits with equal fingerprints have the same labels in the same order and almost certainly the same
     images.
     """
     digest = hashlib.sha256(repr((split.n, split.images.shape)).encode())
     digest.update(split.labels.numpy().astype("<i8").tobytes())
-    for place in range(0, split.n, max(1, split.n // 100)):
-        digest.update(split.images.fetch(torch.tensor([place])).cpu().numpy().astype("<f4").tobytes())
+    for i in range(0, split.n, max(1, split.n // 100)):
+        digest.update(split.images.fetch(torch.tensor([i])).cpu().numpy().astype("<f4").tobytes())
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from faal.arguments import written
 from faal.data.dataset import DataSet, Grouping, Split
-from faal.data.group_rows import placed
+from faal.data.group_rows import match_rows
 from faal.errors import InputError, described, unknown
 
 
@@ -39,8 +39,8 @@ def grouping(name: str, values: Sequence[object]) -> Grouping:
         )
     for text in (name, *names):
         written(text, f"a name in the groups {name!r}")
-    places = {group: place for place, group in enumerate(names)}
-    return Grouping(name, tuple(names), torch.tensor([places[text] for text in texts], dtype=torch.int64))
+    indices = {group: index for index, group in enumerate(names)}
+    return Grouping(name, tuple(names), torch.tensor([indices[text] for text in texts], dtype=torch.int64))
 
 
 def read_groups(spec: str, split: Split) -> tuple[Grouping, ...]:
@@ -57,7 +57,7 @@ def read_groups(spec: str, split: Split) -> tuple[Grouping, ...]:
         The groupings, each with one group per sample of `split`.
 
     Raises:
-        InputError: no such file or column, no table, samples without a group, rows in another order than the data.
+        InputError: no such file or column, not a table, samples without a group, rows in another order than the data.
     """
     return read_groups_noted(spec, split)[0]
 
@@ -66,8 +66,8 @@ def read_groups_noted(spec: str, split: Split) -> tuple[tuple[Grouping, ...], tu
     """As `read_groups`, with notes: columns that were ignored, and the column that rows were matched by."""
     path, column = _parsed(spec)
     rows, columns = _rows(path)
-    table = placed(rows, columns, split, path)
-    named = [name for name in columns if name not in table.passed_over]
+    table = match_rows(rows, columns, split, path)
+    named = [name for name in columns if name not in table.ignored]
     if not named:
         raise _no_table(path)
     if column is not None and column not in named:
@@ -87,12 +87,12 @@ def weighted_by(data: DataSet, spec: str) -> DataSet:
         InputError: as `read_groups`; or the file has several groupings and `spec` names none.
     """
     if data.train is None:
-        raise InputError(f"{data.name} has no training images; groups are of these")
-    found, notes = read_groups_noted(spec, data.train)
-    if len(found) > 1:
-        names = ", ".join(grouping.name for grouping in found)
-        raise InputError(f"{spec} has the columns {names}; training uses one of them: write {spec}:{found[0].name}")
-    return replace(data, train=replace(data.train, grouping=found[0]), notes=(*data.notes, *notes))
+        raise InputError(f"{data.name} has no training images, which --groups requires")
+    groupings, notes = read_groups_noted(spec, data.train)
+    if len(groupings) > 1:
+        names = ", ".join(grouping.name for grouping in groupings)
+        raise InputError(f"{spec} has the columns {names}; training uses one of them: write {spec}:{groupings[0].name}")
+    return replace(data, train=replace(data.train, grouping=groupings[0]), notes=(*data.notes, *notes))
 
 
 def _parsed(spec: str) -> tuple[Path, str | None]:
@@ -116,11 +116,11 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else f"it is not a CSV file: {error}"
         raise InputError(f"cannot read the groups in {path} ({reason})") from None
-    if not rows or "" in columns[1:] or len(set(columns)) < len(columns):  # pandas leaves the first without a name
+    if not rows or "" in columns[1:] or len(set(columns)) < len(columns):  # pandas writes the first without a name
         raise _no_table(path)
     for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise InputError(f"line {line} of {path} has not as many fields as the header")
+            raise InputError(f"line {line} of {path} does not have as many fields as the header")
     return rows, columns
 
 
@@ -137,7 +137,7 @@ def _listed(values: object, name: str) -> list[object]:
             values = values.tolist()
         if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping | set):
             return list(values)
-    except (TypeError, RuntimeError):  # no dimensions; on the device meta
+    except (TypeError, RuntimeError):  # without dimensions, or on the device `meta`
         pass
     raise InputError(f"the groups in {name!r} are a list with one for each sample, not {described(values)}")
 
@@ -150,7 +150,7 @@ def _as_text(value: object, name: str) -> str:
 
 
 def _is_missing(value: object) -> bool:
-    """Whether a value is None or NaN, as tables have in empty cells."""
+    """Whether a value is None or NaN, as in empty cells of tables."""
     return value is None or bool(value != value)
 
 

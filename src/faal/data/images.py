@@ -1,7 +1,7 @@
 """Storage of images, from which batches are fetched.
 
 Batches are float32 in [0, 1] on the target device. The images are stored as one uint8 tensor on the device, as a
-tensor in the host's memory where it is too large for the device, or as files that are decoded on demand.
+tensor in the host's memory if it is too large for the device, or as files that are decoded on demand.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ RESIDENT_LIMIT = 2 * 1024**3
 """Bytes of decoded uint8 up to which a split is stored in memory and on the device. Larger ones are streamed."""
 
 COLOURED = (
-    "Gray images were given three equal channels: an attack changes each by itself, where a gray camera has only one, "
+    "Gray images were given three equal channels: an attack changes each separately, while a gray camera has only one, "
     "so that robust accuracy may be lower than under attacks on one gray channel."
 )
 """The note on images that `in_rgb` changed."""
@@ -31,7 +31,7 @@ class Images(Protocol):
     Attributes:
         shape: (channels, H, W).
         device: the device of the batches that `fetch` returns.
-        streams: whether `read` reads from the host's memory or disk, so that reading ahead saves time.
+        streams: whether `read` reads from the host's memory or disk, so that prefetching saves time.
     """
 
     shape: tuple[int, int, int]
@@ -59,13 +59,13 @@ class Images(Protocol):
         ...
 
 
-def deliver(pixels: Tensor, device: torch.device) -> Tensor:
-    """Pixels as stored -> float32 in [0, 1] on `device`, converted there: uint8 is a quarter of the bytes to copy."""
+def to_float(pixels: Tensor, device: torch.device) -> Tensor:
+    """Stored pixels -> float32 in [0, 1] on `device`, converted there: uint8 needs a quarter of the copied bytes."""
     pixels = pixels.to(device, non_blocking=device.type == "cuda")
     if pixels.dtype != torch.uint8:
         return pixels
-    # Divided by a tensor, not by the number 255: for a number, CUDA multiplies by its reciprocal, which rounds
-    # otherwise than the CPU's division.
+    # Divided by a tensor, not by the number 255: for a number, CUDA multiplies by its reciprocal, whose rounding
+    # differs from the CPU's division.
     return pixels.float() / torch.full((), 255.0, device=device)
 
 
@@ -97,7 +97,7 @@ class InMemory(Images):
         return _pinned(pixels, self.device)
 
     def fetch(self, index: Tensor) -> Tensor:
-        return deliver(self.read(index), self.device)
+        return to_float(self.read(index), self.device)
 
     def take(self, index: Tensor) -> "InMemory":
         return InMemory(self.pixels.index_select(0, index.to(self.pixels.device)), self.device)
@@ -112,7 +112,7 @@ class InMemory(Images):
         return self if self.shape[0] == 3 else InMemory(self.pixels.expand(-1, 3, -1, -1).contiguous(), self.device)
 
     def resized(self, height: int, width: int) -> "InMemory":
-        """The images at another size, bilinear with antialiasing; uint8 stays uint8."""
+        """The images at another size, bilinear with antialiasing; the dtype is unchanged."""
         chunks = []
         for first in range(0, len(self), 1024):
             pixels = self.pixels[first : first + 1024]
@@ -126,8 +126,8 @@ class InMemory(Images):
 class OnDisk(Images):
     """Image files, decoded by a pool of threads when a batch is read.
 
-    Colours are the file's own: alpha is dropped, a palette resolved, an orientation tag not applied, and of several
-    frames the first is read. Files of more than 8 bits per channel are rejected.
+    Colours are read as stored: alpha is dropped, a palette resolved, an orientation tag not applied; of several frames
+    the first is read. Files of more than 8 bits per channel are rejected.
 
     Args:
         paths: the N files.
@@ -150,14 +150,14 @@ class OnDisk(Images):
         pixels = torch.empty(len(index), *self.shape, dtype=torch.uint8)
         rows = pixels.numpy()
 
-        def fill(place: int, image: int) -> None:
-            rows[place] = decoded(self.paths[image], self.shape)
+        def fill(row: int, image: int) -> None:
+            rows[row] = decoded(self.paths[image], self.shape)
 
         list(threads().map(fill, range(len(index)), index.tolist()))
         return _pinned(pixels, self.device)
 
     def fetch(self, index: Tensor) -> Tensor:
-        return deliver(self.read(index), self.device)
+        return to_float(self.read(index), self.device)
 
     def take(self, index: Tensor) -> "OnDisk":
         return OnDisk([self.paths[image] for image in index.tolist()], self.shape, self.device)

@@ -28,7 +28,7 @@ FORMS = {
     "folder": "folder:DIR",
     "npz": "npz:FILE",
 }
-"""The data sets by name, and how each is written after `--data`."""
+"""Data set -> the form of its specification after `--data`."""
 
 
 @permitted()
@@ -36,18 +36,18 @@ def load_data(spec: str, *, size: tuple[int, int] | None = None, rgb: bool = Fal
     """A data set by its specification.
 
     Args:
-        spec: `digits`; `cifar10` or `cifar100`, from the usual places or, with `:DIR`, from the unpacked official
-            download (for Python or binary) or the folder that holds it; `cifar10.1:DIR` or
+        spec: `digits`; `cifar10` or `cifar100`, from the default folders or, with `:DIR`, from the unpacked official
+            download (for Python or binary) or its parent folder; `cifar10.1:DIR` or
             `cifar10-c:DIR:CORRUPTION:SEVERITY`, test sets for CIFAR-10 (see `shifted.py`); `fashion-mnist`, `mnist` or
-            `kmnist`, from the usual places or, with `:DIR`, from a folder; `idx:DIR`, a folder of files in MNIST's
+            `kmnist`, from the default folders or, with `:DIR`, from a folder; `idx:DIR`, a folder of files in MNIST's
             format (see `idx/folder.py`); `folder:DIR` with DIR/train/CLASS/* and DIR/test/CLASS/*; `npz:FILE` with
             arrays `x_train`, `y_train`, `x_test`, `y_test`, or `images`, `labels` (see `arrays.py`);
             `module:function`, a function that returns a DataSet or a dict of such arrays.
         size: (H, W) to resize every image to, bilinear with antialiasing; None leaves the sizes unchanged.
-        rgb: whether to give gray images three equal channels, for a network that takes no others.
+        rgb: whether to give gray images three equal channels, for a network that requires them.
 
     Returns:
-        The data set, checked; its images are in [0, 1] once fetched.
+        The data set, checked; fetched images are in [0, 1].
 
     Raises:
         InputError: there is no such data set, or its images or labels are not valid.

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from faal.data.classwise import places_in_class
+from faal.data.classwise import ranks_in_class
 from faal.engine.seeds import generator
 
 SHARE = 25
@@ -24,9 +24,9 @@ class HeldOut(NamedTuple):
 
     Attributes:
         train: the images to train on.
-        select: only for the choice of the checkpoint; empty where none is chosen.
+        select: only for the selection of the checkpoint; empty where none is selected.
         steer: for methods that evaluate on withheld images while they train (FRL, WAT, FAWA); may be empty.
-        reason: why requested parts are empty, in words; None where they are not.
+        reason: the reason why requested parts are empty, as text; None where they are not.
     """
 
     train: Tensor
@@ -47,7 +47,7 @@ def hold_out(
     """Withhold images of a training set, class by class (or by any other groups that are given for labels).
 
     Each part is 4 % of every class and at least 20 images of it. Where any class has fewer than 200 images both parts
-    are empty: no epoch is selected, and the last one counts. A part depends only on the seed and the labels, not on
+    are empty: no epoch is selected, and the last one is used. A part depends only on the seed and the labels, not on
     whether the other part is withheld.
 
     Args:
@@ -66,13 +66,13 @@ def hold_out(
     if counts[rarest] < SMALLEST_CLASS:
         reason = (
             f"{kind} {names[rarest]!r} has {int(counts[rarest])} training images, fewer than {SMALLEST_CLASS}: "
-            "none are held out, there is no selection, and the last epoch counts"
+            "none are held out, there is no selection, and the last epoch is used"
         )
         return HeldOut(everything, nothing, nothing, reason)
 
-    place = places_in_class(labels, torch.randperm(len(labels), generator=generator(seed, "held out")))
+    rank = ranks_in_class(labels, torch.randperm(len(labels), generator=generator(seed, "held out")))
     quota = (counts // SHARE).clamp(min=LEAST)[labels]
-    chosen = (place < quota) & select
-    steering = (place >= quota) & (place < 2 * quota) & steer
+    chosen = (rank < quota) & select
+    steering = (rank >= quota) & (rank < 2 * quota) & steer
     train, selected, steered = (part.nonzero().flatten() for part in (~(chosen | steering), chosen, steering))
     return HeldOut(train, selected, steered, None)

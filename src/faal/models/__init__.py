@@ -1,4 +1,4 @@
-"""Networks, built and loaded: from images in [0, 1] to logits, with the normalisation that they expect inside."""
+"""Build and load networks from images in [0, 1] to logits; the normalisation that they expect is part of them."""
 
 from faal.models.architectures.preact_resnet import PreActResNet
 from faal.models.architectures.resnet import ResNet

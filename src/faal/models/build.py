@@ -1,4 +1,4 @@
-"""The table of networks, and a network built from its description."""
+"""The table of networks, and building a network from its `Architecture`."""
 
 import re
 from collections.abc import Callable
@@ -23,19 +23,19 @@ from faal.models.offsets import Offset
 from faal.models.own import own_model, require_named
 
 DEEPEST = 10_000
-"""The greatest depth: a file may name any, and the time to build a network grows with it."""
+"""The largest depth: a file may name any, and the time to build a network grows with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """All that is needed to build a network; checkpoints store it as a plain dict.
+    """The arguments that define a network; checkpoints store them as a plain dict.
 
     Raises:
         InputError: a number out of range, or a normalisation that does not fit the channels.
     """
 
     model: str
-    """A name of the table, a Wide ResNet as `wrn<depth>-<widen>`, `timm:NAME`, `hf:NAME_OR_DIR`, or a user's own as
+    """A name of the table, a Wide ResNet as `wrn<depth>-<widen>`, `timm:NAME`, `hf:NAME_OR_DIR`, or a user's
     `module:function`."""
     num_classes: int
     """Number of logits."""
@@ -49,7 +49,7 @@ class Architecture:
     """The normalisation of images in [0, 1] that the network expects: `none`, `cifar10`, `cifar100`, `MEAN:STD` or
     `MEAN:STD:bgr`."""
     offsets: bool = False
-    """Whether a constant per class is added to the logits (`models.offsets`); the weights include the constants."""
+    """Whether a constant per class is added to the logits (`models.offsets`); the state dict includes them."""
 
     @classmethod
     def of(cls, recipe: Recipe, data: DataSet) -> Self:
@@ -119,18 +119,17 @@ def build_model(architecture: Architecture, *, seed: int | None = None, model: s
             code is imported only where the call names it.
 
     Returns:
-        A module from images (B, channels, H, W) in [0, 1] to logits (B, num_classes). Where the architecture names a
-        normalisation it is a `Normalized` around the network, and where it has offsets an `Offset` around that, of
-        zeros.
+        A module from images (B, channels, H, W) in [0, 1] to logits (B, num_classes). With a normalisation it is a
+        `Normalized` around the network, and with offsets an `Offset` around that, of zeros.
 
     Raises:
-        InputError: no such model; a user's own function is not what `model` names, cannot be imported or returns no
+        InputError: no such model; a user's function is not that of `model`, cannot be imported or does not return a
             module; a library is missing.
     """
     if seed is None:
         net = _network(architecture, model)
     else:
-        # Only the CPU's generator is forked and seeded: `torch.manual_seed` would reach the GPUs' too.
+        # Only the CPU's generator is forked and seeded: `torch.manual_seed` would seed the GPUs' too.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive_seed(seed, "initial weights"))
             net = _network(architecture, model)
@@ -155,8 +154,8 @@ def _network(architecture: Architecture, requested: str | None) -> nn.Module:
         raise unknown("model", name, MODELS, see="the help of --model")
     try:
         return _wide_resnet(architecture) if wide else MODELS[name](architecture)
-    except (RuntimeError, MemoryError):  # also where the size is no 64-bit number
+    except (RuntimeError, MemoryError):  # also where the size exceeds 64 bits
         size = ", ".join(f"{key} {value:,}" for key in ("width", "depth") if (value := getattr(architecture, key)))
         raise InputError(
-            f"the memory does not hold a {name}{f' of {size}' if size else ''}; choose a smaller network"
+            f"there is not enough memory for {name}{f' of {size}' if size else ''}; choose a smaller network"
         ) from None

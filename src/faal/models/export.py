@@ -1,4 +1,4 @@
-"""Exports the weights of a run's network as a file that the network's own class loads, and reads what it records."""
+"""Export the weights of a run's network as a file that the network's own class loads, and read its metadata."""
 
 import io
 import json
@@ -28,7 +28,7 @@ from faal.models.native import (
 )
 from faal.models.normalize import BGR, Statistics, parse_normalize, reverses_channels, same_normalisation
 from faal.models.number_types import require_finite
-from faal.models.offsets import Offset, fold
+from faal.models.offsets import Offset, merge_into_bias
 from faal.reading import read_metadata
 
 SAFETENSORS, TORCH = {".safetensors"}, {".pth", ".pt"}
@@ -37,46 +37,46 @@ SAFETENSORS, TORCH = {".safetensors"}, {".pth", ".pt"}
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """The content of an exported file, and what its user has to know."""
+    """The content of an exported file, and the information that its user needs."""
 
     architecture: Architecture
     """The network of the weights."""
     tensors: int
-    """How many entries the file has."""
+    """The number of entries in the file."""
     normalisation: Statistics | None
     """Mean and deviation of each channel, for images in [0, 1] before the network; None for none."""
     reverse: bool
-    """Whether the network takes the channels in reverse, blue first, after the normalisation."""
+    """Whether the network expects the channels in reverse, blue first, after the normalisation."""
     classes: tuple[str, ...]
     """Their names, in the order of the logits; empty where the checkpoint has no names."""
     offsets: tuple[float, ...]
-    """One constant per class that the user has to add to the logits; empty where there are none, or where the weights
+    """One constant per class that the user must add to the logits; empty where there are none, or where the weights
     include them."""
     offsets_layer: str | None
     """The layer whose bias includes the offsets; None for none."""
     notes: list[str]
-    """What is unusual about the run, in sentences."""
+    """Notes on the run, in sentences."""
 
 
 def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
     """Write the weights of a run's network for its own class: `net.load_state_dict(weights, strict=True)`.
 
     Offsets are added to the bias of the layer that computes the logits, where the network has such a layer; else the
-    user has to add them, and `open_model` does. Offsets that are all 0 are none.
+    user must add them, as `open_model` does. Offsets that are all 0 are omitted.
 
     Args:
-        path: like that of `load_model`.
+        path: as in `load_model`.
         file: the file to write: `.safetensors`, with architecture, classes and normalisation in its metadata, or
             `.pth` or `.pt`, a plain state_dict.
-        model: like that of `load_model`; a difference is one of the notes.
+        model: as in `load_model`; a difference is one of the notes.
 
     Raises:
         InputError: as in `load_model`; a weight is not finite; the file exists, has another suffix or cannot be
-            written; safetensors cannot hold an entry of the network's state_dict; the file is a plain state_dict, and
+            written; safetensors cannot store an entry of the network's state_dict; the file is a plain state_dict, and
             would lack the offsets.
     """
     if file.suffix not in SAFETENSORS | TORCH:
-        raise InputError(f"{file} has to end in .safetensors or .pth, the format to write")
+        raise InputError(f"{file} must end in .safetensors or .pth, the format to write")
     refuse_existing(file)
     source = weights_path(path)
     state, _ = read_checkpoint(source)
@@ -90,7 +90,7 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
     if isinstance(net, Offset) and net.offsets.any():
         size = state.get("image_size") or (32, 32)
         images = torch.rand(4, architecture.channels, *size, generator=torch.Generator().manual_seed(0))
-        offsets_layer = fold(net, unwrapped(net), images)
+        offsets_layer = merge_into_bias(net, unwrapped(net), images)
         offsets = tuple(net.offsets.tolist()) if offsets_layer is None else ()
     if offsets and file.suffix in TORCH:
         raise InputError(
@@ -121,14 +121,14 @@ def export(path: Path, file: Path, *, model: str | None = None) -> Exported:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRecord:
-    """What an exported `.safetensors` file records beside its weights."""
+    """The metadata of an exported `.safetensors` file."""
 
     architecture: Architecture
-    """The network of the weights; `offsets` is whether the logits lack them."""
+    """The network of the weights; `offsets` is whether they are not part of the weights."""
     classes: tuple[str, ...]
     """Their names, in the order of the logits; empty where the file has no names."""
     offsets: tuple[float, ...]
-    """One constant per class to add to the logits, in their units; empty for none."""
+    """One constant per class to add to the logits; empty for none."""
 
 
 def read_export_record(path: Path) -> ExportRecord | None:
@@ -151,7 +151,7 @@ def read_export_record(path: Path) -> ExportRecord | None:
             raise ValueError(f"it has {len(classes)} names for {count} classes")
         if len(offsets) != (count if architecture.offsets else 0) or not all(map(math.isfinite, offsets)):
             raise ValueError(f"its offsets are not one finite number for each of {count} classes")
-    if not any(offsets):  # as earlier versions wrote them
+    if not any(offsets):  # as written by earlier versions
         architecture, offsets = replace(architecture, offsets=False), ()
     return ExportRecord(architecture=architecture, classes=classes, offsets=offsets)
 
@@ -179,7 +179,7 @@ def _safetensors(
     }
     if offsets:
         metadata["offsets"] = json.dumps(offsets)
-    # Copies, for tied weights: the format rejects tensors that share their memory.
+    # Copies of tied weights: the format rejects tensors that share memory.
     tensors = {name: value.clone().contiguous() for name, value in weights.items()}
     digest = tensors_sha256(io.BytesIO(safetensors_bytes(tensors, metadata)))
     content: bytes = safetensors_bytes(tensors, {**metadata, TENSORS_SHA256: digest})

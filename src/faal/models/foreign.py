@@ -1,4 +1,4 @@
-"""Loads weights from other programs' checkpoints, all of them or none, and notes every change that this takes."""
+"""Load third-party weights, all of them or none, and note every change."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ UNUSED = "sub_block1"
 
 MEANS = {"mean", "new_mean", "mu"}
 DEVIATIONS = {"std", "new_std", "sigma"}
-"""Names that public networks give to the buffers of their own normalisation."""
+"""Names of the buffers of a normalisation in public networks."""
 
 TOLERANCE = 1e-3
-"""Means and deviations that differ by less count as equal: they are rounded."""
+"""Means and deviations that differ by less are equal, up to rounding."""
 
 
 @dataclass(frozen=True)
@@ -36,24 +36,24 @@ class Candidate:
     tensors: dict[str, Tensor]
     """All tensors of the mapping, under the file's names."""
     weights: dict[str, Tensor]
-    """Those of the model, under the model's names."""
+    """The tensors of the model, under the model's names."""
 
     @property
     def label(self) -> str:
         return ".".join(filter(None, (self.where, self.prefix)))
 
     def without(self, names: Iterable[str]) -> list[str]:
-        """Those of the file's names that are not of this candidate's weights."""
+        """The names of the file that are not those of this candidate's weights."""
         used = {self.prefix + name for name in self.weights}
         return [name for name in names if name not in used]
 
-    def fits(self, wanted: dict[str, Tensor]) -> bool:
-        """Whether nothing is missing but counters, and every shape is the model's."""
+    def fits(self, expected: dict[str, Tensor]) -> bool:
+        """Whether only counters are missing, and every shape is the model's."""
         return all(
             name.endswith(COUNTER)
             if name not in self.weights
             else not self.weights[name].is_nested and self.weights[name].shape == tensor.shape
-            for name, tensor in wanted.items()
+            for name, tensor in expected.items()
         )
 
     def equals(self, other: "Candidate") -> bool:
@@ -66,69 +66,69 @@ class Candidate:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network itself, without the wrappers of this program, which no foreign file has."""
+    """The network itself, without the wrappers of this program, which third-party files lack."""
     while isinstance(model, Normalized | Logits | Offset):
         model = model.net
     return model
 
 
 def load_weights(model: nn.Module, path: Path) -> list[str]:
-    """Load a foreign checkpoint: a state_dict, plain or within other entries, with or without prefixes.
+    """Load a third-party checkpoint: a state_dict, plain or within other entries, with or without prefixes.
 
     The mapping in the file and the prefix of its names (`module.`, `_orig_mod.`, `1.` after a layer that normalises,
-    ...) are those under which all of the model's names are found, with their shapes. Nothing is loaded unless
-    everything fits; only BatchNorm's counters may be missing. The normalisation and the offsets that an exported file
-    records are not applied here, but by `open_model`.
+    ...) are those for which all of the model's names are found, with their shapes. Nothing is loaded unless
+    everything fits; only BatchNorm's counters may be missing. The normalisation and the offsets recorded in an exported
+    file are applied by `open_model`.
 
     Args:
-        model: what to load into. The network within a `Normalized` gets the weights; its mean and deviation must be
-            those of a checkpoint that has its own.
-        path: a `.pt`, `.pth` or `.safetensors` file; with Hugging Face's `config.json` beside it, it is read by that
-            library.
+        model: loaded in place. In a `Normalized` the weights are those of the inner network; its mean and deviation
+            must equal those of the checkpoint, if it has any.
+        path: a `.pt`, `.pth` or `.safetensors` file; with Hugging Face's `config.json` in the same folder, it is read
+            by that library.
 
     Returns:
-        Notes on what was changed, left out or added, in sentences.
+        Notes on tensors that were renamed, ignored or added, in sentences.
 
     Raises:
-        InputError: the file cannot be read safely, is of another architecture, holds two sets of weights that fit and
-            differ, expects another normalisation, or has weights that are not finite or of a type of number that
-            does not mean its own value. The model is unchanged then.
+        InputError: the file cannot be read safely, is of another architecture, contains two sets of weights that fit
+            and differ, expects another normalisation, or has weights that are not finite or of a number type that
+            needs a scale. The model is then unchanged.
     """
     net = unwrapped(model)
-    wanted: dict[str, Tensor] = net.state_dict()
+    expected: dict[str, Tensor] = net.state_dict()
     content = read_tensors(path)
     if is_hf_weights(path):
         if isinstance(content, dict):
-            require_types(wanted, content, path)  # before the library converts them
+            require_types(expected, content, path)  # before the library converts them
         content = hf_tensors(path.parent)
-    chosen, copies = _choose(wanted, weight_sets(content), path)
+    chosen, copies = _choose(expected, weight_sets(content), path)
     notes = []
     if chosen.where:
-        notes.append(f"Took the weights from {chosen.where!r} in the file.")
+        notes.append(f"The weights were read from {chosen.where!r} in the file.")
     if chosen.prefix:
         notes.append(f"Stripped {chosen.prefix!r} from the names of {len(chosen.weights)} tensors.")
 
     rest = chosen.without(chosen.tensors)
     for copy in copies:
-        notes.append(f"Left out a second copy of the same weights, {copy.label!r}.")
+        notes.append(f"Ignored a second copy of the same weights, {copy.label!r}.")
         if copy.where == chosen.where:
             rest = copy.without(rest)
     unused = [name for name in rest if UNUSED in name.split(".")]
     if unused:
-        notes.append(f"Left out {len(unused)} tensors of {UNUSED!r}, which no forward pass uses.")
+        notes.append(f"Ignored {len(unused)} tensors of {UNUSED!r}, which no forward pass uses.")
     means, deviations = _normalisation(rest)
     unexpected = [name for name in rest if name not in {*unused, *means, *deviations}]
-    if unexpected or not chosen.fits(wanted):
-        missing = [name for name in wanted if name not in chosen.weights and not name.endswith(COUNTER)]
-        raise MismatchError(f"{path} {mismatch(wanted, chosen.weights, missing, unexpected, chosen.tensors)}")
-    require_finite({name: tensor.to(wanted[name].dtype) for name, tensor in chosen.weights.items()}, path)
+    if unexpected or not chosen.fits(expected):
+        missing = [name for name in expected if name not in chosen.weights and not name.endswith(COUNTER)]
+        raise MismatchError(f"{path} {mismatch(expected, chosen.weights, missing, unexpected, chosen.tensors)}")
+    require_finite({name: tensor.to(expected[name].dtype) for name, tensor in chosen.weights.items()}, path)
     if means:
         require_types({}, {name: chosen.tensors[name] for name in (*means, *deviations)}, path)
         stored = [[chosen.tensors[name] for name in names] for names in (means, deviations)]
         _require_same_normalisation(model, stored, path)
         notes.append("The file has its own normalisation, which equals the model's.")
 
-    counters = {name: torch.zeros_like(tensor) for name, tensor in wanted.items() if name not in chosen.weights}
+    counters = {name: torch.zeros_like(tensor) for name, tensor in expected.items() if name not in chosen.weights}
     if counters:
         notes.append(f"Set {len(counters)} counters of BatchNorm, which the file lacks, to 0.")
     net.load_state_dict(chosen.weights | counters, strict=True)
@@ -136,41 +136,41 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
 
 
 def _choose(
-    wanted: dict[str, Tensor], sets: dict[str, dict[str, Tensor]], path: Path
+    expected: dict[str, Tensor], sets: dict[str, dict[str, Tensor]], path: Path
 ) -> tuple[Candidate, list[Candidate]]:
-    """The candidate that fits, and its copies; where none fits, the nearest one."""
+    """The candidate that fits, and its copies; if none fits, the closest one."""
     candidates = [
-        candidate for where, tensors in sets.items() for candidate in _candidates(wanted, tensors, where=where)
+        candidate for where, tensors in sets.items() for candidate in _candidates(expected, tensors, where=where)
     ]
     if not candidates:
-        raise InputError(f"{path} holds no weights; save them as a plain state_dict or as safetensors")
-    matching = [candidate for candidate in candidates if candidate.fits(wanted)]
-    nearest = max(candidates, key=lambda candidate: (len(candidate.weights), len(candidate.tensors)))
-    for candidate in matching or [nearest]:
-        require_types(wanted, candidate.weights, path)
+        raise InputError(f"{path} contains no weights; save them as a plain state_dict or as safetensors")
+    matching = [candidate for candidate in candidates if candidate.fits(expected)]
+    closest = max(candidates, key=lambda candidate: (len(candidate.weights), len(candidate.tensors)))
+    for candidate in matching or [closest]:
+        require_types(expected, candidate.weights, path)
     if not matching:
-        return nearest, []
+        return closest, []
     chosen, *copies = matching
     for copy in copies:
         if not chosen.equals(copy):
             raise InputError(
-                f"{path} holds two sets of weights that fit and differ, {chosen.label!r} and {copy.label!r}; save the "
-                "intended one in a file of its own"
+                f"{path} contains two sets of weights that fit and differ, {chosen.label!r} and {copy.label!r}; save "
+                "the intended one in a separate file"
             )
     return chosen, copies
 
 
-def _candidates(wanted: dict[str, Tensor], tensors: dict[str, Tensor], *, where: str) -> list[Candidate]:
-    """One candidate per prefix of a name of the model, the shortest first; the empty prefix is always among them."""
+def _candidates(expected: dict[str, Tensor], tensors: dict[str, Tensor], *, where: str) -> list[Candidate]:
+    """One candidate per prefix of a name of the model, the shortest first; the empty prefix is always included."""
     prefixes = {""}
     for name in tensors:
         parts = name.split(".")
         for start in range(len(parts)):
-            if ".".join(parts[start:]) in wanted:
+            if ".".join(parts[start:]) in expected:
                 prefixes.add("".join(f"{part}." for part in parts[:start]))
     found = []
     for prefix in sorted(prefixes, key=len):
-        weights = {name: tensors[prefix + name] for name in wanted if prefix + name in tensors}
+        weights = {name: tensors[prefix + name] for name in expected if prefix + name in tensors}
         found.append(Candidate(where, prefix, tensors, weights))
     return found
 
@@ -182,8 +182,10 @@ def _normalisation(names: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def _require_same_normalisation(model: nn.Module, stored: list[list[Tensor]], path: Path) -> None:
-    own = (model.mean, model.std) if isinstance(model, Normalized) else (torch.zeros(1), torch.ones(1))
-    if not all(_same(values, built) for tensors, built in zip(stored, own, strict=True) for values in tensors):
+    built_statistics = (model.mean, model.std) if isinstance(model, Normalized) else (torch.zeros(1), torch.ones(1))
+    if not all(
+        _same(values, built) for tensors, built in zip(stored, built_statistics, strict=True) for values in tensors
+    ):
         mean, std = (",".join(f"{number:.6g}" for number in values[0].flatten().tolist()) for values in stored)
         raise InputError(f"{path} has its own normalisation; build the model with --normalize {mean}:{std}")
 

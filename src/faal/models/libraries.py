@@ -1,7 +1,7 @@
 """Networks of other libraries, where these are installed: `hf:NAME_OR_DIR` of Hugging Face, and `timm:NAME`.
 
-Both are built from their description and get their weights from a file, like any other network. Nothing is downloaded,
-and no code in a folder is run: a network that needs its own code is rejected.
+Both are built from their configuration, and their weights are read from a file. Nothing is downloaded, and no code in
+a folder is run: a network that needs its own code is rejected.
 """
 
 import importlib
@@ -18,13 +18,14 @@ from faal.errors import InputError, first_line, unknown
 from faal.models.preprocessing import complete_settings, input_size, normalisation_text, resize_notes
 
 CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
-"""The files of `save_pretrained`: the network's description, its weights, and the preprocessing of its images."""
+"""The files of `save_pretrained`: the network's configuration, its weights, and the preprocessing of its images."""
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """Arguments of every call to transformers."""
 
 PLAIN = {"attn_implementation": "eager"}
-"""Arguments of every network of transformers: its description may name a kernel, which would be downloaded and run."""
+"""Arguments of every network of transformers: its configuration may name a kernel, which would be downloaded and
+run."""
 
 
 class Logits(nn.Module):
@@ -63,7 +64,7 @@ def hf_model(source: str, num_classes: int, channels: int) -> nn.Module:
 def hf_tensors(folder: Path) -> dict[str, Tensor]:
     """The weights in a folder that `save_pretrained` wrote, under the names of the network's state_dict.
 
-    Files have older names than some networks, and only the library has the mapping between them.
+    Some files have the names of older versions, and only the library has the mapping to the current ones.
 
     Raises:
         InputError: they cannot be read, or are not exactly the network's.
@@ -98,21 +99,21 @@ LIBRARIES: dict[str, Callable[[str, int, int], nn.Module]] = {"hf": hf_model, "t
 
 
 def is_hf_weights(path: Path) -> bool:
-    """Whether a file is the weights that `save_pretrained` wrote: the network's description is in the same folder."""
+    """Whether a file is the weights that `save_pretrained` wrote: the network's configuration is in the same folder."""
     return path.name == WEIGHTS and (path.parent / CONFIG).is_file()
 
 
 def class_names(folder: Path) -> list[str] | None:
     """The names of a saved network's classes, in their order; None where it has none."""
     labels = _read(folder / CONFIG).get("id2label", {})
-    names = [str(labels[place]) for place in sorted(labels, key=int)]
-    return None if names == [f"LABEL_{place}" for place in range(len(names))] else names
+    names = [str(labels[i]) for i in sorted(labels, key=int)]
+    return None if names == [f"LABEL_{i}" for i in range(len(names))] else names
 
 
 def expected_normalisation(model: str, channels: int) -> str | None:
-    """The normalisation of images in [0, 1] that a library states for its network, in the form of `--normalize`.
+    """The normalisation of images in [0, 1] that a library specifies for its network, in the form of `--normalize`.
 
-    None for other networks, and where the library states no normalisation.
+    None for other networks, and where the library specifies no normalisation.
 
     Raises:
         InputError: it is for another number of channels, or has a step that cannot be applied; or no such library,
@@ -128,7 +129,7 @@ def size_notes(model: str, height: int, width: int) -> list[str]:
 
 
 def _processor_settings(model: str) -> dict[str, Any]:
-    """The preprocessing that a library states for its network, as settings of an image processor; empty where none."""
+    """The preprocessing that a library specifies for its network, as settings of an image processor; empty for none."""
     library, _, source = model.partition(":")
     if library == "timm":
         timm = _library("timm", model)
@@ -154,7 +155,7 @@ def _as_processor(config: Mapping[str, Any]) -> dict[str, Any]:
 def _library(name: str, reference: str) -> Any:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # it may be missing, or conflict with other packages
+    except Exception as error:  # it may be missing, or incompatible with other packages
         raise InputError(
             f"{reference} needs the package {name}, which cannot be imported ({first_line(error)}); "
             f"install it: pip install {name}"
@@ -171,7 +172,7 @@ def _library_errors(reference: str) -> Iterator[None]:
 
 
 def _folder(source: str) -> Path:
-    """The folder named, or that of a model in the local cache."""
+    """The folder `source`, or that of the model in the local cache."""
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
@@ -192,5 +193,5 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON ({error}); save the network again") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}, not settings; save the network again")
+        raise InputError(f"{path} contains a {type(content).__name__}, not settings; save the network again")
     return content

@@ -1,4 +1,4 @@
-"""A network from a path: a checkpoint of this program, a run's folder, a network of the zoo, or foreign weights."""
+"""A network from a path: a checkpoint of this program, a run's folder, a network of the zoo, or third-party weights."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -35,14 +35,14 @@ from faal.models.offsets import Offset
 from faal.models.provenance import inherited_provenance
 from faal.models.zoo import zoo_name
 
-FOREIGN = Threat("linf", 8 / 255)
-"""The threat that foreign weights are assumed to be trained at: that of nearly all public robust networks on small
-images."""
+ASSUMED_THREAT = Threat("linf", 8 / 255)
+"""The threat that third-party weights are assumed to be trained against: that of nearly all public robust networks on
+small images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A network with its weights, in evaluation mode, and what is to be recorded about it."""
+    """A network with its weights, in evaluation mode, and its record."""
 
     net: nn.Module
     """From images (B, channels, H, W) in [0, 1] to logits (B, C), on the CPU."""
@@ -51,11 +51,11 @@ class LoadedModel:
     """`path`, `sha256` and the architecture, for `audit.json` and `config.yaml`, with its provenance
     (`provenance.inherited_provenance`)."""
     threat: Threat
-    """What it was trained against; L-infinity at 8/255 for foreign weights."""
+    """The threat of its training; L-infinity at 8/255 for third-party weights."""
     trained: Mapping[str, Any]
-    """The settings of the recipe that it was trained with, and `chosen_on_test`; none for foreign weights."""
+    """The settings of the recipe that it was trained with, and `chosen_on_test`; empty for third-party weights."""
     notes: list[str]
-    """What was changed to load it, what was assumed, and what is unusual about it, in sentences."""
+    """Changes made to load it, assumptions, and peculiarities, in sentences."""
 
 
 def load_model(path: Path | str, *, model: str | None = None) -> nn.Module:
@@ -63,19 +63,19 @@ def load_model(path: Path | str, *, model: str | None = None) -> nn.Module:
 
     Args:
         path: a run's folder (its best.pt), a checkpoint of this program, or `zoo:NAME`.
-        model: the network, where it is a user's own, `module:function`: the checkpoint holds its name and its weights,
-            but code that only a file names is not imported. The module is installed, or is in the current folder.
-            Where it names another network than the checkpoint, that one gets the weights, with a warning.
+        model: the network, where it is a user's `module:function`: the checkpoint contains its name and its weights,
+            but code that is named only in a file is not imported. The module is installed, or in the current folder.
+            If it is another network than the checkpoint's, the weights are loaded into it, with a warning.
 
     Returns:
         A module from images (B, channels, H, W), float32 in [0, 1], to logits (B, C), on the CPU, in evaluation mode.
-        Weights are float32, whatever the precision of the training. Normalisation that the network expects is part of
-        it; `.net` is then the network without. Where the run chose offsets, `.net` is the network without these,
-        normalisation included. PyTorch's random state does not change.
+        Weights are float32, for any precision of the training. The normalisation that the network expects is part of
+        it; `.net` is then the network without it. If the run has offsets, `.net` is the network without these,
+        with its normalisation. PyTorch's random state does not change.
 
     Raises:
         InputError: there is no such run, it is damaged or of another version, or its network cannot be built here; it
-            names code, and `model` does not.
+            names code that `model` does not name.
 
     Example:
         >>> import faal, torch
@@ -83,7 +83,7 @@ def load_model(path: Path | str, *, model: str | None = None) -> nn.Module:
         >>> net(torch.rand(2, 3, 32, 32)).shape
         torch.Size([2, 10])
 
-        Of a user's run whose network is a user's own (skipped as a doctest: it needs both):
+        A run of a user's network (skipped as a doctest: it needs both):
 
         >>> net = faal.load_model("runs/resnet", model="mymodels:net")  # doctest: +SKIP
     """
@@ -110,21 +110,21 @@ def open_model(
     """Load a network for a data set.
 
     Args:
-        path: a checkpoint of this program, a run's folder (its best.pt), `zoo:NAME`, foreign weights, or a folder that
-            Hugging Face's `save_pretrained` wrote.
+        path: a checkpoint of this program, a run's folder (its best.pt), `zoo:NAME`, third-party weights, or a folder
+            that Hugging Face's `save_pretrained` wrote.
         data: its images; the number of classes and channels must fit, and the order of classes of the same names.
-        model: for foreign weights, the network: a name or `module:function`. A checkpoint of this program needs it only
-            where its network is `module:function`, which is imported only if it is named here; where it names
-            another network than the checkpoint, that one gets the weights, with a note. None for a folder of Hugging
+        model: for third-party weights, the network: a name or `module:function`. A checkpoint of this program needs it
+            only where its network is `module:function`, which is imported only if it is named here; if it is another
+            network than the checkpoint's, the weights are loaded into it, with a note. None for a folder of Hugging
             Face.
-        width: for foreign weights.
-        depth: for foreign weights.
-        normalize: for foreign weights that expect normalised images: `cifar10`, `cifar100` or `MEAN:STD`. None is the
-            normalisation that an exported file records, else the one that timm or Hugging Face states for their
-            network, and `none` for all others. The offsets that an exported file records are added to the logits.
+        width: for third-party weights.
+        depth: for third-party weights.
+        normalize: for third-party weights that expect normalised images: `cifar10`, `cifar100` or `MEAN:STD`. None is
+            the normalisation recorded in an exported file, else the one that timm or Hugging Face specifies for their
+            network, and `none` for all others. The offsets recorded in an exported file are added to the logits.
 
     Raises:
-        InputError: in one sentence, whatever does not fit.
+        InputError: the network does not fit the data or the options; the message is one sentence.
     """
     published = zoo_name(path)
     path = weights_path(path)
@@ -138,7 +138,7 @@ def open_model(
             raise InputError(f"{path}: this checkpoint records its own network; leave out {given}")
         return _open_native(path, data, model)
     if model is None:
-        raise InputError(f"{given} describes foreign weights; name their network with --model")
+        raise InputError(f"{given} describes third-party weights; name their network with --model")
     return _open_foreign(path, data, model, width=width, depth=depth, normalize=normalize)
 
 
@@ -146,14 +146,14 @@ def _open_foreign(
     path: Path, data: DataSet, model: str, *, width: int | None, depth: int | None, normalize: str | None
 ) -> LoadedModel:
     channels, size = _image_shape(data)
-    exported, read = read_export_record(path), list[str]()
+    exported, notes_on_file = read_export_record(path), list[str]()
     if exported is not None:
         _require_fit(exported.architecture, data, channels, path)
-        read += replace_model(exported.architecture, model, path)[1]
+        notes_on_file += replace_model(exported.architecture, model, path)[1]
         recorded = exported.architecture.normalize
         if normalize is None:
             normalize = recorded
-            read += [f"Images are normalised by {recorded}, as {path} records."] if recorded != "none" else []
+            notes_on_file += [f"Images are normalised by {recorded}, as {path} records."] if recorded != "none" else []
         elif not same_normalisation(normalize, recorded, channels):
             raise InputError(
                 f"{path} records that its network expects the normalisation {recorded}, not {normalize}; name the "
@@ -170,10 +170,10 @@ def _open_foreign(
     )
     net = build_model(architecture, seed=0, model=model)
     try:
-        notes = [*read, *load_weights(net, path)]
+        notes = [*notes_on_file, *load_weights(net, path)]
     except MismatchError as error:
-        counted = f"; {data.name} has {data.num_classes} classes: {other_classes(data)}" if data.counted else ""
-        raise InputError(f"{error}{counted}{if_gray(channels)}") from None
+        on_classes = f"; {data.name} has {data.num_classes} classes: {other_classes(data)}" if data.counted else ""
+        raise InputError(f"{error}{on_classes}{if_gray(channels)}") from None
     if expected:
         notes.append(
             f"Images are normalised by {expected}, as {model} expects; --normalize sets another normalisation."
@@ -187,7 +187,7 @@ def _open_foreign(
     if exported is not None and exported.offsets:
         net, architecture = Offset(net, torch.tensor(exported.offsets)), replace(architecture, offsets=True)
         notes.append(f"The offsets that {path} records are added to the logits, class by class.")
-    return _loaded(net, architecture, path, checkpoint.digest(path), threat=FOREIGN, trained={}, notes=notes)
+    return _loaded(net, architecture, path, checkpoint.digest(path), threat=ASSUMED_THREAT, trained={}, notes=notes)
 
 
 def _open_native(path: Path, data: DataSet, model: str | None) -> LoadedModel:
@@ -197,7 +197,7 @@ def _open_native(path: Path, data: DataSet, model: str | None) -> LoadedModel:
     architecture, replaced = replace_model(architecture, model, path)
     with checked_entries(path):
         provenance = inherited_provenance(state)
-    settings = {item.name for item in fields(Recipe)}  # another version's recipe may have settings beyond
+    settings = {item.name for item in fields(Recipe)}  # a recipe of another version may have more settings
     trained = {name: value for name, value in state["recipe"].items() if name in settings}
     trained = {**trained, "chosen_on_test": provenance.get("chosen_on_test", False)}
     _require_fit(architecture, data, channels, path)
@@ -219,7 +219,7 @@ def _require_fit(architecture: Architecture, data: DataSet, channels: int, path:
         )
     if architecture.channels != channels:
         raise InputError(
-            f"{path} takes images of {architecture.channels} channels, {data.name} has {channels}; "
+            f"{path} expects images of {architecture.channels} channels, {data.name} has {channels}; "
             f"{other_channels(channels)}"
         )
 
@@ -247,40 +247,49 @@ def _loaded(
 
 
 def _image_shape(data: DataSet) -> tuple[int, Sequence[int]]:
-    """Channels of a data set's images, and their height and width; 3 and nothing where it has no images."""
+    """Channels of a data set's images, and their height and width; 3 and () where it has no images."""
     split = data.test or data.train
     return (split.images.shape[0], split.images.shape[1:]) if split else (3, ())
 
 
 def _class_notes(classes: object, data: DataSet, path: Path) -> list[str]:
-    """A note where a network was trained on classes of other names than the data's.
+    """A note where a network was trained on classes with other names than the data's.
 
     Raises:
-        InputError: a class that both have has another number in the data, so that labels would mean other classes.
+        InputError: a class of both has another number in the data, so that labels would mean other classes.
     """
     if not isinstance(classes, list | tuple):
         return []
     trained, present = [str(name) for name in classes], [str(name) for name in data.classes]
     if trained == present:
         return []
-    if any(name in present and present.index(name) != place for place, name in enumerate(trained)):
+    if any(name in present and present.index(name) != i for i, name in enumerate(trained)):
         pairs = enumerate(zip(trained, present, strict=False))
-        place, (was, is_now) = next((place, pair) for place, pair in pairs if pair[0] != pair[1])
+        number, (before, after) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
         raise InputError(
-            f"{path} was trained on the classes of {data.name} in another order (class {place} was "
-            f"{was!r} and is {is_now!r}); put the data's classes in the order of the training"
+            f"{path} was trained on the classes of {data.name} in another order (class {number} was "
+            f"{before!r} and is {after!r}); put the data's classes in the order of the training"
         )
-    gone, new = [name for name in trained if name not in present], [name for name in present if name not in trained]
-    return [f"The network was trained on the classes {_listed(gone)}, the data has {_listed(new)} instead."]
+    only_trained, only_data = (
+        [name for name in trained if name not in present],
+        [name for name in present if name not in trained],
+    )
+    return [
+        f"The network was trained on the classes {_joined(only_trained)}, the data has {_joined(only_data)} instead."
+    ]
 
 
 def _size_notes(trained: object, present: Sequence[int]) -> list[str]:
     """A note where images are of another size than those of the training."""
     if not isinstance(trained, list | tuple) or not present or list(trained) == list(present):
         return []
-    (was, size), (now, _) = (("x".join(map(str, shape)), ",".join(map(str, shape))) for shape in (trained, present))
-    return [f"The network was trained on images of {was} pixels; these are {now}; --size {size} resizes them."]
+    (trained_on, size), (data_size, _) = (
+        ("x".join(map(str, shape)), ",".join(map(str, shape))) for shape in (trained, present)
+    )
+    return [
+        f"The network was trained on images of {trained_on} pixels; these are {data_size}; --size {size} resizes them."
+    ]
 
 
-def _listed(names: list[str], most: int = 5) -> str:
+def _joined(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,4 +1,4 @@
-"""The message for a checkpoint that does not fit: how it differs, and which architecture it resembles."""
+"""The message for a checkpoint that does not fit: the differences, and the architecture that it resembles."""
 
 import re
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from faal.errors import InputError
 SHOWN = 3
 """The most names that a message lists."""
 
-MARKS = ((".layer4.0.conv3.weight", None), (".layer4.0.shortcut.1.weight", "rn18"), (".bn.weight", "prn18"))
-"""The tensor that identifies a network of four stages; blocks of three convolutions are in none of this program."""
+SIGNATURES = ((".layer4.0.conv3.weight", None), (".layer4.0.shortcut.1.weight", "rn18"), (".bn.weight", "prn18"))
+"""The tensor that identifies a network of four stages; no network of this program has blocks of three convolutions."""
 
 
 class MismatchError(InputError):
@@ -19,7 +19,7 @@ class MismatchError(InputError):
 
 
 def mismatch(
-    wanted: dict[str, Tensor],
+    expected: dict[str, Tensor],
     found: dict[str, Tensor],
     missing: list[str],
     unexpected: list[str],
@@ -28,20 +28,20 @@ def mismatch(
     """The message, without the file's name at its beginning.
 
     Args:
-        wanted: the model's tensors.
-        found: the file's tensors under the model's names, whatever their shape.
+        expected: the model's tensors.
+        found: the file's tensors under the model's names, of any shape.
         missing: names of the model that the file lacks.
         unexpected: names of the file that the model lacks.
         tensors: all tensors of the file.
     """
     wrong_shape = [
-        f"{name} is {_shape(tensor)}, not {_shape(wanted[name])}"
+        f"{name} is {_shape(tensor)}, not {_shape(expected[name])}"
         for name, tensor in found.items()
-        if tensor.shape != wanted[name].shape
+        if tensor.shape != expected[name].shape
     ]
     problems = [
-        f"{words} ({_first(names)})"
-        for words, names in (
+        f"{text} ({_first(names)})"
+        for text, names in (
             (f"{len(wrong_shape)} tensors have another shape", wrong_shape),
             (f"{len(missing)} are missing", missing),
             (f"{len(unexpected)} are unexpected", unexpected),
@@ -65,7 +65,7 @@ def resembles(tensors: dict[str, Tensor]) -> str | None:
         first = next(t for name, t in tensors.items() if name.endswith("block1.layer.0.conv1.weight"))
         return f"wrn{6 * wide + 4}-{first.shape[0] // 16} for {data}"
     blocks = _blocks(tensors, "layer4")
-    kind = next((kind for mark, kind in MARKS if any(f".{name}".endswith(mark) for name in tensors)), None)
+    kind = next((kind for suffix, kind in SIGNATURES if any(f".{name}".endswith(suffix) for name in tensors)), None)
     if blocks and kind:
         width = images[0].shape[0]
         size = "" if (width, blocks) == (64, 2) else f" of width {width} and depth {blocks}"
@@ -74,7 +74,7 @@ def resembles(tensors: dict[str, Tensor]) -> str | None:
 
 
 def _blocks(tensors: Iterable[str], stage: str) -> int:
-    """How many blocks a stage has, by its names."""
+    """The number of blocks in a stage, from the names."""
     found = (re.search(rf"(?:^|\.){stage}\.(\d+)\.conv1\.weight$", name) for name in tensors)
     return max((int(match[1]) + 1 for match in found if match), default=0)
 

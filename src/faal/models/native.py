@@ -1,4 +1,5 @@
-"""This program's own checkpoints: where their file is, what it states of its network, and that network with weights."""
+"""This program's checkpoints: the path of the file, the architecture that it records, and the network with its
+weights."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ def weights_path(path: Path) -> Path:
     """The file of weights in a run's folder, or in one of Hugging Face's; any other path unchanged.
 
     Raises:
-        InputError: the folder holds none.
+        InputError: the folder contains none.
     """
     if not path.is_dir():
         return path
@@ -35,11 +36,9 @@ def weights_path(path: Path) -> Path:
     if (folder / "best.pt").exists():
         return folder / "best.pt"
     if not (folder / CONFIG).exists():
-        raise InputError(f"{folder} holds no best.pt: train there first, or name a checkpoint such as last.pt")
+        raise InputError(f"{folder} contains no best.pt: train there first, or name a checkpoint such as last.pt")
     if not (folder / WEIGHTS).exists():
-        raise InputError(
-            f"{folder} holds a {CONFIG} but no {WEIGHTS}; save its network again in that form, in one file"
-        )
+        raise InputError(f"{folder} contains a {CONFIG} but no {WEIGHTS}; save its network again as one {WEIGHTS}")
     return folder / WEIGHTS
 
 
@@ -71,13 +70,13 @@ def checked_entries(path: Path) -> Iterator[None]:
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise InputError(
-            f"{path} does not describe a network that this version can build ({reason}); take the version that wrote "
+            f"{path} does not describe a network that this version can build ({reason}); use the version that wrote "
             "it, or another checkpoint"
         ) from None
 
 
 def read_architecture(recorded: Mapping[str, Any]) -> Architecture:
-    """The architecture of its plain form in a file; call it within `checked_entries`.
+    """The architecture from its entries in a file; call it within `checked_entries`.
 
     Raises:
         ValueError, TypeError: an entry is missing, unknown or of another type.
@@ -97,7 +96,7 @@ def architecture_and_threat(state: Mapping[str, Any], path: Path) -> tuple[Archi
         path: its name in an error.
 
     Raises:
-        InputError: an entry is missing, or describes what this version cannot build.
+        InputError: an entry is missing, or describes a network that this version cannot build.
     """
     with checked_entries(path):
         architecture, recipe = read_architecture(state["architecture"]), state["recipe"]
@@ -105,11 +104,11 @@ def architecture_and_threat(state: Mapping[str, Any], path: Path) -> tuple[Archi
 
 
 def replace_model(architecture: Architecture, model: str | None, path: Path) -> tuple[Architecture, list[str]]:
-    """A checkpoint's architecture with the network that the call names, and a note where the two differ.
+    """A checkpoint's architecture with the network named in the call, and a note where the two differ.
 
     Args:
         architecture: the recorded one.
-        model: the network that this very call names; None where it names none.
+        model: the network named in the call; None for none.
         path: the checkpoint's name in messages.
 
     Raises:
@@ -135,28 +134,28 @@ def build_with_weights(
         state: the checkpoint's content.
         architecture: what to build; `module:function` only where `model` is the same.
         path: the checkpoint's name in an error.
-        model: the network that this very call names.
+        model: the network named in the call.
 
     Raises:
-        InputError: the weights are missing, another network's, not finite, or of a type of number that does not mean
-            its own value; the network is code that the call does not name.
+        InputError: the weights are missing, of another network, not finite, or of a number type that needs a scale; the
+            network is code that the call does not name.
     """
     try:
         if ":" not in architecture.model:
             _check_fit(state["weights"], architecture, path)
-        net = build_model(architecture, seed=0, model=model)  # a seed, so that the caller's generator does not change
+        net = build_model(architecture, seed=0, model=model)  # with a seed the caller's generator does not change
         require_types(net.state_dict(), state["weights"], path)
-        finite = [name for name, value in net.state_dict().items() if _is_finite(value)]  # a mask may not be
+        finite = [name for name, value in net.state_dict().items() if _is_finite(value)]  # a mask may be infinite
         net.load_state_dict(state["weights"])
     except (KeyError, TypeError, AttributeError, RuntimeError):
         if (recorded := state["architecture"]["model"]) != architecture.model:
             raise InputError(
-                f"{path} holds the weights of {recorded}, which do not fit {architecture.model}; name with --model "
-                "the network that they are of"
+                f"{path} contains the weights of {recorded}, which do not fit {architecture.model}; name "
+                "their network with --model"
             ) from None
         raise InputError(
-            f"{path} does not hold the weights of the {architecture.model} that it describes: it was changed or "
-            "damaged, so take another checkpoint, or train again"
+            f"{path} does not contain the weights of the {architecture.model} that it describes: it was changed or "
+            "damaged; use another checkpoint, or train again"
         ) from None
     require_finite({name: state["weights"][name] for name in finite}, path)
     return net
@@ -167,7 +166,8 @@ def _is_finite(value: object) -> bool:
 
 
 def _check_fit(weights: Mapping[str, Any], architecture: Architecture, path: Path) -> None:
-    """Load weights into a network without memory, as a file may describe one of any size; raises what PyTorch does."""
+    """Load weights into a network without memory, since a file may describe one of any size; raises PyTorch's
+    errors."""
     with torch.device("meta"):
         net = build_model(architecture, seed=0)
     require_types(net.state_dict(), weights, path)
@@ -175,7 +175,7 @@ def _check_fit(weights: Mapping[str, Any], architecture: Architecture, path: Pat
 
 
 def unfinished_notes(path: Path) -> list[str]:
-    """A note where a best.pt is that of an unfinished run; else none."""
+    """A note if a best.pt is that of an unfinished run."""
     log = path.with_name(LOG)
     text = log.read_text(encoding="utf-8", errors="replace") if path.name == "best.pt" and log.is_file() else ""
     if not text or '"event": "end"' in text:
@@ -183,5 +183,5 @@ def unfinished_notes(path: Path) -> list[str]:
     epochs = text.count('"event": "epoch"')
     return [
         f"The run in {path.parent} is not finished: {path.name} is the best network of its first {epochs} "
-        "epochs and may yet change; give the same command again to continue."
+        "epochs and may change; run the same command again to continue."
     ]

@@ -1,4 +1,4 @@
-"""Normalisation inside the model, so that images are in [0, 1] everywhere else and epsilon means the same for all."""
+"""Normalisation as part of the model, so that images are in [0, 1] and epsilon is in the same units for all models."""
 
 import math
 
@@ -14,8 +14,8 @@ KNOWN: dict[str, Statistics] = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
     "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
-"""Means and deviations of the training images' pixels, as in public networks. (Some have the
-deviations 0.2023, 0.1994, 0.2010 for CIFAR-10, the mean over images of each image's: give those as
+"""Means and deviations of the training images' pixels, as in public networks. (Some use the
+deviations 0.2023, 0.1994, 0.2010 for CIFAR-10, the mean of the deviations of single images: pass those as
 MEAN:STD.)"""
 
 
@@ -27,10 +27,10 @@ class Normalized(nn.Module):
     """A network with the normalisation that it expects: net((images - mean) / std).
 
     Args:
-        net: takes normalised images.
+        net: its input is normalised images.
         mean: one number per channel, in RGB order.
         std: one number per channel, above 0.
-        reverse: the network takes the channels in reverse: blue, green, red.
+        reverse: the network expects the channels in reverse order: blue, green, red.
     """
 
     mean: Tensor
@@ -55,7 +55,7 @@ class Normalized(nn.Module):
 def parse_normalize(text: str, channels: int) -> Statistics | None:
     """Parse `none`, `cifar10`, `cifar100`, `MEAN:STD` or `MEAN:STD:bgr` (`reverses_channels`).
 
-    MEAN and STD are one number for all channels, or one per channel with commas between: `0.5:0.25`,
+    MEAN and STD are one number for all channels, or one per channel, separated by commas: `0.5:0.25`,
     `0.49,0.48,0.45:0.25,0.24,0.26`.
 
     Returns:
@@ -75,21 +75,21 @@ def parse_normalize(text: str, channels: int) -> Statistics | None:
             raise InputError(f"normalize {text!r} has {len(values)} numbers for {_images(channels)}")
     if not all(0 <= value <= 1 for value in mean) or not all(0 < value < math.inf for value in std):
         raise InputError(
-            f"normalize {text!r} does not fit images in [0, 1]: every mean lies in [0, 1] and every deviation above 0, "
+            f"normalize {text!r} does not fit images in [0, 1]: every mean is in [0, 1] and every deviation above 0, "
             "so divide numbers for images in [0, 255] by 255"
         )
-    return _each(mean, channels), _each(std, channels)
+    return _per_channel(mean, channels), _per_channel(std, channels)
 
 
 def same_normalisation(one: str, other: str, channels: int) -> bool:
-    """Whether two texts mean the same normalisation, such as `cifar10` and its numbers."""
+    """Whether two texts specify the same normalisation, such as `cifar10` and its numbers."""
     return parse_normalize(one, channels) == parse_normalize(other, channels) and (
         reverses_channels(one) == reverses_channels(other)
     )
 
 
 def reverses_channels(text: str) -> bool:
-    """Whether a normalisation ends in `:bgr`: the network takes blue first, and red last."""
+    """Whether a normalisation ends in `:bgr`: blue is the network's first channel, red its last."""
     return text.endswith(f":{BGR}")
 
 
@@ -99,12 +99,12 @@ def _numbers(text: str) -> Statistics:
     except ValueError:
         raise InputError(
             f"normalize is none, {', '.join(KNOWN)} or MEAN:STD such as 0.5:0.25 or 0.49,0.48,0.45:0.25,0.24,0.26, "
-            f"followed by :bgr for a network that takes blue first, not {text!r}"
+            f"followed by :bgr for a network whose first channel is blue, not {text!r}"
         ) from None
     return mean, std
 
 
-def _each(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return values * channels if len(values) == 1 else values
 
 

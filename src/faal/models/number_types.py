@@ -1,5 +1,4 @@
-"""The types of number in which weights are stored, whether a network's tensors can take them by value, and whether they
-are finite."""
+"""Checks of stored weights: number types that can be converted to the network's, and finite values."""
 
 from collections.abc import Mapping
 
@@ -9,17 +8,17 @@ from torch import Tensor, nn
 from faal.errors import InputError
 
 FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
-"""Floating-point types whose value needs no scale from elsewhere."""
+"""Floating-point types without a separate scale."""
 
 GROUPS = (
     FLOATS,
     frozenset({torch.int32, torch.int64}),
     frozenset({torch.complex32, torch.complex64, torch.complex128}),
 )
-"""Types between which a value is copied without change, except for rounding."""
+"""Types between which values are converted without change, except for rounding."""
 
-UNNAMED = FLOATS | {torch.int32, torch.int64, torch.bool}
-"""Types of tensors that a network may have under another name: weights, counters, indices, masks."""
+OTHER_TYPES = FLOATS | {torch.int32, torch.int64, torch.bool}
+"""Permitted types of tensors that the network does not have: weights, counters, indices, masks."""
 
 COUNTER = "num_batches_tracked"
 """BatchNorm's counter of batches, which old checkpoints lack, others store as floats, and no forward pass uses."""
@@ -37,14 +36,14 @@ def number_type(tensor: Tensor) -> str:
     return name if tensor.layout is torch.strided else f"{name} ({str(tensor.layout).removeprefix('torch.')})"
 
 
-def require_types(wanted: Mapping[str, object], found: Mapping[str, object], where: object) -> None:
-    """Check that every stored tensor is dense and of a type whose value the network's tensor of that name can take.
+def require_types(expected: Mapping[str, object], found: Mapping[str, object], where: object) -> None:
+    """Check that every stored tensor is dense and of a type that can be converted to that of the network's tensor.
 
-    Integers instead of weights are quantised: their scales are stored elsewhere, or not at all, and without them
-    every value would be wrong. Values of float8 mostly have scales too. So neither is converted.
+    Integers instead of weights are quantised: their scales are stored elsewhere, or not at all, and without scales
+    the values are wrong. float8 usually has scales too. So neither is converted.
 
     Args:
-        wanted: the network's tensors by name. A stored name that it lacks may be of any type in `UNNAMED`.
+        expected: the network's tensors by name. A stored tensor that it lacks may be of any type in `OTHER_TYPES`.
         found: the stored tensors under the network's names.
         where: the file, for the error.
 
@@ -54,12 +53,14 @@ def require_types(wanted: Mapping[str, object], found: Mapping[str, object], whe
     for name, tensor in found.items():
         if not isinstance(tensor, Tensor):
             continue
-        own = wanted.get(name)
-        allowed = UNNAMED if name.endswith(COUNTER) or not isinstance(own, Tensor) else _convertible(own.dtype)
+        target = expected.get(name)
+        allowed = (
+            OTHER_TYPES if name.endswith(COUNTER) or not isinstance(target, Tensor) else _convertible(target.dtype)
+        )
         if _is_plain(tensor) and tensor.dtype in allowed:
             continue
-        place = f", where the network has {number_type(own)}" if isinstance(own, Tensor) else ""
-        raise InputError(f"{where} stores {name!r} as {number_type(tensor)}{place}; {_advice(tensor)}")
+        target_text = f", where the network has {number_type(target)}" if isinstance(target, Tensor) else ""
+        raise InputError(f"{where} stores {name!r} as {number_type(tensor)}{target_text}; {_advice(tensor)}")
 
 
 def require_finite(found: Mapping[str, object], where: object) -> None:
@@ -69,17 +70,17 @@ def require_finite(found: Mapping[str, object], where: object) -> None:
             raise InputError(f"{where} has values in {name!r} that are not finite: its training diverged")
 
 
-def require_float32(net: nn.Module, who: str, advice: str) -> None:
+def require_float32(net: nn.Module, subject: str, advice: str) -> None:
     """Check that a network's floating-point weights are float32. Raises InputError.
 
     Args:
         net: the network.
-        who: its name in the error.
-        advice: the end of the sentence: what to do.
+        subject: its name in the error.
+        advice: the end of the message.
     """
     for name, parameter in net.named_parameters():
         if parameter.is_floating_point() and parameter.dtype != torch.float32:
-            raise InputError(f"{who}'s {name} is {number_type(parameter)}; {advice}")
+            raise InputError(f"{subject}'s {name} is {number_type(parameter)}; {advice}")
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -87,14 +88,12 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _advice(tensor: Tensor) -> str:
-    """What to save instead of a tensor."""
+    """Advice on what to save instead of a tensor."""
     if tensor.is_nested or (tensor.layout is not torch.strided and not tensor.is_meta):
         return "save it dense (tensor.to_dense())"
     if tensor.is_meta or tensor.is_complex():
         return "save the weights of this network themselves"
-    return (
-        "scales of quantised weights are not applied here, so save the weights in floating point, as they were before"
-    )
+    return "scales of quantised weights are not applied here; save the floating-point weights before quantisation"
 
 
 def _convertible(dtype: torch.dtype) -> frozenset[torch.dtype]:

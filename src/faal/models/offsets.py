@@ -31,7 +31,7 @@ class Offset(nn.Module):
         self.register_buffer(OFFSETS, offsets)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, H, W) in [0, 1] -> logits (B, C), in float32 or wider."""
+        """(B, channels, H, W) in [0, 1] -> logits (B, C), in float32 or float64."""
         logits: Tensor = self.net(images) + self.offsets
         return logits
 
@@ -46,10 +46,10 @@ def without_offsets(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(INNER): tensor for name, tensor in weights.items() if name != OFFSETS}
 
 
-def fold(net: Offset, inner: nn.Module, images: Tensor) -> str | None:
+def merge_into_bias(net: Offset, inner: nn.Module, images: Tensor) -> str | None:
     """Add the offsets to the bias of the linear layer or convolution that computes the logits, if there is one.
 
-    It is found by a test: where its bias changes by d (C,), the logits have to change by d, for every image.
+    Test of a layer: if its bias changes by d (C,), the logits must change by d, for every image.
 
     Args:
         net: in evaluation mode; afterwards its own offsets are 0, unless there is no such layer.

@@ -1,4 +1,4 @@
-"""A user's own network, named as `module:function`."""
+"""A user's network, as `module:function`."""
 
 import inspect
 from collections.abc import Callable
@@ -20,15 +20,15 @@ def is_own(model: str) -> bool:
 
 
 def require_named(model: str, requested: str | None, source: str) -> None:
-    """Rejecta user's own function where only a file names it.
+    """Reject a user's function that is named only in a file.
 
     Args:
         model: the name of the network that is to be built.
-        requested: the name in the command or the call; None where it has none.
+        requested: the name in the command or the call; None for none.
         source: the file, for the error.
 
     Raises:
-        InputError: `model` is `module:function` and not what the call names; the message states what to type.
+        InputError: `model` is `module:function` and not `requested`; the message contains the option to add.
     """
     if is_own(model) and model != requested:
         raise InputError(
@@ -41,13 +41,13 @@ def own_model(reference: str, num_classes: int) -> nn.Module:
     """The network that a user's function returns.
 
     Args:
-        reference: `module:function`; an installed module, or one in the current folder. A class works as well.
-            The folder is on the path until the function returns, so that its own imports are found there too.
-        num_classes: passed as `num_classes=` if the function takes it.
+        reference: `module:function`; an installed module, or one in the current folder. A class is accepted too.
+            The folder is on the path until the function returns, so that its imports are found there.
+        num_classes: passed as `num_classes=` if the function has that parameter.
 
     Raises:
-        InputError: the module cannot be imported, lacks the function, the call fails, or returns no `nn.Module`,
-            or one whose weights are not float32.
+        InputError: the module cannot be imported, lacks the function, the call fails, or its result is not an
+            `nn.Module`, or has weights that are not float32.
     """
     with current_folder():
         function = import_function(reference)
@@ -57,7 +57,7 @@ def own_model(reference: str, num_classes: int) -> nn.Module:
             raise InputError(f"{reference} failed with {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"{reference} returned a {type(model).__name__}, and must return a torch.nn.Module")
-    require_float32(model, reference, "networks are float32 here, so let it return its network with .float()")
+    require_float32(model, reference, "networks must be float32: convert it with .float() before returning it")
     return model
 
 

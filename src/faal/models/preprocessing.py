@@ -1,7 +1,7 @@
 """The preprocessing of Hugging Face's image processors: per pixel, in the form of `--normalize`, and the size.
 
 A processor maps an image u in [0, 1] to (255 f u - o - mean) / std, with the factor f (1/255) and the offset o (0, 1).
-EfficientNet's may divide by std once more, and some reverse the channels. This is one mean and one deviation per
+EfficientNet's may divide by std twice, and some reverse the channels. The result is one mean and one deviation per
 channel and the order of the channels. Steps that are not per pixel, other than resizing, are rejected.
 """
 
@@ -17,10 +17,10 @@ from faal.models.normalize import BGR
 
 @dataclass(frozen=True)
 class Processor:
-    """How one type of processor differs from the common one.
+    """Differences of a type of processor from the common one.
 
     Attributes:
-        defaults: its own steps, with their values where a file has none.
+        defaults: its additional steps, with their default values.
         fixed: steps whose values in a file are ignored.
     """
 
@@ -29,7 +29,7 @@ class Processor:
 
 
 SPECIFIC: dict[str, bool] = {"do_flip_channel_order": False, "rescale_offset": False, "include_top": False}
-"""Steps of single processors. All other processors ignore them, even where a file has them."""
+"""Steps of single processors. All other processors ignore them."""
 
 COMMON = (
     *("Beit", "Bit", "CLIP", "ConvNext", "DINOv3ViT", "DPT", "DeiT", "Levit", "MobileNetV1", "MobileNetV2"),
@@ -43,10 +43,10 @@ PROCESSORS: dict[str, Processor] = {
     "EfficientNet": Processor(defaults={"include_top": True, "rescale_offset": False}),
     "ImageGPT": Processor(defaults={"do_color_quantize": True}),
     "MobileViT": Processor(defaults={"do_flip_channel_order": True}, fixed={"do_normalize": False}),
-    "Perceiver": Processor(fixed={"do_center_crop": False}),  # which comes before its change of size
+    "Perceiver": Processor(fixed={"do_center_crop": False}),  # which precedes its resizing
     "PPLCNet": Processor(fixed={"do_flip_channel_order": True}),
 }
-"""Name, without `ImageProcessor` -> how it differs."""
+"""Name, without `ImageProcessor` -> its differences."""
 
 BY_NETWORK = {
     "donut-swin": "Donut",
@@ -56,48 +56,48 @@ BY_NETWORK = {
     "mobilevitv2": "MobileViT",
     "pp_lcnet": "PPLCNet",
 }
-"""`model_type` -> the processor where the file names none. That of every network not listed is a common one."""
+"""`model_type` -> the processor if the file names none. All other networks have a common one."""
 
 KNOWN = {
     *("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_flip_channel_order"),
     *("do_convert_rgb", "do_reduce_labels"),
 }
-"""Steps that are applied here, or noted, or change no image in colour."""
+"""Steps that are applied here, noted, or without effect on RGB images."""
 
-OTHERWISE = "set the normalisation of each pixel with --normalize: MEAN:STD, MEAN:STD:bgr or none"
+REMEDY = "set the normalisation of each pixel with --normalize: MEAN:STD, MEAN:STD:bgr or none"
 
 
-def complete_settings(stated: Mapping[str, Any], network: str | None, where: str) -> dict[str, Any]:
+def complete_settings(recorded: Mapping[str, Any], network: str | None, where: str) -> dict[str, Any]:
     """All settings of a processor: those of the file, with the processor's defaults.
 
     Args:
-        stated: those of the file.
+        recorded: those of the file.
         network: the network's `model_type`, if known.
         where: the network's name in an error.
 
     Raises:
         InputError: the processor is not known here.
     """
-    named = stated.get("image_processor_type", stated.get("feature_extractor_type"))
+    named = recorded.get("image_processor_type", recorded.get("feature_extractor_type"))
     if named is None:
-        kind, processor = None, PROCESSORS.get(BY_NETWORK.get(network or "", ""))
+        type_name, processor = None, PROCESSORS.get(BY_NETWORK.get(network or "", ""))
     else:
-        kind = str(named).removesuffix("Fast").removesuffix("Pil")
-        kind = kind.removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
-        processor = PROCESSORS.get(kind)
+        type_name = str(named).removesuffix("Fast").removesuffix("Pil")
+        type_name = type_name.removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
+        processor = PROCESSORS.get(type_name)
         if processor is None:
-            raise InputError(f"{where} preprocesses images by a {named}, whose steps are not known here; {OTHERWISE}")
-    if processor is None:  # the file names neither: its own steps are all
-        return dict(stated)
+            raise InputError(f"{where} preprocesses images by a {named}, whose steps are not known here; {REMEDY}")
+    if processor is None:  # the file names neither: there are no other steps
+        return dict(recorded)
     others = SPECIFIC.keys() - processor.defaults.keys() - processor.fixed.keys()
-    return {**processor.defaults, **stated, **dict.fromkeys(others, False), **processor.fixed}
+    return {**processor.defaults, **recorded, **dict.fromkeys(others, False), **processor.fixed}
 
 
 def normalisation_text(settings: Mapping[str, Any], channels: int, where: str) -> str | None:
     """A processor's normalisation of an image in [0, 1], as `MEAN:STD` or `MEAN:STD:bgr`; None for the identity.
 
     Args:
-        settings: all those of the processor.
+        settings: all settings of the processor.
         channels: of the images.
         where: the network's name in an error.
 
@@ -110,7 +110,7 @@ def normalisation_text(settings: Mapping[str, Any], channels: int, where: str) -
     """
     for name, value in settings.items():
         if name.startswith("do_") and name not in KNOWN and value:
-            raise InputError(f"{where} preprocesses images by {name}, which is not per pixel; {OTHERWISE}")
+            raise InputError(f"{where} preprocesses images by {name}, which is not per pixel; {REMEDY}")
     scale, offset = 255.0, 0.0
     if settings.get("do_rescale", True):
         scale *= _numbers(settings.get("rescale_factor", 1 / 255), "rescale_factor", where)[0]
@@ -120,9 +120,9 @@ def normalisation_text(settings: Mapping[str, Any], channels: int, where: str) -
         mean, std = (_numbers(settings.get(name), name, where) for name in ("image_mean", "image_std"))
     if settings.get("include_top"):
         second = _numbers(settings.get("image_std"), "image_std", where)
-        std = [first * again for first, again in _pairs(std, second)]
+        std = [first * other for first, other in _pairs(std, second)]
     if scale <= 0 or min(std) <= 0:
-        raise InputError(f"{where} multiplies images by 0 or less (rescale_factor, image_std); {OTHERWISE}")
+        raise InputError(f"{where} multiplies images by 0 or less (rescale_factor, image_std); {REMEDY}")
     mean, std = [(value + offset) / scale for value in mean], [value / scale for value in std]
     # Nine digits identify a float32.
     text = ":".join(",".join(f"{number:.9g}" for number in values) for values in (mean, std))
@@ -134,7 +134,7 @@ def normalisation_text(settings: Mapping[str, Any], channels: int, where: str) -
     if not all(0 <= value <= 1 for value in mean):
         raise InputError(
             f"{where} shifts images by {text.partition(':')[0]}, which is not a mean of images in [0, 1] "
-            f"(rescale_factor, rescale_offset, image_mean); {OTHERWISE}"
+            f"(rescale_factor, rescale_offset, image_mean); {REMEDY}"
         )
     reverse = bool(settings.get("do_flip_channel_order")) and channels == 3
     return None if text == "0:1" and not reverse else text + (f":{BGR}" if reverse else "")
@@ -144,7 +144,7 @@ def normalisation_text(settings: Mapping[str, Any], channels: int, where: str) -
 class InputSize:
     """The size to which images are resized: `height` x `width` in pixels, or both None where that is not a fixed size.
 
-    `text` is the file's form of it; with `shorter` it is that of the shorter edge alone.
+    `text` is the size as in the file; with `shorter` it is that of the shorter edge.
     """
 
     text: str
@@ -158,17 +158,17 @@ class InputSize:
 
 
 def input_size(settings: Mapping[str, Any]) -> InputSize | None:
-    """The size to which a processor resizes or crops images; None where it does neither, or has no steps."""
+    """The size to which a processor resizes or crops images; None where it does neither."""
     if settings.get("do_center_crop") and settings.get("crop_size") is not None:
-        size, exact = settings["crop_size"], True
+        size, both_edges = settings["crop_size"], True
     elif settings.get("do_resize", True) and settings.get("size") is not None:
-        size, exact = settings["size"], False
+        size, both_edges = settings["size"], False
     else:
         return None
     match size:
         case {"height": int(height), "width": int(width)} | [int(height), int(width)]:
             return InputSize(f"{height}x{width}", height, width)
-        case int(edge) if exact:
+        case int(edge) if both_edges:
             return InputSize(f"{edge}x{edge}", edge, edge)
         case int(edge) | {"shortest_edge": int(edge)}:
             return InputSize(f"{edge} pixels (the shorter edge)", edge, edge, shorter=True)
@@ -188,7 +188,7 @@ def _numbers(value: object, name: str, where: str) -> list[float]:
     values: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
     if not values or any(isinstance(v, bool) or not isinstance(v, int | float) or not math.isfinite(v) for v in values):
         raise InputError(
-            f"{where} preprocesses images with {name} {json.dumps(value)}, which is not a number; {OTHERWISE}"
+            f"{where} preprocesses images with {name} {json.dumps(value)}, which is not a number; {REMEDY}"
         )
     return [float(v) for v in values]
 

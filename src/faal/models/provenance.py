@@ -1,6 +1,6 @@
-"""Provenance: on which images a network, and the networks it was fine-tuned from, were neither trained nor selected.
+"""Provenance: the images on which a network and its bases were neither trained nor selected.
 
-A run's checkpoint records under `held_out` the parts of its training set that it and its ancestors were not trained on;
+A run's checkpoint records under `held_out` the parts of its training set that it and its bases were not trained on;
 a fine-tune's record of its base (`origin` in its checkpoint and in config.yaml), and a card of the zoo, inherit this.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 def part_digest(data: str, index: Tensor) -> str:
     """The identifier of a withheld part: SHA-256 of the fingerprint of its training set and of the part's indices.
 
-    The same data has other parts where they are drawn by groups other than the classes.
+    The parts differ where they are drawn by groups instead of classes.
 
     Args:
         data: the fingerprint.
@@ -26,18 +26,18 @@ def part_digest(data: str, index: Tensor) -> str:
 def withheld_of(state: Mapping[str, Any]) -> list[str]:
     """The withheld parts (`part_digest`) that the network of a checkpoint or of a card was not trained on."""
     record = state["held_out"] if "weights" in state and "held_out" in state else state
-    found = record.get("withheld", ())
-    return [str(digest) for digest in found]
+    entries = record.get("withheld", ())
+    return [str(digest) for digest in entries]
 
 
 def chosen_on_test(state: Mapping[str, Any]) -> bool:
-    """Whether its epoch, or that of a network that it came from, was chosen on test images."""
+    """Whether its epoch, or that of one of its bases, was chosen on test images."""
     recipe, origin = state["recipe"], state.get("origin") or {}
-    own = recipe.get("select_on") == "test" and recipe.get("select") != "last"
-    return bool(own or origin.get("chosen_on_test"))
+    chosen_here = recipe.get("select_on") == "test" and recipe.get("select") != "last"
+    return bool(chosen_here or origin.get("chosen_on_test"))
 
 
 def inherited_provenance(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The provenance that a fine-tune records of its base: `withheld` and `chosen_on_test`, where not empty."""
-    found = {"withheld": withheld_of(state), "chosen_on_test": chosen_on_test(state)}
-    return {name: value for name, value in found.items() if value}
+    """The provenance of a base, for the record of a fine-tune: `withheld` and `chosen_on_test`, where not empty."""
+    entries = {"withheld": withheld_of(state), "chosen_on_test": chosen_on_test(state)}
+    return {name: value for name, value in entries.items() if value}

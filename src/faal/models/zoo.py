@@ -6,18 +6,18 @@ Each is two files: the weights, `NAME.safetensors`, and a card, `NAME.json`, tha
     name          NAME
     architecture  the fields of `models.Architecture`
     classes       the names of the classes
-    data          what it was trained and audited on: name, fingerprint of the training part, source and licence
-    method, seed  how it was trained; `recipe` has every setting, `origin` the network that a fine-tune started from
-    threat        what it was trained against: norm, epsilon
+    data          its training and audit data: name, fingerprint of the training part, source and licence
+    method, seed  of its training; `recipe` has every setting, `origin` the base of a fine-tune
+    threat        of its training: norm, epsilon
     withheld      the parts of the training data that it was not trained on (`models.provenance`)
     audit         the accuracies of its audit, with their n and intervals
     sha256        of the weights
     precision     the type in which matrices and filters are stored; vectors and BatchNorm's statistics are float32
-    narrowing     how many clean predictions this changed, of how many
+    narrowing     the number of clean predictions that this changed, and of all
     licence       of the weights
     commit        of the code that trained, audited and published it
 
-The weights are read back as float32. Nothing in either file can run code.
+The weights are read as float32. Nothing in either file can run code.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,15 +34,15 @@ from faal.reading import read_tensors
 from faal.recorded import check_estimates
 
 FOLDER = Path(__file__).parents[1] / "zoo"
-"""In a checkout a link to the folder of that name at its top; an installed package has the files themselves."""
+"""In a checkout a link to the folder of that name at its root; an installed package contains the files."""
 
 PREFIX = "zoo:"
 SCHEMA = "faal-zoo/1"
 
-EVERY = "*"
+ANY = "*"
 NUMBER = int | float
 ESTIMATE = {"value": NUMBER, "low": NUMBER, "high": NUMBER}
-FIGURES = {"average": ESTIMATE, "worst": ESTIMATE | {"class": str}}
+ACCURACIES = {"average": ESTIMATE, "worst": ESTIMATE | {"class": str}}
 THREAT = {"norm": str, "epsilon": NUMBER}
 REQUIRED: dict[str, Any] = {
     "name": str,
@@ -59,12 +59,12 @@ REQUIRED: dict[str, Any] = {
         "threat": THREAT,
         "engine": str,
         "level": NUMBER,
-        "attacks": {"clean": FIGURES, "all": FIGURES, EVERY: FIGURES},
+        "attacks": {"clean": ACCURACIES, "all": ACCURACIES, ANY: ACCURACIES},
     },
     "sha256": str,
     "licence": str,
 }
-"""The entries of every card: the type of each, or its own entries; `EVERY` is for all entries present."""
+"""The entries of every card: the type of each, or its own entries; `ANY` applies to all entries present."""
 
 OPTIONAL: dict[str, Any] = {
     "origin": {"path": str, "sha256": str},
@@ -102,7 +102,7 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
 
     Args:
         name: the part after `zoo:`.
-        folder: where cards are stored; the program's own zoo if None.
+        folder: where cards are stored; the zoo of the program if None.
 
     Raises:
         InputError: there is no such network (names the nearest), or its card is damaged.
@@ -114,7 +114,7 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
     try:
         card = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"the card {path} is cut off or damaged ({error}); install the program again") from None
+        raise InputError(f"the card {path} is truncated or damaged ({error}); install the program again") from None
     schema = card.get("schema") if isinstance(card, dict) else None
     if schema != SCHEMA:
         raise InputError(f"the card {path} has the schema {schema!r}, not {SCHEMA!r}; install the program again")
@@ -146,13 +146,13 @@ def _invalid_entries(found: object, required: Any, where: str = "") -> Iterator[
     if not isinstance(found, Mapping):
         yield where
         return
-    every = dict.fromkeys(found, required[EVERY]) if EVERY in required else {}
+    every = dict.fromkeys(found, required[ANY]) if ANY in required else {}
     for name, types in {**every, **required}.items():
-        place = f"{where}.{name}" if where else str(name)
+        path = f"{where}.{name}" if where else str(name)
         if name in found:
-            yield from _invalid_entries(found[name], types, place)
-        elif name != EVERY:
-            yield place
+            yield from _invalid_entries(found[name], types, path)
+        elif name != ANY:
+            yield path
 
 
 def read_zoo(name: str, folder: Path | None = None) -> tuple[dict[str, Any], str]:
@@ -160,7 +160,7 @@ def read_zoo(name: str, folder: Path | None = None) -> tuple[dict[str, Any], str
 
     Args:
         name: the part after `zoo:`.
-        folder: where it is stored; the program's own zoo if None.
+        folder: where it is stored; the zoo of the program if None.
 
     Raises:
         InputError: there is no such network, its weights are missing, or they are not those that the card describes.

@@ -24,7 +24,7 @@ from faal.audit import AuditResult
 from faal.audit.blocks import Source
 from faal.audit.estimates import estimates
 from faal.audit.folder import network_key
-from faal.audit.records.result import AUDIT, Figures
+from faal.audit.records.result import AUDIT, Accuracies
 from faal.audit.records.verdicts import ALL
 from faal.audit.refusals import refuse_others
 from faal.audit.run import run_audit
@@ -54,11 +54,11 @@ MIN_COUNT, MIN_SHARE = 3, 0.01
 class CurvePoint:
     """Accuracy at one radius, over samples that are robust there and at all smaller radii.
 
-    `robust_again` samples are robust at this radius although an attack at a smaller one succeeded.
+    `robust_again` samples are robust at this radius although an attack succeeded at a smaller one.
     """
 
     epsilon: float
-    figures: Figures
+    accuracies: Accuracies
     robust_again: int
 
 
@@ -82,7 +82,7 @@ class AccuracyCurve:
         """The content of `curve.json`."""
         fields = {key: value for key, value in vars(self).items() if key != "points"}
         points = [
-            {"epsilon": point.epsilon, "stood_again": point.robust_again, **point.figures.to_json()}
+            {"epsilon": point.epsilon, "stood_again": point.robust_again, **point.accuracies.to_json()}
             for point in self.points
         ]
         return {"schema": SCHEMA, **fields, "nested": NESTED, "points": points}
@@ -113,13 +113,13 @@ def curve(
     Under `torchrun` the processes share every audit, and the main one writes.
 
     Args:
-        model: as for `faal.audit`, and so are `images` and `labels`.
+        model: as in `faal.audit`, as are `images` and `labels`.
         images: (N, channels, H, W) in [0, 1].
         labels: (N,) integers.
-        settings: the audits', with the balls' norm in their threat; its epsilon is replaced.
-        context: the audits'. Every audit is written to `curve-NORM/epsilon-...` in its folder, the curve to
+        settings: of the audits, with the norm in their threat; its epsilon is replaced.
+        context: of the audits. Every audit is written to `curve-NORM/epsilon-...` in its folder, the curve to
             `curve-NORM`. A radius other than that of training causes no warning here.
-        epsilons: the radii, in any order; those that agree to six digits count once.
+        epsilons: the radii, in any order; radii that agree to six digits are evaluated once.
 
     Raises:
         InputError: the input is invalid; the message states what, where and what to do.
@@ -130,25 +130,27 @@ def curve(
     folder = Path(context.out) / f"curve-{norm}"
     threats = [Threat(norm, epsilon) for epsilon in radii(epsilons)]  # every radius is checked before the first audit
     folders = {folder / f"epsilon-{_folder_name(threat.epsilon)}": threat for threat in threats}
-    # The page shows the folder's audit and its curves together.
+    # The report shows the folder's audit and its curves together.
     refuse_others(model, images, labels, settings, context, folders=folders, beside=Path(context.out))
-    if not settings.attacks and not all((place / AUDIT).is_file() for place in folders):
+    if not settings.attacks and not all((audit_folder / AUDIT).is_file() for audit_folder in folders):
         raise InputError(NO_ATTACK)
     trained = {key: value for key, value in (context.trained or {}).items() if key != "epsilon"}
 
     audits: list[AuditResult] = []
-    with folder_lock(Path(context.out)), interrupts.kept(lambda message: _kept(len(audits), len(folders), message)):
-        for place, threat in folders.items():
-            own = replace(settings, threat=threat)
-            audits.append(run_audit(model, images, labels, own, replace(context, out=place, trained=trained)))
+    with folder_lock(Path(context.out)), interrupts.kept(lambda message: _saved(len(audits), len(folders), message)):
+        for audit_folder, threat in folders.items():
+            at_radius = replace(settings, threat=threat)
+            audits.append(
+                run_audit(model, images, labels, at_radius, replace(context, out=audit_folder, trained=trained))
+            )
         found = curve_of(audits)
         if processes.is_main():
             found.write(folder)
     return found
 
 
-def _kept(done: int, radii: int, message: str) -> str:
-    """What is kept when a signal ends a curve."""
+def _saved(done: int, radii: int, message: str) -> str:
+    """What is saved when a signal interrupts a curve."""
     return f"{done} of {radii} radii are finished" + (f"; of the next, {message}" if message else "")
 
 
@@ -158,30 +160,30 @@ def radii(epsilons: Iterable[float]) -> tuple[float, ...]:
     Raises:
         InputError: there is no radius.
     """
-    once = {_folder_name(epsilon): epsilon for epsilon in epsilons}
-    if not once:
+    by_name = {_folder_name(epsilon): epsilon for epsilon in epsilons}
+    if not by_name:
         raise InputError("a curve needs at least one epsilon; name some, such as 2/255,4/255,8/255")
-    return tuple(sorted(once.values()))
+    return tuple(sorted(by_name.values()))
 
 
 def curve_of(audits: Iterable[AuditResult]) -> AccuracyCurve:
     """Combine audits of one model on the same samples, each at another radius, into a curve.
 
     Raises:
-        InputError: there is no audit; the audits differ in model, samples, classes or norm; two are of one radius; no
-            attack is in all of them.
+        InputError: there is no audit; the audits differ in model, samples, classes or norm; two have the same radius;
+            no attack is in all of them.
     """
-    every = sorted(audits, key=lambda result: float(result.threat["epsilon"]))
-    if not every:
+    by_radius = sorted(audits, key=lambda result: float(result.threat["epsilon"]))
+    if not by_radius:
         raise InputError("a curve needs at least one audit")
-    first = every[0]
-    _check(every)
-    attacks = [name for name in first.attacks if name != ALL and all(name in result.attacks for result in every)]
+    first = by_radius[0]
+    _check(by_radius)
+    attacks = [name for name in first.attacks if name != ALL and all(name in result.attacks for result in by_radius)]
     label = first.verdicts.label
     robust = first.verdicts.correct("clean")
     points = [_point(0.0, robust, 0, first)]
-    warnings = [warning for result in every for warning in result.warnings]
-    for result in every:
+    warnings = [warning for result in by_radius for warning in result.warnings]
+    for result in by_radius:
         robust_here = np.logical_and.reduce([result.verdicts.correct(name) for name in attacks])
         again = int((robust_here & ~robust).sum())
         robust = robust & robust_here
@@ -209,16 +211,16 @@ def curve_table(found: AccuracyCurve) -> RenderableType:
     title = f"Accuracy in % with {found.level:.0%} intervals, {found.norm}, under {', '.join(found.attacks)}"
     grid = titled(title, [], ["epsilon", "average", "worst class"], ["which"])
     for point in found.points:
-        figures = point.figures
-        cells = [estimate_text(figures.average), estimate_text(figures.worst), figures.worst.name]
+        accuracies = point.accuracies
+        cells = [estimate_text(accuracies.average), estimate_text(accuracies.worst), accuracies.worst.name]
         plain_row(grid, epsilon_text(point.epsilon), *cells)
     return Group(grid, *(Text(f"Note: {warning}") for warning in found.warnings))
 
 
-def _check(every: Sequence[AuditResult]) -> None:
+def _check(by_radius: Sequence[AuditResult]) -> None:
     """Raise InputError unless the audits differ only in their radius."""
-    first = every[0]
-    for before, result in itertools.pairwise(every):
+    first = by_radius[0]
+    for before, result in itertools.pairwise(by_radius):
         compared = [
             ("models", _network(result) == _network(first)),
             ("norms", result.threat["norm"] == first.threat["norm"]),
@@ -226,8 +228,8 @@ def _check(every: Sequence[AuditResult]) -> None:
             ("samples", np.array_equal(result.verdicts.index, first.verdicts.index)),
             ("labels", np.array_equal(result.verdicts.label, first.verdicts.label)),
         ]
-        for what, same in compared:
-            if not same:
+        for what, equal in compared:
+            if not equal:
                 raise InputError(
                     f"the audits have different {what} and cannot form a curve; audit one model on the same data"
                 )
@@ -235,7 +237,9 @@ def _check(every: Sequence[AuditResult]) -> None:
             raise InputError(
                 f"two audits are at epsilon {epsilon_text(result.threat['epsilon'])}; give one for each radius"
             )
-    if not any(all(name in result.attacks for result in every) for name in first.attacks if name not in ("clean", ALL)):
+    if not any(
+        all(name in result.attacks for result in by_radius) for name in first.attacks if name not in ("clean", ALL)
+    ):
         raise InputError(NO_ATTACK)
 
 
@@ -247,7 +251,7 @@ def _point(epsilon: float, robust: NDArray[np.bool_], again: int, result: AuditR
     label, count = result.verdicts.label, len(result.classes)
     n, correct = np.bincount(label, minlength=count), np.bincount(label[robust], minlength=count)
     return CurvePoint(
-        epsilon=epsilon, figures=estimates(n, correct, result.classes, level=result.level), robust_again=again
+        epsilon=epsilon, accuracies=estimates(n, correct, result.classes, level=result.level), robust_again=again
     )
 
 
@@ -259,16 +263,16 @@ def _folder_name(epsilon: float) -> str:
 def _csv(found: AccuracyCurve) -> str:
     """A line per radius and statistic; values are fractions, `of` names the class."""
     text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["norm", "epsilon", "figure", "of", "n", "correct", "value", "low", "high"])
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["norm", "epsilon", "figure", "of", "n", "correct", "value", "low", "high"])
     for point in found.points:
-        figures, start = point.figures, (found.norm, point.epsilon)
+        accuracies, start = point.accuracies, (found.norm, point.epsilon)
         for name, entry, of in (
-            ("average", figures.average, ""),
-            ("balanced", figures.balanced, ""),
-            ("worst", figures.worst, figures.worst.name),
+            ("average", accuracies.average, ""),
+            ("balanced", accuracies.balanced, ""),
+            ("worst", accuracies.worst, accuracies.worst.name),
         ):
-            lines.writerow([*start, name, of, "", "", entry.value, entry.low, entry.high])
-        for one in figures.classes:
-            lines.writerow([*start, "class", one.name, one.n, one.correct, one.value, one.low, one.high])
+            writer.writerow([*start, name, of, "", "", entry.value, entry.low, entry.high])
+        for one in accuracies.classes:
+            writer.writerow([*start, "class", one.name, one.n, one.correct, one.value, one.low, one.high])
     return text.getvalue()

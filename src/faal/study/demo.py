@@ -44,7 +44,7 @@ SHARES = 4
 def demo(out: Path, *, seeds: Sequence[int] = (1, 2, 3), autoattack: int = 1, device: torch.device) -> dict[str, Any]:
     """Run the demo and write `demo.json` and each network's run folder, `seed-N/base` and so on.
 
-    Called again on the same folder, it continues where it was stopped.
+    Another call on the same folder continues a demo that was stopped.
 
     Args:
         out: the folder.
@@ -54,7 +54,7 @@ def demo(out: Path, *, seeds: Sequence[int] = (1, 2, 3), autoattack: int = 1, de
 
     Returns:
         The content of `demo.json`: per seed and network the robust accuracy, average and worst class, where robust
-        means correct under PGD-20 and CW-20 from five starts each; under `autoattack` the first seed's networks under
+        means correct under PGD-20 and CW-20 with five restarts each; under `autoattack` the first seed's networks under
         standard AutoAttack.
     """
     with folder_lock(out):
@@ -62,7 +62,7 @@ def demo(out: Path, *, seeds: Sequence[int] = (1, 2, 3), autoattack: int = 1, de
 
 
 def _demo(out: Path, seeds: Sequence[int], autoattack: int, device: torch.device) -> dict[str, Any]:
-    began, spent = time.monotonic(), _seconds_before(out)
+    started, earlier = time.monotonic(), _seconds_before(out)
     side_by_side(
         [Job(title=f"seed {seed} trained", function=train_seed, arguments=(out, seed, device)) for seed in seeds],
         title="train and repair",
@@ -92,27 +92,27 @@ def _demo(out: Path, seeds: Sequence[int], autoattack: int, device: torch.device
     audits = dict(zip(runs, results, strict=True))
     rows = [{"seed": seed} | {role: robust(audits[seed, role]) for role in ROLES} for seed in seeds]
     standard = [
-        {role: _figures_under(audits[seed, role], "autoattack") for role in ROLES} for seed in seeds[:autoattack]
+        {role: _accuracy_under(audits[seed, role], "autoattack") for role in ROLES} for seed in seeds[:autoattack]
     ]
     record: dict[str, Any] = {"seeds": rows}
     if standard:
         record["autoattack"] = standard[0]
     if len(standard) > 1:
         record["autoattack_seeds"] = standard
-    record["seconds"] = round(time.monotonic() - began + spent, 1)
+    record["seconds"] = round(time.monotonic() - started + earlier, 1)
     write_atomically(out / "demo.json", json.dumps(record, indent=2).encode())
     return record
 
 
 def _seconds_before(out: Path) -> float:
-    """Seconds of earlier calls on the same folder. Raises InputError where its demo.json is of no demo."""
+    """Seconds of earlier calls on the same folder. Raises InputError where its demo.json has another content."""
     path = out / "demo.json"
     if not path.exists():
         return 0.0
     try:
         return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is of no demo, and is not overwritten; choose another folder with --out") from None
+        raise InputError(f"{path} is not of a demo, and is not overwritten; choose another folder with --out") from None
 
 
 def robust(result: AuditResult) -> dict[str, float]:
@@ -121,13 +121,13 @@ def robust(result: AuditResult) -> dict[str, float]:
     return asdict(robust_accuracy(verdicts.label, {name: verdicts.correct(name) for name in ATTACKS}, ATTACKS))
 
 
-def _figures_under(result: AuditResult, attack: str) -> dict[str, float | None]:
-    figures = result.attacks[attack]
-    return {"average": figures.average.value, "worst": figures.worst.value}
+def _accuracy_under(result: AuditResult, attack: str) -> dict[str, float | None]:
+    result_under = result.attacks[attack]
+    return {"average": result_under.average.value, "worst": result_under.worst.value}
 
 
 def train_seed(out: Path, seed: int, device: torch.device) -> None:
-    """Train the base of one seed and fine-tune it in both ways; finished runs are kept."""
+    """Train the base of one seed and fine-tune it in both ways; finished runs are reused."""
     data = load_data("digits")
     for role, name in ROLES.items():
         recipe, folder = load_recipe(name), out / f"seed-{seed}" / role
@@ -173,7 +173,7 @@ def demo_table(record: dict[str, Any]) -> Table:
     count = len(record["seeds"])
     table = Table(title=f"Robust accuracy in %, average (worst class): mean of {count} seeds", box=None)
     table.add_column("network")
-    table.add_column("PGD-20 and CW-20, five starts", justify="right")
+    table.add_column("PGD-20 and CW-20, five restarts", justify="right")
     table.add_column("AutoAttack, first seed", justify="right")
     for role in ROLES:
         cells = [

@@ -1,15 +1,15 @@
 """Blends of a base and its repair: networks with interpolated weights, evaluated on withheld images.
 
-A repair raises the worst-class accuracy at the cost of the average; a blend lies between base and repair and needs no
-further training. Parameters are
-interpolated linearly, and so are BatchNorm's running statistics: these approximate the statistics of a blend's
-activations, which would take a pass over the training images. Counters are the repair's.
+A repair raises the worst-class accuracy at the cost of the average; a blend is between base and repair and needs no
+further training. Parameters and BatchNorm's running statistics are interpolated linearly; the latter approximate the
+statistics of a blend's activations, whose computation would take a pass over the training images. Counters are the
+repair's.
 
-The test set is not used. Blends are evaluated on the training images that were withheld for the choice of the repair's
-epoch, under the attack of that choice, with the same random starts: the figures of the repair are those in its log. A
-repair whose last epoch counts (`select: last`), or whose epoch is chosen on test images (`select_on: test`), withholds
-images only where `hold_out` is `both`; blends are then evaluated on those, and `frontier.json` states how the epoch was
-chosen. Where nothing is withheld, there are no blends.
+The test set is not used. Blends are evaluated on the training images that were withheld to choose the repair's epoch,
+under the same attack with the same random starts: the accuracies of the repair are those in its log. A repair that uses
+its last epoch (`select: last`), or whose epoch is chosen on test images (`select_on: test`), withholds images only
+where `hold_out` is `both`; blends are then evaluated on those, and `frontier.json` records how the epoch was chosen.
+Without withheld images there are no blends.
 """
 
 import json
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from faal import checkpoint
 from faal.audit.estimates import estimates
-from faal.audit.records.result import Figures
+from faal.audit.records.result import Accuracies
 from faal.audit.statistics.intervals import METHOD
 from faal.audit.terminal import estimate_text, plain_row, titled
 from faal.bounds.plain import parse_json, read_yaml
@@ -63,7 +63,7 @@ MAYBE_TRAINED_ON = (
 )
 
 OFFSETS_CHOSEN = (
-    "The repair's offsets were chosen on these images: the figures of the repair and of the blends are too high."
+    "The repair's offsets were chosen on these images: the accuracies of the repair and of the blends are too high."
 )
 
 BLENDED = "Parameters and BatchNorm's running statistics are interpolated linearly; counters are the repair's."
@@ -74,10 +74,10 @@ class Blend:
     """One point between base and repair."""
 
     share: float
-    """Of the repair."""
+    """The weight of the repair."""
     file: str | None
     """Its checkpoint in the repair's folder; None for the base, which is not copied."""
-    figures: Figures
+    accuracies: Accuracies
 
     @property
     def name(self) -> str:
@@ -87,9 +87,9 @@ class Blend:
 
 @dataclass(frozen=True, kw_only=True)
 class Frontier:
-    """All blends, in the order of their shares; `made` is the rest of `frontier.json`."""
+    """All blends, in the order of their shares; `settings` is the rest of `frontier.json`."""
 
-    made: Mapping[str, Any]
+    settings: Mapping[str, Any]
     blends: tuple[Blend, ...]
 
     @property
@@ -99,9 +99,9 @@ class Frontier:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `frontier.json`."""
-        found = zip(self.blends, self.best, strict=True)
-        blends = [{"share": b.share, "file": b.file, "on_frontier": on, **b.figures.to_json()} for b, on in found]
-        return {**self.made, "blends": blends}
+        result = zip(self.blends, self.best, strict=True)
+        blends = [{"share": b.share, "file": b.file, "on_frontier": on, **b.accuracies.to_json()} for b, on in result]
+        return {**self.settings, "blends": blends}
 
 
 def check_frontier(data: DataSet, recipe: Recipe) -> None:
@@ -136,7 +136,7 @@ def frontier(
         model: the network, where it is `module:function`, which is imported only if it is named here.
 
     Raises:
-        InputError: no images are withheld, the folder holds no finished repair of that network, or its files are
+        InputError: no images are withheld, the folder contains no finished repair of that network, or its files are
             damaged.
     """
     best = out / "best.pt"
@@ -148,14 +148,14 @@ def frontier(
     with checked_entries(best):
         epoch, trained_on = state["epoch"], state["held_out"]["data"]
         maybe_trained_on = bool(state["held_out"].get("seen"))
-    if architecture.offsets and OFFSETS not in base:  # chosen in the repair: a blend has its share of them
+    if architecture.offsets and OFFSETS not in base:  # chosen in the repair: a blend has them in proportion
         base = with_offsets(base, torch.zeros(architecture.num_classes))
     if {name: t.shape for name, t in base.items()} != {name: t.shape for name, t in repaired.items()}:
         raise InputError(f"{best} is not a repair of {origin.get('path')}: the two are different networks")
     split = _withheld(data, recipe, device)
-    # As the repair was trained and its epoch chosen.
+    # The precision in which the repair was trained and its epoch chosen.
     numerics = Numerics.choose(_precision(out), device, net, split.images.fetch(torch.arange(2)).to(device))
-    made = {
+    settings = {
         "schema": SCHEMA,
         "base": dict(origin),
         "repair": {"path": best.name, "sha256": checkpoint.digest(best), "epoch": epoch},
@@ -170,11 +170,11 @@ def frontier(
         "blended": f"{BLENDED} {_evaluated_on(recipe, maybe_trained_on=maybe_trained_on)}",
     }
     # All processes use the main process's list, so that all evaluate the same blends.
-    finished: dict[float, Blend] = processes.gather_objects(_finished(out, made))[0]
+    finished: dict[float, Blend] = processes.gather_objects(_finished(out, settings))[0]
     blends: list[Blend] = []
     with (
         folder_lock(out),
-        interrupts.kept(lambda _: f"the repair and {len(blends)} of {len(SHARES)} blends are kept"),
+        interrupts.kept(lambda _: f"the repair and {len(blends)} of {len(SHARES)} blends are saved"),
         progress_bar() as bar,
     ):
         task = bar.add_task("frontier", total=len(SHARES), note="")
@@ -188,14 +188,14 @@ def frontier(
                     blend = {**state, "weights": weights, "origin": {**origin, "share": 1 - share}}
                     checkpoint.save(out / str(file), blend)
                 net.load_state_dict(weights)
-                figures = _evaluate(numerics.place(net), split, data, recipe, seed=seed, numerics=numerics)
-                blends.append(Blend(share=share, file=file, figures=figures))
-                _write(out, Frontier(made=made, blends=tuple(blends)))
+                accuracies = _evaluate(numerics.place(net), split, data, recipe, seed=seed, numerics=numerics)
+                blends.append(Blend(share=share, file=file, accuracies=accuracies))
+                _write(out, Frontier(settings=settings, blends=tuple(blends)))
             bar.update(task, advance=1, note=blends[-1].name)
-    found = Frontier(made=made, blends=tuple(blends))
+    result = Frontier(settings=settings, blends=tuple(blends))
     if processes.is_main():
         save_figure(scatter([blend.name for blend in blends], _points(blends)), out / "frontier")
-    return found
+    return result
 
 
 def blended(base: Mapping[str, Tensor], repaired: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
@@ -206,33 +206,33 @@ def blended(base: Mapping[str, Tensor], repaired: Mapping[str, Tensor], share: f
     }
 
 
-def frontier_table(found: Frontier) -> Table:
+def frontier_table(result: Frontier) -> Table:
     """The blends as a table for the terminal."""
-    withheld, threat = found.made["data"], found.made["threat"]
+    withheld, threat = result.settings["data"], result.settings["threat"]
     title = (
-        f"Accuracy in % on withheld images with {LEVEL:.0%} intervals, n = {withheld['n']}, {found.made['attack']}, "
-        f"{Threat(**threat)}"
+        f"Accuracy in % on withheld images with {LEVEL:.0%} intervals, n = {withheld['n']}, "
+        f"{result.settings['attack']}, {Threat(**threat)}"
     )
-    if notes := [note for note in (OFFSETS_CHOSEN, MAYBE_TRAINED_ON) if note in found.made["blended"]]:
+    if notes := [note for note in (OFFSETS_CHOSEN, MAYBE_TRAINED_ON) if note in result.settings["blended"]]:
         title += f". {' '.join(notes)}"
     grid = titled(title, ["blend"], ["average", "worst class"], ["which", "frontier", "file"])
-    for blend, on in zip(found.blends, found.best, strict=True):
-        figures = blend.figures
-        cells = [estimate_text(figures.average), estimate_text(figures.worst), figures.worst.name]
+    for blend, on in zip(result.blends, result.best, strict=True):
+        accuracies = blend.accuracies
+        cells = [estimate_text(accuracies.average), estimate_text(accuracies.worst), accuracies.worst.name]
         plain_row(grid, blend.name, *cells, "yes" if on else "", blend.file or "")
     return grid
 
 
 def _withheld(data: DataSet, recipe: Recipe, device: torch.device) -> Split:
-    """The training images that were withheld for the choice of the epoch, whether or not it was chosen on them."""
+    """The training images that were withheld to choose the epoch, whether or not it was chosen on them."""
     if data.train is None:
         raise InputError(f"{data.name} has no training images; training needs some")
     parts = parts_of(data, recipe, steers=steers(recipe), device=device)
     if len(parts.select_index) == 0:
-        why = f" ({'. '.join(parts.notes)})" if parts.notes else ""
+        reason = f" ({'. '.join(parts.notes)})" if parts.notes else ""
         few = int(torch.bincount(parts.full.groups, minlength=len(data.groups)).min()) < SMALLEST_CLASS
         raise InputError(
-            f"--frontier evaluates blends on withheld images, and none of {data.name} are withheld{why}; "
+            f"--frontier evaluates blends on withheld images, and none of {data.name} are withheld{reason}; "
             + (f"use data with {SMALLEST_CLASS} images of each" if few else "set --hold-out to both")
             + ", or leave --frontier out"
         )
@@ -240,7 +240,7 @@ def _withheld(data: DataSet, recipe: Recipe, device: torch.device) -> Split:
 
 
 def _evaluated_on(recipe: Recipe, *, maybe_trained_on: bool) -> str:
-    """For the record: how the images were used in the repair, and perhaps in the training of the base."""
+    """The sentence in the record on how the images were used in the repair and in the training of the base."""
     if recipe.select == "last":
         sentence = "Evaluated on withheld training images, not on the test set; the repair's epoch is its last."
     elif recipe.select_on == "test":
@@ -259,13 +259,15 @@ def _precision(out: Path) -> Precision:
         precision = None
     if precision not in ("float32", "bf16"):
         raise InputError(
-            f"{out / CONFIG} does not state the precision of the repair: it is missing or damaged; "
+            f"{out / CONFIG} does not contain the precision of the repair: it is missing or damaged; "
             "repair into another folder with --out"
         )
     return "bf16" if precision == "bf16" else "float32"
 
 
-def _evaluate(net: nn.Module, split: Split, data: DataSet, recipe: Recipe, *, seed: int, numerics: Numerics) -> Figures:
+def _evaluate(
+    net: nn.Module, split: Split, data: DataSet, recipe: Recipe, *, seed: int, numerics: Numerics
+) -> Accuracies:
     metrics = evaluate(
         net,
         split,
@@ -282,16 +284,18 @@ def _evaluate(net: nn.Module, split: Split, data: DataSet, recipe: Recipe, *, se
 
 def _points(blends: tuple[Blend, ...] | list[Blend]) -> NDArray[np.float64]:
     """(R, 2) average and worst-class accuracy of R blends."""
-    return np.array([(blend.figures.average.value, blend.figures.worst.value) for blend in blends], dtype=np.float64)
+    return np.array(
+        [(blend.accuracies.average.value, blend.accuracies.worst.value) for blend in blends], dtype=np.float64
+    )
 
 
-def _finished(out: Path, made: Mapping[str, Any]) -> dict[float, Blend]:
-    """The blends that an earlier call evaluated, by their shares; none where repair or evaluation were others."""
+def _finished(out: Path, settings: Mapping[str, Any]) -> dict[float, Blend]:
+    """The blends that an earlier call evaluated, by their shares; none where repair or evaluation differ."""
     try:
         plain = parse_json((out / RECORD).read_text(encoding="utf-8"))
-        if _compared({key: plain.get(key) for key in made}) != _compared(made):
+        if _compared({key: plain.get(key) for key in settings}) != _compared(settings):
             return {}
-        known = [Blend(share=b["share"], file=b["file"], figures=Figures.from_json(b)) for b in plain["blends"]]
+        known = [Blend(share=b["share"], file=b["file"], accuracies=Accuracies.from_json(b)) for b in plain["blends"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return {blend.share: blend for blend in known if blend.file is None or _is_intact(out / blend.file)}
@@ -305,13 +309,13 @@ def _is_intact(path: Path) -> bool:
     return True
 
 
-def _compared(made: Mapping[str, Any]) -> dict[str, Any]:
+def _compared(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Without the names of base and data, whose digest and fingerprint are compared, and without wording."""
-    base, data = ({k: v for k, v in made[part].items() if k not in ("path", "name")} for part in ("base", "data"))
-    return {**made, "base": base, "data": data, "blended": None}
+    base, data = ({k: v for k, v in settings[part].items() if k not in ("path", "name")} for part in ("base", "data"))
+    return {**settings, "base": base, "data": data, "blended": None}
 
 
-def _write(out: Path, found: Frontier) -> None:
+def _write(out: Path, result: Frontier) -> None:
     if processes.is_main():
-        text = json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
         checkpoint.write_atomically(out / RECORD, (text + "\n").encode())

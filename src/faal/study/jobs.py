@@ -1,7 +1,7 @@
 """Independent jobs in parallel, one process and one thread each, with one progress bar.
 
-Small networks gain nothing from several threads on one step; several of them at once use all processors. The number
-of workers changes only the time: every job computes with one thread.
+A small network is not faster with several threads; several networks in parallel use all processors. The number
+of workers affects only the time: every job computes with one thread.
 """
 
 import multiprocessing
@@ -39,7 +39,7 @@ def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None)
         workers: number of processes; that of the processors available to this process if None.
 
     Raises:
-        Interrupted: a signal has come; the jobs have ended as they do at a signal, and no other was begun.
+        Interrupted: a signal was received; the running jobs were stopped by it, and no other was started.
     """
     if not jobs:
         return []
@@ -47,10 +47,10 @@ def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None)
     others, finished = set(multiprocessing.active_children()), list[str]()
     with (
         interrupts.kept(
-            lambda _: f"{title}: {len(finished)} of {len(jobs)} are finished, and the others kept as far as they came"
+            lambda _: f"{title}: {len(finished)} of {len(jobs)} are finished, and the progress of the others is saved"
         ),
         progress_bar() as bar,
-        ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin) as pool,
+        ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_initialise) as pool,
     ):
         task = bar.add_task(title, total=len(jobs), note="")
         with interrupts.starting_workers():
@@ -61,22 +61,22 @@ def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None)
                 finished.append(started[future].title)
                 bar.update(task, advance=1, note=finished[-1])
                 if not bar.console.is_terminal:  # a log file shows no bar
-                    so_far = f"{len(finished)} of {len(jobs)}, {finished[-1]}"
-                    bar.console.print(f"{title}: {so_far}", markup=False, highlight=False)
+                    progress = f"{len(finished)} of {len(jobs)}, {finished[-1]}"
+                    bar.console.print(f"{title}: {progress}", markup=False, highlight=False)
         except BrokenProcessPool:
             raise InputError(
-                "a worker process was ended from outside, perhaps since memory ran out; the same command continues"
+                "a worker process was killed, perhaps because memory ran out; the same command continues"
             ) from None
         except BaseException:
             for worker in set(multiprocessing.active_children()) - others:
-                worker.terminate()  # its job ends as at a signal
+                worker.terminate()  # its job is stopped by the signal
             pool.shutdown(cancel_futures=True)
             raise
         return [future.result() for future in started]
 
 
-def _begin() -> None:
-    """What a worker does first."""
+def _initialise() -> None:
+    """Initialise a worker process."""
     end_with_parent()
     interrupts.serve()
     torch.set_num_threads(1)

@@ -30,11 +30,11 @@ from faal.models import Architecture, zoo
 from faal.models.native import architecture_and_threat, build_with_weights, checked_entries, replace_model
 from faal.models.provenance import withheld_of
 
-NARROW = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-"""The types of matrices and filters. Narrow vectors would save nothing, and a variance may exceed float16's range."""
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+"""The data types of matrices and filters. Vectors remain float32: small, and variances may exceed float16."""
 
 MOST_CHANGED = 0.002
-"""The share of clean predictions that narrowing may change."""
+"""The fraction of clean predictions that may change in 16 bits."""
 
 MOST_BYTES = 60_000_000
 """Limit for all weights of the zoo together, which are part of every installation."""
@@ -57,7 +57,7 @@ NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """The files of a published network, and how narrowing changed it."""
+    """The files of a published network, and the effect of 16-bit weights on its predictions."""
 
     card: Path
     weights: Path
@@ -87,15 +87,15 @@ def publish(
 
     Args:
         run: the run's folder (its best.pt), or a checkpoint of this program.
-        name: of the network in the zoo.
-        data: the data of the audit: the narrowed weights predict the audit's clean images once more. Its name, its
+        name: the name of the network in the zoo.
+        data: the data of the audit: the 16-bit weights are evaluated on the audit's clean images again. Its name, its
             labels and the SHA-256 of all audited images are compared with those of the audit, and the fingerprint of
-            its training part with the checkpoint's. A name, a fingerprint or a training part that either side lacks
-            is not compared.
+            its training part with the checkpoint's. A name, a fingerprint or a training part that one of them lacks is
+            not compared.
         audit: the folder of its audit; the run's own if None.
         precision: `float16` or `bfloat16`.
         source: source and licence of the data; known for digits, CIFAR, MNIST and similar sets.
-        licence: of the weights.
+        licence: the licence of the weights.
         folder: the zoo; the program's own if None.
         model: the network, where it is not the one that the checkpoint records; one of this program's.
         device: the device of the predictions.
@@ -109,16 +109,16 @@ def publish(
         raise InputError(
             f"the name of a network in the zoo has letters, digits and dashes, such as prn18-faal, not {name!r}"
         )
-    if precision not in NARROW:
-        raise unknown("precision", precision, NARROW, see="the help of --precision")
+    if precision not in DTYPES:
+        raise unknown("precision", precision, DTYPES, see="the help of --precision")
     if source is None and data.name not in SOURCES:
         raise InputError(f"name the source and the licence of {data.name} with --source")
     file = run / "best.pt" if run.is_dir() else run
     state, sha256 = checkpoint.load(file), checkpoint.digest(file)
     architecture, threat = architecture_and_threat(state, file)
-    if ":" in (wanted := model or architecture.model):
+    if ":" in (network := model or architecture.model):
         raise InputError(
-            f"{file} needs code of another package ({wanted}); the zoo holds no such network: if its weights are "
+            f"{file} needs code of another package ({network}); the zoo accepts no such network: if its weights are "
             "those of a network of this program, name that one with --model"
         )
     architecture, notes = replace_model(architecture, model, file)
@@ -130,15 +130,15 @@ def publish(
         raise InputError(
             f"the audit in {audit or file.parent} is of another checkpoint than {file}; audit this one first"
         )
-    home = folder or zoo.FOLDER
-    _check_place(name, home, sha256)
-    refuse_unwritable(home, "choose another folder")
+    zoo_folder = folder or zoo.FOLDER
+    _check_name(name, zoo_folder, sha256)
+    refuse_unwritable(zoo_folder, "choose another folder")
     split = _audited(data, trained_on, result)
     net = build_with_weights(state, architecture, file, model=model)
-    narrow = narrowed(net.state_dict(), NARROW[precision])
-    content = save(narrow, metadata={"format": "pt"})
-    _check_size(name, home, content)
-    net.load_state_dict(zoo.upcast(narrow))
+    downcast_weights = downcast(net.state_dict(), DTYPES[precision])
+    content = save(downcast_weights, metadata={"format": "pt"})
+    _check_size(name, zoo_folder, content)
+    net.load_state_dict(zoo.upcast(downcast_weights))
     predicted = _clean_predictions(net, split, data.name, result, device)
     changed, samples = int((predicted != result.verdicts.predicted["clean"]).sum()), len(predicted)
     if changed > MOST_CHANGED * samples:
@@ -146,7 +146,7 @@ def publish(
             f"in {precision} the predictions of {name} change on {changed} of {samples} clean images, more than "
             f"{MOST_CHANGED:.1%}; try the other type with --precision"
         )
-    weights, place = zoo.weights_file(name, home), zoo.card_file(name, home)
+    weights, card_path = zoo.weights_file(name, zoo_folder), zoo.card_file(name, zoo_folder)
     card = {
         "schema": zoo.SCHEMA,
         "name": name,
@@ -157,7 +157,7 @@ def publish(
             "source": source or SOURCES[data.name],
         },
         "withheld": withheld,
-        "audit": figures(result),
+        "audit": audit_entries(result),
         "sha256": hashlib.sha256(content).hexdigest(),
         "precision": precision,
         "narrowing": {"samples": samples, "changed": changed},
@@ -170,16 +170,16 @@ def publish(
         },
     }
     text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with folder_lock(home):
-        _check_place(name, home, sha256)  # another process may have published meanwhile
-        _check_size(name, home, content)
+    with folder_lock(zoo_folder):
+        _check_name(name, zoo_folder, sha256)  # another process may have published meanwhile
+        _check_size(name, zoo_folder, content)
         checkpoint.write_atomically(weights, content)
-        checkpoint.write_atomically(place, text.encode())
-    return Published(card=place, weights=weights, size=len(content), samples=samples, changed=changed, notes=notes)
+        checkpoint.write_atomically(card_path, text.encode())
+    return Published(card=card_path, weights=weights, size=len(content), samples=samples, changed=changed, notes=notes)
 
 
 def _trained(state: Mapping[str, Any], architecture: Architecture, threat: Threat, run: Path) -> dict[str, Any]:
-    """A card's entries on the training; a missing or invalid entry raises, for `checked_entries`."""
+    """A card's entries on the training; a missing or invalid entry raises an error for `checked_entries`."""
     recipe, classes = state["recipe"], list(state["classes"])
     if len(classes) != architecture.num_classes:
         raise ValueError(f"it names {len(classes)} classes, its network has {architecture.num_classes}")
@@ -196,29 +196,29 @@ def _trained(state: Mapping[str, Any], architecture: Architecture, threat: Threa
     }
 
 
-def narrowed(weights: Mapping[str, Tensor], kind: torch.dtype) -> dict[str, Tensor]:
-    """The state dict with matrices and filters in a narrower type; vectors and counters unchanged.
+def downcast(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """The state dict with matrices and filters in a 16-bit type; vectors and counters unchanged.
 
     Raises:
         InputError: a weight is not finite, or becomes infinite.
     """
-    narrow = {
-        name: (tensor.to(kind) if tensor.is_floating_point() and tensor.dim() > 1 else tensor).contiguous()
+    downcast_weights = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() and tensor.dim() > 1 else tensor).contiguous()
         for name, tensor in weights.items()
     }
-    for name, tensor in narrow.items():
+    for name, tensor in downcast_weights.items():
         if not tensor.isfinite().all():
             what = (
-                "exceeds the range of " + str(kind).removeprefix("torch.")
+                "exceeds the range of " + str(dtype).removeprefix("torch.")
                 if weights[name].isfinite().all()
                 else "is not finite"
             )
             raise InputError(f"the weight {name} {what}; try the other type with --precision, or train again")
-    return narrow
+    return downcast_weights
 
 
-def figures(result: AuditResult) -> dict[str, Any]:
-    """A card's entries on an audit: the figures of every attack with their intervals, n, and the audit's settings."""
+def audit_entries(result: AuditResult) -> dict[str, Any]:
+    """A card's entries on an audit: accuracies and intervals under every attack, n, and the audit's settings."""
     plain = result.to_json()
     settings = {name: plain[name] for name in ("seed", "engine", "block_size", "level", "interval_method", "warnings")}
     omitted = ("confusion", "seconds")
@@ -260,8 +260,8 @@ def _clean_predictions(
     net = net.to(device)
     with attacked(net), strict_float32(device):
         clean = {
-            block: judge_clean(net, split.images.fetch(places).to(device), places, None)
-            for block, places in enumerate(torch.arange(split.n).split(result.block_size))
+            block: judge_clean(net, split.images.fetch(indices).to(device), indices, None)
+            for block, indices in enumerate(torch.arange(split.n).split(result.block_size))
         }
     if result.data.get("fingerprint") not in (None, audited_fingerprint(split.labels, clean)):
         raise InputError(
@@ -270,17 +270,17 @@ def _clean_predictions(
     return np.concatenate([verdict.predicted for verdict in clean.values()])
 
 
-def _check_place(name: str, home: Path, sha256: str) -> None:
-    """Raise InputError unless the name is free, or is that of this checkpoint."""
-    if name not in zoo.zoo_names(home):
-        checkpoint.refuse_existing(zoo.weights_file(name, home))
-    elif zoo.read_card(name, home).get("checkpoint", {}).get("sha256") != sha256:
-        raise InputError(f"the zoo has another network called {name}; choose another name, or remove its two files")
+def _check_name(name: str, zoo_folder: Path, sha256: str) -> None:
+    """Raise InputError unless the name is unused, or used for this checkpoint."""
+    if name not in zoo.zoo_names(zoo_folder):
+        checkpoint.refuse_existing(zoo.weights_file(name, zoo_folder))
+    elif zoo.read_card(name, zoo_folder).get("checkpoint", {}).get("sha256") != sha256:
+        raise InputError(f"the zoo has another network named {name}; choose another name, or remove its two files")
 
 
-def _check_size(name: str, home: Path, content: bytes) -> None:
+def _check_size(name: str, zoo_folder: Path, content: bytes) -> None:
     """Raise InputError where the zoo would become too large."""
-    others = sum(file.stat().st_size for file in home.glob("*.safetensors") if file.stem != name)
+    others = sum(file.stat().st_size for file in zoo_folder.glob("*.safetensors") if file.stem != name)
     if (total := len(content) + others) > MOST_BYTES:
         raise InputError(
             f"with {name} the zoo would have {total:,} bytes of weights, above the limit of {MOST_BYTES:,}"

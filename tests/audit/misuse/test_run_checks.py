@@ -106,7 +106,7 @@ MISUSES: dict[str, tuple[Callable[[Bench], Arguments], list[str]]] = {
     ),
     "9 images outside [0, 1]": (
         lambda b: {"model": b.plain, "images": (b.images - MEAN) / DEVIATION},
-        ["outside [0, 1]", "undo any normalisation"],
+        ["outside [0, 1]", "undo the normalisation"],
     ),
     "9 images divided by 255 twice": (
         lambda b: {"model": b.plain, "images": b.images / 255},

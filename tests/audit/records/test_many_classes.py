@@ -13,7 +13,7 @@ from rich.console import Console
 
 from faal import confusion
 from faal.audit.comparison.compare import compare
-from faal.audit.estimates import figures
+from faal.audit.estimates import attack_results
 from faal.audit.misuse.class_order import class_order
 from faal.audit.records.result import AuditResult
 from faal.audit.records.verdicts import Verdicts, with_all
@@ -45,7 +45,9 @@ def result_of(classes: int, samples: int, seed: int = 0) -> AuditResult:
         data={"name": "drawn", "split": "test", "n": samples, "classes": names},
         threat={"norm": "linf", "epsilon": 0.1},
         seed=0, engine="reference", block_size=250, level=0.95, interval_method="exact", warnings=(), environment={},
-        attacks=figures(verdicts, {"clean": {}, "pgd20": {}}, {"clean": 1.0, "pgd20": 1.0}, classes=names, level=0.95),
+        attacks=attack_results(
+            verdicts, {"clean": {}, "pgd20": {}}, {"clean": 1.0, "pgd20": 1.0}, classes=names, level=0.95
+        ),
         probes={"numbering": numbering.figures},
         verdicts=verdicts,
         examples=None,

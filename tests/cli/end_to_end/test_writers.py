@@ -164,7 +164,7 @@ def test_the_workers_of_a_killed_demo_end_and_the_next_one_continues(start: Star
         until(lambda workers=workers: not any(Path(f"/proc/{worker}").exists() for worker in workers))
         before = [len(steps(log)) for log in logs]
     assert status == 130
-    assert "faal: train and repair: 0 of 2 are finished, and the others kept as far as they came; the same" in said
+    assert "faal: train and repair: 0 of 2 are finished, and the progress of the others is saved; the same" in said
     for log in logs:
         assert_each_once(log)
     assert list((tmp_path / "demo").rglob(".*")) == []
@@ -179,7 +179,7 @@ def test_a_reproduction_that_is_stopped(workers: str, number: signal.Signals, st
     assert "is being written by `faal reproduce" in start(*train(str(runs_in(out)[0]))).end()[1]
     status, said = reproduction.stopped(number)
     assert status == 128 + number
-    assert re.search(r"\nfaal: \d of 4 steps are finished, and those in progress kept as far as they came; ", said)
+    assert re.search(r"\nfaal: \d of 4 steps are finished, and the progress of the others is saved; ", said)
     assert list((out / "claims").iterdir()) == []
     assert list(out.rglob(".*")) == []
     before = [len(steps(run)) for run in runs_in(out)]

@@ -69,7 +69,7 @@ def test_train(number: signal.Signals, desk: Path, faal: Faal, interrupted: Call
 def test_repair_and_its_blends(desk: Path, faal: Faal, interrupted: Callable[..., str]) -> None:
     command = ("repair", "net.pt", "debug", "--data", "npz:toy.npz", "--out", "run", "--frontier", *SHORT)
     said = interrupted(*command, where=frontier, name="evaluate", call=2)
-    assert said == "faal: the repair and 2 of 5 blends are kept; the same command continues"
+    assert said == "faal: the repair and 2 of 5 blends are saved; the same command continues"
     assert not (desk / "run" / ".lock").exists()
     assert faal(*command).status == 0
     assert len(json.loads((desk / "run" / "frontier.json").read_text())["blends"]) == 5

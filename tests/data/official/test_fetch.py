@@ -163,7 +163,7 @@ def test_another_content_leaves_no_folder(tmp_path: Path, mnist: FileServer) -> 
     with serving(mnist):
         source = source_of("mnist", mnist, tmp_path)
         mnist.files = {**mnist.files, labels: mnist.files[labels][::-1]}
-        with pytest.raises(InputError, match=f"{labels} came with the SHA-256"):
+        with pytest.raises(InputError, match=f"{labels} was received with the SHA-256"):
             fetch(source, root)
     assert not (root / "MNIST" / "raw").exists()
     assert labels not in {path.name for path in root.rglob("*")}
@@ -183,7 +183,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path, mnist: FileServer, cif
     (tmp_path / "root" / "cifar-10-batches-py").mkdir(parents=True)
     own = tmp_path / "root" / "cifar-10-batches-py" / "own"
     own.write_text("own")
-    with pytest.raises(InputError, match="holds 3 bytes"):
+    with pytest.raises(InputError, match="contains 3 bytes"):
         fetch(source_of("cifar10", cifar, tmp_path), tmp_path / "root")
     raw = tmp_path / "root" / "MNIST" / "raw"
     raw.mkdir(parents=True)

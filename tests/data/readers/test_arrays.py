@@ -123,18 +123,18 @@ F = (X / 255).astype(np.float32)
     ("arrays", "said"),
     [
         ({"images": X.astype(np.float32), "labels": Y}, "images from 0 to 25"),
-        ({"images": X.astype(np.float32), "labels": Y}, "they must lie in [0, 1]: divide by 255"),
-        ({"images": F - 0.5, "labels": Y}, "undo any normalisation"),
+        ({"images": X.astype(np.float32), "labels": Y}, "they must be in [0, 1]: divide by 255"),
+        ({"images": F - 0.5, "labels": Y}, "undo the normalisation"),
         ({"images": F * 1.02, "labels": Y}, "[0, 1]: clamp the values"),
         ({"images": F * 1.1 - 0.05, "labels": Y}, "[0, 1]: clamp the values"),
         ({"images": F * 280 - 20, "labels": Y}, "[0, 1]: divide by 255, and clamp the values"),
         ({"images": np.where(X[0, 0, 0, 0] == X, np.nan, F), "labels": Y}, "NaN or infinite"),
         ({"images": np.where(X[0, 0, 0, 0] == X, np.inf, F), "labels": Y}, "NaN or infinite"),
-        ({"images": X.astype(np.int64), "labels": Y}, "images holds int64; store images as uint8"),
+        ({"images": X.astype(np.int64), "labels": Y}, "images contains int64; store images as uint8"),
         ({"images": X[0, 0], "labels": Y}, "images has shape (5, 3)"),
         ({"images": np.zeros((6, 4, 5, 2), np.uint8), "labels": Y}, "with 1 or 3 channels"),
-        ({"images": X, "labels": Y / 2}, "labels holds float64; labels must be integers"),
-        ({"images": X, "labels": Y > 0}, "labels holds bool; labels must be integers"),
+        ({"images": X, "labels": Y / 2}, "labels contains float64; labels must be integers"),
+        ({"images": X, "labels": Y > 0}, "labels contains bool; labels must be integers"),
         ({"images": X, "labels": np.eye(6, dtype=np.int64)}, "one class number per image"),
         ({"images": X, "labels": Y[:4]}, "has 6 images in images and 4 labels in labels"),
         ({"images": X, "labels": Y - 1}, "the label -1, out of range: 2 classes are numbered 0 to 1"),
@@ -144,11 +144,11 @@ F = (X / 255).astype(np.float32)
         ({"images": X, "labels": Y, "classes": ["a", "b", "a"]}, "names the class 'a' twice"),
         ({"images": X, "labels": Y, "classes": np.eye(3)}, "classes must be a list of names"),
         ({"images": X, "labels": Y, "classes": [b"a", b"b", b"caf\xe9"]}, "not UTF-8; store it as text"),
-        ({"images": X[:0], "labels": Y[:0]}, "holds no test images"),
-        ({"images": X, "label": Y}, "lacks labels; images and labels belong together, and it holds images, label"),
+        ({"images": X[:0], "labels": Y[:0]}, "contains no test images"),
+        ({"images": X, "label": Y}, "lacks labels; images and labels belong together, and it contains images, label"),
         ({"x_train": X, "y_train": Y, "y_test": Y}, "lacks x_test"),
-        ({"pictures": X, "numbers": Y}, "holds pictures, numbers; name the arrays x_train"),
-        ({"images": X, "labels": Y, "x_test": X, "y_test": Y}, "holds both x_test and images"),
+        ({"pictures": X, "numbers": Y}, "contains pictures, numbers; name the arrays x_train"),
+        ({"images": X, "labels": Y, "x_test": X, "y_test": Y}, "contains both x_test and images"),
         ({"train_images": X, "train_labels": Y, "x_train": X, "y_train": Y}, "both x_train and train_images; keep the"),
         ({"images": X.astype(str), "labels": Y}, "instead of numbers"),
     ],
@@ -190,4 +190,4 @@ def test_a_single_array_is_no_npz(tmp_path: Path) -> None:
 
 def test_python_objects_are_not_loaded(tmp_path: Path) -> None:
     message = refused(saved(tmp_path, images=X, labels=np.array([{}] * 6, dtype=object)))
-    assert "holds Python objects" in message
+    assert "contains Python objects" in message

@@ -166,7 +166,7 @@ def test_a_truncated_file(tmp_path: Path) -> None:
         ({"data": np.zeros((4, 3072), np.uint8), "labels": [0, 1, 2]}, "uint8 (4, 3072) for 3 labels"),
         ({"data": np.zeros((4, 3000), np.uint8), "labels": [0, 1, 2, 0]}, "uint8 (4, 3000) for 4 labels"),
         ({"data": np.zeros((4, 3072), np.int32), "labels": [0, 1, 2, 0]}, "int32 (4, 3072) for 4 labels"),
-        ({"data": [1, 2], "labels": [0, 1]}, "holds list for 2 labels"),
+        ({"data": [1, 2], "labels": [0, 1]}, "contains list for 2 labels"),
         ({"labels": [0, 1, 2, 0]}, "lacks 'data'"),
         ({"data": np.zeros((4, 3072), np.uint8)}, "lacks 'labels'"),
         ({"data": np.zeros((4, 3072), np.uint8), "labels": [0, 1, 0.5, 0]}, "labels must be integers"),

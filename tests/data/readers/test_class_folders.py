@@ -85,7 +85,7 @@ def test_an_image_that_is_no_file(kind: str, pets: Path) -> None:
         "pipe": lambda: os.mkfifo(image),
         "device": lambda: image.symlink_to("/dev/zero"),
     }[kind]()
-    with pytest.raises(InputError, match=r"x.png is no file") as caught:
+    with pytest.raises(InputError, match=r"x.png is not a file") as caught:
         load_data(f"folder:{pets}")
     assert "\n" not in str(caught.value)
 

@@ -83,7 +83,7 @@ def test_images_of_another_kind_would_halve_a_class(tmp_path: Path, name: str) -
     (tmp_path / "test" / "dog" / name).write_bytes(b"an image")
     (tmp_path / "test" / "dog" / "c.tiff").write_bytes(b"an image")
     message = refused(f"folder:{tmp_path}")
-    assert f"{tmp_path / 'test' / 'dog'} holds images" in message
+    assert f"{tmp_path / 'test' / 'dog'} contains images" in message
     assert f"({name} and 1 more)" in message
 
 
@@ -104,7 +104,7 @@ def test_images_of_no_class_are_counted_in_a_note(tmp_path: Path) -> None:
     (tmp_path / "test" / "y.tif").write_bytes(b"an image")
     (tmp_path / "test" / "Thumbs.db").write_bytes(b"")
     (note,) = load_data(f"folder:{tmp_path}").notes
-    assert note == f"Images in {tmp_path / 'test'} itself are of no class and were left out: 2."
+    assert note == f"Images directly in {tmp_path / 'test'} have no class and were ignored: 2."
 
 
 @pytest.mark.parametrize("place", ["train", "test/dog", "test/cat/more"])
@@ -166,7 +166,7 @@ def test_gray_as_rgb(tmp_path: Path, spec: str) -> None:
     pixels = data.train.images.fetch(torch.arange(3))
     assert torch.equal(pixels[:, 0], pixels[:, 2])
     (note,) = data.notes
-    assert note.startswith("Gray images were given three equal channels: an attack changes each by itself")
+    assert note.startswith("Gray images were given three equal channels: an attack changes each separately")
 
 
 def test_colour_stays_as_it_is_with_rgb(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_sizes_that_differ_need_a_size(tmp_path: Path) -> None:
 
 def test_missing_folders(tmp_path: Path) -> None:
     assert f"there is no folder {tmp_path / 'gone'}" in refused(f"folder:{tmp_path / 'gone'}")
-    assert f"{tmp_path} holds neither" in refused(f"folder:{tmp_path}")
+    assert f"{tmp_path} contains neither" in refused(f"folder:{tmp_path}")
 
 
 def test_classes_must_agree(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_classes_must_agree(tmp_path: Path) -> None:
 def test_an_empty_class(tmp_path: Path) -> None:
     fill(tmp_path)
     (tmp_path / "train" / "dog" / "0.png").unlink()
-    assert f"{tmp_path / 'train' / 'dog'} holds no .png" in refused(f"folder:{tmp_path}")
+    assert f"{tmp_path / 'train' / 'dog'} contains no .png" in refused(f"folder:{tmp_path}")
 
 
 def test_one_class_is_too_few(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_one_class_is_too_few(tmp_path: Path) -> None:
 
 def test_no_class_folders(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
-    assert "holds no test images" in refused(f"folder:{tmp_path}")
+    assert "contains no test images" in refused(f"folder:{tmp_path}")
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n\x00\x00\x00"])

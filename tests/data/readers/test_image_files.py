@@ -136,11 +136,11 @@ def test_a_palette_with_transparent_entries(tmp_path: Path) -> None:
 def test_an_orientation_tag_is_said_and_not_applied(tmp_path: Path, suffix: str, orientation: int, noted: bool) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    two_classes(tmp_path, Image.fromarray(COLOURS), f"turned.{suffix}", exif=exif)
+    two_classes(tmp_path, Image.fromarray(COLOURS), f"rotated.{suffix}", exif=exif)
     data = load_data(f"folder:{tmp_path}")
     assert data.test is not None
     assert data.test.images.shape == (3, 4, 6)
-    assert [f"{tmp_path / 'test' / 'b' / f'turned.{suffix}'}" in note for note in data.notes] == [True] * noted
+    assert [f"{tmp_path / 'test' / 'b' / f'rotated.{suffix}'}" in note for note in data.notes] == [True] * noted
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
@@ -158,7 +158,7 @@ def test_further_frames_are_said(tmp_path: Path, suffix: str) -> None:
     assert data.test is not None
     assert (data.test.images.fetch(torch.tensor([1])) * 255 - 40).abs().max() < 3
     (note,) = data.notes
-    assert note.startswith(f"1 of 2 images under {tmp_path} hold several frames")
+    assert note.startswith(f"1 of 2 images under {tmp_path} contain several frames")
 
 
 def test_inks_are_said(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from faal.audit.misuse.samples import WEAK_ACCURACY, CheckResult
 from faal.audit.statistics.intervals import FALSE_ALARM, exceeds
 from faal.confusion import MANY, Confusion
-from faal.data.classwise import places_in_class
+from faal.data.classwise import ranks_in_class
 from faal.engine.seeds import generator
 
 Predictions = NDArray[np.int16]
@@ -86,7 +86,7 @@ def _order(predicted: Predictions, labels: Integers, counts: csr_array, seed: in
     """(C,) the class that each class is predicted as: another one where the tests show it, else its own."""
     num_classes = counts.shape[0]
     drawn = torch.randperm(len(labels), generator=generator("numbering", seed))
-    place, own = places_in_class(torch.from_numpy(labels), drawn).numpy(), np.arange(num_classes)
+    place, own = ranks_in_class(torch.from_numpy(labels), drawn).numpy(), np.arange(num_classes)
     chosen = place % 2 == 0
     assigned = _assignment(Confusion.of(labels[chosen], predicted[chosen], num_classes).counts)
 

@@ -116,7 +116,7 @@ class Gap(Estimate):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class Accuracies:
     """Accuracies class by class (or group by group), and their summary.
 
     `average` is over samples, `balanced` over classes; `deviation` is the standard deviation over the classes;
@@ -160,7 +160,7 @@ class Figures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttackResult(Figures):
+class AttackResult(Accuracies):
     """The accuracy under one attack, class by class.
 
     `confusion[c][p]` counts the samples of class c that are predicted as p; `seconds` are summed over processes.
@@ -211,7 +211,7 @@ class AuditResult:
     warnings: tuple[str, ...]
     environment: dict[str, Any]
     attacks: dict[str, AttackResult]
-    groups: dict[str, dict[str, Figures]] = field(default_factory=dict)
+    groups: dict[str, dict[str, Accuracies]] = field(default_factory=dict)
     probes: dict[str, dict[str, Any]] = field(default_factory=dict)
     verdicts: Verdicts
     examples: Examples | None
@@ -286,7 +286,7 @@ class AuditResult:
                 warnings=tuple(plain["warnings"]),
                 attacks={name: AttackResult.from_json(found) for name, found in plain["attacks"].items()},
                 groups={
-                    name: {attack: Figures.from_json(found) for attack, found in by_attack.items()}
+                    name: {attack: Accuracies.from_json(found) for attack, found in by_attack.items()}
                     for name, by_attack in plain.get("groups", {}).items()
                 },
                 probes=plain.get("probes", {}),

@@ -1,1 +1,1 @@
-"""Official data sets: where they come from, how they are downloaded, and the folders in which they are found."""
+"""Official data sets: their sources, the download, and the folders in which they are searched for."""

@@ -1,4 +1,4 @@
-"""Download one file of known size and SHA-256, continuing where a connection broke off."""
+"""Download one file of known size and SHA-256, resuming after a connection was interrupted."""
 
 import hashlib
 import http.client
@@ -15,13 +15,13 @@ from faal.data.official.sources import File
 from faal.errors import InputError
 
 TRIES = 3
-"""Connections in a row that may bring nothing new before the download ends."""
+"""Consecutive connections without new data before the download fails."""
 
 PAUSE = 1.0
-"""Seconds before the next connection; doubled for every one in a row that brought nothing new."""
+"""Seconds before the next connection; doubled for every consecutive one without new data."""
 
 TIMEOUT = 30.0
-"""Seconds that a server may be silent."""
+"""Seconds without a response from the server."""
 
 CHUNK = 1 << 18
 
@@ -30,10 +30,10 @@ TEMPORARY = {408, 425, 429}
 
 
 class UnreachableError(Exception):
-    """The file could not be fetched; the message is the reason. What has come remains in the partial file."""
+    """The file could not be fetched; the message is the reason. The partial file remains."""
 
 
-class _BrokenOffError(Exception):
+class _InterruptedError(Exception):
     """A connection ended early; the message is the reason."""
 
 
@@ -43,48 +43,48 @@ def download(
     path: Path,
     *,
     scheme: str = "https",
-    progress: Callable[[int], None] = lambda have: None,
+    progress: Callable[[int], None] = lambda received: None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> None:
-    """Download a file, or what is missing of it, and check all of it.
+    """Download a file, or the missing part of it, and verify all of it.
 
     Args:
         file: its size and SHA-256.
-        address: of the file.
-        path: where it goes; what an earlier call left there is continued with a Range request, and replaced where the
-            server sends whole files only.
-        scheme: the address's only permitted one, after redirections too.
-        progress: called with the number of bytes that are there.
-        say: called with a sentence where a connection broke off, or the file begins again.
+        address: the file's URL.
+        path: the output; a partial file of an earlier call is continued with a Range request, or replaced where the
+            server sends only complete files.
+        scheme: the only permitted scheme, also after redirections.
+        progress: called with the number of bytes received.
+        say: called with a message when a connection is interrupted, or the file restarted.
 
     Raises:
-        UnreachableError: the server could not be reached, does not have the file, or broke off `TRIES` times in a row
-            without anything new. What has come is kept.
-        InputError: the server has another file, by its size or SHA-256. Nothing is kept.
+        UnreachableError: the server could not be reached, lacks the file, or closed `TRIES` consecutive connections
+            without new data. The partial file remains.
+        InputError: the server has another file, by its size or SHA-256. The partial file is deleted.
     """
     if urlsplit(address).scheme != scheme:
         raise UnreachableError(f"its address is not {scheme}")
-    opener = urllib.request.build_opener(_OneScheme(scheme))  # it uses the proxies that the environment names
+    opener = urllib.request.build_opener(_OneScheme(scheme))  # it uses the proxies of the environment
     if _size(path) > file.size:
         path.unlink()
-    furthest, idle = _size(path), 0
+    largest, idle = _size(path), 0
     while _size(path) < file.size:
         try:
             _continue(opener, file, address, path, progress, say)
             break
-        except _BrokenOffError as broken:
-            have = _size(path)
-            idle, furthest = (0, have) if have > furthest else (idle + 1, furthest)
+        except _InterruptedError as interruption:
+            received = _size(path)
+            idle, largest = (0, received) if received > largest else (idle + 1, largest)
             if idle == TRIES:
-                raise UnreachableError(str(broken)) from None
-            where = f"broken off at {have:,} of {file.size:,} bytes" if have else "no connection"
-            say(f"{file.name}: {where} ({broken}); {'continuing from there' if have else 'trying again'}")
+                raise UnreachableError(str(interruption)) from None
+            where = f"interrupted at {received:,} of {file.size:,} bytes" if received else "no connection"
+            say(f"{file.name}: {where} ({interruption}); {'continuing from there' if received else 'trying again'}")
             time.sleep(PAUSE * 2 ** max(0, idle - 1))
     if found := difference(path, file):
         path.unlink()
         raise InputError(
-            f"{file.name} came with {found}: it was damaged on the way, or is another file; it was deleted, and the "
-            "same command fetches it again from the beginning"
+            f"{file.name} was received with {found}: it was damaged in transit, or is another file; it was "
+            "deleted, and the same command downloads it again"
         )
     progress(file.size)
 
@@ -106,25 +106,25 @@ def _continue(
     progress: Callable[[int], None],
     say: Callable[[str], None],
 ) -> None:
-    """One connection: append to the partial file, or replace it where the server sends the whole."""
-    have = _size(path)
-    headers = {"User-Agent": "faal"} | ({"Range": f"bytes={have}-"} if have else {})
-    with _connected(opener, urllib.request.Request(address, headers=headers), path) as reply:
-        if _offset(reply, have, file) != have:
-            say(f"{file.name}: the server sends whole files only; beginning again")
-            have = 0
-        with path.open("ab" if have else "wb") as partial:
-            for piece in _pieces(reply):
-                have += len(piece)
-                if have > file.size:
+    """One connection: append to the partial file, or replace it where the server sends all of it."""
+    received = _size(path)
+    headers = {"User-Agent": "faal"} | ({"Range": f"bytes={received}-"} if received else {})
+    with _connected(opener, urllib.request.Request(address, headers=headers), path) as response:
+        if _offset(response, received, file) != received:
+            say(f"{file.name}: the server sends only complete files; restarting")
+            received = 0
+        with path.open("ab" if received else "wb") as partial:
+            for chunk in _chunks(response):
+                received += len(chunk)
+                if received > file.size:
                     break
-                partial.write(piece)
-                progress(have)
-    if have > file.size:
+                partial.write(chunk)
+                progress(received)
+    if received > file.size:
         path.unlink()
         raise _other_size(file, "more")
-    if have < file.size:
-        raise _BrokenOffError("the server closed the connection")
+    if received < file.size:
+        raise _InterruptedError("the server closed the connection")
 
 
 def _connected(opener: urllib.request.OpenerDirector, request: urllib.request.Request, path: Path) -> Any:
@@ -132,46 +132,46 @@ def _connected(opener: urllib.request.OpenerDirector, request: urllib.request.Re
         return opener.open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:
-            if error.code == 416:  # the partial file is not the beginning of what the server has
+            if error.code == 416:  # the partial file is not a prefix of the server's
                 path.unlink(missing_ok=True)
             elif error.code < 500 and error.code not in TEMPORARY:
                 raise UnreachableError(f"the server's status is {error.code} {error.reason}") from None
-            raise _BrokenOffError(f"the server's status is {error.code} {error.reason}") from None
+            raise _InterruptedError(f"the server's status is {error.code} {error.reason}") from None
     except (OSError, http.client.HTTPException) as error:
-        raise _BrokenOffError(_reason(error)) from None
+        raise _InterruptedError(_reason(error)) from None
 
 
-def _offset(reply: Any, have: int, file: File) -> int:
-    """The first byte that a reply has, 0 or `have`. Raises InputError where the whole has another size."""
-    if reply.status == 206:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", reply.headers.get("Content-Range", ""))
-        if found is None or int(found[1]) != have:
+def _offset(response: Any, received: int, file: File) -> int:
+    """The offset of a response, 0 or `received`. Raises InputError where the file has another size."""
+    if response.status == 206:
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if found is None or int(found[1]) != received:
             raise UnreachableError("the server sends another part of the file than the one requested")
         if found[2] not in ("*", str(file.size)):
             raise _other_size(file, found[2])
-        return have
-    length = reply.headers.get("Content-Length")
+        return received
+    length = response.headers.get("Content-Length")
     if length is not None and length != str(file.size):
         raise _other_size(file, length)
     return 0
 
 
-def _pieces(reply: Any) -> Iterator[bytes]:
+def _chunks(response: Any) -> Iterator[bytes]:
     while True:
         try:
-            piece = reply.read1(CHUNK)
+            chunk = response.read1(CHUNK)
         except (OSError, http.client.HTTPException) as error:
-            raise _BrokenOffError(_reason(error)) from None
-        if not piece:
+            raise _InterruptedError(_reason(error)) from None
+        if not chunk:
             return
-        yield piece
+        yield chunk
 
 
 def _other_size(file: File, size: str) -> InputError:
     found = f"{int(size):,} bytes" if size.isdigit() else size
     return InputError(
-        f"the server has {found} as {file.name} instead of {file.size:,} bytes: it is another file, such as a page of "
-        "the network that you are in; fetch it elsewhere"
+        f"the server has {found} as {file.name} instead of {file.size:,} bytes: it is another file, such as a login "
+        "page of your network; download it from another network"
     )
 
 
@@ -186,7 +186,7 @@ def _size(path: Path) -> int:
 
 
 class _OneScheme(urllib.request.HTTPRedirectHandler):
-    """Refuses redirections to another scheme."""
+    """Rejects redirections to another scheme."""
 
     def __init__(self, scheme: str) -> None:
         self.scheme = scheme

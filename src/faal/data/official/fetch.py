@@ -1,7 +1,7 @@
-"""Get a data set from its official source, whole or not at all.
+"""Download a data set from its official source.
 
-The files come into a folder beside the final one, `FOLDER.part`, which is renamed when all of them are there and have
-their SHA-256. Where that does not happen it remains, and the next call continues it.
+The files are written to `FOLDER.part`, which is renamed to the final folder when all of them are complete and have
+their SHA-256. Otherwise it remains, and the next call continues the download.
 """
 
 import os
@@ -17,32 +17,32 @@ from faal.engine.writers.lock import folder_lock
 from faal.errors import InputError, refuse_unwritable
 
 OnBytes = Callable[[str, int, int], None]
-"""Called with a file's name, the bytes that are there, and its size."""
+"""Called with a file's name, the bytes received, and its size."""
 
 
 def fetch(
     source: OfficialSource,
     root: Path,
     *,
-    progress: OnBytes = lambda name, have, size: None,
+    progress: OnBytes = lambda name, received, size: None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> bool:
-    """Get a data set into `root / source.folder`.
+    """Download a data set into `root / source.folder`.
 
-    An archive that lies in `root` already is unpacked instead of a download, once it has the official SHA-256.
+    An archive that is already in `root` is unpacked instead, if it has the official SHA-256.
 
     Args:
-        source: where it comes from.
+        source: its official source.
         root: the folder, as torchvision's `root`.
-        progress: called while a file comes.
-        say: called with a sentence where a connection broke off.
+        progress: called during the download of a file.
+        say: called with a message when a connection is interrupted.
 
     Returns:
-        True; False where all of it was there already.
+        True; False if the data set was already complete.
 
     Raises:
-        InputError: it cannot be reached (says which files to put where), is not the official one, the folder holds
-            something else or cannot be written, or there is too little space.
+        InputError: the source cannot be reached (the message names files and folder for a manual download) or has
+            other files; the folder has other content or cannot be written, or there is too little space.
     """
     final = root / source.folder
     if final.exists():
@@ -52,15 +52,15 @@ def fetch(
     refuse_unwritable(part, "choose another folder with --to")
     with folder_lock(part, option="--to"):
         _check_space(source, root, part)
-        with interrupts.kept(lambda _: f"what has come of {source.title} is in {part}"):
+        with interrupts.kept(lambda _: f"the part of {source.title} received so far is in {part}"):
             for file in source.files:
                 _get(source, file, root, part, progress, say)
-        whole = part
+        complete = part
         try:
             if source.unpacked is not None:
-                whole = _unpacked(source, root, part)
+                complete = _unpacked(source, root, part)
             with interrupts.unbroken():
-                _move(source, whole, final)
+                _move(source, complete, final)
         except OSError as error:
             raise InputError(f"{final} cannot be written ({error.strerror}); choose another folder with --to") from None
         shutil.rmtree(part, ignore_errors=True)
@@ -70,7 +70,7 @@ def fetch(
 def _get(
     source: OfficialSource, file: File, root: Path, part: Path, progress: OnBytes, say: Callable[[str], None]
 ) -> None:
-    """One file: as it lies in `root` or `part`, or from the source."""
+    """One file: from `root` or `part` if it is there, else from the source."""
     if source.unpacked is not None and (root / file.name).exists():
         if found := difference(root / file.name, file):
             raise InputError(
@@ -83,7 +83,7 @@ def _get(
             source.address + file.name,
             part / file.name,
             scheme=source.scheme,
-            progress=lambda have: progress(file.name, have, file.size),
+            progress=lambda received: progress(file.name, received, file.size),
             say=say,
         )
     except UnreachableError as error:
@@ -96,34 +96,34 @@ def _get(
 
 
 def by_hand(source: OfficialSource, root: Path) -> str:
-    """What a user does whose machine has no network, as the end of a sentence."""
+    """The instruction for a manual download, as the end of a sentence."""
     *others, last = (file.name for file in source.files)
     names = f"{', '.join(others)} and {last}" if others else last
     if source.unpacked is None:
         return f"put {names} from {source.address} into {root / source.folder}"
-    return f"put {names} from {source.address} into {root}, and give the same command"
+    return f"put {names} from {source.address} into {root}, and run the same command"
 
 
 def _unpacked(source: OfficialSource, root: Path, part: Path) -> Path:
-    """The folder that the archive holds, unpacked within `part`."""
+    """The folder in the archive, unpacked within `part`."""
     (file,) = source.files
     folder = part / source.folder
-    shutil.rmtree(folder, ignore_errors=True)  # of a command that was ended while it unpacked
+    shutil.rmtree(folder, ignore_errors=True)  # of a command that was stopped while it unpacked
     archive = root / file.name if (root / file.name).exists() else part / file.name
     assert source.unpacked is not None
     unpack(archive, folder, size=source.unpacked)
     return folder
 
 
-def _move(source: OfficialSource, whole: Path, final: Path) -> None:
-    """Give the finished folder its name."""
+def _move(source: OfficialSource, complete: Path, final: Path) -> None:
+    """Rename the complete folder to its final name."""
     if source.unpacked is not None:
-        os.rename(whole, final)
+        os.rename(complete, final)
         return
-    ready = whole / "ready"  # the files alone, without the lock
+    ready = complete / "ready"  # the files alone, without the lock
     ready.mkdir(exist_ok=True)
     for file in source.files:
-        os.replace(whole / file.name, ready / file.name)
+        os.replace(complete / file.name, ready / file.name)
     os.rename(ready, final)
 
 
@@ -135,7 +135,7 @@ def _check_present(source: OfficialSource, final: Path) -> None:
     if source.unpacked is not None:
         size = sum(path.stat().st_size for path in final.iterdir() if path.is_file())
         if size != source.unpacked:
-            raise InputError(f"{final} holds {size:,} bytes, and {source.title} has {source.unpacked:,}; {remedy}")
+            raise InputError(f"{final} contains {size:,} bytes, and {source.title} has {source.unpacked:,}; {remedy}")
         return
     for file in source.files:
         if (final / file.name).exists():
@@ -146,11 +146,11 @@ def _check_present(source: OfficialSource, final: Path) -> None:
 
 
 def _check_space(source: OfficialSource, root: Path, part: Path) -> None:
-    """Raises InputError where the disk has too little space for what is still to come."""
-    there = sum((part / file.name).stat().st_size for file in source.files if (part / file.name).exists())
+    """Raises InputError where the disk has too little space for the rest of the download."""
+    present = sum((part / file.name).stat().st_size for file in source.files if (part / file.name).exists())
     if source.unpacked is not None and (root / source.files[0].name).exists():
-        there = source.size
-    needed = max(0, source.size - there) + (source.unpacked or 0)
+        present = source.size
+    needed = max(0, source.size - present) + (source.unpacked or 0)
     free = shutil.disk_usage(part).free
     if free < needed:
         raise InputError(

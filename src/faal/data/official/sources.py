@@ -1,4 +1,4 @@
-"""The data sets that `faal data` downloads: addresses, sizes and digests, and where each is copied from.
+"""The data sets that `faal data` downloads: addresses, sizes and digests, and the references for them.
 
 MNIST and Fashion-MNIST:
     Names and MD5 of the files: torchvision 0.29.1, `torchvision/datasets/mnist.py`. Sizes and SHA-256:
@@ -7,7 +7,7 @@ MNIST and Fashion-MNIST:
     that of Keras 3.15.1, `keras/src/datasets/fashion_mnist.py`, for the same files.
 CIFAR-10 and CIFAR-100:
     Addresses, names and MD5: torchvision 0.29.1, `torchvision/datasets/cifar.py`. SHA-256: Keras 3.15.1,
-    `keras/src/datasets/cifar10.py` and `cifar100.py`. Sizes: as the server states them in the progress bars of both
+    `keras/src/datasets/cifar10.py` and `cifar100.py`. Sizes: as the server reports them in the progress bars of both
     packages. Unpacked sizes: the sums of the files' sizes in public listings.
 """
 
@@ -28,13 +28,13 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class OfficialSource:
-    """A data set, as its official source has it.
+    """A data set at its official source.
 
     Attributes:
-        title: its name in sentences.
+        title: its name in messages.
         address: of the files; ends with a slash.
         files: one archive (`unpacked` is set), or the files themselves.
-        folder: where they belong below DIR, as torchvision has it below its root.
+        folder: their folder below DIR, as torchvision's below its root.
         unpacked: for an archive, the sum of the sizes of its files in bytes.
         scheme: the only one that is used, after redirections too.
     """
@@ -141,5 +141,5 @@ TORCHVISION = Path("data")
 
 
 def own_folder(name: str) -> Path:
-    """Where `faal data` puts a data set: `$XDG_CACHE_HOME/faal/NAME`, or `~/.cache/faal/NAME`."""
+    """The folder of `faal data` for a data set: `$XDG_CACHE_HOME/faal/NAME`, or `~/.cache/faal/NAME`."""
     return user_cache() / name

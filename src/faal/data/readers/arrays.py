@@ -1,7 +1,7 @@
 """Data sets from arrays: an `.npz` file, or a dict with the same keys.
 
 `x_train`, `y_train`, `x_test`, `y_test` hold both parts, or one of them; so do `train_images`, `train_labels`,
-`test_images`, `test_labels`. `images` and `labels` are a test part alone, `classes` the classes' names; without it the
+`test_images`, `test_labels`. `images` and `labels` are only a test part, `classes` the classes' names; without it the
 classes are named by their numbers, from 0 to the highest label.
 """
 
@@ -30,7 +30,7 @@ def read_npz(path: Path) -> DataSet:
     except ValueError as error:
         if "Object arrays" in str(error):
             raise InputError(
-                f"{path} holds Python objects, which could run code; store plain arrays instead"
+                f"{path} contains Python objects, which could run code; store plain arrays instead"
             ) from error
         raise InputError(
             f"{path} is truncated, damaged or not an .npz file; write it again with numpy.savez"
@@ -44,7 +44,7 @@ def from_arrays(arrays: Mapping[str, object], name: str, where: str) -> DataSet:
     Args:
         arrays: NumPy arrays, tensors or lists.
         name: the data set's name.
-        where: begins the messages.
+        where: the beginning of the messages.
 
     Raises:
         InputError: arrays are missing, ambiguous, or not images and labels.
@@ -52,7 +52,7 @@ def from_arrays(arrays: Mapping[str, object], name: str, where: str) -> DataSet:
     train, test = _part(arrays, TRAIN, "training", where), _part(arrays, TEST, "test", where)
     if train is None and test is None:
         raise InputError(
-            f"{where} holds {', '.join(arrays) or 'nothing'}; name the arrays x_train, y_train, x_test, y_test, "
+            f"{where} contains {', '.join(arrays) or 'nothing'}; name the arrays x_train, y_train, x_test, y_test, "
             "or images, labels"
         )
     return DataSet(name, _classes(arrays, train, test, where), train, test, counted="classes" not in arrays)
@@ -62,7 +62,7 @@ def _part(arrays: Mapping[str, object], names: tuple[tuple[str, str], ...], part
     """The training or the test part, under any of its names."""
     found = {x: split for x, y in names if (split := _split(arrays, x, y, where)) is not None}
     if len(found) > 1:
-        raise InputError(f"{where} holds both {' and '.join(found)}; keep the one that is the {part} part")
+        raise InputError(f"{where} contains both {' and '.join(found)}; keep the one that is the {part} part")
     return next(iter(found.values()), None)
 
 
@@ -71,7 +71,7 @@ def _split(arrays: Mapping[str, object], x: str, y: str, where: str) -> Split | 
         return None
     for key in (x, y):
         if key not in arrays:
-            raise InputError(f"{where} lacks {key}; {x} and {y} belong together, and it holds {', '.join(arrays)}")
+            raise InputError(f"{where} lacks {key}; {x} and {y} belong together, and it contains {', '.join(arrays)}")
     images, labels = as_images(arrays[x], f"{where}: {x}"), as_labels(arrays[y], f"{where}: {y}")
     if len(images) != len(labels):
         raise InputError(

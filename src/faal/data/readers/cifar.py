@@ -42,13 +42,13 @@ class Layout(ABC):
 class Pickles(Layout):
     """The Python version: the keys of the labels and of the classes' names in its dicts."""
 
-    key_of_labels: str
-    key_of_names: str
+    labels_key: str
+    names_key: str
 
     def names(self, path: Path) -> list[str]:
-        names = load_plain(path).get(self.key_of_names)
+        names = load_plain(path).get(self.names_key)
         if not isinstance(names, list) or not all(isinstance(label, str | bytes) for label in names):
-            raise InputError(f"{path} lacks the list {self.key_of_names}; unpack the official download again")
+            raise InputError(f"{path} lacks the list {self.names_key}; unpack the official download again")
         try:
             return [label.decode() if isinstance(label, bytes) else label for label in names]
         except UnicodeDecodeError as error:
@@ -57,7 +57,7 @@ class Pickles(Layout):
             ) from None
 
     def rows(self, path: Path) -> tuple[np.ndarray, Tensor]:
-        content, key = load_plain(path), self.key_of_labels
+        content, key = load_plain(path), self.labels_key
         for part in ("data", key):
             if part not in content:
                 raise InputError(f"{path} lacks {part!r}; unpack the official download again")
@@ -65,7 +65,7 @@ class Pickles(Layout):
         if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape != (len(labels), PIXELS):
             found = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
             raise InputError(
-                f"{path} holds {found} for {len(labels)} labels instead of uint8 ({len(labels)}, {PIXELS}); "
+                f"{path} contains {found} for {len(labels)} labels instead of uint8 ({len(labels)}, {PIXELS}); "
                 "it is damaged: unpack the official download again"
             )
         return rows, labels
@@ -87,7 +87,7 @@ class Binary(Layout):
         if len(content) == 0 or len(content) % record:
             raise InputError(
                 f"{path} has {len(content):,} bytes, which is not a whole number of records of {record:,}; "
-                "it is truncated or no CIFAR data file: unpack the official download again"
+                "it is truncated or not a CIFAR data file: unpack the official download again"
             )
         records = content.reshape(-1, record)
         return records[:, self.label_bytes :], torch.from_numpy(records[:, self.label_bytes - 1].astype(np.int64))
@@ -102,8 +102,8 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
             train=BATCHES,
             test="test_batch",
             meta="batches.meta",
-            key_of_labels="labels",
-            key_of_names="label_names",
+            labels_key="labels",
+            names_key="label_names",
         ),
         Binary(
             folder="cifar-10-batches-bin",
@@ -119,8 +119,8 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
             train=("train",),
             test="test",
             meta="meta",
-            key_of_labels="fine_labels",
-            key_of_names="fine_label_names",
+            labels_key="fine_labels",
+            names_key="fine_label_names",
         ),
         Binary(
             folder="cifar-100-binary",
@@ -134,20 +134,20 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
 
 
 def read_cifar(name: str, path: Path | None) -> DataSet:
-    """`cifar10` or `cifar100` from an unpacked folder, or from the folder that holds it.
+    """`cifar10` or `cifar100` from an unpacked folder, or from its parent folder.
 
     Args:
         name: a key of `LAYOUTS`.
-        path: the folder; None for the first that has one of `faal data`'s and torchvision's below the current folder.
+        path: the folder; None for that of `faal data`, else torchvision's below the current folder.
 
     Raises:
         InputError: it is not there, or is damaged.
     """
     searched = (own_folder(name), TORCHVISION) if path is None else (path,)
-    for place in searched:
+    for parent in searched:
         for layout in LAYOUTS[name]:
-            # A folder that was not named may hold any file called `meta`.
-            for folder in (place / layout.folder, *(() if path is None else (place,))):
+            # A default folder may contain an unrelated file `meta`.
+            for folder in (parent / layout.folder, *(() if path is None else (parent,))):
                 if (folder / layout.meta).is_file():
                     classes = tuple(layout.names(folder / layout.meta))
                     train, test = (_split(layout, folder, files) for files in (layout.train, (layout.test,)))

@@ -1,4 +1,4 @@
-"""List the images in the class folders of one part of a data set; images that would be left out are rejected."""
+"""List the images in the class folders of one part of a data set; images that would be ignored are an error."""
 
 import os
 from collections.abc import Iterator
@@ -28,13 +28,13 @@ def class_files(folder: Path, classes: tuple[str, ...]) -> LabelledFiles:
     """Every image file with its label, class by class in the order of the names.
 
     Raises:
-        InputError: a class has no images, or some that would be left out: of another format, or in a folder of its own.
+        InputError: a class has no images, or some that would be ignored: in another format, or in a nested folder.
     """
     return [(file, label) for label, name in enumerate(classes) for file in _images(folder / name)]
 
 
 def loose_images(folder: Path) -> int:
-    """The number of images beside the class folders, which are of no class."""
+    """The number of images next to the class folders, which have no class."""
     return sum(_is_image(entry.name) and not _is_folder(entry) for entry in _visible(folder))
 
 
@@ -44,25 +44,24 @@ def _images(folder: Path) -> list[Path]:
     if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise InputError(
-            f"{folder} holds images that would be left out of the class ({others[0]}{more}): only "
+            f"{folder} contains images that would be left out of the class ({others[0]}{more}): only "
             f"{', '.join(SUFFIXES)} are read; convert them, or move them out of the folder"
         )
     for nested in sorted(entry.path for entry in entries if _is_folder(entry)):
         if (image := _first_within(nested)) is not None:
             raise InputError(
-                f"{folder} holds a folder with images that would be left out of the class ({image}): folders within "
+                f"{folder} contains a folder with images that would be left out of the class ({image}): folders within "
                 f"a class are not read; move its images into {folder}, or the folder out of it"
             )
     named = sorted((entry for entry in entries if _suffix(entry.name) in SUFFIXES), key=lambda entry: entry.name)
     for entry in named:
         if not _is_file(entry):
             raise InputError(
-                f"{entry.path} is no file but a folder, a link that leads nowhere, or a pipe or device; replace or "
-                "delete it"
+                f"{entry.path} is not a file but a folder, a broken link, a pipe or a device; replace or delete it"
             )
     if not named:
         raise InputError(
-            f"{folder} holds no {', '.join(SUFFIXES)} images; add images to the class or delete its folder"
+            f"{folder} contains no {', '.join(SUFFIXES)} images; add images to the class or delete its folder"
         )
     return [folder / entry.name for entry in named]
 
@@ -74,7 +73,7 @@ def _visible(folder: Path | str) -> Iterator["os.DirEntry[str]"]:
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether an entry is a folder or leads to one; false for links in a circle."""
+    """Whether an entry is a folder or a link to one; false for cyclic links."""
     try:
         return entry.is_dir()
     except OSError:
@@ -82,7 +81,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _is_file(entry: "os.DirEntry[str]") -> bool:
-    """Whether an entry is a regular file or leads to one."""
+    """Whether an entry is a regular file or a link to one."""
     try:
         return entry.is_file()
     except OSError:

@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: small enough for a laptop, with classes of unequal robustness."""
+"""The handwritten digits of scikit-learn: small enough for a laptop, with classes of unequal robustness."""
 
 import torch
 
@@ -15,7 +15,7 @@ def digits() -> DataSet:
     The source has 17 gray levels, 0 to 16, scaled to 0 to 255. The halves are scikit-learn's stratified split with
     `random_state` 0, each in the source's order.
     """
-    from sklearn.datasets import load_digits  # takes a second to import, so only where digits are read
+    from sklearn.datasets import load_digits  # slow to import, so only where digits are read
     from sklearn.model_selection import train_test_split
 
     levels, values = load_digits(return_X_y=True)

@@ -12,30 +12,30 @@ from faal.data.readers.image_files import Header, is_opaque, read_header, thread
 from faal.errors import InputError
 
 LARGEST_AS_STORED = 2**20
-"""Pixels of an image up to which it is read at its own size where none is given."""
+"""Pixels of an image up to which it is read at its stored size if no size is given."""
 
 
 def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> DataSet:
     """A data set from class folders; a class is named by its folder, and classes are numbered in the names' order.
 
     Images are gray (one channel) if all files of both parts are, RGB otherwise, with a note where both occur.
-    Notes also state which content of the files is not read: transparency, orientation tags, further frames, the profile
-    of CMYK. A part of at most `RESIDENT_LIMIT` bytes is decoded at once; a larger one is decoded batch by batch.
+    Notes also list content of the files that is not read: transparency, orientation tags, further frames, the profile
+    of CMYK. A part of at most `RESIDENT_LIMIT` bytes is decoded when it is read, a larger one batch by batch.
 
     Args:
-        path: holds `train`, `test` or both, each with one folder per class.
+        path: contains `train`, `test` or both, each with one folder per class.
         size: (H, W) to resize to; without it all images must have one size.
         rgb: three channels even if all images are gray.
 
     Raises:
         InputError: there are no such folders, the parts' classes differ, images differ in size or are too large, or a
-            class has images that would be left out (`class_files`).
+            class has images that would be ignored (`class_files`).
     """
     if not path.is_dir():
         raise InputError(f"there is no folder {path}; folder:DIR needs DIR/train/CLASS and DIR/test/CLASS")
     folders = {part: path / part for part in ("train", "test") if (path / part).is_dir()}
     if not folders:
-        raise InputError(f"{path} holds neither a folder train nor a folder test; put the class folders into these")
+        raise InputError(f"{path} contains neither a folder train nor a folder test; put the class folders into these")
     names = {part: class_names(folder) for part, folder in folders.items()}
     if len(names) == 2 and names["train"] != names["test"]:
         differing = sorted(set(names["train"]) ^ set(names["test"]))
@@ -46,7 +46,7 @@ def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> 
     files = {part: class_files(folder, classes) for part, folder in folders.items()}
     shape, notes = _common_shape([file for part in files.values() for file, _ in part], path, size, rgb)
     notes += tuple(
-        f"Images in {folder} itself are of no class and were left out: {count}."
+        f"Images directly in {folder} have no class and were ignored: {count}."
         for folder in folders.values()
         if (count := loose_images(folder))
     )
@@ -69,11 +69,11 @@ def _store(files: LabelledFiles, shape: tuple[int, int, int]) -> Images:
 def _common_shape(
     files: list[Path], path: Path, size: tuple[int, int] | None, rgb: bool
 ) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """(channels, H, W) of all files, from their headers alone, and the notes on them."""
+    """(channels, H, W) of all files, from their headers, and the notes on them."""
     headers = list(threads().map(read_header, files))
     gray = sum(header.gray for header in headers)
     mixed, coloured = 0 < gray < len(files), gray == len(files) and rgb
-    note = f"{gray} of {len(files)} images under {path} are gray; like the others they get three channels, all equal."
+    note = f"{gray} of {len(files)} images under {path} are gray; they were converted to three equal channels."
     if size is None:
         size = headers[0].size if headers else (0, 0)
         for file, header in zip(files, headers, strict=True):
@@ -97,28 +97,28 @@ def _left_out(files: list[Path], headers: list[Header], path: Path) -> tuple[str
     Files with an alpha channel are decoded until one is not opaque; dropping opaque alpha loses nothing.
     """
 
-    def having(kind: Callable[[Header], bool]) -> list[Path]:
-        return [file for file, header in zip(files, headers, strict=True) if kind(header)]
+    def files_with(condition: Callable[[Header], bool]) -> list[Path]:
+        return [file for file, header in zip(files, headers, strict=True) if condition(header)]
 
-    alpha = having(lambda header: header.alpha)
+    alpha = files_with(lambda header: header.alpha)
     opaque = zip(alpha, threads().map(is_opaque, alpha), strict=True)
     transparent = next((file for file, all_opaque in opaque if not all_opaque), None)
-    turned = having(lambda header: header.turned)
-    several = having(lambda header: header.frames > 1)
-    inks = having(lambda header: header.cmyk)
+    rotated = files_with(lambda header: header.rotated)
+    multi_frame = files_with(lambda header: header.frames > 1)
+    cmyk = files_with(lambda header: header.cmyk)
     kinds = (
         (
             alpha if transparent is not None else [],
-            f"have an alpha channel, which is dropped ({transparent}, for one, is not opaque): the stored colours are "
-            "used, also where pixels are transparent; flatten the images onto a background if their content is in "
+            f"have an alpha channel, which is dropped (for example {transparent} is not opaque): the stored colours "
+            "are used, also where pixels are transparent; flatten the images onto a background if their content is in "
             "alpha.",
         ),
-        (turned, "have an orientation tag ({}, for one), which is not applied: pixels are used as stored."),
-        (several, "hold several frames ({}, for one), of which the first is read."),
-        (inks, "are in CMYK ({}, for one) and were converted to RGB without their colour profile."),
+        (rotated, "have an orientation tag (for example {}), which is not applied: pixels are used as stored."),
+        (multi_frame, "contain several frames (for example {}), of which the first is read."),
+        (cmyk, "are in CMYK (for example {}) and were converted to RGB without their colour profile."),
     )
     return tuple(
-        f"{len(found)} of {len(files)} images under {path} " + what.replace("{}", str(found[0]))
-        for found, what in kinds
+        f"{len(found)} of {len(files)} images under {path} " + text.replace("{}", str(found[0]))
+        for found, text in kinds
         if found
     )

@@ -1,7 +1,7 @@
 """Read one image file: its header and its pixels, as 8-bit gray or RGB values.
 
-Files of more than 8 bits per channel are rejected. `Header` records whatever else is lost (alpha, orientation, frames),
-for the reader of a folder to report.
+Files of more than 8 bits per channel are rejected. `Header` records other content that is lost (alpha, orientation,
+frames), for the notes of the folder reader.
 """
 
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ from faal.engine.processors import usable_processors
 from faal.errors import InputError, forbidden
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-"""The image formats that are decoded; a file of another format is rejected whatever its suffix."""
+"""The image formats that are decoded; a file of another format is rejected, with any suffix."""
 
 MOST_PIXELS, LONGEST_SIDE = 2**26, 2**16 - 1
-"""The largest image that is decoded: 67 million pixels, 200 MB in RGB; a file of 100 kB may unpack to as many."""
+"""The largest image that is decoded: 67 million pixels, 200 MB in RGB; a file of 100 kB may decode to as many."""
 
 TOO_LARGE = f"more than the {MOST_PIXELS:,} in all, or {LONGEST_SIDE:,} a side, that are read"
 """The bound in messages."""
@@ -33,13 +33,13 @@ ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 @dataclass(frozen=True)
 class Header:
-    """Properties of an image file that are known before its pixels are decoded.
+    """Properties of an image file that are read before its pixels are decoded.
 
     Attributes:
         size: (H, W) as stored.
         gray: whether it has one channel, not counting alpha.
         alpha: whether there is an alpha channel, a transparent colour or a palette with transparent entries.
-        turned: whether an orientation tag names another orientation than the stored one.
+        rotated: whether an orientation tag names another orientation than the stored one.
         frames: the number of images in the file.
         cmyk: whether its colours are CMYK, as for print.
     """
@@ -47,7 +47,7 @@ class Header:
     size: tuple[int, int]
     gray: bool
     alpha: bool
-    turned: bool
+    rotated: bool
     frames: int
     cmyk: bool
 
@@ -63,7 +63,7 @@ def read_header(path: Path) -> Header:
             size=(image.height, image.width),
             gray=image.mode in GRAY,
             alpha=image.mode in ALPHA or "transparency" in image.info,
-            turned=_orientation(image) not in (None, 1),
+            rotated=_orientation(image) not in (None, 1),
             frames=getattr(image, "n_frames", 1),
             cmyk=image.mode == "CMYK",
         )
@@ -81,7 +81,7 @@ def decoded(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     """
     channels, height, width = shape
     with _opened(path) as file:
-        file.info.pop("transparency", None)  # dropped by the conversion, of which PIL would warn
+        file.info.pop("transparency", None)  # dropped by the conversion, with a warning by PIL
         image = file.convert("L" if channels == 1 else "RGB")
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -114,13 +114,16 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                 raise InputError(f"{path} has {image.height:,} x {image.width:,} pixels, {TOO_LARGE}; reduce it first")
             if image.mode in DEEP or _png_depth(image) > 8:
                 raise InputError(
-                    f"{path} has more than 8 bits per channel, which would be cut off; convert it to 8 bits, or store "
+                    f"{path} has more than 8 bits per channel, which would be lost; convert it to 8 bits, or store "
                     "the images as floating-point numbers in [0, 1] in an .npz file"
                 )
             yield image
     except InputError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # a warning that a caller made an error
+    except (
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ):  # a warning, if the caller turns warnings into errors
         raise InputError(f"{path} has too many pixels, {TOO_LARGE}; reduce it first") from None
     except Exception as error:  # PIL's decoders raise many types, SyntaxError and struct.error among them
         raise _unreadable(path, error) from error
@@ -134,10 +137,10 @@ def _png_depth(image: Image.Image) -> int:
     file = getattr(image, "fp", None)
     if image.format != "PNG" or file is None:
         return 8
-    place = file.tell()
+    position = file.tell()
     file.seek(0)
     head = file.read(25)
-    file.seek(place)
+    file.seek(position)
     if head[12:16] != b"IHDR":
         raise SyntaxError("its first chunk is not IHDR")
     return int(head[24])

@@ -1,7 +1,7 @@
-"""Read pickles of plain data without running code that they name.
+"""Read pickles of plain data without running code.
 
-A pickle is a program that may call any function it can name. The official CIFAR files are pickles that need four
-names: those that rebuild a NumPy array and a bytes object. Here these names are bound to functions of this module,
+A pickle is a program that may call any importable function. The official CIFAR files are pickles that use four
+names: those that construct a NumPy array and a bytes object. Here these names are bound to functions of this module,
 which only reinterpret bytes, and every other name is rejected.
 """
 
@@ -18,7 +18,7 @@ DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8")
 
 
 class _RefusedError(Exception):
-    """The pickle names something that plain data do not need."""
+    """The pickle uses a name that plain data do not need."""
 
 
 class _DType:
@@ -55,7 +55,7 @@ def _blank_array(*_: object) -> _Array:
     return _Array()
 
 
-def _array_of_buffer(raw: bytes, dtype: _DType, shape: tuple[int, ...], order: str, *_: object) -> _Array:
+def _array_from_buffer(raw: bytes, dtype: _DType, shape: tuple[int, ...], order: str, *_: object) -> _Array:
     array = _Array()
     array.values = dtype.view(raw, shape, order)
     return array
@@ -65,7 +65,7 @@ def _dtype(code: str | bytes, *_: object) -> _DType:
     return _DType(code)
 
 
-def _bytes_of_text(text: str, encoding: str) -> bytes:
+def _encode(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise _RefusedError(f"the encoding {encoding!r}")
     return text.encode("latin1")
@@ -74,11 +74,11 @@ def _bytes_of_text(text: str, encoding: str) -> bytes:
 SUBSTITUTES: dict[str, object] = {
     "numpy.core.multiarray._reconstruct": _blank_array,
     "numpy._core.multiarray._reconstruct": _blank_array,
-    "numpy.core.numeric._frombuffer": _array_of_buffer,
-    "numpy._core.numeric._frombuffer": _array_of_buffer,
+    "numpy.core.numeric._frombuffer": _array_from_buffer,
+    "numpy._core.numeric._frombuffer": _array_from_buffer,
     "numpy.ndarray": None,  # only an argument of _reconstruct, which ignores it
     "numpy.dtype": _dtype,
-    "_codecs.encode": _bytes_of_text,  # how Python 3 writes bytes into the old protocols
+    "_codecs.encode": _encode,  # how Python 3 writes bytes into the old protocols
 }
 
 
@@ -91,13 +91,13 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_plain(path: Path) -> dict[str, Any]:
-    """The dict in a pickle of any protocol; keys as str whichever Python wrote them, arrays as NumPy arrays.
+    """The dict in a pickle of any protocol; keys as str from any version of Python, arrays as NumPy arrays.
 
     Nothing in the file is run.
 
     Raises:
-        InputError: the file is missing, truncated, no such pickle, or names anything but integer arrays, bytes, text,
-            numbers, lists and dicts.
+        InputError: the file is missing, truncated, not such a pickle, or uses names other than those of integer arrays,
+            bytes, text, numbers, lists and dicts.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}; unpack the official download (python version) again")

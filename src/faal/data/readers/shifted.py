@@ -39,7 +39,7 @@ def split_new_test(argument: str) -> tuple[Path, str]:
 
 
 def read_new_test(argument: str) -> DataSet:
-    """CIFAR-10.1 from `DIR[:VERSION]`; DIR holds the files, or the folder `datasets` with them.
+    """CIFAR-10.1 from `DIR[:VERSION]`; DIR contains the files, or a folder `datasets` with them.
 
     Raises:
         InputError: the files are not there, damaged, or not of this layout.
@@ -64,8 +64,8 @@ def split_corrupted(argument: str) -> tuple[Path, str, str]:
 
 
 def read_corrupted(argument: str) -> DataSet:
-    """One corruption of CIFAR-10-C at one severity, from `DIR:CORRUPTION:SEVERITY`; DIR holds the files, or the folder
-    `CIFAR-10-C` with them.
+    """One corruption of CIFAR-10-C at one severity, from `DIR:CORRUPTION:SEVERITY`; DIR contains the files, or a
+    folder `CIFAR-10-C` with them.
 
     Raises:
         InputError: the files are not there, damaged, or not of this layout; no such corruption or severity.
@@ -76,9 +76,9 @@ def read_corrupted(argument: str) -> DataSet:
         raise InputError(
             f"there is no labels.npy in {path}; cifar10-c:DIR:CORRUPTION:SEVERITY needs the unpacked folder CIFAR-10-C"
         )
-    there = sorted(file.stem for file in folder.glob("*.npy") if file.stem != "labels")
-    if corruption not in there:
-        raise unknown("corruption", corruption, there)
+    corruptions = sorted(file.stem for file in folder.glob("*.npy") if file.stem != "labels")
+    if corruption not in corruptions:
+        raise unknown("corruption", corruption, corruptions)
     if severity not in map(str, range(1, SEVERITIES + 1)):
         raise InputError(f"there is no severity {severity!r} of {corruption}; severities are 1 to {SEVERITIES}")
     count = SEVERITIES * PER_SEVERITY
@@ -88,7 +88,7 @@ def read_corrupted(argument: str) -> DataSet:
 
 
 def _folder(path: Path, below: str, name: str) -> Path | None:
-    """The folder with a file of that name: `path`, or the one that the official download has below it."""
+    """The folder with a file of that name: `path`, or the folder of the official download below it."""
     return next((folder for folder in (path, path / below) if (folder / name).is_file()), None)
 
 
@@ -101,12 +101,12 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     except PermissionError:
         raise  # `load_data` makes it an InputError
     except Exception as error:  # a damaged header raises errors of many types
-        reason = "holds Python objects, which could run code" if "Python objects" in str(error) else "is truncated"
-        raise InputError(f"{path} {reason} or is no .npy file; fetch the official files again") from error
-    kind, right = ("integers", array.dtype.kind in "iu") if len(shape) == 1 else ("uint8", array.dtype == np.uint8)
-    if array.shape != shape or not right:
+        reason = "contains Python objects, which could run code" if "Python objects" in str(error) else "is truncated"
+        raise InputError(f"{path} {reason} or not an .npy file; fetch the official files again") from error
+    kind, matches = ("integers", array.dtype.kind in "iu") if len(shape) == 1 else ("uint8", array.dtype == np.uint8)
+    if array.shape != shape or not matches:
         raise InputError(
-            f"{path} holds {array.dtype} {array.shape} instead of {kind} {shape}; fetch the official files again"
+            f"{path} contains {array.dtype} {array.shape} instead of {kind} {shape}; fetch the official files again"
         )
     return array
 

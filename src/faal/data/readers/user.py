@@ -1,4 +1,4 @@
-"""A data set from a user's own function, `module:function`."""
+"""A data set from a user's function, `module:function`."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def read_function(module: str, function: str) -> DataSet:
             data = call()
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            raise InputError(f"{spec} failed ({reason}); it has to work when called without arguments") from error
+            raise InputError(f"{spec} failed ({reason}); it must work when called without arguments") from error
     if isinstance(data, DataSet):
         return data
     if isinstance(data, Mapping):

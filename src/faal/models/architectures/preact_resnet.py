@@ -20,8 +20,9 @@ class PreActBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         active = F.relu(self.bn1(x), inplace=True)
-        # The projection takes the activated input, as in the nets of robust overfitting and CFA. Some older public nets
-        # (fast adversarial training) project `x` itself, under the same names: their weights load, with wrong logits.
+        # The projection takes the activated input, as in the code of robust overfitting and CFA. Some older public
+        # networks (fast adversarial training) project `x` itself, with the same names: their weights load, but logits
+        # are wrong.
         shortcut: Tensor = x if self.shortcut is None else self.shortcut(active)
         out: Tensor = self.conv2(F.relu(self.bn2(self.conv1(active)), inplace=True))
         return out + shortcut
@@ -32,7 +33,7 @@ class PreActResNet(nn.Module):
 
     Four stages of `width`, 2, 4 and 8 times `width` channels, the last three halving the size; BatchNorm, ReLU,
     average over the image, one linear layer. Parameters have the names of the public CIFAR networks, so their
-    checkpoints load as they are.
+    checkpoints load unchanged.
 
     Args:
         num_classes: number of logits.

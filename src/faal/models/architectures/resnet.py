@@ -28,8 +28,8 @@ class ResNet(nn.Module):
     """ResNet with the stem of CIFAR (3x3, stride 1, no pooling); ResNet-18 by default.
 
     Four stages of `width`, 2, 4 and 8 times `width` channels, the last three halving the size; average over the
-    image, one linear layer. Parameters have the names of the public CIFAR networks, so their checkpoints load as they
-    are.
+    image, one linear layer. Parameters have the names of the public CIFAR networks, so their checkpoints load
+    unchanged.
 
     Args:
         num_classes: number of logits.

@@ -20,15 +20,15 @@ GROUPS = 8
 class SmallNet(nn.Module):
     """3x3 convolution, normalisation, ReLU, `depth` times; a coarse average; one linear layer.
 
-    The first layer has `width` channels and does not change the size; all others have twice as many, and the second
-    halves the size.
+    The first layer has `width` channels and does not change the resolution; all others have twice as many, and the
+    second halves the resolution.
 
     Args:
         num_classes: number of logits.
         channels: channels of the images.
         width: channels of the first layer.
         depth: number of convolutions.
-        norm: `batch`, or `group` for a network whose logits for an image never depend on the rest of the batch.
+        norm: `batch`, or `group` for a network whose logits for an image do not depend on the rest of the batch.
     """
 
     def __init__(

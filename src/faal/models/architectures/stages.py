@@ -1,4 +1,4 @@
-"""Layers that the residual networks share: 3x3 and 1x1 convolutions without bias, and stages of blocks."""
+"""Common layers of the residual networks: 3x3 and 1x1 convolutions without bias, and stages of blocks."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Wide ResNet (Zagoruyko & Komodakis 2016), without dropout, as adversarial training uses it."""
+"""Wide ResNet (Zagoruyko & Komodakis 2016), without dropout, as in adversarial training."""
 
 from collections import OrderedDict
 
@@ -73,5 +73,5 @@ class WideResNet(nn.Module):
 
 
 def _named(blocks: nn.Sequential) -> nn.Sequential:
-    """A stage under the name that public checkpoints give it, `block1.layer.0`."""
+    """A stage with the names of public checkpoints, `block1.layer.0`."""
     return nn.Sequential(OrderedDict(layer=blocks))

@@ -1,4 +1,4 @@
-"""What the FAAL paper prints (Zhang et al., CVPR 2024), and nothing that this program computed.
+"""The results in the FAAL paper (Zhang et al., CVPR 2024); none was computed by this program.
 
 Accuracies in per cent, (average, worst class). Times in minutes per epoch.
 """

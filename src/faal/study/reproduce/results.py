@@ -45,10 +45,10 @@ def read_record(path: Path) -> Record:
 
 def records_of(out: Path, table: TableSpec) -> list[Record]:
     """All records of a table, by row in the table's order and then by seed."""
-    places = {row.name: place for place, row in enumerate(table.rows)}
+    positions = {row.name: position for position, row in enumerate(table.rows)}
     records = [read_record(path) for path in (out / "results" / table.name).glob("*.json")]
-    known = [record for record in records if record.row in places]
-    return sorted(known, key=lambda record: (places[record.row], record.seed))
+    known = [record for record in records if record.row in positions]
+    return sorted(known, key=lambda record: (positions[record.row], record.seed))
 
 
 def record_or_check(out: Path, subject: str, values: Mapping[str, Any]) -> None:
@@ -72,4 +72,4 @@ def record_or_check(out: Path, subject: str, values: Mapping[str, Any]) -> None:
     # A setting that is unset here may be unknown to the version that created the folder.
     if names := [name for name in {**recorded, **values} if recorded.get(name) != values.get(name)]:
         differ = "; ".join(f"{name} {recorded.get(name)!r} there, {values.get(name)!r} here" for name in names[:3])
-        raise InputError(f"{out} holds another reproduction ({subject}: {differ}); choose another folder with --out")
+        raise InputError(f"{out} contains another reproduction ({subject}: {differ}); choose another folder with --out")

@@ -9,12 +9,12 @@ from faal.intermediate.class_rule import Level
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row of a table: how a network is trained, and the paper's figures."""
+    """One row of a table: how a network is trained, and the accuracies in the paper."""
 
     name: str
     """Valid in a file name and unique in its table: `faal-at`, or base--method for a fine-tune."""
     label: str
-    """As the paper prints it."""
+    """The label in the paper."""
     method: str
     """A row of `faal.methods.METHODS`."""
     start: str | None = None
@@ -22,7 +22,7 @@ class Row:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings that override the recipe's."""
     paper: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """The paper's figures: attack -> (average, worst class) in per cent."""
+    """The accuracies in the paper: attack -> (average, worst class) in per cent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class TableSpec:
     rows: tuple[Row, ...]
 
     def row(self, name: str) -> Row:
-        """The row called `name`; KeyError where there is none."""
+        """The row named `name`; KeyError where there is none."""
         return {row.name: row for row in self.rows}[name]
 
 
@@ -60,11 +60,11 @@ class Record:
     """`honest` or `published`."""
     method: str
     epochs: int
-    """Passes over the training set; of a fine-tune its own. 0 for a checkpoint that was only evaluated."""
+    """Passes over the training set, without those of the base. 0 for a checkpoint that was only evaluated."""
     seconds_per_epoch: float | None
     """Mean over the epochs that this run trained; None where it trained none."""
     workers: int
-    """The number of training processes on the machine at the same time; above 1, seconds do not measure a method."""
+    """The number of training processes in parallel on the machine; above 1, the seconds are not comparable."""
     attacks: Mapping[str, Mapping[str, Any]]
     """Attack -> {"average", "worst", "worst_class", "classes": [...]}; accuracies as fractions. With the pseudo-attack
     `all`, correct under every attack that ran."""
@@ -85,7 +85,7 @@ class Cost:
     minutes: Mapping[str, float]
     """Setting (`cifar10-prn18`) -> measured minutes per epoch; empty before the measurement."""
     paper: Mapping[str, float]
-    """The same as printed, on one NVIDIA 3090Ti."""
+    """The minutes in the paper, on one NVIDIA 3090Ti."""
     level: Level
     """How often the class weights are updated: `fixed`, `epoch` or `batch`."""
     adversary_free: bool

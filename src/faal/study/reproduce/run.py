@@ -1,4 +1,4 @@
-"""`faal reproduce`, from its arguments to the finished tables."""
+"""The command `faal reproduce`: from its arguments to the finished tables."""
 
 import json
 import re
@@ -37,7 +37,7 @@ class ReproduceResult:
     page: Path
     """The table in Markdown."""
     failed: Mapping[str, str]
-    """Work item -> why it failed."""
+    """Work item -> the reason why it failed."""
 
 
 def reproduce(
@@ -63,16 +63,16 @@ def reproduce(
         scale: `paper`, `small` or `tiny`.
         protocol: `honest`, or `published` with each method's published settings.
         seeds: training seeds 1 to this.
-        workers: processes here; one for each core, or each GPU, if None.
+        workers: processes on this machine; one for each core, or each GPU, if None.
         out: the folder; reproduce/SCALE-PROTOCOL if None.
         device: the device to run on.
         bases: NAME=FILE or NAME=FILE:NORMALIZE, a published checkpoint that replaces the base NAME; FILE may be
             zoo:NETWORK.
         models: the networks of published checkpoints, NAME=MODEL, or MODEL where one base is given: such as
-            `module:function`, which is never imported because a checkpoint names it.
+            `module:function`, which is never imported only because a checkpoint names it.
 
     Raises:
-        InputError: an argument is invalid, or the folder holds another reproduction.
+        InputError: an argument is invalid, or the folder contains another reproduction.
     """
     size, protocol = scale_named(scale), protocol_named(protocol)
     for name, count in {"--seeds": seeds, "--workers": workers}.items():
@@ -93,8 +93,8 @@ def reproduce(
     spec = required_data(table, size, data)
     published = published_bases(bases, table, models)
     dataset = data_of(spec)
-    for place in (folder, folder / "results"):
-        sweep(place)
+    for each in (folder, folder / "results"):
+        sweep(each)
     record_or_check(folder, "reproduction", {"scale": scale, "protocol": protocol})
     _check_data(folder, dataset)
     _check_bases(folder, table, rows, size, published)
@@ -108,7 +108,7 @@ def reproduce(
         if item.run.published is not None and not item.run.trained.exists():
             # An invalid checkpoint is rejected before any training.
             open_published(item.run.published, item.run.recipe, dataset)
-            _refuse_itself(item.run.published.file, item.run.folder / "best.pt")
+            _refuse_own_copy(item.run.published.file, item.run.folder / "best.pt")
     context = WorkContext(
         out=folder,
         table=table,
@@ -143,7 +143,7 @@ def published_bases(texts: Sequence[str], table: TableSpec, models: Sequence[str
             raise unknown(f"base of {table.name}", name, known)
         if name in found:
             raise InputError(f"--base names {name} twice; give it one checkpoint")
-        exists = Path(rest).exists()  # under a name that may contain a colon
+        exists = Path(rest).exists()  # its name may contain a colon
         if (network := zoo_name(rest)) is not None and not exists:
             found[name] = PublishedBase(file=Path(rest), normalize="none", sha256=str(read_card(network)["sha256"]))
             continue
@@ -167,8 +167,8 @@ def published_bases(texts: Sequence[str], table: TableSpec, models: Sequence[str
     return found
 
 
-def _refuse_itself(file: Path, copy: Path) -> None:
-    """Raise InputError where a published checkpoint is in the place of its own copy."""
+def _refuse_own_copy(file: Path, copy: Path) -> None:
+    """Raise InputError where a published checkpoint has the path of its own copy."""
     if copy.is_file() and file.is_file() and copy.samefile(file):
         raise InputError(f"{file} would be overwritten by its copy; move it, or choose another folder with --out")
 
@@ -177,26 +177,26 @@ def _check_data(folder: Path, data: DataSet) -> None:
     if data.train is None or data.test is None:
         raise InputError(f"{data.name} needs training and test images for a table")
     name = re.sub(r"\W+", "-", data.name)
-    facts = {f"{data.name}, {part} images": fingerprint(split) for part, split in
+    values = {f"{data.name}, {part} images": fingerprint(split) for part, split in
              (("training", data.train), ("test", data.test))}  # fmt: skip
-    record_or_check(folder, f"data-{name}", facts)
+    record_or_check(folder, f"data-{name}", values)
 
 
 def _check_bases(
     folder: Path, table: TableSpec, rows: Sequence[Row], scale: Scale, published: Mapping[str, PublishedBase]
 ) -> None:
-    """A base is trained here or is one published checkpoint, the same for all rows of the folder that start from it."""
+    """Check that a base has the same origin for all rows of the folder: trained here, or one published checkpoint."""
     for name in _starts(table.rows):
         if not any(name in (row.name, row.start) for row in rows):
             continue
-        facts = {f"the base {name}": published[name].sha256 if name in published else "trained here"}
-        record_or_check(folder, f"base-{setting_of(table, scale)}-{name}", facts)
+        values = {f"the base {name}": published[name].sha256 if name in published else "trained here"}
+        record_or_check(folder, f"base-{setting_of(table, scale)}-{name}", values)
 
 
 def _check_recipe(folder: Path, run: PlannedRun) -> None:
-    """A row keeps its recipe, even where a later version of the program ships another."""
-    facts = {name: value for name, value in run.recipe.plain().items() if name not in WRITING}
-    record_or_check(folder, f"recipes/{run.folder.parent.parent.name}/{run.row.name}", json.loads(json.dumps(facts)))
+    """Check that a row has the recipe of the earlier calls: a later version of the program may ship another."""
+    values = {name: value for name, value in run.recipe.plain().items() if name not in WRITING}
+    record_or_check(folder, f"recipes/{run.folder.parent.parent.name}/{run.row.name}", json.loads(json.dumps(values)))
 
 
 def _starts(rows: Sequence[Row]) -> list[str]:

@@ -15,11 +15,11 @@ ProtocolName = Literal["honest", "published"]
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How a reproduction is reduced against the paper."""
+    """How a reproduction is reduced compared with the paper."""
 
     name: ScaleName
     data: str | None = None
-    """The data set of all tables; None: each table's own."""
+    """The data set of all tables; None: that of each table."""
     models: Mapping[str, str] = field(default_factory=dict)
     """The table's network -> its replacement; `*` for any."""
     attacks: tuple[str, ...] | None = None
@@ -31,9 +31,9 @@ class Scale:
     repair: Mapping[str, Any] = field(default_factory=dict)
     """Settings of fine-tunes."""
     max_repair_epochs: int | None = None
-    """Longer fine-tunes are cut to this many epochs."""
+    """The largest number of epochs of a fine-tune."""
     remarks: tuple[str, ...] = ()
-    """Printed under every table at this scale, in sentences."""
+    """Sentences printed under every table at this scale."""
 
 
 SCALES: dict[ScaleName, Scale] = {
@@ -47,11 +47,11 @@ SCALES: dict[ScaleName, Scale] = {
         repair={"steps": 5},
         max_repair_epochs=6,
         remarks=(
-            "Networks of width 16, trained for 6 epochs with attacks of 5 steps: the setting is not the "
-            "paper's, and neither will the figures be.",
+            "Networks of width 16, trained for 6 epochs with attacks of 5 steps: the setting and "
+            "the results are not those of the paper.",
             "Fine-tunes that the paper runs for 80 epochs run for 6 here.",
-            "AutoAttack takes far too long on a CPU: robust means correct under PGD-20 and CW-20 (`all`), which "
-            "is more than AutoAttack leaves.",
+            "AutoAttack takes too long on a CPU: robust means correct under PGD-20 and CW-20 (`all`), which "
+            "overestimates robust accuracy under AutoAttack.",
             "2,000 test images are evaluated, the same for all rows.",
         ),
     ),
@@ -62,13 +62,13 @@ SCALES: dict[ScaleName, Scale] = {
         attacks=("clean", "pgd20x5", "cw20x5"),
         remarks=(
             "scikit-learn's digits and a small network: the methods are the paper's, the data and the network are not.",
-            "Robust means correct under PGD-20 and CW-20 from five random starts each (`all`), not under AutoAttack.",
+            "Robust means correct under PGD-20 and CW-20 with five restarts each (`all`), not under AutoAttack.",
         ),
     ),
 }
 
 PROTOCOLS: dict[ProtocolName, str] = {
-    "honest": "one split, one budget and one rule of selection for all rows, and none uses the test images",
+    "honest": "the same split, budget and selection rule for all rows, without test images",
     "published": "each method with the settings of its published code",
 }
 """Protocol -> how its rows are trained."""
@@ -100,13 +100,13 @@ def recipe_of(table: TableSpec, row: Row, scale: Scale, protocol: ProtocolName) 
         InputError: there is no such recipe, or a setting is invalid.
     """
     recipe = load_recipe(f"{setting_of(table, scale)}-{row.method}{'-repair' if row.start else ''}")
-    size = scale.repair if row.start else scale.scratch
+    scale_settings = scale.repair if row.start else scale.scratch
     if row.start and scale.max_repair_epochs is not None:
-        size = {**size, "epochs": min(recipe.epochs, scale.max_repair_epochs)}
+        scale_settings = {**scale_settings, "epochs": min(recipe.epochs, scale.max_repair_epochs)}
     published = method(row.method).published if protocol == "published" else {}
     for settings, source in (
         (WITHHELD, "faal reproduce"),
-        (size, f"scale {scale.name}"),
+        (scale_settings, f"scale {scale.name}"),
         (row.settings, f"{table.name}/{row.name}"),
         (published, f"{row.method} as published"),
     ):

@@ -18,7 +18,7 @@ ARMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "faal-at-offsets": ("FAAL_AT, then offsets", {"offsets": True}),
     "faal-trades-offsets": ("FAAL_TRADES, then offsets", {"offsets": True}),
 }
-"""Arms of fine-tuning: label and settings. A name is the method's, followed by what is set: a constant, or offsets."""
+"""Arms of fine-tuning: label and settings. A name is the method, followed by a setting: a constant, or offsets."""
 
 OFFSETS = "offsets"
 """The repair without training, which the paper does not contain: an arm of every table of fine-tunes."""
@@ -150,8 +150,8 @@ ALL_METHODS = TableSpec(
 )
 
 TABLES = {table.name: table for table in (TABLE1, TABLE2, TABLE3, FIGURE1, FIGURE2, FIGURE3, ALL_METHODS)}
-"""Tables and figures of trained networks: the paper's, and one of all methods. Rows of one name in two tables of one
-network share one run."""
+"""Tables and figures of trained networks: the paper's, and one of all methods. Rows with the same name and network in
+two tables share one run."""
 
 WITHOUT_ROWS = ("table4", "theorem1")
 """Results without a trained network: a timing and a simulation."""
@@ -161,7 +161,7 @@ def find(what: str) -> tuple[TableSpec, tuple[Row, ...]]:
     """Resolve a name from the command line to a table and the requested rows of it.
 
     Args:
-        what: a table or figure; TABLE/ROW; or a row's name, else its method, which picks it from the first table that
+        what: a table or figure; TABLE/ROW; or a row's name or else its method, looked up in the first table that
             has it.
 
     Raises:
@@ -169,15 +169,15 @@ def find(what: str) -> tuple[TableSpec, tuple[Row, ...]]:
     """
     if what in TABLES:
         return TABLES[what], TABLES[what].rows
-    name, slash, wanted = what.partition("/")
+    name, slash, row_name = what.partition("/")
     if slash:
         if name not in TABLES:
             raise unknown("table", name, TABLES, see="`faal reproduce --help`")
         table = TABLES[name]
         names = [row.name for row in table.rows]
-        if wanted not in names:
-            raise unknown(f"row of {name}", wanted, names)
-        return table, (table.row(wanted),)
+        if row_name not in names:
+            raise unknown(f"row of {name}", row_name, names)
+        return table, (table.row(row_name),)
     for attribute in ("name", "method"):
         for table in TABLES.values():
             for row in table.rows:

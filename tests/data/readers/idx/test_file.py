@@ -40,7 +40,7 @@ REFUSED = {
     "empty": (b"", "is empty"),
     "a web page": (b"<html></html>", "begins with the bytes 3c 68 74 6d"),
     "an unknown type": (damaged(WHOLE, 2), "not an IDX file"),
-    "floats": (idx(np.zeros((3, 4, 5), np.float32), 13), "holds float32"),
+    "floats": (idx(np.zeros((3, 4, 5), np.float32), 13), "contains float32"),
     "labels": (idx(np.zeros(3, np.uint8)), r"has 1 dimensions; images \(N, H, W\) have 3"),
     "cut within the header": (WHOLE[:9], "truncated within its header"),
     "cut": (WHOLE[:-1], "3 x 4 x 5 bytes and 59 bytes after it: it is truncated"),
@@ -54,7 +54,7 @@ REFUSED = {
     "packed, its checksum wrong": (damaged(PACKED, len(PACKED) - 6), "damaged gzip file"),
     "packed, its data wrong": (damaged(PACKED, 12), "is a damaged gzip file|is truncated"),
     "packed, something behind": (PACKED + b"more", "damaged gzip file"),
-    "a header that claims more": (gzip.compress(header(2**31, 2**31, 2**31)), "cannot come from a gzip file of"),
+    "a header that claims more": (gzip.compress(header(2**31, 2**31, 2**31)), "cannot be the content of a gzip file of"),
 }
 
 

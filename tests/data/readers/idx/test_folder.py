@@ -180,9 +180,9 @@ def named_twice(folder: Path) -> None:
 
 
 REFUSED = {
-    "no labels": (lambda folder: without(folder, NAMES["y_test"]), "no test labels beside it"),
-    "no images": (lambda folder: without(folder, NAMES["x_train"]), "no train images beside it"),
-    "fewer labels": (lambda folder: with_labels(folder, 1, 2), "holds 6 images and .* 2 labels"),
+    "no labels": (lambda folder: without(folder, NAMES["y_test"]), "no test labels; the folder must"),
+    "no images": (lambda folder: without(folder, NAMES["x_train"]), "no train images; the folder must"),
+    "fewer labels": (lambda folder: with_labels(folder, 1, 2), "contains 6 images and .* 2 labels"),
     "a label too many": (lambda folder: with_labels(folder, 0, 1, 2, 10, 4, 5), "the label 10, out of range"),
     "two names": (named_twice, "as t10k-labels and as test-labels"),
 }
@@ -207,7 +207,7 @@ def test_a_label_that_emnist_does_not_have(tmp_path: Path) -> None:
 
 
 def test_where_there_is_nothing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no IDX files"):
+    with pytest.raises(InputError, match="contains no IDX files"):
         load_data(f"idx:{tmp_path}")
     with pytest.raises(InputError, match=r"no folder .*gone.*gone-\*"):
         load_data(f"idx:{tmp_path / 'gone'}")

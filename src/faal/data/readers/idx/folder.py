@@ -12,7 +12,7 @@ from faal.data.dataset import DataSet, Split
 from faal.data.images import InMemory
 from faal.data.official.sources import SOURCES
 from faal.data.readers.idx.file import read_array
-from faal.data.readers.idx.known import EMNIST, FIRST, KNOWN, places, recognised
+from faal.data.readers.idx.known import EMNIST, FIRST, KNOWN, default_folders, recognised
 from faal.errors import InputError
 
 FILE = re.compile(r"(?:(?P<prefix>.+)-)?(?P<part>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(?:\.gz)?")
@@ -23,8 +23,8 @@ DIMENSIONS = {"images": 3, "labels": 1}
 FILE_NAMES = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
 
 TRANSPOSED = (
-    "EMNIST's files hold each image with its rows and columns exchanged; the images were transposed to be upright. A "
-    "network that was trained on the images as stored has to transpose them again in its own code."
+    "EMNIST's files store each image with its rows and columns exchanged; the images were transposed to be upright. A "
+    "network that was trained on the images as stored must transpose them again in its own code."
 )
 
 Files = Mapping[tuple[str, str], Path]
@@ -34,20 +34,20 @@ Files = Mapping[tuple[str, str], Path]
 def read_idx(path: Path) -> DataSet:
     """`idx:DIR`, or `idx:DIR/PREFIX` for one of several data sets in a folder, such as `DIR/emnist-letters`.
 
-    A known data set, recognised by its labels or its files' names, has its name and its classes; in any other the
+    A known data set, recognised by its labels or its files' names, gets its name and its classes; in any other the
     classes are named by their numbers, up to the highest label.
 
     Raises:
         InputError: there are no such files, or several data sets; a file is missing, damaged or does not match another.
     """
-    folder, wanted = (path, None) if path.is_dir() else (path.parent, path.name)
+    folder, requested = (path, None) if path.is_dir() else (path.parent, path.name)
     sets = _sets(folder)
-    if wanted is None and len(sets) > 1:
+    if requested is None and len(sets) > 1:
         names = sorted(prefix for prefix in sets if prefix)
-        raise InputError(f"{folder} holds several data sets ({', '.join(names)}); name one: idx:{folder / names[0]}")
-    prefix = next(iter(sets), None) if wanted is None else wanted
+        raise InputError(f"{folder} contains several data sets ({', '.join(names)}); name one: idx:{folder / names[0]}")
+    prefix = next(iter(sets), None) if requested is None else requested
     if prefix is None or prefix not in sets:
-        missing = f"{folder} holds no IDX files"
+        missing = f"{folder} contains no IDX files"
         if prefix is not None:
             missing = f"there is no folder {path}, and no IDX file {path.name}-* in {folder}"
         raise InputError(f"{missing}; idx:DIR is the folder with {FILE_NAMES}, each plain or as .gz")
@@ -55,27 +55,27 @@ def read_idx(path: Path) -> DataSet:
 
 
 def read_known(name: str, path: Path | None) -> DataSet:
-    """A data set of `KNOWN` from the folder at `path`, or from the first of its usual folders that has it.
+    """A data set of `KNOWN` from the folder at `path`, or from the first of its default folders that has it.
 
-    In each folder, torchvision's folder below it is searched too.
+    In each folder, torchvision's folder below it is also searched.
 
     Args:
         name: a key of `KNOWN`.
-        path: the folder; None for the usual ones (`places`).
+        path: the folder; None for the default ones (`default_folders`).
 
     Raises:
         InputError: it is not there (lists the folders searched); its files are damaged, or another data set's.
     """
     known = KNOWN[name]
-    searched = places(name) if path is None else (path,)
-    for folder in (each for place in searched for each in (place, place / known.torchvision)):
+    searched = default_folders(name) if path is None else (path,)
+    for folder in (each for parent in searched for each in (parent, parent / known.torchvision)):
         if files := _sets(folder).get(""):
             break
     else:
         raise _absent(name, path, searched)
     data = _plain(files)
     if data.name != name and data.name in KNOWN:
-        raise InputError(f"{folder} holds {KNOWN[data.name].title}, not {known.title}; write {data.name}:{folder}")
+        raise InputError(f"{folder} contains {KNOWN[data.name].title}, not {known.title}; write {data.name}:{folder}")
     other = bool(known.labels) and data.name != name and any(_part(data, part) for part in known.labels)
     note = f"The labels in {folder} are not those of {known.title}: they are of a part of it, or of another data set."
     notes = (*data.notes, note) if other else data.notes
@@ -84,7 +84,7 @@ def read_known(name: str, path: Path | None) -> DataSet:
 
 def _absent(name: str, path: Path | None, searched: tuple[Path, ...]) -> InputError:
     known = KNOWN[name]
-    where = " and ".join(str(place) for place in searched)
+    where = " and ".join(str(folder) for folder in searched)
     missing = f"there is no {known.title} in {where}, nor in {known.torchvision} there: "
     if path is not None:
         return InputError(f"{missing}{name}:DIR is the folder with {FILE_NAMES}, each plain or as .gz")
@@ -97,13 +97,13 @@ def _absent(name: str, path: Path | None, searched: tuple[Path, ...]) -> InputEr
 
 
 def _sets(folder: Path) -> Mapping[str, Files]:
-    """The data sets in a folder, by the prefix of their files' names, which is empty for MNIST's own names.
+    """The data sets in a folder, by the prefix of their files' names, which is empty for MNIST's file names.
 
-    Where a file is there both plain and compressed, the plain one is read; names with a hyphen precede those with a
+    Where a file exists both plain and compressed, the plain one is read; names with a hyphen precede those with a
     dot.
 
     Raises:
-        InputError: a test part has two names.
+        InputError: the test part exists under two names.
     """
     found: dict[str, dict[tuple[str, str], Path]] = {}
     names: dict[tuple[str, str, str], str] = {}
@@ -116,13 +116,13 @@ def _sets(folder: Path) -> Mapping[str, Files]:
         prefix, part, kind = match["prefix"] or "", match["part"], match["kind"]
         other = names.setdefault((prefix, "train" if part == "train" else "test", kind), part)
         if other != part:
-            raise InputError(f"{folder} holds test {kind} as {other}-{kind} and as {part}-{kind}; leave one of them")
+            raise InputError(f"{folder} contains test {kind} as {other}-{kind} and as {part}-{kind}; leave one of them")
         found.setdefault(prefix, {}).setdefault(("train" if part == "train" else "test", kind), path)
     return found
 
 
 def _plain(files: Files) -> DataSet:
-    """A data set in files with MNIST's own names; a known one is recognised by its labels."""
+    """A data set in files with MNIST's names; a known one is recognised by its labels."""
     labels = {part: _labels(file) for (part, kind), file in files.items() if kind == "labels"}
     name = recognised(labels)
     highest = max((int(values.max()) for values in labels.values() if len(values)), default=0)
@@ -132,7 +132,7 @@ def _plain(files: Files) -> DataSet:
 
 
 def _emnist(folder: Path, prefix: str, files: Files) -> DataSet:
-    """A data set in files whose names begin with a prefix: a part of EMNIST, or a user's own."""
+    """A data set in files whose names begin with a prefix: a part of EMNIST, or a user's data."""
     labels = {part: _labels(file) for (part, kind), file in files.items() if kind == "labels"}
     mapping = folder / f"{prefix}-mapping.txt"
     named = _mapping(mapping) if mapping.is_file() else dict(enumerate(EMNIST.get(prefix, ()), FIRST.get(prefix, 0)))
@@ -163,7 +163,7 @@ def _mapping(path: Path) -> dict[int, str]:
         found = {}
     if not found or not 0 <= min(found) <= max(found) <= 255:
         raise InputError(
-            f"{path} is not a mapping of labels: its lines hold a label and a character's code each"
+            f"{path} is not a mapping of labels: each line must have a label and the code of a character"
         ) from None
     return found
 
@@ -177,12 +177,16 @@ def _split(files: Files, part: str, labels: Tensor | None, *, transposed: bool =
     if images is None and labels is None:
         return None
     if images is None or labels is None:
-        there, missing = (files[part, "labels"], "images") if images is None else (images, "labels")
-        raise InputError(f"{there.parent} has {there.name} and no {part} {missing} beside it; put both there, or none")
+        present, missing = (files[part, "labels"], "images") if images is None else (images, "labels")
+        raise InputError(
+            f"{present.parent} has {present.name} but no {part} {missing}; the folder must contain both or neither"
+        )
     pixels = torch.from_numpy(read_array(images, DIMENSIONS["images"]))[:, None]
     if len(pixels) != len(labels):
         file = files[part, "labels"]
-        raise InputError(f"{images} holds {len(pixels):,} images and {file} {len(labels):,} labels; fetch both again")
+        raise InputError(
+            f"{images} contains {len(pixels):,} images and {file} {len(labels):,} labels; fetch both again"
+        )
     return Split(InMemory(pixels.transpose(2, 3).contiguous() if transposed else pixels), labels)
 
 

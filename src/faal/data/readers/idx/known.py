@@ -1,4 +1,4 @@
-"""The known data sets in IDX files: their names, classes, digests of their labels, and usual folders."""
+"""The known data sets in IDX files: their names, classes, digests of their labels, and default folders."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A data set of four files with MNIST's names."""
+    """A data set of four files with MNIST's file names."""
 
     title: str
     classes: tuple[str, ...]
@@ -25,7 +25,7 @@ class Known:
     """The folder that a Debian package installs it in."""
     package: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
-    """`train`, `test` -> SHA-256 of the labels' bytes; parts whose digest is not known are left out."""
+    """`train`, `test` -> SHA-256 of the labels' bytes; parts with an unknown digest are omitted."""
 
 
 KNOWN = {
@@ -56,7 +56,7 @@ KNOWN = {
 }  # fmt: skip
 
 MERGED = DIGITS + CAPITALS + "abdefghnqrt"
-"""EMNIST's 47 classes: letters whose two cases are written alike are one class, named by the capital."""
+"""EMNIST's 47 classes: letters with similar upper and lower case are one class, named by the capital."""
 
 EMNIST = {
     "emnist-balanced": tuple(MERGED),
@@ -83,9 +83,9 @@ def recognised(labels: Mapping[str, Tensor]) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def places(name: str) -> tuple[Path, ...]:
-    """The folders searched for a known data set when none is named: that of `faal data`, torchvision's below the
-    current folder, the system's package."""
+def default_folders(name: str) -> tuple[Path, ...]:
+    """The folders searched for a known data set when none is given: that of `faal data`, torchvision's below the
+    current folder, that of the system's package."""
     known = KNOWN[name]
     packaged = [] if known.packaged is None else [Path(known.packaged)]
     return (own_folder(name), TORCHVISION / known.torchvision, *packaged)

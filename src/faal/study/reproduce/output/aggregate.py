@@ -11,7 +11,7 @@ from faal.study.reproduce.rows import Record, Row
 
 @dataclass(frozen=True)
 class SeedStatistics:
-    """Mean and standard deviation of a figure over seeds."""
+    """Mean and standard deviation of a value over seeds."""
 
     values: Sequence[float]
 
@@ -26,7 +26,7 @@ class SeedStatistics:
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     def text(self, digits: int = 1) -> str:
-        """`54.0 ± 0.4` without a line break, `54.0` of one seed, a dash of none."""
+        """`54.0 ± 0.4` without a line break, `54.0` for one seed, a dash for none."""
         if self.mean is None:
             return MISSING
         return f"{self.mean:.{digits}f}" + (
@@ -58,11 +58,11 @@ class RowSummary:
 
     @property
     def is_published(self) -> bool:
-        """Whether it is a published checkpoint, which is audited once however many seeds there are."""
+        """Whether it is a published checkpoint, which is audited only once for any number of seeds."""
         return bool(self.records) and all(record.epochs == 0 for record in self.records)
 
-    def progress(self, wanted: int) -> str:
-        """How many of the requested seeds are finished."""
+    def progress(self, requested: int) -> str:
+        """The number of requested seeds that are finished."""
         if self.is_published:
             return "published checkpoint"
-        return f"{len(self.records)} of {wanted} seed{'s' * (wanted != 1)}".replace(" ", NBSP)
+        return f"{len(self.records)} of {requested} seed{'s' * (requested != 1)}".replace(" ", NBSP)

@@ -20,7 +20,7 @@ def robust_attack(record: Record) -> str:
 def draw_figure(out: Path, table: TableSpec, records: Sequence[Record], classes: Sequence[str]) -> list[Path]:
     """Draw the finished rows of a figure as SVG, PDF and PNG; nothing for a table.
 
-    Figure 1 shows clean and robust accuracy, a panel per network; the others robust accuracy, all rows in one.
+    Figure 1 shows clean and robust accuracy, a panel per network; the others robust accuracy, in one panel.
 
     Returns:
         The files.
@@ -53,7 +53,7 @@ def _short_label(row: Row) -> str:
 
 
 def _class_statistics(records: Sequence[Record], row: Row, attack: str) -> Values:
-    """Mean and standard deviation per class over the seeds; nan for one seed's deviation."""
+    """Mean and standard deviation per class over the seeds; the deviation of a single seed is NaN."""
     found = np.array([record.attacks[attack]["classes"] for record in records if record.row == row.name], dtype=float)
     deviation = found.std(axis=0, ddof=1) if len(found) > 1 else np.full(found.shape[1], np.nan)
     return found.mean(axis=0).tolist(), deviation.tolist()

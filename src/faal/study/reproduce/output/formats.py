@@ -14,7 +14,7 @@ from faal.report.page import render
 from faal.report.wording import NBSP
 
 MISSING = "–"
-"""The text of a missing figure."""
+"""The text of a missing value."""
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -30,7 +30,7 @@ LATEX = {
     "∞": r"$\infty$",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
-    "[": "{[}",  # A row that starts with a bracket would be read as the length after the \\ before it.
+    "[": "{[}",  # A row that starts with a bracket would be parsed as the length after the \\ before it.
     "]": "{]}",
     NBSP: "~",
 }
@@ -58,14 +58,14 @@ class TableContent:
     """The cells of a table, its headings and its notes."""
 
     name: str
-    """The files' name, without a suffix."""
+    """The name of the files, without a suffix."""
     kind: str
     """Table, scale and protocol: `Table 2, scale tiny, protocol honest`."""
     title: str
     lead: Sequence[str]
     """Sentences before the table: how to read it."""
     progress: str
-    """How much of it is finished, in a sentence."""
+    """A sentence on the number of finished rows."""
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     """(rows, columns); the first cell of a row is its heading."""
@@ -84,9 +84,9 @@ def write_formats(out: Path, content: TableContent) -> list[Path]:
         InputError: a file cannot be written.
     """
     texts = {".md": markdown(content), ".csv": csv_text(content), ".tex": latex(content), ".html": html(content)}
-    for ending, text in texts.items():
-        write_atomically(out / f"{content.name}{ending}", text.encode())
-    return [out / f"{content.name}{ending}" for ending in texts]
+    for suffix, text in texts.items():
+        write_atomically(out / f"{content.name}{suffix}", text.encode())
+    return [out / f"{content.name}{suffix}" for suffix in texts]
 
 
 def markdown(content: TableContent) -> str:
@@ -159,8 +159,8 @@ def html(content: TableContent) -> str:
         tiles_note=content.progress,
         tiles=(),
         sections=[
-            Section(heading="The rows", tables=[table]),
-            Section(heading="What the figures rest on", points=content.notes),
+            Section(heading="Rows", tables=[table]),
+            Section(heading="Notes", points=content.notes),
         ],
     )
     return render(page)

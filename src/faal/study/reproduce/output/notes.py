@@ -1,4 +1,4 @@
-"""The introduction and the notes of a table, in sentences made from its records."""
+"""The introduction and the notes of a table, from its records."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,18 +10,18 @@ from faal.study.reproduce.scales import PROTOCOLS, SCALES, ProtocolName, ScaleNa
 
 
 def introduction(scale: ScaleName, printed: bool) -> list[str]:
-    """How to read the table; `printed` where it has figures of the paper."""
+    """How to read the table; `printed`: whether it has columns of the paper."""
     sentences = [
-        "Average (worst class) accuracy in per cent: mean ± standard deviation over the training seeds, of which a "
-        f"single one has no ±; the worst class is each seed’s own. {MISSING} marks a figure that is "
-        "missing: not finished here, or not printed in the paper."
+        "Average (worst class) accuracy in per cent: mean ± standard deviation over the training seeds, without ± "
+        f"for a single seed; the worst class is that of each seed. {MISSING} marks a missing value: "
+        "not finished here, or not in the paper."
     ]
     if printed and scale == "paper":
-        sentences.append("The columns “paper” are what the paper prints.")
+        sentences.append("The columns “paper” are the values in the paper.")
     elif printed:
         sentences.append(
-            "The columns “paper” are what the paper prints, at its own scale: they are not comparable number for "
-            f"number with the measured ones, which are at scale {scale}."
+            "The columns “paper” are the values in the paper, at its scale: they are not comparable with the "
+            f"measured ones, which are at scale {scale}."
         )
     return sentences
 
@@ -39,8 +39,8 @@ def table_notes(
     workers = max(record.workers for record in records)
     if workers > 1:
         sentences.append(
-            f"Up to {workers} networks were trained at once on one machine: the seconds per epoch do not measure "
-            "the methods."
+            f"Up to {workers} networks were trained in parallel on one machine: the seconds per epoch of the "
+            "methods are not comparable."
         )
     commits = sorted({record.commit or "unknown" for record in records})
     machines = dict.fromkeys(_machine(record.environment) for record in records)
@@ -49,7 +49,7 @@ def table_notes(
 
 
 def _remarks(finished: Sequence[RowSummary]) -> list[str]:
-    """The records' notes, each once; one that is not in all finished rows is preceded by its rows."""
+    """The distinct notes of the records; one that is not in all finished rows begins with the names of its rows."""
     rows_of: dict[str, list[str]] = {}
     for row in finished:
         for note in dict.fromkeys(note for record in row.records for note in record.note):

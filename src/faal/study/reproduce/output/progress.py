@@ -1,4 +1,4 @@
-"""Progress of a reproduction: a bar, a line per finished item, and the tables, written again."""
+"""Progress of a reproduction: a progress bar, a line per finished item, and the tables, which are rewritten."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -31,7 +31,7 @@ class ProgressReporter:
     def __enter__(self) -> Self:
         self.bar.start()
         if self.done:
-            self._print(f"{len(self.done)} of {len(self.items)} steps were finished before")
+            self._print(f"{len(self.done)} of {len(self.items)} steps were already finished")
         self.write()
         return self
 
@@ -68,7 +68,7 @@ class ProgressReporter:
 
 def summary(record: Record) -> str:
     """A record as one line: average (worst class) in per cent."""
-    figures = [
+    accuracies = [
         f"{name} {100 * found['average']:.1f} ({100 * found['worst']:.1f})" for name, found in record.attacks.items()
     ]
-    return ", ".join(figures)
+    return ", ".join(accuracies)

@@ -1,7 +1,7 @@
 """Write a table of a reproduction from its records, as `TABLE.md`, `.csv`, `.tex` and `.html`.
 
 Accuracies are in per cent, mean and standard deviation (n - 1) over the seeds that have finished; the worst class is
-each seed's own. No value is marked as the best: the deviations show how far two rows are apart.
+that of each seed. No value is marked as the best: the deviations show whether two rows differ.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,13 +31,13 @@ def write_table(
     Args:
         out: the folder.
         table: its rows; those without a record are shown as missing.
-        records: of this table, in any order; of two of one row and seed the later counts.
+        records: of this table, in any order; of two for the same row and seed the later one is used.
         scale: of all records.
         protocol: of all records.
-        seeds: how many are requested per row; as many as the records hold if None.
+        seeds: the number requested per row; that of the records if None.
 
     Returns:
-        The files written. The same records give the same bytes.
+        The files written; the same records produce the same bytes.
 
     Raises:
         InputError: a record is of another row, scale or protocol; a file cannot be written.
@@ -51,12 +51,12 @@ def write_table(
             )
         by_row[record.row][record.seed] = record
     rows = [RowSummary(row, [by_row[row.name][seed] for seed in sorted(by_row[row.name])]) for row in table.rows]
-    wanted = seeds or len({record.seed for record in records})
-    return write_formats(out, _content(table, rows, scale, protocol, wanted))
+    requested = seeds or len({record.seed for record in records})
+    return write_formats(out, _content(table, rows, scale, protocol, requested))
 
 
 def _content(
-    table: TableSpec, summaries: Sequence[RowSummary], scale: ScaleName, protocol: ProtocolName, wanted: int
+    table: TableSpec, summaries: Sequence[RowSummary], scale: ScaleName, protocol: ProtocolName, requested: int
 ) -> TableContent:
     records = [record for row in summaries for record in row.records]
     measured, printed = _measured(table, records), _printed(table)
@@ -76,47 +76,47 @@ def _content(
         for attack in attacks:
             cells += [_measured_cell(summary, attack)] if attack in measured else []
             cells += [_printed_cell(summary.row, attack)] if attack in printed else []
-        done = Cell(text=summary.progress(wanted), sort=len(summary.records))
-        rows.append([*cells, _seconds_cell(summary.seconds), done])
-        after_a_fine_tune = position > 0 and summaries[position - 1].row.start is not None
-        groups.append(position if position == 0 or (summary.row.start is None and after_a_fine_tune) else groups[-1])
-    complete = sum(summary.is_published or len(summary.records) >= wanted > 0 for summary in summaries)
+        finished = Cell(text=summary.progress(requested), sort=len(summary.records))
+        rows.append([*cells, _seconds_cell(summary.seconds), finished])
+        follows_fine_tune = position > 0 and summaries[position - 1].row.start is not None
+        groups.append(position if position == 0 or (summary.row.start is None and follows_fine_tune) else groups[-1])
+    complete = sum(summary.is_published or len(summary.records) >= requested > 0 for summary in summaries)
     return TableContent(
         name=table.name,
         kind=f"{_title(table.name)}, scale {scale}, protocol {protocol}",
         title=table.title if scale == "paper" else f"The rows of “{table.title}”, at scale {scale}",
         lead=introduction(scale, bool(printed)),
-        progress=f"{complete} of {len(summaries)} rows have all their seeds ({wanted}).",
+        progress=f"{complete} of {len(summaries)} rows have all their seeds ({requested}).",
         columns=columns,
         rows=rows,
         groups=groups,
         notes=table_notes(summaries, records, scale, protocol),
         data=[
-            _data(table, summary, [a for a in attacks if a in measured], scale, protocol, wanted)
+            _data(table, summary, [a for a in attacks if a in measured], scale, protocol, requested)
             for summary in summaries
         ],
     )
 
 
 def _measured(table: TableSpec, records: Sequence[Record]) -> set[str]:
-    """The attacks with a measured column: those of any record, the table's before there is one.
+    """The attacks with a measured column: those of any record, or those of the table without records.
 
-    `all` has none where only one attack was run, whose figures it repeats.
+    `all` has none where only one attack was run, since its values would be the same.
     """
     found = {attack for record in records for attack in record.attacks} or set(table.attacks)
     return found if len(found - {"clean", "all"}) > 1 else found - {"all"}
 
 
 def _printed(table: TableSpec) -> set[str]:
-    """The attacks with a column of the paper's figures: those of the table that the paper prints."""
+    """The attacks of the table with a column of the paper's values."""
     return {attack for row in table.rows for attack in row.paper} & set(table.attacks)
 
 
 def _rank(attack: str, measured: set[str]) -> tuple[int, str]:
-    """Weak before strong; a printed attack that was not run comes last, beside `all`, which replaces it."""
+    """Weak before strong; an attack of the paper that was not run is last, next to `all`, which replaces it."""
     order = ("clean", "pgd", "cw", "autoattack", "all")
-    place = next((i for i, start in enumerate(order) if attack.startswith(start)), 2)
-    return (len(order) if attack == "autoattack" and attack not in measured else place, attack)
+    position = next((i for i, start in enumerate(order) if attack.startswith(start)), 2)
+    return (len(order) if attack == "autoattack" and attack not in measured else position, attack)
 
 
 def _epochs_cell(summary: RowSummary) -> Cell:
@@ -144,7 +144,12 @@ def _printed_cell(row: Row, attack: str) -> Cell:
 
 
 def _data(
-    table: TableSpec, summary: RowSummary, attacks: Sequence[str], scale: ScaleName, protocol: ProtocolName, wanted: int
+    table: TableSpec,
+    summary: RowSummary,
+    attacks: Sequence[str],
+    scale: ScaleName,
+    protocol: ProtocolName,
+    requested: int,
 ) -> dict[str, str | float | int | None]:
     """The row of the CSV, unrounded."""
     row, records = summary.row, summary.records
@@ -158,7 +163,7 @@ def _data(
         "protocol": protocol,
         "seeds": " ".join(str(record.seed) for record in records),
         "seeds_finished": len(records),
-        "seeds_wanted": wanted,
+        "seeds_wanted": requested,
         "test_images": _joined(record.n for record in records),
         "epochs": _joined(record.epochs for record in records),
         "seconds_per_epoch": summary.seconds.mean,
@@ -167,8 +172,8 @@ def _data(
     }
     for attack in attacks:
         for field in ("average", "worst"):
-            spread = summary.accuracy(attack, field)
-            data |= {f"{attack}_{field}": spread.mean, f"{attack}_{field}_std": spread.deviation}
+            statistics = summary.accuracy(attack, field)
+            data |= {f"{attack}_{field}": statistics.mean, f"{attack}_{field}_std": statistics.deviation}
         classes = (str(record.attacks[attack]["worst_class"]) for record in records if attack in record.attacks)
         data[f"{attack}_worst_classes"] = "; ".join(classes)
     for attack in sorted(_printed(table), key=lambda name: _rank(name, {name})):

@@ -44,7 +44,7 @@ def write_costs(out: Path, costs: Sequence[Cost], *, scale: ScaleName, notes: Se
             cells += [_minutes(cost.paper.get(setting))] if setting in printed else []
         yes_no = [text_cell("yes" if value else "no") for value in (cost.adversary_free, cost.steers)]
         rows.append([*cells, text_cell(cost.level), *yes_no])
-    done = sum(bool(cost.minutes) for cost in costs)
+    measured_count = sum(bool(cost.minutes) for cost in costs)
     return write_formats(
         out,
         TableContent(
@@ -52,10 +52,10 @@ def write_costs(out: Path, costs: Sequence[Cost], *, scale: ScaleName, notes: Se
             kind=f"Table 4, scale {scale}",
             title="Minutes per epoch and requirements of the methods",
             lead=[
-                "The columns “paper” are what the paper prints, measured on one NVIDIA 3090Ti: methods compare within "
-                "a column, not from one column to the other."
+                "The columns “paper” are the values in the paper, measured on one NVIDIA 3090Ti: methods are "
+                "comparable within a column, not between columns."
             ],
-            progress=f"{done} of {len(costs)} methods are measured.",
+            progress=f"{measured_count} of {len(costs)} methods are measured.",
             columns=columns,
             rows=rows,
             groups=[0] * len(costs),

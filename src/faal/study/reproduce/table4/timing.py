@@ -1,9 +1,9 @@
 """`table4`: the time per epoch of each method, and its properties from the method table.
 
 All methods are timed in one process and in turns, one step of each at a time, so that any other load of the machine
-affects all of them alike. The time of an epoch is its number of steps times the median time of one, and the time of the
-evaluations on withheld images that some methods require. The images are noise of the data's shape: no time depends on
-their content.
+affects all of them alike. The time of an epoch is its number of steps times the median time of a step, plus that of
+the evaluations on withheld images that some methods require. The images are noise of the data's shape: the time does
+not depend on their content.
 """
 
 import statistics
@@ -45,7 +45,7 @@ ROWS = tuple(
 TURNS = 24
 """Steps of each method, taken in turns."""
 WARM_UP = 3
-"""Steps before them, not counted."""
+"""Steps before them, which are not timed."""
 BATCHES = 2
 """Batches that the steps use in turns."""
 
@@ -92,14 +92,16 @@ def measure(scale: Scale, protocol: ProtocolName, device: torch.device) -> tuple
 
 
 def _notes(device: torch.device) -> list[str]:
-    facts = environment(device)
-    machine = facts["device"] if device.type == "cuda" else f"{facts['processor']}, with {facts['threads']} at work"
+    versions = environment(device)
+    machine = (
+        versions["device"] if device.type == "cuda" else f"{versions['processor']}, with {versions['threads']} at work"
+    )
     return [
         f"Measured: the median of {TURNS} steps of each method, all methods in turns in one process, times the "
-        "steps of an epoch, and the evaluations on withheld images that a method requires; the choice of the "
-        "epoch on withheld images, the same for all, is left out.",
-        "The images were noise of the data's shape and number.",
-        f"Measured on {machine}, at commit {facts['commit'] or 'unknown'}.",
+        "steps of an epoch, and the evaluations on withheld images that a method requires; the selection of the "
+        "epoch on withheld images, the same for all, is not included.",
+        "The images were noise, in the shape and number of the data.",
+        f"Measured on {machine}, at commit {versions['commit'] or 'unknown'}.",
     ]
 
 
@@ -129,24 +131,24 @@ class _TimedMethod:
         net = numerics.place(net).train()
         counts = torch.bincount(parts.full.labels[parts.train], minlength=data.num_classes)
         learner = learner_for(net, recipe, counts, seed=0, numerics=numerics)
-        # So low a learning rate that the weights hardly change, although the images are noise.
+        # A learning rate so low that the weights hardly change, although the images are noise.
         learner.optimizer.param_groups[0]["lr"] = 1e-6
         batches = Batches(
             parts.full, parts.train, batch_size=recipe.batch_size, seed=0, crop=recipe.crop, flip=recipe.flip,
             device=device, memory=numerics.memory,
         )  # fmt: skip
         epoch = recipe.epochs - 1
-        own, gate = learner.rule.evaluation(epoch), GATE if recipe.average == "gated" else None
+        rule_request, gate_request = learner.rule.evaluation(epoch), GATE if recipe.average == "gated" else None
         timed = cls(
             learner=learner,
             batches=[batch for _, batch in zip(range(BATCHES), batches.epoch(epoch), strict=False)],
             steps_per_epoch=len(batches),
             step_context=StepContext(epoch, epoch / recipe.epochs),
-            evaluations=[request for request in (own, gate) if request is not None],
+            evaluations=[request for request in (rule_request, gate_request) if request is not None],
             withheld=parts.steer,
             seconds=[],
         )
-        metrics = None if own is None else timed.evaluate(own)
+        metrics = None if rule_request is None else timed.evaluate(rule_request)
         learner.rule.begin_epoch(EpochStats(epoch=epoch, epochs=recipe.epochs, metrics=metrics))
         return timed
 
@@ -159,18 +161,18 @@ class _TimedMethod:
         )  # fmt: skip
 
     def step(self, *, counts: bool) -> None:
-        """One step, timed to its end."""
-        began = self.clock()
+        """One step, timed until the device has finished it."""
+        started = self.clock()
         train_step(self.learner, self.batches[len(self.seconds) % len(self.batches)], self.step_context)
         if counts:
-            self.seconds.append(self.clock() - began)
+            self.seconds.append(self.clock() - started)
 
     def epoch(self) -> float:
         """Seconds of an epoch."""
-        began = self.clock()
+        started = self.clock()
         for request in self.evaluations:
             self.evaluate(request)
-        return self.steps_per_epoch * statistics.median(self.seconds) + self.clock() - began
+        return self.steps_per_epoch * statistics.median(self.seconds) + self.clock() - started
 
     def clock(self) -> float:
         """The time in seconds, after all pending work of the device."""
@@ -181,11 +183,11 @@ class _TimedMethod:
 
 def noise(name: str) -> DataSet:
     """Images of noise, in the number and shape of a data set's training images; a few test images."""
-    of_a_class, classes, shape = SHAPES[name]
+    images_per_class, classes, shape = SHAPES[name]
     generator = torch.Generator().manual_seed(0)
 
     def split(count: int) -> Split:
         images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
         return Split(InMemory(images), torch.arange(count) % classes)
 
-    return DataSet(name, tuple(str(c) for c in range(classes)), split(of_a_class * classes), split(classes))
+    return DataSet(name, tuple(str(c) for c in range(classes)), split(images_per_class * classes), split(classes))

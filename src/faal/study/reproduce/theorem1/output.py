@@ -36,7 +36,7 @@ def theorem1(out: Path, *, seeds: Sequence[int] = (1, 2, 3), trials: int = TRIAL
     """Run the simulation and write `theorem1.md`, `.csv`, and the figure as `.svg`, `.pdf` and `.png` into a folder.
 
     Returns:
-        The files written. The same arguments give the same bytes.
+        The files written; the same arguments produce the same bytes.
 
     Raises:
         InputError: there is no seed, or the folder cannot be written.
@@ -59,8 +59,8 @@ def markdown(cells: Sequence[ShiftFrequency], seeds: Sequence[int]) -> str:
         "",
         f"Frequency of L_FAAL > L in per cent over {cells[0].trials:,} simulated trials ({len(seeds)} "
         f"seed{'s' * (len(seeds) > 1)}), with exact {100 * LEVEL:g} % binomial intervals; {CLASSES} classes, n images "
-        "of each. Below each τ, the leading term of the printed bound, 1 − exp(−τn); with the images of all classes "
-        "for n it would be higher still.",
+        "of each. Below each τ, the leading term of the printed bound, 1 − exp(−τn); with n the images of all "
+        "classes it would be higher still.",
         "",
         "| τ | test set | " + " | ".join(f"n = {n}" for n in counts) + " |",
         "| --- | --- |" + " ---: |" * len(counts),
@@ -84,7 +84,7 @@ def markdown(cells: Sequence[ShiftFrequency], seeds: Sequence[int]) -> str:
 
 
 def findings(cells: Sequence[ShiftFrequency]) -> str:
-    """A summary of the frequencies, in sentences made from them."""
+    """A summary of the frequencies in sentences."""
     least, most = min(cell.n for cell in cells), max(cell.n for cell in cells)
 
     def span(shift: str, n: int) -> str:
@@ -99,11 +99,11 @@ def findings(cells: Sequence[ShiftFrequency]) -> str:
     return (
         f"Over the values of τ, L_FAAL exceeds L in {span(NONE, least)} of the trials without a shift at n = {least} "
         f"and in {span(NONE, most)} at n = {most}; under a shift drawn from the ball in {span(INSIDE, least)} and "
-        f"{span(INSIDE, most)}. Under the worst shift of the ball it falls from {span(EDGE, least)} to "
-        f"{span(EDGE, most)}: there L is the very number that L_FAAL estimates, a little too high, so the frequency "
-        "tends to one half, not to one, however many images are observed. Beyond the ball it falls from "
+        f"{span(INSIDE, most)}. Under the worst shift of the ball it decreases from {span(EDGE, least)} to "
+        f"{span(EDGE, most)}: there L is the quantity that L_FAAL estimates, with a small positive bias, so the "
+        "frequency tends to one half, not to one, as the number of images increases. Beyond the ball it decreases from "
         f"{span(BEYOND, least)} to {span(BEYOND, most)}. Of the {len(within)} cells whose shift is in the ball, "
-        f"{len(below)}{counted} have their whole interval below 1 − exp(−τn): taken without its O(n), the printed "
+        f"{len(below)}{counted} have an interval entirely below 1 − exp(−τn): without its O(n), the printed "
         f"bound {'does not hold' if below else 'was not observed to fail'}."
     )
 

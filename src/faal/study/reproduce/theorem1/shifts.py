@@ -5,9 +5,9 @@ The paper's theorem 1 prints
     Pr(L_FAAL > L) >= 1 - exp(-tau n) + O(n),    L_FAAL = max { sum_c w_c l_c : KL(U || w) <= tau }        (Eq. 7, 9)
 
 for the loss L of a test distribution with an unknown class shift. As printed the bound is vacuous, since
-O(n) may be anything. The result that it resembles is about a ball around the *empirical* distribution of n draws, and
-holds because that ball contains the true distribution with high probability. FAAL's ball is centred on U, whatever the
-shift, and its class losses are the ones that are estimated. So the frequency is measured here, and compared with the
+O(n) is arbitrary. The result that it resembles is about a ball around the *empirical* distribution of n draws, and
+holds because that ball contains the true distribution with high probability. FAAL's ball is centred on U for any
+shift, and its class losses are the quantities estimated. So the frequency is measured here, and compared with the
 term 1 - exp(-tau n).
 
 In each trial every class has a new mean margin l_c in [-1, 1]; n images of each class are observed, and L_FAAL is
@@ -53,7 +53,7 @@ def no_shift(losses: Array, tau: float, rng: np.random.Generator) -> Array:
 
 
 def inside(losses: Array, tau: float, rng: np.random.Generator) -> Array:
-    """One drawn uniformly, by volume, from the ball KL(U || q) <= tau.
+    """A distribution drawn uniformly, by volume, from the ball KL(U || q) <= tau.
 
     The density of Dirichlet(a, ..., a) against the flat one depends on q through KL(U || q) alone, as
     exp(-(a - 1) C KL): a proposal within the ball is therefore accepted with probability exp(-(a - 1) C (tau - KL)).
@@ -71,12 +71,12 @@ def inside(losses: Array, tau: float, rng: np.random.Generator) -> Array:
 
 
 def edge(losses: Array, tau: float, rng: np.random.Generator) -> Array:
-    """The worst within the ball, which lies on its edge: q . l is then what L_FAAL estimates."""
+    """The worst distribution in the ball, which is on its boundary: q . l is then what L_FAAL estimates."""
     return worst_distribution(losses, tau)
 
 
 def beyond(losses: Array, tau: float, rng: np.random.Generator) -> Array:
-    """The worst within a ball of twice the radius."""
+    """The worst distribution in a ball of twice the radius."""
     return worst_distribution(losses, 2 * tau)
 
 
@@ -136,8 +136,8 @@ def simulate(
     """
     if not seeds:
         raise InputError("theorem1 needs at least one seed; give --seeds 1 or more")
-    of_seeds = [_count_bounds(derive_seed("theorem1", seed), trials, taus, counts, classes) for seed in seeds]
-    held = np.sum(of_seeds, axis=0)
+    per_seed = [_count_bounds(derive_seed("theorem1", seed), trials, taus, counts, classes) for seed in seeds]
+    held = np.sum(per_seed, axis=0)
     total = trials * len(seeds)
     low, high = clopper_pearson(held, np.full_like(held, total), LEVEL)
     return [
@@ -161,7 +161,7 @@ def simulate(
 def _count_bounds(
     seed: int, trials: int, taus: Sequence[float], counts: Sequence[int], classes: int
 ) -> NDArray[np.int64]:
-    """In how many trials L_FAAL > L: (shifts, taus, counts)."""
+    """The number of trials in which L_FAAL > L: (shifts, taus, counts)."""
     rng = np.random.default_rng(seed)
     mu = rng.beta(*CLASS_MEANS, (trials, classes))
     losses = 2 * mu - 1

@@ -56,7 +56,7 @@ def execute(item: WorkItem, context: WorkContext) -> None:
         InputError: training diverged, a checkpoint does not match, or a file cannot be written.
     """
     run = item.run
-    # Shared: other processes of a reproduction go by the claims.
+    # Shared: the processes of a reproduction are separated by the claims.
     with folder_lock(run.folder, shared=True):
         if item.is_audit:
             write_record(context.out, evaluated(run, context))
@@ -83,12 +83,12 @@ def _train(run: PlannedRun, context: WorkContext) -> dict[str, Any]:
     )  # fmt: skip
     notes = [outcome.note] if outcome.note else []
     if fork is not None:
-        notes.append(f"Up to epoch {fork[1]} it is the plain method's run of the same seed, trained once")
+        notes.append(f"Up to epoch {fork[1]} it is the run of the plain method with the same seed, trained only once")
     return {"epochs": epochs_of_training(recipe), "from": fork[1] if fork else 0, "note": notes}
 
 
 def _import_published(run: PlannedRun, base: PublishedBase, context: WorkContext) -> dict[str, Any]:
-    """Store a published checkpoint as this program's own; returns the content of `trained.json`."""
+    """Store a published checkpoint in this program's format; returns the content of `trained.json`."""
     data = data_of(context.data)
     opened = open_published(base, run.recipe, data)
     state = {
@@ -102,16 +102,16 @@ def _import_published(run: PlannedRun, base: PublishedBase, context: WorkContext
     checkpoint.save(run.folder / "best.pt", state)
     note = (
         f"The checkpoint {base.file.name} (SHA-256 {base.sha256[:12]}, normalisation {base.normalize}) was evaluated "
-        "as it is, not trained here"
+        "unchanged, not trained here"
     )
     if opened.trained and opened.threat != run.recipe.threat:
         note += f"; it was trained against {opened.threat} and is evaluated against {run.recipe.threat}"
-    loaded = opened.notes if base.model is not None else []  # that another network was named is among them
+    loaded = opened.notes if base.model is not None else []  # among them, that another network was named
     return {"epochs": 0, "from": 0, "note": [note, *loaded]}
 
 
 def open_published(base: PublishedBase, recipe: Recipe, data: DataSet) -> LoadedModel:
-    """Open a published checkpoint; foreign weights are of the network that the call names, or of the recipe's.
+    """Open a published checkpoint; third-party weights are of the network named in the call, or that of the recipe.
 
     Raises:
         InputError: it cannot be read, or does not match the network.
@@ -160,7 +160,7 @@ def evaluated(run: PlannedRun, context: WorkContext) -> Record:
         epochs=summary["epochs"],
         seconds_per_epoch=_seconds_per_epoch(run.folder, summary["from"]),
         workers=context.workers,
-        attacks={name: _figures(found) for name, found in result.attacks.items()},
+        attacks={name: _accuracies(found) for name, found in result.attacks.items()},
         n=int(result.data["n"]),
         note=[*summary["note"], *result.warnings],
         commit=versions["commit"],
@@ -168,7 +168,7 @@ def evaluated(run: PlannedRun, context: WorkContext) -> Record:
     )
 
 
-def _figures(found: AttackResult) -> dict[str, Any]:
+def _accuracies(found: AttackResult) -> dict[str, Any]:
     return {
         "average": found.average.value,
         "worst": found.worst.value,

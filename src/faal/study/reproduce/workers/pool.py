@@ -34,7 +34,7 @@ def default_workers(device: torch.device) -> int:
 
 
 def run_all(context: WorkContext, items: Sequence[WorkItem], *, on_poll: Callable[[], None]) -> dict[str, str]:
-    """Execute a plan until no item of it is left to do, here or elsewhere.
+    """Execute a plan until no item remains, on this or other machines.
 
     Args:
         context: settings shared by all items; with one worker, the items run in this process.
@@ -45,7 +45,7 @@ def run_all(context: WorkContext, items: Sequence[WorkItem], *, on_poll: Callabl
         Name of each item that failed -> the reason.
 
     Raises:
-        Interrupted: a signal has come; the items in progress have ended as they do at a signal.
+        Interrupted: a signal was received; the items in progress were stopped by it.
     """
     for item in items:
         failure_path(context.out, item.name).unlink(missing_ok=True)
@@ -64,16 +64,16 @@ def run_all(context: WorkContext, items: Sequence[WorkItem], *, on_poll: Callabl
 
 
 def _progress(items: Sequence[WorkItem]) -> str:
-    """What is kept when a signal ends the work."""
+    """What is saved when a signal interrupts the work."""
     done = sum(item.output.exists() for item in items)
-    return f"{done} of {len(items)} steps are finished, and those in progress kept as far as they came"
+    return f"{done} of {len(items)} steps are finished, and the progress of the others is saved"
 
 
 def _run_in_processes(context: WorkContext, items: Sequence[WorkItem], on_poll: Callable[[], None]) -> None:
     spawn = multiprocessing.get_context("spawn")
     processes = [
-        spawn.Process(target=_worker_process, args=(context, items, place), daemon=True)
-        for place in range(context.workers)
+        spawn.Process(target=_worker_process, args=(context, items, index), daemon=True)
+        for index in range(context.workers)
     ]
     with interrupts.starting_workers():
         for process in processes:
@@ -88,22 +88,22 @@ def _run_in_processes(context: WorkContext, items: Sequence[WorkItem], on_poll: 
             process.terminate()
         for process in processes:
             process.join()
-    left = _remaining(context, items)
-    if left:
+    unfinished = _remaining(context, items)
+    if unfinished:
         status = ", ".join(str(process.exitcode) for process in processes)
         raise InputError(
-            f"the workers were terminated from outside (status {status}) and left {len(left)} items undone, the first "
-            f"{left[0].name}; start the same command again, with fewer --workers if memory ran out"
+            f"the workers were killed (status {status}) with {len(unfinished)} items unfinished, the first "
+            f"{unfinished[0].name}; start the same command again, with fewer --workers if memory ran out"
         )
 
 
-def _worker_process(context: WorkContext, items: Sequence[WorkItem], place: int) -> None:
+def _worker_process(context: WorkContext, items: Sequence[WorkItem], index: int) -> None:
     """The main function of one of several worker processes."""
     end_with_parent()
     interrupts.serve()
     try:
         if context.device.type == "cuda":
-            context = dataclasses.replace(context, device=torch.device("cuda", place % torch.cuda.device_count()))
+            context = dataclasses.replace(context, device=torch.device("cuda", index % torch.cuda.device_count()))
             torch.cuda.set_device(context.device)
         with interrupts.job(), _single_thread(context.device):
             run_items(context, items)
@@ -112,15 +112,14 @@ def _worker_process(context: WorkContext, items: Sequence[WorkItem], place: int)
 
 
 def _enable_sigint() -> None:
-    """Let SIGINT, which a lost lock sends, raise KeyboardInterrupt where it is ignored, as by a shell's background
-    jobs."""
+    """Raise KeyboardInterrupt at SIGINT, which a lost lock sends, where it is ignored, as in a shell's background."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
 def _single_thread(device: torch.device) -> Iterator[None]:
-    """On CPUs: one thread each, so that neither time nor figures depend on the number of workers."""
+    """On CPUs: one thread each, so that neither time nor results depend on the number of workers."""
     threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)
@@ -131,7 +130,7 @@ def _single_thread(device: torch.device) -> Iterator[None]:
 
 
 def run_items(context: WorkContext, items: Sequence[WorkItem], *, on_poll: Callable[[], None] = lambda: None) -> None:
-    """Execute items until none is left that can be, waiting where another process holds what they depend on."""
+    """Execute items until none remains, waiting where another process executes their dependencies."""
     while remaining := _remaining(context, items):
         for item in remaining:
             if is_ready(item) and (lock := acquire(context.out / "claims", item.name)) is not None:

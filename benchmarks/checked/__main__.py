@@ -77,13 +77,14 @@ def main() -> None:
         if None in (given.models, given.cifar10, given.mnist, given.work):
             parser.error("a measurement needs --models, --cifar10, --mnist and --work")
         work: Path = given.work.absolute()
+        made = {k: v for k, v in environment(torch.device("cpu")).items() if k != "command"}
         for name in given.only:
             network = NETWORKS[name]
             data = load_data(getattr(given, network.data))
             net = opened(network, given.models.absolute(), data)
             for plan in network.audits:
                 row = measured(network, plan, net, data, work / network.file / plan.name)
-                _store(name, net, plan, row)
+                _store(name, net, plan, row | {"environment": made})
                 print(name, plan.name, {attack: found["value"] for attack, found in row["attacks"].items()}, flush=True)
     table.PAGE.write_text(table.page(), encoding="utf-8")
 
@@ -91,11 +92,10 @@ def main() -> None:
 def _store(name: str, net: LoadedModel, plan: Audited, row: dict[str, Any]) -> None:
     """Put an audit's figures beside those that are there already."""
     found = json.loads(table.RESULTS.read_text(encoding="utf-8")) if table.RESULTS.exists() else {"networks": {}}
-    made = environment(torch.device("cpu"))
     found["command"] = table.COMMAND
     entry = found["networks"].setdefault(name, {"audits": {}})
     entry["sha256"] = net.record["sha256"]
-    entry["audits"][plan.name] = row | {"environment": {k: v for k, v in made.items() if k != "command"}}
+    entry["audits"][plan.name] = row
     write_whole(table.RESULTS, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
 
 

@@ -49,9 +49,10 @@ Seed = Annotated[int, Parameter(help="The seed of all random numbers.")]
 Model = Annotated[
     str | None,
     Parameter(
-        help="For third-party weights: prn18, rn18, wrn34-10, small, timm:NAME, hf:NAME_OR_DIR, or module:function. A "
-        "checkpoint of this program requires it where its network is module:function, which is imported only if it is "
-        "named here."
+        help="For third-party weights: prn18 or one of its forms (prn18:preact-shortcut and others), rn18, rn20, wrn28-10, "
+        "wrn34-10, wrn34-20, small, timm:NAME, hf:NAME_OR_DIR, robustbench:NAME[:DATASET[:THREAT]], or "
+        "module:function; docs/models.md describes them. A checkpoint of this program requires it where its network is "
+        "module:function, which is imported only if it is named here."
     ),
 ]
 Width = Annotated[int | None, Parameter(help="For third-party weights: the network's width.")]
@@ -152,8 +153,11 @@ def given(settings: Any) -> dict[str, str]:
 def overridden(recipe: Recipe, settings: Any) -> Recipe:
     """The recipe with the settings of the command line; a new threat adapts the step size, unless that is given too."""
     changes: dict[str, Any] = given(settings)
-    if ":" in changes.get("model", ""):  # the user's function sets its size; the recipe's is another network's
-        changes = {"width": None, "depth": None} | changes
+    if ":" in changes.get("model", ""):
+        from faal.models.own import is_foreign
+
+        if is_foreign(changes["model"]):  # the user's function sets its size; the recipe's is another network's
+            changes = {"width": None, "depth": None} | changes
     changed = recipe.replace(changes, source="command line")
     if changed.norm != recipe.norm and "epsilon" not in changes:
         raise InputError(f"--norm {changed.norm} requires --epsilon: the recipe's is a radius in {recipe.norm}")

@@ -31,7 +31,8 @@ class Recipe:
     method: str = _setting("pgd-at", "The training method, a row of `faal methods`.")
     model: str = _setting(
         "prn18",
-        "The network: prn18, rn18, wrn34-10, small, timm:NAME, or, only on the command line, a module:function.",
+        "The network: prn18 or one of its forms (prn18:preact-shortcut and others), rn18, rn20, wrn28-10, wrn34-10, "
+        "wrn34-20, small, timm:NAME, or, only on the command line, a module:function.",
     )
     width: int | None = _setting(
         None, "Channels of the first stage (wrn: widening factor); the model's default if unset."

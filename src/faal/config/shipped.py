@@ -81,7 +81,7 @@ def repair_recipe(data: str, model: str, num_classes: int, ending: str = REPAIR)
 
     Args:
         data: a data set's name, as recipes begin with.
-        model: an architecture's name.
+        model: an architecture's name; a form of one, `prn18:FORM`, is repaired like it.
         num_classes: C.
         ending: the end of the recipe's name; recipes with it exist for every data set and architecture that FAAL
             repairs.
@@ -90,8 +90,12 @@ def repair_recipe(data: str, model: str, num_classes: int, ending: str = REPAIR)
         data = "mnist"
     known = [name.removesuffix(ending) for name in recipe_names() if name.endswith(ending)]
     general = "cifar100-rn18" if num_classes >= MANY_CLASSES else "cifar10-prn18"
-    candidates = [f"{data}-{model}", *(setting for setting in known if setting.startswith(f"{data}-")), general]
-    return next(setting for setting in candidates if setting in known) + ending
+    likely = [
+        f"{data}-{model.partition(':')[0]}",
+        *(setting for setting in known if setting.startswith(f"{data}-")),
+        general,
+    ]
+    return next(setting for setting in likely if setting in known) + ending
 
 
 def _from_file(path: Path, setting: Path, derived: tuple[Path, ...]) -> Recipe:

@@ -13,14 +13,14 @@ from faal.config import Recipe
 from faal.data import DataSet
 from faal.engine.seeds import derive_seed
 from faal.errors import InputError, unknown
-from faal.models.architectures.preact_resnet import PreActResNet
+from faal.models.architectures.preact_resnet import FORMS, Form, PreActResNet
 from faal.models.architectures.resnet import ResNet
 from faal.models.architectures.small import NormLayer, SmallNet
 from faal.models.architectures.wide_resnet import WideResNet
 from faal.models.libraries import LIBRARIES
 from faal.models.normalize import Normalized, parse_normalize, reverses_channels
 from faal.models.offsets import Offset
-from faal.models.own import own_model, require_named
+from faal.models.own import FAMILY, is_foreign, own_model, require_named
 
 DEEPEST = 10_000
 """The largest depth: a file may name any, and the time to build a network grows with it."""
@@ -35,16 +35,17 @@ class Architecture:
     """
 
     model: str
-    """A name of the table, a Wide ResNet as `wrn<depth>-<widen>`, `timm:NAME`, `hf:NAME_OR_DIR`, or a user's
-    `module:function`."""
+    """A name of the table, a Wide ResNet as `wrn<depth>-<widen>`, `timm:NAME`, `hf:NAME_OR_DIR`,
+    `robustbench:NAME:DATASET:THREAT`, or a user's own as `module:function`."""
     num_classes: int
     """Number of logits."""
     channels: int = 3
     """Channels of the images: 1 for grey, 3 for colour."""
     width: int | None = None
-    """Channels of the first stage (64; the small net's first layer 16); a Wide ResNet's widening factor (10)."""
+    """Channels of the first stage (64; rn20's and the small net's first layer 16); a Wide ResNet's widening factor
+    (10)."""
     depth: int | None = None
-    """Blocks per stage (2); a Wide ResNet's depth (34); the small net's convolutions (3)."""
+    """Blocks per stage (2; rn20's 3); a Wide ResNet's depth (34); the small net's convolutions (3)."""
     normalize: str = "none"
     """The normalisation of images in [0, 1] that the network expects: `none`, `cifar10`, `cifar100`, `MEAN:STD` or
     `MEAN:STD:bgr`."""
@@ -76,12 +77,16 @@ class Architecture:
         parse_normalize(self.normalize, self.channels)
 
 
-def _preact_resnet(a: Architecture) -> nn.Module:
-    return PreActResNet(a.num_classes, channels=a.channels, **_set_only(width=a.width, blocks=a.depth))
+def _preact_resnet(a: Architecture, form: Form = Form()) -> nn.Module:
+    return PreActResNet(a.num_classes, channels=a.channels, form=form, **_set_only(width=a.width, blocks=a.depth))
 
 
 def _resnet(a: Architecture) -> nn.Module:
     return ResNet(a.num_classes, channels=a.channels, **_set_only(width=a.width, blocks=a.depth))
+
+
+def _resnet20(a: Architecture) -> nn.Module:
+    return ResNet(a.num_classes, channels=a.channels, width=a.width or 16, blocks=a.depth or 3, stages=3)
 
 
 def _wide_resnet(a: Architecture) -> nn.Module:
@@ -100,12 +105,17 @@ def _set_only(**options: int | None) -> dict[str, int]:
 
 MODELS: dict[str, Callable[[Architecture], nn.Module]] = {
     "prn18": _preact_resnet,
+    **{f"{FAMILY}:{name}": partial(_preact_resnet, form=form) for name, form in FORMS.items()},
     "rn18": _resnet,
+    "rn20": _resnet20,
     "wrn34-10": _wide_resnet,
+    "wrn28-10": _wide_resnet,
+    "wrn34-20": _wide_resnet,
     "small": _small,
     "small-gn": partial(_small, norm="group"),
 }
-"""Name -> its builder. Any other `wrn<depth>-<widen>` is built like `wrn34-10`."""
+"""Name -> its builder. `prn18` is `prn18:preact-shortcut`; any other `wrn<depth>-<widen>` is built like `wrn34-10`;
+`rn20` has three stages, so that 28 x 28 pixels are halved without a remainder, to 14 and 7."""
 
 
 def build_model(architecture: Architecture, *, seed: int | None = None, model: str | None = None) -> nn.Module:
@@ -141,7 +151,7 @@ def build_model(architecture: Architecture, *, seed: int | None = None, model: s
 
 def _network(architecture: Architecture, requested: str | None) -> nn.Module:
     name = architecture.model
-    if ":" in name:
+    if is_foreign(name):
         require_named(name, requested, "the architecture")
         if architecture.width is not None or architecture.depth is not None:
             raise InputError(f"{name} has a fixed width and depth; leave out these options")

@@ -15,9 +15,8 @@ from faal.config import Recipe, Threat
 from faal.data import DataSet
 from faal.data.checks import if_gray, other_channels, other_classes
 from faal.errors import InputError, described
-from faal.models.build import Architecture, build_model
+from faal.models.build import Architecture
 from faal.models.export import read_export_record
-from faal.models.foreign import load_weights
 from faal.models.libraries import class_names, expected_normalisation, is_hf_weights, size_notes
 from faal.models.mismatch import MismatchError
 from faal.models.native import (
@@ -33,6 +32,7 @@ from faal.models.native import (
 from faal.models.normalize import same_normalisation
 from faal.models.offsets import Offset
 from faal.models.provenance import inherited_provenance
+from faal.models.public.forms import load_form
 from faal.models.zoo import zoo_name
 
 ASSUMED_THREAT = Threat("linf", 8 / 255)
@@ -168,12 +168,12 @@ def _open_foreign(
         depth=depth,
         normalize=normalize or expected or "none",
     )
-    net = build_model(architecture, seed=0, model=model)
     try:
-        notes = [*notes_on_file, *load_weights(net, path)]
+        net, architecture, loaded = load_form(architecture, path, data, model=model, exact=exported is not None)
     except MismatchError as error:
-        on_classes = f"; {data.name} has {data.num_classes} classes: {other_classes(data)}" if data.counted else ""
-        raise InputError(f"{error}{on_classes}{if_gray(channels)}") from None
+        counted = f"; {data.name} has {data.num_classes} classes: {other_classes(data)}" if data.counted else ""
+        raise InputError(f"{error}{counted}{if_gray(channels)}") from None
+    notes = [*notes_on_file, *loaded]
     if expected:
         notes.append(
             f"Images are normalised by {expected}, as {model} expects; --normalize sets another normalisation."

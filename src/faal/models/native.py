@@ -16,7 +16,7 @@ from faal.errors import InputError
 from faal.models.build import Architecture, build_model
 from faal.models.libraries import CONFIG, WEIGHTS
 from faal.models.number_types import require_finite, require_types
-from faal.models.own import require_named
+from faal.models.own import is_foreign, require_named
 from faal.models.zoo import read_zoo, zoo_name
 from faal.reading import read_tensors
 
@@ -120,7 +120,7 @@ def replace_model(architecture: Architecture, model: str | None, path: Path) -> 
     if model in (None, recorded):
         return architecture, []
     note = f"{path} records its network as {recorded}; its weights are loaded into {model}, which --model names."
-    if ":" in model:  # such a network has a fixed size
+    if is_foreign(model):  # such a network has a fixed size
         architecture = replace(architecture, width=None, depth=None)
     return replace(architecture, model=model), [note]
 
@@ -141,7 +141,7 @@ def build_with_weights(
             network is code that the call does not name.
     """
     try:
-        if ":" not in architecture.model:
+        if not is_foreign(architecture.model):
             _check_fit(state["weights"], architecture, path)
         net = build_model(architecture, seed=0, model=model)  # with a seed the caller's generator does not change
         require_types(net.state_dict(), state["weights"], path)

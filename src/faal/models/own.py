@@ -12,11 +12,24 @@ from faal.models.libraries import LIBRARIES
 from faal.models.number_types import require_float32
 from faal.named import current_folder, import_function
 
+FAMILY = "prn18"
+"""The network of this program that has several forms, `prn18:FORM` (`architectures/preact_resnet.py`)."""
+
+
+def is_form(model: str) -> bool:
+    """Whether a network's name is `prn18:FORM`. A form's name has a hyphen, as no function's name has."""
+    family, _, form = model.partition(":")
+    return family == FAMILY and "-" in form
+
+
+def is_foreign(model: str) -> bool:
+    """Whether a network is another library's or a user's own, `NAME:...`: its size is its own, and it may be code."""
+    return ":" in model and not is_form(model)
+
 
 def is_own(model: str) -> bool:
     """Whether a network's name is `module:function`: code, which is imported only where the call itself names it."""
-    library, colon, _ = model.partition(":")
-    return bool(colon) and library not in LIBRARIES
+    return is_foreign(model) and model.partition(":")[0] not in LIBRARIES
 
 
 def require_named(model: str, requested: str | None, source: str) -> None:

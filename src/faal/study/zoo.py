@@ -28,6 +28,7 @@ from faal.errors import InputError, refuse_unwritable, unknown
 from faal.inner.modes import attacked
 from faal.models import Architecture, zoo
 from faal.models.native import architecture_and_threat, build_with_weights, checked_entries, replace_model
+from faal.models.own import is_foreign
 from faal.models.provenance import withheld_of
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -116,7 +117,7 @@ def publish(
     file = run / "best.pt" if run.is_dir() else run
     state, sha256 = checkpoint.load(file), checkpoint.digest(file)
     architecture, threat = architecture_and_threat(state, file)
-    if ":" in (network := model or architecture.model):
+    if is_foreign(network := model or architecture.model):
         raise InputError(
             f"{file} needs code of another package ({network}); the zoo accepts no such network: if its weights are "
             "those of a network of this program, name that one with --model"

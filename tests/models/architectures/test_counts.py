@@ -69,7 +69,10 @@ def test_wide_resnet_34_10() -> None:
     assert count(model="wrn34-10", num_classes=10) == total
 
 
-@pytest.mark.parametrize(("name", "depth", "widen"), [("wrn28-4", 28, 4), ("wrn16-1", 16, 1), ("wrn10-2", 10, 2)])
+WIDE = [("wrn28-10", 28, 10), ("wrn34-20", 34, 20), ("wrn28-4", 28, 4), ("wrn16-1", 16, 1), ("wrn10-2", 10, 2)]
+
+
+@pytest.mark.parametrize(("name", "depth", "widen"), WIDE)
 def test_wide_resnets_by_name(name: str, depth: int, widen: int) -> None:
     assert count(model=name, num_classes=7) == wide(depth, widen, 7)
 

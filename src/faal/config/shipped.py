@@ -90,11 +90,8 @@ def repair_recipe(data: str, model: str, num_classes: int, ending: str = REPAIR)
         data = "mnist"
     known = [name.removesuffix(ending) for name in recipe_names() if name.endswith(ending)]
     general = "cifar100-rn18" if num_classes >= MANY_CLASSES else "cifar10-prn18"
-    likely = [
-        f"{data}-{model.partition(':')[0]}",
-        *(setting for setting in known if setting.startswith(f"{data}-")),
-        general,
-    ]
+    same_data = (name for name in known if name.startswith(f"{data}-"))
+    likely = [f"{data}-{model.partition(':')[0]}", *same_data, general]
     return next(setting for setting in likely if setting in known) + ending
 
 

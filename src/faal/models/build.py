@@ -13,7 +13,7 @@ from faal.config import Recipe
 from faal.data import DataSet
 from faal.engine.seeds import derive_seed
 from faal.errors import InputError, unknown
-from faal.models.architectures.preact_resnet import FORMS, Form, PreActResNet
+from faal.models.architectures.preact_resnet import FORMS, PLAIN, Form, PreActResNet
 from faal.models.architectures.resnet import ResNet
 from faal.models.architectures.small import NormLayer, SmallNet
 from faal.models.architectures.wide_resnet import WideResNet
@@ -77,12 +77,12 @@ class Architecture:
         parse_normalize(self.normalize, self.channels)
 
 
-def _preact_resnet(a: Architecture, form: Form = Form()) -> nn.Module:
+def _preact_resnet(a: Architecture, form: Form = PLAIN) -> nn.Module:
     return PreActResNet(a.num_classes, channels=a.channels, form=form, **_set_only(width=a.width, blocks=a.depth))
 
 
 def _resnet(a: Architecture) -> nn.Module:
-    return ResNet(a.num_classes, channels=a.channels, **_set_only(width=a.width, blocks=a.depth))
+    return ResNet(a.num_classes, channels=a.channels, width=a.width or 64, blocks=a.depth or 2)
 
 
 def _resnet20(a: Architecture) -> nn.Module:

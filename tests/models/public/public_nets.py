@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class PublicBlock(nn.Module):
-    """y = conv2(ReLU(bn2(conv1(a)))) + s, with a = ReLU(bn1(x)); `rule` gives s from a, x and the projection, if any."""
+    """y = conv2(ReLU(bn2(conv1(a)))) + s, with a = ReLU(bn1(x)); `rule`: s of a, x and the projection, if any."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, rule: str) -> None:
         super().__init__()

@@ -22,12 +22,14 @@ class Form(NamedTuple):
     """Whether BatchNorm and ReLU precede the average over the image."""
 
 
+PLAIN = Form()
+
 FORMS: dict[str, Form] = {
     f"{shortcut}{'' if last_norm else '-no-last-bn'}": Form(shortcut, last_norm)
     for last_norm in (True, False)
     for shortcut in ("preact-shortcut", "input-shortcut", "preact-identity")
 }
-"""Their names. Those with the last BatchNorm have the same names of tensors, and so have those without it: a file of
+"""Their names, the first that of this program's own checkpoints. Those with the last BatchNorm have the same names of tensors, and so have those without it: a file of
 weights does not tell them apart."""
 
 
@@ -71,7 +73,7 @@ class PreActResNet(nn.Module):
     """
 
     def __init__(
-        self, num_classes: int, *, channels: int = 3, width: int = 64, blocks: int = 2, form: Form = Form()
+        self, num_classes: int, *, channels: int = 3, width: int = 64, blocks: int = 2, form: Form = PLAIN
     ) -> None:
         super().__init__()
         block = partial(PreActBlock, shortcut=form.shortcut)

@@ -49,8 +49,8 @@ Seed = Annotated[int, Parameter(help="The seed of all random numbers.")]
 Model = Annotated[
     str | None,
     Parameter(
-        help="For third-party weights: prn18 or one of its forms (prn18:preact-shortcut and others), rn18, rn20, wrn28-10, "
-        "wrn34-10, wrn34-20, small, timm:NAME, hf:NAME_OR_DIR, robustbench:NAME[:DATASET[:THREAT]], or "
+        help="For third-party weights: prn18 or one of its forms (prn18:preact-shortcut and others), rn18, rn20, "
+        "wrn28-10, wrn34-10, wrn34-20, small, timm:NAME, hf:NAME_OR_DIR, robustbench:NAME[:DATASET[:THREAT]], or "
         "module:function; docs/models.md describes them. A checkpoint of this program requires it where its network is "
         "module:function, which is imported only if it is named here."
     ),

@@ -1,7 +1,8 @@
-"""Networks of other libraries, where these are installed: `hf:NAME_OR_DIR` of Hugging Face, and `timm:NAME`.
+"""Networks of other libraries, where these are installed: `hf:NAME_OR_DIR` of Hugging Face, `timm:NAME`, and
+`robustbench:NAME[:DATASET[:THREAT]]`.
 
-Both are built from their configuration, and their weights are read from a file. Nothing is downloaded, and no code in
-a folder is run: a network that needs its own code is rejected.
+All are built from their description and get their weights from a file, like any other network. Nothing is downloaded,
+and no code in a folder is run: a network that needs its own code is rejected.
 """
 
 import importlib
@@ -54,8 +55,8 @@ def hf_model(source: str, num_classes: int, channels: int) -> nn.Module:
         channels: channels of the images.
     """
     reference = f"hf:{source}"
-    transformers, folder = _library("transformers", reference), _folder(source)
-    with _library_errors(reference):
+    transformers, folder = import_library("transformers", reference), _folder(source)
+    with library_errors(reference):
         config = transformers.AutoConfig.from_pretrained(folder, num_labels=num_classes, num_channels=channels, **LOCAL)
         net = transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False, **PLAIN)
     return Logits(net.float())
@@ -69,8 +70,8 @@ def hf_tensors(folder: Path) -> dict[str, Tensor]:
     Raises:
         InputError: they cannot be read, or are not exactly the network's.
     """
-    transformers = _library("transformers", str(folder))
-    with _library_errors(str(folder)):
+    transformers = import_library("transformers", str(folder))
+    with library_errors(str(folder)):
         net, info = transformers.AutoModelForImageClassification.from_pretrained(
             folder, use_safetensors=True, output_loading_info=True, **LOCAL, **PLAIN
         )
@@ -86,15 +87,26 @@ def hf_tensors(folder: Path) -> dict[str, Tensor]:
 
 def timm_model(name: str, num_classes: int, channels: int) -> nn.Module:
     """timm's network of that name, with a head for `num_classes` and random weights."""
-    timm = _library("timm", f"timm:{name}")
+    timm = import_library("timm", f"timm:{name}")
     if not timm.is_model(name):  # timm would download a name such as hf-hub:...
         raise unknown("timm model", name, timm.list_models(), see="timm.list_models()")
-    with _library_errors(f"timm:{name}"):
+    with library_errors(f"timm:{name}"):
         net: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, in_chans=channels)
     return net
 
 
-LIBRARIES: dict[str, Callable[[str, int, int], nn.Module]] = {"hf": hf_model, "timm": timm_model}
+def robustbench_model(source: str, num_classes: int, channels: int) -> nn.Module:
+    """RobustBench's network of that name, with random weights (`public/robustbench.py`)."""
+    from faal.models.public import robustbench  # which needs this module
+
+    return robustbench.robustbench_model(source, num_classes, channels)
+
+
+LIBRARIES: dict[str, Callable[[str, int, int], nn.Module]] = {
+    "hf": hf_model,
+    "timm": timm_model,
+    "robustbench": robustbench_model,
+}
 """Name before the colon -> (name after it, classes, channels) -> the network."""
 
 
@@ -132,8 +144,8 @@ def _processor_settings(model: str) -> dict[str, Any]:
     """The preprocessing that a library specifies for its network, as settings of an image processor; empty for none."""
     library, _, source = model.partition(":")
     if library == "timm":
-        timm = _library("timm", model)
-        with _library_errors(model):
+        timm = import_library("timm", model)
+        with library_errors(model):
             return _as_processor(vars(timm.get_pretrained_cfg(source) or SimpleNamespace()))
     if library != "hf":
         return {}
@@ -152,21 +164,33 @@ def _as_processor(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"image_mean": config["mean"], "image_std": config["std"], "size": list(size[1:]) if size else None}
 
 
-def _library(name: str, reference: str) -> Any:
+def import_library(name: str, reference: str, *, install: str | None = None) -> Any:
+    """A module of a package that may be missing.
+
+    Args:
+        name: the module's name.
+        reference: the network that needs it, for the error.
+        install: what pip is asked for; the module's name if None.
+
+    Raises:
+        InputError: it cannot be imported; the message says what to install.
+    """
     try:
         return importlib.import_module(name)
     except Exception as error:  # it may be missing, or incompatible with other packages
         raise InputError(
-            f"{reference} needs the package {name}, which cannot be imported ({first_line(error)}); "
-            f"install it: pip install {name}"
+            f"{reference} needs the package {name.partition('.')[0]}, which cannot be imported ({first_line(error)}); "
+            f"install it: pip install {install or name}"
         ) from error
 
 
 @contextmanager
-def _library_errors(reference: str) -> Iterator[None]:
+def library_errors(reference: str) -> Iterator[None]:
     """The context in which a library's errors, of any type, become an `InputError`."""
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{reference} cannot be built ({first_line(error)})") from error
 
@@ -176,7 +200,7 @@ def _folder(source: str) -> Path:
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
-    hub = _library("huggingface_hub", f"hf:{source}")
+    hub = import_library("huggingface_hub", f"hf:{source}")
     try:
         return Path(hub.snapshot_download(source, local_files_only=True))
     except Exception as error:

@@ -33,6 +33,7 @@ from faal.models.normalize import same_normalisation
 from faal.models.offsets import Offset
 from faal.models.provenance import inherited_provenance
 from faal.models.public.forms import load_form
+from faal.models.public.robustbench import robustbench_threat
 from faal.models.zoo import zoo_name
 
 ASSUMED_THREAT = Threat("linf", 8 / 255)
@@ -51,7 +52,8 @@ class LoadedModel:
     """`path`, `sha256` and the architecture, for `audit.json` and `config.yaml`, with its provenance
     (`provenance.inherited_provenance`)."""
     threat: Threat
-    """The threat of its training; L-infinity at 8/255 for third-party weights."""
+    """What it was trained against; for third-party weights L-infinity at 8/255, or what RobustBench evaluates its network
+    at."""
     trained: Mapping[str, Any]
     """The settings of the recipe that it was trained with, and `chosen_on_test`; empty for third-party weights."""
     notes: list[str]
@@ -187,7 +189,8 @@ def _open_foreign(
     if exported is not None and exported.offsets:
         net, architecture = Offset(net, torch.tensor(exported.offsets)), replace(architecture, offsets=True)
         notes.append(f"The offsets that {path} records are added to the logits, class by class.")
-    return _loaded(net, architecture, path, checkpoint.digest(path), threat=ASSUMED_THREAT, trained={}, notes=notes)
+    threat = robustbench_threat(model) or ASSUMED_THREAT
+    return _loaded(net, architecture, path, checkpoint.digest(path), threat=threat, trained={}, notes=notes)
 
 
 def _open_native(path: Path, data: DataSet, model: str | None) -> LoadedModel:

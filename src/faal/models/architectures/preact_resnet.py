@@ -29,8 +29,8 @@ FORMS: dict[str, Form] = {
     for last_norm in (True, False)
     for shortcut in ("preact-shortcut", "input-shortcut", "preact-identity")
 }
-"""Their names, the first that of this program's own checkpoints. Those with the last BatchNorm have the same names of tensors, and so have those without it: a file of
-weights does not tell them apart."""
+"""Their names, the first that of this program's own checkpoints. Those with the last BatchNorm have the same names of
+tensors, and so have those without it: a file of weights does not tell them apart."""
 
 
 class PreActBlock(nn.Module):

@@ -157,6 +157,23 @@ class TestIndex:
         (note,) = read_groups_noted(spec, split(files))[1]
         assert f"column {header!r}" in note
 
+    @pytest.mark.parametrize("header", [",", ",,", ",Unnamed: 0,", ",,,"])
+    def test_an_index_of_several_levels_is_no_grouping(self, tmp_path: Path, header: str) -> None:
+        levels = header.count(",")
+        rows = [",".join([*map(str, (place // 2, place % 2, place)[:levels]), g]) for place, g in enumerate(CAMERAS)]
+        spec = table(tmp_path, f"{header}camera", rows)
+        assert cameras(spec, split(None)) == CAMERAS
+        assert len(read_groups_noted(spec, split(None))[1]) == levels
+
+    def test_another_column_without_a_name_is_located(self, tmp_path: Path) -> None:
+        rows = [f"{place},{group},x" for place, group in enumerate(CAMERAS)]
+        assert "column 3" in refusal(table(tmp_path, ",camera,", rows), split(None))
+
+    @pytest.mark.parametrize("mark", [";", "\t", "|"])
+    def test_another_separator_is_named(self, tmp_path: Path, mark: str) -> None:
+        rows = [f"{place}{mark}{group}" for place, group in enumerate(CAMERAS)]
+        assert repr(mark) in refusal(table(tmp_path, f"{mark}camera", rows), split(None))
+
     def test_rows_that_pandas_shuffled_are_refused(self, tmp_path: Path) -> None:
         rows = [f"{place},{CAMERAS[place]}" for place in ORDER]
         assert "counts its rows in another order" in refusal(table(tmp_path, ",camera", rows), split(None))

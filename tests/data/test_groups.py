@@ -98,9 +98,9 @@ class TestFiles:
             ("", "not a table of groups"),
             ("camera\n", "not a table of groups"),
             ("camera,camera\n" + "A,B\n" * 6, "not a table of groups"),
-            ("camera,\n" + "A,B\n" * 6, "not a table of groups"),
-            ("camera,site\n" + "A,B\n" * 3 + "A\n" + "A,B\n" * 2, "line 5 .* as many fields"),
-            ("camera\n" + "A,B\n" * 6, "line 2 .* as many fields"),
+            ("camera,\n" + "A,B\n" * 6, "column 2 .* has no name"),
+            ("camera,site\n" + "A,B\n" * 3 + "A\n" + "A,B\n" * 2, "line 5 .* not as many fields"),
+            ("camera\n" + "A,B\n" * 6, "line 2 .* not as many fields"),
         ],
     )
     def test_no_such_table(self, tmp_path: Path, text: str, said: str) -> None:

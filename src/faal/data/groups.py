@@ -110,18 +110,37 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file, strict=True)
-            columns = [name.strip() for name in table.fieldnames or ()]
+            header = list(table.fieldnames or ())
+            columns = _named([name.strip() for name in header])
             table.fieldnames = columns
             rows = list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else f"it is not a CSV file: {error}"
         raise InputError(f"cannot read the groups in {path} ({reason})") from None
-    if not rows or "" in columns[1:] or len(set(columns)) < len(columns):  # pandas writes the first without a name
+    if "" in columns[1:]:
+        raise InputError(
+            f"column {columns.index('', 1) + 1} of {path} has no name; name it in the header, or delete it"
+        )
+    if not rows or len(set(columns)) < len(columns):
         raise _no_table(path)
+    for mark in ";\t|":
+        if len(columns) == 1 and mark in header[0] and all(mark in row[columns[0]] for row in rows):
+            raise InputError(
+                f"{path} separates its columns by {mark!r}; write it with commas (pandas: to_csv(sep=','))"
+            )
     for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise InputError(f"line {line} of {path} does not have as many fields as the header")
     return rows, columns
+
+
+def _named(columns: list[str]) -> list[str]:
+    """The columns, those that pandas writes for an index of several levels with the names that it reads them by.
+
+    It leaves the header of every level of an index empty, before all other columns.
+    """
+    levels = next((place for place, name in enumerate(columns) if name), len(columns))
+    return [f"Unnamed: {place}" if 0 < place < levels else name for place, name in enumerate(columns)]
 
 
 def _no_table(path: Path) -> InputError:

@@ -1,6 +1,7 @@
 """Entries of class folders that are no images: links in a circle, pipes, folders without end."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,59 @@ def test_very_deep_folders(pets: Path) -> None:
         data = load_data(f"folder:{pets}")
     assert data.test is not None
     assert data.test.n == 2
+
+
+def three(root: Path) -> Path:
+    """Three classes in both parts."""
+    for part in ("train", "test"):
+        for name in ("cat", "dog", "elk"):
+            (root / part / name).mkdir(parents=True)
+            Image.new("L", (4, 4)).save(root / part / name / "0.png")
+    return root
+
+
+LACKS: dict[str, Callable[[Path], object]] = {
+    "an empty class of the training part": lambda root: (root / "train" / "dog" / "0.png").unlink(),
+    "an empty class of the test part": lambda root: (root / "test" / "dog" / "0.png").unlink(),
+    "a class that is missing in one part": lambda root: shutil.rmtree(root / "test" / "dog"),
+    "two classes that are empty": lambda root: [(root / "test" / n / "0.png").unlink() for n in ("cat", "dog")],
+    "classes that each part lacks": lambda root: [
+        shutil.rmtree(root / part / name) for part, name in (("test", "dog"), ("train", "cat"))
+    ],
+    "an empty part": lambda root: [shutil.rmtree(root / "test" / name) for name in ("cat", "dog", "elk")],
+    "files of another kind alone": lambda root: (root / "test" / "dog" / "0.png").rename(root / "test/dog/0.txt"),
+}
+
+
+@pytest.mark.parametrize("advice", ["add", "delete"])
+@pytest.mark.parametrize("case", LACKS)
+def test_whoever_follows_the_advice_is_not_refused_for_it(case: str, advice: str, tmp_path: Path) -> None:
+    """Every folder that the messages say to delete is deleted, or images are added, until one way is closed."""
+    root = three(tmp_path / "pets")
+    LACKS[case](root)
+    for _ in range(4):
+        try:
+            assert load_data(f"folder:{root}").num_classes >= 2
+        except InputError as error:
+            message = str(error)
+            _, _, deletion = message.partition("delete ")
+            after_delete = {Path(word.strip(",;:")) for word in deletion.split() if word.startswith(str(root))}
+            if advice == "delete" and after_delete:
+                for place in after_delete:
+                    shutil.rmtree(place)
+                continue
+            for part, name in ((part, name) for part in ("train", "test") for name in ("cat", "dog", "elk")):
+                (root / part / name).mkdir(parents=True, exist_ok=True)
+                Image.new("L", (4, 4)).save(root / part / name / "0.png")
+        else:
+            return
+    pytest.fail(f"the advice leads to no data: {message}")
+
+
+def test_an_empty_class_of_two_cannot_be_deleted(pets: Path) -> None:
+    (pets / "test" / "cat" / "0.png").unlink()
+    with pytest.raises(InputError, match="add images to the class$"):
+        load_data(f"folder:{pets}")
 
 
 IGNORED: dict[str, Callable[[Path], object]] = {

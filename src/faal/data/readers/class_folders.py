@@ -1,7 +1,7 @@
 """List the images in the class folders of one part of a data set; images that would be ignored are an error."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from faal.errors import InputError
@@ -24,13 +24,46 @@ def class_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(entry.name for entry in _visible(folder) if _is_folder(entry)))
 
 
-def class_files(folder: Path, classes: tuple[str, ...]) -> LabelledFiles:
+def class_files(folder: Path, classes: tuple[str, ...], parts: Sequence[Path]) -> LabelledFiles:
     """Every image file with its label, class by class in the order of the names.
+
+    Args:
+        folder: the part's folder.
+        classes: the names of its class folders.
+        parts: the folders of all parts, which have the same classes.
 
     Raises:
         InputError: a class has no images, or some that would be ignored: in another format, or in a nested folder.
     """
-    return [(file, label) for label, name in enumerate(classes) for file in _images(folder / name)]
+    found = []
+    for label, name in enumerate(classes):
+        if not (files := _images(folder / name)):
+            # Whoever deletes the folder of one part alone is refused for the other's; one class is no data set.
+            places = " and ".join(str(part / name) for part in parts)
+            drop = f", or delete the class: the folder{'s' * (len(parts) > 1)} {places}" if len(classes) > 2 else ""
+            raise InputError(f"{folder / name} holds no {', '.join(SUFFIXES)} images; add images to the class{drop}")
+        found += [(file, label) for file in files]
+    return found
+
+
+def common_classes(folders: Sequence[Path]) -> tuple[str, ...]:
+    """The class folders' names, which all parts have.
+
+    Raises:
+        InputError: they differ.
+    """
+    names = {folder: class_names(folder) for folder in folders}
+    for folder, own in names.items():
+        for other, others in names.items():
+            lacking = [name for name in others if name not in own]
+            if lacking and not own:
+                raise InputError(f"{folder} holds no class folders, and {other} does; add them, or delete {folder}")
+            if lacking:
+                raise InputError(
+                    f"the classes under {other} and {folder} differ: {folder} lacks {', '.join(lacking)}; add images of "
+                    f"each in a folder of its name, or delete {' and '.join(str(other / name) for name in lacking)}"
+                )
+    return next(iter(names.values()))
 
 
 def loose_images(folder: Path) -> int:
@@ -39,6 +72,7 @@ def loose_images(folder: Path) -> int:
 
 
 def _images(folder: Path) -> list[Path]:
+    """The images of a class, by name. Raises InputError for those that would be left out."""
     entries = list(_visible(folder))
     others = sorted(entry.name for entry in entries if _suffix(entry.name) in OTHER_SUFFIXES)
     if others:
@@ -59,10 +93,6 @@ def _images(folder: Path) -> list[Path]:
             raise InputError(
                 f"{entry.path} is not a file but a folder, a broken link, a pipe or a device; replace or delete it"
             )
-    if not named:
-        raise InputError(
-            f"{folder} contains no {', '.join(SUFFIXES)} images; add images to the class or delete its folder"
-        )
     return [folder / entry.name for entry in named]
 
 

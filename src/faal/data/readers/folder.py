@@ -7,7 +7,7 @@ import torch
 
 from faal.data.dataset import DataSet, Split
 from faal.data.images import COLOURED, RESIDENT_LIMIT, Images, InMemory, OnDisk
-from faal.data.readers.class_folders import LabelledFiles, class_files, class_names, loose_images
+from faal.data.readers.class_folders import LabelledFiles, class_files, common_classes, loose_images
 from faal.data.readers.image_files import Header, is_opaque, read_header, threads
 from faal.errors import InputError
 
@@ -35,15 +35,10 @@ def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> 
         raise InputError(f"there is no folder {path}; folder:DIR needs DIR/train/CLASS and DIR/test/CLASS")
     folders = {part: path / part for part in ("train", "test") if (path / part).is_dir()}
     if not folders:
-        raise InputError(f"{path} contains neither a folder train nor a folder test; put the class folders into these")
-    names = {part: class_names(folder) for part, folder in folders.items()}
-    if len(names) == 2 and names["train"] != names["test"]:
-        differing = sorted(set(names["train"]) ^ set(names["test"]))
-        raise InputError(
-            f"the classes under {path}/train and {path}/test differ in {', '.join(differing)}; make them the same"
-        )
-    classes = next(iter(names.values()))
-    files = {part: class_files(folder, classes) for part, folder in folders.items()}
+        raise InputError(f"{path} holds neither a folder train nor a folder test; put the class folders into these")
+    parts = list(folders.values())
+    classes = common_classes(parts)
+    files = {part: class_files(folder, classes, parts) for part, folder in folders.items()}
     shape, notes = _common_shape([file for part in files.values() for file, _ in part], path, size, rgb)
     notes += tuple(
         f"Images directly in {folder} have no class and were ignored: {count}."

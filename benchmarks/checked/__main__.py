@@ -21,7 +21,7 @@ from benchmarks.checked import agreement, table
 from benchmarks.checked.networks import NETWORKS, Audited, Network
 
 from faal.audit import AuditResult, audit
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.data import DataSet, load_data
 from faal.engine.environment import environment
 from faal.models import LoadedModel, open_model
@@ -96,7 +96,7 @@ def _store(name: str, net: LoadedModel, plan: Audited, row: dict[str, Any]) -> N
     entry = found["networks"].setdefault(name, {"audits": {}})
     entry["sha256"] = net.record["sha256"]
     entry["audits"][plan.name] = row
-    write_whole(table.RESULTS, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(table.RESULTS, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 if __name__ == "__main__":

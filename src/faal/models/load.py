@@ -52,8 +52,7 @@ class LoadedModel:
     """`path`, `sha256` and the architecture, for `audit.json` and `config.yaml`, with its provenance
     (`provenance.inherited_provenance`)."""
     threat: Threat
-    """What it was trained against; for third-party weights L-infinity at 8/255, or what RobustBench evaluates its network
-    at."""
+    """The threat of its training; for third-party weights L-infinity at 8/255, or that of RobustBench's evaluation."""
     trained: Mapping[str, Any]
     """The settings of the recipe that it was trained with, and `chosen_on_test`; empty for third-party weights."""
     notes: list[str]

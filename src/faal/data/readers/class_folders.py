@@ -60,8 +60,8 @@ def common_classes(folders: Sequence[Path]) -> tuple[str, ...]:
                 raise InputError(f"{folder} holds no class folders, and {other} does; add them, or delete {folder}")
             if lacking:
                 raise InputError(
-                    f"the classes under {other} and {folder} differ: {folder} lacks {', '.join(lacking)}; add images of "
-                    f"each in a folder of its name, or delete {' and '.join(str(other / name) for name in lacking)}"
+                    f"the classes under {other} and {folder} differ: {folder} lacks {', '.join(lacking)}; add images "
+                    f"of each in a folder of its name, or delete {' and '.join(str(other / name) for name in lacking)}"
                 )
     return next(iter(names.values()))
 

@@ -54,7 +54,10 @@ REFUSED = {
     "packed, its checksum wrong": (damaged(PACKED, len(PACKED) - 6), "damaged gzip file"),
     "packed, its data wrong": (damaged(PACKED, 12), "is a damaged gzip file|is truncated"),
     "packed, something behind": (PACKED + b"more", "damaged gzip file"),
-    "a header that claims more": (gzip.compress(header(2**31, 2**31, 2**31)), "cannot be the content of a gzip file of"),
+    "a header that claims more": (
+        gzip.compress(header(2**31, 2**31, 2**31)),
+        "cannot be the content of a gzip file of",
+    ),
 }
 
 

@@ -14,7 +14,7 @@ LARGEST = 2**63 - 1
 """Whole numbers have 64 bits in tensors and in files."""
 
 
-def whole(name: str, value: object, *, least: int | None = None, most: int | None = None) -> int:
+def whole_number(name: str, value: object, *, least: int | None = None, most: int | None = None) -> int:
     """A whole number as an int, from an int, a NumPy integer or a PyTorch integer without dimensions.
 
     Args:

@@ -34,7 +34,7 @@ OTHER_FOLDER = "choose another folder with --out"
 """The default advice where a file cannot be written."""
 
 
-@interrupts.unbroken()
+@interrupts.uninterrupted()
 def _write_atomically(
     path: Path, write: Callable[[IO[bytes]], object], advice: str = OTHER_FOLDER, *, new: bool = False
 ) -> None:

@@ -1,4 +1,4 @@
-"""One training step: Algorithm 1 of the FAAL paper, for every method. Start reading here.
+"""One training step: Algorithm 1 of the FAAL paper, for every method.
 
 min over weights, max over class distributions, max over perturbations:
 
@@ -30,7 +30,7 @@ from faal.outer import awp
 
 @dataclass(kw_only=True)
 class Learner:
-    """What a step changes and reads: the network, the optimiser, the class rule and the settings."""
+    """The state and the settings of a step: the network, the optimiser, the class rule and the recipe."""
 
     net: nn.Module
     """The network itself, not wrapped; its weights are perturbed."""
@@ -39,7 +39,7 @@ class Learner:
     parallel: nn.Module
     """`engine.processes.parallel(forward)`; trained."""
     run: Runner
-    """How the attack runs: directly, or as a CUDA graph."""
+    """Runs the attack: directly, or as a CUDA graph."""
     optimizer: torch.optim.Optimizer
     rule: ClassRule
     method: Method
@@ -54,17 +54,18 @@ class StepContext(NamedTuple):
     """The position of a step in the run, and its weight among the processes."""
 
     epoch: int
-    """From 0."""
+    """The epoch, from 0."""
     progress: float
     """The completed fraction of the run at the start of the epoch, in [0, 1)."""
     share: float = 1.0
     """This process's samples as a multiple of the mean over processes; 1 except in uneven last batches."""
     step: int = 0
-    """Of the whole run, from 0."""
+    """The number of the step in the run, from 0."""
 
 
 class StepResult(NamedTuple):
-    """Metrics of a step, on the device: reading them synchronises the host, so the log reads many at once."""
+    """Metrics of a step, on the device: reading them synchronises the host, so the log reads those of several steps
+    together."""
 
     loss: Tensor
     """scalar, the weighted loss of this process's part of the batch; its mean over the processes is the batch's."""
@@ -130,7 +131,7 @@ class BatchViews(NamedTuple):
     clean: Tensor
     """The images."""
     friendly: Tensor
-    """For BAT the last points of the attack's path that are predicted correctly, else the images themselves."""
+    """For BAT the last points on the attack's path that are predicted correctly, else the images themselves."""
     adversarial: Tensor
     """x_adv; the images themselves for a method without an adversary."""
 
@@ -148,7 +149,7 @@ def find_adversarial(learner: Learner, batch: Batch, context: StepContext) -> Ba
 
     def search(
         images: Tensor, labels: Tensor, noise: Tensor, epsilon: Budget, step_size: Budget, attack: AttackSettings
-    ) -> tuple[Tensor, ...]:  # what is recorded on a GPU is recorded for each attack
+    ) -> tuple[Tensor, ...]:  # a CUDA graph is recorded for each attack
         net = learner.forward
         with learner.numerics.autocast():
             if adversary.friendly:
@@ -198,7 +199,7 @@ def forward_views(learner: Learner, net: nn.Module, views: BatchViews) -> tuple[
 
 @torch.no_grad()
 def update_clean_statistics(learner: Learner, images: Tensor) -> None:
-    """One forward that updates BatchNorm's running statistics with the clean images, and changes nothing else."""
+    """One forward that updates BatchNorm's running statistics with the clean images, and has no other effect."""
     with learner.numerics.autocast():
         learner.net(images)
 

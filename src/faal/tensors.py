@@ -1,4 +1,4 @@
-"""Checks of the kind of tensors that callers pass, on any device and without a wait."""
+"""Checks of the type of tensor arguments, on any device and without synchronisation."""
 
 import torch
 from torch import Tensor
@@ -6,18 +6,18 @@ from torch import Tensor
 from faal.errors import InputError, described
 
 
-def dense(name: str, value: object, what: str, *, floats: bool = False, whole: bool = False) -> Tensor:
+def dense(name: str, value: object, what: str, *, floats: bool = False, integers: bool = False) -> Tensor:
     """A dense tensor of real numbers. Its values are not read.
 
     Args:
         name: of the argument, for the message.
         value: what the caller passed.
         what: what it must be, such as "a float tensor of shape (..., C)".
-        floats: whether it has to be of floating-point numbers.
-        whole: whether it has to be of whole numbers.
+        floats: whether it must have a floating-point type.
+        integers: whether it must have an integer type.
 
     Raises:
-        InputError: no tensor; a sparse, nested, quantised or complex one; or of other numbers.
+        InputError: not a tensor; sparse, nested, quantised or complex; or of another type.
     """
     if not isinstance(value, Tensor):
         raise InputError(f"{name} must be {what}, not {described(value)}")
@@ -25,7 +25,7 @@ def dense(name: str, value: object, what: str, *, floats: bool = False, whole: b
     if value.is_nested or not strided or value.is_quantized or value.is_complex():
         kind = "nested" if value.is_nested else value.dtype if strided else value.layout
     elif (floats and not value.is_floating_point()) or (
-        whole and (value.is_floating_point() or value.dtype == torch.bool)
+        integers and (value.is_floating_point() or value.dtype == torch.bool)
     ):
         kind = value.dtype
     else:

@@ -26,7 +26,7 @@ def send(number: signal.Signals) -> None:
 @pytest.fixture
 def taken() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in BOTH}
-    with interrupts.taken():
+    with interrupts.handled():
         yield
     assert {number: signal.getsignal(number) for number in BOTH} == before
 
@@ -41,7 +41,7 @@ class TestTaken:
         assert interrupts.requested()
         assert interrupts.status() == status
 
-    @pytest.mark.parametrize("context", [interrupts.finishing, interrupts.unbroken])
+    @pytest.mark.parametrize("context", [interrupts.finishing, interrupts.uninterrupted])
     def test_work_that_finishes_is_not_broken(self, context: type) -> None:
         done = []
 
@@ -67,7 +67,7 @@ class TestTaken:
         with pytest.raises(Interrupted, match="saved"):
             work()
         written = []
-        with interrupts.unbroken():
+        with interrupts.uninterrupted():
             written.append("a file")
         assert written
 
@@ -83,8 +83,8 @@ class TestTaken:
         assert interrupts.status() == 143
 
     def test_the_message_says_what_is_kept(self) -> None:
-        @interrupts.kept(lambda message: f"2 of 3 parts, then {message}")
-        @interrupts.kept(lambda message: message or "half of one")
+        @interrupts.reporting(lambda message: f"2 of 3 parts, then {message}")
+        @interrupts.reporting(lambda message: message or "half of one")
         def work() -> None:
             send(signal.SIGINT)
 
@@ -92,7 +92,7 @@ class TestTaken:
             work()
 
     def test_other_errors_pass(self) -> None:
-        with pytest.raises(ValueError, match="other"), interrupts.kept(lambda _: "kept"), interrupts.finishing():
+        with pytest.raises(ValueError, match="other"), interrupts.reporting(lambda _: "kept"), interrupts.finishing():
             raise ValueError("other")
 
     def test_work_that_another_process_took_over_does_not_finish_its_step(self) -> None:
@@ -110,7 +110,7 @@ class TestTaken:
 
         @interrupts.finishing()
         def work() -> None:
-            with interrupts.unbroken():
+            with interrupts.uninterrupted():
                 interrupts.end_at_once("taken over")
                 done.append("the file")
             done.append("another step")
@@ -120,7 +120,7 @@ class TestTaken:
         assert done == ["the file"]
 
 
-@pytest.mark.parametrize("context", [interrupts.finishing, interrupts.unbroken, nullcontext])
+@pytest.mark.parametrize("context", [interrupts.finishing, interrupts.uninterrupted, nullcontext])
 def test_elsewhere_ctrl_c_is_pythons(context: type) -> None:
     with pytest.raises(KeyboardInterrupt) as stop, context():
         send(signal.SIGINT)
@@ -131,7 +131,7 @@ def test_elsewhere_ctrl_c_is_pythons(context: type) -> None:
 def test_a_background_job_goes_on_ignoring_ctrl_c() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with interrupts.taken():
+        with interrupts.handled():
             send(signal.SIGINT)
             assert not interrupts.requested()
     finally:
@@ -142,7 +142,7 @@ def test_in_another_thread_nothing_is_taken() -> None:
     found = []
 
     def work() -> None:
-        with interrupts.taken(), interrupts.finishing(), interrupts.unbroken():
+        with interrupts.handled(), interrupts.finishing(), interrupts.uninterrupted():
             found.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)
@@ -154,7 +154,7 @@ def test_in_another_thread_nothing_is_taken() -> None:
 STUBBORN = """
 import sys, time
 from faal.engine import interrupts
-with interrupts.taken(), interrupts.finishing():
+with interrupts.handled(), interrupts.finishing():
     print("ready", flush=True)
     while not interrupts.requested():
         time.sleep(0.01)

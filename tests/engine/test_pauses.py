@@ -33,7 +33,7 @@ def long(recipe: Recipe) -> Recipe:
 
 @pytest.fixture(autouse=True)
 def taken() -> Iterator[None]:
-    with interrupts.taken():
+    with interrupts.handled():
         yield
 
 
@@ -73,7 +73,7 @@ def test_it_is_saved_and_continued_bit_for_bit(
         with pytest.raises(Interrupted, match=f"^{kept}$"):
             run(long, data, tmp_path / "stopped")
     assert interrupts.status() == 143
-    with interrupts.taken():  # another command
+    with interrupts.handled():  # another command
         run(long, data, tmp_path / "stopped")
     assert timeless(tmp_path / "whole") == timeless(tmp_path / "stopped")
     for file in ("best.pt", "last.pt"):
@@ -89,10 +89,10 @@ def test_the_search_for_offsets_begins_again(long: Recipe, tmp_path: Path, monke
     data = toy_data(COUNTS)
     with monkeypatch.context() as patch:
         interrupt(patch, offsets, "evaluate", 0)
-        with pytest.raises(Interrupted, match=r"the network is saved, and the search for its offsets begins again"):
+        with pytest.raises(Interrupted, match=r"the network is saved, and the search for its offsets is restarted"):
             run(chosen, data, tmp_path)
     before = (tmp_path / "last.pt").read_bytes()
-    with interrupts.taken():
+    with interrupts.handled():
         assert run(chosen, data, tmp_path).offsets is not None
     assert (tmp_path / "last.pt").read_bytes() == before
 

@@ -41,8 +41,8 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "file/run cannot be written (file is not a folder); choose another folder with --out": (
         lambda: refuse_unwritable(written("file", "") / "run")
     ),
-    "run holds another run (recipe.lr is 0.05 there and 0.07 here); choose another folder with --out, or remove that "
-    "one": another_run,
+    "run contains another run (recipe.lr is 0.05 there and 0.07 here); choose another folder with --out, or remove "
+    "that one": another_run,
     "weights.pt is not a checkpoint of this program; audit and repair accept third-party weights with --model": (
         lambda: checkpoint.load(saved("weights.pt"))
     ),

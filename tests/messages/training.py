@@ -72,16 +72,16 @@ REFUSALS: dict[str, Callable[[], object]] = {
     ),
     "sample 1 of the batch has the label 3, out of range: the 3 outputs are 0 to 2; leave samples of no class out of "
     "the batch": lambda: FAAL(3)(torch.rand(2), torch.rand(2, 3), torch.tensor([0, 3])),
-    "offsets trains nothing and needs a trained network: faal repair CHECKPOINT --method offsets; to have it on top of "
-    "a method that trains, set offsets to true": lambda: check_method(recipe(method="offsets"), trained=False),
-    "the attack of trades on the KL divergence cannot begin at the images themselves, where its gradient is zero; set "
-    "attack_start to gaussian or uniform": lambda: check_attack(recipe(method="trades", attack_start="zero")),
+    "offsets has no training and needs a trained network: faal repair CHECKPOINT --method offsets; to have it on top "
+    "of a method that trains, set offsets to true": lambda: check_method(recipe(method="offsets"), trained=False),
+    "the attack of trades on the KL divergence cannot start from the images themselves, where its gradient is zero; "
+    "set attack_start to gaussian or uniform": lambda: check_attack(recipe(method="trades", attack_start="zero")),
     "toy has images of 1 channels; the network takes 3: --rgb gives gray images three equal channels": (
         lambda: check_data(toy_data([3, 3]), COLOUR)
     ),
     "the network returns (2, 3) for two images; it must return logits of shape (2, 4), one for each class of the "
     "data": (lambda: check_net(NET, torch.rand(2, 1, 4, 4), 4)),
-    "the network does not take images of shape (3, 9, 9): 9 is odd": lambda: check_net(
+    "the network does not accept images of shape (3, 9, 9): 9 is odd": lambda: check_net(
         Even(), torch.rand(2, 3, 9, 9), 3
     ),
 }

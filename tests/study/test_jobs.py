@@ -90,7 +90,7 @@ def test_a_refusal_ends_the_others_where_they_save(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_signal_ends_all(tmp_path: Path) -> None:
     message = r"^three: 0 of 3 are finished, and the progress of the others is saved$"
-    with interrupts.taken():
+    with interrupts.handled():
         with pytest.raises(Interrupted, match=message):
             run_beside(tmp_path, interrupt_parent)
         assert interrupts.status() == 143

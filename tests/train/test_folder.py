@@ -35,7 +35,7 @@ def test_a_part_of_another_runs_folder(keep: set[str], recipe: Recipe, tmp_path:
         if path.is_file() and path.name not in keep:
             path.unlink()
     before = content(tmp_path)
-    with pytest.raises(InputError, match=r"(best|last)\.pt that no run here can continue from"):
+    with pytest.raises(InputError, match=r"(best|last)\.pt from which this run cannot continue"):
         run(recipe, data, tmp_path)
     assert content(tmp_path) == before
 

@@ -189,7 +189,7 @@ class TestRefused:
     def test_other_settings_seeds_and_data(self, own: Recipe, tmp_path: Path) -> None:
         plain = own.replace({"method": "pgd-at"}, source="test")
         fork = self.fork(plain, tmp_path / "plain")
-        end = "; train this one from its beginning$"
+        end = "; train this run from scratch$"
         changed = own.replace({"lr": 0.07, "crop": 0}, source="test")
         self.refused(changed, tmp_path / "a", fork, f"is of a run that differs in lr, crop{end}")
         self.refused(own, tmp_path / "b", fork, f"differs in seed{end}", seed=2)
@@ -211,16 +211,21 @@ class TestRefused:
         plain = own.replace({"method": "pgd-at"}, source="test")
         fork = self.fork(plain, tmp_path / "plain", epoch=3)
         self.refused(
-            own, tmp_path / "a", fork, "differs in what faal-at does from epoch 2 on, as the fork is at epoch 3"
+            own,
+            tmp_path / "a",
+            fork,
+            "differs in the class rule of faal-at from epoch 2 on, before the fork at epoch 3",
         )
         averaged = own.replace({"tau": "0:0,3/4:0.5", "average": "step"}, source="test")
-        self.refused(averaged, tmp_path / "b", fork, "what faal-at does from epoch 0 on")
+        self.refused(averaged, tmp_path / "b", fork, "the class rule of faal-at from epoch 0 on")
 
     def test_a_run_that_acted_before_the_fork(self, own: Recipe, tmp_path: Path) -> None:
         """A run of FAAL may be forked while its tau is 0, not later."""
         fork = self.fork(own, tmp_path / "faal", epoch=3)
         later = own.replace({"tau": "0:0,3/4:0.5"}, source="test")
-        self.refused(later, tmp_path / "a", fork, "what faal-at does from epoch 2 on, as the fork is at epoch 3")
+        self.refused(
+            later, tmp_path / "a", fork, "the class rule of faal-at from epoch 2 on, before the fork at epoch 3"
+        )
 
     def test_a_run_that_was_trained_on_other_images(self, own: Recipe, tmp_path: Path) -> None:
         """With hold_out select a method that steers withholds more than its plain one."""
@@ -235,7 +240,7 @@ class TestRefused:
     def test_what_is_no_fork(self, own: Recipe, tmp_path: Path) -> None:
         run(own, tmp_path / "run")
         for name in ("best.pt", "last.pt"):
-            self.refused(own, tmp_path / name[:4], tmp_path / "run" / name, "holds no fork of a run")
+            self.refused(own, tmp_path / name[:4], tmp_path / "run" / name, "does not contain a fork of a run")
         (tmp_path / "junk.pt").write_bytes(b"junk")
         self.refused(own, tmp_path / "a", tmp_path / "junk.pt", "junk.pt")
 

@@ -59,7 +59,7 @@ def test_faal_weighs_the_groups(recipe: Recipe, tmp_path: Path) -> None:
 def test_other_groups_are_another_run(recipe: Recipe, tmp_path: Path) -> None:
     data = toy_data([18, 18])
     run(recipe, grouped(data, list("AABBCC" * 6)), tmp_path)
-    with pytest.raises(InputError, match="holds another run"):
+    with pytest.raises(InputError, match="contains another run"):
         run(recipe, grouped(data, list("ABCABC" * 6)), tmp_path)
 
 

@@ -138,7 +138,7 @@ def test_killed_and_repeated_it_is_the_same(
     whole_end, broken_end = (checkpoint.load(tmp_path / name / "best.pt") for name in ("whole", "broken"))
     assert same(whole_end, broken_end)
     assert timeless(records(tmp_path / "broken")) == log
-    with pytest.raises(InputError, match="holds another run"):
+    with pytest.raises(InputError, match="contains another run"):
         again(recipe.replace({"select_attack": "cw3"}, source="test"), tmp_path / "whole")
 
 
@@ -181,7 +181,7 @@ def test_a_run_of_a_version_without_offsets_goes_on(recipe: Recipe, tmp_path: Pa
     del config["recipe"]["offsets"], config["architecture"]["offsets"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     run(recipe, [12] * 2, tmp_path)
-    with pytest.raises(InputError, match="holds another run"):
+    with pytest.raises(InputError, match="contains another run"):
         run(recipe.replace({"offsets": True}, source="test"), [12] * 2, tmp_path)
 
 

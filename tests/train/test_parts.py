@@ -94,7 +94,7 @@ def test_the_parts(
         assert found.steer.n == 0
 
     notes = ". ".join(found.notes)
-    assert ("No image could be withheld to steer by" in notes) == (steers and not steering)
+    assert ("No image could be withheld for the method's evaluations" in notes) == (steers and not steering)
     if note is None:
         assert found.notes == ()
     else:

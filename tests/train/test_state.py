@@ -136,7 +136,7 @@ def test_another_runs_state_is_refused(recipe: Recipe, tmp_path: Path, change: A
     state = checkpoint.load(tmp_path / "last.pt")
     change(state["training"])
     checkpoint.save(tmp_path / "last.pt", state)
-    with pytest.raises(InputError, match="is not its own") as caught:
+    with pytest.raises(InputError, match="does not fit this run") as caught:
         run(recipe, tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -8,7 +8,7 @@ from typing import Any, Self, TypedDict, Unpack
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from faal.arguments import real, whole
+from faal.arguments import real, whole_number
 from faal.audit.attacks.backend import EngineName, engine_named
 from faal.audit.attacks.protocol import Attack
 from faal.audit.attacks.registry import attacks_named
@@ -74,10 +74,10 @@ class AuditSettings:
             raise InputError(f"level is {LEVEL}, not {level:g}")
         engine_named(self.engine)
         plain = {  # as Python has them, since they are written into JSON
-            "seed": whole("seed", self.seed),
-            "block_size": whole("block_size", self.block_size, least=1),
-            "batch_size": None if self.batch_size is None else whole("batch_size", self.batch_size, least=1),
-            "limit": None if self.limit is None else whole("limit", self.limit, least=1),
+            "seed": whole_number("seed", self.seed),
+            "block_size": whole_number("block_size", self.block_size, least=1),
+            "batch_size": None if self.batch_size is None else whole_number("batch_size", self.batch_size, least=1),
+            "limit": None if self.limit is None else whole_number("limit", self.limit, least=1),
             "level": level,
         }
         for name, value in plain.items():

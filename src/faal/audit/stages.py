@@ -66,7 +66,7 @@ def run_attacks(
         stored, lost = processes.gather_objects(earlier_attacks(plan.out, subject, clean, attacks))[0]
         attacks = (*attacks, *attacks_named(stored))
     folder = None if plan.out is None else blocks_of(plan.out)
-    with interrupts.kept(lambda message: message if folder is None else kept(folder, subject, attacks, clean)):
+    with interrupts.reporting(lambda message: message if folder is None else kept(folder, subject, attacks, clean)):
         outcomes = attack_passes(subject, attacks, clean, folder=folder, progress=progress)
     warnings = [
         f"The earlier audit in this folder also ran {name}, whose blocks are not stored: its accuracies are not in "

@@ -42,7 +42,7 @@ def main() -> None:
     """Run the command line; never returns."""
     os.environ["PYTHONSAFEPATH"] = "1"  # worker processes do not have the current folder first on their path
     errors = Console(stderr=True)
-    with interrupts.taken():
+    with interrupts.handled():
         status = _run(errors)
     sys.exit(status)
 

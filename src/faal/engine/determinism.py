@@ -11,7 +11,7 @@ import torch
 
 @contextmanager
 def strict_float32(device: torch.device) -> Iterator[None]:
-    """Autocast off, TF32 and bfloat16 products off, deterministic convolutions; afterwards every setting as before.
+    """Autocast off, TF32 and bfloat16 products off, deterministic convolutions; afterwards all settings are restored.
 
     PyTorch has an old and a new set of flags for the same purpose, and cannot read the old ones where the two
     disagree. So both are changed, and the old ones restored to the values that follow from the new ones.
@@ -30,8 +30,8 @@ def strict_float32(device: torch.device) -> Iterator[None]:
             operation.fp32_precision = "ieee"
         gpu.deterministic, gpu.benchmark = True, False
         with ExitStack() as stack:
-            for kind in {"cpu", device.type}:
-                stack.enter_context(torch.autocast(kind, enabled=False))
+            for device_type in {"cpu", device.type}:
+                stack.enter_context(torch.autocast(device_type, enabled=False))
             yield
     finally:
         gpu.deterministic, gpu.benchmark = cudnn
@@ -43,16 +43,16 @@ def strict_float32(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def preserve_rng() -> Iterator[None]:
-    """Restore the global generators of torch, numpy and Python afterwards, whatever is drawn or seeded inside."""
-    host, array, plain = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    """Restore the global generators of torch, numpy and Python afterwards."""
+    torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
     # Reading the state would otherwise initialise CUDA in a process that does not use it.
-    started = torch.cuda.is_initialized()
-    devices = torch.cuda.get_rng_state_all() if started else []
+    uses_cuda = torch.cuda.is_initialized()
+    devices = torch.cuda.get_rng_state_all() if uses_cuda else []
     try:
         yield
     finally:
-        torch.set_rng_state(host)
-        np.random.set_state(array)
-        random.setstate(plain)
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
         if devices:
             torch.cuda.set_rng_state_all(devices)

@@ -1,4 +1,4 @@
-"""The environment of a result: versions, machine, command and commit, for the run's folder."""
+"""The environment of a result, for the run's folder: versions, machine, command and commit."""
 
 import os
 import platform
@@ -47,10 +47,10 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that has this file; None for an installed package."""
+    """The commit of the checkout that contains this file; None for an installed package."""
     here = Path(__file__)
     try:
-        # An installed package may be in a folder of another project's checkout, whose commit is not this program's.
+        # An installed package may be in a folder of another project's checkout, whose commit is another.
         _git(here.parent, "ls-files", "--error-unmatch", here.name)
         return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12") or None
     except (OSError, subprocess.SubprocessError):

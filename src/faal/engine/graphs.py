@@ -1,4 +1,4 @@
-"""Compiled networks, and CUDA graphs: GPU kernels that are captured once and then launched together."""
+"""Compiled networks, and CUDA graphs: GPU kernels that are captured in the first call and then launched together."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,10 +21,10 @@ WARM_UPS = 3
 class Compiled(nn.Module):
     """A network compiled for batches of one size; batches of other sizes run uncompiled.
 
-    So the smaller last batch of an epoch compiles nothing. The attacked network, in evaluation mode and frozen, and the
-    trained one are a graph each: frozen, because a compiled backward computes the gradients of all tensors that require
-    one. An attack on the KL divergence or to the decision boundary has up to three more, for forward passes without a
-    gradient or in full precision.
+    So the smaller last batch of an epoch is not compiled. The attacked network, in evaluation mode and frozen, and the
+    trained one have a graph each: frozen, because a compiled backward computes the gradients of all tensors that
+    require one. An attack on the KL divergence or to the decision boundary has up to three more, for forward passes
+    without a gradient or in full precision.
 
     Args:
         net: the network.
@@ -44,15 +44,15 @@ class Compiled(nn.Module):
         try:
             logits = self.compiled(images)
         except RuntimeError as failure:
-            from torch._dynamo.exc import TorchDynamoException  # imported by the first compilation, not before
+            from torch._dynamo.exc import TorchDynamoException  # imported only by the first compilation
 
             if not isinstance(failure, TorchDynamoException):
                 raise
-            raise _unable("compile the network", failure) from failure
+            raise _failure_of("compile the network", failure) from failure
         return logits
 
 
-def _unable(what: str, failure: Exception) -> InputError:
+def _failure_of(what: str, failure: Exception) -> InputError:
     return InputError(f"this machine cannot {what} ({first_line(failure)}); leave out --compile")
 
 
@@ -94,11 +94,11 @@ class Recorder:
         torch.cuda.current_stream().wait_stream(warmup)
         graph = torch.cuda.CUDAGraph()
         # All graphs share their memory: results are copied before the next replay. Operations of other threads, which
-        # read the next batch at the same time, are not captured.
+        # read the next batch in parallel, are not captured.
         self.pool = self.pool or torch.cuda.graph_pool_handle()
         try:
             with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
                 results = work(*static_inputs)
         except RuntimeError as failure:
-            raise _unable("capture the attack as a CUDA graph", failure) from failure
+            raise _failure_of("capture the attack as a CUDA graph", failure) from failure
         return graph, static_inputs, results

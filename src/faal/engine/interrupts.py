@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM: work ends where nothing is lost, and its last sentence is what is kept.
+"""Ctrl-C and SIGTERM: work stops at a consistent state, and the last message lists the saved results.
 
-The command takes both signals while it runs (`taken`). Elsewhere nothing here acts: `faal.audit` in a user's program
-raises KeyboardInterrupt at Ctrl-C, and SIGTERM does what that program has set.
+The command line handles both signals (`handled`). In a user's program this module has no effect: `faal.audit` raises
+KeyboardInterrupt at Ctrl-C, and SIGTERM has that program's handler.
 """
 
 import os
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-SAME = 0.3
+SAME_SIGNAL = 0.3
 """Seconds within which a repeated signal is the same interrupt: a terminal and a launcher may both send it."""
 
 SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the work. The message says what is kept; it is empty where nothing was begun."""
+    """A signal stopped the work. The message lists the saved results; it is empty if nothing was started."""
 
 
 @dataclass
@@ -30,36 +30,36 @@ class _State:
     received: int | None = None
     """The first signal."""
     at: float = 0.0
-    """When it came, by the monotonic clock."""
+    """The time of receipt, by the monotonic clock."""
     pending: bool = False
     """Whether it has not been raised yet."""
     lost: str | None = None
-    """Why the work has to end at once without a signal of the user."""
+    """The reason why the work must stop immediately without a signal of the user."""
     finishing: int = 0
-    unbroken: int = 0
-    """How many contexts of either kind are open in the main thread."""
+    uninterrupted: int = 0
+    """The number of open contexts of either kind in the main thread."""
     serves: bool = False
-    """Whether this is a worker process, which its parent ends."""
+    """Whether this is a worker process, which is stopped by its parent."""
 
 
 _state = _State()
 
 
 def requested() -> bool:
-    """Whether a signal has come: work that ends by itself does so at its next step."""
+    """Whether a signal was received: work in `finishing` stops at its next step."""
     return _state.received is not None
 
 
 def status() -> int:
-    """The exit status of a command that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    """The exit status of a command that a signal stopped: 130 for Ctrl-C, 143 for SIGTERM."""
     return 128 + (_state.received or signal.SIGINT)
 
 
 @contextmanager
-def taken() -> Iterator[None]:
-    """The context in which the main thread takes Ctrl-C and SIGTERM: the first raises `Interrupted`, a second Ctrl-C
-    ends the process at once. A signal that the process ignores, as a shell's background jobs do with Ctrl-C, remains
-    ignored."""
+def handled() -> Iterator[None]:
+    """The context in which the main thread handles Ctrl-C and SIGTERM: the first raises `Interrupted`, a second Ctrl-C
+    ends the process immediately. A signal that the process ignores, such as Ctrl-C in a shell's background jobs,
+    remains ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -75,7 +75,7 @@ def taken() -> Iterator[None]:
 
 
 def serve() -> None:
-    """Take both signals for the life of a worker process, in its jobs alone; repeated ones count as one."""
+    """Handle both signals in the jobs of a worker process; repeated signals are handled once."""
     _state.serves, _state.finishing = True, 1
     _install()
     if hasattr(signal, "pthread_sigmask"):
@@ -84,9 +84,9 @@ def serve() -> None:
 
 @contextmanager
 def starting_workers() -> Iterator[None]:
-    """The context in which worker processes are started: signals wait, here until its end, there until `serve`.
+    """The context in which worker processes are started: signals are blocked, here until its end, there until `serve`.
 
-    A worker that is still importing would end with a traceback.
+    Otherwise a worker that is importing modules would print a traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -103,7 +103,7 @@ def job() -> Iterator[None]:
     """The context of one job of a worker process.
 
     Raises:
-        Interrupted: a signal has come, now or earlier.
+        Interrupted: a signal was received, before or in the context.
     """
     outer, _state.finishing = _state.finishing, 0
     try:
@@ -116,70 +116,70 @@ def job() -> Iterator[None]:
 
 @contextmanager
 def finishing() -> Iterator[None]:
-    """The context of work that reads `requested` at each of its steps; a signal that it has not heeded is raised at the
-    end."""
+    """The context of work that checks `requested` at each of its steps; a signal that it did not handle is raised at
+    the end."""
     with _counted("finishing"):
         yield
 
 
 @contextmanager
-def unbroken() -> Iterator[None]:
-    """The context of something short that is done as a whole, such as the writing of a file."""
-    with _counted("unbroken"):
+def uninterrupted() -> Iterator[None]:
+    """The context of a short operation that must not be interrupted, such as writing a file."""
+    with _counted("uninterrupted"):
         yield
 
 
 @contextmanager
-def kept(sentence: Callable[[str], str]) -> Iterator[None]:
-    """Give an interrupt within the context its message.
+def reporting(message: Callable[[str], str]) -> Iterator[None]:
+    """Set the message of an interrupt within the context.
 
     Args:
-        sentence: called with the message so far, which may be empty; returns what is kept.
+        message: called with the current message, which may be empty; returns the message on saved results.
     """
     try:
         yield
     except KeyboardInterrupt as stop:
-        raise Interrupted(sentence(str(stop))) from None
+        raise Interrupted(message(str(stop))) from None
 
 
-def end_at_once(why: str) -> None:
-    """From another thread: raise KeyboardInterrupt in the main one, even in work that would finish its step."""
+def end_at_once(reason: str) -> None:
+    """From another thread: raise KeyboardInterrupt in the main one, also in work that would finish its step."""
     if signal.getsignal(signal.SIGINT) is _handle:
-        _state.lost = why
+        _state.lost = reason
     main = threading.main_thread().ident
     assert main is not None
     signal.pthread_kill(main, signal.SIGINT)
 
 
 def _install() -> dict[signal.Signals, Any]:
-    """Handle both signals; returns the handlers before."""
+    """Handle both signals; returns the previous handlers."""
     found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    heeded = {number: handler for number, handler in found.items() if handler is not signal.SIG_IGN}
-    for number in heeded:
+    handled_signals = {number: handler for number, handler in found.items() if handler is not signal.SIG_IGN}
+    for number in handled_signals:
         signal.signal(number, _handle)
-    return heeded
+    return handled_signals
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
     if _state.lost is not None:
-        if not _state.unbroken:
+        if not _state.uninterrupted:
             _raise_lost()
         return
     if _state.received is None:
         _state.received, _state.at = number, time.monotonic()
-        if _state.finishing or _state.unbroken:
+        if _state.finishing or _state.uninterrupted:
             _state.pending = True
         else:
             raise Interrupted
-    elif number == signal.SIGINT and not _state.serves and time.monotonic() - _state.at > SAME:
+    elif number == signal.SIGINT and not _state.serves and time.monotonic() - _state.at > SAME_SIGNAL:
         if sys.stderr.isatty():
             os.write(2, SHOW_CURSOR)  # a progress bar hides it
         os._exit(128 + number)
 
 
 def _raise_lost() -> None:
-    why, _state.lost = _state.lost, None
-    raise Interrupted(why)
+    reason, _state.lost = _state.lost, None
+    raise Interrupted(reason)
 
 
 @contextmanager
@@ -195,8 +195,8 @@ def _counted(kind: str) -> Iterator[None]:
         raise
     finally:
         setattr(_state, kind, getattr(_state, kind) - 1)
-    if _state.lost is not None and not _state.unbroken:
+    if _state.lost is not None and not _state.uninterrupted:
         _raise_lost()
-    if _state.pending and not (_state.finishing or _state.unbroken):
+    if _state.pending and not (_state.finishing or _state.uninterrupted):
         _state.pending = False
         raise Interrupted

@@ -1,4 +1,5 @@
-"""A network whose forward is split into chunks of a few images, and the size of the chunks that memory holds."""
+"""A network whose forward is split into chunks of a few images, and the size of the chunks for which memory
+suffices."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,20 +14,20 @@ from faal.errors import InputError
 Result = TypeVar("Result")
 
 MAX_ACTIVATION_BYTES = 4 * 2**30
-"""Bytes of activations per forward on a CPU, where a process that exceeds the memory is ended without a message; a GPU
+"""Bytes of activations per forward on a CPU, where a process that exceeds the memory is killed without a message; a GPU
 raises an error, and the chunks are halved (`retry_on_oom`)."""
 
 
 class ChunkedForward(nn.Module):
-    """`model`, run on at most `limit` images at once: the memory limit of an audit.
+    """`model`, run on at most `limit` images at a time: the memory limit of an audit.
 
-    An attack gets full blocks and draws its random numbers for full blocks; only the forward is split. Where a gradient
-    is required, each chunk's activations are dropped and computed again in the backward pass: one forward more per
-    step. Verdicts may differ from the unsplit ones only as far as the device's arithmetic depends on the batch size: by
+    An attack processes full blocks and draws its random numbers for full blocks; only the forward is split. Where a
+    gradient is required, each chunk's activations are discarded and recomputed in the backward pass: one more forward
+    per step. Verdicts may differ from the unsplit ones only where the device's arithmetic depends on the batch size, by
     rounding.
 
-    Logits are float32, whatever the network returns (bfloat16 where its forward runs under autocast): attacks need one
-    type of number throughout. `dtype` is the type of the network's own, None before the first forward.
+    Logits are converted to float32 (from bfloat16 where the forward runs under autocast): attacks need a single number
+    type. `dtype` is the type of the network's logits, None before the first forward.
     """
 
     dtype: torch.dtype | None = None
@@ -60,9 +61,9 @@ class ChunkedForward(nn.Module):
 
 @torch.enable_grad()
 def max_chunk(model: nn.Module, image: Tensor, most: int) -> int:
-    """The number of images per forward whose activations a CPU holds (`MAX_ACTIVATION_BYTES`); elsewhere `most`.
+    """The number of images per forward whose activations fit `MAX_ACTIVATION_BYTES` on a CPU; on other devices `most`.
 
-    Measured by the tensors that one image's forward saves for the backward pass, each storage once, without weights.
+    Computed from the tensors that one image's forward saves for the backward pass, each storage once, without weights.
 
     Args:
         model: the network, in evaluation mode.
@@ -72,46 +73,46 @@ def max_chunk(model: nn.Module, image: Tensor, most: int) -> int:
     weights = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     saved: dict[int, int] = {}
 
-    def note(tensor: Tensor) -> Tensor:
-        place = tensor.untyped_storage().data_ptr()
-        if place not in weights:
-            saved[place] = tensor.untyped_storage().nbytes()
+    def record(tensor: Tensor) -> Tensor:
+        address = tensor.untyped_storage().data_ptr()
+        if address not in weights:
+            saved[address] = tensor.untyped_storage().nbytes()
         return tensor
 
     if image.device.type != "cpu":
         return most
     try:
-        with saved_tensors_hooks(note, lambda tensor: tensor):
-            logits = model(image.detach().requires_grad_())  # while it exists, no storage address is used twice
-    except (RuntimeError, ValueError, AssertionError, TypeError):  # the clean pass names the error
+        with saved_tensors_hooks(record, lambda tensor: tensor):
+            logits = model(image.detach().requires_grad_())  # while it exists, no storage address is reused
+    except (RuntimeError, ValueError, AssertionError, TypeError):  # the clean pass raises the error
         return most
     del logits
     return max(1, min(most, MAX_ACTIVATION_BYTES // max(1, sum(saved.values()))))
 
 
 def retry_on_oom(work: Callable[[], Result], *networks: nn.Module | None) -> Result:
-    """The result of `work`; where the device runs out of memory, again with half as many images per forward.
+    """The result of `work`, repeated with half as many images per forward when the device runs out of memory.
 
     Args:
         work: a computation that may be repeated from its start.
-        networks: those it runs; the limit of every `ChunkedForward` in them is halved.
+        networks: the networks that it runs; the limit of every `ChunkedForward` in them is halved.
 
     Raises:
         InputError: the device has not enough memory for one image.
     """
     chunked = {
-        part for net in networks if net is not None for part in net.modules() if isinstance(part, ChunkedForward)
+        module for net in networks if net is not None for module in net.modules() if isinstance(module, ChunkedForward)
     }
     while True:
         try:
             return work()
         except torch.OutOfMemoryError:
-            if all(part.limit == 1 for part in chunked):
+            if all(module.limit == 1 for module in chunked):
                 raise InputError(
-                    "the device has not enough memory for one image at a time; use another one (--device), or a "
+                    "the device does not have enough memory for one image; use another one (--device), or a "
                     "smaller --size"
                 ) from None
-        for part in chunked:
-            part.limit = max(1, part.limit // 2)
+        for module in chunked:
+            module.limit = max(1, module.limit // 2)
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()

@@ -11,18 +11,18 @@ from faal.config.choices import Precision
 from faal.errors import InputError
 
 MIN_BF16_OPERATIONS = 2e6
-"""Operations of one forward pass per image from which bfloat16 is used. Below, casts on CPUs cost what products save
-(docs/performance.md); on GPUs so little work does not matter."""
+"""Operations of one forward pass per image from which bfloat16 is used. Below, casts on CPUs take as much time as
+products save (docs/performance.md); on GPUs the difference is negligible."""
 
 MIN_STRIDED_CHANNELS = 8
 """Input channels of a strided 1x1 convolution from which it is trained channels last on a CPU."""
 
 FORWARD_ERRORS = (RuntimeError, ValueError, AssertionError)
-"""Errors that networks raise for inputs that they do not take."""
+"""Errors that networks raise for invalid inputs."""
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` (a GPU where there is one), `cpu` or `cuda`; under torchrun each process takes its own GPU."""
+    """`auto` (a GPU where there is one), `cpu` or `cuda`; under torchrun each process uses its own GPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
@@ -41,16 +41,16 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Whether the device has instructions for products of bfloat16, which are then faster than those of float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Without them PyTorch computes in bfloat16 too, more slowly. The function is not public before PyTorch 2.10.
+    # Without them PyTorch emulates bfloat16, which is slower. The function is not public before PyTorch 2.10.
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return device.type == "cpu" and supported is not None and bool(supported())
 
 
 def precision_notes(precision: Precision, device: torch.device) -> tuple[str, ...]:
-    """A note where a precision that the user names is slower than float32 here; else none."""
+    """A note if the precision set by the user is slower than float32 on this device."""
     if precision != "bf16" or multiplies_bf16(device):
         return ()
-    return ("bf16 is slower than float32 here, without instructions for it; `--precision auto` selects the faster.",)
+    return ("bf16 is slower than float32 on this device, which has no instructions for it; use `--precision auto`.",)
 
 
 @torch.no_grad()
@@ -63,16 +63,16 @@ def operations(net: nn.Module, images: Tensor) -> float:
 
 @torch.no_grad()
 def memory_format(net: nn.Module, images: Tensor) -> torch.memory_format:
-    """Channels last, in which convolutions are faster; contiguous where the network fails in it, e.g. at a `view`.
+    """Channels last, in which convolutions are faster; contiguous where the network fails with it, e.g. at a `view`.
 
     Contiguous too on a CPU where a 1x1 convolution with a stride has fewer than eight input channels: on a CPU with no
-    more than AVX2, the gradient of its weights then overwrites memory out of its bounds (oneDNN in PyTorch 2.13).
+    more than AVX2, the gradient of its weights then writes out of bounds (oneDNN in PyTorch 2.13).
 
     Args:
         net: in evaluation mode; its weights are converted to the format.
         images: (B, channels, H, W) on its device.
     """
-    if not (images.device.type == "cpu" and any(map(_overwrites, net.modules()))):
+    if not (images.device.type == "cpu" and any(map(_is_unsafe_channels_last, net.modules()))):
         with suppress(*FORWARD_ERRORS):
             net.to(memory_format=torch.channels_last)(images.contiguous(memory_format=torch.channels_last))  # type: ignore[call-overload]
             return torch.channels_last
@@ -80,7 +80,7 @@ def memory_format(net: nn.Module, images: Tensor) -> torch.memory_format:
     return torch.contiguous_format
 
 
-def _overwrites(module: nn.Module) -> bool:
+def _is_unsafe_channels_last(module: nn.Module) -> bool:
     return (
         isinstance(module, nn.Conv2d)
         and set(module.kernel_size) == {1}
@@ -109,17 +109,17 @@ class Numerics:
 
         Args:
             precision: as above.
-            device: where the network runs.
-            net: the network, on the device; on a CPU `auto` needs it.
+            device: the device of the network.
+            net: the network, on the device; required for `auto` on a CPU.
             images: (B, channels, H, W), a few examples of its input, on the device.
         """
         if net is None or images is None:
-            work, memory = 0.0, torch.channels_last
+            flops, memory = 0.0, torch.channels_last
         else:
             net.eval()
-            work, memory = operations(net, images), memory_format(net, images)
-        gains = multiplies_bf16(device) and (device.type == "cuda" or work >= MIN_BF16_OPERATIONS)
-        return cls(device=device, bf16=precision == "bf16" or (precision == "auto" and gains), memory=memory)
+            flops, memory = operations(net, images), memory_format(net, images)
+        faster = multiplies_bf16(device) and (device.type == "cuda" or flops >= MIN_BF16_OPERATIONS)
+        return cls(device=device, bf16=precision == "bf16" or (precision == "auto" and faster), memory=memory)
 
     @property
     def form(self) -> tuple[str, str]:
@@ -128,12 +128,12 @@ class Numerics:
 
     @property
     def name(self) -> str:
-        """As recorded in the run's folder."""
+        """The name recorded in the run's folder."""
         return "bf16" if self.bf16 else "float32"
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context of a forward pass. Casts are not cached: AWP changes the weights between two forward passes, and
-        a cached cast would have the old ones."""
+        a cached cast would contain the old ones."""
         if not self.bf16:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)

@@ -1,7 +1,7 @@
-"""One process or many: their communication.
+"""Communication between processes.
 
-Started under `torchrun`, the processes form a group (NCCL on GPUs, gloo on CPUs). Started alone, every function here
-is the identity, so that no caller has to distinguish the two.
+Under `torchrun` the processes form a group (NCCL on GPUs, gloo on CPUs). For a single process every function here is
+the identity, so that callers need not distinguish the two cases.
 """
 
 import os
@@ -36,7 +36,7 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -46,7 +46,8 @@ def is_main() -> bool:
 
 
 def own_part(count: int) -> int:
-    """How many of `count` items are this process's; the first processes have one more where there is a remainder."""
+    """The number of `count` items assigned to this process; the first processes have one more if there is a
+    remainder."""
     return count // world_size() + (rank() < count % world_size())
 
 
@@ -61,7 +62,7 @@ def all_sum(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
-    """Overwrite `tensors` with the main process's, in one message per dtype."""
+    """Overwrite `tensors` with those of the main process, in one message per dtype."""
     if world_size() == 1:
         return
     by_dtype: dict[torch.dtype, list[Tensor]] = {}
@@ -88,17 +89,17 @@ def on_main(function: Callable[[], T]) -> T | None:
     """Call a function on the main process, while the others wait; its result there, None elsewhere.
 
     Raises:
-        InputError: what the function raises, on every process.
+        InputError: raised by the function; raised on every process.
     """
-    found, refusal = None, None
+    result, failure = None, None
     if is_main():
         try:
-            found = function()
+            result = function()
         except InputError as error:
-            refusal = error
-    if (refusal := gather_objects(refusal)[0]) is not None:
-        raise refusal
-    return found
+            failure = error
+    if (failure := gather_objects(failure)[0]) is not None:
+        raise failure
+    return result
 
 
 def barrier() -> None:
@@ -125,8 +126,8 @@ class Views(nn.Module):
 def parallel(net: nn.Module) -> nn.Module:
     """`Views` of `net`, its gradients averaged over the processes where there are several.
 
-    Gradients are sent in buckets, from the last layers' to the first's, each as soon as it is full: while one is sent,
-    the next is computed. With `Views` every parameter gets its gradient once per backward, and nothing is sent before
+    Gradients are reduced in buckets, from the last layers to the first, each as soon as it is full, while the next is
+    computed. With `Views` every parameter receives its gradient once per backward, and there is no communication before
     the forward (buffers are broadcast after the step), so that no bucket waits for another message.
     """
     views = Views(net)
@@ -134,14 +135,14 @@ def parallel(net: nn.Module) -> nn.Module:
         return views
     device = next(net.parameters()).device
     ids = [device.index] if device.type == "cuda" else None
-    with warnings.catch_warnings():  # about an argument that newer versions of PyTorch rename
+    with warnings.catch_warnings():  # an argument that newer versions of PyTorch rename
         warnings.simplefilter("ignore", FutureWarning)
         return nn.parallel.DistributedDataParallel(
             views,
             device_ids=ids,
             broadcast_buffers=False,
             gradient_as_bucket_view=True,  # received gradients are not copied again
-            static_graph=True,  # parameters that the network never uses are found once, and not waited for
+            static_graph=True,  # unused parameters are determined in the first step
         )
 
 
@@ -149,7 +150,7 @@ BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def synchronise(net: nn.Module) -> None:
-    """Make BatchNorm normalise by the samples of all processes in training; a single process does so already.
+    """Make BatchNorm normalise by the samples of all processes in training; no change for a single process.
 
     The layers are replaced by others with the same parameters and buffers under the same names: checkpoints are equal.
 
@@ -158,7 +159,7 @@ def synchronise(net: nn.Module) -> None:
 
     Raises:
         InputError: there are several processes and no GPUs, or a layer is of a subclass of BatchNorm, whose
-            additions (in some of timm's an activation) would be lost.
+            additional operations (in some of timm's an activation) would be lost.
     """
     layers = {n: layer for n, layer in net.named_modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)}
     if world_size() == 1 or not layers:

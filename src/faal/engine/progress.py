@@ -1,4 +1,4 @@
-"""The progress bar of all long work."""
+"""The progress bar of all long computations."""
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -7,7 +7,7 @@ from faal.engine import processes
 
 
 def progress_bar(console: Console | None = None) -> Progress:
-    """The progress bar of all long work: task, progress, time elapsed, time left."""
+    """The progress bar of a long computation: task, progress, time elapsed, time left."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,9 +1,9 @@
 """Random numbers that depend only on (seed, epoch, sample).
 
-A generator's next number depends on earlier draws. Random starts and augmentation must not: they have to be equal for
-one process and for many, on a CPU and on a GPU, before and after a resume. So they are hashed, not drawn: each number
+A generator's next number depends on earlier draws. Random starts and augmentation must not: they must be equal for
+one process and for many, on a CPU and on a GPU, before and after a resume. So they are computed by a hash: each number
 is a function of the run's seed, the epoch, the sample's key (its index in the training set, or the position of a draw
-where it may occur several times), a stream (the purpose of the number) and its position within the sample.
+where it may occur several times), a stream (the purpose of the number) and the number's position in the sample.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class Stream(IntEnum):
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed from any number of parts, equal on every machine. For generators and other programs' seeds."""
+    """A 63-bit seed from any number of parts, equal on every machine. For generators and seeds of other libraries."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
@@ -61,7 +61,7 @@ def uniform(index: Tensor, count: int, *, seed: int, epoch: int, stream: Stream)
 
     Args:
         index: (B,) int64, the key of each sample, unique within the epoch (`Batch.key`).
-        count: how many numbers each sample gets.
+        count: the number of random numbers per sample.
         seed: the run's seed.
         epoch: the epoch, from 0.
         stream: the purpose of the numbers.

@@ -137,7 +137,10 @@ def curve(
     trained = {key: value for key, value in (context.trained or {}).items() if key != "epsilon"}
 
     audits: list[AuditResult] = []
-    with folder_lock(Path(context.out)), interrupts.kept(lambda message: _saved(len(audits), len(folders), message)):
+    with (
+        folder_lock(Path(context.out)),
+        interrupts.reporting(lambda message: _saved(len(audits), len(folders), message)),
+    ):
         for audit_folder, threat in folders.items():
             at_radius = replace(settings, threat=threat)
             audits.append(

@@ -174,7 +174,7 @@ def frontier(
     blends: list[Blend] = []
     with (
         folder_lock(out),
-        interrupts.kept(lambda _: f"the repair and {len(blends)} of {len(SHARES)} blends are saved"),
+        interrupts.reporting(lambda _: f"the repair and {len(blends)} of {len(SHARES)} blends are saved"),
         progress_bar() as bar,
     ):
         task = bar.add_task("frontier", total=len(SHARES), note="")

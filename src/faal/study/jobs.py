@@ -46,7 +46,7 @@ def side_by_side(jobs: Sequence[Job], *, title: str, workers: int | None = None)
     count = min(len(jobs), workers or usable_processors())
     others, finished = set(multiprocessing.active_children()), list[str]()
     with (
-        interrupts.kept(
+        interrupts.reporting(
             lambda _: f"{title}: {len(finished)} of {len(jobs)} are finished, and the progress of the others is saved"
         ),
         progress_bar() as bar,

@@ -16,15 +16,15 @@ from faal.step import Learner, attack_settings
 
 
 def check_method(recipe: Recipe, *, trained: bool) -> None:
-    """Check the attack of training; for a method that trains nothing, that it has a trained network and chooses on no
-    test images. Raises InputError."""
+    """Check the attack of training; for a method without training, that there is a trained network, and that
+    offsets are not chosen on test images. Raises InputError."""
     if method(recipe.method).trains:
         check_attack(recipe)
         return
     if not trained:
         raise InputError(
-            f"{recipe.method} trains nothing and needs a trained network: faal repair CHECKPOINT --method "
-            f"{recipe.method}; to have it on top of a method that trains, set offsets to true"
+            f"{recipe.method} has no training and needs a trained network: faal repair CHECKPOINT --method "
+            f"{recipe.method}; to combine it with a method that trains, set offsets to true"
         )
     if recipe.select_on == "test":
         raise InputError("offsets are never chosen on test images; leave select_on at held-out")
@@ -39,16 +39,16 @@ def check_data(data: DataSet, architecture: Architecture) -> None:
     channels = data.train.images.shape[0]
     if channels != architecture.channels:
         raise InputError(
-            f"{data.name} has images of {channels} channels; the network takes {architecture.channels}: "
+            f"{data.name} has images of {channels} channels; the network expects {architecture.channels}: "
             f"{other_channels(channels)}"
         )
 
 
 def check_groups(data: DataSet, name: str) -> None:
-    """Check that a method can weight groups, where the data has other groups than classes. Raises InputError."""
+    """Check that a method can weight groups, if the data has groups other than classes. Raises InputError."""
     if data.groups is not data.classes and not method(name).rule.any_groups:
-        able = ", ".join(name for name, row in METHODS.items() if row.rule.any_groups)
-        raise InputError(f"{name} weights classes only and cannot weight other groups; these can: {able}")
+        supported = ", ".join(name for name, row in METHODS.items() if row.rule.any_groups)
+        raise InputError(f"{name} weights classes only and cannot weight other groups; these can: {supported}")
 
 
 def check_attack(recipe: Recipe) -> None:
@@ -56,11 +56,11 @@ def check_attack(recipe: Recipe) -> None:
     adversary = method(recipe.method).adversary
     if adversary is None:
         return
-    for attack in (attack_settings(adversary, recipe, step) for step in (0, 1)):  # where they alternate, both
+    for attack in (attack_settings(adversary, recipe, step) for step in (0, 1)):  # both losses where they alternate
         if (attack.loss, attack.start) == ("kl", "zero"):
             raise InputError(
-                f"the attack of {recipe.method} on the KL divergence cannot begin at the images themselves, where its "
-                "gradient is zero; set attack_start to gaussian or uniform"
+                f"the attack of {recipe.method} on the KL divergence cannot start from the images themselves, where "
+                "its gradient is zero; set attack_start to gaussian or uniform"
             )
 
 
@@ -82,15 +82,15 @@ def check_net(net: nn.Module, images: Tensor, num_classes: int) -> None:
     try:
         with attacked(net):
             logits = net(images)
-    except FORWARD_ERRORS as error:  # as networks of one size refuse another
+    except FORWARD_ERRORS as error:  # for example of networks with a fixed input size
         shape = tuple(images.shape[1:])
         raise InputError(
-            f"the network does not take images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"
+            f"the network does not accept images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"
         ) from error
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        returned = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(
-            f"the network returns {found} for two images; it must return logits of shape (2, {num_classes}), "
+            f"the network returns {returned} for two images; it must return logits of shape (2, {num_classes}), "
             "one for each class of the data"
         )
 
@@ -100,6 +100,6 @@ def check_alike(numerics: Numerics) -> None:
     chosen = sorted({f"{name}, {memory}" for name, memory in processes.gather_objects(numerics.form)})
     if len(chosen) > 1:
         raise InputError(
-            f"the machines of this run would train in different arithmetic ({' and '.join(chosen)}): "
-            "start it on machines of one kind, or with --precision float32"
+            f"the machines of this run would train with different arithmetic ({' and '.join(chosen)}): "
+            "start it on machines of the same kind, or with --precision float32"
         )

@@ -1,4 +1,4 @@
-"""Class-wise figures of a network on fixed images: for the choice of the epoch, for class rules, for the gate."""
+"""Class-wise metrics of a network on fixed images: for the selection of the epoch, class rules, and the gate."""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from faal.intermediate.class_stats import ClassMetrics, class_sums
 BATCH = 250
 
 GATE = EvaluationRequest(part="steer", loss="ce", steps=10)
-"""The evaluation behind the gate of a weight average."""
+"""The evaluation for the gate of a weight average."""
 
 
 def evaluate(
@@ -45,7 +45,7 @@ def evaluate(
         batch_size: images per forward.
 
     Returns:
-        The figures of each class (or group, where `split` has a grouping), of the images of all processes; each process
+        The metrics of each class (or group, if `split` has a grouping), over the images of all processes; each process
         evaluates its part.
     """
     attack = AttackSettings(steps=request.steps, loss=request.loss, start=request.start, norm=threat.norm)
@@ -53,11 +53,11 @@ def evaluate(
     num_groups = num_classes if split.grouping is None else len(split.grouping.names)
     sums = torch.zeros(num_groups, 5 + num_classes, device=numerics.device)
     all_labels, all_groups = split.labels.to(numerics.device), split.groups.to(numerics.device)
-    own = torch.arange(split.n).tensor_split(processes.world_size())[processes.rank()]
-    for index in own.split(batch_size) if len(own) else ():
-        images, places = split.images.fetch(index), index.to(numerics.device)
-        labels = all_labels[places]
-        noise = draw(places, images[0].numel(), seed=seed, epoch=0, stream=seeds.Stream.RESTART)
+    part = torch.arange(split.n).tensor_split(processes.world_size())[processes.rank()]
+    for index in part.split(batch_size) if len(part) else ():
+        images, device_index = split.images.fetch(index), index.to(numerics.device)
+        labels = all_labels[device_index]
+        noise = draw(device_index, images[0].numel(), seed=seed, epoch=0, stream=seeds.Stream.RESTART)
         with numerics.autocast():
             adversarial = pgd(
                 net,
@@ -71,18 +71,18 @@ def evaluate(
                 keep_success=request.loss != "kl",
             )
             clean, robust = _logits(net, images), _logits(net, adversarial)
-        clean_wrong, robust_wrong = _misclassified(clean, labels), _misclassified(robust, labels)
+        clean_misclassified, robust_misclassified = _misclassified(clean, labels), _misclassified(robust, labels)
         predicted = _shrunk(robust, labels, request.shrink).argmax(dim=1)
-        figures = [
-            torch.ones_like(clean_wrong),
-            clean_wrong,
-            clean_wrong | robust_wrong,
+        columns = [
+            torch.ones_like(clean_misclassified),
+            clean_misclassified,
+            clean_misclassified | robust_misclassified,
             losses.cross_entropy(clean, labels),
             losses.kl_divergence(clean, robust),
         ]
         one_hot = nn.functional.one_hot(predicted, num_classes)
-        rows = torch.cat([torch.stack([figure.float() for figure in figures], dim=1), one_hot], dim=1)
-        sums += class_sums(rows, all_groups[places], num_groups)
+        rows = torch.cat([torch.stack([column.float() for column in columns], dim=1), one_hot], dim=1)
+        sums += class_sums(rows, all_groups[device_index], num_groups)
     (sums,) = processes.all_sum(sums)
     counts = sums[:, 0]
     _, clean_error, robust_error, cross_entropy, divergence = (sums[:, :5] / counts.clamp_min(1)[:, None]).unbind(1)
@@ -104,11 +104,11 @@ def _logits(net: nn.Module, images: Tensor) -> Tensor:
 
 
 def _misclassified(logits: Tensor, labels: Tensor) -> Tensor:
-    """(B,) bool; logits that are not finite are wrong, though their argmax may be the class."""
+    """(B,) bool; logits that are not finite count as misclassified."""
     return (logits.argmax(dim=1) != labels) | ~logits.isfinite().all(dim=1)
 
 
-def _shrunk(logits: Tensor, labels: Tensor, share: float) -> Tensor:
-    """The logits, less a share of the true class's."""
-    own = logits.gather(1, labels[:, None])
-    return logits.scatter(1, labels[:, None], own - share * own.abs())
+def _shrunk(logits: Tensor, labels: Tensor, fraction: float) -> Tensor:
+    """The logits, with that of the true class reduced by a fraction of its magnitude."""
+    part = logits.gather(1, labels[:, None])
+    return logits.scatter(1, labels[:, None], part - fraction * part.abs())

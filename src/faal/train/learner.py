@@ -1,4 +1,4 @@
-"""The learner that the steps of a recipe use, and the average of its weights."""
+"""The learner of a recipe, and the average of its weights."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from faal.step import Learner
 
 
 def compiles(recipe: Recipe) -> bool:
-    """Whether networks are compiled. `auto` is off: on CPUs it gained nothing (docs/performance.md), on GPUs it has not
+    """Whether networks are compiled. `auto` is off: on CPUs it is not faster (docs/performance.md), on GPUs it has not
     been measured."""
     return recipe.compile == "on"
 
@@ -63,10 +63,10 @@ def learner_for(net: nn.Module, recipe: Recipe, counts: Tensor, *, seed: int, nu
 
 
 def average_for(net: nn.Module, recipe: Recipe, steps_per_epoch: int) -> WeightAverage:
-    """The average of a network's weights that a recipe keeps, at the beginning of a run."""
+    """The average of a network's weights for a recipe, at the beginning of a run."""
     decay = recipe.averaging_decay(steps_per_epoch)
     if recipe.average == "gated":
         return GatedAverage(net, decay=decay, threshold=recipe.average_gate)
-    # A run's random initial weights should soon have little influence; those that a later average begins from should
-    # not.
+    # The influence of random initial weights should decrease quickly; that of trained weights, with which a later
+    # average begins, should not.
     return WeightAverage(net, decay=decay, warm_up=recipe.average == "step" and recipe.averaging_starts == 0)

@@ -1,7 +1,7 @@
 """The log of a run: metrics.jsonl, TensorBoard where it is installed, and the progress bar.
 
-The results of steps are read from the device in one transfer for several steps. A loss that is not finite is
-detected then, before any checkpoint is overwritten.
+The results of several steps are read from the device in one transfer. A loss that is not finite is then detected,
+before any checkpoint is overwritten.
 """
 
 import json
@@ -22,11 +22,11 @@ from faal.step import StepResult
 from faal.train.notes import vectors_text
 
 VECTORS = {"weights": 5, "clean_weights": 5, "sampling": 8}
-"""The class-wise fields of a step's result that are logged, and their decimals. `clean_weights` is left out where it
+"""The class-wise fields of a step's result that are logged, and their decimals. `clean_weights` is omitted where it
 equals the weights of the robust term."""
 
 FLUSH = 2
-"""Seconds after which TensorBoard's file has what was written."""
+"""Seconds between writes of TensorBoard's file."""
 
 TENSORBOARD_NAMES = {
     "weights": "largest class weight",
@@ -37,15 +37,15 @@ TENSORBOARD_NAMES = {
 
 
 MANY = 200
-"""The least number of classes whose vectors are logged as means, with the epoch, and not with every batch: a batch of a
-thousand classes would take 8 kB."""
+"""From this number of classes on, vectors are logged as means with the epoch instead of with every batch: with a
+thousand classes a batch would take 8 kB."""
 
 
 class EpochMeans:
     """The means of class-wise vectors over the steps of an epoch so far.
 
     Args:
-        state: of an earlier one, to continue it.
+        state: the state of an earlier instance, to continue it.
     """
 
     def __init__(self, state: Mapping[str, Any]) -> None:
@@ -53,7 +53,7 @@ class EpochMeans:
         self.sums: dict[str, Tensor] = dict(state.get("sums", {}))
 
     def add(self, vectors: Mapping[str, Sequence[float]]) -> None:
-        """Add those of a step; without weights of its own the clean term has those of the robust one."""
+        """Add the vectors of a step; without `clean_weights` the clean term has those of the robust one."""
         self.steps += 1
         for name, values in {"clean_weights": vectors["weights"], **vectors}.items():
             added = torch.tensor(values, dtype=torch.float64)
@@ -64,7 +64,7 @@ class EpochMeans:
         return {"steps": self.steps, "sums": self.sums} if self.steps else {}
 
     def rounded(self) -> dict[str, list[float]]:
-        """The means, as the log has them."""
+        """The means, rounded as in the log."""
         return _rounded({name: sums / self.steps for name, sums in self.sums.items()})
 
 
@@ -74,12 +74,12 @@ class Log:
     Args:
         out: the run's folder.
         every: steps between two reads of the device.
-        title: of the bar.
+        title: the title of the progress bar.
         steps: all steps of the run.
-        done: steps done before (a resumed run).
+        done: finished steps (of a resumed run).
         position: size of metrics.jsonl in bytes at the checkpoint that is resumed from; the rest is truncated.
         means: the state of the means over the epoch at that checkpoint.
-        quiet: no bar.
+        quiet: no progress bar.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class Log:
         self.bar.disable = quiet or not processes.is_main()
         self.task = self.bar.add_task(title, total=steps, completed=done, note="")
         self.file = None
-        self.board = None
+        self.tensorboard = None
         if processes.is_main():
             self.file = _continued(out / "metrics.jsonl", position, self.bar.console)
-            self.board = _tensorboard(out, done)
+            self.tensorboard = _tensorboard(out, done)
 
     @property
     def position(self) -> int:
@@ -113,12 +113,12 @@ class Log:
         return self.file.tell() if self.file else 0
 
     def step(self, epoch: int, step: int, result: StepResult) -> bool:
-        """Add one step's result; read all from the device when there are enough. Returns whether it read them."""
+        """Add one step's result; read all from the device every `every` steps. Returns whether they were read."""
         self.pending.append((epoch, step, result))
-        full = len(self.pending) >= self.every
-        if full:
+        reads = len(self.pending) >= self.every
+        if reads:
             self.flush()
-        return full
+        return reads
 
     def flush(self) -> None:
         """Read the pending steps.
@@ -136,8 +136,10 @@ class Log:
             if (found := [v for _, _, result in self.pending if (v := getattr(result, name)) is not None])
         }
         losses, accuracies = processes.all_sum(losses, accuracies)
-        share = processes.world_size()
-        rows = zip(self.pending, (losses / share).tolist(), (accuracies / share).tolist(), strict=True)
+        processes_count = processes.world_size()
+        rows = zip(
+            self.pending, (losses / processes_count).tolist(), (accuracies / processes_count).tolist(), strict=True
+        )
         for row, ((epoch, step, _), loss, accuracy) in enumerate(rows):
             if not math.isfinite(loss):
                 raise InputError(
@@ -159,21 +161,21 @@ class Log:
         self._write({"event": "epoch", "epoch": epoch, **record, **self.means.rounded()})
         self.means = EpochMeans({})
         if not self.bar.disable and not self.bar.console.is_terminal:
-            left = self.bar.tasks[self.task].time_remaining
+            remaining = self.bar.tasks[self.task].time_remaining
             select = record.get("select")
             held_out = f", held out {select['average']:.1%} (worst class {select['worst']:.1%})" if select else ""
-            note, spent = self.bar.tasks[self.task].fields["note"], record["seconds"]
+            note, seconds = self.bar.tasks[self.task].fields["note"], record["seconds"]
             note += vectors_text(record)
             self.bar.console.print(
-                f"epoch {epoch}: {note}{held_out}, {spent:.1f} s, {left or 0:.0f} s left",
+                f"epoch {epoch}: {note}{held_out}, {seconds:.1f} s, {remaining or 0:.0f} s left",
                 markup=False,
                 highlight=False,
             )
-        if self.board:
-            self.board.add_scalar("lr", record["lr"], epoch)
+        if self.tensorboard:
+            self.tensorboard.add_scalar("lr", record["lr"], epoch)
             for name in ("average", "worst"):
                 if record.get("select"):
-                    self.board.add_scalar(f"select/{name}", record["select"][name], epoch)
+                    self.tensorboard.add_scalar(f"select/{name}", record["select"][name], epoch)
 
     def evaluated(self, number: int, record: dict[str, Any]) -> None:
         """Write the record of the evaluation of some offsets, numbered from 0."""
@@ -188,12 +190,12 @@ class Log:
         if self.file:
             self.file.write(json.dumps(record) + "\n")
             self.file.flush()
-        if self.board and record["event"] == "batch":
+        if self.tensorboard and record["event"] == "batch":
             for name, value in (("loss", record["loss"]), ("accuracy", record["accuracy"])):
-                self.board.add_scalar(name, value, record["step"])
+                self.tensorboard.add_scalar(name, value, record["step"])
             for name, title in TENSORBOARD_NAMES.items():
                 if name in self.vectors:
-                    self.board.add_scalar(title, max(self.vectors[name]), record["step"])
+                    self.tensorboard.add_scalar(title, max(self.vectors[name]), record["step"])
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -203,13 +205,13 @@ class Log:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
-        for sink in (self.file, self.board):
-            if sink:
-                sink.close()
+        for output in (self.file, self.tensorboard):
+            if output:
+                output.close()
 
 
 def _continued(path: Path, position: int, console: Console) -> TextIO:
-    """The log, opened after its first `position` bytes; a line on the console where it has fewer.
+    """The log, opened after its first `position` bytes; a note on the console if it has fewer.
 
     Raises:
         InputError: it cannot be written.
@@ -225,15 +227,13 @@ def _continued(path: Path, position: int, console: Console) -> TextIO:
             f"{path} cannot be written ({error.strerror or error}); choose another folder with --out"
         ) from None
     if size < position:
-        note = (
-            f"{path} is shorter than when the run was saved: it lacks some of its steps. The network is not affected."
-        )
+        note = f"{path} is shorter than when the run was saved: some steps are missing in it. The network is unchanged."
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     return log
 
 
 def _rounded(vectors: Mapping[str, Tensor]) -> dict[str, list[float]]:
-    """As they are written: `clean_weights` is left out where it equals the weights of the robust term."""
+    """Vectors as in the log: `clean_weights` is omitted where it equals the weights of the robust term."""
     found = {name: [round(value, VECTORS[name]) for value in vector.tolist()] for name, vector in vectors.items()}
     if found.get("clean_weights") == found.get("weights"):
         found.pop("clean_weights", None)
@@ -245,6 +245,6 @@ def _tensorboard(out: Path, done: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    # An interrupt within a write can lose the wake-up of the thread that writes; the end then waits for its next flush,
+    # An interrupt within a write can lose the notification of the writer thread; closing then waits for its next flush,
     # by default two minutes.
     return SummaryWriter(str(out / "tensorboard"), purge_step=done, flush_secs=FLUSH)

@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, a choice on held-out data, checkpoints from which a run continues exactly."""
+"""The training loop: epochs of steps, selection on held-out data, checkpoints from which a run continues exactly."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ from faal.step import StepContext, train_step
 from faal.train import folder
 from faal.train.checks import check_alike, check_data, check_groups, check_logits, check_method, check_net
 from faal.train.evaluate import GATE, evaluate
-from faal.train.forks import begin_from, save_fork
+from faal.train.forks import save_fork, start_from
 from faal.train.learner import average_for, learner_for
 from faal.train.log import Log
 from faal.train.notes import notes_of
@@ -59,23 +59,23 @@ def train(
     Args:
         net: the network at its initial weights, or at those to fine-tune.
         architecture: its description.
-        data: its training part is used, its test part only where the recipe chooses the epoch on it.
+        data: the training part is used; the test part only if the recipe chooses the epoch on it.
         recipe: every setting of the run.
         out: the run's folder: config.yaml, environment.json, metrics.jsonl, last.pt, previous.pt, best.pt.
-        seed: of everything that is random.
-        device: where to train.
-        origin: the checkpoint that a fine-tune starts from, for the record; its `withheld` lists which images it was
-            not trained on (`models.provenance`).
-        quiet: show no progress bar.
-        keep: epochs at whose beginning the full state is stored as fork-EPOCH.pt, for other runs to begin from.
-        fork: such a file, of a run that this one does not differ from before that epoch: it begins there.
+        seed: the seed of all random numbers.
+        device: the device to train on.
+        origin: the checkpoint that a fine-tune starts from, for the record; its `withheld` lists the parts that
+            it was not trained on (`models.provenance`).
+        quiet: no progress bar.
+        keep: epochs at whose beginning the full state is stored as fork-EPOCH.pt, for other runs to start from.
+        fork: such a file, of a run that is identical before that epoch: this run starts there.
 
     Returns:
         The file of the chosen network, and notes on the run.
 
     Raises:
-        InputError: the data does not fit the network, the folder holds another run, the fork is of a run that differs,
-            training diverged, or the method trains nothing and there is no `origin`.
+        InputError: the data does not fit the network, the folder contains another run, the fork is of a different
+            run, training diverged, or the method trains nothing and there is no `origin`.
     """
     check_data(data, architecture)
     check_groups(data, recipe.method)
@@ -88,9 +88,9 @@ def train(
     record = RunRecord.of(data, parts, recipe, architecture, seed=seed, origin=origin)
     trainer = Trainer(net, parts, record, out=out, numerics=numerics, fork_epochs=frozenset(keep))
     with folder_lock(out):
-        described = record.config(numerics.name), environment(device)
-        processes.on_main(partial(folder.describe, out, *described, forks=fork is not None))
-        # For networks that draw random numbers themselves; a run that continues, or a fork, restores its own.
+        description = record.config(numerics.name), environment(device)
+        processes.on_main(partial(folder.describe, out, *description, forks=fork is not None))
+        # For networks that draw random numbers; a resumed run or a fork restores its generators.
         torch.manual_seed(derive_seed(seed, "network", processes.rank()))
         trainer.resume(fork)
         if (outcome := trainer.recorded_outcome()) is not None:
@@ -109,12 +109,12 @@ def train(
 
 
 class Trainer:
-    """A run: its learner, its batches, and how far it has come.
+    """A run: its learner, its batches, and its progress.
 
     Args:
         net: the network, on the device.
-        parts: the images that are trained on, and those that are withheld.
-        record: the run's settings, and what its files state.
+        parts: the training images and the withheld images.
+        record: the run's settings, for its files.
         out: the run's folder.
         numerics: device and precision.
         fork_epochs: epochs at whose beginning the full state is stored.
@@ -155,22 +155,22 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """The part of the run before the present epoch, in [0, 1)."""
+        """The completed fraction of the run at the start of the current epoch, in [0, 1)."""
         return self.state.epoch / self.recipe.epochs
 
     @property
     def steps_done(self) -> int:
-        """Steps of the whole run so far."""
+        """Completed steps of the run."""
         return self.state.epoch * len(self.batches) + self.state.step
 
     @property
     def averages(self) -> bool:
-        """Whether the weights of the present epoch are averaged."""
+        """Whether the weights of the current epoch are averaged."""
         return self.recipe.average != "none" and self.progress >= self.recipe.averaging_starts - 1e-9
 
     def run(self, log: Log) -> Outcome:
-        """All epochs that are left, then the search for offsets where the recipe has one."""
-        with interrupts.kept(lambda message: message or self.state.saved), interrupts.finishing():
+        """Run the remaining epochs, then the search for offsets if the recipe has one."""
+        with interrupts.reporting(lambda message: message or self.state.saved), interrupts.finishing():
             while self.state.epoch < self.epochs:
                 self.epoch(log)
         notes = list(self.parts.notes) if self.epochs else []
@@ -194,14 +194,14 @@ class Trainer:
         return recorded_outcome(self.out, position=self.state.log_bytes, images=images, rule=rule)
 
     def epoch(self, log: Log) -> None:
-        """One epoch, or the rest of one that was interrupted."""
+        """Run one epoch, or the rest of an interrupted one."""
         self.begin_epoch(log)
         for batch in self.remaining_batches():
             self.step(batch, log)
         self.end_epoch(log)
 
     def begin_epoch(self, log: Log) -> None:
-        """Set the learning rate; at the epoch's first step update the class rule too."""
+        """Set the learning rate; at the epoch's first step also update the class rule."""
         state, learner = self.state, self.learner
         self.epoch_began = time.monotonic() - state.seconds
         learner.net.train()
@@ -223,19 +223,21 @@ class Trainer:
         return self.batches.epoch(state.epoch, start=state.step)
 
     def step(self, batch: Batch, log: Log) -> None:
-        """One step; from time to time, and where a signal ends the run, a checkpoint."""
+        """Run one step; write a checkpoint at intervals, and when a signal stops the run."""
         state = self.state
-        share = processes.world_size() * len(batch.labels) / self.batches.global_size(state.step)
-        result = train_step(self.learner, batch, StepContext(state.epoch, self.progress, share, self.steps_done))
+        part_of_batch = processes.world_size() * len(batch.labels) / self.batches.global_size(state.step)
+        result = train_step(
+            self.learner, batch, StepContext(state.epoch, self.progress, part_of_batch, self.steps_done)
+        )
         if self.averages and self.recipe.average == "step":
             self.average.update()
         was_read = log.step(state.epoch, self.steps_done, result)
         state.step += 1
-        ends, due = self.pauses.after_step(was_read=was_read)
-        if ends or (due and state.step < len(self.batches)):
+        stops, due = self.pauses.after_step(was_read=was_read)
+        if stops or (due and state.step < len(self.batches)):
             self.read_steps(log)
             self.save(log)
-        if ends:
+        if stops:
             raise interrupts.Interrupted(self.state.saved)
 
     def end_epoch(self, log: Log) -> None:
@@ -261,7 +263,7 @@ class Trainer:
             raise interrupts.Interrupted(self.state.saved)
 
     def evaluate(self, request: EvaluationRequest, split: Split | None = None) -> ClassMetrics:
-        """Class-wise figures of the present weights, on `split`, else on the part that the request names."""
+        """Class-wise metrics of the current weights, on `split` or else on the part of the request."""
         if split is None:
             split = self.parts.steer if request.part == "steer" else self.parts.full.take(self.parts.train)
         return evaluate(
@@ -275,28 +277,28 @@ class Trainer:
         )
 
     def choose(self) -> dict[str, Any] | None:
-        """Score the present weights on the held-out part; save them as best.pt if no earlier score was as high, or if
+        """Score the current weights on the held-out part; save them as best.pt if the score is the best so far, or if
         there is no such part."""
-        score, figures = float("inf"), None
+        score, accuracies = float("inf"), None
         if self.recipe.select != "last" and self.parts.select.n > 0:
             request = selection_request(self.recipe.select_attack)
             accuracy = HeldOutAccuracy.of(self.evaluate(request, self.parts.select))
-            score, figures = RULES[self.recipe.select](accuracy), asdict(accuracy)
+            score, accuracies = RULES[self.recipe.select](accuracy), asdict(accuracy)
         if score > self.state.best_score or score == float("inf"):
             self.state.best_score, self.state.best_epoch = score, self.state.epoch
             if processes.is_main():
                 checkpoint.save(self.out / "best.pt", self.network())
-        return figures
+        return accuracies
 
-    @interrupts.kept(lambda _: "the network is saved, and the search for its offsets begins again")
+    @interrupts.reporting(lambda _: "the network is saved, and the search for its offsets is restarted")
     def seek_offsets(self, log: Log) -> OffsetSearch:
-        """Choose offsets for the network of best.pt, or for the initial one where nothing is trained, and write best.pt
-        with them. Where it is interrupted it begins again; a finished run has its `recorded_outcome`."""
+        """Choose offsets for the network of best.pt, or for the initial one if nothing is trained, and write best.pt
+        with them. An interrupted search is restarted; for a finished run see `recorded_outcome`."""
         if self.epochs:
             processes.barrier()
             network = checkpoint.load(self.out / "best.pt")
         else:
-            self.save(log)  # the folder is this run's from now on
+            self.save(log)  # marks the folder as this run's
             network = self.network() | {"epoch": None}
         network, found = with_best_offsets(
             network,
@@ -313,35 +315,35 @@ class Trainer:
         return found
 
     def resume(self, fork: Path | None) -> None:
-        """Continue from last.pt, or from previous.pt where that is damaged; a new run may begin from a fork."""
+        """Continue from last.pt, or from previous.pt if that is damaged; a new run may start from a fork."""
         saved = self.latest.load()
         if saved is not None:
             self.state = restore(saved["training"], self.learner, self.average)
         elif fork is not None:
-            training = begin_from(fork, self.out, self.record, self.counts)
-            # The rule and the average have no state yet: the new ones' is used.
-            own = {"rule": self.learner.rule.state_dict(), "average": self.average.state_dict()}
-            self.state = restore(training | own, self.learner, self.average)
+            training = start_from(fork, self.out, self.record, self.counts)
+            # Rule and average have no state before the fork: those of this run are used.
+            initial = {"rule": self.learner.rule.state_dict(), "average": self.average.state_dict()}
+            self.state = restore(training | initial, self.learner, self.average)
 
     def read_steps(self, log: Log) -> None:
         """Log the steps that are still on the device; raise InputError if the weights have become NaN or infinite."""
         log.flush()
-        few = max(2, self.recipe.batch_size // processes.world_size())
-        check_logits(self.learner, self.parts.full.images.fetch(self.parts.train[:few]), self.state.epoch)
+        count = max(2, self.recipe.batch_size // processes.world_size())
+        check_logits(self.learner, self.parts.full.images.fetch(self.parts.train[:count]), self.state.epoch)
 
     def save(self, log: Log) -> None:
-        """Write last.pt, of steps that were read; the one before it becomes previous.pt."""
+        """Write last.pt, after `read_steps`; the previous one becomes previous.pt."""
         state = self.full_state(log)
         if processes.is_main():
             self.latest.save(state)
         self.pauses.saved_at = time.monotonic()
 
     def network(self) -> dict[str, Any]:
-        """The contents of best.pt: the present weights, and what is needed to use them."""
+        """The contents of best.pt: the current weights, and all that is needed to use them."""
         return self.record.checkpoint(self.learner.net, self.state.epoch)
 
     def full_state(self, log: Log) -> dict[str, Any]:
-        """The contents of last.pt: the network as it is to be used, and all that a run needs to continue from here."""
+        """The contents of last.pt: the network for use, and the state from which the run continues."""
         self.state.log_bytes, self.state.seconds = log.position, time.monotonic() - self.epoch_began
         self.state.logged = log.means.state_dict()
         generators = processes.gather_objects(generator_state(self.learner.numerics.device))

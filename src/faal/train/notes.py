@@ -1,4 +1,4 @@
-"""Notes on a finished run, for the readers of its results."""
+"""Notes on a finished run, for the interpretation of its results."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,9 +10,9 @@ from faal.methods import method
 from faal.outer.averaging import WeightAverage
 
 TRAINED_ON = {
-    "select": "The network that this run began from may have been trained on the withheld images: the accuracies on "
+    "select": "The initial network of this run may have been trained on the withheld images: the accuracies on "
     "them are too high",
-    "steer": "The network that this run began from may have been trained on the images that the method evaluates on "
+    "steer": "The initial network of this run may have been trained on the images that the method evaluates on "
     "during training: the accuracies on them are higher than on new ones",
 }
 """The note on a fine-tune, by the withheld part that its base may have been trained on."""
@@ -31,7 +31,7 @@ VECTORS = {
 
 def vectors_text(record: Mapping[str, Any]) -> str:
     """Smallest and largest value of each class-wise vector, as `, epsilon times 0.8 to 1.2`; empty where all classes
-    are equal. Classes of weight 0, which are absent, are left out.
+    are equal. Classes of weight 0, which are absent, are omitted.
 
     Args:
         record: of a batch or an epoch.
@@ -51,8 +51,8 @@ def notes_of(recipe: Recipe, rule: ClassRule, average: WeightAverage, trained_on
     Args:
         recipe: the run's.
         rule: its class rule.
-        average: of its weights.
-        trained_on: the withheld parts that the network at its start may have been trained on.
+        average: the average of its weights.
+        trained_on: the withheld parts that the initial network may have been trained on.
     """
     notes = [TRAINED_ON[part] for part in trained_on]
     row = method(recipe.method)
@@ -64,7 +64,7 @@ def notes_of(recipe: Recipe, rule: ClassRule, average: WeightAverage, trained_on
     if row.awp and not any(recipe.awp_gamma.at(epoch / recipe.epochs) for epoch in range(recipe.epochs)):
         notes.append(f"AWP is not used in any epoch of a run of {recipe.epochs}: its size is always 0")
     if recipe.average != "none" and not average.updates:
-        began = epoch_of(recipe.averaging_starts, recipe.epochs) < recipe.epochs
-        why = "No epoch passed the gate of the weight average" if began else "The weight average never began"
-        notes.append(f"{why}: the network is the plain one")
+        active = epoch_of(recipe.averaging_starts, recipe.epochs) < recipe.epochs
+        reason = "No epoch passed the gate of the weight average" if active else "The weight average never began"
+        notes.append(f"{reason}: the network is the plain one")
     return notes

@@ -1,18 +1,18 @@
-"""Offsets: one constant per class added to the logits, chosen under attack; nothing is trained.
+"""Offsets: one constant per class added to the logits, chosen under attack, without training.
 
-The network is z'(x) = z(x) + b, b in R^C with sum(b) = 0. The search maximises the rule by which an epoch is chosen
-(`selection.RULES`) of the class-wise robust accuracies a_c(b) under the attack of that choice. The offsets are part of
-the network that is attacked: every evaluation attacks again.
+The network is z'(x) = z(x) + b, b in R^C with sum(b) = 0. The search maximises the score by which an epoch is chosen
+(`selection.RULES`), from the class-wise robust accuracies a_c(b) under the attack of that selection. The offsets are
+part of the network that is attacked: every evaluation runs the attack again.
 
     b(0) = the network's own offsets, or 0
     b(t+1) = b(t) + RATE s (1 - t / EVALUATIONS) (mean_k a_k(b(t)) - a_c(b(t)))        c a class with images
 
-s is the median over the images of |z_y - max_{j != y} z_j| without attack: logits times a constant give offsets times
-that constant, and one RATE suits all networks. The terms of a step sum to 0 over the classes with images; a class
-without any keeps its offset. The result is the b(t) of the highest score, the earliest of equals; b(0) where the score
-rises by less than one of the n images in the average, 1 / n. Group-wise thresholds behind a finished classifier are
-Hardt, Price and Srebro's (NeurIPS 2016); constants that are added to logits Menon et al.'s (ICLR 2021), who take them
-from the classes' frequencies.
+s is the median over the images of |z_y - max_{j != y} z_j| without attack: scaled logits result in equally
+scaled offsets, and one RATE is used for all networks. The terms of a step sum to 0 over the classes with images; the
+offset of a class without images is unchanged. The result is the b(t) with the highest score, the earliest of ties; b(0)
+if the score increases by less than 1 / n, one of the n images in the average. Group-wise thresholds for a trained
+classifier were proposed by Hardt, Price and Srebro (NeurIPS 2016), constants added to the logits by Menon et al. (ICLR
+2021), who compute them from the class frequencies.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from faal import losses
-from faal.arguments import whole
+from faal.arguments import whole_number
 from faal.audit.checks import (
     check_gradient,
     check_images,
@@ -51,21 +51,21 @@ from faal.train.selection import RULES, HeldOutAccuracy, selection_request
 from faal.train.state import copied
 
 EVALUATIONS = 10
-"""How often the images are attacked, the network as it is included."""
+"""The number of evaluations, including that of the initial network."""
 
 RATE = 1.0
 """The first step in units of s, for a class whose accuracy is 1 below the mean."""
 
 DIGITS = 3
-"""Significant digits of s: the last bits of a forward pass, which depend on the batches, do not move the offsets."""
+"""Significant digits of s: the last bits of a forward pass, which depend on the batches, do not affect the offsets."""
 
 
 ROUNDING = 1e-6
-"""Accuracies are float32: differences of scores below this are none."""
+"""Accuracies are float32: smaller differences of scores are rounding errors."""
 
 
 def rule_for_offsets(recipe: Recipe) -> ScoreRule:
-    """The rule that a run's offsets are chosen by: its rule for the epoch, `sum` where there is no choice of it."""
+    """The rule by which a run's offsets are chosen: that for the epoch, or `sum` without selection."""
     return "sum" if recipe.select == "last" else recipe.select
 
 
@@ -81,12 +81,12 @@ def with_best_offsets(
 ) -> tuple[dict[str, Any], OffsetSearch]:
     """The checkpoint of a network with the best offsets for it.
 
-    A checkpoint that has such offsets already, of a run that was interrupted, gives the same result.
+    The result is the same for a checkpoint that already has such offsets, of an interrupted run.
 
     Args:
         state: the checkpoint, as in best.pt.
-        net: the module that its weights are loaded into: an `Offset` where the run began with one, whose offsets the
-            search then begins with, and which are not repeated.
+        net: the module that its weights are loaded into: an `Offset` if the run started from one, whose offsets are
+            then the initial ones of the search.
         parts: the data.
         recipe: the run's.
         seed: the run's seed.
@@ -102,8 +102,8 @@ def with_best_offsets(
     if not isinstance(net, Offset):
         net = Offset(net, torch.zeros(state["architecture"]["num_classes"]))
     net = net.to(numerics.device)
-    tried = count()
-    found = search(
+    counter = count()
+    result = search(
         net,
         parts.for_offsets[0],
         selection_request(recipe.select_attack),
@@ -112,10 +112,10 @@ def with_best_offsets(
         threat=recipe.threat,
         seed=seed,
         numerics=numerics,
-        on_evaluation=lambda evaluation: on_evaluation(next(tried), asdict(evaluation)),
+        on_evaluation=lambda evaluation: on_evaluation(next(counter), asdict(evaluation)),
     )
     changed = {"architecture": {**state["architecture"], "offsets": True}, "weights": copied(net)}
-    return {**state, **changed}, found
+    return {**state, **changed}, result
 
 
 def search(
@@ -131,27 +131,27 @@ def search(
     batch_size: int = BATCH,
     on_evaluation: Callable[[OffsetEvaluation], None] = lambda evaluation: None,
 ) -> OffsetSearch:
-    """Choose a network's offsets, beginning with those that it has; afterwards it has the chosen ones.
+    """Choose a network's offsets, starting from its current ones; they are replaced by the chosen ones.
 
     Args:
         net: the network, on the device.
-        split: the images to choose on; where they have groups, these are scored.
+        split: the images to choose on; if they have groups, these are scored.
         request: the attack.
         rule: a name of `selection.RULES`.
         num_classes: C.
         threat: norm and epsilon of the attack.
-        seed: of the attack's random starts, which are the same at every evaluation.
+        seed: the seed of the random starts, which are the same in every evaluation.
         numerics: device and precision; these accuracies are not verdicts.
         batch_size: images per forward.
         on_evaluation: is called after each evaluation.
 
     Returns:
-        The first evaluation and the best; over several processes the same on each.
+        The first evaluation and the best; the same on every process.
     """
     current = net.offsets.double().cpu()
     scale = margin_scale(net, split, numerics, batch_size)
     before = best = None
-    for turn in range(EVALUATIONS):
+    for iteration in range(EVALUATIONS):
         net.offsets.copy_(current)
         metrics = evaluate(
             net,
@@ -163,26 +163,26 @@ def search(
             numerics=numerics,
             batch_size=batch_size,
         )
-        tried = _evaluation(net, metrics, split.grouping, num_classes)
-        on_evaluation(tried)
-        before = before or tried
-        if best is None or RULES[rule](tried.accuracy) > RULES[rule](best.accuracy):
-            best = tried
-        step = RATE * scale * (1 - turn / EVALUATIONS) * _towards_equal(tried.by_class.classes)
+        evaluation = _evaluation(net, metrics, split.grouping, num_classes)
+        on_evaluation(evaluation)
+        before = before or evaluation
+        if best is None or RULES[rule](evaluation.accuracy) > RULES[rule](best.accuracy):
+            best = evaluation
+        step = RATE * scale * (1 - iteration / EVALUATIONS) * _towards_equal(evaluation.by_class.classes)
         if not step.any():
             break
         current = current + step
     assert before is not None
     assert best is not None
-    found = OffsetSearch(before=before, after=best, images=split.n, rule=rule)
-    if found.gain < 1 / split.n - ROUNDING:
-        found = replace(found, after=before)
-    net.offsets.copy_(torch.tensor(found.after.offsets))
-    return found
+    result = OffsetSearch(before=before, after=best, images=split.n, rule=rule)
+    if result.gain < 1 / split.n - ROUNDING:
+        result = replace(result, after=before)
+    net.offsets.copy_(torch.tensor(result.after.offsets))
+    return result
 
 
 def _by_cell(split: Split, num_classes: int) -> Split:
-    """The split grouped by group and class at once, so that one evaluation gives the accuracies of both."""
+    """The split grouped by pairs of group and class, so that one evaluation yields the accuracies of both."""
     if split.grouping is None:
         return split
     cells = split.grouping.index * num_classes + split.labels
@@ -196,17 +196,17 @@ def _evaluation(net: Offset, metrics: ClassMetrics, grouping: Grouping | None, n
         accuracy = HeldOutAccuracy.of(metrics)
         return OffsetEvaluation(offsets=offsets, accuracy=accuracy, by_class=accuracy)
     counts = metrics.counts.view(-1, num_classes)
-    wrong = counts * metrics.robust_error.view(-1, num_classes)
+    misclassified = counts * metrics.robust_error.view(-1, num_classes)
 
     def pooled(dim: int) -> HeldOutAccuracy:
         n = counts.sum(dim)
-        return HeldOutAccuracy.of(replace(metrics, counts=n, robust_error=wrong.sum(dim) / n.clamp_min(1)))
+        return HeldOutAccuracy.of(replace(metrics, counts=n, robust_error=misclassified.sum(dim) / n.clamp_min(1)))
 
     return OffsetEvaluation(offsets=offsets, accuracy=pooled(1), by_class=pooled(0))
 
 
 def _towards_equal(accuracies: list[float | None]) -> Tensor:
-    """(C,) float64 of sum 0: the mean over the classes with images less each one's accuracy; 0 for the others."""
+    """(C,) float64 with sum 0: the mean over the classes with images minus the accuracy of each; 0 for the others."""
     has_images = torch.tensor([accuracy is not None for accuracy in accuracies])
     values = torch.tensor([accuracy or 0.0 for accuracy in accuracies], dtype=torch.float64)
     step: Tensor = torch.where(has_images, values.sum() / has_images.sum() - values, 0.0)
@@ -217,28 +217,28 @@ def _towards_equal(accuracies: list[float | None]) -> Tensor:
 def margin_scale(net: Offset, split: Split, numerics: Numerics, batch_size: int = BATCH) -> float:
     """The median of |z_y - max_{j != y} z_j| over the images, without attack, to 3 digits.
 
-    It is the one pass over all images before they are attacked, and checks them and their logits.
+    This pass over all images precedes the attacks, and also checks the images and their logits.
 
     Raises:
         InputError: an image outside [0, 1], or logits that are not finite; on every process.
     """
-    own = torch.arange(split.n).tensor_split(processes.world_size())[processes.rank()]
+    part_of_process = torch.arange(split.n).tensor_split(processes.world_size())[processes.rank()]
     margins, error = [], None
     try:
-        for index in own.split(batch_size) if len(own) else ():
+        for index in part_of_process.split(batch_size) if len(part_of_process) else ():
             images = split.images.fetch(index)
             check_images(images, index)
             with attacked(net), numerics.autocast():
                 logits = losses.upcast(net(images))
             check_logits(logits, index, len(net.offsets))
             margins.append(losses.margin(logits, split.labels[index].to(logits.device)).abs().cpu())
-    except InputError as rejected:  # the other processes wait for this one's margins
+    except InputError as rejected:  # the other processes wait for the margins of this one
         error = rejected
-    found = processes.gather_objects((margins, error))
-    for _, error in found:
+    result = processes.gather_objects((margins, error))
+    for _, error in result:
         if error is not None:
             raise error
-    scale = float(torch.cat([part for parts, _ in found for part in parts]).median())
+    scale = float(torch.cat([part for parts, _ in result for part in parts]).median())
     return float(f"{scale:.{DIGITS}g}")
 
 
@@ -256,13 +256,13 @@ def offsets(
 ) -> Tensor:
     """The best constants to add to a classifier's logits, one per class, chosen under attack.
 
-    Choose them on images that the model is neither trained nor evaluated on. To use them, add them to the logits,
-    wherever these are computed: later attacks are on the sum. In a network whose last layer is linear that is
+    Choose them on images that the model is neither trained nor evaluated on. To use them, add them to the logits
+    as part of the model, so that later attacks include them; for a linear last layer:
     `model.fc.bias.data += offsets`.
 
-    The search has ten evaluations; each attacks the network with the present offsets and moves them towards equal
-    robust accuracy of the classes (the equation is in `faal.train.offsets`). Constants per class after training are
-    those of Hardt, Price and Srebro (NeurIPS 2016) and Menon et al. (ICLR 2021).
+    The search has ten evaluations; each attacks the network with the current offsets and updates them towards equal
+    robust accuracy of the classes (the equation is in `faal.train.offsets`). Constants per class after training were
+    proposed by Hardt, Price and Srebro (NeurIPS 2016) and Menon et al. (ICLR 2021).
 
     Args:
         model: returns logits (B, C) for images (B, channels, H, W) in [0, 1]; it is unchanged.
@@ -271,17 +271,16 @@ def offsets(
         epsilon: radius of the ball, in units of [0, 1]: a number, or text such as `8/255`.
         norm: the ball's norm, `linf` or `l2`.
         attack: `pgdK` or `cwK`, K steps of epsilon / 4.
-        rule: what is maximised of the robust accuracies: `sum` (average + worst class), `average` or `worst`.
+        rule: the score to maximise, from the robust accuracies: `sum` (average + worst class), `average` or `worst`.
         seed: of the attack's random starts.
         batch_size: images per forward.
 
     Returns:
-        (C,) float32 on the CPU, in units of the logits, of sum 0; 0 for a class without images, and 0 for all where no
-        constants that were tried raise the score by 1 / N or more. Logits times a constant have offsets times
-        that constant.
+        (C,) float32 on the CPU, in units of the logits, with sum 0; 0 for a class without images, and 0 for all if no
+        constants that were tried raise the score by 1 / N or more. Scaled logits have equally scaled offsets.
 
     Raises:
-        InputError: the input is wrong; the message states what, where and what to do.
+        InputError: the input is invalid; the message states what is wrong, where, and what to do.
 
     Example:
         >>> import torch, faal
@@ -294,12 +293,12 @@ def offsets(
     """
     check_model(model)
     one_of("rule", rule, RULES)
-    seed, batch_size = whole("seed", seed), whole("batch_size", batch_size, least=1)
+    seed, batch_size = whole_number("seed", seed), whole_number("batch_size", batch_size, least=1)
     request, threat = selection_request(attack), Threat(norm, parse_epsilon(epsilon))
-    store, numbers = as_images(images, "images"), as_labels(labels, "labels")
-    check_labels(numbers, len(store), None)
+    image_set, label_set = as_images(images, "images"), as_labels(labels, "labels")
+    check_labels(label_set, len(image_set), None)
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    split = Split(store, numbers).to(device)
+    split = Split(image_set, label_set).to(device)
     first = split.images.fetch(torch.arange(min(2, split.n)))
     check_images(first, torch.arange(len(first)))
     with torch.no_grad(), attacked(model):
@@ -308,7 +307,7 @@ def offsets(
     with attacked(model):
         check_gradient(model, first)
     num_classes = logits.shape[1]
-    check_labels(numbers, len(store), num_classes)
+    check_labels(label_set, len(image_set), num_classes)
     net = Offset(model, torch.zeros(num_classes)).to(device)
     numerics = Numerics.choose("float32", device)
     search(

@@ -1,4 +1,4 @@
-"""The result of a finished run: from the run itself, or from its files where the same command is given again."""
+"""The result of a finished run: from the run itself, or from its files if the same command is run again."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ from faal.train.selection import RULES, HeldOutAccuracy
 
 @dataclass(frozen=True, kw_only=True)
 class OffsetEvaluation:
-    """Offsets that were tried, and their robust accuracies."""
+    """Offsets, and the robust accuracies with them."""
 
     offsets: tuple[float, ...]
     """C numbers, in units of the logits."""
     accuracy: HeldOutAccuracy
-    """Of the classes, or of the groups where the images have any: what is scored."""
+    """By class, or by group if the images have groups; used for the score."""
     by_class: HeldOutAccuracy
-    """Of the classes: what the next step follows from."""
+    """By class; used for the next step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +31,17 @@ class OffsetSearch:
     """The result of a search."""
 
     before: OffsetEvaluation
-    """With the initial offsets."""
+    """The evaluation of the initial offsets."""
     after: OffsetEvaluation
-    """The best; `before` itself if no offsets improve the score by at least one image."""
+    """The best evaluation; `before` if no offsets improve the score by at least one image."""
     images: int
-    """How many were attacked at each evaluation."""
+    """The number of images attacked in each evaluation."""
     rule: ScoreRule
     """The name of the score in `selection.RULES`."""
 
     @property
     def gain(self) -> float:
-        """By how much the score rose; a fraction."""
+        """The increase of the score, as a fraction."""
         return RULES[self.rule](self.after.accuracy) - RULES[self.rule](self.before.accuracy)
 
 
@@ -54,7 +54,7 @@ class Outcome:
     epoch: int | None
     """The epoch that was chosen, from 0; None where the method trains nothing."""
     offsets: OffsetSearch | None
-    """The result of the search for offsets, where there was one: best.pt has them."""
+    """The result of the search for offsets, if there was one; best.pt contains them."""
     note: str | None
     """Caveats for the interpretation of the results, in sentences."""
 
@@ -62,7 +62,7 @@ class Outcome:
 def recorded_outcome(out: Path, *, position: int, images: int, rule: ScoreRule) -> Outcome | None:
     """The outcome of a finished run with a search for offsets, without another search.
 
-    On another device a search may end with other offsets, and an audit of best.pt would be one of another network.
+    On another device a search may result in other offsets, and an earlier audit would be that of another network.
 
     Args:
         out: the run's folder.
@@ -71,8 +71,8 @@ def recorded_outcome(out: Path, *, position: int, images: int, rule: ScoreRule) 
         rule: the score by which they are chosen.
 
     Returns:
-        The same on every process; None where the log does not end with the run's end, or best.pt does not have offsets
-        that the log lists: the search is to be run.
+        The same on every process; None if the log does not end with the event `end`, or best.pt does not have offsets
+        of the log: the search must then be run.
     """
     found = _recorded(out, position=position, images=images, rule=rule) if processes.is_main() else None
     outcome: Outcome | None = processes.gather_objects(found)[0]
@@ -84,15 +84,15 @@ def _recorded(out: Path, *, position: int, images: int, rule: ScoreRule) -> Outc
         rows = [parse_json(line) for line in (out / LOG).read_bytes()[position:].splitlines()]
         if rows[-1]["event"] != "end":
             return None
-        tried = [_evaluation(row) for row in rows if row["event"] == "offsets"]
+        evaluations = [_evaluation(row) for row in rows if row["event"] == "offsets"]
         best = checkpoint.load(out / "best.pt")
         chosen = tuple(best["weights"][OFFSETS].tolist())
         return Outcome(
             best=out / "best.pt",
             epoch=best["epoch"],
             offsets=OffsetSearch(
-                before=tried[0],
-                after=next(evaluation for evaluation in tried if evaluation.offsets == chosen),
+                before=evaluations[0],
+                after=next(evaluation for evaluation in evaluations if evaluation.offsets == chosen),
                 images=images,
                 rule=rule,
             ),

@@ -1,4 +1,5 @@
-"""The parts of a data set in a run: images to train on, to choose the epoch on, to evaluate on during training."""
+"""The parts of a data set in a run: for training, for the selection of the epoch, and for evaluation during
+training."""
 
 from dataclasses import dataclass
 
@@ -14,14 +15,14 @@ from faal.methods import seeks_offsets
 from faal.models.provenance import part_digest
 
 HELD_OUT_SEED = 0
-"""Which images are withheld depends on the data and its groups, never on a run's seed: a repair must not
-choose its epoch on images that its base was trained on, and methods are compared on one split."""
+"""The withheld images depend on the data and its groups, not on a run's seed: a repair must not choose its
+epoch on images that its base was trained on, and methods are compared on the same split."""
 
 TEST_IMAGES = 2560
-"""Test images that choose the epoch with `select_on: test`: the first, or a random draw where these lack a class."""
+"""Test images for `select_on: test`: the first ones, or a random subset where these lack a class."""
 
 STEER_MOST = 200
-"""Where no steering part can be withheld, a method steers by so many training images of a class at the most."""
+"""Without a withheld steering part, the largest number of training images of a class that a method evaluates on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +30,19 @@ class Parts:
     """The parts of a run's data."""
 
     full: Split
-    """All training images; indices point into it."""
+    """All training images, to which the indices refer."""
     train: Tensor
-    """(N,) int64, those that are trained on."""
+    """(N,) int64, the images to train on."""
     select_index: Tensor
-    """(M,) int64, those that are withheld for the choice of the epoch."""
+    """(M,) int64, the images withheld to choose the epoch."""
     select: Split
-    """What the epoch is chosen on; empty where there is no choice."""
+    """The images to choose the epoch on; empty without selection."""
     steer_index: Tensor
-    """(K,) int64, those that are withheld for evaluation during training."""
+    """(K,) int64, the images withheld for evaluation during training."""
     steer: Split
-    """What a method may evaluate on while it trains."""
+    """The images that a method may evaluate on during training."""
     notes: tuple[str, ...]
-    """For the readers of the results."""
+    """Notes for the interpretation of the results."""
 
     def digests(self, data: str) -> dict[str, str]:
         """The digests (`part_digest`) of the withheld parts that are not empty, by name."""
@@ -50,106 +51,106 @@ class Parts:
 
     @property
     def for_offsets(self) -> tuple[Split, str | None]:
-        """The images that offsets are chosen on, and a note: the withheld ones, else some of those that are trained on,
-        of each class (or group) so many; never test images."""
+        """The images that offsets are chosen on, and a note: the withheld ones, else a number of training images of
+        each class (or group); never test images."""
         if len(self.select_index) > 0:
             return self.full.take(self.select_index), None
         labels, groups = self.full.labels[self.train], self.full.groups[self.train]
-        # A group's classes in turn: in data that are sorted by class its first images would be of one class.
-        in_turn = _rank(_strata(labels, groups)).argsort(stable=True)
-        chosen = self.full.take(self.train[in_turn[_first(groups[in_turn], STEER_MOST)].sort().values])
+        # Alternate between a group's classes: in data sorted by class its first images would be of one class.
+        alternating = _rank(_strata(labels, groups)).argsort(stable=True)
+        chosen = self.full.take(self.train[alternating[_first(groups[alternating], STEER_MOST)].sort().values])
         return chosen, (
-            f"No image was withheld to choose the offsets on: they were chosen on {chosen.n} training images. To a "
-            "network that was trained on these they are easier than new ones, and not equally so in every class: the "
-            "accuracies on them are too high, and other offsets may be better on new images"
+            f"No image was withheld to choose the offsets on: they were chosen on {chosen.n} training images. For a "
+            "network that was trained on these they are easier than new ones, to a different degree for every class: "
+            "the accuracies on them are too high, and other offsets may be better on new images"
         )
 
 
 def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.device, seed: int = 0) -> Parts:
     """Divide a data set by a recipe.
 
-    Images are withheld first, and the recipe's `limit` takes a part of the rest: which are withheld depends neither on
-    the limit nor on the seed, so that runs with and without one are compared on the same images, and a network trained
-    on a part is new to them whatever part a repair takes.
+    Images are withheld first, and the recipe's `limit` draws a subset of the rest: the withheld images depend neither
+    on the limit nor on the seed, so that runs with and without a limit are compared on the same images, and a repair
+    with another subset does not train on them either.
 
     Args:
-        data: has a training part.
-        recipe: the run's; its `hold_out` determines what is withheld, its `limit` how many of the rest are trained on.
+        data: with a training part.
+        recipe: the run's; its `hold_out` determines the withheld parts, its `limit` the number of training images.
         steers: whether the method needs a steering part.
-        device: where images that fit are stored.
-        seed: the run's, which decides which images the limit takes; a larger limit adds to those of a smaller one.
+        device: stores the images, if they fit.
+        seed: the run's, from which the images of `limit` are drawn; a larger limit adds to those of a smaller one.
 
     Raises:
         InputError: a class without training images; `select_on: test` without test images.
     """
     assert data.train is not None
     full = data.train.to(device)
-    choice = recipe.select != "last"
-    held = hold_out(
+    selects = recipe.select != "last"
+    held_out = hold_out(
         full.groups,
         data.groups,
         select=recipe.hold_out == "both"
-        or (recipe.hold_out == "select" and ((choice and recipe.select_on != "test") or seeks_offsets(recipe))),
+        or (recipe.hold_out == "select" and ((selects and recipe.select_on != "test") or seeks_offsets(recipe))),
         steer=recipe.hold_out == "both" or (recipe.hold_out == "select" and steers),
         seed=HELD_OUT_SEED,
         kind="class" if full.grouping is None else "group",
     )
-    train = held.train
+    train = held_out.train
     if recipe.limit is not None:
         train = train[_part(full.labels[train], full.groups[train], recipe.limit, seed)]
-    for kind, names, of in (("class", data.classes, full.labels), ("group", data.groups, full.groups)):
-        for index, cause in (
-            (held.train, f"{data.name} has no training image of {kind} {{!r}}; remove the {kind} or add images"),
+    for kind, names, labels_or_groups in (("class", data.classes, full.labels), ("group", data.groups, full.groups)):
+        for index, message in (
+            (held_out.train, f"{data.name} has no training image of {kind} {{!r}}; remove the {kind} or add images"),
             (train, f"a limit of {recipe.limit} training images leaves none of {kind} {{!r}}; raise --limit"),
         ):
-            counts = torch.bincount(of[index], minlength=len(names))
+            counts = torch.bincount(labels_or_groups[index], minlength=len(names))
             if int(counts.min()) == 0:
-                raise InputError(cause.format(names[int(counts.argmin())]))
+                raise InputError(message.format(names[int(counts.argmin())]))
 
-    notes, select = [], full.take(held.select if choice else held.select[:0])
-    if not choice and len(held.train) < full.n:
-        notes.append("There is no selection, and the last epoch counts")
-    elif not choice or recipe.hold_out == "none":
-        notes.append("Nothing was held out: there is no selection, and the last epoch counts")
-    elif held.reason:
-        notes.append(held.reason)
-    if choice and recipe.select_on == "test":
+    notes, select = [], full.take(held_out.select if selects else held_out.select[:0])
+    if not selects and len(held_out.train) < full.n:
+        notes.append("There is no selection, and the last epoch is used")
+    elif not selects or recipe.hold_out == "none":
+        notes.append("Nothing was held out: there is no selection, and the last epoch is used")
+    elif held_out.reason:
+        notes.append(held_out.reason)
+    if selects and recipe.select_on == "test":
         if data.test is None:
             raise InputError(f"{data.name} has no test images to choose the epoch on; leave select_on at held-out")
-        select = data.test.take(_choosing(data.test.labels, data.num_classes))
+        select = data.test.take(_test_subset(data.test.labels, data.num_classes))
         notes = [f"The epoch was chosen on {select.n} test images: the audit's accuracies are too high"]
-    steer = held.steer
+    steer = held_out.steer
     if steers and len(steer) == 0:
         steer = train[_first(full.groups[train], STEER_MOST)]
-        notes.append("No image could be withheld to steer by: the method used training images instead")
-    if len(train) < len(held.train):
+        notes.append("No image could be withheld for the method's evaluations: it used training images instead")
+    if len(train) < len(held_out.train):
         notes.append(
-            f"Trained on {len(train):,} of {len(held.train):,} training images, drawn class by class with seed {seed}"
+            f"Trained on {len(train):,} of {len(held_out.train):,} training images, drawn by class with seed {seed}"
         )
     return Parts(
         full=full,
         train=train,
-        select_index=held.select,
+        select_index=held_out.select,
         select=select.to(device),
-        steer_index=held.steer,
+        steer_index=held_out.steer,
         steer=full.take(steer),
         notes=tuple(notes),
     )
 
 
 def _part(labels: Tensor, groups: Tensor, limit: int, seed: int) -> Tensor:
-    """Places of `limit` samples at random, those of each class and group in proportion."""
+    """Indices of `limit` random samples, in proportion to classes and groups."""
     return in_proportion(_strata(labels, groups), limit, generator(seed, "limit"))
 
 
 def _strata(labels: Tensor, groups: Tensor) -> Tensor:
-    """(N,) int64, a number for each pair of class and group that occurs."""
+    """(N,) int64, a number for each pair of class and group in the data."""
     strata: Tensor = torch.stack((labels, groups)).unique(dim=1, return_inverse=True)[1]
     return strata
 
 
-def _choosing(labels: Tensor, num_classes: int) -> Tensor:
-    """Places of the test images that choose the epoch, in their order."""
+def _test_subset(labels: Tensor, num_classes: int) -> Tensor:
+    """Indices of the test images on which the epoch is chosen, in order."""
     first = torch.arange(min(TEST_IMAGES, len(labels)))
     if len(labels[first].unique()) == len(labels.unique()):
         return first
@@ -158,12 +159,12 @@ def _choosing(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def _first(labels: Tensor, most: int) -> Tensor:
-    """(M,) places of the first `most` samples of every class."""
+    """(M,) indices of the first `most` samples of every class."""
     return torch.nonzero(_rank(labels) < most).flatten()
 
 
 def _rank(labels: Tensor) -> Tensor:
-    """(N,) int64, how many samples of its class come before each."""
+    """(N,) int64, the number of preceding samples of the same class."""
     order = torch.argsort(labels, stable=True)
     counts = torch.bincount(labels)
     rank = torch.empty_like(order)

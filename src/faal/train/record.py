@@ -1,4 +1,4 @@
-"""What a run's files state about it: config.yaml, and the part of a checkpoint that describes its network."""
+"""The description of a run in its files: config.yaml, and the part of a checkpoint that describes the network."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,25 +16,25 @@ from faal.train.state import copied
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What is known of a run before its first step."""
+    """The properties of a run that are fixed before its first step."""
 
     recipe: Recipe
     architecture: Architecture
     seed: int
     data_name: str
     fingerprint: str
-    """Of the full training set."""
+    """The fingerprint of the full training set."""
     classes: tuple[str, ...]
     groups: tuple[str, ...]
-    """What class rules tell apart: the classes, unless the data has a grouping."""
+    """The groups that class rules weight: the classes, unless the data has a grouping."""
     grouping: dict[str, Any] | None
     """The record of the grouping, where the data has one."""
     image_shape: tuple[int, ...]
     """Channels, height and width."""
     select_index: Tensor
-    """(M,) int64, the images withheld for the choice of the epoch."""
+    """(M,) int64, the images withheld to choose the epoch."""
     withheld: tuple[str, ...]
-    """Digests of the withheld parts that no training, of this run or before it, has used."""
+    """Digests of the withheld parts on which neither this run nor its bases were trained."""
     trained_on: tuple[str, ...]
     """The withheld parts, `select` or `steer`, that the initial network may have been trained on."""
     origin: Mapping[str, Any] | None
@@ -54,8 +54,8 @@ class RunRecord:
         """The record of a run on `parts` of `data`."""
         full = parts.full
         data_digest = fingerprint(full)
-        own = parts.digests(data_digest)
-        unused = own.values() if origin is None else origin.get("withheld", ())
+        digests = parts.digests(data_digest)
+        unused = digests.values() if origin is None else origin.get("withheld", ())
         evaluated = ("select", "steer") if steers(recipe) else ("select",)
         return cls(
             recipe=recipe,
@@ -68,8 +68,8 @@ class RunRecord:
             grouping=full.grouping.record() if full.grouping else None,
             image_shape=tuple(full.images.shape),
             select_index=parts.select_index,
-            withheld=tuple(digest for digest in own.values() if digest in unused),
-            trained_on=tuple(part for part in evaluated if part in own and own[part] not in unused),
+            withheld=tuple(digest for digest in digests.values() if digest in unused),
+            trained_on=tuple(part for part in evaluated if part in digests and digests[part] not in unused),
             origin=origin,
         )
 
@@ -87,7 +87,7 @@ class RunRecord:
         }
 
     def checkpoint(self, net: nn.Module, epoch: int) -> dict[str, Any]:
-        """The contents of a checkpoint of `net`, after `epoch`: its weights, and what is needed to use them."""
+        """The contents of a checkpoint of `net`, after `epoch`: its weights, and all that is needed to use them."""
         return {
             "architecture": asdict(self.architecture),
             "classes": list(self.classes),

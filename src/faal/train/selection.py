@@ -1,4 +1,4 @@
-"""The choice of the epoch, on the held-out part of the training set unless the recipe sets another."""
+"""The selection of the epoch, on the held-out part of the training set unless the recipe sets another."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from faal.intermediate.class_stats import ClassMetrics
 
 @dataclass(frozen=True)
 class HeldOutAccuracy:
-    """Class-wise robust accuracy on the held-out part; None for a class that it has no image of."""
+    """Class-wise robust accuracy on the held-out part; None for a class without images."""
 
     average: float
     worst: float
@@ -34,11 +34,11 @@ RULES: dict[ScoreRule, Callable[[HeldOutAccuracy], float]] = {
     "average": lambda accuracy: accuracy.average,
     "worst": lambda accuracy: accuracy.worst,
 }
-"""Score of an epoch; the highest is chosen, the earliest of equals. `last` has none: the last epoch is chosen."""
+"""Score of an epoch; the highest is chosen, the earliest of ties. `last` has no score: the last epoch is used."""
 
 
 def selection_request(attack: str) -> EvaluationRequest:
-    """The evaluation that an epoch is chosen by.
+    """The evaluation by which an epoch is chosen.
 
     Args:
         attack: `pgdK` or `cwK`, K steps of epsilon / 4.

@@ -18,31 +18,31 @@ from faal.step import Learner
 
 @dataclass
 class TrainingState:
-    """How far a run has come."""
+    """The progress of a run."""
 
     epoch: int = 0
-    """The epoch that the next step belongs to."""
+    """The epoch of the next step."""
     step: int = 0
-    """The next step within it."""
+    """The next step in the epoch."""
     best_score: float = float("-inf")
-    """Of the epoch chosen so far."""
+    """The best score so far."""
     best_epoch: int = -1
-    """That epoch."""
+    """The epoch of the best score."""
     log_bytes: int = 0
     """Size of metrics.jsonl."""
     seconds: float = 0.0
-    """Spent on the epoch so far."""
+    """Seconds spent on the epoch so far."""
     logged: dict[str, Any] = field(default_factory=dict)
-    """The state of the log's means over the epoch so far, which many classes have."""
+    """The state of the log's means over the epoch so far; empty for few classes."""
 
     @property
     def saved(self) -> str:
-        """What is kept when a signal ends the run here."""
+        """The message when a signal stops the run here."""
         return f"saved at epoch {self.epoch}, step {self.step}"
 
 
 def copied(net: nn.Module) -> dict[str, Tensor]:
-    """A copy of the state dict, in the plain memory format."""
+    """A copy of the state dict, in the contiguous memory format."""
     tensors: dict[str, Tensor] = net.state_dict()
     return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
 
@@ -56,7 +56,7 @@ def generator_state(device: torch.device) -> dict[str, Tensor]:
 def capture(
     progress: TrainingState, learner: Learner, average: WeightAverage, generators: list[dict[str, Tensor]]
 ) -> dict[str, Any]:
-    """Everything that changes in a run, as tensors and plain values; `generators` of every process, by rank."""
+    """All state of a run, as tensors and plain values; `generators`: of every process, by rank."""
     position = asdict(progress)
     if not progress.logged:
         del position["logged"]
@@ -71,7 +71,7 @@ def capture(
 
 
 def restore(state: dict[str, Any], learner: Learner, average: WeightAverage) -> TrainingState:
-    """Restore what `capture` returned, in place; returns how far the run had come.
+    """Restore the result of `capture` in place; returns the progress of the run.
 
     Raises:
         InputError: it is of another network or method.
@@ -82,22 +82,21 @@ def restore(state: dict[str, Any], learner: Learner, average: WeightAverage) -> 
         learner.rule.load_state_dict(state["rule"])
         average.load_state_dict(state["average"])
         if processes.rank() < len(state["generators"]):
-            own = state["generators"][processes.rank()]
-            torch.set_rng_state(own["cpu"])
-            if "cuda" in own and learner.numerics.device.type == "cuda":
-                torch.cuda.set_rng_state(own["cuda"], learner.numerics.device)
+            generators = state["generators"][processes.rank()]
+            torch.set_rng_state(generators["cpu"])
+            if "cuda" in generators and learner.numerics.device.type == "cuda":
+                torch.cuda.set_rng_state(generators["cuda"], learner.numerics.device)
         return TrainingState(**state["position"])
     except torch.OutOfMemoryError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(
-            f"the state that this run would continue from is not its own ({first_line(error)}); choose another folder "
-            "with --out"
+            f"the saved state does not fit this run ({first_line(error)}); choose another folder with --out"
         ) from None
 
 
 class LatestState:
-    """The state that a run continues from: last.pt of its folder, and previous.pt, the one before.
+    """The state that a run continues from: last.pt of its folder, and previous.pt.
 
     Args:
         folder: the run's.
@@ -108,29 +107,27 @@ class LatestState:
         self.damaged = False
 
     def load(self) -> dict[str, Any] | None:
-        """The content of last.pt, or, with a line on standard error, of previous.pt where last.pt is damaged; None
-        where there is neither file.
+        """The content of last.pt, or, with a note on standard error, of previous.pt if last.pt is damaged; None
+        without either file.
 
         Raises:
-            InputError: last.pt is a folder, or neither file can be continued from.
+            InputError: last.pt is a folder, or both files are damaged.
         """
         if self.last.is_dir():
-            raise InputError(
-                f"{self.last} is a folder, in the place of a run's checkpoint; move it, or choose another --out"
-            )
+            raise InputError(f"{self.last} is a folder instead of a run's checkpoint; move it, or choose another --out")
         if not self.last.exists():
             return _load(self.previous) if self.previous.exists() else None
         try:
             return _load(self.last)
         except InputError as error:
             damage = _reason(error)
-        elsewhere = "train again, into another folder (--out)"
+        advice = "train again, into another folder (--out)"
         if not self.previous.exists():
-            raise InputError(f"{damage}, and there is no previous.pt to continue from; {elsewhere}")
+            raise InputError(f"{damage}, and there is no previous.pt to continue from; {advice}")
         try:
             state = _load(self.previous)
         except InputError as error:
-            raise InputError(f"{damage}, and {_reason(error)}; {elsewhere}") from None
+            raise InputError(f"{damage}, and {_reason(error)}; {advice}") from None
         self.damaged = True
         if processes.is_main():
             note = f"{damage}: the run continues from previous.pt."
@@ -138,7 +135,7 @@ class LatestState:
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write last.pt; the one before it becomes previous.pt, unless it is damaged."""
+        """Write last.pt; the previous one becomes previous.pt, unless it is damaged."""
         if self.last.exists() and not self.damaged:
             os.replace(self.last, self.previous)
         checkpoint.save(self.last, state)
@@ -154,5 +151,5 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _reason(error: InputError) -> str:
-    """What is wrong, without what to do."""
+    """The first part of an error's message, without the advice."""
     return str(error).partition(";")[0]

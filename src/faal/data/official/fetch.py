@@ -52,14 +52,14 @@ def fetch(
     refuse_unwritable(part, "choose another folder with --to")
     with folder_lock(part, option="--to"):
         _check_space(source, root, part)
-        with interrupts.kept(lambda _: f"the part of {source.title} received so far is in {part}"):
+        with interrupts.reporting(lambda _: f"the part of {source.title} received so far is in {part}"):
             for file in source.files:
                 _get(source, file, root, part, progress, say)
         complete = part
         try:
             if source.unpacked is not None:
                 complete = _unpacked(source, root, part)
-            with interrupts.unbroken():
+            with interrupts.uninterrupted():
                 _move(source, complete, final)
         except OSError as error:
             raise InputError(f"{final} cannot be written ({error.strerror}); choose another folder with --to") from None

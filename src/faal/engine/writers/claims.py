@@ -1,10 +1,10 @@
 """Claims: locks among any number of processes and machines that share only a folder.
 
-A work item is locked by creating a file that must not exist yet (`O_CREAT | O_EXCL`, atomic on shared folders too); the
-holder touches that file every few seconds. A lock that has not been touched for a while, or whose process has ended on
-this machine, is abandoned and may be taken over. Locks are numbered: to take over lock 3 is to create lock 4, which of
-several processes only one can. No file is renamed or removed while another process may be reading it, so that no
-process can remove a lock newer than the one it found abandoned.
+A work item is locked by creating a file that must not exist yet (`O_CREAT | O_EXCL`, atomic on shared folders too); its
+holder updates the file's time every few seconds. A lock that has not been updated for a while, or whose process on this
+machine has ended, is abandoned and may be taken over. Locks are numbered: to take over lock 3 is to create lock 4,
+which only one of several processes can. No file is renamed or removed while another process may be reading it, so that
+no process can remove a newer lock than the abandoned one.
 """
 
 import os
@@ -18,17 +18,17 @@ from faal.engine import interrupts
 from faal.engine.writers.holder import Holder
 
 HEARTBEAT = 5.0
-"""Seconds between two touches of a held lock."""
+"""Seconds between two updates of a held lock."""
 
 STALE_AFTER = 180.0
-"""Seconds without a touch after which a lock is abandoned: many heartbeats, since a shared folder may be slow."""
+"""Seconds without an update after which a lock is abandoned: many heartbeats, since a shared folder may be slow."""
 
 
 class Lock:
     """A lock that is held; as a context it is released at the end.
 
     If it is lost (another process took it over, since this one was suspended for too long), the main thread is
-    interrupted: its work may be restarted elsewhere, and must not run twice at a time.
+    interrupted: its work may have been restarted by another process, and must not run twice.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,7 +63,7 @@ def acquire(folder: Path, name: str) -> Lock | None:
 
     Args:
         folder: the folder of the locks, the same for all processes.
-        name: of the work item, valid in a file name.
+        name: the work item, valid in a file name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     number = _highest(folder, name)
@@ -82,14 +82,14 @@ def acquire(folder: Path, name: str) -> Lock | None:
 
 
 def content(folder: Path, name: str) -> str:
-    """The text of the lock of the work item `name`, which names its holder; empty where there is none."""
+    """The content of the lock of the work item `name`, its holder; empty where there is none."""
     number = _highest(folder, name)
     found = None if number is None else _read_lock(folder / f"{name}.{number}")
     return found[0] if found else ""
 
 
 def remove_locks(folder: Path, name: str) -> None:
-    """Remove the abandoned locks of a finished work item, which nobody acquires again."""
+    """Remove the abandoned locks of a finished work item, which are not needed any more."""
     for path in _lock_files(folder, name):
         path.unlink(missing_ok=True)
 
@@ -118,7 +118,7 @@ def _superseded(path: Path) -> bool:
 
 
 def _touch(path: Path) -> bool:
-    """Touch a lock; False where its file is gone. A folder that is unreachable for a moment is not a reason to stop."""
+    """Update a lock's time; False where its file is missing. Other errors, such as a network failure, are ignored."""
     try:
         os.utime(path)
     except FileNotFoundError:
@@ -129,7 +129,7 @@ def _touch(path: Path) -> bool:
 
 
 def _read_lock(path: Path) -> tuple[str, float] | None:
-    """A lock's content and the time of its last touch; None where its file is gone."""
+    """A lock's content and the time of its last update; None where its file is missing."""
     try:
         return path.read_text(encoding="utf-8"), path.stat().st_mtime
     except OSError:
@@ -137,10 +137,10 @@ def _read_lock(path: Path) -> tuple[str, float] | None:
 
 
 def _abandoned(path: Path, state: tuple[str, float]) -> bool:
-    """Whether a lock in this state (content, time of the last touch) is no longer held."""
-    text, touched = state
+    """Whether a lock in this state (content, time of the last update) is no longer held."""
+    text, updated = state
     holder = Holder.parse(text)
-    return (holder is not None and holder.is_dead) or _now(path.parent) - touched > STALE_AFTER
+    return (holder is not None and holder.is_dead) or _now(path.parent) - updated > STALE_AFTER
 
 
 def _now(folder: Path) -> float:

@@ -1,4 +1,4 @@
-"""Who holds a lock: a process, its machine and its command."""
+"""The holder of a lock: a process, its machine and its command."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from typing import Self
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """The process that holds a lock, as the lock's file has it."""
+    """The process that holds a lock, as recorded in the lock's file."""
 
     machine: str
     """Identity of the set of process numbers."""
@@ -35,7 +35,7 @@ class Holder:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The holder in a lock's file; None where it is not written yet, or not in this form."""
+        """The holder in a lock's file; None where it is missing or has another form."""
         try:
             return cls(**json.loads(text))
         except (ValueError, TypeError):

@@ -1,7 +1,7 @@
-"""One writer per folder: a lock that the system releases when its process ends, however it ends.
+"""One writer per folder: a lock that the system releases when its process ends, also after a crash.
 
-It is `flock` on the file `.lock` in the folder, which names its holder and is removed at the end. Where the file system
-has no `flock`, it is a claim (`claims`). Those who only read take no lock.
+It is `flock` on the file `.lock` in the folder, which contains its holder and is removed at the end. Where the file
+system has no `flock`, it is a claim (`claims`). Readers do not lock.
 """
 
 import errno
@@ -31,7 +31,7 @@ NO_FLOCK = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.E
 """Errors of a file system without `flock`."""
 
 _held: set[tuple[str, int]] = set()
-"""Folders that threads of this process hold: its real path, and the thread."""
+"""Folders locked by threads of this process: real path and thread."""
 
 _open: set[int] = set()
 """Descriptors of held locks."""
@@ -39,16 +39,17 @@ _open: set[int] = set()
 
 @contextmanager
 def folder_lock(folder: Path, *, shared: bool = False, option: str = "--out") -> Iterator[None]:
-    """The context in which this process alone writes into a folder; leftovers of ended ones are removed at its start.
+    """The context in which this process alone writes into a folder; temporary files of ended processes are removed at
+    its start.
 
-    Of a group of processes the main one takes the lock, and a refusal reaches all: each has to call it. Within the
-    context the same thread may open it again. Child processes do not inherit it. A folder that does not exist is made,
-    and removed if nothing is written to it.
+    In a group of processes the main one acquires the lock, and an error is raised in all: each must call it. Within the
+    context the same thread may open it again. Child processes do not inherit it. A folder that does not exist is
+    created, and removed if nothing is written to it.
 
     Args:
         folder: where files are to be written.
-        shared: take it together with others that do, and that agree on who writes what; only a writer of the whole
-            folder is refused then. On a file system without `flock` nobody is.
+        shared: share it with other processes that also set this and write different files; only an exclusive writer
+            is then rejected. On a file system without `flock` none is.
         option: the option that names the folder, for the messages.
 
     Raises:
@@ -58,7 +59,7 @@ def folder_lock(folder: Path, *, shared: bool = False, option: str = "--out") ->
     if key in _held:
         yield
         return
-    held = processes.on_main(partial(_take, folder, shared, option)) or ExitStack()
+    held = processes.on_main(partial(_acquire, folder, shared, option)) or ExitStack()
     _held.add(key)
     try:
         with held:
@@ -67,12 +68,12 @@ def folder_lock(folder: Path, *, shared: bool = False, option: str = "--out") ->
         _held.discard(key)
 
 
-def _take(folder: Path, shared: bool, option: str) -> ExitStack:
-    """Take the lock; returns what releases it."""
+def _acquire(folder: Path, shared: bool, option: str) -> ExitStack:
+    """Acquire the lock; returns the stack that releases it."""
     refuse_unwritable(folder, f"choose another folder with {option}")
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     undo = ExitStack()
-    for path in reversed(made):
+    for path in reversed(created):
         undo.callback(_remove_empty, path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ def _lock(folder: Path, shared: bool, option: str, undo: ExitStack) -> None:
             holders = os.pread(descriptor, 1 << 16, 0).decode(errors="replace")
             os.close(descriptor)
             raise _busy(folder, holders, option) from None
-        except FileNotFoundError:  # its last holder has removed it meanwhile
+        except FileNotFoundError:  # removed by its last holder
             current = False
         if current:
             break
@@ -118,7 +119,7 @@ def _lock(folder: Path, shared: bool, option: str, undo: ExitStack) -> None:
 
 
 def _flock(descriptor: int, shared: bool) -> bool:
-    """Take the lock of an open file; False where the file system has none. BlockingIOError where it is held."""
+    """Acquire the lock of an open file; False where the file system has none. BlockingIOError where it is held."""
     if not HAS_FLOCK:
         return False
     try:
@@ -138,7 +139,7 @@ def _claim(folder: Path, option: str) -> claims.Lock:
 
 
 def _busy(folder: Path, holders: str, option: str) -> InputError:
-    """The refusal, from the lines of the lock's file: those of processes that share it, or shared it before."""
+    """The error, from the lines of the lock's file: processes that share it, or shared it before."""
     known = [holder for line in holders.splitlines() if (holder := Holder.parse(line)) and not holder.is_dead]
     by = max(known, key=lambda holder: not holder.is_own, default="another process")
     return InputError(f"{folder} is being written by {by}; wait for it, stop it, or choose another {option}")
@@ -148,7 +149,7 @@ def _release(descriptor: int, path: Path) -> None:
     if descriptor not in _open:  # in a forked child
         return
     _open.discard(descriptor)
-    with suppress(OSError):  # others share it, and go on: the last removes the file
+    with suppress(OSError):  # other processes may share it: the last removes the file
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink(missing_ok=True)
     os.close(descriptor)
@@ -160,7 +161,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _close_in_child() -> None:
-    """A forked child shares the open file: it would keep the lock when its parent has ended."""
+    """A forked child shares the open file: it would hold the lock after the end of its parent."""
     for descriptor in _open:
         os.close(descriptor)
     _open.clear()

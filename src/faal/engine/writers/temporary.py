@@ -1,4 +1,4 @@
-"""Temporary files beside those that are written: whose they are, and which are left over from processes that ended."""
+"""Temporary files for atomic writes: their names, and the removal of those of ended processes."""
 
 import os
 import re
@@ -13,19 +13,23 @@ NAME = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)\.part")
 
 
 def temporary(path: Path) -> Path:
-    """This process's temporary file beside `path`; other machines that share the folder have other names."""
+    """This process's temporary file for `path`, in the same folder; the name is different for every process."""
     return path.with_name(f".{path.name}.{machine()}-{os.getpid()}.part")
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files of ended processes in a folder and in the folders within it.
+    """Remove the temporary files of ended processes in a folder and its subfolders.
 
-    A process of another machine, or from before a restart, has ended when it has not written for a while.
+    A process of another machine, or from before a restart, is considered ended if it has not written for a while.
     """
     for pattern in (".*.part", "*/.*.part"):
         for path in folder.glob(pattern):
             if found := NAME.fullmatch(path.name):
                 with suppress(OSError):  # another process has removed it
-                    here = found[1] == machine()
-                    if not is_alive(int(found[2])) if here else time.time() - path.stat().st_mtime > STALE_AFTER:
+                    same_machine = found[1] == machine()
+                    if (
+                        not is_alive(int(found[2]))
+                        if same_machine
+                        else time.time() - path.stat().st_mtime > STALE_AFTER
+                    ):
                         path.unlink()

@@ -5,7 +5,7 @@ from typing import Any, Self, get_args
 import torch
 from torch import Tensor
 
-from faal.arguments import real, truth_value, whole
+from faal.arguments import real, truth_value, whole_number
 from faal.config import Recipe, Schedule, epoch_of
 from faal.config.choices import StatisticName
 from faal.errors import InputError, described, one_of
@@ -76,7 +76,7 @@ class FAAL(ClassRule):
         counted: bool = False,
         ball: BallName = "kl",
     ) -> None:
-        self.num_classes = whole("num_classes", num_classes, least=1, most=MOST_CLASSES)
+        self.num_classes = whole_number("num_classes", num_classes, least=1, most=MOST_CLASSES)
         self.smoothing = real("smoothing", smoothing, DECAY)
         if not 0 <= self.smoothing < 1:
             raise InputError(f"smoothing is {DECAY}, not {smoothing}")
@@ -177,7 +177,7 @@ class FAAL(ClassRule):
         """
         dense("the loss", per_sample_loss, "a float tensor of shape (B,), one per sample", floats=True)
         dense("logits", logits, "a float tensor of shape (B, C)", floats=True)
-        labels = dense("labels", labels, "a tensor of shape (B,) of whole numbers", whole=True).long()
+        labels = dense("labels", labels, "a tensor of shape (B,) of whole numbers", integers=True).long()
         if per_sample_loss.shape != labels.shape or labels.dim() != 1:
             raise InputError(
                 f"the loss is of shape {tuple(labels.shape)}, one per sample, not {tuple(per_sample_loss.shape)}: "
@@ -195,7 +195,7 @@ class FAAL(ClassRule):
         _require_range("label", labels, logits.shape[1], "outputs")
         classes = labels
         if groups is not None:
-            classes = dense("groups", groups, "a tensor of shape (B,) of whole numbers", whole=True).long()
+            classes = dense("groups", groups, "a tensor of shape (B,) of whole numbers", integers=True).long()
             if classes.shape != labels.shape or classes.device != labels.device:
                 raise InputError(
                     f"groups are one number per sample, of shape {tuple(labels.shape)} on {labels.device}, not "

@@ -49,7 +49,7 @@ def run_all(context: WorkContext, items: Sequence[WorkItem], *, on_poll: Callabl
     """
     for item in items:
         failure_path(context.out, item.name).unlink(missing_ok=True)
-    with interrupts.kept(lambda _: _progress(items)):
+    with interrupts.reporting(lambda _: _progress(items)):
         if context.workers == 1:
             _enable_sigint()
             with _single_thread(context.device):

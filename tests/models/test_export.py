@@ -160,13 +160,13 @@ def test_an_unfinished_run_is_noted(work: Path) -> None:
     run(work, "small", "none", width=4)
     (work / "run" / "metrics.jsonl").write_text('{"event": "epoch"}\n')
     (note,) = export(Path("run"), Path("mine.pth")).notes
-    assert "may yet change" in note
+    assert "may change" in note
 
 
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("mine.onnx", r"has to end in \.safetensors or \.pth"),
+        ("mine.onnx", r"must end in \.safetensors or \.pth"),
         ("present.pth", r"present\.pth exists"),
         ("present.pth/mine.pth", r"cannot be written \(.*\); name a file in another folder"),
     ],

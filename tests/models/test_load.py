@@ -86,7 +86,7 @@ def test_foreign_weights_and_what_is_assumed_of_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("log", "note"),
     [
-        ('{"event": "batch"}\n', "the best network of its first 0 epochs and may yet change"),
+        ('{"event": "batch"}\n', "the best network of its first 0 epochs and may change"),
         ('{"event": "epoch"}\n{"event": "epoch"}\n', "of its first 2 epochs"),
         ('{"event": "epoch"}\n{"event": "ba', "of its first 1 epochs"),
         ('{"event": "epoch"}\n{"event": "end", "notes": []}\n', None),

@@ -14,10 +14,10 @@ class Crossing(NamedTuple):
     """Detached, (B, channels, H, W) each."""
 
     last_clean: Tensor
-    """The last point before the first misclassified one: the start where that is misclassified already, the end of the
-    path where no point is."""
+    """The last point before the first misclassified one: the start if that is misclassified, the end of the path
+    if no point is."""
     first_adversarial: Tensor
-    """One step beyond the first misclassified point; the end of the path where there is no such point or step."""
+    """One step beyond the first misclassified point; the end of the path if there is no such point or step."""
 
 
 def crossing(
@@ -30,9 +30,9 @@ def crossing(
     step_size: Budget,
     noise: Tensor,
 ) -> Crossing:
-    """Projected gradient ascent that ends, sample by sample, one step after the first misclassified point.
+    """Projected gradient ascent that stops, for each sample, one step after the first misclassified point.
 
-    Arguments as for `pgd`.
+    Arguments as in `pgd`.
     """
     images, norm = images.detach(), NORMS[attack.norm]
     with attacked(model, training=attack.training), torch.enable_grad():
@@ -43,14 +43,14 @@ def crossing(
             with full_precision(images, enabled=step == 0 and attack.loss == "kl"):
                 stepped, logits = pgd_step(model, loss_fn, x_adv, images, labels, epsilon, step_size, norm)
             correct = logits.argmax(dim=1) == labels
-            # A sample that was misclassified at an earlier point has had its additional step and is no longer changed.
+            # A sample that was misclassified at an earlier point has made its additional step and is no longer changed.
             last_clean = torch.where(_per_pixel(correct & ~crossed), x_adv, last_clean)
             x_adv = torch.where(_per_pixel(crossed), x_adv, stepped)
             crossed = crossed | ~correct
         with torch.no_grad():
             correct = (
                 model(x_adv).argmax(dim=1) == labels
-            )  # a path whose end is correct too ends at its last clean point
+            )  # if the last point is correct too, it is the last clean point
         last_clean = torch.where(_per_pixel(correct & ~crossed), x_adv, last_clean)
     return Crossing(last_clean.detach(), x_adv.detach())
 

@@ -1,4 +1,4 @@
-"""The mode of a network while it is attacked: evaluation mode, weights frozen; restored exactly."""
+"""The mode of a network under attack: evaluation mode with frozen weights; restored exactly."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ from torch import nn
 
 @contextmanager
 def attacked(model: nn.Module, *, training: bool = False) -> Iterator[nn.Module]:
-    """Evaluation mode and frozen weights for the time of an attack; then every flag as it was, module by module.
+    """Evaluation mode and frozen weights during an attack; afterwards every flag is restored, module by module.
 
     Frozen weights keep attack gradients out of `.grad`, and under `torch.compile` they avoid the weight gradients,
-    half as much work again as the input gradient needs.
+    which add half the cost of the input gradient.
 
     Args:
         model: the network under attack.
@@ -22,7 +22,7 @@ def attacked(model: nn.Module, *, training: bool = False) -> Iterator[nn.Module]
     grads = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         model.train(training)
-        for parameter, _ in grads:  # one by one: a ScriptModule has no `requires_grad_` of its own
+        for parameter, _ in grads:  # individually: a ScriptModule has no `requires_grad_`
             parameter.requires_grad_(False)
         yield model
     finally:

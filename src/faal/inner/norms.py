@@ -12,15 +12,15 @@ from torch import Tensor
 from faal.config.choices import NormName
 
 Budget = float | Tensor
-"""An epsilon or a step size: one for all, or one per sample (B,)."""
+"""An epsilon or a step size: a number for all samples, or (B,)."""
 
-TINY = 1e-12
+MIN_LENGTH = 1e-12
 """Below this a gradient has no direction: the sample is not changed."""
 
 
 @dataclass(frozen=True)
 class Norm:
-    """A norm, and what follows from it."""
+    """A norm, and the operations of attacks in it."""
 
     start: Callable[[Tensor, Budget, Tensor], Tensor]
     """(images, epsilon, noise) -> a random point of the ball, within [0, 1]; `noise` is uniform in [0, 1), of the
@@ -52,7 +52,7 @@ def sign_step(images: Tensor, gradient: Tensor, step_size: Budget) -> Tensor:
 
 
 def project(images: Tensor, centre: Tensor, epsilon: Budget) -> Tensor:
-    """The nearest point within epsilon of `centre` and within [0, 1]."""
+    """The closest point within epsilon of `centre` and within [0, 1]."""
     radius = per_sample(epsilon, centre)
     return torch.minimum(torch.maximum(images, centre - radius), centre + radius).clamp(0, 1)
 
@@ -72,22 +72,23 @@ def length(values: Tensor) -> Tensor:
 
 
 def sphere_start(images: Tensor, epsilon: Budget, noise: Tensor) -> Tensor:
-    """x + eps times a uniform direction: in as many dimensions as an image has, a ball's volume lies at its surface."""
+    """x + eps times a uniform direction: in the dimensions of images, almost all of a ball's volume is near its
+    surface."""
     # The inverse error function makes uniform numbers normal ones, whose direction is uniform; at -1 it is infinite.
     direction = torch.erfinv(2 * noise.clamp_min(2**-25) - 1)
-    return (images + per_sample(epsilon, images) * direction / length(direction).clamp_min(TINY)).clamp(0, 1)
+    return (images + per_sample(epsilon, images) * direction / length(direction).clamp_min(MIN_LENGTH)).clamp(0, 1)
 
 
 def gradient_step(images: Tensor, gradient: Tensor, step_size: Budget) -> Tensor:
     """A step of that length along the gradient."""
-    return images + per_sample(step_size, images) * gradient / length(gradient).clamp_min(TINY)
+    return images + per_sample(step_size, images) * gradient / length(gradient).clamp_min(MIN_LENGTH)
 
 
-def shrink(images: Tensor, centre: Tensor, epsilon: Budget) -> Tensor:
+def project_l2(images: Tensor, centre: Tensor, epsilon: Budget) -> Tensor:
     """Scale the difference to the radius, then clip to [0, 1], which does not increase the distance to a centre within
     it."""
     change = images - centre
-    factor = (per_sample(epsilon, centre) / length(change).clamp_min(TINY)).clamp(max=1)
+    factor = (per_sample(epsilon, centre) / length(change).clamp_min(MIN_LENGTH)).clamp(max=1)
     return (centre + factor * change).clamp(0, 1)
 
 
@@ -98,5 +99,5 @@ def euclidean(images: Tensor, centre: Tensor) -> Tensor:
 
 NORMS: dict[NormName, Norm] = {
     "linf": Norm(start=uniform_start, step=sign_step, project=project, distance=linf_distance),
-    "l2": Norm(start=sphere_start, step=gradient_step, project=shrink, distance=euclidean),
+    "l2": Norm(start=sphere_start, step=gradient_step, project=project_l2, distance=euclidean),
 }

@@ -28,7 +28,7 @@ def uniform_start(images: Tensor, epsilon: Budget, noise: Tensor, norm: Norm) ->
 
 
 def gaussian_start(images: Tensor, epsilon: Budget, noise: Tensor, norm: Norm) -> Tensor:
-    """x + 0.001 N(0, 1), not clipped: TRADES' start, which only has to leave x, where the gradient of KL is 0."""
+    """x + 0.001 N(0, 1), not clipped: TRADES' start, whose purpose is to leave x, where the gradient of KL is 0."""
     return images + 1e-3 * noise
 
 
@@ -57,17 +57,18 @@ def cw_loss(model: nn.Module, images: Tensor) -> Loss:
 
 
 def kl_loss(model: nn.Module, images: Tensor) -> Loss:
-    """KL(p(x) || p(x + delta)): TRADES. The clean logits are computed once, in full precision, without a gradient."""
+    """KL(p(x) || p(x + delta)): TRADES. The clean logits are computed only once, in full precision, without a
+    gradient."""
     with torch.no_grad(), full_precision(images):
         clean_logits = model(images)
     return lambda logits, labels: losses.kl_divergence(clean_logits, logits)
 
 
 def full_precision(images: Tensor, enabled: bool = True) -> AbstractContextManager[object]:
-    """Without autocast, where that is on.
+    """The context without autocast.
 
     At a distance of 0.001 the logits of x and of x + delta are equal in bfloat16: the gradient of their divergence is 0
-    there, and an attack on it would never leave its start.
+    there, and an attack on it would not leave its start.
     """
     return torch.autocast(images.device.type, enabled=False) if enabled else nullcontext()
 
@@ -89,21 +90,21 @@ def pgd_step(
 ) -> tuple[Tensor, Tensor]:
     """One step of projected gradient ascent from `x_adv`.
 
-    The gradient is taken at the clipped image, never through the clip: inside the graph the clip would set the gradient
-    of every pixel at 0 and 1 to 0.
+    The gradient is computed at the clipped image, not through the clip: in the graph the clip would set the gradient of
+    every pixel at 0 or 1 to 0.
 
     Args:
         model: the network, in the mode in which it is attacked.
-        loss_fn: what is maximised.
-        x_adv: (B, channels, H, W), the present point.
+        loss_fn: the loss to maximise.
+        x_adv: (B, channels, H, W), the current point.
         images: (B, channels, H, W), the centres of the balls.
         labels: (B,) int64.
         epsilon: radius of the ball, a number or (B,).
         step_size: length of the step, a number or (B,).
-        norm: of the ball.
+        norm: the norm of the ball.
 
     Returns:
-        The next point, within epsilon of `images` and in [0, 1], and the logits (B, C) at the present one; detached.
+        The next point, within epsilon of `images` and in [0, 1], and the logits (B, C) at the current one; detached.
     """
     x_adv = x_adv.detach().requires_grad_()
     logits = model(x_adv)
@@ -118,17 +119,16 @@ def pgd_step(
 
 @dataclass(frozen=True, kw_only=True)
 class AttackSettings:
-    """How projected gradient ascent searches. How far it may go, epsilon and step size, may differ from sample to
-    sample and is not part of it."""
+    """The settings of projected gradient ascent, without epsilon and step size, which may differ between samples."""
 
     steps: int
     """Number of gradient steps."""
     loss: LossName = "ce"
-    """What is maximised: `ce`, `kl` or `cw`."""
+    """The loss to maximise: `ce`, `kl` or `cw`."""
     start: StartName = "uniform"
-    """Where it starts: `uniform` (a random point of the ball), `gaussian` (x + 0.001 N(0, 1)) or `zero` (x)."""
+    """The start: `uniform` (a random point of the ball), `gaussian` (x + 0.001 N(0, 1)) or `zero` (x)."""
     norm: NormName = "linf"
-    """Of the ball: `linf` or `l2`."""
+    """The norm of the ball: `linf` or `l2`."""
     training: bool = False
     """Attack in training mode (see `modes.attacked`)."""
 
@@ -154,15 +154,15 @@ def pgd(
         epsilon: radius of the ball, a number or (B,), in units of [0, 1].
         step_size: length of one step, a number or (B,), in the same units.
         noise: of the images' shape, for the start: uniform in [0, 1) or standard normal. Not needed for a zero start.
-        keep_success: a sample that is misclassified is no longer changed, so that any iterate's success counts
-            (evaluation).
+        keep_success: a misclassified sample is no longer changed, so that the success of any iterate is
+            kept (evaluation).
 
     Returns:
-        (B, channels, H, W) in [0, 1], within epsilon of `images`, detached. With 0 steps it is the start itself, which
-        for `gaussian` is not clipped.
+        (B, channels, H, W) in [0, 1], within epsilon of `images`, detached. With 0 steps it is the start, which is
+        not clipped for `gaussian`.
 
     Raises:
-        ValueError: there is no `noise`, and the start needs it.
+        ValueError: `noise` is missing, but the start needs it.
     """
     images, norm = images.detach(), NORMS[attack.norm]
     if noise is None:

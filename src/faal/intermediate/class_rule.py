@@ -1,4 +1,4 @@
-"""The class rule: what sets the vectors over the classes, budgets before phase 1 and weights in phase 2."""
+"""The class rule: it sets the vectors over the classes, budgets before phase 1 and weights in phase 2."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -24,21 +24,21 @@ class EvaluationRequest:
     part: Literal["steer", "train"]
     """The images: the withheld part that methods may evaluate on during training, or the training images."""
     loss: LossName = "ce"
-    """What the attack maximises: `ce`, `kl` or `cw`."""
+    """The loss that the attack maximises: `ce`, `kl` or `cw`."""
     start: StartName = "uniform"
-    """Where it starts."""
+    """The start of the attack."""
     steps: int = 20
-    """Its steps, of epsilon / 4 each."""
+    """The number of steps, of epsilon / 4 each."""
     shrink: float = 0.0
-    """The share of the true class's logit that is subtracted before the prediction is taken (CSR's margin)."""
+    """The fraction of the true class's logit that is subtracted before the prediction (CSR's margin)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochStats:
-    """What a rule receives before every epoch, the first too."""
+    """The information for a rule before every epoch."""
 
     epoch: int
-    """The epoch that begins, from 0."""
+    """The next epoch, from 0."""
     epochs: int
     """The length of the run."""
     metrics: ClassMetrics | None = None
@@ -69,7 +69,7 @@ class TermWeights:
     robust: Tensor
     """(C,) weights of the term on adversarial images."""
     penalty: Tensor | None = None
-    """(C, C) weights of the penalty, by predicted and true class; None is 1 throughout."""
+    """(C, C) weights of the penalty, by predicted and true class; None means 1 for all."""
 
     def reduce(
         self,
@@ -80,14 +80,14 @@ class TermWeights:
         penalty: Tensor | None = None,
         predicted: Tensor | None = None,
     ) -> Tensor:
-        """The weighted mean over the batch (Algorithm 1, line 14): the one place where losses are weighted and reduced.
+        """The weighted mean over the batch (Algorithm 1, line 14): losses are weighted and reduced only here.
 
         Args:
             clean: (B,) clean terms, or None where the objective has none.
             robust: (B,) robust terms, or None.
             classes: (B,) int64, each sample's class (or group).
             penalty: (B,) penalties, or None.
-            predicted: (B,) int64, the predictions on the adversarial images, which the penalty is weighted by.
+            predicted: (B,) int64, the predictions on the adversarial images, by which the penalty is weighted.
 
         Returns:
             scalar.
@@ -103,13 +103,13 @@ class TermWeights:
 
 
 class ClassRule:
-    """The base of all class rules: it treats all classes equally, and a rule overrides what it changes.
+    """The base class of all class rules, with equal weights and budgets for all classes.
 
     A run calls `evaluation` and `begin_epoch` before every epoch, `sampling` and `budget` before every batch's attack,
     `weigh` after it, `epoch_factors` after the epoch.
 
-    A rule's constants are the keyword arguments of its constructor. Those that carry the name of a recipe's setting
-    (`beta`, `tau`) come from there, the others from the recipe's `constants`.
+    A rule's constants are the keyword arguments of its constructor. Those with the name of a recipe's setting
+    (`beta`, `tau`) are read from it, the others from the recipe's `constants`.
 
     Args:
         counts: (C,) images of each class in the training set.
@@ -117,7 +117,7 @@ class ClassRule:
 
     level: Level = "fixed"
     steers = False
-    """Whether it needs the withheld steering part."""
+    """Whether it evaluates on the withheld steering part."""
     needs: frozenset[Need] = frozenset()
     """The statistics that it needs of every batch. It may change from epoch to epoch."""
     any_groups = False
@@ -126,7 +126,7 @@ class ClassRule:
     """The attributes that change in a run, tensors and plain numbers: the keys of its state dict."""
 
     def __init__(self, counts: Tensor) -> None:
-        pass  # no docstring: rules of other arguments would inherit it
+        pass  # no docstring: rules with other arguments would inherit it
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, counts: Tensor, **fixed: Any) -> Self:
@@ -135,15 +135,15 @@ class ClassRule:
 
     @property
     def sampling(self) -> Callable[[], Tensor] | None:
-        """For a rule that draws the batches: () -> (C,), the probabilities of the next batch's classes; else None."""
+        """For a rule that samples classes: () -> (C,), the class probabilities of the next batch; else None."""
         return None
 
     def first_epoch(self, epochs: int) -> int:
-        """The first epoch of a run in which it changes or records anything; `epochs` if there is none."""
+        """The first epoch of a run in which it has an effect or records statistics; `epochs` if there is none."""
         return 0
 
     def is_active(self, epochs: int) -> bool:
-        """Whether it changes anything in a run of that many epochs."""
+        """Whether it has an effect in a run of that many epochs."""
         return self.first_epoch(epochs) < epochs
 
     def evaluation(self, epoch: int) -> EvaluationRequest | None:
@@ -158,18 +158,18 @@ class ClassRule:
         return ClassBudget()
 
     def epoch_factors(self) -> dict[str, Tensor]:
-        """For the log: name -> (C,), the factors of the present epoch; 1 changes nothing."""
+        """For the log: name -> (C,), the factors of the current epoch; 1 has no effect."""
         budget = self.budget()
         factors = {"epsilon_factors": budget.epsilon, "step_factors": budget.step_size}
         return {name: vector for name, vector in factors.items() if vector is not None}
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """The weights of this batch's classes, on the batch's device, without a host synchronisation."""
+        """The weights of this batch's classes, on the batch's device, without host synchronisation."""
         ones = torch.ones_like(batch.counts)
         return TermWeights(clean=ones, robust=ones)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs, as tensors and plain numbers."""
+        """The state for a resumed run, as tensors and plain numbers."""
         return {name: getattr(self, name) for name in self.STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -179,7 +179,7 @@ class ClassRule:
             setattr(self, name, new.to(old.device) if isinstance(old, Tensor) else new)
 
     def to(self, device: torch.device) -> Self:
-        """This rule with its vectors on the device, so that no step copies them there."""
+        """This rule with its vectors on the device, which avoids a copy in every step."""
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(self, name, value.to(device))
@@ -187,12 +187,12 @@ class ClassRule:
 
 
 def recipe_settings() -> set[str]:
-    """The settings of a recipe that a rule may read, by taking an argument of that name."""
-    return {item.name for item in fields(Recipe)} - {"limit"}  # of the images; FRL has another `limit`
+    """The settings of a recipe that a rule may read, as arguments of the same name."""
+    return {item.name for item in fields(Recipe)} - {"limit"}  # the number of images; FRL's `limit` is another
 
 
 def constants_of(rule: type[ClassRule]) -> dict[str, Any]:
-    """A rule's own constants and their defaults: what `constants` of a recipe may set."""
+    """A rule's constants and their defaults, which a recipe's `constants` may set."""
     parameters = inspect.signature(rule).parameters.values()
     shared = recipe_settings()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in shared}
@@ -202,19 +202,19 @@ def settings_of(rule: type[ClassRule], recipe: Recipe, fixed: Mapping[str, Any])
     """The keyword arguments of a rule, from a recipe.
 
     Raises:
-        InputError: `constants` has a name that the rule has not (the message names the nearest), or a value that does
-            not parse.
+        InputError: `constants` has a name that the rule lacks (the message contains the nearest), or a value that
+            cannot be parsed.
     """
-    own = {name: default for name, default in constants_of(rule).items() if name not in fixed}
+    defaults = {name: default for name, default in constants_of(rule).items() if name not in fixed}
     shared = set(inspect.signature(rule).parameters) & recipe_settings() - set(fixed)
     settings: dict[str, Any] = {name: getattr(recipe, name) for name in shared}
     for name, value in recipe.constants.items():
-        if name not in own:
-            raise unknown(f"constant of {recipe.method}", name, own, see=f"`faal methods {recipe.method}`")
+        if name not in defaults:
+            raise unknown(f"constant of {recipe.method}", name, defaults, see=f"`faal methods {recipe.method}`")
         try:
-            settings[name] = _in_type_of(own[name], value)
+            settings[name] = _converted(defaults[name], value)
         except (ValueError, ZeroDivisionError):
-            expected = TYPE_NAMES[type(own[name])]
+            expected = TYPE_NAMES[type(defaults[name])]
             raise InputError(f"the constant {name} of {recipe.method} is {expected}, not {value!r}") from None
     return settings
 
@@ -223,12 +223,12 @@ TYPE_NAMES: dict[type, str] = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
-    str: "a word",
+    str: "a text",
     Schedule: "a number or a schedule such as 0:0.05,1/2:0.025",
 }
 
 
-def _in_type_of(default: Any, value: Any) -> Any:
+def _converted(default: Any, value: Any) -> Any:
     """A constant in the type of its default."""
     if isinstance(default, Schedule):
         return Schedule.parse(value)

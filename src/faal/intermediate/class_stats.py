@@ -46,7 +46,7 @@ class BatchStats:
     """Sums and counts per class over one global batch."""
 
     counts: Tensor
-    """(C,) float32, how many samples of each class."""
+    """(C,) float32, the number of samples of each class."""
     sums: Mapping[Need, Tensor]
     """Per statistic (C,) float32; for the probabilities (C, C), a row per true class."""
 
@@ -68,9 +68,9 @@ class ClassMetrics:
     counts: Tensor
     """(C,) images of each class."""
     clean_error: Tensor
-    """(C,) share misclassified, clean."""
+    """(C,) fraction misclassified, clean."""
     robust_error: Tensor
-    """(C,) share misclassified, clean or under the attack."""
+    """(C,) fraction misclassified, clean or under the attack."""
     cross_entropy: Tensor
     """(C,) mean cross-entropy, clean."""
     kl_divergence: Tensor
@@ -94,8 +94,8 @@ def batch_stats(logits: Tensor, labels: Tensor, classes: Tensor, num_classes: in
 
     Args:
         logits: (B, C) on the adversarial examples; no gradient flows into them.
-        labels: (B,) int64, what the margin and the loss are taken against.
-        classes: (B,) int64, what the means are grouped by: the labels, or any other groups.
+        labels: (B,) int64, for the margin and the loss.
+        classes: (B,) int64, the groups of the means: the labels, or any other groups.
         num_classes: number of classes (or groups).
         needs: the statistics to compute.
     """

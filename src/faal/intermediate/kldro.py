@@ -2,9 +2,9 @@
 
     maximise  sum_c w_c l_c   subject to  w in the simplex,  D(w, u) <= tau
 
-In each ball the solution depends on one scalar. `balls` has a file for each with the equation and how it is solved, in
-float64, on the device of the losses and without a synchronisation: on a GPU, and compiled, in a fixed number of
-operations. Only on a CPU, where reading a value costs nothing, a search ends once it has converged.
+In each ball the solution depends on one scalar. `balls` has a module for each with the equation and its solution, in
+float64, on the device of the losses and without synchronisation: on a GPU, and compiled, in a fixed number of
+operations. Only on a CPU, where values can be read without cost, a search stops when it has converged.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ BALLS: dict[BallName, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 }
 
 SUM_TOLERANCE = 0.01
-"""How far rounding may move the sum of a reference's row from 1."""
+"""The permitted rounding error of the sum of a reference's row."""
 
 RADIUS = "the radius of a ball, a number of at least 0"
 
@@ -49,38 +49,40 @@ def check_ball(ball: BallName, *taus: float) -> None:
         if not real("tau", tau, RADIUS) >= 0:
             raise InputError(f"tau is {RADIUS}, not {tau}")
         if ball == "cvar" and tau >= 1:
-            raise InputError(f"tau of the ball 'cvar' is the part of the reference left out and below 1, not {tau}")
+            raise InputError(f"tau of the ball 'cvar' is the excluded fraction of the reference, below 1, not {tau}")
 
 
 def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = None, ball: BallName = "kl") -> Tensor:
     """The class distribution that maximises the mean loss within a ball around a reference.
 
     The problem is Eq. 7 of the FAAL paper (Zhang et al., CVPR 2024): maximise sum_c w_c l_c over w in the simplex with
-    D(w, u) <= tau. It is solved exactly, for any number of problems at once, with no gradient to `losses`.
+    D(w, u) <= tau. It is solved exactly, for any number of problems in one call, without a gradient with respect to
+    `losses`.
 
     Args:
-        losses: (..., C) floats. A row that is not finite gives NaN where tau is not 0; other rows are unaffected. A
-            class with reference 0 gets weight 0, whatever its loss.
+        losses: (..., C) floats. The result of a row that is not finite is NaN if tau is not 0; other rows are
+            unaffected. A class with reference 0 has weight 0 for any loss.
         tau: radius of the ball, at least 0; a number or a tensor that broadcasts over (...). A number out of range is
-            an error; a tensor's values are not checked: a negative element counts as 0.
-        reference: (..., C) distribution u at the centre; uniform when None. Rows sum to 1.
+            an error; a tensor's values are not checked: a negative element means 0.
+        reference: (..., C) distribution u at the centre; uniform if None. Rows sum to 1.
         ball: the divergence that tau bounds:
 
-            - `"kl"`, KL(u || w), the paper's: every class keeps a positive weight, however large tau.
+            - `"kl"`, KL(u || w), the paper's: every class has a positive weight, for any tau.
             - `"kl-forward"`, KL(w || u): an exponential tilt. From tau = -log(the reference's weight of the worst
-              classes) on, log C for one of C equal ones, only these are left.
-            - `"chi2"`, half of sum_c u_c (w_c / u_c - 1)^2: the classes of lowest loss may get the weight 0. Only the
-              worst are left from tau = (1 / their reference weight - 1) / 2 on.
-            - `"cvar"`, 1 - u_c / w_c for all c, that is w_c <= u_c / (1 - tau): the mean over the worst part 1 - tau of
-              the reference. tau is below 1; an element of a tensor that is not counts as just below.
+              classes) on, log C for one of C equal ones, only these have a weight.
+            - `"chi2"`, half of sum_c u_c (w_c / u_c - 1)^2: the classes of lowest loss may have weight 0. Only the
+              worst have a weight from tau = (1 / their reference weight - 1) / 2 on.
+            - `"cvar"`, 1 - u_c / w_c for all c, that is w_c <= u_c / (1 - tau): the mean over the worst fraction 1 -
+              tau of the reference. tau is below 1; a larger element of a tensor means just below 1.
 
     Returns:
-        (..., C) weights in the simplex, in the dtype of `losses`. With tau = 0, or where all losses are equal, exactly
+        (..., C) weights in the simplex, in the dtype of `losses`. With tau = 0, or if all losses are equal, exactly
         the reference. Classes of equal loss share their weight in the proportion of the reference.
 
     Raises:
         InputError: an unknown ball, a number tau out of range, shapes that do not fit, or another type; on a CPU also a
-            reference that is no distribution. On other devices, where this check would wait, its result has no meaning.
+            reference that is not a distribution. On other devices, where this check would synchronise, the result is
+            then undefined.
 
     Example:
         >>> import torch, faal
@@ -116,7 +118,7 @@ def solve_kldro(losses: Tensor, tau: float | Tensor, reference: Tensor | None = 
 def worst_distribution(
     losses: Tensor, tau: float | Tensor, reference: Tensor | None = None, ball: BallName = "kl"
 ) -> Tensor:
-    """`solve_kldro` without its checks, for rules, whose arguments are valid, in every step."""
+    """`solve_kldro` without checks, for class rules, whose arguments are valid."""
     exact = losses.detach().double()
     inside = None
     if reference is None:
@@ -126,11 +128,11 @@ def worst_distribution(
         inside = u > 0
     if isinstance(tau, Tensor):
         radius = tau.detach().to(losses.device, torch.float64)[..., None]
-        # NaN, so that no search continues for a row whose result is known.
+        # NaN stops the search for a row whose result is known.
         weights = _solve(BALLS[ball], exact, torch.where(radius > 0, radius, torch.nan), u, inside)
         weights = torch.where(radius <= 0, u, weights)
     elif tau > 0:
-        # A number becomes a tensor by a fill on the device; `as_tensor` would copy it there and wait.
+        # `full` fills on the device; `as_tensor` would copy and synchronise.
         radius = torch.full((1,), tau, dtype=torch.float64, device=losses.device)
         weights = _solve(BALLS[ball], exact, radius, u, inside)
     else:
@@ -160,8 +162,8 @@ def _require_distribution(reference: Tensor) -> None:
 def _solve(
     ball: Callable[[Tensor, Tensor, Tensor], Tensor], losses: Tensor, tau: Tensor, u: Tensor, inside: Tensor | None
 ) -> Tensor:
-    """The worst distribution. A ball receives the gaps below the largest loss in units of the losses' range: an offset
-    and a unit of the losses change nothing.
+    """The worst distribution. The arguments of a ball are the gaps below the largest loss in units of the losses'
+    range, so that it does not depend on an offset or the unit of the losses.
 
     `inside`: (..., C) bool, the classes with a reference above 0; None for all.
     """

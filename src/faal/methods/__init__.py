@@ -11,14 +11,14 @@ __all__ = ["METHODS", "Adversary", "Method", "epochs_of_training", "first_epoch"
 
 
 def method(name: str) -> Method:
-    """The row called `name`. Raises InputError with the nearest name where there is none."""
+    """The row named `name`. Raises InputError, with the nearest name, if there is none."""
     if name not in METHODS:
         raise unknown("method", name, METHODS, see="`faal methods`")
     return METHODS[name]
 
 
 def first_epoch(recipe: Recipe, counts: Tensor) -> int:
-    """The first epoch of a run in which its method differs from the `plain` one, or records statistics for that.
+    """The first epoch of a run in which its method differs from the `plain` one, or records statistics for it.
 
     Args:
         recipe: the run's.
@@ -36,10 +36,10 @@ def steers(recipe: Recipe) -> bool:
 
 
 def seeks_offsets(recipe: Recipe) -> bool:
-    """Whether a run ends with the search for offsets: by its setting, or because its method consists of it."""
+    """Whether a run ends with the search for offsets: by its setting, or because its method is that search."""
     return recipe.offsets or not method(recipe.method).trains
 
 
 def epochs_of_training(recipe: Recipe) -> int:
-    """The epochs of a run: the recipe's, or 0 where its method trains nothing."""
+    """The epochs of a run: the recipe's, or 0 for a method without training."""
     return recipe.epochs if method(recipe.method).trains else 0

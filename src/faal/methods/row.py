@@ -20,11 +20,11 @@ class Adversary:
     """The attack of phase 1; its norm and epsilon are the threat model's."""
 
     loss: LossName
-    """What it maximises: `ce`, `kl` or `cw`."""
+    """The loss that it maximises: `ce`, `kl` or `cw`."""
     start: StartName
-    """Where it starts: `uniform`, `gaussian` or `zero`."""
+    """The start: `uniform`, `gaussian` or `zero`."""
     friendly: bool = False
-    """Whether it stops soon after the decision boundary, and trains on the point before it too (BAT)."""
+    """Whether it stops just beyond the decision boundary, and the point before it is also trained on (BAT)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +48,9 @@ class Method:
     awp: bool = False
     """Whether phases 2 and 3 use adversarially perturbed weights (AWP)."""
     gated: bool = False
-    """Whether it averages the weights of fair epochs only: its recipes from scratch set `average: gated`."""
+    """Whether only fair epochs are averaged: its recipes from scratch set `average: gated`."""
     plain: str | None = None
-    """The method that it equals until its rule becomes active."""
+    """The method to which it is identical until its rule is active."""
     adversary_free: bool = True
     """Whether it was proposed for any adversary (the paper's Table 4), not only for TRADES'."""
     published: dict[str, Any] = field(default_factory=dict)
@@ -66,8 +66,8 @@ class Method:
             return self.rule.from_recipe(recipe, counts, **self.fixed)
         if self.rule is Uniform:
             return FAAL.from_recipe(recipe, counts, **self.fixed)
-        own = self.rule.from_recipe(recipe, counts, **self.fixed)
-        return Product(own, FAAL.from_recipe(replace(recipe, constants={}), counts))
+        base_rule = self.rule.from_recipe(recipe, counts, **self.fixed)
+        return Product(base_rule, FAAL.from_recipe(replace(recipe, constants={}), counts))
 
     @property
     def trains(self) -> bool:
@@ -87,5 +87,5 @@ class Method:
     @property
     def constants(self) -> dict[str, Any]:
         """The constants that a recipe may set, and their defaults."""
-        kind = FAAL if self.faal and self.rule is Uniform else self.rule
-        return {name: default for name, default in constants_of(kind).items() if name not in self.fixed}
+        rule = FAAL if self.faal and self.rule is Uniform else self.rule
+        return {name: default for name, default in constants_of(rule).items() if name not in self.fixed}

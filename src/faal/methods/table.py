@@ -1,7 +1,7 @@
 """The table of methods: a name -> adversary, class rule, objective, weight perturbation.
 
-A method of the paper is a row; a new one is a row and, where it computes class weights in a new way, one file
-in `intermediate/rules`.
+A method of the paper is a row; a new one is a row and, for a new way to compute class weights, a module in
+`intermediate/rules`.
 """
 
 from dataclasses import replace
@@ -27,7 +27,7 @@ KL_FROM_GAUSSIAN = Adversary(loss="kl", start="gaussian")
 ON_TEST: dict[str, Any] = {"select_on": "test", "hold_out": "none"}
 """The checkpoint chosen on test images, nothing withheld: most published code."""
 STEERED_ON_TEST = ON_TEST | {"hold_out": "both"}
-"""Likewise, but evaluated on withheld images."""
+"""As `ON_TEST`, with withheld images for the evaluations of the method."""
 PUBLISHED_FAAL = ON_TEST | {"select": "worst", "counted": True}
 
 BASES = {
@@ -53,7 +53,7 @@ BASES = {
         published={"extra_clean_forward": True, "select": "last", "hold_out": "none"},
     ),
     "mart": Method(
-        summary="boosted cross-entropy, KL weighted by how far the clean image is misclassified",
+        summary="boosted cross-entropy, KL weighted by 1 minus the clean image's probability of its class",
         reference="Wang et al., ICLR 2020",
         adversary=CE_FROM_GAUSSIAN,
         objective=objectives.MART,
@@ -87,7 +87,7 @@ RULES = {
         fixed={"margins": False, "margin_rate": 0.2}, adversary_free=False, published=STEERED_ON_TEST,
     ),
     "frl-rwrm": _on(
-        "trades", FRL, "FRL with larger margins for classes that break the constraint", "Xu et al., ICML 2021",
+        "trades", FRL, "FRL with larger margins for classes that violate the constraint", "Xu et al., ICML 2021",
         fixed={"margins": True}, adversary_free=False, published=STEERED_ON_TEST,
     ),
     "cfa-at": _on(
@@ -106,7 +106,7 @@ RULES = {
         adversary_free=False, published=STEERED_ON_TEST,
     ),
     "bat": Method(
-        summary="TRADES between the last clean and the first adversarial point, and uniform predictions at both",
+        summary="TRADES between the last clean and the first adversarial point, with uniform predictions at both",
         reference="Sun et al., 2022",
         adversary=Adversary(loss="kl", start="gaussian", friendly=True),
         objective=objectives.FRIENDLY,
@@ -118,7 +118,7 @@ RULES = {
         published={"select": "last", "hold_out": "none", "constants": {"padded": 100}},
     ),
     "dafa": _on(
-        "trades", DAFA, "TRADES; similar classes trade margin and weight", "Lee et al., ICLR 2024",
+        "trades", DAFA, "TRADES; margin and weight transferred between similar classes", "Lee et al., ICLR 2024",
         adversary_free=True,
         published={"select": "last", "hold_out": "none", "nesterov": True, "constants": {"clamped": False}},
     ),
@@ -142,8 +142,8 @@ RULES = {
 
 
 def _with_faal(name: str, base: Method) -> Method:
-    # FAAL's code has one clean forward whatever the loss: that of the loss, where it uses the clean images.
-    own = {setting: value for setting, value in base.published.items() if setting != "extra_clean_forward"}
+    # FAAL's code has one clean forward for every loss: that of the loss itself, if it uses the clean images.
+    published = {setting: value for setting, value in base.published.items() if setting != "extra_clean_forward"}
     extra = {} if base.objective.clean else {"extra_clean_forward": True}
     return replace(
         base,
@@ -152,7 +152,7 @@ def _with_faal(name: str, base: Method) -> Method:
         plain=base.plain or name,
         summary=f"{base.summary}; classes weighted by the worst distribution of the batch",
         reference=f"Zhang et al., CVPR 2024, on {base.reference}",
-        published=own | PUBLISHED_FAAL | extra | ({"hold_out": "both"} if base.steers else {}),
+        published=published | PUBLISHED_FAAL | extra | ({"hold_out": "both"} if base.steers else {}),
     )
 
 

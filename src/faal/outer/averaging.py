@@ -11,13 +11,13 @@ from torch import Tensor, nn
 class WeightAverage:
     """avg <- decay avg + (1 - decay) theta, over parameters and floating-point buffers; integers are copied.
 
-    The running statistics of BatchNorm are averaged with the weights that made them. The first update copies.
+    The running statistics of BatchNorm are averaged with the weights. The first update copies.
 
     Args:
-        model: the network that is averaged.
+        model: the network to average.
         decay: in [0, 1).
-        warm_up: use min(decay, (t + 1) / (t + 10)) at update t, so that random initial weights soon have little
-            influence.
+        warm_up: use min(decay, (t + 1) / (t + 10)) at update t, so that the influence of random initial weights
+            decreases quickly.
     """
 
     def __init__(self, model: nn.Module, *, decay: float, warm_up: bool) -> None:
@@ -32,7 +32,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Add the model's present weights to the average."""
+        """Add the model's current weights to the average."""
         tensors = self._tensors()
         if not self.shadow:
             self.shadow = [tensor.detach().clone() for tensor in tensors]
@@ -49,18 +49,18 @@ class WeightAverage:
     @contextmanager
     @torch.no_grad()
     def applied(self) -> Iterator[nn.Module]:
-        """The model with the averaged weights, then with its own again; its own throughout before the first update."""
+        """The context in which the model has the averaged weights; unchanged before the first update."""
         if not self.shadow:
             yield self.model
             return
         tensors = self._tensors()
-        own = [tensor.clone() for tensor in tensors]
+        unaveraged = [tensor.clone() for tensor in tensors]
         try:
             for tensor, averaged in zip(tensors, self.shadow, strict=True):
                 tensor.copy_(averaged)
             yield self.model
         finally:
-            for tensor, before in zip(tensors, own, strict=True):
+            for tensor, before in zip(tensors, unaveraged, strict=True):
                 tensor.copy_(before)
 
     def state_dict(self) -> dict[str, Any]:
@@ -78,13 +78,13 @@ class WeightAverage:
 
 
 class GatedAverage(WeightAverage):
-    """FAWA, fairness-aware weight averaging (Wei et al., CVPR 2023): unfair epochs are left out.
+    """FAWA, fairness-aware weight averaging (Wei et al., CVPR 2023): unfair epochs are excluded.
 
-    An epoch counts if the robust accuracy of its worst class, on images withheld for this, reaches a threshold: by
-    default that of the first epoch that is evaluated; an absolute threshold, as published, may never be reached.
+    An epoch is included if the robust accuracy of its worst class, on withheld images, reaches a threshold: by default
+    that of the first evaluated epoch; an absolute threshold, as published, may never be reached.
 
     Args:
-        model: the network that is averaged.
+        model: the network to average.
         decay: in [0, 1).
         threshold: the worst-class robust accuracy needed, in [0, 1]; None for that of the first evaluated epoch.
     """
@@ -94,14 +94,14 @@ class GatedAverage(WeightAverage):
         self.threshold = threshold
 
     def update_if_fair(self, worst: float) -> None:
-        """Add the model's present weights if `worst`, its worst-class robust accuracy, reaches the threshold."""
+        """Add the model's current weights if `worst`, its worst-class robust accuracy, reaches the threshold."""
         if self.threshold is None:
             self.threshold = worst
         if worst >= self.threshold:
             self.update()
 
     def state_dict(self) -> dict[str, Any]:
-        """As the ungated one's, and the threshold."""
+        """The state of the average, and the threshold."""
         return super().state_dict() | {"threshold": self.threshold}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

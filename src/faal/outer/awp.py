@@ -1,7 +1,7 @@
-"""Adversarial weight perturbation (Wu et al. 2020): the loss is taken where it is worst near the weights.
+"""Adversarial weight perturbation (Wu et al. 2020): the loss is evaluated at the worst weights in a neighbourhood.
 
-In place: gamma v is added to the weights, the step uses the gradients there, and the same v is subtracted again.
-There is no second model.
+In place: gamma v is added to the weights, the step uses the gradients there, and the same v is subtracted again,
+without a second model.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,9 +26,9 @@ def perturbed(model: nn.Module, ascent_loss: Callable[[], Tensor], gamma: float)
 
     Args:
         model: the network, in training mode.
-        ascent_loss: the batch's mean loss at the present weights, a scalar. This forward does not change
+        ascent_loss: the batch's mean loss at the current weights, a scalar. This forward does not change
             BatchNorm's running statistics.
-        gamma: the length of the perturbation as a share of each layer's norm.
+        gamma: the norm of the perturbation relative to each layer's norm.
     """
     if gamma == 0:
         yield
@@ -36,21 +36,21 @@ def perturbed(model: nn.Module, ascent_loss: Callable[[], Tensor], gamma: float)
     weights = perturbable(model)
     buffers = list(model.buffers())
     saved = [buffer.clone() for buffer in buffers]
-    # A weight that the network never uses has the gradient 0 and is not perturbed.
+    # An unused weight has the gradient 0 and is not perturbed.
     gradients = processes.all_sum(*torch.autograd.grad(ascent_loss(), weights, materialize_grads=True))
     with torch.no_grad():
         for buffer, before in zip(buffers, saved, strict=True):
             buffer.copy_(before)
-        # The ratio of the norms makes the length of the ascent step irrelevant, and the number of processes too.
-        lengths = torch._foreach_norm(weights)
-        steepness = torch._foreach_norm(gradients)
-        moves = [
-            gradient * (gamma * length / (steep + NORM_FLOOR))
-            for gradient, length, steep in zip(gradients, lengths, steepness, strict=True)
+        # By the ratio of the norms the result is independent of the scale of the gradient and the number of processes.
+        weight_norms = torch._foreach_norm(weights)
+        gradient_norms = torch._foreach_norm(gradients)
+        perturbations = [
+            gradient * (gamma * weight_norm / (gradient_norm + NORM_FLOOR))
+            for gradient, weight_norm, gradient_norm in zip(gradients, weight_norms, gradient_norms, strict=True)
         ]
-        torch._foreach_add_(weights, moves)
+        torch._foreach_add_(weights, perturbations)
     try:
         yield
     finally:
         with torch.no_grad():
-            torch._foreach_sub_(weights, moves)
+            torch._foreach_sub_(weights, perturbations)

@@ -1,6 +1,6 @@
 """Phase 3's objectives, as per-sample clean and robust terms.
 
-An objective names the views of the batch that are forwarded in training mode, clean before adversarial, once each.
+An objective defines the views of the batch that are forwarded in training mode, clean before adversarial.
 Every such forward updates BatchNorm's running statistics, so their number and order are part of the method.
 """
 
@@ -29,7 +29,7 @@ class Objective:
     """The views that are forwarded, and the losses of their logits."""
 
     name: str
-    """As in `faal methods`."""
+    """The name in `faal methods`."""
     clean: bool
     """Whether the clean images are forwarded."""
     friendly: bool = False
@@ -60,8 +60,8 @@ def _mart(views: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
     probabilities = F.softmax(losses.upcast(adversarial), dim=1)
     runner_up = probabilities.scatter(1, labels[:, None], 0.0).amax(dim=1)
     boosted = losses.cross_entropy(adversarial, labels) - torch.log(1.0001 - runner_up + 1e-12)
-    own = F.softmax(losses.upcast(clean), dim=1).gather(1, labels[:, None]).squeeze(1)
-    return Terms(None, boosted + beta * losses.kl_divergence(clean, adversarial) * (1.0000001 - own))
+    true_probability = F.softmax(losses.upcast(clean), dim=1).gather(1, labels[:, None]).squeeze(1)
+    return Terms(None, boosted + beta * losses.kl_divergence(clean, adversarial) * (1.0000001 - true_probability))
 
 
 def _friendly(views: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
@@ -83,7 +83,7 @@ def _confusional(views: Sequence[Tensor], labels: Tensor, beta: float) -> Terms:
 
 
 NOTHING = Objective(name="none, nothing is trained", clean=False, adversarial=False, terms=lambda *_: Terms(None, None))
-"""Of a method that changes a trained network without training it."""
+"""The objective of a method that modifies a trained network without training."""
 
 STANDARD = Objective(name="standard", clean=True, adversarial=False, terms=_standard)
 """CE(f(x), y)."""
@@ -101,7 +101,7 @@ MART = Objective(name="mart", clean=True, adversarial=True, terms=_mart)
 
 FRIENDLY = Objective(name="friendly", clean=True, friendly=True, adversarial=True, terms=_friendly)
 """CE(f(x_in), y) + beta KL(p(x) || p(x_out)) + KL(p(x_in) || U) + KL(p(x_out) || U), where x_in is the last point of
-the attack's path that is predicted correctly and x_out lies beyond the boundary: BAT, Sun et al. 2022."""
+the attack's path that is predicted correctly and x_out is beyond the boundary: BAT, Sun et al. 2022."""
 
 CONFUSIONAL = Objective(name="confusional", clean=True, adversarial=True, terms=_confusional)
 """0.7 CE(f(x), y) + beta KL(p(x) || p(x_adv)) + penalty 0.3 CE(f(x_adv), y), which CSR weights by confusion."""

@@ -1,9 +1,9 @@
-"""The balls of `solve_kldro`, one file each: the divergence, the form of its worst distribution, and its solution.
+"""The balls of `solve_kldro`, a module for each: the divergence, the form of its worst distribution, and its solution.
 
 A ball is a function of three float64 tensors on one device. It reads no value on the host, except to end a search on a
 CPU (see `newton`):
 
-    gap: (..., C) how far each class's loss lies below the largest, in units of the losses' range, so in [0, 1].
+    gap: (..., C) the difference of each class's loss to the largest, in units of the losses' range, so in [0, 1].
     tau: (..., 1) or (1,) the radius, larger than 0.
     u:   (..., C) the reference; a class with u = 0 has gap 0.
 

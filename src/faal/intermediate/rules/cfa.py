@@ -12,7 +12,7 @@ from faal.intermediate.class_stats import BatchStats, Need
 class CFA(ClassRule):
     """Class margins (CCM) and, with `regularised`, class regularisation of TRADES (CCR).
 
-    With A_c the robust accuracy of class c while the last epoch was trained,
+    With A_c the robust accuracy of class c during the training of the last epoch,
 
         epsilon_c = (lambda1 + A_c) epsilon
         beta_c = (lambda2 + A_c) beta,   loss = (1 + beta) (CE + beta_c KL) / (1 + beta_c)
@@ -21,12 +21,12 @@ class CFA(ClassRule):
 
     Args:
         counts: (C,) images of each class in the training set.
-        regularised: whether beta is scaled too.
+        regularised: whether beta is also scaled.
         beta: TRADES' beta.
-        lambda1: of the margins.
-        lambda2: of the regularisation.
+        lambda1: the constant of the margins.
+        lambda2: the constant of the regularisation.
         start: the fraction of the run after which both begin (epoch 10 of 200).
-        divided: leave the factor 1 + beta out, as published: TRADES' loss divided by 7.
+        divided: omit the factor 1 + beta, as published: TRADES' loss divided by 7.
     """
 
     level = "epoch"
@@ -53,15 +53,15 @@ class CFA(ClassRule):
         self.acting = False
 
     def first_epoch(self, epochs: int) -> int:
-        """The epoch before the start, whose accuracy it measures."""
+        """The epoch before the start, in which the accuracy is measured."""
         return 0 if self.divided else max(0, epoch_of(self.start, epochs) - 1)
 
     def is_active(self, epochs: int) -> bool:
-        """Whether there is an epoch after the one that it measures."""
+        """Whether there is an epoch after the measured one."""
         return self.divided or max(1, epoch_of(self.start, epochs)) < epochs
 
     def begin_epoch(self, stats: EpochStats) -> None:
-        """Take the accuracy of the last epoch and reset the counts."""
+        """Compute the accuracy of the last epoch and reset the counts."""
         self.acting = stats.epoch > 0 and stats.progress >= self.start - 1e-9
         self.accuracy = self.correct / self.counts.clamp_min(1)
         self.correct, self.counts = torch.zeros_like(self.correct), torch.zeros_like(self.counts)
@@ -71,7 +71,7 @@ class CFA(ClassRule):
         return ClassBudget(epsilon=self.lambda1 + self.accuracy) if self.acting else ClassBudget()
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """CCR; and the count of the images that are robust."""
+        """CCR; also count the robust images."""
         self.correct = self.correct + batch.sums[Need.CORRECT]
         self.counts = self.counts + batch.counts
         ones = torch.ones_like(batch.counts)

@@ -1,4 +1,4 @@
-"""CFOL: classes are drawn more often the more of their adversarial examples succeed (Pethick et al., TMLR 2023)."""
+"""CFOL: classes with more adversarial errors are sampled more often (Pethick et al., TMLR 2023)."""
 
 from collections.abc import Callable
 
@@ -16,9 +16,9 @@ class CFOL(ClassRule):
     Args:
         counts: (C,) images of each class in the training set.
         gamma: the uniform part of p.
-        eta: step of v per misclassified sample.
+        eta: increase of v per misclassified sample.
         sampled: draw the batches' classes by p; else weight the classes of uniformly sampled batches by p_c / pi_c,
-            which has the same mean, as has a gain of eta / pi_c.
+            which has the same mean, with an increase of eta / pi_c.
     """
 
     level = "batch"
@@ -35,18 +35,18 @@ class CFOL(ClassRule):
 
     @property
     def sampling(self) -> Callable[[], Tensor] | None:
-        """p, where it draws the batches."""
+        """p, if it samples the classes."""
         return self.probabilities if self.sampled else None
 
     def probabilities(self) -> Tensor:
-        """p."""
+        """The class probabilities p."""
         return self.gamma / len(self.v) + (1 - self.gamma) * torch.softmax(self.v, dim=0)
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """Ones where the batch was drawn by p; count the errors either way."""
+        """Ones if the batch was sampled by p; errors are counted in both cases."""
         p = self.probabilities()
         weights = torch.ones_like(p) if self.sampled else p / self.share
-        # EXP3 divides by the probability that a class was sampled with, so that v increases by its error rate alone.
-        drawn = p if self.sampled else self.share
-        self.v = self.v + self.eta * (batch.counts - batch.sums[Need.CORRECT]) / drawn
+        # EXP3 divides by the sampling probability of a class, so that v increases by its error rate.
+        sampling_probability = p if self.sampled else self.share
+        self.v = self.v + self.eta * (batch.counts - batch.sums[Need.CORRECT]) / sampling_probability
         return TermWeights(clean=weights, robust=weights)

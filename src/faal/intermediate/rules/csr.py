@@ -15,7 +15,7 @@ class CSR(ClassRule):
 
     Args:
         counts: (C,) images of each class in the training set.
-        shrink: the share of the true logit that is subtracted before the prediction is taken.
+        shrink: the fraction of the true logit that is subtracted before the prediction.
     """
 
     level = "epoch"
@@ -30,13 +30,13 @@ class CSR(ClassRule):
         return EvaluationRequest(part="train", loss="ce", steps=10, shrink=self.shrink)
 
     def begin_epoch(self, stats: EpochStats) -> None:
-        """Decompose the confusions of the present network."""
+        """Decompose the confusions of the current network."""
         assert stats.metrics is not None
         errors = stats.metrics.confusion.double().fill_diagonal_(0)
         left, _, right = torch.linalg.svd(errors)
         leading = torch.outer(left[:, 0], right[0])
         low, high = leading.min(), leading.max()
-        # With no confusions, or the same between all classes, there is no range to scale by.
+        # With no confusions, or the same between all classes, there is no range to scale.
         scaled = 0.01 + 2 * (leading - low) / (high - low).clamp_min(1e-12)
         self.penalty = torch.where(errors.sum() > 0, scaled, torch.ones_like(scaled)).float()
 
@@ -45,6 +45,6 @@ class CSR(ClassRule):
         return super().epoch_factors() | {"penalty": self.penalty.mean(dim=0)}
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """All classes equal; the penalty by predicted and true class."""
+        """Equal weights for all classes; the penalty by predicted and true class."""
         ones = torch.ones_like(batch.counts)
         return TermWeights(clean=ones, robust=ones, penalty=self.penalty)

@@ -1,4 +1,5 @@
-"""DAFA: similar classes exchange margin and weight, from the easier to the harder (Lee et al., ICLR 2024)."""
+"""DAFA: margin and weight are transferred between similar classes, from the easier to the harder (Lee et al., ICLR
+2024)."""
 
 import torch
 from torch import Tensor
@@ -23,8 +24,8 @@ class DAFA(ClassRule):
         counts: (C,) images of each class in the training set.
         strength: lambda; 1 on CIFAR-10, 1.5 on CIFAR-100.
         start: the fraction of the run after which W is used (epoch 70 of 110).
-        clamped: clamp W to [0.1, 2] and scale it back to a mean of 1; without, as published, a class that is confused
-            with many others may get a negative weight.
+        clamped: clamp W to [0.1, 2] and rescale it to a mean of 1; without, as published, a class that is confused
+            with many others may have a negative weight.
     """
 
     level = "fixed"
@@ -46,11 +47,11 @@ class DAFA(ClassRule):
         return max(0, epoch_of(self.start, epochs) - 1)
 
     def is_active(self, epochs: int) -> bool:
-        """Whether there is an epoch after the one that it measures similarities in."""
+        """Whether there is an epoch after that of the similarities."""
         return self.first_epoch(epochs) + 1 < epochs
 
     def begin_epoch(self, stats: EpochStats) -> None:
-        """Start to measure the similarities in the warm-up's last epoch; after it, compute W once."""
+        """Measure the similarities in the warm-up's last epoch; compute W after it."""
         first = self.first_epoch(stats.epochs)
         self.noting = stats.epoch == first
         if stats.epoch == first + 1:
@@ -67,11 +68,11 @@ class DAFA(ClassRule):
         return weights * len(weights) / weights.sum()
 
     def budget(self) -> ClassBudget:
-        """W on both."""
+        """W for both."""
         return ClassBudget(epsilon=self.weights, step_size=self.weights)
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """W on the clean term alone."""
+        """W for the clean term only."""
         if Need.PROBABILITIES in batch.sums:
             self.similarity = self.similarity + batch.sums[Need.PROBABILITIES]
             self.counts = self.counts + batch.counts

@@ -27,21 +27,22 @@ class FAAL(ClassRule):
     The weights are the worst class distribution of the batch, Eqs. 6 and 7 of Zhang et al., CVPR 2024. `logits` are the
     network's on the adversarial examples.
 
-    No batch makes the host wait for the device. So a loss or a logit that is not finite is not an error: as under a
+    There is no synchronisation with the device. So a loss or a logit that is not finite is not an error: as with a
     plain mean, the loss of its batch is not finite either, and `GradScaler` or the loop may skip the step. Later
-    batches are unaffected: no moving average includes it.
+    batches are
+    unaffected: moving averages exclude it.
 
     Args:
         num_classes: C, or the number of groups.
-        tau: radius of the KL ball; 0 gives plain adversarial training. A number, or a schedule over the run.
+        tau: radius of the KL ball; 0 is plain adversarial training. A number, or a schedule over the run.
         frequencies: (C,) shares or counts of the classes in the training set; None when they are equal. A sample
-            has the weight w_c / pi_c, so that a rare class counts by its weight in Eq. 6 and not by its size.
+            has the weight w_c / pi_c, so that a rare class contributes by its weight in Eq. 6 and not by its size.
         smoothing: in [0, 1): the class statistics are a moving average over batches with this decay, an absent class
-            at its last value. 0 is the paper: each batch alone, absent classes left out.
-        statistic: the class statistic that the distribution is worst in: `margin` (the paper) or `cross-entropy` (its
-            ablation).
+            at its last value. 0 is the paper: only the current batch, without absent classes.
+        statistic: the class statistic that the worst distribution maximises: `margin` (the paper) or `cross-entropy`
+            (its ablation).
         counted: as in the published code: a class's statistic is multiplied by its samples in the batch, so that an
-            absent class is included, with 0; a sample has the weight C w_c.
+            absent class is included with 0; a sample has the weight C w_c.
         ball: the ball's divergence (see `solve_kldro`); `kl` is the paper's.
 
     Raises:
@@ -82,14 +83,14 @@ class FAAL(ClassRule):
             raise InputError(f"smoothing is {DECAY}, not {smoothing}")
         self.counted = truth_value("counted", counted)
         if counted and smoothing > 0:
-            raise InputError("counted uses each batch alone, as published: leave smoothing at 0 with it")
+            raise InputError("counted uses only the current batch, as published: leave smoothing at 0")
         self.schedule = tau if isinstance(tau, Schedule) else Schedule.constant(real("tau", tau, RADIUS))
         check_ball(ball, *self.schedule.values)
         self.ball, self.tau = ball, self.schedule.at(0.0)
         self.statistic = Need(one_of("statistic", statistic, get_args(StatisticName)))
         self.needs = frozenset({self.statistic})
         sizes = torch.ones(self.num_classes) if frequencies is None else self._sizes(frequencies)
-        # In units of the largest, so that equal classes are exactly 1 and every weight at tau = 0 is too.
+        # In units of the largest, so that equal classes, and all weights at tau = 0, are exactly 1.
         self.sizes = sizes.double() / sizes.double().max()
         self.average = torch.zeros(self.num_classes)
         self.observed = torch.zeros(self.num_classes, dtype=torch.bool)
@@ -115,11 +116,11 @@ class FAAL(ClassRule):
         if self.smoothing > 0 or not bool((self.sizes == 1).all()):
             return 0
         pairs = zip(self.schedule.starts, self.schedule.values, strict=True)
-        acting = [epoch_of(start, epochs) for start, tau in pairs if tau > 0]
-        return min(acting, default=epochs)
+        active_epochs = [epoch_of(start, epochs) for start, tau in pairs if tau > 0]
+        return min(active_epochs, default=epochs)
 
     def begin_epoch(self, stats: EpochStats) -> None:
-        """Take this epoch's tau from the schedule."""
+        """Set this epoch's tau from the schedule."""
         self.tau = self.schedule.at(stats.progress)
 
     def weigh(self, batch: BatchStats) -> TermWeights:
@@ -133,24 +134,24 @@ class FAAL(ClassRule):
         worst = worst_distribution(means.double(), self.tau, reference=present / present.sum(), ball=self.ball)
         self.sizes = self.sizes.to(worst.device)  # copies once
         sizes = self.sizes * present
-        # An absent class has weight 0 / 0, which no sample uses; 0 keeps NaN out of the log.
+        # The weight of an absent class is 0 / 0 and not used; 0 avoids NaN in the log.
         share = sizes / sizes.sum()
         weights = torch.where(known, worst / share, 0.0).float()
         return TermWeights(clean=weights, robust=weights)
 
     def _class_means(self, batch: BatchStats) -> tuple[Tensor, Tensor]:
-        """(C,) class statistics and (C,) bool, the classes with a known one."""
+        """(C,) class statistics, and (C,) bool, whether that of a class is known."""
         means, present = batch.mean(self.statistic), batch.present
         if self.smoothing == 0:
             return means, present
         old, observed = self.average.to(means.device), self.observed.to(means.device)
         updated = torch.where(observed, self.smoothing * old + (1 - self.smoothing) * means, means)
-        fresh = present & means.isfinite()  # one NaN would remain in the average
+        fresh = present & means.isfinite()  # a NaN would remain in the average
         self.average, self.observed = torch.where(fresh, updated, old), observed | fresh
         return self.average, self.observed
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs; checkpoints name the classes with an average `seen`."""
+        """The state for a resumed run; in checkpoints the key of `observed` is `seen`."""
         return super().state_dict() | {"seen": self.observed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -162,18 +163,18 @@ class FAAL(ClassRule):
         """The reweighted loss of one batch (Algorithm 1, lines 10 to 14).
 
         Args:
-            per_sample_loss: (B,) what is minimised.
+            per_sample_loss: (B,) the loss to minimise.
             logits: (B, C) on the adversarial examples; no gradient flows into them.
             labels: (B,) whole numbers.
             groups: (B,) whole numbers below `num_classes`, for fairness between groups other than the labels.
 
         Returns:
-            scalar, differentiable through `per_sample_loss` alone.
+            scalar, differentiable with respect to `per_sample_loss` only.
 
         Raises:
             InputError: the loss is reduced already, or a type, shape or device does not fit; on a CPU also a label or a
-                group out of range. On other devices, where the check would wait, such a label ends in the device's own
-                error.
+                group out of range. On other devices, where the check would synchronise, such a label raises the
+                device's error.
         """
         dense("the loss", per_sample_loss, "a float tensor of shape (B,), one per sample", floats=True)
         dense("logits", logits, "a float tensor of shape (B, C)", floats=True)
@@ -207,13 +208,13 @@ class FAAL(ClassRule):
 
 
 def _require_range(kind: str, numbers: Tensor, count: int, what: str) -> None:
-    """Check that numbers (B,) of classes or groups are below `count`, where reading them costs no wait."""
+    """Check that numbers (B,) of classes or groups are below `count`, if reading them needs no synchronisation."""
     if not may_evaluate(numbers):
         return
     outside = (numbers < 0) | (numbers >= count)
     if outside.any():
-        place = int(outside.int().argmax())
+        i = int(outside.int().argmax())
         raise InputError(
-            f"sample {place} of the batch has the {kind} {int(numbers[place])}, out of range: the {count} {what} are "
-            f"0 to {count - 1}; leave samples of no class out of the batch"
+            f"sample {i} of the batch has the {kind} {int(numbers[i])}, out of range: the {count} {what} are "
+            f"0 to {count - 1}; exclude samples without a class from the batch"
         )

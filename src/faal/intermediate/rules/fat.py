@@ -16,9 +16,9 @@ class FAT(ClassRule):
 
     Args:
         counts: (C,) images of each class in the training set.
-        strength: a.
-        padded: take the variance over a vector of this many entries, the classes beyond the batch's as losses of 0: the
-            published code has 100 whatever the data set; 0 counts the classes present alone.
+        strength: the factor of the variance.
+        padded: compute the variance over a vector of this many entries, with loss 0 for classes that are not in the
+            batch: 100 in the published code, for any data set; 0 means only the classes present.
     """
 
     level = "batch"
@@ -34,7 +34,7 @@ class FAT(ClassRule):
         self.strength, self.padded = strength, padded
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """1, and what the variance adds."""
+        """1 plus the contribution of the variance."""
         means, present = batch.mean(Need.CROSS_ENTROPY), batch.present
         entries = torch.full_like(means[0], self.padded) if self.padded else present.sum()
         spread = (means - means.sum() / entries) / (entries - 1).clamp_min(1)

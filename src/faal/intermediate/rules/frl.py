@@ -9,29 +9,29 @@ from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, Eva
 from faal.intermediate.class_stats import BatchStats
 
 RATE = Schedule((0.0, 0.5), (0.05, 0.025))
-"""It halves after half of the run (40 of 80 epochs)."""
+"""It is halved after half of the run (40 of 80 epochs)."""
 
 
 class FRL(ClassRule):
-    """Reweight (RW), and with `margins` remargin too (RWRM).
+    """Reweight (RW), and with `margins` also remargin (RWRM).
 
     The constraints: no class's clean error, nor its boundary error (robust less clean), is more than `tolerance`
-    above the average. Every epoch the multipliers take a step along their violation:
+    above the average. In every epoch the multipliers are updated by the violation:
 
         lambda0 <- [lambda0 + rate g0]+     g0_c = clean error_c - clean error - tolerance
         lambda1 <- [lambda1 + 2 rate g1]+   g1_c = boundary error_c - boundary error - tolerance
         w_c = 1/C + lambda_c - mean lambda
 
-    each lambda scaled back to `limit` where it sums to more, and epsilon_c = epsilon exp(2 lambda2_c), clipped, with
+    each lambda rescaled to the sum `limit` if it is larger, and epsilon_c = epsilon exp(2 lambda2_c), clipped, with
     lambda2 <- lambda2 + margin_rate g1.
 
     Args:
         counts: (C,) images of each class in the training set.
         margins: whether epsilon is scaled.
-        tolerance: by how much a class may be worse than the average; the same for both constraints.
-        rate: step of the multipliers over the run.
-        margin_rate: step of the margins' multipliers.
-        limit: the most that the multipliers of one constraint may sum to.
+        tolerance: the permitted excess over the average, for both constraints.
+        rate: step size of the multipliers over the run.
+        margin_rate: step size of the margins' multipliers.
+        limit: the largest sum of the multipliers of one constraint.
     """
 
     level = "epoch"
@@ -59,7 +59,7 @@ class FRL(ClassRule):
         return EvaluationRequest(part="steer", loss="ce", steps=20)
 
     def begin_epoch(self, stats: EpochStats) -> None:
-        """One step of the multipliers."""
+        """Update the multipliers."""
         assert stats.metrics is not None
         boundary_error = stats.metrics.robust_error - stats.metrics.clean_error
         clean = stats.metrics.clean_error - stats.metrics.overall(stats.metrics.clean_error) - self.tolerance
@@ -74,7 +74,7 @@ class FRL(ClassRule):
         return multipliers * (self.limit / multipliers.sum().clamp_min(1e-12)).clamp_max(1)
 
     def budget(self) -> ClassBudget:
-        """Epsilon by the margins' multipliers; the step is the largest epsilon's for all classes."""
+        """Epsilon by the margins' multipliers; the step size of the largest epsilon for all classes."""
         if not self.margins:
             return ClassBudget()
         epsilon = torch.exp(2 * self.margin).clamp(0.98, 3.0)

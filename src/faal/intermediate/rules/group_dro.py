@@ -16,7 +16,7 @@ class GroupDRO(ClassRule):
 
     Args:
         counts: (C,) images of each class in the training set.
-        eta: step of the weights.
+        eta: step size of the weights.
     """
 
     level = "batch"
@@ -31,7 +31,8 @@ class GroupDRO(ClassRule):
 
     @property
     def q(self) -> Tensor:
-        """(C,) the weights, of sum 1. Stored as logarithms: a weight that is 0 in float32 could not increase again."""
+        """(C,) the weights, with sum 1. Stored as logarithms: a weight that is 0 in float32 could not increase
+        again."""
         return self.log_q.exp()
 
     def weigh(self, batch: BatchStats) -> TermWeights:

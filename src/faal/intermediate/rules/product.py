@@ -1,4 +1,4 @@
-"""Two rules at once: their factors and weights multiply."""
+"""The product of two rules: of their factors and weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ class Product(ClassRule):
 
     Args:
         first: the rule that may request evaluations, sample and set budgets.
-        second: the other; it weights each batch from that batch alone.
+        second: the other; it computes the weights of each batch from that batch only.
     """
 
     level: Level = "batch"
@@ -26,11 +26,11 @@ class Product(ClassRule):
 
     @property
     def needs(self) -> frozenset[Need]:  # type: ignore[override]
-        """Those of both."""
+        """The statistics of both."""
         return self.first.needs | self.second.needs
 
     def first_epoch(self, epochs: int) -> int:
-        """The earlier one's."""
+        """The earlier of both."""
         return min(self.first.first_epoch(epochs), self.second.first_epoch(epochs))
 
     def is_active(self, epochs: int) -> bool:
@@ -38,34 +38,34 @@ class Product(ClassRule):
         return self.first.is_active(epochs) or self.second.is_active(epochs)
 
     def evaluation(self, epoch: int) -> EvaluationRequest | None:
-        """The first's."""
+        """That of the first."""
         return self.first.evaluation(epoch)
 
     def begin_epoch(self, stats: EpochStats) -> None:
-        """Of both."""
+        """Update both."""
         self.first.begin_epoch(stats)
         self.second.begin_epoch(stats)
 
     def budget(self) -> ClassBudget:
-        """The first's."""
+        """That of the first."""
         return self.first.budget()
 
     def epoch_factors(self) -> dict[str, Tensor]:
-        """The first's; the second's change per batch."""
+        """Those of the first; those of the second change per batch."""
         return self.first.epoch_factors()
 
     @property
     def sampling(self) -> Callable[[], Tensor] | None:
-        """The first's."""
+        """That of the first."""
         return self.first.sampling
 
     def weigh(self, batch: BatchStats) -> TermWeights:
         """The product of both, term by term."""
-        one, other = self.first.weigh(batch), self.second.weigh(batch)
-        return TermWeights(clean=one.clean * other.clean, robust=one.robust * other.robust, penalty=one.penalty)
+        first, second = self.first.weigh(batch), self.second.weigh(batch)
+        return TermWeights(clean=first.clean * second.clean, robust=first.robust * second.robust, penalty=first.penalty)
 
     def state_dict(self) -> dict[str, Any]:
-        """Both."""
+        """The state of both."""
         return {"first": self.first.state_dict(), "second": self.second.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ class Product(ClassRule):
         self.second.load_state_dict(state["second"])
 
     def to(self, device: torch.device) -> "Product":
-        """Both on the device."""
+        """Move both to the device."""
         self.first.to(device)
         self.second.to(device)
         return self

@@ -1,4 +1,4 @@
-"""No rule: equal weights. Plain adversarial training."""
+"""Equal weights: plain adversarial training."""
 
 from faal.intermediate.class_rule import ClassRule
 
@@ -9,5 +9,5 @@ class Uniform(ClassRule):
     any_groups = True
 
     def first_epoch(self, epochs: int) -> int:
-        """Never."""
+        """None: `epochs`."""
         return epochs

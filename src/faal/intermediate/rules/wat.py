@@ -12,7 +12,7 @@ class WAT(ClassRule):
 
         w = C softmax(eta sum_t cost(t))        cost_c = CE_c + beta KL_c on held-out images
 
-    The average's expert weights every sample, so that a sample of class c has the weight w_c + w_{C+1}. Before the
+    The expert of the average weights every sample, so that a sample of class c has the weight w_c + w_{C+1}. Before the
     first evaluation all C + 1 weights are 1.
 
     Args:

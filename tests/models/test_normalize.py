@@ -76,7 +76,7 @@ def test_parse(text: str, channels: int, expected: object) -> None:
         ("0.5:0", 3, "every deviation above 0"),
         ("0.5:-0.25", 3, "every deviation above 0"),
         ("0.5:inf", 3, "every deviation above 0"),
-        ("nan:0.5", 3, "every mean lies in \\[0, 1\\]"),
+        ("nan:0.5", 3, "every mean is in \\[0, 1\\]"),
     ],
 )
 def test_refused(text: str, channels: int, message: str) -> None:

@@ -150,7 +150,7 @@ def test_a_card_that_is_no_json(content: str, shipped: Path) -> None:
 
 def test_a_card_of_another_network(shipped: Path) -> None:
     change(shipped, {"architecture": asdict(SMALL) | {"width": 8}})
-    with pytest.raises(InputError, match="zoo:pets does not hold"):
+    with pytest.raises(InputError, match="zoo:pets does not contain"):
         open_model(Path("zoo:pets"), data())
 
 

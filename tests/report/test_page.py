@@ -108,7 +108,7 @@ def test_equal_weights_are_a_sentence_and_no_chart(tmp_path: Path, run_folder: W
     records = [{"event": "batch", "epoch": 0, "step": i, "loss": 1.0, "weights": [1.0] * 10} for i in range(5)]
     (tmp_path / "base" / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
     reader = read(write_report([tmp_path / "base"]))
-    assert "Every class had the same weight throughout." in reader.text
+    assert "Every class had the same weight in all steps." in reader.text
     assert "Class weights per batch" not in reader.text
 
 
@@ -244,7 +244,12 @@ def test_demo_has_the_means_and_every_seed(demo: tuple[dict[str, Any], Path]) ->
     assert [cell.split()[0] for cell in rows["Mean"]] == [f"{100 * mean[role][key]:.1f}" for role, key in order]
     ensemble = [f"{100 * content['autoattack'][role][key]:.1f}" for role, key in order]
     assert rows["AutoAttack, seed 0"] == ensemble
-    for text in ("Seed 0 in full", "Compared with the control", "95 % t intervals", "All seeds together took 200 s"):
+    for text in (
+        "All results of seed 0",
+        "Compared with the control",
+        "95 % t intervals",
+        "All seeds together took 200 s",
+    ):
         assert text in reader.text
 
 

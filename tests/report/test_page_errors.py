@@ -61,6 +61,6 @@ def test_a_file_that_is_no_page_is_not_overwritten(name: str, tmp_path: Path, ru
     if not path.exists():
         path.write_bytes(b"weights")
     before = path.read_bytes()
-    with pytest.raises(InputError, match=rf"{name} exists, is no page, and is not overwritten"):
+    with pytest.raises(InputError, match=rf"{name} exists, is not a report, and is not overwritten"):
         write_report([tmp_path / "a"], out=path)
     assert path.read_bytes() == before

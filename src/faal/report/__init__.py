@@ -1,4 +1,4 @@
-"""`report.html` and figures for papers, from a run's files alone. Imports no torch."""
+"""`report.html` and figures for papers, only from a run's files, without importing torch."""
 
 from faal.report.page import write_report
 

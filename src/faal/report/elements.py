@@ -14,7 +14,8 @@ from faal.report.files.run import IntervalEstimate
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell: its text, a smaller note below it, the number it is sorted by if not its text, and its width."""
+    """A cell: its text, a smaller note below it, the number by which it is sorted (default: its text), and its
+    width."""
 
     text: str
     note: str = ""
@@ -25,7 +26,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table whose first column heads its rows; `foot` rows stay at the bottom when it is sorted."""
+    """A table with row headings in its first column; `foot` rows remain at the bottom when it is sorted."""
 
     caption: str
     head: Sequence[str]
@@ -36,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A chart in one width, or in two: the width of the screen decides which one is shown."""
+    """A chart in one width, or in two: selected by the width of the screen."""
 
     caption: str
     wide: str
@@ -90,7 +91,7 @@ class Heat:
 class Section:
     """A part of the page: a heading, sentences, and any of the other elements.
 
-    `folded` tables and `files` open on a click, and so does the section itself where it is `closed`.
+    `collapsed` tables and `files` open on a click, as does a `closed` section.
     """
 
     heading: str
@@ -100,14 +101,14 @@ class Section:
     tables: Sequence[Table] = ()
     heats: Sequence[Heat] = ()
     pictures: Sequence[tuple[str, Sequence[Picture]]] = ()
-    folded: Sequence[Table] = ()
+    collapsed: Sequence[Table] = ()
     files: Sequence[tuple[str, str]] = ()
     closed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """All that the template prints."""
+    """The data of the template."""
 
     title: str
     headline: str
@@ -119,7 +120,7 @@ class Page:
 
 
 def drawn(caption: str, draw: Callable[[float], Figure], *, name: str, title: str, description: str) -> Chart:
-    """A chart in the page's width and in a phone's. `draw` takes the width in inches; `name` prefixes its ids."""
+    """A chart in the width of the page and of a phone. `draw` takes the width in inches; `name` prefixes its ids."""
     wide, narrow = (
         svg.svg(draw(width), name=f"{name}-{size}", title=title, description=description)
         for size, width in (("wide", svg.WIDE), ("narrow", svg.NARROW))

@@ -1,4 +1,4 @@
-"""`report.html`: one file that opens offline, written from a run's files alone."""
+"""`report.html`: a single file that opens offline, written only from a run's files."""
 
 import base64
 import hashlib
@@ -27,12 +27,12 @@ from faal.report.sections.groups import group_sections
 from faal.report.sections.training import training_section
 from faal.report.sections.warnings import incomparable, run_warnings
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 
 AUDIT = "audit.json"
 
 MANY_RUNS = 3
-"""A page of at least this many runs compares them in tables and small multiples and leaves out the details of each."""
+"""A page of at least this many runs compares them in tables and small multiples, without the details of each."""
 
 
 @permitted()
@@ -43,20 +43,20 @@ def write_report(
     title: str | None = None,
     names: Sequence[str] | None = None,
 ) -> Path:
-    """Writes the page of a run, of several runs that are compared, of a demo, or of a curve over epsilon.
+    """Write the report of a run, a comparison of several runs, a demo, or a curve over epsilon.
 
     Args:
-        directories: runs' folders, each with an `audit.json`, or folders of such folders; of two the first is `before`
-            and the last `after`. Or one folder of a demo, or of a curve over epsilon.
-        out: the file to write; otherwise `report.html` in the folder, or `comparison.html` in the last of several.
+        directories: runs' folders, each with an `audit.json`, or folders of such folders; the first of two is `before`,
+            the last `after`. Or a single folder of a demo or of a curve over epsilon.
+        out: the file to write; by default `report.html` in the folder, or `comparison.html` in the last of several.
         title: the page's title.
-        names: the runs' names on the page; their folders' names otherwise.
+        names: the runs' names on the page; by default those of their folders.
 
     Returns:
-        The file written. The same files give the same bytes.
+        The file written; the same files produce the same bytes.
 
     Raises:
-        InputError: files are missing, damaged or do not belong together; nothing is written then.
+        InputError: files are missing, damaged or do not belong together; then nothing is written.
     """
     if not directories:
         raise InputError("there is nothing to report; name the folder of a run")
@@ -67,7 +67,7 @@ def write_report(
     if out is not None or path.parent.is_dir():  # otherwise it is not a run's folder, which `read_run` reports
         refuse_unwritable(path.parent, "name another file")
     if path.exists() and not _is_page(path):
-        raise InputError(f"{path} exists, is no page, and is not overwritten; name another file")
+        raise InputError(f"{path} exists, is not a report, and is not overwritten; name another file")
     if len(folders) == 1 and is_demo(folders[0]):
         page = demo_page(folders[0], title=title)
     elif len(folders) == 1 and not (folders[0] / AUDIT).is_file() and (curves := read_curves(folders[0])):
@@ -76,7 +76,7 @@ def write_report(
     else:
         page = runs_page(folders, title=title, names=names)
     text = render(page)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # an earlier page is not lost where the disk is full
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # an earlier page is not lost if the disk is full
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(text, encoding="utf-8", newline="\n")
@@ -90,7 +90,7 @@ def write_report(
 
 
 def _is_page(path: Path) -> bool:
-    """Whether a file is a page or empty, which may be overwritten; no file of a run is either."""
+    """Whether a file is a page or empty, and so may be overwritten; no file of a run is."""
     try:
         with path.open("rb") as file:
             head = file.read(64).strip().lower()
@@ -100,7 +100,7 @@ def _is_page(path: Path) -> bool:
 
 
 def _runs_in(directory: Path) -> list[Path]:
-    """The folder itself, or where it has nothing to report, the audited folders within it."""
+    """The folder itself, or if it has nothing to report, the audited folders in it."""
     if (directory / AUDIT).is_file() or is_demo(directory) or read_curves(directory):
         return [directory]
     found = sorted(path.parent.relative_to(directory) for path in directory.rglob(AUDIT))
@@ -109,10 +109,10 @@ def _runs_in(directory: Path) -> list[Path]:
 
 
 def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str] | None) -> Page:
-    """The page of one run, or of several that are compared."""
+    """The page of one run, or of a comparison."""
     for folder in folders:
         if is_demo(folder):
-            raise InputError(f"{folder} is a demo's folder; name it alone, or name runs within it")
+            raise InputError(f"{folder} is a demo's folder; name only this folder, or runs within it")
     runs = [read_run(folder, name=name) for folder, name in zip(folders, names or _names(folders), strict=True)]
     attacks, chosen = _attacks(runs)
     parts: list[Section | None]
@@ -125,14 +125,14 @@ def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str
         ]
     else:
         curves = [
-            curve_section(curve, name=f"curve-{i}-{j}", of=run.name if len(runs) > 1 else "")
+            curve_section(curve, name=f"curve-{i}-{j}", run=run.name if len(runs) > 1 else "")
             for i, run in enumerate(runs)
             for j, curve in enumerate(run.curves)
         ]
         parts = [common.attacks_section(runs, attacks), *curves, *_shared(runs, attacks, chosen)]
     lead = [] if incomparable(runs) else [_lead(runs, attacks, chosen)]
     if len(runs) > 1:
-        lead.append("These are single models, not methods: training with another seed gives other accuracies.")
+        lead.append("These are single models, not methods: training with another seed results in other accuracies.")
     return Page(
         title=clean_text(title) if title else f"Audit of {_title(runs)}",
         headline=_headline(runs, chosen),
@@ -145,7 +145,7 @@ def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str
 
 
 def demo_page(folder: Path, *, title: str | None) -> Page:
-    """The demo's page: the means over seeds, then the first seed's models in full."""
+    """The demo's page: the means over seeds, then all results of the first seed's models."""
     demo = read_demo(folder)
     runs = [demo.first[role] for role in ROLES]
     attacks, chosen = _attacks(runs)
@@ -157,7 +157,7 @@ def demo_page(folder: Path, *, title: str | None) -> Page:
         *demo_section.paired(demo, level),
     ]
     first = Section(
-        heading=f"Seed {demo.seeds[0]} in full",
+        heading=f"All results of seed {demo.seeds[0]}",
         text=["The sections below report the three models of one seed. Their intervals cover the test sample only."],
     )
     parts = [
@@ -183,15 +183,19 @@ def demo_page(folder: Path, *, title: str | None) -> Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML. Everything that comes from files is escaped; the drawings are escaped by `svg.svg` already."""
+    """The page as HTML. All text from files is escaped; the drawings are escaped by `svg.svg`."""
     environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    script = (HERE / "sort.js").read_text(encoding="utf-8")
+    script = (FOLDER / "sort.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html").render(
         page=page,
-        style=Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        style=Markup((FOLDER / "style.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
         drawing=Markup,
@@ -216,7 +220,7 @@ def _shared(
 
 
 def _attacks(runs: Sequence[RunFiles]) -> tuple[list[str], str]:
-    """The attacks that all runs share, and the one that the page reports first."""
+    """The common attacks of all runs, and the one that the page reports first."""
     for run in runs[1:]:
         if run.audit.classes != runs[0].audit.classes:
             raise InputError(
@@ -278,7 +282,7 @@ def _tiles(runs: Sequence[RunFiles], chosen: str) -> list[Tile]:
 
 
 def _dispersion(attack: AttackAccuracies) -> list[Measure]:
-    """The lowest tenth of many classes, or the gap of few."""
+    """The worst tenth of many classes, or the gap of few."""
     if attack.tenth is not None:
         return [measure(f"Worst tenth, {len(attack.tenth_classes)} classes", attack.tenth)]
     label = f"Gap from “{attack.worst_class}” to “{attack.best_class}”"

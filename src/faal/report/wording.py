@@ -33,7 +33,7 @@ def percent(value: float) -> str:
 
 
 def rounded_percent(value: float) -> str:
-    """A fraction for a sentence, in whole percent; small ones keep a digit, so that 0.4 % is not printed as 0."""
+    """A fraction for a sentence, in percent without decimals; values that would be rounded to 0 have one."""
     if math.isnan(value):
         return "–"
     rounded = f"{100 * value:.0f}"
@@ -117,7 +117,7 @@ def _with_interval(estimate: IntervalEstimate) -> str:
 
 
 def change(before: float, after: float) -> str:
-    """`increased from 31 % to 42 %`, `decreased from ...`, or `is unchanged at 31 %`, by the figures as printed."""
+    """`increased from 31 % to 42 %`, `decreased from ...`, or `is unchanged at 31 %`, by the printed numbers."""
     old, new = rounded_percent(before), rounded_percent(after)
     if old == new:
         return f"is unchanged at {new}{NBSP}%"
@@ -125,24 +125,24 @@ def change(before: float, after: float) -> str:
 
 
 def accuracy(attack: str) -> str:
-    """What an attack's accuracies are called: `robust accuracy`, or `clean accuracy`."""
+    """The name of the accuracy under an attack: `robust accuracy`, or `clean accuracy`."""
     return "clean accuracy" if attack == "clean" else "robust accuracy"
 
 
 def without_images(attack: AttackAccuracies, of: str = "class") -> str:
-    """Which classes, or groups, have no images, as a sentence to go after another; empty where all have some."""
+    """A sentence on classes (or groups) without images, preceded by a space; empty if all have images."""
     names = [f"“{entry.name}”" for entry in attack.classes if not entry.n]
-    several = f"{len(names)} {'classes' if of == 'class' else f'{of}s'}" if len(names) > 3 else listing(names)
-    return f" The data has no images of {several}: accuracy there is unknown." if names else ""
+    names_text = f"{len(names)} {'classes' if of == 'class' else f'{of}s'}" if len(names) > 3 else listing(names)
+    return f" The data has no images of {names_text}: accuracy there is unknown." if names else ""
 
 
 def _worst(attack: AttackAccuracies, of: str = "class") -> str:
-    """`the worst class`, or `the worst class with images` where some have none."""
+    """`the worst class`, or `the worst class with images` if some have none."""
     return f"the worst {of} with images" if without_images(attack) else f"the worst {of}"
 
 
 def capital(text: str) -> str:
-    """A text at the beginning of a line."""
+    """A text with a capital first letter."""
     return f"{text[0].upper()}{text[1:]}"
 
 
@@ -155,7 +155,7 @@ def headline(attack: AttackAccuracies) -> str:
 
 
 def comparison_headline(before: AttackAccuracies, after: AttackAccuracies) -> str:
-    """What changed from one audit to another."""
+    """The change from one audit to another."""
     old, new = before.worst, after.worst
     if before.worst_class == after.worst_class:
         worst = f"{_worst(after)}, “{after.worst_class}”,"
@@ -175,16 +175,16 @@ def comparison_headline(before: AttackAccuracies, after: AttackAccuracies) -> st
 
 
 def incomparable_headline(names: Sequence[str], attacks: Sequence[AttackAccuracies]) -> str:
-    """The results of audits that cannot be compared, at most three of them one by one."""
-    apart = "These models were not audited under the same conditions, so their accuracies cannot be compared"
+    """The results of audits that cannot be compared; of up to three, each."""
+    statement = "These models were not audited under the same conditions, so their accuracies cannot be compared"
     if len(names) > 3:
-        return f"{apart}."
+        return f"{statement}."
     each = [f"{_with_interval(attack.worst)} in {name}" for name, attack in zip(names, attacks, strict=True)]
-    return f"{apart}: {accuracy(attacks[0].name)} on the worst class is {listing(each)}."
+    return f"{statement}: {accuracy(attacks[0].name)} on the worst class is {listing(each)}."
 
 
 def group_sentence(attack: AttackAccuracies, name: str) -> str:
-    """The worst of other groups than the classes, in the model of this name where there are several."""
+    """The accuracy on the worst group, with the model's name if there are several."""
     worst = (
         f"{capital(accuracy(attack.name))} on {_worst(attack, 'group')}, “{attack.worst_class}”, is "
         f"{_with_interval(attack.worst)}.{without_images(attack, 'group')}"
@@ -193,7 +193,7 @@ def group_sentence(attack: AttackAccuracies, name: str) -> str:
 
 
 def best_headline(names: Sequence[str], attacks: Sequence[AttackAccuracies]) -> str:
-    """Which of many models has the highest accuracy on its worst class."""
+    """The model with the highest accuracy on its worst class."""
     name, best = max(zip(names, attacks, strict=True), key=lambda pair: (pair[1].worst.value, pair[1].average.value))
     lowest = min(attacks, key=lambda attack: attack.worst.value).worst.value
     return (
@@ -204,7 +204,7 @@ def best_headline(names: Sequence[str], attacks: Sequence[AttackAccuracies]) -> 
 
 
 def curve_headline(curve: CurveRecord) -> str:
-    """How the accuracy changes from no attack to the largest epsilon."""
+    """The change of the accuracy from no attack to the largest epsilon."""
     first, last = curve.points[0], curve.points[-1]
     return (
         f"From no attack to ε{NBSP}={NBSP}{epsilon_text(curve.epsilons[-1])}, accuracy on {_worst(last)} "
@@ -218,8 +218,8 @@ def demo_headline(means: Mapping[str, Mapping[str, IntervalEstimate]], seeds: in
     base, repaired = means["base"], means["repaired"]
     worst = change(base["worst"].value, repaired["worst"].value)
     average = change(base["average"].value, repaired["average"].value)
-    over = f" (means over {seeds} training seeds)" if seeds > 1 else ""
-    return f"With the repair, robust accuracy on the worst class {worst}; on average it {average}{over}."
+    note = f" (means over {seeds} training seeds)" if seeds > 1 else ""
+    return f"With the repair, robust accuracy on the worst class {worst}; on average it {average}{note}."
 
 
 def paired_sentence(other: str, worst: IntervalEstimate, average: IntervalEstimate, level: float) -> str:
@@ -234,9 +234,9 @@ def paired_sentence(other: str, worst: IntervalEstimate, average: IntervalEstima
 
 
 def verdict_changes_sentence(before: str, after: str, gained: int, lost: int, total: int) -> str:
-    """How many images only the second, and only the first, of two models predicts correctly."""
+    """The numbers of images that only the second, and only the first, of two models predicts correctly."""
     return (
-        f"Image by image, from {before} to {after}: of {total:,} test images, {gained:,} newly predicted correctly and "
+        f"From {before} to {after}, of {total:,} test images, {gained:,} newly predicted correctly and "
         f"{lost:,} newly misclassified."
     )
 
@@ -246,9 +246,9 @@ def coverage(level: float) -> list[str]:
     return [
         "They cover the test sample: over repeated draws of test images, intervals computed in this way contain the "
         f"true accuracy in at least {100 * level:g}{NBSP}% of the draws. Per class they are exact binomial intervals; "
-        "those of the worst class and of the gap account for the choice of the classes from the same images.",
-        "They do not cover the training seed: the same recipe trained again gives another model. A claim about a "
-        "method needs several seeds and the deviation between them.",
+        "those of the worst class and of the gap account for the selection of the classes on the same images.",
+        "They do not cover the training seed: the same recipe with another seed results in another model. A claim "
+        "about a method needs several seeds and the deviation between them.",
         "They do not cover a stronger attack: robust accuracy is an upper bound, since every attack that was not run "
         "can only lower it.",
     ]

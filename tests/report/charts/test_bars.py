@@ -101,7 +101,7 @@ def test_many_classes_take_further_panels() -> None:
     ("series", "message"),
     [
         ({}, "nothing to draw"),
-        ({"a": [0.5]}, "1 classes where there are 2"),
+        ({"a": [0.5]}, "1 classes instead of 2"),
         ({"a": ([0.5, 0.5], [0.1])}, "a has accuracies"),
     ],
 )

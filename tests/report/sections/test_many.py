@@ -75,7 +75,7 @@ def test_common_settings_are_printed_once(tmp_path: Path, run_folder: Write) -> 
     assert reader.text.count("class “8” has 24 images") == 1
     assert "All models: class “8”" in reader.text
     assert "mart: note" in reader.text
-    assert reader.rows("Settings that all models share")["data name"] == ["digits"]
+    assert reader.rows("Common settings of all models")["data name"] == ["digits"]
     assert [row[-1] for row in reader.rows("Settings that differ").values()] == ["seed", "0", "1", "2", "3"]
 
 

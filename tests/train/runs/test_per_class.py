@@ -98,7 +98,7 @@ def test_what_a_method_moves_is_logged_and_shown(
         assert (title in line) == (key in expected)
 
     text = shown(tmp_path, monkeypatch)
-    assert ("Every class had the same weight throughout." in text) == (name in NOTHING)
+    assert ("Every class had the same weight in all steps." in text) == (name in NOTHING)
     for key, title in TITLES.items():
         assert any(part.startswith(title) for part in text) == (key in expected), key
 

@@ -28,22 +28,22 @@ class Picture:
 
 
 def pictures(examples: ExampleImages, classes: tuple[str, ...], *, first: str, count: int) -> list[Picture]:
-    """The misclassified examples, in turns through the classes so that many classes are shown.
+    """The misclassified examples, alternating between the classes.
 
     Args:
         examples: the stored examples.
         classes: the class names (C,).
-        first: the class to begin with, usually the worst one.
+        first: the first class, usually the worst.
         count: the largest number of examples.
     """
-    wrong = np.flatnonzero(examples.label != examples.predicted)
+    misclassified = np.flatnonzero(examples.label != examples.predicted)
     start = classes.index(first) if first in classes else 0
-    turns: dict[int, int] = {}
+    count_by_class: dict[int, int] = {}
     order: list[tuple[int, int, int]] = []
-    for position in wrong.tolist():
+    for position in misclassified.tolist():
         label = int(examples.label[position])
-        turns[label] = turns.get(label, -1) + 1
-        order.append((turns[label], (label - start) % len(classes), position))
+        count_by_class[label] = count_by_class.get(label, -1) + 1
+        order.append((count_by_class[label], (label - start) % len(classes), position))
     return [_picture(examples, classes, position) for _, _, position in sorted(order)[:count]]
 
 

@@ -1,4 +1,4 @@
-"""Small multiples: one panel per model, all on one scale, which compares the accuracies per class of many models."""
+"""Small multiples: one panel per model, on a common scale, to compare the accuracies per class of many models."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from faal.report.charts.svg import HALF, INK, MUTED, SERIES, STYLE, WIDE, Bars, short
 
 COLUMNS, NARROW_COLUMNS = 5, 2
-"""Panels in a row, in the page's width and in a phone's."""
+"""Panels in a row, on the page and on a phone."""
 
 MOST_PANELS = 20
 """Panels in a drawing, so that it fits a printed page."""
@@ -27,17 +27,17 @@ def class_panels(classes: Sequence[str], models: Sequence[Bars], *, end: float =
     Args:
         classes: their names (C,), in the order in which they are drawn.
         models: their accuracies (C,), not all nan.
-        end: upper end of the scale, a fraction.
+        end: the upper limit of the scale, a fraction.
         width: inches.
     """
     figure, panels = _grid(models, width, 0.135 * len(classes) + 0.34)
     figure.supxlabel("accuracy, percent", fontsize=8.5, color=MUTED)
-    places = np.arange(len(classes))
+    y = np.arange(len(classes))
     for axes, model in zip(panels, models, strict=True):
         worst = int(np.nanargmin(model.value))
-        colours = [WORST_COLOUR if i == worst else OTHER_COLOUR for i in places]
-        axes.barh(places, np.nan_to_num(100 * model.value), height=0.76, color=colours)
-        axes.hlines(places, 100 * model.low, 100 * model.high, color=INK, linewidth=0.6)
+        colours = [WORST_COLOUR if i == worst else OTHER_COLOUR for i in y]
+        axes.barh(y, np.nan_to_num(100 * model.value), height=0.76, color=colours)
+        axes.hlines(y, 100 * model.low, 100 * model.high, color=INK, linewidth=0.6)
         axes.axvline(100 * model.average, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0.9)
         axes.annotate(
             f"{100 * model.value[worst]:.0f}",
@@ -48,7 +48,7 @@ def class_panels(classes: Sequence[str], models: Sequence[Bars], *, end: float =
             fontsize=8,
         )
         axes.set_ylim(len(classes) - 0.4, -0.6)
-        axes.set_yticks(places, [short(name, 12) for name in classes], fontsize=7.5, color=INK)
+        axes.set_yticks(y, [short(name, 12) for name in classes], fontsize=7.5, color=INK)
         axes.set_xlim(0, 100 * end)
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.grid(axis="x")
@@ -77,7 +77,7 @@ def profiles(models: Sequence[Bars], *, width: float = WIDE) -> Figure:
 
 
 def _grid(models: Sequence[Bars], width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Axes with the models' names that share their scales, in rows of panels of this height."""
+    """Axes titled with the models' names, with shared scales, in rows of panels of this height."""
     count = len(models)
     columns = min(count, COLUMNS if width > HALF else NARROW_COLUMNS)
     rows = math.ceil(count / columns)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from faal.report.charts.svg import MUTED, SERIES, STYLE, WIDE, one_axes, short
 
 NAMED = 12
-"""The largest number of models that are all labelled by name; of more, those not on the front are labelled by
+"""The largest number of models that are all labelled by name; of more, those not on the Pareto front have a
 number."""
 
 MARK, LABEL = 44, 8
@@ -25,7 +25,7 @@ DISTANCES = (6, 12, 20, 32, 46)
 
 
 def on_frontier(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of the points (R, 2) are Pareto-optimal: no other is as good in both coordinates and better in one."""
+    """(R,) whether the points (R, 2) are Pareto-optimal: no other is as good in both coordinates and better in one."""
     return np.array([not ((points >= p).all(axis=1) & (points > p).any(axis=1)).any() for p in points])
 
 
@@ -34,7 +34,7 @@ def frontier(names: Sequence[str], points: NDArray[np.float64], *, width: float 
     """Average against worst-class accuracy of many models, labelled by name or by number, from 1, without overlap.
 
     Args:
-        names: of the models (R,).
+        names: the names of the models (R,).
         points: (R, 2) average and worst-class accuracies, fractions; finite.
         width: inches.
     """
@@ -52,8 +52,8 @@ def frontier(names: Sequence[str], points: NDArray[np.float64], *, width: float 
     axes.step(line[:, 0], line[:, 1], where="pre", color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    few = len(names) <= NAMED
-    texts = [[short(n, 24), str(i + 1)] if few or best[i] else [str(i + 1)] for i, n in enumerate(names)]
+    all_named = len(names) <= NAMED
+    texts = [[short(n, 24), str(i + 1)] if all_named or best[i] else [str(i + 1)] for i, n in enumerate(names)]
     first = sorted(range(len(names)), key=lambda i: not best[i])
     _label(figure, axes, points[first], [texts[i] for i in first], line)
     return figure
@@ -66,24 +66,26 @@ def _label(
     texts: Sequence[Sequence[str]],
     line: NDArray[np.float64],
 ) -> None:
-    """Labels each point, in this order, with the first of its texts that overlaps nothing, or overlaps only the line.
+    """Label each point, in this order, with the first of its texts that overlaps nothing, or only the line.
 
-    A point without space for any text has no label: the table has its name.
+    A point without space for any text has no label; its name is in the table.
     """
-    figure.draw_without_rendering()  # the layout is not known before
+    figure.draw_without_rendering()  # computes the layout
     pixel = figure.dpi / 72
     frame = axes.get_window_extent()
-    places = axes.transData.transform(points)
+    positions = axes.transData.transform(points)
     half = pixel * MARK**0.5 / 2
-    taken = [Bbox.from_extents(*(place - half), *(place + half)) for place in places]
+    occupied_boxes = [Bbox.from_extents(*(position - half), *(position + half)) for position in positions]
     steps = _step_boxes(axes.transData.transform(line))
-    for i, place in enumerate(places):
-        others = taken[:i] + taken[i + 1 :]
+    for i, position in enumerate(positions):
+        others = occupied_boxes[:i] + occupied_boxes[i + 1 :]
         for text, occupied in itertools.product(texts[i], (others + steps, others)):
-            free = next((c for c in _candidates(_size(axes, text), place, pixel) if _free(c[1], frame, occupied)), None)
-            if free is not None:
-                taken.append(free[1])
-                _write(axes, text, points[i], free[0])
+            candidate = next(
+                (c for c in _candidates(_size(axes, text), position, pixel) if _free(c[1], frame, occupied)), None
+            )
+            if candidate is not None:
+                occupied_boxes.append(candidate[1])
+                _write(axes, text, points[i], candidate[0])
                 break
 
 
@@ -93,7 +95,7 @@ def _free(box: Bbox, frame: Bbox, occupied: Sequence[Bbox]) -> bool:
 
 
 def _step_boxes(line: NDArray[np.float64]) -> list[Bbox]:
-    """The boxes, in pixels, of a line's steps: up or down first, then across."""
+    """The boxes, in pixels, of a line's steps: first the vertical, then the horizontal part."""
     boxes = []
     for (x0, y0), (x1, y1) in itertools.pairwise(line):
         for start, end in (((x0, y0), (x0, y1)), ((x0, y1), (x1, y1))):
@@ -111,19 +113,19 @@ def _size(axes: Axes, text: str) -> NDArray[np.float64]:
 
 
 def _candidates(
-    size: NDArray[np.float64], place: NDArray[np.float64], pixel: float
+    size: NDArray[np.float64], position: NDArray[np.float64], pixel: float
 ) -> Iterator[tuple[tuple[float, float], Bbox]]:
-    """Offsets of a label's middle from its point, in points, with the box that the label takes, in pixels."""
+    """Offsets of a label's centre from its point, in points, with the box of the label, in pixels."""
     for distance in DISTANCES:
         for direction in np.array(DIRECTIONS, dtype=np.float64):
             step = direction / np.linalg.norm(direction) * distance * pixel
-            middle = place + step + direction * size / 2
-            x, y = (middle - place) / pixel
-            yield (float(x), float(y)), Bbox.from_extents(*(middle - size / 2), *(middle + size / 2))
+            centre = position + step + direction * size / 2
+            x, y = (centre - position) / pixel
+            yield (float(x), float(y)), Bbox.from_extents(*(centre - size / 2), *(centre + size / 2))
 
 
 def _write(axes: Axes, text: str, point: NDArray[np.float64], offset: tuple[float, float]) -> None:
-    far = np.hypot(*offset) > DISTANCES[2] and abs(offset[1]) > DISTANCES[1]
+    is_distant = np.hypot(*offset) > DISTANCES[2] and abs(offset[1]) > DISTANCES[1]
     axes.annotate(
         text,
         (float(point[0]), float(point[1])),
@@ -132,5 +134,7 @@ def _write(axes: Axes, text: str, point: NDArray[np.float64], offset: tuple[floa
         ha="center",
         va="center",
         fontsize=LABEL,
-        arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3} if far else None,
+        arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
+        if is_distant
+        else None,
     )

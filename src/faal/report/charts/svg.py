@@ -23,7 +23,8 @@ from faal.errors import InputError
 
 INK, MUTED, RULE = "#1c2126", "#5c6670", "#d5dadf"
 SERIES = ("#8793a1", "#0b6fb8", "#c87700", "#0a9468", "#b8609b")
-"""First (before, base), last (after, repaired), and those between; distinct for colour-blind readers and in grey."""
+"""First (before, base), last (after, repaired), and those between; distinguishable for colour-blind readers and in
+grey."""
 
 VARIABLES = {
     INK: "currentColor",
@@ -34,7 +35,7 @@ VARIABLES = {
 """The name of a colour in the page's style sheet."""
 
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # For measuring only: in the page the text takes the reader's own font.
+    "font.family": "DejaVu Sans",  # Only for the layout: in the page the text has the reader's font.
     "font.size": 9,
     "svg.fonttype": "none",
     "svg.hashsalt": "faal",
@@ -84,7 +85,7 @@ class Bars:
 
 
 def series_colour(position: int, count: int) -> str:
-    """The first of several is grey and the last is blue, so that before and after have one colour on every page."""
+    """The first of several is grey and the last is blue: before and after have the same colours on every page."""
     if position == count - 1:
         return SERIES[1]
     return SERIES[0] if position == 0 else SERIES[2 + (position - 1) % (len(SERIES) - 2)]
@@ -99,7 +100,7 @@ def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def short(name: str, length: int = 16) -> str:
-    """A name cut to a length that fits beside a bar."""
+    """A name truncated to a length that fits beside a bar."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
@@ -110,10 +111,10 @@ def class_bars(classes: Sequence[str], models: Sequence[Bars], *, width: float =
     thickness = 0.8 / count
     row = 0.155 * max(count, 1.5) + 0.1
     figure, axes = one_axes(width, 0.75 + row * len(classes))
-    places = np.arange(len(classes))
+    positions = np.arange(len(classes))
     for position, model in enumerate(models):
         colour = series_colour(position, count)
-        offset = places + (position - (count - 1) / 2) * thickness
+        offset = positions + (position - (count - 1) / 2) * thickness
         value = np.nan_to_num(100 * model.value)
         axes.barh(offset, value, height=0.86 * thickness, color=colour, label=model.name)
         whiskers = np.clip([value - 100 * model.low, 100 * model.high - value], 0, None)
@@ -122,7 +123,7 @@ def class_bars(classes: Sequence[str], models: Sequence[Bars], *, width: float =
         if model.clean is not None:
             label = CLEAN if position == count - 1 else None
             axes.plot(100 * model.clean, offset, "|", color=INK, markersize=6, markeredgewidth=1.2, label=label)
-    axes.set_yticks(places, [short(name) for name in classes], color=INK)
+    axes.set_yticks(positions, [short(name) for name in classes], color=INK)
     axes.set_ylim(len(classes) - 0.45, -0.55)
     axes.set_xlim(0, 100)
     axes.set_xlabel("accuracy, percent")
@@ -138,24 +139,24 @@ def class_bars(classes: Sequence[str], models: Sequence[Bars], *, width: float =
 
 @matplotlib.rc_context(STYLE)
 def slopes(models: Sequence[str], panels: Sequence[tuple[str, NDArray[np.float64]]], *, width: float = WIDE) -> Figure:
-    """Accuracies of every training seed: a line joins the models of one seed, a stroke marks each model's mean.
+    """Accuracies of every training seed: a line connects the models of one seed, a bar marks each model's mean.
 
     Args:
         models: their names (R,).
-        panels: (title, (S, R) fractions), drawn on one scale so that their slopes compare.
+        panels: (title, (S, R) fractions), on one scale, so that their slopes are comparable.
         width: inches.
     """
     figure = Figure(figsize=(width, 2.9), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True)
-    places = np.arange(len(models))
+    positions = np.arange(len(models))
     for axes, (title, values) in zip(all_axes, panels, strict=True):
         axes.set_axisbelow(True)
-        axes.plot(places, 100 * values.T, color=MUTED, linewidth=0.8, alpha=0.55, zorder=1)
-        for i in places:
+        axes.plot(positions, 100 * values.T, color=MUTED, linewidth=0.8, alpha=0.55, zorder=1)
+        for i in positions:
             colour = series_colour(int(i), len(models))
             axes.plot(np.full(len(values), i), 100 * values[:, i], "o", color=colour, markersize=5, markeredgewidth=0)
             axes.plot([i - 0.16, i + 0.16], 2 * [100 * values[:, i].mean()], color=colour, linewidth=2.4)
-        axes.set_xticks(places, models, color=INK, fontsize=8.5 if width > NARROW else 7.5)
+        axes.set_xticks(positions, models, color=INK, fontsize=8.5 if width > NARROW else 7.5)
         axes.set_xlim(-0.45, len(models) - 0.55)
         axes.set_title(title, loc="left", fontsize=9, color=INK)
         axes.grid(axis="y")
@@ -169,7 +170,7 @@ def slopes(models: Sequence[str], panels: Sequence[tuple[str, NDArray[np.float64
 def curves(
     x: NDArray[np.float64], lines: Sequence[tuple[str, NDArray[np.float64]]], *, label: str, width: float = HALF
 ) -> Figure:
-    """Lines over the epochs, each (T,); a nan leaves a gap."""
+    """Lines over the epochs, each (T,); a nan is a gap."""
     figure, axes = one_axes(width, 0.62 * width)
     for position, (name, values) in enumerate(lines):
         colour = SERIES[1 + position % (len(SERIES) - 1)]
@@ -201,10 +202,10 @@ def weights_map(
         multiples: (C, T).
         width: in inches.
         at: the unit of `steps`, the label of the horizontal axis.
-        label: of the colour scale.
+        label: the label of the colour scale.
     """
     figure, axes = one_axes(width, 0.8 + 0.19 * max(len(classes), 4))
-    greatest = float(np.quantile(multiples, 0.995))
+    maximum = float(np.quantile(multiples, 0.995))
     edges = (float(steps[0]), float(steps[-1]) + 1)
     image = axes.imshow(
         multiples,
@@ -212,7 +213,7 @@ def weights_map(
         interpolation="nearest",
         cmap="cividis",
         vmin=0,
-        vmax=greatest,
+        vmax=maximum,
         extent=(*edges, len(classes) - 0.5, -0.5),
     )
     axes.set_yticks(range(len(classes)), [short(name) for name in classes], color=INK)
@@ -223,7 +224,7 @@ def weights_map(
         image,
         ax=axes,
         pad=0.02,
-        extend="max" if multiples.max() > greatest else "neither",
+        extend="max" if multiples.max() > maximum else "neither",
         aspect=14 if len(classes) < 12 else 30,
     )
     bar.outline.set_visible(False)
@@ -235,23 +236,24 @@ def weights_map(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure for a paper: PDF, PNG or SVG by the path's ending."""
-    ending = path.suffix.lower()
-    if ending not in {".pdf", ".png", ".svg"}:
-        raise InputError(f"{path} ends in {ending!r}; a figure is saved as .pdf, .png or .svg")
-    undated = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}[ending]
+    """Write a figure for a paper: PDF, PNG or SVG by the path's suffix."""
+    file_suffix = path.suffix.lower()
+    if file_suffix not in {".pdf", ".png", ".svg"}:
+        raise InputError(f"{path} ends in {file_suffix!r}; a figure is saved as .pdf, .png or .svg")
+    undated = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}[file_suffix]
     with matplotlib.rc_context(STYLE):
         figure.savefig(path, dpi=300, facecolor="white", metadata=undated)
 
 
 def svg(figure: Figure, *, name: str, title: str, description: str) -> str:
-    """A figure as an `<svg>` element for the page: named, described, in the page's colours and the reader's font.
+    """A figure as an `<svg>` element for the page: with title and description, in the page's colours and the reader's
+    font.
 
     Args:
         figure: any figure drawn in `STYLE`.
         name: prefix of every id, so that the ids of several drawings in one page differ.
-        title: of the drawing, for screen readers.
-        description: what it shows, for screen readers; the numbers are in the table below it.
+        title: the title of the drawing, for screen readers.
+        description: its content, for screen readers; the numbers are in the table below it.
     """
     buffer = BytesIO()
     with matplotlib.rc_context(STYLE):
@@ -278,7 +280,7 @@ def svg(figure: Figure, *, name: str, title: str, description: str) -> str:
 
 
 def _local(name: str) -> str:
-    """A name without its XML namespace: inside HTML an `<svg>` needs none."""
+    """A name without its XML namespace: an `<svg>` in HTML needs none."""
     return name.rpartition("}")[2]
 
 

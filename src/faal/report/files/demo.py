@@ -1,4 +1,4 @@
-"""Reads a demo's folder: the accuracies of a base, a control and a repaired model per training seed."""
+"""Read a demo's folder: the accuracies of a base, a control and a repaired model per training seed."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ ROLES = ("base", "control", "repaired")
 """The three models of a seed, in the order of the page; the control is the same fine-tune without the method."""
 
 ATTACKS = ("clean", "pgd20", "cw20", "pgd20x5", "cw20x5")
-"""PGD-20 and CW-20 from one random start and from five: on digits at this epsilon robust accuracy under
+"""PGD-20 and CW-20 with one random start and with five: on digits at this epsilon robust accuracy under
 one start is 3 to 5 points above that under AutoAttack (`docs/decisions.md`)."""
 
 AUTOATTACK = ("autoattack",)
@@ -46,12 +46,12 @@ class Demo:
 
 
 def is_demo(directory: Path) -> bool:
-    """Whether the folder is a demo's."""
+    """Whether the folder is that of a demo."""
     return (directory / "demo.json").is_file()
 
 
 def read_demo(directory: Path) -> Demo:
-    """Reads a demo's folder.
+    """Read a demo's folder.
 
     Raises:
         InputError: `demo.json` is damaged, or differs from the verdicts of its runs; the first seed's runs are missing.
@@ -90,20 +90,20 @@ def robust_accuracy(
         correct: attack -> (N,) whether each sample is predicted correctly.
         attacks: names of `correct`.
     """
-    together = np.logical_and.reduce([correct[attack] for attack in attacks])
-    classes = [float(together[label == c].mean()) for c in np.unique(label)]
-    return SeedAccuracy(average=float(together.mean()), worst=min(classes))
+    all_correct = np.logical_and.reduce([correct[attack] for attack in attacks])
+    classes = [float(all_correct[label == c].mean()) for c in np.unique(label)]
+    return SeedAccuracy(average=float(all_correct.mean()), worst=min(classes))
 
 
 def _check(recorded: SeedAccuracy, run: Path, attacks: Sequence[str], path: Path) -> None:
-    """Compare recorded accuracies with the verdicts of their run, where the run is there. Raises InputError."""
+    """Compare recorded accuracies with the verdicts of their run, if the run exists. Raises InputError."""
     found = read_verdicts(run / "verdicts.npz")
     if found is None or not set(attacks) <= found.correct.keys():
-        follows = 0 <= recorded.worst <= recorded.average <= 1
+        consistent = 0 <= recorded.worst <= recorded.average <= 1
     else:
         expected = robust_accuracy(found.label, found.correct, attacks)
-        follows = np.allclose(astuple(recorded), astuple(expected), rtol=0, atol=TOLERANCE)
-    if not follows:
+        consistent = np.allclose(astuple(recorded), astuple(expected), rtol=0, atol=TOLERANCE)
+    if not consistent:
         raise InputError(
             f"{path} has accuracies of {run.parent.name}/{run.name} that do not follow from its verdicts; run `faal "
             "demo` again"
@@ -111,7 +111,7 @@ def _check(recorded: SeedAccuracy, run: Path, attacks: Sequence[str], path: Path
 
 
 def t_interval(values: Sequence[float], level: float) -> IntervalEstimate:
-    """The mean with its Student t interval, mean +- t_{n-1} s / sqrt(n); its ends are nan for fewer than two values.
+    """The mean with its Student t interval, mean +- t_{n-1} s / sqrt(n); its bounds are nan for fewer than two values.
 
     Args:
         values: one number per training seed.

@@ -1,4 +1,4 @@
-"""What a method varies over the classes, from its log: the weights of both terms, budgets, penalty, sampling."""
+"""The class-wise vectors of a method, from its log: the weights of both terms, budgets, penalty, sampling."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ from faal.report.files.run import ClassVectors, Period, TrainingLog
 
 @dataclass(frozen=True, kw_only=True)
 class VectorNames:
-    """How the page names a vector over the classes, and the unit in which it is printed.
+    """The names of a class-wise vector on the page, and the unit in which it is printed.
 
-    `period`: whether there is one per batch or per epoch, where the classes are few; `mean` and `unit` are text,
-    `label` that of the colour scale.
+    `period`: whether there is one per batch or per epoch, for few classes; `mean` and `unit` are text, `label` is that
+    of the colour scale.
     """
 
     title: str
@@ -24,7 +24,7 @@ class VectorNames:
     unit: str = "an equal weight"
     label: str = "weight, 1 = equal"
     relative: bool = True
-    """Whether only ratios matter, so that it is divided by its mean; a factor on epsilon is used as it is."""
+    """Whether it is divided by its mean, since only ratios matter; a factor on epsilon is not."""
 
 
 FACTOR = VectorNames(title="", period="epoch", mean="Mean factor", relative=False)
@@ -50,13 +50,13 @@ VECTOR_NAMES = {
     ),
     "penalty": VectorNames(title="Weights of the penalty on confusions, by true class", period="epoch"),
 }
-"""By their keys in `metrics.jsonl`; `robust_weights` is `weights` where the clean term has its own."""
+"""By their keys in `metrics.jsonl`; `robust_weights` is `weights` if the clean term has other weights."""
 
 
 def weighted_records(
     batches: Sequence[Mapping[str, Any]], epochs: Sequence[Mapping[str, Any]], num_classes: int
 ) -> tuple[list[Mapping[str, Any]], Period]:
-    """The records with weights of C classes: those of batches, or of many classes the means in those of epochs."""
+    """The records with weights of C classes: those of batches, or for many classes the means in those of epochs."""
     averaged = any("weights" in record for record in epochs)
     records = epochs if averaged else batches
     found = [record for record in records if len(record.get("weights") or ()) == num_classes]
@@ -73,7 +73,7 @@ def read_class_vectors(
 ) -> tuple[ClassVectors, ...]:
     """The vectors over the classes in a log, besides the robust term's weights.
 
-    A record that lacks a vector which others have means that it was uniform.
+    In a record without a vector that others have, it was uniform.
 
     Args:
         weighted: the records that have `weights`.
@@ -107,7 +107,7 @@ def class_vectors(training: TrainingLog) -> Iterator[ClassVectors]:
 
 
 def _multiples(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights (T, C) as multiples of an equal weight, whether they sum to one or have mean one."""
+    """Weights (T, C) as multiples of an equal weight, for a sum or a mean of one."""
     weights = np.nan_to_num(weights)
     totals = weights.mean(axis=1, keepdims=True)
     multiples: NDArray[np.float64] = np.divide(weights, totals, out=np.ones_like(weights), where=totals > 0)

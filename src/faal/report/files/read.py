@@ -1,4 +1,4 @@
-"""Reads a run's files; nothing else in the report opens them. Errors are reported in one sentence."""
+"""Read a run's files, which is done only here in the report. Errors are reported in one sentence."""
 
 import hashlib
 import math
@@ -33,15 +33,15 @@ AUDIT_SCHEMA, CURVE_SCHEMA = "faal-audit/", "faal-curve/"
 
 @permitted()
 def read_run(directory: Path, *, name: str | None = None) -> RunFiles:
-    """Reads a run's folder: `audit.json`, and those of the other files that exist.
+    """Read a run's folder: `audit.json`, and the other files if they exist.
 
     Args:
         directory: the folder.
-        name: of the run on the page; the folder's own name otherwise.
+        name: the run's name on the page; by default the folder's name.
 
     Raises:
-        InputError: there is no audit, a file cannot be read as what it should be, or an accuracy does not follow from
-            the verdicts; without verdicts, from its counts.
+        InputError: there is no audit, a file has an invalid format, or an accuracy does not follow from the verdicts,
+            or without verdicts from its counts.
     """
     if not directory.is_dir():
         raise InputError(f"there is no folder {directory}; name the folder of a run")
@@ -54,7 +54,7 @@ def read_run(directory: Path, *, name: str | None = None) -> RunFiles:
     return RunFiles(
         name=clean_text(name or directory.resolve().name),
         audit=audit,
-        outdated=_outdated(directory / "best.pt", dict(audit.settings).get("model.sha256")),
+        outdated=_is_outdated(directory / "best.pt", dict(audit.settings).get("model.sha256")),
         verdicts=verdicts,
         examples=read_examples(directory / "examples.npz", len(audit.classes)),
         training=_training(directory / "metrics.jsonl", len(audit.classes)),
@@ -64,8 +64,8 @@ def read_run(directory: Path, *, name: str | None = None) -> RunFiles:
     )
 
 
-def _outdated(network: Path, audited: str | None) -> bool:
-    """Whether a checkpoint differs from the audited one; false where the audit recorded no digest."""
+def _is_outdated(network: Path, audited: str | None) -> bool:
+    """Whether a checkpoint differs from the audited one; false if the audit recorded no digest."""
     if audited is None or not network.is_file():
         return False
     with open(network, "rb") as file:
@@ -135,13 +135,13 @@ def _parsed_audit(content: Mapping[str, Any]) -> AuditRecord:
 
 
 def read_curves(directory: Path) -> tuple[CurveRecord, ...]:
-    """The curves over epsilon in a folder: its own, or those of the folders within it, one per norm.
+    """The curves over epsilon in a folder: its `curve.json`, or those of its subfolders, one per norm.
 
     Raises:
-        InputError: a file cannot be read as what it should be.
+        InputError: a file has an invalid format.
     """
-    own = directory / "curve.json"
-    paths = [own] if own.is_file() else sorted(directory.glob("curve-*/curve.json"))
+    single = directory / "curve.json"
+    paths = [single] if single.is_file() else sorted(directory.glob("curve-*/curve.json"))
     return tuple(_parsed(path, CURVE_SCHEMA, _parsed_curve) for path in paths)
 
 
@@ -159,7 +159,7 @@ def _parsed_curve(content: Mapping[str, Any]) -> CurveRecord:
 
 
 def _shared(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that audits and curves have in common."""
+    """The common fields of audits and curves."""
     data = content["data"]
     keys = (
         "model",
@@ -215,7 +215,7 @@ def _estimate(fields: Mapping[str, Any]) -> IntervalEstimate:
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as (dotted key, text) rows; lists and versions take one row, class names are left out."""
+    """Nested settings as (dotted key, text) rows; lists and versions take one row, class names are omitted."""
     rows: list[tuple[str, str]] = []
     for key, value in fields.items():
         path = f"{prefix}{key}"
@@ -245,7 +245,7 @@ def _training(path: Path, num_classes: int) -> TrainingLog | None:
             record = parse_json(line)
         except ValueError:
             if position == len(lines):
-                break  # A killed run may leave an incomplete line.
+                break  # The last line of a killed run may be incomplete.
             raise InputError(f"line {position} of {path} is not JSON; the file is damaged") from None
         event = record.get("event") if isinstance(record, dict) else None
         if event in ("epoch", "batch"):

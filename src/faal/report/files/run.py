@@ -1,6 +1,6 @@
 """The content of a run's files, as frozen dataclasses.
 
-Accuracies are fractions; nan marks what was not measured.
+Accuracies are fractions; nan marks values that were not measured.
 """
 
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class AttackAccuracies:
 class AuditRecord:
     """`audit.json`.
 
-    `groups` has the accuracies by other groups than the classes, grouping -> attack -> accuracies; `settings` are all
+    `groups` has the accuracies by groups other than the classes, grouping -> attack -> accuracies; `settings` are all
     settings of the audit and its environment, as (key, text) rows.
     """
 
@@ -72,7 +72,7 @@ class AuditRecord:
     epsilon: float
     data: str
     fingerprint: str | None = None
-    """Digest of the images, where it was recorded."""
+    """Digest of the images, if recorded."""
     n: int
     level: float
     warnings: tuple[str, ...]
@@ -152,8 +152,8 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingLog:
-    """`metrics.jsonl`: the epochs, the class weights (T, C) at the batches (T,) where they were logged, the other
-    vectors over the classes, and the run's notes. Of many classes the weights are means, and the steps are epochs."""
+    """`metrics.jsonl`: the epochs, the class weights (T, C) at the logged batches (T,), the other
+    vectors over the classes, and the run's notes. For many classes the weights are means, and the steps are epochs."""
 
     epochs: tuple[Epoch, ...]
     period: Period = "batch"
@@ -165,7 +165,7 @@ class TrainingLog:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassVectors:
-    """One value per class over the training: (T, C) at the batches or epochs `at` (T,), as `period` says; `name` is the
+    """One value per class over the training: (T, C) at the batches or epochs (see `period`) `at` (T,); `name` is the
     key in `metrics.jsonl`."""
 
     name: str
@@ -176,7 +176,7 @@ class ClassVectors:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """All files of a run's folder. `outdated`: its audit is of a different network than the best.pt beside it."""
+    """All files of a run's folder. `outdated`: its audit is of a different network than its best.pt."""
 
     name: str
     audit: AuditRecord

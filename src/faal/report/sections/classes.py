@@ -1,4 +1,4 @@
-"""Accuracy per class: the bars, and the tables of the same accuracies."""
+"""Accuracy per class: bar charts, and tables of the same accuracies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,11 +14,11 @@ from faal.report.files.run import AttackAccuracies, RunFiles
 from faal.report.sections import common
 
 MANY_CLASSES, WORST_SHOWN = 24, 10
-"""Of more than `MANY_CLASSES` the page shows the worst ones and the distribution of all; a folded table has all, or of
-thousands both ends."""
+"""Of more than `MANY_CLASSES` the page shows the worst ones and the distribution of all; a collapsed table has all, or
+of thousands the lowest and highest."""
 
 VerdictChanges = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Images per class (C,) that only the last run predicts correctly, and those that only the first one does."""
+"""Images per class (C,) that only the last run predicts correctly, and that only the first does."""
 
 
 def classes_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str) -> Section:
@@ -28,18 +28,20 @@ def classes_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: st
     changes = _verdict_changes(runs, chosen)
     text = [] if changes is None else [_changes_sentence(runs, changes)]
     if len(runs) == 1:
-        table, folded = _attacks_per_class(runs[0], attacks), []
+        table, collapsed = _attacks_per_class(runs[0], attacks), []
     else:
         table = _runs_per_class(runs, chosen, changes, caption="Accuracy per class, with intervals")
         others = [n for n in reversed(attacks) if n != chosen]
         captions = [(n, f"{wording.attack_name(n)}, per class") for n in others]
-        folded = [_runs_per_class(runs, n, _verdict_changes(runs, n), caption=caption) for n, caption in captions]
+        collapsed = [_runs_per_class(runs, n, _verdict_changes(runs, n), caption=caption) for n, caption in captions]
     if len(order) < count:
         charts += profiles_charts(runs, chosen)
         caption = f"Accuracy of all {count} classes, with intervals" if count <= common.MOST_ROWS else table.caption
-        folded = [common.bounded(each, _lowest(runs, chosen)) for each in (replace(table, caption=caption), *folded)]
+        collapsed = [
+            common.bounded(each, _lowest(runs, chosen)) for each in (replace(table, caption=caption), *collapsed)
+        ]
         table = replace(table, rows=[table.rows[i] for i in order])
-    return Section(heading="Accuracy per class", text=text, charts=charts, tables=[table], folded=folded)
+    return Section(heading="Accuracy per class", text=text, charts=charts, tables=[table], collapsed=collapsed)
 
 
 def _bars_chart(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, order: NDArray[np.intp]) -> Chart:
@@ -67,7 +69,7 @@ def profiles_charts(runs: Sequence[RunFiles], chosen: str) -> list[Chart]:
         chosen,
         np.arange(count),
         panels.profiles,
-        caption=f"All {count} classes from the worst to the best, in each model's own order. In colour: the worst "
+        caption=f"All {count} classes from the worst to the best, in the order of each model. In colour: the worst "
         "tenth. Dashed line: the average.",
         title=f"Distribution of the accuracies over the classes, {wording.attack_name(chosen)}",
     )
@@ -82,15 +84,15 @@ def panel_charts(
     caption: str,
     title: str,
 ) -> list[Chart]:
-    """A small panel per run, split over several figures so that each fits on a page.
+    """A panel per run, in several figures, each of which fits on a page.
 
     Args:
         runs: the runs.
         chosen: the attack.
         order: the classes, in the order in which `draw` receives their accuracies.
-        draw: takes the `svg.Bars` of some runs, and `width`.
-        caption: of the first drawing.
-        title: of the drawings, for screen readers.
+        draw: called with the `svg.Bars` of some runs, and `width`.
+        caption: the caption of the first drawing.
+        title: the title of the drawings, for screen readers.
     """
     charts = []
     for start in range(0, len(runs), panels.MOST_PANELS):
@@ -108,21 +110,22 @@ def panel_charts(
 
 
 def _worst_first(runs: Sequence[RunFiles], attack: str) -> NDArray[np.intp]:
-    """Classes to draw: those of lowest accuracy in any run, in the order of the first; those without images last."""
+    """Classes to draw: those with the lowest accuracy in any run, in the order of the first run; those without images
+    last."""
     worst = np.argsort(_lowest(runs, attack), kind="stable")
     worst = worst if len(worst) <= MANY_CLASSES else worst[:WORST_SHOWN]
     return worst[np.argsort(_lowest(runs[:1], attack)[worst], kind="stable")]
 
 
 def _lowest(runs: Sequence[RunFiles], attack: str) -> NDArray[np.float64]:
-    """(C,) each class's lowest accuracy in any run; nan where no run has images of it."""
+    """(C,) each class's lowest accuracy in any run; nan without images in any run."""
     values = np.array([[c.accuracy.value for c in run.audit.attacks[attack].classes] for run in runs])
     lowest: NDArray[np.float64] = np.fmin.reduce(values, axis=0)
     return lowest
 
 
 def class_values(run: RunFiles, chosen: str, order: NDArray[np.intp], *, clean: str | None = None) -> svg.Bars:
-    """A run's accuracies per class under an attack, in this order, and those under `clean` where it is given."""
+    """A run's accuracies per class under an attack, in this order, and those under `clean` if it is given."""
 
     def column(attack: AttackAccuracies, field: str) -> NDArray[np.float64]:
         return np.array([getattr(attack.classes[i].accuracy, field) for i in order], dtype=np.float64)
@@ -142,8 +145,8 @@ def _attacks_per_class(run: RunFiles, attacks: Sequence[str]) -> Table:
     head = ["Class", "Images", *(f"{wording.attack_name(name)}, %" for name in attacks)]
     rows = []
     for i, name in enumerate(run.audit.classes):
-        under = [run.audit.attacks[attack].classes[i] for attack in attacks]
-        rows.append([text_cell(name), count_cell(under[0].n), *(estimate_cell(c.accuracy) for c in under)])
+        accuracies = [run.audit.attacks[attack].classes[i] for attack in attacks]
+        rows.append([text_cell(name), count_cell(accuracies[0].n), *(estimate_cell(c.accuracy) for c in accuracies)])
     return Table(caption="Accuracy per class and attack, with intervals", head=head, rows=rows)
 
 
@@ -153,15 +156,15 @@ def _runs_per_class(runs: Sequence[RunFiles], attack: str, changes: VerdictChang
     head += ["Newly correct", "Newly misclassified"] if changes is not None else []
     rows = []
     for i, name in enumerate(runs[0].audit.classes):
-        under = [run.audit.attacks[attack].classes[i] for run in runs]
-        row = [text_cell(name), count_cell(under[0].n), *(estimate_cell(c.accuracy) for c in under)]
-        row.append(points_cell(under[-1].accuracy.value - under[0].accuracy.value))
+        accuracies = [run.audit.attacks[attack].classes[i] for run in runs]
+        row = [text_cell(name), count_cell(accuracies[0].n), *(estimate_cell(c.accuracy) for c in accuracies)]
+        row.append(points_cell(accuracies[-1].accuracy.value - accuracies[0].accuracy.value))
         rows.append(row + [count_cell(int(counts[i])) for counts in changes or ()])
     return Table(caption=caption, head=head, rows=rows)
 
 
 def _verdict_changes(runs: Sequence[RunFiles], attack: str) -> VerdictChanges | None:
-    """From the first run to the last; None for one run, or where the two were not audited on the same images."""
+    """Changes from the first run to the last; None for one run, or for audits on different images."""
     before, after = runs[0].verdicts, runs[-1].verdicts
     if len(runs) == 1 or before is None or after is None or attack not in before.correct or attack not in after.correct:
         return None
@@ -171,10 +174,12 @@ def _verdict_changes(runs: Sequence[RunFiles], attack: str) -> VerdictChanges | 
         return None
     old, new = before.correct[attack], after.correct[attack]
     count = len(runs[0].audit.classes)
-    gained, lost = before.label[~old & new], before.label[old & ~new]
-    return np.bincount(gained, minlength=count), np.bincount(lost, minlength=count)
+    newly_correct, newly_misclassified = before.label[~old & new], before.label[old & ~new]
+    return np.bincount(newly_correct, minlength=count), np.bincount(newly_misclassified, minlength=count)
 
 
 def _changes_sentence(runs: Sequence[RunFiles], changes: VerdictChanges) -> str:
-    gained, lost = (int(counts.sum()) for counts in changes)
-    return wording.verdict_changes_sentence(runs[0].name, runs[-1].name, gained, lost, runs[0].audit.n)
+    newly_correct, newly_misclassified = (int(counts.sum()) for counts in changes)
+    return wording.verdict_changes_sentence(
+        runs[0].name, runs[-1].name, newly_correct, newly_misclassified, runs[0].audit.n
+    )

@@ -32,11 +32,11 @@ def first_and_last(runs: Sequence[RunFiles]) -> list[RunFiles]:
 
 
 def ends(values: NDArray[np.float64], most: int) -> NDArray[np.intp]:
-    """The places of the lowest and the highest values, in the order of the data; all where there are at most `most`.
+    """The indices of the lowest and the highest values, in the order of the data; all if there are at most `most`.
 
     Args:
-        values: (C,), nan where there is none: of more than `most` such places are left out.
-        most: the number of places, half of them at either end.
+        values: (C,), nan for none: omitted if there are more than `most`.
+        most: the number of indices, half of them at either end.
     """
     if len(values) <= most:
         return np.arange(len(values))
@@ -45,7 +45,7 @@ def ends(values: NDArray[np.float64], most: int) -> NDArray[np.intp]:
 
 
 def ends_note(shown: NDArray[np.intp], values: NDArray[np.float64], of: str = "classes") -> str:
-    """Which of the classes, or groups, are shown, as the end of a caption; empty where all are."""
+    """The end of a caption about the classes (or groups) shown; empty if all are."""
     if len(shown) == len(values):
         return ""
     which = "those with images" if len(shown) == np.isfinite(values).sum() else "the lowest and the highest"
@@ -53,11 +53,11 @@ def ends_note(shown: NDArray[np.intp], values: NDArray[np.float64], of: str = "c
 
 
 def bounded(table: Table, values: NDArray[np.float64], of: str = "classes") -> Table:
-    """A table with a row per class, or group, of thousands only both ends by their `values` (C,); its caption says
-    so."""
+    """A table with a row per class (or group); of thousands only the lowest and highest `values` (C,), with a note in
+    the caption."""
     shown = ends(values, MOST_ROWS)
     caption = f"{table.caption}{ends_note(shown, values, of)}"
-    return replace(table, caption=caption, rows=[table.rows[place] for place in shown])
+    return replace(table, caption=caption, rows=[table.rows[i] for i in shown])
 
 
 # --- accuracy per attack ---------------------------------------------------------------------------------------------
@@ -96,8 +96,8 @@ def _by_attack(
 
 def common_measures(measures: Measures, runs: Sequence[RunFiles], attacks: Sequence[str]) -> list[tuple[str, str]]:
     """The measures that every run has; audits by earlier versions, and of few classes, lack some."""
-    every = [run.audit.attacks[name] for run in runs for name in attacks]
-    return [(field, label) for field, label in measures if all(getattr(found, field) is not None for found in every)]
+    results = [run.audit.attacks[name] for run in runs for name in attacks]
+    return [(field, label) for field, label in measures if all(getattr(found, field) is not None for found in results)]
 
 
 def measure_cell(run: RunFiles, attack: str, field: str) -> Cell:
@@ -112,16 +112,17 @@ def measure_cell(run: RunFiles, attack: str, field: str) -> Cell:
 
 
 def _unequal(runs: Sequence[RunFiles], attacks: Sequence[str]) -> bool:
-    """Whether the mean over classes differs by half a point or more from the average over images anywhere."""
-    every = [run.audit.attacks[name] for run in runs for name in attacks]
-    return any(abs(attack.average.value - attack.balanced.value) > 5e-3 for attack in every)
+    """Whether the mean over classes differs by half a point or more from the average over images for any run or
+    attack."""
+    results = [run.audit.attacks[name] for run in runs for name in attacks]
+    return any(abs(attack.average.value - attack.balanced.value) > 5e-3 for attack in results)
 
 
 # --- examples --------------------------------------------------------------------------------------------------------
 
 
 def examples_section(runs: Sequence[RunFiles], chosen: str) -> Section | None:
-    """Some adversarial examples beside their originals, worst class first."""
+    """Some adversarial examples with their originals, worst class first."""
     groups = []
     for run in first_and_last(runs):
         if run.examples is None:
@@ -149,14 +150,15 @@ def coverage_section(level: float) -> Section:
 
 
 def settings_section(runs: Sequence[RunFiles], text: Sequence[str] = ()) -> Section:
-    """Model, data, threat model, seed, engine and versions, once where all runs agree; configurations are folded."""
+    """Model, data, threat model, seed, engine and versions, in one column if all runs agree; configurations are
+    collapsed."""
     settings = [dict(run.audit.settings) | {f"training.{key}": value for key, value in run.environment} for run in runs]
     rows = []
-    for key in dict.fromkeys(key for of_run in settings for key in of_run):
-        values = [of_run.get(key, "–") for of_run in settings]
+    for key in dict.fromkeys(key for run_settings in settings for key in run_settings):
+        values = [run_settings.get(key, "–") for run_settings in settings]
         audited = key.replace("training.", "environment.")
-        if audited != key and values == [of_run.get(audited) for of_run in settings]:
-            continue  # Training and audit had the same environment; once is enough.
+        if audited != key and values == [run_settings.get(audited) for run_settings in settings]:
+            continue  # Training and audit had the same environment.
         agreed = len(set(values)) == 1
         cells = [Cell(text=values[0], numeric=False, columns=len(runs))] if agreed else [text_cell(v) for v in values]
         rows.append([text_cell(key.replace(".", " ").replace("_", " ")), *cells])

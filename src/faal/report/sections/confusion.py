@@ -11,11 +11,12 @@ from faal.report.files.run import RunFiles
 from faal.report.sections.common import first_and_last
 
 MOST_CLASSES = 20
-"""The largest number of classes of a printed matrix; of more classes, so many largest confusions are listed."""
+"""The largest number of classes of a printed matrix; for more classes, the same number of largest confusions is
+listed."""
 
 
 def confusion_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str) -> Section | None:
-    """Matrices under the chosen attack, or under the strongest one whose confusion matrix every run has."""
+    """Matrices under the chosen attack, or under the strongest one with a confusion matrix in every run."""
     shown = first_and_last(runs)
     order = [chosen, *(name for name in wording.STRENGTH if name in attacks), *reversed(attacks)]
     for name in order:
@@ -54,7 +55,7 @@ def _largest(run: RunFiles, confusion: Confusion) -> Table:
     shares = found.data / np.maximum(found.sum(axis=1), 1)[found.row]
     wrong = np.flatnonzero((found.row != found.col) & (found.data > 0))
     rows = []
-    for place in wrong[np.lexsort((found.col[wrong], found.row[wrong], -shares[wrong]))][:MOST_CLASSES]:
-        names = [text_cell(classes[found.row[place]]), text_cell(classes[found.col[place]])]
-        rows.append([*names, percent_cell(float(shares[place])), count_cell(int(found.data[place]))])
+    for i in wrong[np.lexsort((found.col[wrong], found.row[wrong], -shares[wrong]))][:MOST_CLASSES]:
+        names = [text_cell(classes[found.row[i]]), text_cell(classes[found.col[i]])]
+        rows.append([*names, percent_cell(float(shares[i])), count_cell(int(found.data[i]))])
     return Table(caption=run.name, head=["True class", "Predicted class", "Share, %", "Images"], rows=rows)

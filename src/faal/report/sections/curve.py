@@ -1,4 +1,4 @@
-"""Robust accuracy against epsilon: the figure, its section and a page of its own."""
+"""Robust accuracy against epsilon: the figure, its section and its page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,14 +24,14 @@ MOST_NAMES = 12
 """The largest number of classes whose lines are labelled with names."""
 
 MOST_LINES, DECILES = 200, np.arange(1, 10) / 10
-"""The largest number of classes with a line each; of more the lines are the deciles over the classes."""
+"""The largest number of classes with a line each; for more the lines are the deciles over the classes."""
 
 MOST_TICKS = 9
 
 
 @matplotlib.rc_context(STYLE)
 def robustness(curve: CurveRecord, *, width: float = WIDE) -> Figure:
-    """A thin line per class, or of many per decile, the average and the worst class in colour with their intervals."""
+    """A thin line per class (or per decile, of many); average and worst class in colour with their intervals."""
     figure, axes = one_axes(width, min(0.75 * width, 4.6))
     epsilons = np.array(curve.epsilons)
     values = 100 * curve.values
@@ -55,26 +55,26 @@ def robustness(curve: CurveRecord, *, width: float = WIDE) -> Figure:
         axes.set_xticks(epsilons, [epsilon_text(e) for e in epsilons], fontsize=7 if small else 8.5)
     axes.set_xlim(0, epsilons[-1])
     if len(curve.classes) <= MOST_NAMES:
-        _name_classes(axes, epsilons[-1], values, curve.classes)
+        _label_classes(axes, epsilons[-1], values, curve.classes)
     figure.legend(loc="outside upper left", ncols=1 if width <= NARROW else 2, **LEGEND)
     return figure
 
 
-def _name_classes(axes: Axes, end: float, values: NDArray[np.float64], classes: Sequence[str]) -> None:
-    """Labels every line with its class at its right end, without overlap; (E, C) values in percent."""
-    order = np.lexsort(values)  # by the last epsilon, then by the one before
+def _label_classes(axes: Axes, end: float, values: NDArray[np.float64], classes: Sequence[str]) -> None:
+    """Label every line with its class at its right end, without overlap; (E, C) values in percent."""
+    order = np.lexsort(values)  # by the last epsilon, then by the previous one
     order = order[np.isfinite(values[-1, order])]
     gap = 4.6
-    places = values[-1, order].copy()
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + gap)
-    for i in reversed(range(len(places))):
-        places[i] = min(places[i], 100 - gap * (len(places) - 1 - i))
-    for c, place in zip(order, places, strict=True):
+    label_heights = values[-1, order].copy()
+    for i in range(1, len(label_heights)):
+        label_heights[i] = max(label_heights[i], label_heights[i - 1] + gap)
+    for i in reversed(range(len(label_heights))):
+        label_heights[i] = min(label_heights[i], 100 - gap * (len(label_heights) - 1 - i))
+    for c, height in zip(order, label_heights, strict=True):
         axes.annotate(
             short(classes[c], 12),
             (end, values[-1, c]),
-            xytext=(1.05, place / 100),
+            xytext=(1.05, height / 100),
             textcoords="axes fraction",
             va="center",
             fontsize=7.5,
@@ -84,13 +84,13 @@ def _name_classes(axes: Axes, end: float, values: NDArray[np.float64], classes: 
         )
 
 
-def curve_section(curve: CurveRecord, *, name: str, of: str = "") -> Section:
+def curve_section(curve: CurveRecord, *, name: str, run: str = "") -> Section:
     """The figure, its table, and the collapsed table of all classes.
 
     Args:
         curve: the curve.
         name: prefix of the ids of the drawing.
-        of: the run's name, on a page of several runs.
+        run: the run's name, on a page of several runs.
     """
     attacks = wording.listing([wording.attack_name(attack) for attack in curve.attacks])
     many = len(curve.classes) > MOST_LINES
@@ -119,17 +119,17 @@ def curve_section(curve: CurveRecord, *, name: str, of: str = "") -> Section:
         caption="Accuracy of every class in percent, with intervals",
         head=["Class", *(f"ε{wording.NBSP}={wording.NBSP}{epsilon_text(epsilon)}" for epsilon in curve.epsilons)],
         rows=[
-            [text_cell(of), *(estimate_cell(point.classes[c].accuracy) for point in curve.points)]
-            for c, of in enumerate(curve.classes)
+            [text_cell(label), *(estimate_cell(point.classes[c].accuracy) for point in curve.points)]
+            for c, label in enumerate(curve.classes)
         ],
     )
     text = [
         "An image that is misclassified at one ε counts as misclassified at every larger ε, whose ball contains the "
-        "smaller one; so no line increases."
+        "smaller one; so the curves never increase."
     ]
-    heading = f"Accuracy against ε, {wording.norm(curve.norm)}" + (f": {of}" if of else "")
-    folded = [bounded(per_class, curve.values[-1])]
-    return Section(heading=heading, text=text, charts=[chart], tables=[table], folded=folded)
+    heading = f"Accuracy against ε, {wording.norm(curve.norm)}" + (f": {run}" if run else "")
+    collapsed = [bounded(per_class, curve.values[-1])]
+    return Section(heading=heading, text=text, charts=[chart], tables=[table], collapsed=collapsed)
 
 
 def curve_page(curves: Sequence[CurveRecord], *, name: str, title: str | None) -> Page:
@@ -137,7 +137,7 @@ def curve_page(curves: Sequence[CurveRecord], *, name: str, title: str | None) -
 
     Args:
         curves: one per norm.
-        name: of the model.
+        name: the name of the model.
         title: the page's title.
     """
     first = curves[0]
@@ -163,10 +163,10 @@ def curve_page(curves: Sequence[CurveRecord], *, name: str, title: str | None) -
 
 
 def draw_curve(folder: Path) -> list[Path]:
-    """Draws the curve of a folder's `curve.json` into the folder, as `curve.svg`, `curve.pdf` and `curve.png`.
+    """Draw the curve of a folder's `curve.json` into the folder, as `curve.svg`, `curve.pdf` and `curve.png`.
 
     Raises:
-        InputError: there is none, or it is damaged; a file cannot be written.
+        InputError: there is no curve, or it is damaged; a file cannot be written.
     """
     (curve,) = read_curves(folder)
     return save_figure(robustness(curve), folder / "curve")

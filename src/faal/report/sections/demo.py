@@ -1,4 +1,4 @@
-"""The sections of the demo's page: tiles, the table of every seed, and its chart."""
+"""The sections of the demo's page: tiles, and the table and the chart of all seeds."""
 
 import math
 
@@ -66,7 +66,7 @@ def paired(demo: Demo, level: float) -> list[str]:
 
 
 def duration(demo: Demo) -> list[str]:
-    """How long the demo took, as a sentence, where it is known."""
+    """A sentence on the duration of the demo, if it is known."""
     return [] if math.isnan(demo.seconds) else [f"All seeds together took {demo.seconds:,.0f}{wording.NBSP}s."]
 
 
@@ -102,7 +102,7 @@ def seeds_section(demo: Demo, level: float) -> Section:
         for field, label in FIELDS
     ]
     chart = drawn(
-        "A dot is a model; a line joins the three models of one seed; a stroke marks the mean.",
+        "A dot is a model; a line connects the three models of one seed; a bar marks the mean.",
         lambda width: svg.slopes([names[role] for role in ROLES], panels, width=width),
         name="seeds",
         title="Worst class and average of every seed's three models",

@@ -1,4 +1,4 @@
-"""Accuracy per group, for audits with other groups than the classes: cameras, sites, skin tones."""
+"""Accuracy per group, for audits with groups other than the classes: cameras, sites, skin tones."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from faal.report.files.run import AttackAccuracies, RunFiles
 from faal.report.sections.common import bounded
 
 MOST_GROUPS = 24
-"""The largest number of groups in a chart; the table has all, of thousands both ends."""
+"""The largest number of groups in a chart; the table has all, or of thousands the lowest and highest."""
 
 
 def group_sections(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str) -> list[Section]:
@@ -28,9 +28,9 @@ def _names(found: dict[str, AttackAccuracies], attacks: Sequence[str]) -> list[t
     return [tuple(c.name for c in found[attack].classes) if attack in found else () for attack in attacks]
 
 
-def _section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, name: str, place: int) -> Section:
-    under = [run.audit.groups[name][chosen] for run in runs]
-    groups = under[0].classes
+def _section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, name: str, index: int) -> Section:
+    accuracies = [run.audit.groups[name][chosen] for run in runs]
+    groups = accuracies[0].classes
     values = np.array([c.accuracy.value for c in groups])
     order = np.argsort(values, kind="stable")[:MOST_GROUPS]
     bars = [
@@ -41,23 +41,23 @@ def _section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, name
             high=np.array([attack.classes[i].accuracy.high for i in order]),
             average=attack.average.value,
         )
-        for run, attack in zip(runs, under, strict=True)
+        for run, attack in zip(runs, accuracies, strict=True)
     ]
     sentences = [
         wording.group_sentence(attack, run.name if len(runs) > 1 else "")
-        for run, attack in zip(runs, under, strict=True)
+        for run, attack in zip(runs, accuracies, strict=True)
     ]
     chart = drawn(
         f"{wording.attack_name(chosen)}, worst group first. Whiskers: intervals. Dashed line: the average.",
         lambda width: svg.class_bars([groups[i].name for i in order], bars, width=width),
-        name=f"groups-{place}",
+        name=f"groups-{index}",
         title=f"Accuracy by {name}, {wording.attack_name(chosen)}",
         description=" ".join(sentences),
     )
     if len(runs) == 1:
         columns = [(wording.attack_name(attack), runs[0].audit.groups[name][attack]) for attack in attacks]
     else:
-        columns = [(run.name, attack) for run, attack in zip(runs, under, strict=True)]
+        columns = [(run.name, attack) for run, attack in zip(runs, accuracies, strict=True)]
     rows = [
         [text_cell(group.name), count_cell(group.n), *(estimate_cell(a.classes[i].accuracy) for _, a in columns)]
         for i, group in enumerate(groups)

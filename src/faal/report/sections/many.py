@@ -26,7 +26,7 @@ from faal.report.sections.classes import MANY_CLASSES, WORST_SHOWN, panel_charts
 from faal.report.sections.common import AVERAGE, DISPERSION, TENTH, WORST, bounded, common_measures, measure_cell
 
 MOST_COLUMNS = 12
-"""The largest number of classes in a table with a column for each; of more it has the worst, to fit a printed page."""
+"""The largest number of classes in a table with a column for each; of more only the worst, to fit a printed page."""
 
 DIGEST = re.compile(r"[0-9a-f]{40,}")
 
@@ -40,8 +40,8 @@ def overview_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: s
     points = np.array([(attack.average.value, attack.worst.value) for attack in under])
     best = wording.listing([run.name for run, on in zip(runs, on_frontier(points), strict=True) if on])
     chart = drawn(
-        "Filled marks: models on the Pareto front (dashed line); no other model is as good on both the average and the "
-        "worst class and better on one. Numbers are those of the table.",
+        "Filled marks: models on the Pareto front (dashed line); no other model is as good in both average and worst "
+        "class and better in one. Numbers refer to the table.",
         lambda width: frontier([run.name for run in runs], points, width=width),
         name="frontier",
         title=f"Average against worst class, one mark per model, {wording.attack_name(chosen)}",
@@ -58,7 +58,7 @@ def overview_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: s
         caption=f"{wording.attack_name(chosen)}: accuracy in percent, differences in points, with {level}",
     )
     others = [name for name in reversed(attacks) if name not in (chosen, "clean")]
-    folded = [
+    collapsed = [
         _table(
             runs,
             [(name, *WORST), (name, *AVERAGE)],
@@ -66,7 +66,7 @@ def overview_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: s
         )
         for name in others
     ]
-    return Section(heading="Overview of the models", charts=[chart], tables=[table], folded=folded)
+    return Section(heading="Overview of the models", charts=[chart], tables=[table], collapsed=collapsed)
 
 
 def _table(runs: Sequence[RunFiles], measures: Sequence[tuple[str, str, str]], *, caption: str) -> Table:
@@ -87,7 +87,7 @@ def _heads(runs: Sequence[RunFiles], position: int) -> list[Cell]:
 
 
 def panels_section(runs: Sequence[RunFiles], chosen: str) -> Section:
-    """A small panel per run, and the tables of the classes."""
+    """A panel per run, and the tables of the classes."""
     classes = runs[0].audit.classes
     values = np.array([[c.accuracy.value for c in run.audit.attacks[chosen].classes] for run in runs])
     order = np.argsort(_over_runs(values, "mean"), kind="stable")
@@ -103,29 +103,29 @@ def panels_section(runs: Sequence[RunFiles], chosen: str) -> Section:
             chosen,
             order,
             draw,
-            caption=f"{wording.attack_name(chosen)}, the classes in one order for all models, the worst on average "
-            "first. In colour: the model's own worst class. Lines: intervals. Dashed line: the model's average.",
+            caption=f"{wording.attack_name(chosen)}, the classes in the same order for all models, the worst on "
+            "average first. In colour: the model's worst class. Lines: intervals. Dashed line: the model's average.",
             title=f"Accuracy per class, a panel per model, {wording.attack_name(chosen)}",
         )
     shown = order if len(order) <= MOST_COLUMNS else order[:WORST_SHOWN]
-    some = "" if len(shown) == len(order) else f" of the {len(shown)} classes that are worst on average"
+    selection = "" if len(shown) == len(order) else f" of the {len(shown)} classes that are worst on average"
     rows = [
         [*_heads(runs, i), *(estimate_cell(run.audit.attacks[chosen].classes[c].accuracy) for c in shown)]
         for i, run in enumerate(runs)
     ]
     table = Table(
-        caption=f"Accuracy per class{some}, in percent, with intervals",
+        caption=f"Accuracy per class{selection}, in percent, with intervals",
         head=["Model", "No.", *(classes[c] for c in shown)],
         rows=rows,
     )
     return Section(
-        heading="Accuracy per class", charts=charts, tables=[table], folded=[_per_class(runs, chosen, values)]
+        heading="Accuracy per class", charts=charts, tables=[table], collapsed=[_per_class(runs, chosen, values)]
     )
 
 
 def _per_class(runs: Sequence[RunFiles], chosen: str, values: NDArray[np.float64]) -> Table:
     """A row per class: its mean over the runs, and the runs with its lowest and highest accuracy."""
-    least, mean, most = (_over_runs(values, how) for how in ("min", "mean", "max"))
+    least, mean, most = (_over_runs(values, statistic) for statistic in ("min", "mean", "max"))
     rows = []
     for c, name in enumerate(runs[0].audit.classes):
         ends = [
@@ -142,10 +142,10 @@ def _per_class(runs: Sequence[RunFiles], chosen: str, values: NDArray[np.float64
     return bounded(Table(caption=f"Every class over the {len(runs)} models", head=head, rows=rows), mean)
 
 
-def _over_runs(values: NDArray[np.float64], how: str) -> NDArray[np.float64]:
+def _over_runs(values: NDArray[np.float64], statistic: str) -> NDArray[np.float64]:
     """Mean, min or max of (R, C) over the runs; nan where a class has no images."""
     empty = np.isnan(values).all(axis=0)
-    found: NDArray[np.float64] = getattr(np, f"nan{how}")(np.where(empty, 0.0, values), axis=0)
+    found: NDArray[np.float64] = getattr(np, f"nan{statistic}")(np.where(empty, 0.0, values), axis=0)
     return np.where(empty, np.nan, found)
 
 
@@ -153,13 +153,13 @@ def _over_runs(values: NDArray[np.float64], how: str) -> NDArray[np.float64]:
 
 
 def settings_section(runs: Sequence[RunFiles]) -> Section:
-    """The settings that all runs share, and folded, a row per run, those that differ."""
+    """The common settings of all runs, and, collapsed, the different ones, a row per run."""
     settings = [dict(run.audit.settings) for run in runs]
-    keys = list(dict.fromkeys(key for of_run in settings for key in of_run))
-    equal = [key for key in keys if len({of_run.get(key) for of_run in settings}) == 1]
+    keys = list(dict.fromkeys(key for run_settings in settings for key in run_settings))
+    equal = [key for key in keys if len({run_settings.get(key) for run_settings in settings}) == 1]
     different = [key for key in keys if key not in equal]
     shared = Table(
-        caption="Settings that all models share",
+        caption="Common settings of all models",
         head=["Setting", "Value"],
         rows=[[text_cell(_label(key)), text_cell(settings[0][key])] for key in equal],
         sortable=False,
@@ -168,12 +168,12 @@ def settings_section(runs: Sequence[RunFiles]) -> Section:
         caption="Settings that differ",
         head=["Model", "No.", *map(_label, different)],
         rows=[
-            [*_heads(runs, i), *(text_cell(_brief(of_run.get(key, "–"))) for key in different)]
-            for i, of_run in enumerate(settings)
+            [*_heads(runs, i), *(text_cell(_brief(run_settings.get(key, "–"))) for key in different)]
+            for i, run_settings in enumerate(settings)
         ],
     )
     text = ["A report of a single model has its adversarial examples, confusion matrix, training and configuration."]
-    return Section(heading="Settings", text=text, tables=[shared], folded=[differing] if different else [])
+    return Section(heading="Settings", text=text, tables=[shared], collapsed=[differing] if different else [])
 
 
 def _label(key: str) -> str:
@@ -181,5 +181,5 @@ def _label(key: str) -> str:
 
 
 def _brief(text: str) -> str:
-    """A text; of a digest its beginning, enough to distinguish it."""
+    """A text; a digest is truncated."""
     return f"{text[:12]}…" if DIGEST.fullmatch(text) else text

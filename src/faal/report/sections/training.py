@@ -1,4 +1,4 @@
-"""The training curves, and what the method varied over the classes."""
+"""The training curves, and the class-wise vectors of the method."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ MOST_COLUMNS = 160
 """The largest number of columns of the map of weights; with more batches each column is a mean over several."""
 
 MANY_CLASSES, ENDS_SHOWN = 200, 40
-"""Of more than `MANY_CLASSES` the map has those of lowest and of highest mean, `ENDS_SHOWN` together."""
+"""Of more than `MANY_CLASSES` the map has those with the lowest and highest means, `ENDS_SHOWN` in total."""
 
 
 def training_section(run: RunFiles, *, name: str, closed: bool = False) -> Section | None:
@@ -30,7 +30,7 @@ def training_section(run: RunFiles, *, name: str, closed: bool = False) -> Secti
     Args:
         run: the run.
         name: prefix of the ids of the drawings; different for every run of a page.
-        closed: the section opens on a click.
+        closed: the section is collapsed.
     """
     training = run.training
     if training is None:
@@ -47,14 +47,14 @@ def training_section(run: RunFiles, *, name: str, closed: bool = False) -> Secti
         charts.append(chart)
         tables.append(table)
     if len(training.steps) and not varying:
-        text.append("Every class had the same weight throughout.")
-    return Section(heading=f"Training of {run.name}", text=text, charts=charts, folded=tables, closed=closed)
+        text.append("Every class had the same weight in all steps.")
+    return Section(heading=f"Training of {run.name}", text=text, charts=charts, collapsed=tables, closed=closed)
 
 
 def _curves(training: TrainingLog, name: str) -> list[Chart]:
-    """Loss and accuracies, one chart each, of those columns that were recorded."""
+    """Charts of loss and of accuracies, with the recorded columns."""
     if len(training.epochs) < 2:
-        return []  # One point makes no curve; the table has it.
+        return []  # A single point is only in the table.
     x = np.array([epoch.number for epoch in training.epochs], dtype=np.float64)
     charts = []
     for key, title, axis, scale, columns in (

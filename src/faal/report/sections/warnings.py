@@ -7,7 +7,7 @@ from faal.report.files.run import RunFiles
 
 
 def run_warnings(runs: Sequence[RunFiles], chosen: str) -> list[str]:
-    """The audits' own warnings, each once, and what limits the comparison of runs, in sentences."""
+    """The distinct warnings of the audits, and the limits of the comparison, as sentences."""
     named: dict[str, list[str]] = {}
     for run in runs:
         for warning in dict.fromkeys((*run.audit.warnings, *(w for curve in run.curves for w in curve.warnings))):
@@ -23,7 +23,7 @@ def run_warnings(runs: Sequence[RunFiles], chosen: str) -> list[str]:
             found.append(f"{run.name}: a curve in its folder is of a different network than its audit.")
     if chosen == "clean":
         reason = "No attack was run" if not any(attacked.values()) else "No attack was run on all models"
-        found.append(f"{reason}: this page reports no robust accuracy.")
+        found.append(f"{reason}: this report has no robust accuracy.")
     if len({frozenset(names) for names in attacked.values()}) > 1:
         attacks = _grouped(
             {name: wording.listing(list(map(wording.attack_name, names))) for name, names in attacked.items()}
@@ -36,7 +36,7 @@ def run_warnings(runs: Sequence[RunFiles], chosen: str) -> list[str]:
 
 
 def incomparable(runs: Sequence[RunFiles]) -> list[str]:
-    """Why the runs' accuracies cannot be compared, in sentences; none where they can."""
+    """Sentences on why the runs' accuracies cannot be compared; none if they can."""
     found = []
     if len({wording.threat(run.audit) for run in runs}) > 1:
         threats = _grouped({run.name: wording.threat(run.audit) for run in runs})
@@ -45,7 +45,7 @@ def incomparable(runs: Sequence[RunFiles]) -> list[str]:
         )
     images = {run.audit.fingerprint for run in runs}
     if len(images) == 1 and None not in images:
-        pass  # the same images, whatever the data is named
+        pass  # the same images, for any name of the data
     elif len({(run.audit.data, run.audit.n) for run in runs}) > 1:
         data = _grouped({run.name: f"{run.audit.data}, {run.audit.n:,} images" for run in runs})
         found.append(f"The models were audited on different images ({data}): their accuracies cannot be compared.")
@@ -58,7 +58,7 @@ def incomparable(runs: Sequence[RunFiles]) -> list[str]:
 
 
 def _other_network(audit: Mapping[str, str], curve: Mapping[str, str]) -> bool:
-    """Whether a curve is of a different network than an audit, by the first digest that both have."""
+    """Whether a curve is of a different network than an audit, by the first common digest."""
     for key in ("model.weights", "model.digest"):
         if key in audit and key in curve:
             return audit[key] != curve[key]
@@ -66,7 +66,7 @@ def _other_network(audit: Mapping[str, str], curve: Mapping[str, str]) -> bool:
 
 
 def _subject(names: Sequence[str], count: int) -> str:
-    """The models that a warning is about, as a prefix of it."""
+    """The models of a warning, as its prefix."""
     if len(names) == count:
         return "" if count == 1 else "All models: "
     return f"{wording.listing(names)}: "

@@ -7,6 +7,7 @@ import torch
 from benchmarks.speed.cost import STEP, VIEW
 from torch import nn
 
+from faal.engine.gradients import BUCKET, FIRST_BUCKET
 from faal.engine.numerics import operations
 from faal.models import Architecture, build_model
 
@@ -16,15 +17,15 @@ FORWARDS = STEP * ATTACK_STEPS + VIEW
 BACKWARD = VIEW - 1
 """Of these, phase 3's backward."""
 
-FLOAT, FIRST_BUCKET, BUCKET = 4, 2**20, 25 * 2**20
-"""Bytes of a gradient, of the first bucket of gradients, and of the others, as DistributedDataParallel has them."""
+FLOAT = 4
+"""Bytes of a gradient."""
 
 
 class Message(NamedTuple):
     """A message that all processes take part in."""
 
     kind: str
-    """all_reduce, broadcast, or gradients (an all-reduce of DistributedDataParallel's)."""
+    """all_reduce, broadcast, or gradients (an all-reduce that is sent during the backward)."""
     bytes: int
 
 

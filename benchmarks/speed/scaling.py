@@ -49,7 +49,7 @@ ONE, THREADS, PROCESSES = "1 process, 1 thread", "1 process, 2 threads", "2 proc
 WAYS = {ONE: (1, 1), THREADS: (1, 2), PROCESSES: (2, 1)}
 """Name -> processes, threads of each."""
 WARM_UP = 2
-"""Steps after which DistributedDataParallel has formed its buckets."""
+"""Steps after which gradients are sent while they are computed."""
 
 
 class Settings(NamedTuple):
@@ -111,27 +111,19 @@ def size(tensor: Tensor) -> int:
 def messages_sent(settings: Settings) -> list[Message]:
     """The messages that this process sends in one step."""
     learner, batches = learner_and_batches(settings)
-    gradients: list[Message] = []
-    all_reduce = dist.all_reduce
-
-    def bucket_sent(_: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-        gradients.append(Message("gradients", size(bucket.buffer())))
-        sending = all_reduce(bucket.buffer().div_(dist.get_world_size()), async_op=True)
-        return sending.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return]
-
-    assert isinstance(learner.parallel, nn.parallel.DistributedDataParallel)
-    learner.parallel.register_comm_hook(None, bucket_sent)
     with (
-        patch.object(dist, "all_reduce", wraps=all_reduce) as reduced,
+        patch.object(dist, "all_reduce", wraps=dist.all_reduce) as reduced,
         patch.object(dist, "broadcast", wraps=dist.broadcast) as broadcasts,
     ):
         for _, batch in zip(range(WARM_UP + 1), batches.epoch(0), strict=False):
-            gradients.clear()
             reduced.reset_mock()
             broadcasts.reset_mock()
             train_step(learner, batch, StepContext(epoch=0, progress=0.0))
-    sums = [Message("all_reduce", size(call.args[0])) for call in reduced.call_args_list]
-    return sums + gradients + [Message("broadcast", size(call.args[0])) for call in broadcasts.call_args_list]
+    sums = [
+        Message("gradients" if "async_op" in call.kwargs else "all_reduce", size(call.args[0]))
+        for call in reduced.call_args_list
+    ]
+    return sums + [Message("broadcast", size(call.args[0])) for call in broadcasts.call_args_list]
 
 
 def message_seconds(message: Message, repeats: int = 20) -> float:

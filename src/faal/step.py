@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from faal.config import Recipe
 from faal.data import Batch
-from faal.engine import processes, seeds
+from faal.engine import gradients, processes, seeds
 from faal.engine.graphs import Runner
 from faal.engine.numerics import Numerics
 from faal.inner.boundary import crossing
@@ -36,8 +36,8 @@ class Learner:
     """The network itself, not wrapped; its weights are perturbed."""
     forward: nn.Module
     """`net`, or `net` compiled; attacked."""
-    parallel: nn.Module
-    """`engine.processes.parallel(forward)`; trained."""
+    parallel: gradients.Views
+    """`engine.gradients.parallel(forward)`; trained."""
     run: Runner
     """Runs the attack: directly, or as a CUDA graph."""
     optimizer: torch.optim.Optimizer
@@ -110,6 +110,7 @@ def train_step(learner: Learner, batch: Batch, context: StepContext) -> StepResu
             update_clean_statistics(learner, batch.images)
         learner.optimizer.zero_grad(set_to_none=True)
         (loss * context.share).backward()
+        learner.parallel.finish()
         learner.optimizer.step()
     # BatchNorm's statistics are those of each process's own samples; the next attack needs the same network on all
     # processes.
@@ -210,7 +211,7 @@ def perturbed_weights(
     """AWP: the context in which phases 2 and 3 run; the ascent loss is the unweighted base loss (Wu et al.)."""
 
     def ascent_loss() -> Tensor:
-        logits = forward_views(learner, processes.Views(learner.forward), views)
+        logits = forward_views(learner, gradients.Views(learner.forward), views)
         terms = learner.method.objective.terms(logits, batch.labels, learner.recipe.beta)
         used = [term for term in terms if term is not None]
         return context.share * torch.stack(used).sum(dim=0).mean()

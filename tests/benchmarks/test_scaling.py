@@ -122,7 +122,8 @@ def test_in_small(paper: Any, tmp_path: Path) -> None:
     counted = [paper.Message(m["kind"], m["bytes"]) for m in found["a step of two says"]["messages"]]
     assert [message for message in counted if message.kind != "gradients"] == paper.messages_of(net)
     sent = sum(message.bytes for message in counted if message.kind == "gradients")
-    assert sent == 4 * sum(weight.numel() for weight in net.parameters())
+    # With a number for each tensor, which states whether it has a gradient.
+    assert sent == 4 * sum(weight.numel() + 1 for weight in net.parameters())
     assert all(m["seconds"] > 0 for m in found["a step of two says"]["messages"])
     floats = [buffer for buffer in net.buffers() if buffer.dtype == torch.float32]
     assert paper.Message("broadcast", 4 * sum(buffer.numel() for buffer in floats)) in counted

@@ -90,12 +90,6 @@ class TestAlone:
             processes.stop()
         assert not dist.is_initialized()
 
-    def test_parallel_is_the_net_itself(self) -> None:
-        net = nn.Linear(2, 3)
-        views = processes.parallel(net)
-        assert isinstance(views, processes.Views)
-        assert views.net is net
-
     def test_there_is_nothing_to_synchronise(self) -> None:
         """So a recipe with this setting trains on one CPU unchanged."""
         split = toy_split(COUNTS)
@@ -133,14 +127,3 @@ class TestSynchronise:
         with pytest.raises(InputError, match=r"^sync_batchnorm .*1\.0, a NormAndActivation"):
             processes.synchronise(net)
         assert type(net[1][0]) is NormAndActivation
-
-
-def test_views_run_once_each() -> None:
-    """Not concatenated: BatchNorm normalises one view after the other."""
-    net = nn.BatchNorm1d(2, momentum=1.0)
-    one, two = torch.randn(8, 2), 5 + torch.randn(8, 2)
-    outputs = processes.Views(net)(one, two)
-    assert int(net.num_batches_tracked) == 2
-    torch.testing.assert_close(net.running_mean, two.mean(dim=0))
-    for output in outputs:
-        torch.testing.assert_close(output.mean(dim=0), torch.zeros(2), rtol=0, atol=1e-5)

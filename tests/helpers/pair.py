@@ -10,10 +10,11 @@ import torch.distributed as dist
 from tests.conftest import toy_data, toy_split
 from tests.helpers.learners import CPU, make_batches, make_learner, train_steps
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from faal import checkpoint
 from faal.config import Recipe, Schedule, Threat
-from faal.engine import processes
+from faal.engine import gradients, processes
 from faal.engine.numerics import Numerics
 from faal.errors import InputError
 from faal.intermediate.class_rule import EvaluationRequest
@@ -43,8 +44,37 @@ class Idle(SmallNet):
         self.idle = nn.Linear(3, 3)
 
 
+class Late(SmallNet):
+    """A network with a layer that joins in the third training step, and one that leaves after it."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes, width=4, norm="group")
+        self.late, self.early, self.calls = nn.Linear(1, 1), nn.Linear(1, 1), 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        self.calls += self.training
+        used = self.early if self.calls < 3 else self.late
+        return logits + used(logits[:, :1])
+
+
+class Again(SmallNet):
+    """A network that computes activations again in the backward pass, so that gradients come in several parts."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes, width=4, norm="group")
+        self.last = nn.Linear(num_classes, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = super().forward(images)
+        for _ in range(2):
+            logits = recomputed(self.last, logits, use_reentrant=True) if self.training else self.last(logits)
+        return logits
+
+
 IDLE = [("faal-at-awp", "tests.helpers.pair:Idle")]
-CASES = WHOLE + HALVES + IDLE
+CHANGING = [(method, f"tests.helpers.pair:{name}") for name in ("Late", "Again") for method in ("faal-at", "pgd-at")]
+CASES = WHOLE + HALVES + IDLE + CHANGING
 
 
 def recipe(method: str, model: str) -> Recipe:
@@ -91,7 +121,7 @@ def trained(method: str, model: str, *, by_halves: bool = False) -> dict[str, An
     net = learner.net
     if by_halves:
         halves = ByHalves(net)
-        learner = dataclasses.replace(learner, net=halves, forward=halves, parallel=processes.parallel(halves))
+        learner = dataclasses.replace(learner, net=halves, forward=halves, parallel=gradients.parallel(halves))
     results = train_steps(learner, make_batches(learner.recipe, split), STEPS)
     return {
         "net": net.state_dict(),
@@ -131,7 +161,7 @@ def offsets() -> list[tuple[float, ...]]:
 
 
 def sent(method: str) -> dict[str, Any]:
-    """How many numbers each message of one step holds, but for the gradients, which DistributedDataParallel sends."""
+    """How many numbers each message of one step holds, but for the gradients, which are sent meanwhile."""
     split = toy_split(COUNTS)
     learner = make_learner(recipe(method, "small"), split, len(COUNTS))
     with (
@@ -139,7 +169,8 @@ def sent(method: str) -> dict[str, Any]:
         patch.object(dist, "broadcast", wraps=dist.broadcast) as broadcasts,
     ):
         train_steps(learner, make_batches(learner.recipe, split), 1)
-    numbers = [[call.args[0].numel() for call in calls.call_args_list] for calls in (reduced, broadcasts)]
+    sums = [call for call in reduced.call_args_list if "async_op" not in call.kwargs]
+    numbers = [[call.args[0].numel() for call in calls] for calls in (sums, broadcasts.call_args_list)]
     return {
         "sums": numbers[0],
         "broadcasts": numbers[1],
@@ -148,26 +179,53 @@ def sent(method: str) -> dict[str, Any]:
 
 
 def backward_events() -> list[str]:
-    """In which order a third step sends gradients and computes those of the first layer, which come last.
-
-    DistributedDataParallel learns the order in the first two, and forms the buckets by it.
-    """
+    """In which order a third step sends gradients and computes those of the first layer, which come last."""
     net = nn.Sequential(*(nn.Linear(512, 512, bias=False) for _ in range(4)))  # of a MiB each, and so is a bucket
-    parallel = processes.parallel(net)
+    parallel = gradients.parallel(net)
     events: list[str] = []
 
-    def send(_: None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    def send(*arguments: Any, **options: Any) -> Any:
         events.append("sent")
-        work = dist.all_reduce(bucket.buffer().div_(2), async_op=True)
-        return work.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return]
+        return reduce(*arguments, **options)
 
-    parallel.register_comm_hook(None, send)
+    reduce = dist.all_reduce
     net[0].weight.register_post_accumulate_grad_hook(lambda _: events.append("first layer"))
-    for _ in range(3):
-        events.clear()
-        (output,) = parallel(torch.ones(2, 512))
-        output.sum().backward()
+    with patch.object(dist, "all_reduce", send):
+        for _ in range(3):
+            events.clear()
+            (output,) = parallel(torch.ones(2, 512))
+            output.sum().backward()
+            parallel.finish()
     return events
+
+
+def skipping(rank: int) -> dict[str, list[Tensor | None]]:
+    """The gradients of two layers, of which process 1 leaves out one in some steps, and both another."""
+    net = nn.ModuleDict({name: nn.Linear(2, 1, bias=False) for name in ("always", "some", "never")})
+    for layer in net.values():
+        nn.init.constant_(layer.weight, 1.0)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers, self.step = net, 0
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.step += 1
+            used = self.step != 2 and (rank == 0 or self.step % 2 == 1)
+            return self.layers["always"](images) + (self.layers["some"](images) if used else 0)
+
+    parallel = gradients.parallel(Net())
+    found: dict[str, list[Tensor | None]] = {name: [] for name in net}
+    for _ in range(4):
+        for layer in net.values():
+            layer.weight.grad = None
+        (output,) = parallel(torch.full((1, 2), rank + 1.0))
+        output.sum().backward()
+        parallel.finish()
+        for name, layer in net.items():
+            found[name].append(None if layer.weight.grad is None else layer.weight.grad.clone())
+    return found
 
 
 def refused() -> str:
@@ -217,7 +275,7 @@ def work(rank: int, folder: Path) -> None:
     """One of two processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
-    found = {"messages": messages(rank), "events": backward_events(), "refused": refused()}
+    found = {"messages": messages(rank), "events": backward_events(), "refused": refused(), "skipping": skipping(rank)}
     found |= {"faal-at sends": sent("faal-at"), "faal-at-awp sends": sent("faal-at-awp")}
     found |= {f"{method} {model}": trained(method, model) for method, model in CASES}
     found |= {"run": run(folder / "run"), "offsets": offsets()}

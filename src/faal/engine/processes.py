@@ -5,7 +5,6 @@ the identity, so that callers need not distinguish the two cases.
 """
 
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -106,44 +105,6 @@ def barrier() -> None:
     """Wait for all processes."""
     if world_size() > 1:
         dist.barrier()
-
-
-class Views(nn.Module):
-    """A network that is run on several inputs in one forward call, once per input.
-
-    DistributedDataParallel requires one forward per backward; clean and adversarial images need two. They are not
-    concatenated: BatchNorm would then normalise both by their common statistics.
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.net(images) for images in inputs)
-
-
-def parallel(net: nn.Module) -> nn.Module:
-    """`Views` of `net`, its gradients averaged over the processes where there are several.
-
-    Gradients are reduced in buckets, from the last layers to the first, each as soon as it is full, while the next is
-    computed. With `Views` every parameter receives its gradient once per backward, and there is no communication before
-    the forward (buffers are broadcast after the step), so that no bucket waits for another message.
-    """
-    views = Views(net)
-    if world_size() == 1:
-        return views
-    device = next(net.parameters()).device
-    ids = [device.index] if device.type == "cuda" else None
-    with warnings.catch_warnings():  # an argument that newer versions of PyTorch rename
-        warnings.simplefilter("ignore", FutureWarning)
-        return nn.parallel.DistributedDataParallel(
-            views,
-            device_ids=ids,
-            broadcast_buffers=False,
-            gradient_as_bucket_view=True,  # received gradients are not copied again
-            static_graph=True,  # unused parameters are determined in the first step
-        )
 
 
 BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from faal.config import Recipe
-from faal.engine import graphs, processes
+from faal.engine import gradients, graphs, processes
 from faal.engine.numerics import Numerics
 from faal.methods import method
 from faal.outer.averaging import GatedAverage, WeightAverage
@@ -40,19 +40,21 @@ def learner_for(net: nn.Module, recipe: Recipe, counts: Tensor, *, seed: int, nu
     if recipe.sync_batchnorm:
         processes.synchronise(net)
     forward = graphs.Compiled(net, processes.own_part(recipe.batch_size)) if compiles(recipe) else net
+    optimizer = torch.optim.SGD(
+        net.parameters(),
+        lr=recipe.lr.at(0.0),
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+        fused=True,
+    )
+    optimizer.register_step_pre_hook(begin_late_momentum)
     return Learner(
         net=net,
         forward=forward,
-        parallel=processes.parallel(forward),
+        parallel=gradients.parallel(forward),
         run=graphs.Recorder() if records(recipe, numerics.device) else graphs.directly,
-        optimizer=torch.optim.SGD(
-            net.parameters(),
-            lr=recipe.lr.at(0.0),
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.nesterov,
-            fused=True,
-        ),
+        optimizer=optimizer,
         rule=row.make_rule(recipe, counts).to(numerics.device),
         method=row,
         recipe=recipe,
@@ -60,6 +62,21 @@ def learner_for(net: nn.Module, recipe: Recipe, counts: Tensor, *, seed: int, nu
         seed=seed,
         numerics=numerics,
     )
+
+
+def begin_late_momentum(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    """Give the parameters that have their first gradient after others a momentum of 0, from which it becomes that
+    gradient.
+
+    PyTorch's fused step begins with none of them or with all, and fails where a network has begun to use a layer.
+    """
+    having = [
+        (p, optimizer.state[p]) for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+    ]
+    late = [(p, state) for p, state in having if state.get("momentum_buffer") is None]
+    if len(late) < len(having) and any(group["momentum"] for group in optimizer.param_groups):
+        for parameter, state in late:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def average_for(net: nn.Module, recipe: Recipe, steps_per_epoch: int) -> WeightAverage:

@@ -99,7 +99,7 @@ def test_whoever_follows_the_advice_is_not_refused_for_it(case: str, advice: str
 
 def test_an_empty_class_of_two_cannot_be_deleted(pets: Path) -> None:
     (pets / "test" / "cat" / "0.png").unlink()
-    with pytest.raises(InputError, match="add images to the class$"):
+    with pytest.raises(InputError, match=r"add images to the class$"):
         load_data(f"folder:{pets}")
 
 

@@ -82,7 +82,7 @@ class PublicResNet20(nn.Module):
         return self.linear(F.avg_pool2d(x, x.shape[-1]).flatten(1))
 
 
-def settled(net: nn.Module, channels: int = 3, size: int = 8) -> nn.Module:
+def settled(net: nn.Module, channels: int = 3, size: int = 8, *, images: int = 640) -> nn.Module:
     """In evaluation mode, with the running statistics of random images and affine parameters of their own."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
@@ -92,5 +92,5 @@ def settled(net: nn.Module, channels: int = 3, size: int = 8) -> nn.Module:
                 module.bias.copy_(torch.rand(module.bias.shape, generator=generator) - 0.5)
         net.train()
         for _ in range(20):
-            net(torch.rand(32, channels, size, size, generator=generator))
+            net(torch.rand(images // 20, channels, size, size, generator=generator))
     return net.eval()

@@ -126,7 +126,7 @@ def test_other_classes_and_channels_than_the_networks_are_refused() -> None:
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "robustbench.model_zoo", None)
-    with pytest.raises(InputError, match="needs the package robustbench.*pip install robustbench") as caught:
+    with pytest.raises(InputError, match=r"needs the package robustbench.*pip install robustbench") as caught:
         built("Shifted2020")
     assert "\n" not in str(caught.value)
 
@@ -168,9 +168,7 @@ def test_connections_are_refused_inside_alone() -> None:
 
 @pytest.fixture
 def zoo() -> ModuleType:
-    reason = (
-        "robustbench is not installed: pip install robustbench torchvision 'setuptools<81', in an environment apart"
-    )
+    reason = f"robustbench is not installed: pip install {subject.INSTALL}, in an environment of its own"
     return pytest.importorskip("robustbench.model_zoo", reason=reason)
 
 
@@ -185,10 +183,10 @@ def zoo() -> ModuleType:
     ],
 )
 def test_the_packages_networks(source: str, zoo: ModuleType, tmp_path: Path) -> None:
-    name, data, threat = (*source.split(":"), "cifar10", "Linf")[:3] if ":" not in source else source.split(":")
+    name, data, threat = source.split(":") if ":" in source else (source, "cifar10", "Linf")
     (entries,) = (found for kind, found in zoo.model_dicts.items() if kind.value == data)
     (models,) = (found for kind, found in entries.items() if kind.value == threat)
-    original = settled(models[name]["model"](), 3, 32)
+    original = settled(models[name]["model"](), 3, 32, images=40)
     torch.save({"state_dict": {f"module.{k}": v for k, v in original.state_dict().items()}}, tmp_path / "w.pt")
     classes = tuple(f"class {k}" for k in range(100 if data == "cifar100" else 10))
     images = DataSet("pictures", classes, None, Split(InMemory(IMAGES), torch.arange(3)))
@@ -225,6 +223,6 @@ def test_this_programs_networks_are_the_packages(zoo: ModuleType) -> None:
     }
     for model, original in pairs.items():
         net = build_model(Architecture(model=model, num_classes=10), seed=0)
-        net.load_state_dict(settled(original, 3, 32).state_dict())
+        net.load_state_dict(settled(original, 3, 32, images=40).state_dict())
         with torch.no_grad():
             torch.testing.assert_close(net.eval()(IMAGES), original(IMAGES), msg=model)

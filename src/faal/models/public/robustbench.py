@@ -115,9 +115,8 @@ def _entries(zoo: Mapping[Any, Mapping[Any, Mapping[str, Any]]], reference: Refe
     for threat, entries in threats.items():
         if threat.value.lower() == reference.threat.lower():
             return entries
-    raise unknown(
-        "threat of RobustBench", reference.threat, [threat.value for threat in threats], see="its leaderboard"
-    )
+    names = [threat.value for threat in threats]
+    raise unknown("threat of RobustBench", reference.threat, names, see="its leaderboard")
 
 
 @contextlib.contextmanager

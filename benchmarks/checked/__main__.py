@@ -4,8 +4,8 @@
 
 DIR of `--models` holds the checkpoints and `nets.py`, their architectures. The figures go to
 `benchmarks/results/checked.json`, and from there to `docs/checked.md`. Finished blocks stay in the work folder, so that
-a measurement that was stopped continues; `--only` takes some networks and leaves the others' figures as they are, and
-`--page` writes the page alone.
+a measurement that was stopped continues; audits that have figures are not repeated without `--again`; `--only` takes
+some networks, and `--page` writes the page alone.
 """
 
 import argparse
@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--mnist", help="like --data")
     parser.add_argument("--work", type=Path, help="the folder of the audits")
     parser.add_argument("--only", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), help="these networks")
+    parser.add_argument("--again", action="store_true", help="measure again what has figures already")
     parser.add_argument("--page", action="store_true", help="write the page from the figures, and measure nothing")
     given = parser.parse_args()
     if not given.page:
@@ -83,15 +84,24 @@ def main() -> None:
             data = load_data(getattr(given, network.data))
             net = opened(network, given.models.absolute(), data)
             for plan in network.audits:
+                if plan.name in _stored()["networks"].get(name, {"audits": {}})["audits"] and not given.again:
+                    continue
                 row = measured(network, plan, net, data, work / network.file / plan.name)
                 _store(name, net, plan, row | {"environment": made})
                 print(name, plan.name, {attack: found["value"] for attack, found in row["attacks"].items()}, flush=True)
     table.PAGE.write_text(table.page(), encoding="utf-8")
 
 
+def _stored() -> dict[str, Any]:
+    if not table.RESULTS.exists():
+        return {"networks": {}}
+    found: dict[str, Any] = json.loads(table.RESULTS.read_text(encoding="utf-8"))
+    return found
+
+
 def _store(name: str, net: LoadedModel, plan: Audited, row: dict[str, Any]) -> None:
     """Put an audit's figures beside those that are there already."""
-    found = json.loads(table.RESULTS.read_text(encoding="utf-8")) if table.RESULTS.exists() else {"networks": {}}
+    found = _stored()
     found["command"] = table.COMMAND
     entry = found["networks"].setdefault(name, {"audits": {}})
     entry["sha256"] = net.record["sha256"]

@@ -71,7 +71,7 @@ NETWORKS = {
         audits=(
             Audited(attacks="clean,pgd20,cw20"),
             Audited(attacks="autoattack", limit=250),
-            Audited(attacks="pgd20x5,cw20x5"),
+            Audited(attacks="pgd20x5,cw20x5", limit=4200),
         ),
     ),
     "ResNet-4B": Network(
@@ -83,7 +83,7 @@ NETWORKS = {
         normalize="cifar10",
         published=(Published("clean", 77.20), Published("PGD", 61.41)),
         clean=77.20,
-        audits=(Audited(attacks="clean,pgd20,cw20"), Audited(attacks="pgd20x5,cw20x5", limit=4200)),
+        audits=(Audited(attacks="clean"), Audited(attacks="pgd20,cw20", limit=4200)),
     ),
     "CNN-A": Network(
         file="sdp-cnn-a-adv.pth",
@@ -92,7 +92,7 @@ NETWORKS = {
         data="cifar10",
         epsilon="2/255",
         normalize="0.491373,0.482353,0.446667:0.247059,0.243529,0.261569",
-        audits=(Audited(attacks="clean,pgd20,cw20"),),
+        audits=(Audited(attacks="clean"), Audited(attacks="pgd20,cw20", limit=4200)),
     ),
     "LeNet-5": Network(
         file="advertorch-mnist-lenet5.pt",
@@ -102,7 +102,7 @@ NETWORKS = {
         epsilon="0.3",
         published=(Published("clean", 98.64), Published("PGD-40", 93.2)),
         clean=98.64,
-        audits=(Audited(attacks="clean"), Audited(attacks="pgd40,cw40", limit=2000)),
+        audits=(Audited(attacks="clean"), Audited(attacks="pgd40,cw40", limit=1200)),
     ),
     "SmallCNN (TRADES)": Network(
         file="trades-mnist-smallcnn.pt",
@@ -114,7 +114,7 @@ NETWORKS = {
         clean=99.52,
         audits=(
             Audited(attacks="clean"),
-            Audited(attacks="pgd40,cw40", limit=2000),
+            Audited(attacks="pgd40,cw40", limit=1000),
             Audited(attacks="autoattack", limit=100),
         ),
     ),

@@ -34,7 +34,7 @@ class Outcome:
     @property
     def in_words(self) -> bool:
         """Whether it succeeded or was rejected with a sentence."""
-        return self.status in (0, 2) and "Traceback" not in self.message
+        return (self.status == 0 or (self.status == 2 and bool(self.message))) and "Traceback" not in self.message
 
 
 def command(folder: Path, *words: str) -> Outcome:
@@ -53,7 +53,7 @@ def command(folder: Path, *words: str) -> Outcome:
     finally:
         sys.argv = before[0]
         os.chdir(before[1])
-    return Outcome(0, "")
+    return Outcome(0, _last(errors.getvalue()), output.getvalue())
 
 
 def call(function: Callable[[], Any]) -> Outcome:

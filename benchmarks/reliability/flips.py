@@ -1,71 +1,127 @@
-"""Single bits flipped in files that a run or an audit has written: noticed, without effect, or a changed figure."""
+"""Single bits flipped in files that a run or an audit has written: rejected, the same result, or a changed one."""
 
 import random
 import shutil
-import signal
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from benchmarks.recording.facts import Facts, audit_digests, run_digests
+from benchmarks.recording.facts import audit_digests, run_digests, weights_digest
 from benchmarks.recording.parts import toy
 from benchmarks.recording.samples import AUDIT, SAMPLES
-from benchmarks.recording.stops import stop_when
 from benchmarks.recording.surface import Surface
-from benchmarks.reliability.commands import Outcome, command
-from benchmarks.reliability.kills import TOY, _progress
+from benchmarks.reliability.commands import Outcome, call, command
+from benchmarks.reliability.forked import OFTEN, Forked, forked, import_all
+from benchmarks.reliability.kills import TOY, progress
 
 import faal
-from faal.errors import InputError
 
 TRAIN = ("train", "digits-small-faal-at", "--epochs", "2", "--width", "4", "--steps", "1", *TOY, "--out", "out")
-JUDGE = ("audit", "run", "--attacks", "clean,pgd10", *AUDIT, "--out", "audit")
-COMPARE = ("compare", "good=good", "flipped=audit")
-FILES = ("best.pt", "last.pt", "verdicts.npz", "block")
+ATTACKS = ("--attacks", "clean,pgd10", *AUDIT)
+JUDGE = ("audit", "run", *ATTACKS, "--out", "audit")
+OTHER = ("audit", "repaired", *ATTACKS, "--out", "other")
+COMPARE = ("compare", "one=audit", "other=other")
+RESULTS = ("audit.json", "verdicts.npz", "examples.npz")
+Effect = tuple[str, str]
+"""`rejected`, `same` or `changed`, and the message."""
+
+
+def prepare(surface: Surface, base: Path) -> None:
+    """A folder with a finished run (`done`), one that was killed (`out`) and two audits."""
+    toy(base)
+    for name in ("run", "repaired"):
+        shutil.copytree(SAMPLES / name, base / name)
+    forked(surface, base, *TRAIN)
+    until = progress(base / "out") - 6
+    (base / "out").rename(base / "done")
+    begun = Forked(base, surface.environment, *TRAIN)
+    while begun.poll() is None and progress(base / "out") < until:
+        time.sleep(OFTEN)
+    begun.kill()
+    if begun.wait() >= 0:
+        raise RuntimeError("the run ended before it was killed")
+    for words in (JUDGE, OTHER):
+        forked(surface, base, *words)
+
+
+def use_best(here: Path) -> tuple[Outcome, Any]:
+    """The weights of `best.pt`, as `faal.load_model` returns them."""
+    found: list[str] = []
+    outcome = call(lambda: found.append(weights_digest(faal.load_model(str(here / "done" / "best.pt")).state_dict())))
+    return outcome, found
+
+
+def use_last(here: Path) -> tuple[Outcome, Any]:
+    """The weights and the log of the run that continues from `last.pt`."""
+    outcome = command(here, *TRAIN)
+    return outcome, outcome.status or run_digests(here / "out")
+
+
+def use_block(here: Path) -> tuple[Outcome, Any]:
+    """The verdicts and figures of the audit that continues from its blocks."""
+    for name in RESULTS:
+        (here / "audit" / name).unlink()
+    outcome = command(here, *JUDGE)
+    return outcome, outcome.status or audit_digests(here / "audit")
+
+
+def use_verdicts(here: Path) -> tuple[Outcome, Any]:
+    """What `compare` prints."""
+    outcome = command(here, *COMPARE)
+    return outcome, outcome.output
+
+
+USES: dict[str, tuple[str, Callable[[Path], tuple[Outcome, Any]]]] = {
+    "best.pt": ("done/best.pt", use_best),
+    "last.pt": ("out/last.pt", use_last),
+    "verdicts.npz": ("audit/verdicts.npz", use_verdicts),
+    "block": ("audit/blocks/*.npz", use_block),
+}
+"""Kind of file -> where it is, and its use."""
 
 
 def measure(surface: Surface, work: Path, n: int, seed: int) -> dict[str, Any]:
-    """Flip `n` bits, each in a fresh copy, in turn in the four kinds of files, and use the file."""
+    """Flip `n` bits, each in a fresh copy, in turn in the four kinds of files, and use the file.
+
+    Raises:
+        RuntimeError: a use fails, or says nothing, while nothing is flipped.
+    """
     rng = random.Random(seed)
-    base = toy(work / "flips")
-    shutil.copytree(SAMPLES / "run", base / "run")
-    done = base / "done"
-    surface.faal(base, *TRAIN[:-1], str(done))
-    whole = run_digests(done)
-    until = _progress(done) - 6
-    stop_when(surface.begun(base, *TRAIN), lambda: _progress(base / "out") >= until, signal.SIGKILL)
-    surface.faal(base, *JUDGE)
-    shutil.copytree(base / "audit", base / "good")
-    verdicts, printed = audit_digests(base / "audit"), command(base, *COMPARE).output
-    weights = faal.load_model(str(done / "best.pt")).state_dict()
+    import_all()
+    base, here = work / "base", work / "flipped"
+    prepare(surface, base)
+    expected = {}
+    for kind, (_, use) in USES.items():
+        shutil.copytree(base, here)
+        outcome, expected[kind] = use(here)
+        shutil.rmtree(here)
+        if outcome.status or not expected[kind]:
+            raise RuntimeError(f"the use of {kind} fails with nothing flipped: {outcome.message}")
     rows = []
     for number in range(n):
-        kind = FILES[number % len(FILES)]
-        here = work / "flipped"
+        kind = list(USES)[number % len(USES)]
+        pattern, use = USES[kind]
         shutil.copytree(base, here)
-        file = _file(here, kind, rng)
-        place = _flip(file, rng)
-        result, message = _effect(here, kind, file, weights, whole, verdicts, printed)
+        place = flip(rng.choice(sorted(here.glob(pattern))), rng)
+        result, message = effect(*use(here), expected[kind])
         rows.append({"file": kind, "byte": place, "result": result, "message": message.replace(str(here), "DIR")})
         if result == "changed":
-            print(f"flip {number + 1} of {n}: {kind}, byte {place}: {message}", flush=True)
+            print(f"flip {number + 1} of {n}: {rows[-1]}", flush=True)
         shutil.rmtree(here)
-    counts = {kind: dict(Counter(row["result"] for row in rows if row["file"] == kind)) for kind in FILES}
-    changed = [row for row in rows if row["result"] == "changed"]
-    messages = {
-        kind: next((row["message"] for row in rows if row["file"] == kind and row["message"]), "") for kind in FILES
-    }
-    return {"flips": n, "changed": len(changed), "by file": counts, "messages": messages, "rows of changed": changed}
+    return {
+        "flips": n,
+        "changed": sum(row["result"] == "changed" for row in rows),
+        "by file": {kind: dict(Counter(row["result"] for row in rows if row["file"] == kind)) for kind in USES},
+        "messages": {kind: next((row["message"] for row in rows if row["file"] == kind and row["message"]), "")
+                     for kind in USES},
+        "rows of changed": [row for row in rows if row["result"] == "changed"],
+    }  # fmt: skip
 
 
-def _file(here: Path, kind: str, rng: random.Random) -> Path:
-    if kind == "block":
-        return rng.choice(sorted((here / "audit" / "blocks").glob("*.npz")))
-    return {"best.pt": here / "done", "last.pt": here / "out", "verdicts.npz": here / "audit"}[kind] / kind
-
-
-def _flip(file: Path, rng: random.Random) -> int:
+def flip(file: Path, rng: random.Random) -> int:
+    """Flip one bit of a file; returns the number of its byte."""
     content = bytearray(file.read_bytes())
     place = rng.randrange(len(content))
     content[place] ^= 1 << rng.randrange(8)
@@ -73,32 +129,8 @@ def _flip(file: Path, rng: random.Random) -> int:
     return place
 
 
-def _effect(
-    here: Path, kind: str, file: Path, weights: dict[str, torch.Tensor], whole: Facts, verdicts: Facts, printed: str
-) -> tuple[str, str]:
-    """`noticed`, `none` (the same result) or `changed`, and the message."""
-    if kind == "best.pt":
-        try:
-            found = faal.load_model(str(file)).state_dict()
-        except InputError as error:
-            return "noticed", str(error)
-        same = found.keys() == weights.keys() and all(torch.equal(found[key], weights[key]) for key in weights)
-        return ("none" if same else "changed"), ""
-    if kind == "last.pt":
-        outcome = command(here, *TRAIN)
-        return _compared(outcome, lambda: run_digests(here / "out") == whole)
-    if kind == "block":
-        for name in ("audit.json", "verdicts.npz", "examples.npz"):
-            (here / "audit" / name).unlink(missing_ok=True)
-        outcome = command(here, *JUDGE)
-        return _compared(outcome, lambda: audit_digests(here / "audit") == verdicts)
-    outcome = command(here, *COMPARE)
-    return _compared(outcome, lambda: outcome.output == printed)
-
-
-def _compared(outcome: Outcome, same: Any) -> tuple[str, str]:
+def effect(outcome: Outcome, found: Any, expected: Any) -> Effect:
+    """What a flipped bit did; whatever is neither a sentence nor the same result counts as changed."""
     if outcome.status == 2 and outcome.in_words:
-        return "noticed", outcome.message
-    if outcome.status != 0:
-        return "changed", outcome.message
-    return ("none" if same() else "changed"), ""
+        return "rejected", outcome.message
+    return ("same" if outcome.status == 0 and found == expected else "changed"), outcome.message

@@ -1,11 +1,12 @@
 """Processes that are killed at random moments, and whether the same command then ends as one that was not killed."""
 
 import json
+import os
 import random
 import shutil
-import signal
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,148 +14,152 @@ from benchmarks.recording.facts import Facts, audit_digests, run_digests, value_
 from benchmarks.recording.parts import toy
 from benchmarks.recording.samples import AUDIT, SAMPLES
 from benchmarks.recording.surface import Surface
+from benchmarks.reliability.forked import OFTEN, Forked, forked, import_all
+from benchmarks.reliability.living import alive, descendants
 
 METHODS = ("pgd-at", "trades", "mart", "faal-at", "faal-at-awp", "faal-trades", "cfa-at", "wat", "faal-bat")
 FLOAT32 = ("--precision", "float32", "--device", "cpu", "--seed", "1")
 TOY = ("--data", "npz:toy.npz", "--checkpoint-every", "0", "--log-every", "1", *FLOAT32)
+SHORT = ("--epochs", "2", "--steps", "2", *TOY)
 
 WORK = {
-    **{
-        f"train {method}": ("train", f"digits-small-{method}", "--epochs", "2", "--width", "4", "--steps", "2", *TOY)
-        for method in METHODS
-    },
+    **{f"train {method}": ("train", f"digits-small-{method}", "--width", "4", *SHORT) for method in METHODS},
     "audit": ("audit", "run", "--attacks", "clean,pgd20,cw10", *AUDIT),
-    "repair --frontier": (
-        "repair",
-        "base",
-        "digits-small-faal-at-repair",
-        "--epochs",
-        "2",
-        "--steps",
-        "2",
-        "--frontier",
-        *TOY,
-    ),
+    "repair --frontier": ("repair", "base", "digits-small-faal-at-repair", "--frontier", *SHORT),
 }
-DEMO = "demo, its main process only"
-"""Its workers have to end by themselves."""
+DEMO = "demo"
+"""At a smaller size. Its main process alone is killed, and its workers have to end by themselves."""
 
-WORK[DEMO] = ("demo", "--seeds", "2", "--device", "cpu")
+SMALL_DEMO = (sys.executable, "-m", "benchmarks.reliability.small_demo", "--out", "out")
+DEMO_KILLS = 4
+"""One in each quarter of its work, in one folder."""
+
 WORKERS_END = 30.0
 """Seconds within which workers have to end after their parent."""
 
 
 def measure(surface: Surface, work: Path, n: int, seed: int) -> dict[str, Any]:
-    """Kill each kind of work in turn, `n` times in all, one kill to a folder, and continue it to its end."""
+    """Kill each kind of work in turn, `n` times in all, and continue it to its end; from 40 kills on the demo too."""
     rng = random.Random(seed)
-    kinds = [name for name in WORK if name != DEMO or n >= len(WORK)]
-    expected: dict[str, Facts] = {}
+    import_all()
+    demo = DEMO_KILLS if n >= 40 else 0
     rows = []
-    for number in range(n):
-        name = kinds[number % len(kinds)]
-        if name not in expected:
-            rows_of_reference = _prepared(surface, work / "references", name)
-            surface.faal(rows_of_reference, *WORK[name], "--out", "out")
-            expected[name] = _facts(rows_of_reference / "out")
-        here = _prepared(surface, work / f"kill-{number}", name)
-        at, left = _killed(surface, here, name, rng, _progress(work / "references" / _folder(name) / "out"))
-        surface.faal(here, *WORK[name], "--out", "out")
-        found = _facts(here / "out")
-        differ = sorted(
-            key for key in expected[name].keys() | found.keys() if expected[name].get(key) != found.get(key)
-        )
-        rows.append({"work": name, "progress": at, "workers left": left, "equal": not differ, "differ": differ[:5]})
-        print(f"kill {number + 1} of {n}: {name} at {at}, {'equal' if not differ else differ[:3]}", flush=True)
-        shutil.rmtree(here)
-    return {"kills": len(rows), "equal": sum(row["equal"] and not row["workers left"] for row in rows), "rows": rows}
+    for number in range(n - demo):
+        rows.append(_one(surface, work, list(WORK)[number % len(WORK)], number, rng))
+        print(f"kill {number + 1} of {n}: {rows[-1]}", flush=True)
+    rows += _demo(surface, work, rng) if demo else []
+    return {
+        "kills": len(rows),
+        "endings": sum(row["ended"] for row in rows),
+        "equal": sum(row["ended"] and not row["differ"] for row in rows),
+        "processes left": sum(row["processes left"] for row in rows),
+        "rows": rows,
+    }
 
 
-def _folder(name: str) -> str:
-    return name.replace(" ", "-").replace(",", "")
+def _one(surface: Surface, work: Path, name: str, number: int, rng: random.Random) -> dict[str, Any]:
+    """One kill in a folder of its own, and its ending."""
+    reference = work / "references" / name.replace(" ", "-")
+    command = (*WORK[name], "--out", "out")
+    if not reference.exists():
+        _prepared(surface, reference, name, work / "base")
+        forked(surface, reference, *command)
+    here = _prepared(surface, work / f"kill-{number}", name, work / "base")
+    until, more = rng.randrange(progress(reference / "out")), rng.uniform(0, 0.1)
+    process = Forked(here, surface.environment, *command)
+    at, left = _killed(process, here / "out", until, more)
+    forked(surface, here, *command)
+    differ = differing(facts(reference / "out"), facts(here / "out"))
+    shutil.rmtree(here)
+    whole = progress(reference / "out")
+    return {"work": name, "progress": f"{at} of {whole}", "processes left": left, "ended": True, "differ": differ}
 
 
-def _prepared(surface: Surface, where: Path, name: str) -> Path:
+def _demo(surface: Surface, work: Path, rng: random.Random) -> list[dict[str, Any]]:
+    """The demo, whose main process is killed again and again before it ends, and one that is not killed."""
+
+    def begun(folder: Path) -> "subprocess.Popen[bytes]":
+        folder.mkdir(exist_ok=True)
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(SMALL_DEMO, cwd=folder, env=environment, stdout=quiet, stderr=quiet)
+
+    environment = surface.environment | {"PYTHONPATH": f"{surface.source}{os.pathsep}{surface.tree}"}
+    reference, here, rows = work / "demo", work / "demo-killed", []
+    if status := begun(reference).wait():
+        raise RuntimeError(f"the demo ended with {status}")
+    whole = progress(reference / "out")
+    for kill in range(DEMO_KILLS):
+        until = int(whole * (kill + rng.random()) / DEMO_KILLS)
+        at, left = _killed(begun(here), here / "out", until, rng.uniform(0, 1))
+        row = {"work": DEMO, "progress": f"{at} of {whole}", "processes left": left, "ended": False, "differ": []}
+        rows.append(row)
+        print(f"kill of the demo: {row}", flush=True)
+    status = begun(here).wait()
+    differ = differing(facts(reference / "out"), facts(here / "out"))
+    rows[-1] |= {"ended": True, "differ": [f"exit status {status}"] * bool(status) + differ}
+    print(f"ending of the demo: {rows[-1]}", flush=True)
+    return rows
+
+
+def _prepared(surface: Surface, here: Path, name: str, base: Path) -> Path:
     """A folder with what the command reads."""
-    here = where / _folder(name) if where.name == "references" else where
     here.parent.mkdir(parents=True, exist_ok=True)
     if WORK[name][0] == "audit":
         shutil.copytree(SAMPLES, here)
-    else:
-        toy(here)
+        return here
+    toy(here)
     if WORK[name][0] == "repair":
-        base = where.parent / "base"
         if not base.exists():
-            surface.faal(
-                here, "train", "digits-small-pgd-at", "--epochs", "2", "--width", "4", *TOY, "--out", str(base)
-            )
+            forked(surface, here, "train", "digits-small-pgd-at", "--width", "4", *SHORT, "--out", str(base))
         shutil.copytree(base, here / "base")
     return here
 
 
-def _killed(surface: Surface, here: Path, name: str, rng: random.Random, whole: int) -> tuple[str, int]:
-    """Kill the command at a random point of its progress; returns the point, and the number of processes left."""
-    until, more = rng.randrange(whole), rng.uniform(0, 0.3)
-    process = surface.begun(here, *WORK[name], "--out", "out")
-    while process.poll() is None and _progress(here / "out") < until:
-        time.sleep(0.005)
-    time.sleep(more if until else more + 2 * rng.random())
-    children = _descendants(process.pid)
-    process.send_signal(signal.SIGKILL)
-    ended = process.wait()
-    if ended != -signal.SIGKILL:
-        return "its end", 0  # it ended just before
+def _killed(process: "Forked | subprocess.Popen[bytes]", out: Path, until: int, more: float) -> tuple[str, int]:
+    """Kill a command some seconds after it has come so far; returns how far it was, and the processes that are left.
+
+    At the beginning the moment is one within its first seconds.
+    """
+    while process.poll() is None and progress(out) < until:
+        time.sleep(OFTEN)
+    time.sleep(more if until else 10 * more)
+    children = descendants(process.pid)
+    process.kill()
+    if process.wait() >= 0:  # it ended just before
+        return "the end", 0
     limit = time.monotonic() + WORKERS_END
-    while (left := [child for child in children if _alive(child)]) and time.monotonic() < limit:
+    while (left := [child for child in children if alive(child)]) and time.monotonic() < limit:
         time.sleep(0.05)
-    return f"{until} of {whole}", len(left)
+    return str(progress(out)), len(left)
 
 
-def _progress(out: Path) -> int:
-    """How far work has come: lines of all its logs and stored blocks."""
+def progress(out: Path) -> int:
+    """How far work has come: lines of all its logs, stored blocks and checkpoints."""
     if not out.is_dir():
         return 0
     lines = sum(file.read_bytes().count(b"\n") for file in out.rglob("*.jsonl"))
     return lines + len(list(out.rglob("blocks/*.npz"))) + len(list(out.rglob("*.pt")))
 
 
-def _facts(out: Path) -> Facts:
-    """What kills must not change: weights and logs of runs, verdicts and figures of audits, points of a frontier."""
-    facts: Facts = {}
-    for file in sorted(out.rglob("*")):
-        place = str(file.relative_to(out).parent)
+def facts(out: Path) -> Facts:
+    """What kills must not change: weights and logs of runs, verdicts and figures of audits, points of a frontier,
+    the figures of a demo, and which files there are: none that a dead process has left. TensorBoard's have the time in
+    their names."""
+    found: Facts = {}
+    for file in sorted(path for path in out.rglob("*") if path.is_file()):
+        name, folder = str(file.relative_to(out)), file.parent
+        place = folder.relative_to(out)
+        if "tensorboard" not in place.parts:
+            found[name] = ""
         if file.name == "best.pt":
-            facts |= {f"{place}/{key}": what for key, what in run_digests(file.parent).items()}
+            found |= {f"{place}/{key}": what for key, what in run_digests(folder).items()}
         elif file.name == "verdicts.npz":
-            facts |= {f"{place}/{key}": what for key, what in audit_digests(file.parent).items()}
+            found |= {f"{place}/{key}": what for key, what in audit_digests(folder).items()}
         elif file.name in ("frontier.json", "demo.json"):
-            facts[f"{place}/{file.name}"] = value_digest(json.loads(file.read_text(encoding="utf-8")))
-    return facts
-
-
-def _descendants(process: int) -> list[int]:
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            fields = _status(int(entry.name))
-            if fields:
-                parents.setdefault(int(fields[1]), []).append(int(entry.name))
-    found: list[int] = []
-    waiting = [process]
-    while waiting:
-        own = parents.get(waiting.pop(), [])
-        found += own
-        waiting += own
+            found[name] = value_digest(json.loads(file.read_text(encoding="utf-8")))
     return found
 
 
-def _status(process: int) -> Sequence[str]:
-    """State, parent and so on of a process; empty where it has ended."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(") ")[2].split()
-    except OSError:
-        return ()
-
-
-def _alive(process: int) -> bool:
-    fields = _status(process)
-    return bool(fields) and fields[0] != "Z"
+def differing(expected: Facts, found: Facts) -> list[str]:
+    """The first names of what differs, or is on one side only."""
+    return sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))[:5]

@@ -21,7 +21,8 @@ def write(found: Mapping[str, Any], page: Path) -> None:
 
 
 def _made(part: Mapping[str, Any]) -> str:
-    return f"\nMeasured at commit {part['commit']}, seed {part['seed']}, on {part['processor']}."
+    where = f"at commit {part['commit']}, seed {part['seed']}, on {part['processor']}, in {part['seconds']} s"
+    return f"\n`{part['command']}`, {where}."
 
 
 def _table(head: str, rows: list[list[Any]]) -> str:
@@ -33,25 +34,30 @@ def _table(head: str, rows: list[list[Any]]) -> str:
 
 
 def _kills(part: Mapping[str, Any]) -> str:
-    works = dict.fromkeys(row["work"] for row in part["rows"])
     rows = []
-    for work in works:
+    for work in dict.fromkeys(row["work"] for row in part["rows"]):
         own = [row for row in part["rows"] if row["work"] == work]
-        rows.append([f"`{work}`", len(own), sum(row["equal"] for row in own), sum(row["workers left"] for row in own)])
-    rows.append(["all", part["kills"], part["equal"], sum(row["workers left"] for row in part["rows"])])
-    return _table("| command | kills | equal endings | processes left |", rows)
+        ended = [row for row in own if row["ended"]]
+        equal = sum(not row["differ"] for row in ended)
+        rows.append([f"`{work}`", len(own), len(ended), equal, sum(row["processes left"] for row in own)])
+    rows.append(["all", *(part[key] for key in ("kills", "endings", "equal", "processes left"))])
+    return _table("| command | kills | endings | equal | processes left |", rows)
 
 
 def _writers(part: Mapping[str, Any]) -> str:
-    pairs = dict.fromkeys(row["pair"] for row in part["rows"])
-    own = {pair: [row for row in part["rows"] if row["pair"] == pair] for pair in pairs}
-    rows = [[pair, len(rows), sum(row["refused"] for row in rows)] for pair, rows in own.items()]
-    return _table("| commands | pairs | one of them refused |", [*rows, ["all", part["pairs"], part["refused"]]])
+    rows = []
+    for pair in dict.fromkeys(row["pair"] for row in part["rows"]):
+        own = [row for row in part["rows"] if row["pair"] == pair]
+        whole = sum(row["refused"] and not row["differ"] for row in own)
+        named = sum("is being written by `faal" in row["sentence"] for row in own)
+        rows.append([pair, len(own), sum(row["refused"] for row in own), named, whole])
+    rows.append(["all", *(part[key] for key in ("pairs", "refused", "named", "whole"))])
+    return _table("| commands | pairs | one refused | with the other's process | the other's result as alone |", rows)
 
 
 def _flips(part: Mapping[str, Any]) -> str:
     rows = [
-        [f"`{kind}`", sum(each.values()), each.get("noticed", 0), each.get("none", 0), each.get("changed", 0)]
+        [f"`{kind}`", sum(each.values()), *(each.get(result, 0) for result in ("rejected", "same", "changed"))]
         for kind, each in part["by file"].items()
     ]
     total = [sum(row[k] for row in rows) for k in range(1, 5)]

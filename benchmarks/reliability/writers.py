@@ -1,54 +1,70 @@
-"""Two commands into one folder at nearly the same time: one writes, the other is refused and names it."""
+"""Two commands into one folder at nearly the same time: one writes as if alone, the other is refused."""
 
 import random
 import shutil
-import subprocess
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.recording.parts import toy
 from benchmarks.recording.samples import AUDIT, SAMPLES
 from benchmarks.recording.surface import Surface
-from benchmarks.reliability.kills import TOY
+from benchmarks.reliability.forked import Forked, forked, import_all
+from benchmarks.reliability.kills import TOY, differing, facts
 
 TRAIN = ("train", "digits-small-pgd-at", "--epochs", "4", "--width", "4", *TOY)
+LONGER = ("train", "digits-small-pgd-at", "--epochs", "5", "--width", "4", *TOY)
+JUDGE = ("audit", "run", "--attacks", "clean,pgd50,cw50", *AUDIT)
 PAIRS = {
-    "train, train": (TRAIN, TRAIN),
-    "train, other settings": (TRAIN, (*TRAIN[:3], "6", *TRAIN[4:])),
-    "audit, other epsilon": (("audit", "run", "--attacks", "clean,pgd50,cw50", *AUDIT),
-                             ("audit", "run", "--attacks", "clean,pgd50,cw50", "--epsilon", "0.1", *AUDIT)),
-    "train, audit": (TRAIN, ("audit", "run", "--attacks", "clean,pgd50", *AUDIT)),
-}  # fmt: skip
+    "train, the same": (TRAIN, TRAIN),
+    "train, other settings": (TRAIN, LONGER),
+    "audit, another epsilon": (JUDGE, (*JUDGE, "--epsilon", "0.1")),
+    "train, audit": (TRAIN, JUDGE),
+}
 
 
 def measure(surface: Surface, work: Path, n: int, seed: int) -> dict[str, Any]:
-    """`n` pairs, the second command up to half a second after the first, or before it."""
+    """`n` pairs, the second command up to half a second after the first; which is the first is drawn."""
     rng = random.Random(seed)
-    rows = []
+    import_all()
+    alone = {
+        words: work / f"alone-{number}"
+        for number, words in enumerate((TRAIN, LONGER, *PAIRS["audit, another epsilon"]))
+    }
+    rows: list[dict[str, Any]] = []
     for number in range(n):
         name = list(PAIRS)[number % len(PAIRS)]
-        here = work / f"pair-{number}"
-        toy(here)
-        shutil.copytree(SAMPLES / "run", here / "run")
+        commands = rng.sample(PAIRS[name], 2)
+        for words in commands:
+            if not alone[words].exists():
+                forked(surface, _prepared(alone[words]), *words, "--out", "out")
+        here = _prepared(work / f"pair-{number}")
         processes = []
-        for words in PAIRS[name]:
-            processes.append(_begun(surface, here, *words, "--out", "out"))
-            time.sleep(rng.uniform(0, 0.5))
-        ended = [(process.communicate()[1], process.returncode) for process in processes]
-        codes = [code for _, code in ended]
-        sentence = next((text.strip().splitlines()[-1] for text, code in ended if code == 2), "")
-        refused = sorted(codes) == [0, 2] and "is being written by" in sentence and "Traceback" not in sentence
-        rows.append({"pair": name, "exit statuses": codes, "refused": refused})
-        print(f"pair {number + 1} of {n}: {name}: {codes}", flush=True)
+        for which, words in enumerate(commands):
+            errors = here / f"errors-{which}.txt"
+            processes.append(Forked(here, surface.environment, *words, "--out", "out", errors=errors))
+            time.sleep(rng.uniform(0, 0.5) * (1 - which))
+        codes = [process.wait() for process in processes]
+        refused, sentence = judged(codes, [(here / f"errors-{which}.txt").read_text() for which in range(2)])
+        differ = differing(facts(alone[commands[codes.index(0)]] / "out"), facts(here / "out")) if refused else []
+        rows.append({"pair": name, "exit statuses": codes, "refused": refused, "differ": differ, "sentence": sentence})
+        print(f"pair {number + 1} of {n}: {rows[-1]}", flush=True)
         shutil.rmtree(here)
-    return {"pairs": n, "refused": sum(row["refused"] for row in rows), "sentence": sentence, "rows": rows}
+    whole = sum(row["refused"] and not row["differ"] for row in rows)
+    named = sum("is being written by `faal" in row["sentence"] for row in rows)
+    return {"pairs": n, "refused": sum(row["refused"] for row in rows), "whole": whole, "named": named, "rows": rows}
 
 
-def _begun(surface: Surface, folder: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "faal", *words]
-    environment = surface.environment
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+def judged(codes: Sequence[int], errors: Sequence[str]) -> tuple[bool, str]:
+    """Whether exactly one command was refused, in a sentence on the folder, and that sentence."""
+    lines = [text.strip().splitlines() for text, code in zip(errors, codes, strict=True) if code == 2]
+    sentence = lines[0][-1] if lines and lines[0] else ""
+    speaks = sentence.startswith("faal: out ") and not any("Traceback" in text for text in errors)
+    return sorted(codes) == [0, 2] and speaks, sentence
+
+
+def _prepared(here: Path) -> Path:
+    toy(here)
+    shutil.copytree(SAMPLES / "run", here / "run")
+    return here

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "command": command, "seed": given.seed, "seconds": round(time.monotonic() - began),
             "commit": made["commit"], "processor": made["processor"], **result,
         }  # fmt: skip
-        write_whole(given.to, (json.dumps(found, indent=1) + "\n").encode())
+        write_atomically(given.to, (json.dumps(found, indent=1) + "\n").encode())
         promised = PROMISED[name](result)
         failed |= not promised
         print(f"{name}: {'as promised' if promised else 'NOT as promised'}", flush=True)

@@ -27,7 +27,7 @@ def _small_data(name: str) -> DataSet:
     return replace(data, test=data.test and data.test.take(torch.arange(IMAGES)))
 
 
-demo.load_recipe, demo.load_data = _small_recipe, _small_data  # type: ignore[attr-defined]
+demo.load_recipe, demo.load_data = _small_recipe, _small_data  # type: ignore[assignment, attr-defined]
 
 if __name__ == "__main__":
     sys.argv[1:1] = ["demo", "--seeds", "2", "--device", "cpu"]

@@ -28,8 +28,7 @@ from unittest.mock import patch
 import torch
 import torch.distributed as dist
 from benchmarks.speed.paper import ASSUMED, CLASSES, FLOAT, SHAPE, Message, on_paper
-from torch import Tensor, nn
-from torch.distributed import GradBucket  # type: ignore[attr-defined]
+from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from faal.checkpoint import write_atomically

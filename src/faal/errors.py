@@ -14,6 +14,10 @@ LONGEST = 60
 """Characters of a value that a message repeats."""
 
 
+MISFIT = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
+"""What a reader raises where a plain value is of another kind than it expects, such as a number for a list."""
+
+
 class InputError(ValueError):
     """The user's input is wrong. Its message is all that the command line prints; the exit status is then 2."""
 

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from faal.bounds.plain import parse_json
 from faal.checkpoint import digest
-from faal.errors import InputError, unknown
+from faal.errors import MISFIT, InputError, unknown
 from faal.models.number_types import FLOATS
 from faal.reading import read_tensors
 from faal.recorded import check_estimates
@@ -131,7 +131,7 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
         for recorded in card["audit"]["attacks"].values():
             if "classes" in recorded:
                 check_estimates(recorded)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except MISFIT as error:
         raise InputError(f"the card {path} was changed or damaged ({error}); install the program again") from None
     found: dict[str, Any] = card
     return found

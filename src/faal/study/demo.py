@@ -24,7 +24,7 @@ from faal.checkpoint import write_atomically
 from faal.config import load_recipe
 from faal.data import load_data
 from faal.engine.writers.lock import folder_lock
-from faal.errors import InputError
+from faal.errors import MISFIT, InputError
 from faal.models import Architecture, build_model, open_model
 from faal.report.files.demo import ATTACKS, robust_accuracy
 from faal.study.jobs import Job, side_by_side
@@ -111,8 +111,8 @@ def _seconds_before(out: Path) -> float:
         return 0.0
     try:
         return float(json.loads(path.read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is not of a demo, and is not overwritten; choose another folder with --out") from None
+    except (OSError, *MISFIT):
+        raise InputError(f"{path} is of no demo, and is not overwritten; choose another folder with --out") from None
 
 
 def robust(result: AuditResult) -> dict[str, float]:

@@ -39,7 +39,7 @@ from faal.engine import interrupts, processes
 from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
 from faal.engine.writers.lock import folder_lock
-from faal.errors import InputError
+from faal.errors import MISFIT, InputError
 from faal.methods import seeks_offsets, steers
 from faal.models.native import architecture_and_threat, build_with_weights, checked_entries, replace_model
 from faal.models.offsets import OFFSETS, with_offsets
@@ -255,7 +255,7 @@ def _precision(out: Path) -> Precision:
     """The precision of a run, from its folder."""
     try:
         precision = read_yaml(out / CONFIG)["precision"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *MISFIT):
         precision = None
     if precision not in ("float32", "bf16"):
         raise InputError(
@@ -295,8 +295,8 @@ def _finished(out: Path, settings: Mapping[str, Any]) -> dict[float, Blend]:
         plain = parse_json((out / RECORD).read_text(encoding="utf-8"))
         if _compared({key: plain.get(key) for key in settings}) != _compared(settings):
             return {}
-        known = [Blend(share=b["share"], file=b["file"], accuracies=Accuracies.from_json(b)) for b in plain["blends"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        known = [Blend(share=b["share"], file=b["file"], figures=Figures.from_json(b)) for b in plain["blends"]]
+    except (OSError, *MISFIT):
         return {}
     return {blend.share: blend for blend in known if blend.file is None or _is_intact(out / blend.file)}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.helpers.nodes import replaced
 
 from faal.audit.records.result import AuditResult
 from faal.audit.records.verdicts import write_arrays
@@ -140,6 +141,20 @@ def test_what_is_no_audit_is_refused_in_words(result: AuditResult, tmp_path) -> 
     path.write_text(text)
     (tmp_path / "verdicts.npz").unlink()
     refused("there is no .*verdicts.npz")
+
+
+@pytest.mark.medium
+def test_any_value_may_be_of_another_kind(result: AuditResult, tmp_path: Path) -> None:
+    result.write(tmp_path)
+    file = tmp_path / "audit.json"
+    for place, content in replaced(json.loads(file.read_text()), frozenset({"attacks", "groups", "packages"})):
+        file.write_text(json.dumps(content))
+        try:
+            AuditResult.read(tmp_path)
+        except InputError:
+            continue
+        except Exception as error:
+            pytest.fail(f"{place}: {error!r}")
 
 
 def test_a_folder_that_cannot_be_written_is_said(result: AuditResult, tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -16,7 +16,7 @@ from faal.bounds.plain import parse_json
 from faal.checkpoint import write_atomically
 from faal.config import Threat
 from faal.confusion import Confusion
-from faal.errors import InputError
+from faal.errors import MISFIT, InputError
 from faal.recorded import check_confusion, check_counts, check_estimates
 
 SCHEMAS = ("faal-audit/1", "faal-audit/2")
@@ -298,7 +298,7 @@ class AuditResult:
                 and set(verdicts.predicted) == set(result.attacks)
                 and set(verdicts.groups) <= set(result.groups)
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except MISFIT as error:
             reason = error if isinstance(error, ValueError) else repr(error)
             raise InputError(f"{path} is incomplete or damaged ({reason}); run the audit again") from None
         if not consistent:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from faal.errors import InputError
+from faal.errors import MISFIT, InputError, permitted
 from faal.recorded import TOLERANCE
 from faal.report.files.arrays import read_verdicts
 from faal.report.files.read import number, read_json, read_run
@@ -50,6 +50,7 @@ def is_demo(directory: Path) -> bool:
     return (directory / "demo.json").is_file()
 
 
+@permitted()
 def read_demo(directory: Path) -> Demo:
     """Read a demo's folder.
 
@@ -63,7 +64,7 @@ def read_demo(directory: Path) -> Demo:
         points = {role: tuple(_accuracy(entry[role]) for entry in content["seeds"]) for role in ROLES}
         ensemble = content.get("autoattack") or {}
         autoattack = {role: _accuracy(ensemble[role]) for role in ROLES if role in ensemble}
-    except (KeyError, TypeError, ValueError) as error:
+    except MISFIT as error:
         raise InputError(f"{path} is not a demo's result ({error!r}); run `faal demo` again") from None
     if not seeds:
         raise InputError(f"{path} has no seed; run `faal demo` again")

@@ -10,7 +10,7 @@ import numpy as np
 
 from faal.bounds.plain import parse_json
 from faal.confusion import Confusion
-from faal.errors import InputError, permitted
+from faal.errors import MISFIT, InputError, permitted
 from faal.recorded import check_estimates
 from faal.report.files.arrays import check_verdicts, read_examples, read_verdicts
 from faal.report.files.per_class import positions, read_class_vectors, weighted_records
@@ -89,9 +89,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def number(value: object) -> float:
     """A finite number, or nan."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
-    return float(value)
+    try:
+        return float(value) if math.isfinite(value) else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.nan
 
 
 # --- audit.json ------------------------------------------------------------------------------------------------------
@@ -107,7 +110,7 @@ def _parsed(path: Path, schema: str, parse: Callable[[Mapping[str, Any]], Parsed
         raise InputError(f"{path} has the schema {found!r}, not {schema}...; audit again with this version")
     try:
         return parse(content)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except MISFIT as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{path} does not fit its schema {found} ({reason}); audit again") from None
 
@@ -236,6 +239,15 @@ def _flat(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 def _training(path: Path, num_classes: int) -> TrainingLog | None:
     if not path.is_file():
         return None
+    try:
+        return _training_log(path, num_classes)
+    except InputError:
+        raise
+    except MISFIT as error:
+        raise InputError(f"{path} has records that do not fit a run's log ({error!r}); the file is damaged") from None
+
+
+def _training_log(path: Path, num_classes: int) -> TrainingLog | None:
     epochs: list[Mapping[str, Any]] = []
     batches: list[Mapping[str, Any]] = []
     notes: list[str] = []
@@ -259,17 +271,14 @@ def _training(path: Path, num_classes: int) -> TrainingLog | None:
     weights = [[number(weight) for weight in record["weights"]] for record in weighted]
     if not epochs and not weighted:
         return None
-    try:
-        return TrainingLog(
-            epochs=tuple(_epoch(record, by_epoch.get(record["epoch"], [])) for record in epochs),
-            period=period,
-            steps=positions(weighted, period),
-            weights=np.array(weights, dtype=np.float64).reshape(-1, num_classes),
-            vectors=read_class_vectors(weighted, epochs, num_classes, period),
-            notes=tuple(notes),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} has records that do not fit a run's log ({error!r}); the file is damaged") from None
+    return TrainingLog(
+        epochs=tuple(_epoch(record, by_epoch.get(record["epoch"], [])) for record in epochs),
+        period=period,
+        steps=positions(weighted, period),
+        weights=np.array(weights, dtype=np.float64).reshape(-1, num_classes),
+        vectors=read_class_vectors(weighted, epochs, num_classes, period),
+        notes=tuple(notes),
+    )
 
 
 def _epoch(record: Mapping[str, Any], batches: Sequence[Mapping[str, Any]]) -> Epoch:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from faal.bounds.plain import parse_json
-from faal.checkpoint import write_atomically
-from faal.errors import InputError
+from faal.checkpoint import write_whole
+from faal.errors import MISFIT, InputError
 from faal.study.reproduce.rows import Record, TableSpec
 
 
@@ -37,7 +37,7 @@ def read_record(path: Path) -> Record:
     """
     try:
         return Record(**parse_json(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, *MISFIT) as error:
         raise InputError(
             f"{path} is not a record of a row ({error}); remove it, and the row is evaluated again"
         ) from None

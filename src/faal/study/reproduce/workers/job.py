@@ -15,7 +15,7 @@ from faal.config import Recipe
 from faal.data import DataSet, load_data
 from faal.engine.environment import environment
 from faal.engine.writers.lock import folder_lock
-from faal.errors import InputError, first_line
+from faal.errors import MISFIT, InputError, first_line
 from faal.methods import epochs_of_training
 from faal.models import Architecture, LoadedModel, build_model, open_model
 from faal.models.zoo import zoo_name
@@ -182,7 +182,7 @@ def _summary(path: Path) -> dict[str, Any]:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         return {"epochs": int(summary["epochs"]), "from": int(summary["from"]), "note": [*map(str, summary["note"])]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MISFIT) as error:
         raise InputError(
             f"{path} is damaged ({first_line(error)}); remove it, and the run is completed again"
         ) from None
@@ -195,6 +195,6 @@ def _seconds_per_epoch(folder: Path, first: int) -> float | None:
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         entries = [json.loads(line) for line in lines if '"event": "epoch"' in line]
         seconds = [float(entry["seconds"]) for entry in entries if entry["epoch"] >= first]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *MISFIT):
         return None
     return round(sum(seconds) / len(seconds), 2) if seconds else None

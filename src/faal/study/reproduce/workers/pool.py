@@ -18,7 +18,7 @@ from faal.engine import interrupts
 from faal.engine.parent import end_with_parent
 from faal.engine.processors import usable_processors
 from faal.engine.writers.claims import Lock, acquire, remove_locks
-from faal.errors import InputError
+from faal.errors import MISFIT, InputError
 from faal.study.reproduce.plan import WorkItem, failure_path
 from faal.study.reproduce.workers.job import WorkContext, execute
 
@@ -172,7 +172,7 @@ def failures(context: WorkContext, items: Sequence[WorkItem]) -> dict[str, str]:
         if path.exists() and not item.output.exists():
             try:
                 found[item.name] = str(json.loads(path.read_text(encoding="utf-8"))["reason"])
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, *MISFIT):
                 found[item.name] = f"the reason cannot be read: {path} is damaged"
     return found
 

@@ -140,13 +140,32 @@ def measure(surface: Any, work: Path, n: int, seed: int) -> dict[str, Any]:
     return {"cases": n, "failures": len(failures), "by kind": found, "rows of failures": failures}
 
 
+PLAUSIBLE: dict[str, tuple[Any, ...]] = {
+    "method": ("pgd-at", "trades", "faal-at", "faal-trades", "cfa-at", "standard"),
+    "epochs": (1, 2, 40),
+    "lr": (0.1, "1/10", {0: 0.1, "1/2": 0.01}, {0: 0.1, 1: 0}),
+    "tau": (0, 0.5, {0: 0, "1/2": 0.5}),
+    "norm": ("linf", "l2"),
+    "epsilon": ("8/255", 0.1, 0),
+    "step_size": ("2/255", 0.05),
+    "steps": (1, 10),
+    "batch_size": (1, 32),
+    "width": (4, 16),
+    "average": ("none", "epoch", "step"),
+}
+
+
 def _recipe(rng: random.Random, work: Path) -> tuple[str, Outcome]:
     file = work / "recipe.yaml"
     content: Any = {"method": "pgd-at", "epochs": 2, "lr": 0.1}
     names = [*vars(load_recipe("digits-small-faal-at")), "unknown", 1]
-    for _ in range(rng.randint(1, 3)):
+    for name in rng.sample(list(PLAUSIBLE), rng.randint(0, 4)):
+        content[name] = rng.choice(PLAUSIBLE[name])
+    for _ in range(rng.choice([0, 0, 1, 1, 2])):
         content[rng.choice(names)] = rng.choice([value for value in POOL if _is_plain(value)])
-    text = yaml.safe_dump(content) if rng.random() < 0.8 else _broken(rng, yaml.safe_dump(content))
+    text = yaml.safe_dump(content)
+    if rng.random() < 0.2:
+        text = _broken(rng, text)
     file.write_text(text, encoding="utf-8")
     return text, call(lambda: load_recipe(str(file)))
 
@@ -200,7 +219,12 @@ def _array(rng: random.Random) -> Any:
 
 
 def _arrays(rng: random.Random, work: Path) -> tuple[str, Outcome]:
-    images, labels = _array(rng), _array(rng)
+    images, labels = np.random.default_rng(rng.randrange(9)).random((6, 1, 4, 4), dtype=np.float32), np.arange(6) % 3
+    which = rng.random()
+    if which < 0.6:
+        images = _array(rng)
+    if which > 0.4:
+        labels = _array(rng)
     where = f"images {_named(images)}, labels {_named(labels)}"
     return where, call(lambda: faal.audit(_Net(), images, labels, attacks="clean"))
 

@@ -64,14 +64,16 @@ def _one(surface: Surface, work: Path, name: str, number: int, rng: random.Rando
     if not reference.exists():
         _prepared(surface, reference, name, work / "base")
         forked(surface, reference, *command)
-    here = _prepared(surface, work / f"kill-{number}", name, work / "base")
-    until, more = rng.randrange(progress(reference / "out")), rng.uniform(0, 0.1)
-    process = Forked(here, surface.environment, *command)
-    at, left = _killed(process, here / "out", until, more)
+    whole, at = progress(reference / "out"), None
+    while at is None:
+        here = _prepared(surface, work / f"kill-{number}", name, work / "base")
+        until, more = rng.randrange(whole), rng.uniform(0, 0.1)
+        at, left = _killed(Forked(here, surface.environment, *command), here / "out", until, more)
+        if at is None:
+            shutil.rmtree(here)
     forked(surface, here, *command)
     differ = differing(facts(reference / "out"), facts(here / "out"))
     shutil.rmtree(here)
-    whole = progress(reference / "out")
     return {"work": name, "progress": f"{at} of {whole}", "processes left": left, "ended": True, "differ": differ}
 
 
@@ -91,6 +93,8 @@ def _demo(surface: Surface, work: Path, rng: random.Random) -> list[dict[str, An
     for kill in range(DEMO_KILLS):
         until = int(whole * (kill + rng.random()) / DEMO_KILLS)
         at, left = _killed(begun(here), here / "out", until, rng.uniform(0, 1))
+        if at is None:
+            raise RuntimeError("the demo ended before it could be killed")
         row = {"work": DEMO, "progress": f"{at} of {whole}", "processes left": left, "ended": False, "differ": []}
         rows.append(row)
         print(f"kill of the demo: {row}", flush=True)
@@ -115,22 +119,22 @@ def _prepared(surface: Surface, here: Path, name: str, base: Path) -> Path:
     return here
 
 
-def _killed(process: "Forked | subprocess.Popen[bytes]", out: Path, until: int, more: float) -> tuple[str, int]:
+def _killed(process: "Forked | subprocess.Popen[bytes]", out: Path, until: int, more: float) -> tuple[int | None, int]:
     """Kill a command some seconds after it has come so far; returns how far it was, and the processes that are left.
 
-    At the beginning the moment is one within its first seconds.
+    At the beginning the moment is one within its first seconds. Where it ended before, there is no kill: None.
     """
     while process.poll() is None and progress(out) < until:
         time.sleep(OFTEN)
     time.sleep(more if until else 10 * more)
     children = descendants(process.pid)
     process.kill()
-    if process.wait() >= 0:  # it ended just before
-        return "the end", 0
+    if process.wait() >= 0:
+        return None, 0
     limit = time.monotonic() + WORKERS_END
     while (left := [child for child in children if alive(child)]) and time.monotonic() < limit:
         time.sleep(0.05)
-    return str(progress(out)), len(left)
+    return progress(out), len(left)
 
 
 def progress(out: Path) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from benchmarks.checked import agreement, table
-from benchmarks.checked.networks import NETWORKS, Audited, Network
+from benchmarks.checked.networks import NETWORKS, Audited, PublicNetwork
 
 from faal.audit import AuditResult, audit
 from faal.checkpoint import write_atomically
@@ -30,13 +30,13 @@ BLOCK = 250
 """Images per block, the audit's default: the comparison sample by sample is of one block."""
 
 
-def opened(network: Network, models: Path, data: DataSet) -> LoadedModel:
+def opened(network: PublicNetwork, models: Path, data: DataSet) -> LoadedModel:
     """The network, as `faal audit FILE --model nets:FUNCTION` in the folder of the models opens it."""
     with contextlib.chdir(models):
         return open_model(Path(network.file), data, model=network.model, normalize=network.normalize)
 
 
-def measured(network: Network, plan: Audited, net: LoadedModel, data: DataSet, folder: Path) -> dict[str, Any]:
+def measured(network: PublicNetwork, plan: Audited, net: LoadedModel, data: DataSet, folder: Path) -> dict[str, Any]:
     """One audit's figures, in the form of `checked.json`; with AutoAttack, the comparison sample by sample."""
     assert data.test is not None
     epsilon = float(Fraction(network.epsilon))

@@ -31,7 +31,7 @@ class Audited:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class PublicNetwork:
     """A checkpoint, its architecture in `nets.py` beside it, and its audits.
 
     Attributes:
@@ -60,7 +60,7 @@ class Network:
 
 
 NETWORKS = {
-    "ResNet-2B": Network(
+    "ResNet-2B": PublicNetwork(
         file="vnncomp-resnet2b.pth",
         model="nets:resnet2b",
         source="stanleybak/vnncomp2021, benchmarks/cifar10_resnet",
@@ -77,7 +77,7 @@ NETWORKS = {
         explained="one start of 20 steps on the cross-entropy is the weakest attack here; the margin (cw20), and both "
         "together, are within the published interval.",
     ),
-    "ResNet-4B": Network(
+    "ResNet-4B": PublicNetwork(
         file="vnncomp-resnet4b.pth",
         model="nets:resnet4b",
         source="stanleybak/vnncomp2021, benchmarks/cifar10_resnet",
@@ -86,9 +86,9 @@ NETWORKS = {
         normalize="cifar10",
         published=(Published("clean", 77.20), Published("PGD", 61.41)),
         clean=77.20,
-        audits=(Audited(attacks="clean"), Audited(attacks="pgd20,cw20", limit=4200)),
+        audits=(Audited(attacks="clean"), Audited(attacks="pgd20,cw20")),
     ),
-    "CNN-A": Network(
+    "CNN-A": PublicNetwork(
         file="sdp-cnn-a-adv.pth",
         model="nets:cnn_a",
         source="Verified-Intelligence/alpha-beta-CROWN, models/sdp",
@@ -97,7 +97,7 @@ NETWORKS = {
         normalize="0.491373,0.482353,0.446667:0.247059,0.243529,0.261569",
         audits=(Audited(attacks="clean"), Audited(attacks="pgd20,cw20", limit=4200)),
     ),
-    "LeNet-5": Network(
+    "LeNet-5": PublicNetwork(
         file="advertorch-mnist-lenet5.pt",
         model="nets:LeNet5",
         source="BorealisAI/advertorch",
@@ -107,7 +107,7 @@ NETWORKS = {
         clean=98.64,
         audits=(Audited(attacks="clean"), Audited(attacks="pgd40,cw40", limit=1200)),
     ),
-    "SmallCNN (TRADES)": Network(
+    "SmallCNN (TRADES)": PublicNetwork(
         file="trades-mnist-smallcnn.pt",
         model="nets:SmallCNN",
         source="lovettxh/trade-m",

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.checked.networks import NETWORKS, Network, Published
+from benchmarks.checked.networks import NETWORKS, PublicNetwork, Published
 
 from faal.audit.statistics.intervals import clopper_pearson
 
@@ -63,7 +63,7 @@ def clean_rows(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {name} | {network.source} | {published} | {elsewhere} | {here} | {audit['n']:,} | {equal} |"
 
 
-def robust_of(network: Network) -> Published | None:
+def robust_of(network: PublicNetwork) -> Published | None:
     """What was published of a network's robust accuracy."""
     return next((each for each in network.published if each.attack != "clean"), None)
 

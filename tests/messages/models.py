@@ -37,6 +37,12 @@ def foreign() -> Path:
     return Path("weights.pt")
 
 
+def preact() -> Path:
+    net = build_model(Architecture(model="prn18", num_classes=3, channels=1, width=2), seed=1)
+    torch.save(net.state_dict(), "weights.pt")
+    return Path("weights.pt")
+
+
 def opened(path: Path, data: DataSet | None = None, **options: Any) -> nn.Module:
     return open_model(path, data or pets(), **options).net
 
@@ -84,6 +90,12 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "there is no network of the zoo 'tyni'; `faal zoo` lists them all": (lambda: opened(Path("zoo:tyni"))),
     "there is no model 'resnet18'; did you mean 'rn18'? the help of --model lists them all": lambda: built("resnet18"),
     "a Wide ResNet's depth is 6n + 4, so 10, 16, 22, 28, 34 and so on, not 11": lambda: built("wrn11-1"),
+    "weights.pt fits 3 forms of prn18, which have the same names of tensors and other logits: prn18:preact-shortcut, "
+    "prn18:input-shortcut, prn18:preact-identity; name the right one with --model, or name data with training images, "
+    "on which the forms are compared": lambda: opened(preact(), model="prn18", width=2),
+    "robustbench:A:b:c:d is not of the form robustbench:NAME:DATASET:THREAT, such as "
+    "robustbench:Zhang2019Theoretically:cifar10:Linf": lambda: built("robustbench:A:b:c:d"),
+    "robustbench:A is for the 10 classes of cifar10, the data has 3": lambda: built("robustbench:A"),
     "hf:cars has a fixed width and depth; leave out these options": lambda: built("hf:cars", width=4),
     "normalize '0.5,0.5:0.5' has 2 numbers for images of 3 channels": lambda: parse_normalize("0.5,0.5:0.5", 3),
     "normalize '127:64' does not fit images in [0, 1]: every mean is in [0, 1] and every deviation above 0, so "

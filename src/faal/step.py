@@ -202,7 +202,7 @@ def forward_views(learner: Learner, net: nn.Module, views: BatchViews) -> tuple[
 def update_clean_statistics(learner: Learner, images: Tensor) -> None:
     """One forward that updates BatchNorm's running statistics with the clean images, and has no other effect."""
     with learner.numerics.autocast():
-        learner.net(images)
+        learner.net(images.clone())
 
 
 def perturbed_weights(

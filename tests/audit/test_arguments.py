@@ -55,6 +55,7 @@ TAKEN: dict[str, set[str]] = {
     "level": BELOW_1,
     "groups": {"an empty text", "an empty list", "an empty tensor"},
     "engine": set(),
+    "local": {"True"},
     "out": {"None", "a text", "a path", "control characters"},
     "model_record": {"None", "a dict"},
     "data_record": {"None", "a dict"},
@@ -82,6 +83,7 @@ def test_an_argument_of_the_audit(argument: str) -> None:
         ("rule", set()),
         ("seed", WHOLE | {"0", "-1"}),
         ("batch_size", WHOLE),
+        ("local", {"True"}),
     ],
 )
 def test_an_argument_of_the_offsets(argument: str, taken: set[str]) -> None:
@@ -291,3 +293,11 @@ def test_numbers_of_numpy_are_written(tmp_path: Path) -> None:
     result = audit(**settings, epsilon=np.float32(0.1), out=tmp_path)
     assert (result.seed, result.block_size, result.data["n"]) == (1, 5, 9)
     assert (tmp_path / "audit.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64"])
+def test_labels_of_any_width(kind: str) -> None:
+    tensor, array = LABELS.to(getattr(torch, kind)), LABELS.numpy().astype(kind)
+    for labels in (tensor, array, array.astype(array.dtype.newbyteorder(">")), array[::-1][::-1], array[:, None]):
+        assert (audit(labels=labels).verdicts.label == LABELS.numpy()).all()
+        torch.testing.assert_close(offsets(labels=labels), offsets())

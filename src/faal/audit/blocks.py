@@ -84,8 +84,8 @@ class Subject:
 
     def fetch(self, block: int) -> Tensor:
         """The images of a block, (B, channels, H, W), on the model's device."""
-        images = self.images.fetch(self.index[self.rows(block)])
-        return dense("a fetched batch", images, IMAGES, floats=True).to(self.device)
+        images = dense("a fetched batch", self.images.fetch(self.index[self.rows(block)]), IMAGES, floats=True)
+        return (images.clone() if images.is_inference() else images).to(self.device)
 
 
 def block_seed(seed: int, block: int) -> int:

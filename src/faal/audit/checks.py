@@ -153,7 +153,7 @@ def forward(model: nn.Module, images: Tensor) -> Any:
         InputError: it does not take images of this shape.
     """
     try:
-        return model(images)
+        return model(images.clone())  # which it may write into
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError, AssertionError) as error:  # as networks of a fixed image size raise
@@ -191,7 +191,12 @@ def check_gradient(model: nn.Module, images: Tensor) -> None:
     Whether it is zero is checked by `misuse`.
     """
     with torch.enable_grad():
-        logits = model(images.detach().requires_grad_())
+        logits = model(images.detach().requires_grad_().clone())
+    if logits.is_inference():
+        raise InputError(
+            "the model's forward runs in inference mode, which no gradient passes, and attacks need one; take "
+            "torch.inference_mode out of it, or run only the attack clean"
+        )
     if not logits.requires_grad:
         raise InputError(
             "the model's output has no gradient to its images, which attacks need: something in its forward removes it "

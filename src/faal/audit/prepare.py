@@ -21,6 +21,7 @@ from faal.data.checks import as_labels, clamped
 from faal.data.classwise import in_proportion
 from faal.data.images import InMemory
 from faal.engine.memory import ChunkedForward
+from faal.engine.ordinary import without_inference_tensors
 from faal.engine.seeds import generator
 from faal.errors import InputError, described
 
@@ -111,9 +112,9 @@ def prepare(
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
-    """The network itself, checked, without DistributedDataParallel."""
+    """The network itself, checked, without DistributedDataParallel and without tensors of inference mode."""
     check_model(model)
-    return model.module if isinstance(model, DistributedDataParallel) else model
+    return without_inference_tensors(model.module if isinstance(model, DistributedDataParallel) else model)
 
 
 def _subject(

@@ -12,9 +12,11 @@ from faal.audit.folder import blocks_of, refuse_another
 from faal.audit.prepare import prepare
 from faal.audit.settings import AuditContext, AuditSettings
 from faal.config import Threat
+from faal.engine.ordinary import ordinary_modes
 from faal.errors import refuse_unwritable
 
 
+@ordinary_modes()
 def refuse_others(
     model: nn.Module,
     images: Tensor | ArrayLike | Source,

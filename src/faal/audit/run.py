@@ -11,6 +11,7 @@ from typing import Any, Unpack
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from faal.arguments import truth_value
 from faal.audit.attacks.backend import EngineName
 from faal.audit.blocks import Progress, Source, attack_blocks, clean_blocks
 from faal.audit.folder import blocks_of, claim, refuse_another
@@ -21,6 +22,7 @@ from faal.audit.stages import controlled, diagnose, evaluate_clean, limit_memory
 from faal.config.choices import NormName
 from faal.data import Grouping
 from faal.engine import processes
+from faal.engine.ordinary import ordinary_modes
 from faal.engine.writers.lock import folder_lock
 from faal.errors import InputError, refuse_unwritable
 
@@ -48,6 +50,7 @@ def audit(
     train_images: Tensor | ArrayLike | Source | None = None,
     notes: Sequence[str] = (),
     progress: Progress | None = None,
+    local: bool = False,
 ) -> AuditResult:
     """Audit a classifier: accuracy per class, clean and under attack, with intervals.
 
@@ -103,6 +106,8 @@ def audit(
         What a reader has to know of how model and data were made, in sentences; first among the warnings.
     progress : callable, optional
         Called with (attack, blocks done, total blocks) after every block of this process.
+    local : bool
+        Where there is a group of processes: audit in this process alone, as in `if rank == 0:`.
 
     Returns
     -------
@@ -117,9 +122,11 @@ def audit(
 
     Notes
     -----
-    During the audit the model is in evaluation mode with frozen weights, in float32 with TF32 and autocast off;
-    afterwards its state is as before, and so are the global random generators. Under `torchrun` the blocks are
-    distributed over the processes, every process returns the full result, and the main one writes it.
+    During the audit the model is in evaluation mode with frozen weights, in float32 with TF32, autocast and inference
+    mode off; afterwards its state is as before, and so are the global random generators. A model that was built in
+    inference mode is copied. The model may write into the images that it is given. Under `torchrun` the blocks are
+    distributed over the processes, every process returns the full result, and the main one writes it; a process whose
+    group has not called within ten seconds raises an InputError. With `local` it audits alone and sends nothing.
 
     `pgd20` is projected gradient descent [1]_ on the cross-entropy, `cw20` on the margin of the logits [2]_,
     `autoattack` the standard ensemble [3]_. Intervals of a class are Clopper and Pearson's.
@@ -171,9 +178,12 @@ def audit(
         notes=notes,
         progress=progress,
     )
-    return run_audit(model, images, labels, settings, context)
+    with processes.alone() if truth_value("local", local) else nullcontext():
+        processes.meet("faal.audit")
+        return run_audit(model, images, labels, settings, context)
 
 
+@ordinary_modes()
 def run_audit(
     model: nn.Module,
     images: Tensor | ArrayLike | Source,
@@ -240,6 +250,7 @@ def audit_share(
     run_share(model, images, labels, AuditSettings.of(**settings), context, rank=rank, world_size=world_size)
 
 
+@ordinary_modes()
 def run_share(
     model: nn.Module,
     images: Tensor | ArrayLike | Source,

@@ -46,7 +46,7 @@ class ChunkedForward(nn.Module):
         return torch.cat([self._logits(chunk) for chunk in chunks])
 
     def _logits(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(images)
+        logits: Tensor = self.model(images.clone())  # a network may write into what it is given
         # An output that is not a tensor of real, dense numbers is rejected by the clean pass.
         if (
             not isinstance(logits, Tensor)

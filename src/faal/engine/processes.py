@@ -5,7 +5,10 @@ the identity, so that callers need not distinguish the two cases.
 """
 
 import os
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +18,13 @@ from torch import Tensor, nn
 from faal.errors import InputError
 
 T = TypeVar("T")
+
+PATIENCE = 10.0
+"""Seconds within which all processes have to come to a work that they share (`meet`)."""
+
+_is_alone: ContextVar[bool] = ContextVar("alone", default=False)
+_meetings: list[Any] = [None, 0]
+"""The group's store, and the number of its next meeting here."""
 
 
 def start(device: torch.device) -> None:
@@ -31,12 +41,12 @@ def stop() -> None:
 
 def rank() -> int:
     """This process's number, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if dist.is_initialized() and not _is_alone.get() else 0
 
 
 def world_size() -> int:
-    """The number of processes."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() and not _is_alone.get() else 1
 
 
 def is_main() -> bool:
@@ -105,6 +115,49 @@ def barrier() -> None:
     """Wait for all processes."""
     if world_size() > 1:
         dist.barrier()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """The context in which this process is the only one: it neither waits for the others nor sends anything."""
+    before = _is_alone.set(True)
+    try:
+        yield
+    finally:
+        _is_alone.reset(before)
+
+
+def meet(what: str) -> None:
+    """Wait until all processes call this, before a work whose messages would otherwise wait until the group's timeout.
+
+    The processes count themselves in the store through which they found each other: a process that gives up is not
+    waited for by one that comes later.
+
+    Args:
+        what: the work, for the message.
+
+    Raises:
+        InputError: some process has not come within `PATIENCE` seconds.
+    """
+    if world_size() == 1:
+        return
+    store = dist.distributed_c10d._get_default_store()
+    if _meetings[0] is not store:
+        _meetings[:] = store, 0
+    while True:
+        place = f"faal/{what}/{_meetings[1]}"
+        _meetings[1] += 1
+        if not store.check([f"{place}/decided"]):  # else it was given up, or was one of an earlier group
+            break
+    came, until = store.add(place, 1), time.monotonic() + PATIENCE
+    while came < world_size() and time.monotonic() < until and not store.check([f"{place}/decided"]):
+        time.sleep(0.01)
+    decision = "met" if came == world_size() or store.check([f"{place}/decided"]) else "left"
+    if store.compare_set(f"{place}/decided", "", decision) == b"left":
+        raise InputError(
+            f"{what} divides its work among the {world_size()} processes of the group, and not all of them have called "
+            f"it within {PATIENCE:g} seconds; call it on all of them, or with local=True on this one"
+        )
 
 
 BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

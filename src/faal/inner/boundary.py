@@ -49,8 +49,8 @@ def crossing(
             crossed = crossed | ~correct
         with torch.no_grad():
             correct = (
-                model(x_adv).argmax(dim=1) == labels
-            )  # if the last point is correct too, it is the last clean point
+                model(x_adv.clone()).argmax(dim=1) == labels
+            )  # a path whose end is correct too ends at its last clean point
         last_clean = torch.where(_per_pixel(correct & ~crossed), x_adv, last_clean)
     return Crossing(last_clean.detach(), x_adv.detach())
 

@@ -60,7 +60,7 @@ def kl_loss(model: nn.Module, images: Tensor) -> Loss:
     """KL(p(x) || p(x + delta)): TRADES. The clean logits are computed only once, in full precision, without a
     gradient."""
     with torch.no_grad(), full_precision(images):
-        clean_logits = model(images)
+        clean_logits = model(images.clone())
     return lambda logits, labels: losses.kl_divergence(clean_logits, logits)
 
 
@@ -107,7 +107,7 @@ def pgd_step(
         The next point, within epsilon of `images` and in [0, 1], and the logits (B, C) at the current one; detached.
     """
     x_adv = x_adv.detach().requires_grad_()
-    logits = model(x_adv)
+    logits = model(x_adv.clone())  # a network may write into what it is given
     (gradient,) = torch.autograd.grad(loss_fn(logits, labels).sum(), x_adv)
     with torch.no_grad():
         stepped = norm.step(x_adv, gradient, step_size)

@@ -85,7 +85,7 @@ class ClassMetrics:
 
 def class_sums(values: Tensor, classes: Tensor, num_classes: int) -> Tensor:
     """Sums of `values` (B, ...) by `classes` (B,) int64: (num_classes, ...) float32."""
-    sums = torch.zeros(num_classes, *values.shape[1:], device=values.device)
+    sums = torch.zeros(num_classes, *values.shape[1:], dtype=torch.float32, device=values.device)
     return sums.index_add_(0, classes, values.float())
 
 
@@ -100,6 +100,7 @@ def batch_stats(logits: Tensor, labels: Tensor, classes: Tensor, num_classes: in
         needs: the statistics to compute.
     """
     names, constant = sorted(needs), logits.detach()
-    values = [torch.ones(len(labels), device=logits.device)] + [PER_SAMPLE[need](constant, labels) for need in names]
+    ones = torch.ones(len(labels), dtype=torch.float32, device=logits.device)
+    values = [ones] + [PER_SAMPLE[need](constant, labels) for need in names]
     counts, *sums = processes.all_sum(*(class_sums(value, classes, num_classes) for value in values))
     return BatchStats(counts=counts, sums=dict(zip(names, sums, strict=True)))

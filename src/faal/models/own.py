@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from faal.engine.ordinary import ordinary_modes, without_inference_tensors
 from faal.errors import InputError
 from faal.models.libraries import LIBRARIES
 from faal.models.number_types import require_float32
@@ -62,7 +63,7 @@ def own_model(reference: str, num_classes: int) -> nn.Module:
         InputError: the module cannot be imported, lacks the function, the call fails, or its result is not an
             `nn.Module`, or has weights that are not float32.
     """
-    with current_folder():
+    with current_folder(), ordinary_modes():
         function = import_function(reference)
         try:
             model = function(num_classes=num_classes) if _accepts(function, "num_classes") else function()
@@ -70,7 +71,8 @@ def own_model(reference: str, num_classes: int) -> nn.Module:
             raise InputError(f"{reference} failed with {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"{reference} returned a {type(model).__name__}, and must return a torch.nn.Module")
-    require_float32(model, reference, "networks must be float32: convert it with .float() before returning it")
+    model = without_inference_tensors(model)
+    require_float32(model, reference, "networks are float32 here, so let it return its network with .float()")
     return model
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from faal.audit.checks import check_gradient
 from faal.config import Recipe
 from faal.data import DataSet
 from faal.data.checks import if_gray, other_channels
@@ -10,7 +11,7 @@ from faal.engine import processes
 from faal.engine.numerics import FORWARD_ERRORS, Numerics
 from faal.errors import InputError, first_line
 from faal.inner.modes import attacked
-from faal.methods import METHODS, method
+from faal.methods import METHODS, method, seeks_offsets
 from faal.models import Architecture
 from faal.step import Learner, attack_settings
 
@@ -77,12 +78,13 @@ def check_logits(learner: Learner, images: Tensor, epoch: int) -> None:
 
 
 @torch.no_grad()
-def check_net(net: nn.Module, images: Tensor, num_classes: int) -> None:
-    """Check that the network returns logits of all classes for images (2, channels, H, W). Raises InputError."""
+def check_net(net: nn.Module, images: Tensor, num_classes: int, recipe: Recipe) -> None:
+    """Check that the network returns logits of all classes for images (2, channels, H, W), with the gradients that the
+    recipe's training needs. Raises InputError."""
     try:
         with attacked(net):
-            logits = net(images)
-    except FORWARD_ERRORS as error:  # for example of networks with a fixed input size
+            logits = net(images.clone())
+    except FORWARD_ERRORS as error:  # as networks of one size refuse another
         shape = tuple(images.shape[1:])
         raise InputError(
             f"the network does not accept images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"
@@ -93,6 +95,26 @@ def check_net(net: nn.Module, images: Tensor, num_classes: int) -> None:
             f"the network returns {returned} for two images; it must return logits of shape (2, {num_classes}), "
             "one for each class of the data"
         )
+    _check_differentiable(net, images, recipe)
+
+
+def _check_differentiable(net: nn.Module, images: Tensor, recipe: Recipe) -> None:
+    """Check that the logits have a gradient to the images where they are attacked, else to the weights.
+
+    Raises InputError.
+    """
+    row = method(recipe.method)
+    if row.adversary is not None or seeks_offsets(recipe):
+        with attacked(net):
+            check_gradient(net, images)
+    elif row.trains:
+        with torch.enable_grad():
+            logits = net(images.clone())
+        if not logits.requires_grad:
+            raise InputError(
+                "the network's output has no gradient to its weights, which training needs: something in its forward "
+                "removes it (inference_mode, no_grad, detach, argmax, NumPy); make it differentiable"
+            )
 
 
 def check_alike(numerics: Numerics) -> None:

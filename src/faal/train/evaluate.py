@@ -99,8 +99,8 @@ def evaluate(
 @torch.no_grad()
 def _logits(net: nn.Module, images: Tensor) -> Tensor:
     with attacked(net):
-        logits: Tensor = net(images)
-    return losses.upcast(logits)
+        logits: Tensor = net(images.clone())
+    return losses.widened(logits)
 
 
 def _misclassified(logits: Tensor, labels: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from faal.data import Batch, Batches, DataSet, Split
 from faal.engine import interrupts, processes
 from faal.engine.environment import environment
 from faal.engine.numerics import Numerics
+from faal.engine.ordinary import ordinary_modes
 from faal.engine.pauses import Pauses
 from faal.engine.seeds import derive_seed
 from faal.engine.writers.lock import folder_lock
@@ -40,6 +41,7 @@ from faal.train.selection import RULES, HeldOutAccuracy, selection_request
 from faal.train.state import LatestState, TrainingState, capture, generator_state, restore
 
 
+@ordinary_modes()
 def train(
     net: nn.Module,
     architecture: Architecture,
@@ -82,7 +84,7 @@ def train(
     check_method(recipe, trained=origin is not None)
     parts = parts_of(data, recipe, steers=steers(recipe), device=device, seed=seed)
     images = parts.full.images.fetch(torch.arange(2)).to(device)
-    check_net(net.to(device), images, data.num_classes)
+    check_net(net.to(device), images, data.num_classes, recipe)
     numerics = Numerics.choose(recipe.precision, device, net, images)
     check_alike(numerics)
     record = RunRecord.of(data, parts, recipe, architecture, seed=seed, origin=origin)
@@ -211,8 +213,7 @@ class Trainer:
             return
         if state.epoch in self.fork_epochs:
             save_fork(self.out, state.epoch, self.full_state(log))
-        request = learner.rule.evaluation(state.epoch)
-        metrics = self.evaluate(request) if request else None
+        metrics = self.evaluate(request) if (request := learner.rule.evaluation(state.epoch)) else None
         learner.rule.begin_epoch(EpochStats(epoch=state.epoch, epochs=self.recipe.epochs, metrics=metrics))
 
     def remaining_batches(self) -> Iterator[Batch]:
@@ -315,9 +316,8 @@ class Trainer:
         return found
 
     def resume(self, fork: Path | None) -> None:
-        """Continue from last.pt, or from previous.pt if that is damaged; a new run may start from a fork."""
-        saved = self.latest.load()
-        if saved is not None:
+        """Continue from last.pt, or from previous.pt where that is damaged; a new run may begin from a fork."""
+        if (saved := self.latest.load()) is not None:
             self.state = restore(saved["training"], self.learner, self.average)
         elif fork is not None:
             training = start_from(fork, self.out, self.record, self.counts)

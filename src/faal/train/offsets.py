@@ -16,6 +16,7 @@ classifier were proposed by Hardt, Price and Srebro (NeurIPS 2016), constants ad
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from itertools import count
 from typing import Any
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from faal import losses
-from faal.arguments import whole_number
+from faal.arguments import truth_value, whole
 from faal.audit.checks import (
     check_gradient,
     check_images,
@@ -39,6 +40,7 @@ from faal.data import Grouping, Split
 from faal.data.checks import as_images, as_labels
 from faal.engine import processes
 from faal.engine.numerics import Numerics
+from faal.engine.ordinary import ordinary_modes, without_inference_tensors
 from faal.errors import InputError, one_of
 from faal.inner.modes import attacked
 from faal.intermediate.class_rule import EvaluationRequest
@@ -242,6 +244,7 @@ def margin_scale(net: Offset, split: Split, numerics: Numerics, batch_size: int 
     return float(f"{scale:.{DIGITS}g}")
 
 
+@ordinary_modes()
 def offsets(
     model: nn.Module,
     images: object,
@@ -253,6 +256,7 @@ def offsets(
     rule: ScoreRule = "sum",
     seed: int = 0,
     batch_size: int = BATCH,
+    local: bool = False,
 ) -> Tensor:
     """The best constants to add to a classifier's logits, one per class, chosen under attack.
 
@@ -274,6 +278,7 @@ def offsets(
         rule: the score to maximise, from the robust accuracies: `sum` (average + worst class), `average` or `worst`.
         seed: of the attack's random starts.
         batch_size: images per forward.
+        local: where there is a group of processes, search in this one alone; else all of them have to call.
 
     Returns:
         (C,) float32 on the CPU, in units of the logits, with sum 0; 0 for a class without images, and 0 for all if no
@@ -292,6 +297,7 @@ def offsets(
         >>> logits = model(images) + constants
     """
     check_model(model)
+    model = without_inference_tensors(model)
     one_of("rule", rule, RULES)
     seed, batch_size = whole_number("seed", seed), whole_number("batch_size", batch_size, least=1)
     request, threat = selection_request(attack), Threat(norm, parse_epsilon(epsilon))
@@ -309,16 +315,17 @@ def offsets(
     num_classes = logits.shape[1]
     check_labels(label_set, len(image_set), num_classes)
     net = Offset(model, torch.zeros(num_classes)).to(device)
-    numerics = Numerics.choose("float32", device)
-    search(
-        net,
-        split,
-        request,
-        rule=rule,
-        num_classes=num_classes,
-        threat=threat,
-        seed=seed,
-        numerics=numerics,
-        batch_size=batch_size,
-    )
+    with processes.alone() if truth_value("local", local) else nullcontext():
+        processes.meet("faal.offsets")
+        search(
+            net,
+            split,
+            request,
+            rule=rule,
+            num_classes=num_classes,
+            threat=threat,
+            seed=seed,
+            numerics=Numerics.choose("float32", device),
+            batch_size=batch_size,
+        )
     return net.offsets.cpu()

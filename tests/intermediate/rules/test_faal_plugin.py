@@ -338,3 +338,12 @@ class TestNotANumber:
         rule = FAAL(3, smoothing=0.9)
         rule(loss, logits, labels)
         assert rule.observed.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64"])
+def test_labels_of_any_width(kind: str) -> None:
+    logits, labels = torch.eye(3) * torch.tensor([3.0, 1.0, -1.0]), torch.arange(3)
+    expected = faal.FAAL(3)(torch.ones(3), logits, labels, groups=labels)
+    tensor, array = labels.to(getattr(torch, kind)), labels.numpy().astype(kind)
+    for other in (tensor, array, array.astype(array.dtype.newbyteorder(">"))):
+        assert torch.equal(faal.FAAL(3)(torch.ones(3), logits, other, groups=other), expected)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from faal.data.dataset import DataSet
 from faal.data.readers.arrays import from_arrays
+from faal.engine.ordinary import ordinary_modes
 from faal.errors import InputError
 from faal.named import current_folder, import_function
 
@@ -25,7 +26,7 @@ def read_function(module: str, function: str) -> DataSet:
         InputError: there is no such function, it fails, or it returns something else.
     """
     spec = f"{module}:{function}"
-    with current_folder():
+    with current_folder(), ordinary_modes():
         call = import_function(spec)
         try:
             data = call()

@@ -2,12 +2,15 @@
 
 from typing import Any, Self, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from faal.arguments import real, truth_value, whole_number
 from faal.config import Recipe, Schedule, epoch_of
 from faal.config.choices import StatisticName
+from faal.engine.ordinary import ordinary_modes
 from faal.errors import InputError, described, one_of
 from faal.intermediate.balls.newton import may_evaluate
 from faal.intermediate.class_rule import ClassRule, EpochStats, TermWeights, settings_of
@@ -17,6 +20,8 @@ from faal.tensors import dense
 
 MOST_CLASSES = 2**24
 """Up to this number float32, in which statistics are summed, counts exactly."""
+
+Labels = Tensor | NDArray[np.integer[Any]]
 
 DECAY = "the decay of a moving average, a number of at least 0 and below 1"
 
@@ -66,6 +71,7 @@ class FAAL(ClassRule):
     any_groups = True
     STATE = ("tau", "average")
 
+    @ordinary_modes()
     def __init__(
         self,
         num_classes: int,
@@ -159,13 +165,13 @@ class FAAL(ClassRule):
         super().load_state_dict(state)
         self.observed = state["seen"].to(self.observed.device)
 
-    def __call__(self, per_sample_loss: Tensor, logits: Tensor, labels: Tensor, groups: Tensor | None = None) -> Tensor:
+    def __call__(self, per_sample_loss: Tensor, logits: Tensor, labels: Labels, groups: Labels | None = None) -> Tensor:
         """The reweighted loss of one batch (Algorithm 1, lines 10 to 14).
 
         Args:
             per_sample_loss: (B,) the loss to minimise.
             logits: (B, C) on the adversarial examples; no gradient flows into them.
-            labels: (B,) whole numbers.
+            labels: (B,) whole numbers of any width, also as a NumPy array.
             groups: (B,) whole numbers below `num_classes`, for fairness between groups other than the labels.
 
         Returns:
@@ -178,7 +184,7 @@ class FAAL(ClassRule):
         """
         dense("the loss", per_sample_loss, "a float tensor of shape (B,), one per sample", floats=True)
         dense("logits", logits, "a float tensor of shape (B, C)", floats=True)
-        labels = dense("labels", labels, "a tensor of shape (B,) of whole numbers", integers=True).long()
+        labels = _numbers("labels", labels, logits.device)
         if per_sample_loss.shape != labels.shape or labels.dim() != 1:
             raise InputError(
                 f"the loss is of shape {tuple(labels.shape)}, one per sample, not {tuple(per_sample_loss.shape)}: "
@@ -196,7 +202,7 @@ class FAAL(ClassRule):
         _require_range("label", labels, logits.shape[1], "outputs")
         classes = labels
         if groups is not None:
-            classes = dense("groups", groups, "a tensor of shape (B,) of whole numbers", integers=True).long()
+            classes = _numbers("groups", groups, logits.device)
             if classes.shape != labels.shape or classes.device != labels.device:
                 raise InputError(
                     f"groups are one number per sample, of shape {tuple(labels.shape)} on {labels.device}, not "
@@ -205,6 +211,13 @@ class FAAL(ClassRule):
         _require_range("label" if groups is None else "group", classes, self.num_classes, "classes of the rule")
         weights = self.weigh(batch_stats(logits.detach(), labels, classes, self.num_classes, self.needs))
         return weights.reduce(None, per_sample_loss, classes)
+
+
+def _numbers(name: str, values: Labels, device: torch.device) -> Tensor:
+    """Classes or groups as int64; those of an array on the device, where a tensor has its own."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+        values = torch.from_numpy(values.astype(np.int64)).to(device)
+    return dense(name, values, "a tensor of shape (B,) of whole numbers", whole=True).long()
 
 
 def _require_range(kind: str, numbers: Tensor, count: int, what: str) -> None:

@@ -81,7 +81,7 @@ REFUSALS: dict[str, Callable[[], object]] = {
     ),
     "the network returns (2, 3) for two images; it must return logits of shape (2, 4), one for each class of the "
     "data": (lambda: check_net(NET, torch.rand(2, 1, 4, 4), 4, Recipe())),
-    "the network does not take images of shape (3, 9, 9): 9 is odd": lambda: check_net(
+    "the network does not accept images of shape (3, 9, 9): 9 is odd": lambda: check_net(
         Even(), torch.rand(2, 3, 9, 9), 3, Recipe()
     ),
 }

@@ -42,7 +42,7 @@ def without_inference_tensors(net: nn.Module) -> nn.Module:
             for table in (module._parameters, module._buffers, vars(module)):
                 for name, value in table.items():
                     if isinstance(value, Tensor) and value.is_inference():
-                        table[name] = value.clone()
+                        table[name] = value.clone()  # type: ignore[assignment]
     except Exception as error:  # a user's network may fail with any error
         raise InputError(
             f"the network was built in inference mode, whose tensors have no gradients, and cannot be copied "

@@ -45,7 +45,7 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return dist.get_world_size() if dist.is_initialized() and not _is_alone.get() else 1
 
 

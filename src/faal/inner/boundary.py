@@ -50,7 +50,7 @@ def crossing(
         with torch.no_grad():
             correct = (
                 model(x_adv.clone()).argmax(dim=1) == labels
-            )  # a path whose end is correct too ends at its last clean point
+            )  # if the last point is correct too, it is the last clean point
         last_clean = torch.where(_per_pixel(correct & ~crossed), x_adv, last_clean)
     return Crossing(last_clean.detach(), x_adv.detach())
 

@@ -72,7 +72,7 @@ def own_model(reference: str, num_classes: int) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise InputError(f"{reference} returned a {type(model).__name__}, and must return a torch.nn.Module")
     model = without_inference_tensors(model)
-    require_float32(model, reference, "networks are float32 here, so let it return its network with .float()")
+    require_float32(model, reference, "networks must be float32: convert it with .float() before returning it")
     return model
 
 

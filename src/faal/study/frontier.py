@@ -295,7 +295,7 @@ def _finished(out: Path, settings: Mapping[str, Any]) -> dict[float, Blend]:
         plain = parse_json((out / RECORD).read_text(encoding="utf-8"))
         if _compared({key: plain.get(key) for key in settings}) != _compared(settings):
             return {}
-        known = [Blend(share=b["share"], file=b["file"], figures=Figures.from_json(b)) for b in plain["blends"]]
+        known = [Blend(share=b["share"], file=b["file"], accuracies=Accuracies.from_json(b)) for b in plain["blends"]]
     except (OSError, *MISFIT):
         return {}
     return {blend.share: blend for blend in known if blend.file is None or _is_intact(out / blend.file)}

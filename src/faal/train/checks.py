@@ -84,7 +84,7 @@ def check_net(net: nn.Module, images: Tensor, num_classes: int, recipe: Recipe) 
     try:
         with attacked(net):
             logits = net(images.clone())
-    except FORWARD_ERRORS as error:  # as networks of one size refuse another
+    except FORWARD_ERRORS as error:  # for example of networks with a fixed input size
         shape = tuple(images.shape[1:])
         raise InputError(
             f"the network does not accept images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"

@@ -100,7 +100,7 @@ def evaluate(
 def _logits(net: nn.Module, images: Tensor) -> Tensor:
     with attacked(net):
         logits: Tensor = net(images.clone())
-    return losses.widened(logits)
+    return losses.upcast(logits)
 
 
 def _misclassified(logits: Tensor, labels: Tensor) -> Tensor:

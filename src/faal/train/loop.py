@@ -316,7 +316,7 @@ class Trainer:
         return found
 
     def resume(self, fork: Path | None) -> None:
-        """Continue from last.pt, or from previous.pt where that is damaged; a new run may begin from a fork."""
+        """Continue from last.pt, or from previous.pt if that is damaged; a new run may start from a fork."""
         if (saved := self.latest.load()) is not None:
             self.state = restore(saved["training"], self.learner, self.average)
         elif fork is not None:

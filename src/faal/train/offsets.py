@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from faal import losses
-from faal.arguments import truth_value, whole
+from faal.arguments import truth_value, whole_number
 from faal.audit.checks import (
     check_gradient,
     check_images,

@@ -217,7 +217,7 @@ def _numbers(name: str, values: Labels, device: torch.device) -> Tensor:
     """Classes or groups as int64; those of an array on the device, where a tensor has its own."""
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
         values = torch.from_numpy(values.astype(np.int64)).to(device)
-    return dense(name, values, "a tensor of shape (B,) of whole numbers", whole=True).long()
+    return dense(name, values, "a tensor of shape (B,) of whole numbers", integers=True).long()
 
 
 def _require_range(kind: str, numbers: Tensor, count: int, what: str) -> None:

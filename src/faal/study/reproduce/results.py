@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from faal.bounds.plain import parse_json
-from faal.checkpoint import write_whole
+from faal.checkpoint import write_atomically
 from faal.errors import MISFIT, InputError
 from faal.study.reproduce.rows import Record, TableSpec
 

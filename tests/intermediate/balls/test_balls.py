@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, linprog, minimize
-from tests.helpers import ball_oracles as oracle
+from tests.intermediate.balls import oracles as oracle
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.helpers import ball_oracles as oracle
+from tests.intermediate.balls import oracles as oracle
 
 from faal import solve_kldro
 

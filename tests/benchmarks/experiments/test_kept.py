@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.benchmarks.test_evidence import MINIATURE
+from tests.benchmarks.experiments.test_evidence import MINIATURE
 from tests.helpers.benches import script
 
 

@@ -12,7 +12,7 @@ import yaml
 from scipy import stats
 from tests.helpers.benches import script
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_results_page_is_made_from_the_files() -> None:

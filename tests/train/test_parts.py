@@ -111,7 +111,7 @@ def test_a_class_too_small_to_spare_images(recipe: Recipe, hold_out: str) -> Non
     assert found.select.n == len(found.select_index) == 0
     assert classes(found.steer.labels, 2) == [200, 199]
     assert found.notes[0].startswith("class 'class1' has 199 training images")
-    assert found.notes[1].endswith("the method used training images instead")
+    assert found.notes[1].endswith("it used training images instead")
 
 
 def test_steering_by_training_images_takes_the_first_of_every_class(recipe: Recipe) -> None:

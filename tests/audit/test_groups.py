@@ -52,7 +52,7 @@ def test_a_limit_takes_the_groups_of_the_samples_it_takes(problem: Problem) -> N
 def test_two_groupings_of_one_name_are_refused(problem: Problem) -> None:
     n = len(problem.labels)
     groups = [grouping("site", cameras(n)), grouping("site", [str(place % 4) for place in range(n)])]
-    with pytest.raises(InputError, match="two groupings are called 'site'"):
+    with pytest.raises(InputError, match="two groupings are named 'site'"):
         audit(problem.net, problem.images, problem.labels, attacks="clean", groups=groups)
 
 

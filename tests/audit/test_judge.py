@@ -119,15 +119,15 @@ def test_verdicts_without_examples_have_no_images() -> None:
 @pytest.mark.parametrize(
     ("net", "images", "message"),
     [
-        (Sums(), IMAGES + 0.6, r"image 11 runs from 1.05 to 1.05, outside \[0, 1\]: clamp"),
+        (Sums(), IMAGES + 0.6, r"image 11 has values from 1.05 to 1.05, outside \[0, 1\]: clamp"),
         (Sums(), IMAGES * 255, "divide by 255"),
-        (Sums(), IMAGES - 0.3, r"image 10 runs from -0.1 to -0.1, outside \[0, 1\]: clamp"),
+        (Sums(), IMAGES - 0.3, r"image 10 has values from -0.1 to -0.1, outside \[0, 1\]: clamp"),
         (Sums(), IMAGES - 0.6, "undo the normalisation"),
         (Sums(), IMAGES * torch.nan, "image 10 has values that are NaN or infinite"),
         (Sums(), torch.full_like(IMAGES, 0.95), "output for image 10 is NaN"),
         (nn.Flatten(), IMAGES, "has 4 outputs but there are 2 classes"),
         (nn.Identity(), IMAGES, r"returns shape \(4, 1, 2, 2\) for 4 images"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), IMAGES, r"does not take images of shape \(1, 2, 2\)"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(3, 2)), IMAGES, r"does not accept images of shape \(1, 2, 2\)"),
     ],
 )
 def test_input_without_a_valid_figure_is_refused(net: nn.Module, images: Tensor, message: str) -> None:

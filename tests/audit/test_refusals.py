@@ -42,7 +42,7 @@ def test_wrong_data_are_refused_and_nothing_is_written(problem, tmp_path) -> Non
             audit(net, images, labels, **QUICK, out=tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
-    refused("image 20 runs from", net, images + (torch.arange(60) == 20).view(60, 1, 1, 1), labels)
+    refused("image 20 has values from", net, images + (torch.arange(60) == 20).view(60, 1, 1, 1), labels)
     refused("divide by 255", net, images * 255, labels)
     for wrong in (torch.nan, torch.inf):
         spoilt = torch.where((torch.arange(60) == 33).view(60, 1, 1, 1), wrong, images)
@@ -55,7 +55,7 @@ def test_wrong_data_are_refused_and_nothing_is_written(problem, tmp_path) -> Non
     refused("label 7, out of range", net, images, torch.where(torch.arange(60) == 50, 7, labels))
     refused("must be integers", net, images, labels.float())
     refused(r"\(N, channels, H, W\)", net, images[:, 0], labels)
-    refused("does not take images of shape", net, images[:, :, :3], labels)
+    refused("does not accept images of shape", net, images[:, :, :3], labels)
     broken = nn.Sequential(nn.Flatten(), nn.Linear(16, 5))
     nn.init.constant_(broken[1].weight, torch.nan)  # type: ignore[arg-type]
     refused("NaN or infinite", broken, images, labels)

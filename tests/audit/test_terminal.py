@@ -35,7 +35,7 @@ def test_an_audit_as_a_table(problem) -> None:  # type: ignore[no-untyped-def]
         )
         assert f"({100 * found.worst.low:.1f} to {100 * found.worst.high:.1f})" in row
         assert found.worst.name in row
-        spread = line(text, name, under="How unequal the classes are")
+        spread = line(text, name, under="Dispersion over the classes")
         for estimate in (found.gap, found.deviation):
             assert estimate is not None
             assert estimate.value is not None
@@ -69,7 +69,7 @@ def test_of_many_classes_the_worst_tenth_is_shown(problem_of) -> None:  # type: 
     assert found is not None
     assert found.value is not None
     assert f"{100 * found.value:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f})" in line(
-        text, "clean", under="How unequal"
+        text, "clean", under="Dispersion over"
     )
 
 
@@ -77,7 +77,7 @@ def test_an_audit_of_an_earlier_version_has_dashes(problem) -> None:  # type: ig
     result = audit(problem.net, problem.images, problem.labels, attacks="clean")
     older = {name: replace(found, gap=None, deviation=None) for name, found in result.attacks.items()}
     text = shown(table(replace(result, attacks=older)))
-    cells = [cell.strip() for cell in line(text, "clean", under="How unequal").split("│")[2:-1]]
+    cells = [cell.strip() for cell in line(text, "clean", under="Dispersion over").split("│")[2:-1]]
     assert cells == ["-", "-", "-"]
 
 

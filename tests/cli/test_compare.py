@@ -65,7 +65,7 @@ def test_one_run_a_side_compares_models(compare: Callable[..., tuple[int, str]])
     assert "linf epsilon 8/255" in said
     assert "│ cat │ 20.0 │ 45.0 │ +25.0 (" in said
     assert "repaired is better than base" in said
-    assert "not the methods" in said
+    assert "not their training methods" in said
 
 
 def test_several_runs_a_side_compare_methods(compare: Callable[..., tuple[int, str]]) -> None:
@@ -73,7 +73,7 @@ def test_several_runs_a_side_compare_methods(compare: Callable[..., tuple[int, s
     assert status == 0
     assert "faal is better than at" in said
     assert "from 3 pairs of runs" in said
-    assert "not the methods" not in said
+    assert "not their training methods" not in said
 
 
 def test_runs_that_cannot_be_paired_are_refused(compare: Callable[..., tuple[int, str]]) -> None:

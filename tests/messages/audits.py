@@ -65,18 +65,18 @@ REFUSALS: dict[str, Callable[[], object]] = {
     ),
     "images is a DataLoader; an audit divides the data itself, so pass all images and all labels at once: images, "
     "labels = map(torch.cat, zip(*loader))": lambda: pixels_of(DataLoader(TensorDataset(IMAGES)), "images"),
-    "images is a str that is not an array of numbers; give an array (N, channels, H, W), such as "
+    "images is a str that is not an array of numbers; pass an array (N, channels, H, W), such as "
     "torch.stack(list_of_images), or an object with len and fetch(index)": lambda: pixels_of("images.npy", "images"),
-    "image 2 has values that are NaN or infinite; find out where they come from, or leave it out": (
+    "image 2 has values that are NaN or infinite; find their cause, or exclude the image": (
         lambda: audited(torch.where(torch.arange(6).view(6, 1, 1, 1) == 2, torch.nan, IMAGES))
     ),
-    "image 2 runs from 2 to 2, outside [0, 1]: clamp the values": (
+    "image 2 has values from 2 to 2, outside [0, 1]: clamp the values": (
         lambda: audited(torch.where(torch.arange(6).view(6, 1, 1, 1) == 2, 2, IMAGES))
     ),
     "sample 4 has the label 4, out of range: the 4 classes are 0 to 3": lambda: check_labels(LABELS, 6, 4),
     "sample 0 has the label -1, out of range: classes are numbered from 0": (lambda: check_labels(LABELS - 1, 6, None)),
     "there are 7 images and 6 labels; there must be one label per image": lambda: check_labels(LABELS, 7, 5),
-    "classes names 'cat' twice; give every class a name of its own": lambda: class_names(["cat", "dog", "cat"]),
+    "classes names 'cat' twice; give every class a unique name": lambda: class_names(["cat", "dog", "cat"]),
     "trained is a float; it is a mapping, such as {'epsilon': '8/255'}": (
         lambda: training_settings(0.1)  # type: ignore[arg-type]
     ),
@@ -88,8 +88,8 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "level is the nominal coverage of the intervals, a fraction between 0 and 1 such as 0.95, not 95": lambda: (
         AuditSettings.of(level=95)
     ),
-    "run already holds an audit of a different model (model aaaaaaaa there, bbbbbbbb here); choose another folder "
-    "with --out": another_model_in_a_folder,
+    "run already contains an audit of a different model (model aaaaaaaa there, bbbbbbbb here); choose another "
+    "folder with --out": another_model_in_a_folder,
     "there is no audit in run (no audit.json); run `faal audit` with --out first": (
         lambda: AuditResult.read(Path("run"))
     ),
@@ -100,11 +100,11 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "epsilon is a number in units of images in [0, 1], such as 8/255, not 'eight'": lambda: parse_epsilon("eight"),
     "there is no norm 'l1'; did you mean 'l2'? `faal audit --help` lists them all": lambda: Threat("l1", 0.1),
     "--device is auto, cpu or cuda, not 'gpu'": lambda: pick_device("gpu"),
-    "base has 2 audits and other has 1; they are compared in pairs, so give as many of each, in the same order of "
-    "seeds": lambda: compare("base", [BASE, BASE], "other", [BASE]),
-    "both sides are called base; give them different names": lambda: compare("base", [BASE], "base", [REPAIRED]),
+    "base has 2 audits and other has 1; they are compared in pairs, so pass the same number of each, in the same order "
+    "of seeds": lambda: compare("base", [BASE, BASE], "other", [BASE]),
+    "both sides are named base; use different names": lambda: compare("base", [BASE], "base", [REPAIRED]),
     "two of the audits of base are of the same network; several runs per side must be several training seeds, so list "
-    "each once": one_network_twice,
+    "each only once": one_network_twice,
     "the audits of base and other have different threats and cannot be paired; audit both on the same data with the "
     "same --epsilon, --limit and --seed": lambda: compare("base", [BASE], "other", [OTHER_THREAT]),
     "the audit in run is of another network than the best.pt in it now; audit that one": (

@@ -175,7 +175,7 @@ def test_in_python() -> None:
         ({"labels": labels[1:]}, "one label per image"),
         ({"images": 255 * images}, r"\[0, 1\]"),
         ({"images": with_pixel(images, float("nan"))}, r"image 70 has values that are NaN"),
-        ({"images": with_pixel(images, 2.0)}, r"image 70 runs from .* to 2, outside \[0, 1\]"),
+        ({"images": with_pixel(images, 2.0)}, r"image 70 has values from .* to 2, outside \[0, 1\]"),
         ({"batch_size": 0}, "batch_size is a whole number, at least 1, not 0"),
         ({"batch_size": -3}, "batch_size is a whole number, at least 1, not -3"),
     ):

@@ -1,6 +1,6 @@
-"""The audit: the accuracy of a classifier on every class, clean and under attack, with intervals.
+"""The audit: the class-wise accuracy of a classifier, clean and under attack, with intervals.
 
-`run.py` has its entry points and `stages.py` its stages; `blocks.py` and `judge.py` compute the verdicts.
+`run.py` has the entry points and `stages.py` the stages; `blocks.py` and `judge.py` compute the verdicts.
 """
 
 import sys
@@ -50,8 +50,8 @@ __all__ = [
 ]
 
 # `faal.audit` is a package and, to its users, a function: `faal.audit(model, images, labels)`. Python binds a package's
-# name in its parent on import, so a function of that name in `faal` would come and go with the order of imports.
-# Therefore the function takes the package's place in `sys.modules`, with the package's attributes, `__path__` and
+# name in its parent on import, so whether a function of that name exists in `faal` would depend on the order of
+# imports. Therefore the function replaces the package in `sys.modules`, with the package's attributes, `__path__` and
 # `__spec__` among them: submodules are imported as usual, and `help` and `inspect.signature` describe the function.
 # Imports name submodules by `__name__`.
 vars(audit).update({name: value for name, value in globals().items() if name not in ("__doc__", "__name__")})

@@ -1,8 +1,8 @@
-"""The block: the unit of an audit's randomness, of its progress on disk, and of its distribution over processes.
+"""The block: the unit of an audit's randomness, of its stored progress, and of its distribution over processes.
 
 An audit divides its samples, in order, into blocks of a fixed size. All random numbers of block k follow from
-`block_seed(seed, k)`. Finished blocks are stored in the run's folder under a digest of all their inputs, so that a
-killed audit continues at the next block and never reuses one of another model.
+`block_seed(seed, k)`. Finished blocks are stored in the run's folder with a digest of all their inputs, so that a
+killed audit continues at the next block and does not reuse one of another model.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Source(Protocol):
-    """A store of images: what `faal.data` loads, or a user's own."""
+    """A store of images: one of `faal.data`, or a user's object."""
 
     def __len__(self) -> int: ...
 
@@ -46,7 +46,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is audited, and under which threat.
+    """The model and the data of an audit, and the threat.
 
     Attributes:
         model: the network, in evaluation mode during the audit.
@@ -103,7 +103,7 @@ def clean_blocks(
 ) -> dict[int, CleanVerdict]:
     """Clean verdicts by block number, for this process's blocks.
 
-    They are never read from the disk: these predictions decide whether a stored block is of the same network.
+    They are always computed: with these predictions a stored block is identified as that of the same network.
     """
     blocks = subject.blocks(rank, world_size)
     found: dict[int, CleanVerdict] = {}
@@ -133,9 +133,9 @@ def attack_blocks(
         subject: model, data and threat.
         attack: the attack.
         clean: the clean verdicts of the same blocks.
-        folder: where finished blocks are stored, and reused from; None stores none.
+        folder: the folder of finished blocks, which are reused; None to store none.
         rank: this process's number.
-        world_size: how many processes there are.
+        world_size: the number of processes.
         progress: called for every finished block.
     """
     blocks = subject.blocks(rank, world_size)
@@ -171,24 +171,26 @@ def holds(folder: Path, subject: Subject, attack: Attack, clean: Mapping[int, Cl
     return all(_stored(folder, subject, attack, block, verdict) is not None for block, verdict in clean.items())
 
 
-def kept(folder: Path, subject: Subject, attacks: Sequence[Attack], clean: Mapping[int, CleanVerdict]) -> str:
-    """How many of an audit's blocks are stored in `folder`, when a signal ends it."""
+def stored_blocks_text(
+    folder: Path, subject: Subject, attacks: Sequence[Attack], clean: Mapping[int, CleanVerdict]
+) -> str:
+    """The message on the number of stored blocks in `folder`, when a signal stops the audit."""
     digests = ((attack, block, _digest(subject, attack, block, clean[block], subject.key))
                for attack in attacks for block in clean)  # fmt: skip
     stored = sum(_path(folder, *each).exists() for each in digests)
-    return f"{stored} of {len(attacks) * len(clean)} blocks are kept"
+    return f"{stored} of {len(attacks) * len(clean)} blocks are saved"
 
 
 # --- on disk ---------------------------------------------------------------------------------------------------------
 
 
 def _path(folder: Path, attack: Attack, block: int, digest: str) -> Path:
-    """With a part of the digest in the name, so that blocks of two audits do not replace each other."""
+    """The path of a block; a part of the digest in its name distinguishes blocks of two audits."""
     return folder / f"{attack.name}-{block:05d}-{digest[:8]}.npz"
 
 
 def _stored(folder: Path, subject: Subject, attack: Attack, block: int, clean: CleanVerdict) -> AttackVerdict | None:
-    """A finished block, under the current key or an earlier one; then it is stored again under the current key."""
+    """A finished block with the current key or an earlier one, which is then also stored with the current key."""
     digest, *others = (_digest(subject, attack, block, clean, key) for key in (subject.key, *subject.earlier_keys))
     path = _path(folder, attack, block, digest)
     verdict = _read(path, digest)
@@ -201,7 +203,7 @@ def _stored(folder: Path, subject: Subject, attack: Attack, block: int, clean: C
 
 
 def _digest(subject: Subject, attack: Attack, block: int, clean: CleanVerdict, key: str) -> str:
-    """A digest of all that a verdict depends on, clean predictions too: a network is more than its weights."""
+    """A digest of all inputs of a verdict, with clean predictions, since weights alone do not determine a network."""
     rows = subject.rows(block)
     parts = {
         "format": 1,
@@ -231,7 +233,7 @@ def _write(path: Path, digest: str, verdict: AttackVerdict) -> None:
 
 
 def _read(path: Path, digest: str) -> AttackVerdict | None:
-    """A finished block; None where there is none, or one of another audit, or a damaged one."""
+    """A finished block; None if there is none, or it is damaged or of another audit."""
     try:
         arrays = read_arrays(path)
         if str(arrays["digest"]) != digest:

@@ -1,4 +1,4 @@
-"""Input that an audit rejects, since no valid accuracy follows from it. `misuse` has what only causes a warning."""
+"""Checks of an audit's input, which raise errors. Those that only warn are in `misuse`."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def training_settings(trained: Mapping[str, Any] | None) -> dict[str, Any]:
     """The known settings of the training, the radius as a number; any setting of a recipe may be among them.
 
     Raises:
-        InputError: a setting that no training has, or a value that it cannot have.
+        InputError: an unknown setting, or an invalid value.
     """
     if not isinstance(trained, Mapping | None):
         raise InputError(f"trained is a {type(trained).__name__}; it is a mapping, such as {{'epsilon': '8/255'}}")
@@ -46,10 +46,10 @@ def training_settings(trained: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def class_names(classes: Sequence[str] | None) -> tuple[str, ...] | None:
-    """The classes' names as text; None where a caller has none.
+    """The classes' names as text; None if the caller passed none.
 
     Raises:
-        InputError: not a list of names, or a name that two classes share.
+        InputError: not a list of names, or not unique.
     """
     if classes is None:
         return None
@@ -61,7 +61,7 @@ def class_names(classes: Sequence[str] | None) -> tuple[str, ...] | None:
         raise InputError(f"classes names {len(names):,} classes; a classifier has 2 to {MOST_CLASSES:,}")
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise InputError(f"classes names {twice!r} twice; give every class a name of its own")
+        raise InputError(f"classes names {twice!r} twice; give every class a unique name")
     return names
 
 
@@ -69,7 +69,7 @@ def pixels_of(images: Any, where: str) -> Tensor:
     """An array of images as a tensor.
 
     Raises:
-        InputError: no array; the message begins with `where` and states how to make one.
+        InputError: not an array; the message begins with `where` and states how to create one.
     """
     kind = type(images).__name__
     if isinstance(images, Tensor):
@@ -85,7 +85,7 @@ def pixels_of(images: Any, where: str) -> Tensor:
         pixels: Tensor = torch.as_tensor(np.ascontiguousarray(images) if isinstance(images, np.ndarray) else images)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise InputError(
-            f"{where} is a {kind} that is not an array of numbers; give an array (N, channels, H, W), such as "
+            f"{where} is a {kind} that is not an array of numbers; pass an array (N, channels, H, W), such as "
             "torch.stack(list_of_images), or an object with len and fetch(index)"
         ) from None
     return pixels
@@ -107,9 +107,9 @@ def check_model(model: nn.Module) -> None:
 
 
 def check_labels(labels: Tensor, num_images: int, num_classes: int | None, index: Tensor | None = None) -> None:
-    """Check that there is a label per image, none negative, and none beyond the classes where their number is known.
+    """Check that there is a label per image, none negative, and none outside the classes if their number is known.
 
-    `index` (N,) is given where these are not all samples: their places in the data.
+    `index` (N,) are their indices in the data, if these are not all samples.
     """
     if len(labels) != num_images:
         raise InputError(f"there are {num_images} images and {len(labels)} labels; there must be one label per image")
@@ -117,49 +117,50 @@ def check_labels(labels: Tensor, num_images: int, num_classes: int | None, index
         raise InputError("there are no images to audit")
     outside = labels < 0 if num_classes is None else (labels < 0) | (labels >= num_classes)
     if outside.any():
-        place = int(outside.int().argmax())
-        sample = place if index is None else int(index[place])
+        i = int(outside.int().argmax())
+        sample = i if index is None else int(index[i])
         numbers = (
             "classes are numbered from 0"
             if num_classes is None
             else f"the {num_classes} classes are 0 to {num_classes - 1}"
         )
-        raise InputError(f"sample {sample} has the label {int(labels[place])}, out of range: {numbers}")
+        raise InputError(f"sample {sample} has the label {int(labels[i])}, out of range: {numbers}")
 
 
 def check_images(images: Tensor, index: Tensor) -> None:
-    """Check that a fetched block is (B, channels, H, W) in [0, 1]. `index` (B,) has the samples' places in the data."""
+    """Check that a fetched block is (B, channels, H, W) in [0, 1]. `index` (B,) are the samples' indices in the
+    data."""
     dense("a fetched batch", images, IMAGES, floats=True)
     if images.dim() != 4 or len(images) != len(index) or 0 in images.shape:
         raise InputError(f"a fetched batch must be {IMAGES}, not {tuple(images.shape)} for {len(index)} images")
     inside = (images >= 0) & (images <= 1)
     if not inside.all():
-        bad = int((~inside.flatten(1).all(dim=1)).int().argmax())
-        if not images[bad].isfinite().all():
+        invalid = int((~inside.flatten(1).all(dim=1)).int().argmax())
+        if not images[invalid].isfinite().all():
             raise InputError(
-                f"image {int(index[bad])} has values that are NaN or infinite; find out where they come from, or "
-                "leave it out"
+                f"image {int(index[invalid])} has values that are NaN or infinite; find their cause, or "
+                "exclude the image"
             )
-        low, high = (float(end) for end in images[bad].aminmax())
+        low, high = (float(end) for end in images[invalid].aminmax())
         # The range of the full block identifies the format better than that of one dark image.
         advice = into_range(*(float(end) for end in images.nan_to_num(0.5, 0.5, 0.5).aminmax()))
-        raise InputError(f"image {int(index[bad])} runs from {low:g} to {high:g}, outside [0, 1]: {advice}")
+        raise InputError(f"image {int(index[invalid])} has values from {low:g} to {high:g}, outside [0, 1]: {advice}")
 
 
 def forward(model: nn.Module, images: Tensor) -> Any:
-    """What the network returns for images (B, channels, H, W).
+    """The network's output for images (B, channels, H, W).
 
     Raises:
-        InputError: it does not take images of this shape.
+        InputError: it does not accept images of this shape.
     """
     try:
         return model(images.clone())  # which it may write into
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, ValueError, AssertionError) as error:  # as networks of a fixed image size raise
+    except (RuntimeError, ValueError, AssertionError) as error:  # for example of networks with a fixed image size
         shape = tuple(images.shape[1:])
         raise InputError(
-            f"the model does not take images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"
+            f"the model does not accept images of shape {shape}: {first_line(error)}{if_gray(shape[0])}"
         ) from error
 
 
@@ -173,7 +174,7 @@ def check_logits(logits: Tensor, index: Tensor, num_classes: int | None) -> None
     if logits.shape[1] < 2:
         raise InputError("the model has one output; an audit needs a logit for each of at least two classes")
     if logits.shape[1] > MOST_CLASSES:
-        raise InputError(f"the model has {logits.shape[1]:,} outputs; an audit takes up to {MOST_CLASSES:,}")
+        raise InputError(f"the model has {logits.shape[1]:,} outputs; an audit accepts up to {MOST_CLASSES:,}")
     if num_classes is not None and logits.shape[1] != num_classes:
         raise InputError(
             f"the model has {logits.shape[1]} outputs but there are {num_classes} classes; "
@@ -181,8 +182,8 @@ def check_logits(logits: Tensor, index: Tensor, num_classes: int | None) -> None
         )
     finite = logits.isfinite().all(dim=1)
     if not finite.all():
-        bad = int(index[int((~finite).int().argmax())])
-        raise InputError(f"the model's output for image {bad} is NaN or infinite; its weights are probably broken")
+        invalid = int(index[int((~finite).int().argmax())])
+        raise InputError(f"the model's output for image {invalid} is NaN or infinite; its weights are probably damaged")
 
 
 def check_gradient(model: nn.Module, images: Tensor) -> None:
@@ -205,5 +206,5 @@ def check_gradient(model: nn.Module, images: Tensor) -> None:
 
 
 def are_probabilities(logits: Tensor) -> bool:
-    """Whether all rows of (B, C) are in [0, 1] and sum to 1: a softmax inside the model weakens every attack."""
+    """Whether all rows of (B, C) are in [0, 1] and sum to 1: a softmax in the model weakens every attack."""
     return bool(((logits >= 0) & (logits <= 1)).all() and ((logits.sum(dim=1) - 1).abs() < 1e-4).all())

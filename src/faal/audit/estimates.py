@@ -22,7 +22,7 @@ from faal.confusion import Confusion
 from faal.data import Grouping
 
 MANY_CLASSES = 20
-"""The smallest number of classes with samples at which the worst tenth is reported, in an audit as in a comparison:
+"""The smallest number of classes with samples for which the worst tenth is reported, in audits and comparisons:
 then it has two classes or more."""
 
 
@@ -39,7 +39,7 @@ def attack_results(
     classes: Sequence[str],
     level: float,
 ) -> dict[str, AttackResult]:
-    """`summarise` for every attack of `verdicts`. For `all`, parameters and seconds follow from the others'."""
+    """`summarise` for every attack of `verdicts`. For `all`, parameters and seconds are those of all attacks."""
     settings = {**parameters, ALL: {"attacks": list(parameters)}}
     duration = {**seconds, ALL: sum(seconds.values())}
     return {
@@ -86,7 +86,7 @@ def summarise(
         classes: the C classes' names.
         level: nominal coverage of the intervals.
         parameters: the attack's settings, for the record.
-        seconds: its duration.
+        seconds: the duration of the attack.
     """
     confusion = Confusion.of(label, predicted, len(classes))
     found = estimates(confusion.counts.sum(axis=1), confusion.counts.diagonal(), classes, level=level)
@@ -99,13 +99,13 @@ def summarise(
 
 
 def estimates(n: NDArray[np.int64], correct: NDArray[np.int64], names: Sequence[str], *, level: float) -> Accuracies:
-    """The estimates that follow from counts.
+    """The estimates from counts.
 
     Args:
-        n: (C,) samples of each class (or group). Classes without samples have no accuracy and no part in the values;
-            the intervals, which cover all C classes, allow for them.
-        correct: (C,) how many of them were predicted correctly.
-        names: the classes'.
+        n: (C,) samples of each class (or group). Classes without samples have no accuracy and are not part of the
+            values; the intervals, which cover all C classes, allow for them.
+        correct: (C,) the number of them predicted correctly.
+        names: the names of the classes.
         level: nominal coverage of the intervals.
     """
     rates = np.divide(correct, n, out=np.full(len(n), np.nan), where=n > 0)

@@ -1,10 +1,10 @@
-"""The folder of an audit: which audit it is for, what it holds already, and whether it can be written.
+"""The folder of an audit: its subject, its earlier content, and whether it can be written.
 
 A folder is for one subject: one model, data, threat, seed and block size. A model is identified by its weights and
-settings (`network_key`), data by its images and labels; names make no difference, so that a folder may be renamed,
-moved or copied. Attacks may be added to it; another subject would silently replace the first and is rejected. Two
-subjects may replace it: the same with more samples, and the network that is in the folder now, where the audit is of an
-earlier one.
+settings (`network_key`), data by its images and labels; names are not compared, so that a folder may be renamed,
+moved or copied. Attacks may be added to it; another subject would silently replace the first and is rejected, with two
+exceptions: the same subject with more samples, and the current network of the folder, if the audit is of an earlier
+    one.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ KINDS = {
     "different data": {"data", "split", "samples", "images and labels"},
     "different settings": {"norm", "epsilon", "seed", "block_size"},
 }
-"""What differs in a rejected folder, in the words of its message, by the names of `_identity`."""
+"""The differences of a rejected folder: text of the message -> names of `_identity`."""
 
 
 def network_key(model: Mapping[str, Any]) -> str | None:
@@ -48,13 +48,13 @@ def network_key(model: Mapping[str, Any]) -> str | None:
         model: the entry `model` of an `audit.json`, of this version or an earlier one.
 
     Returns:
-        The key; None where the record has no digest of the weights.
+        The key; None if the record has no digest of the weights.
     """
     if "weights" not in model:
         return None
     settings = {name: value for name, value in model.items() if name not in NAMES}
     if str(settings.get("architecture", "")).startswith("hf:"):
-        settings["architecture"] = "hf"  # the rest is the folder that it was read from
+        settings["architecture"] = "hf"  # the rest is the folder of its files
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
@@ -69,77 +69,89 @@ def refuse_another(
     subject: Subject | None = None,
     clean: Mapping[int, CleanVerdict] | None = None,
 ) -> None:
-    """Check that `folder` holds no audit, or one of the same subject, or one that this one may replace.
+    """Check that `folder` contains no audit, or one of the same subject, or one that this one may replace.
 
     Args:
         folder: the run's folder.
-        record: model, data, threat, seed and block_size as `audit.json` has them. What is not known on both sides is
-            not compared, and the name of the data only where the images cannot be.
-        subject: the new audit's; where it has more samples, those of the earlier audit have to be among them.
-        clean: its clean verdicts, once they are known: equal predictions indicate equal images.
+        record: model, data, threat, seed and block_size as in `audit.json`. Entries that are unknown on one side are
+            not compared, and the name of the data only if the images cannot be.
+        subject: of the new audit; if it has more samples, they must include those of the earlier audit.
+        clean: its clean verdicts, if known: equal predictions indicate equal images.
 
     Raises:
-        InputError: it holds an audit of another subject, and the message names what differs; or files of an audit's
-            names that are of no audit, or of another version's.
+        InputError: it contains an audit of another subject (the message names the differences), or files with an
+            audit's names that are not of an audit of this version.
     """
     earlier = _earlier(folder)
     if earlier is None:
-        _refuse_foreign(folder)
+        _refuse_unrelated(folder)
         return
-    found, own = _identity(earlier), _identity(record)
+    earlier_identity, new_identity = _identity(earlier), _identity(record)
     images = "images and labels"
-    if found["data"] != own["data"] and None not in (found["data"], own["data"], found[images]):
-        own[images] = own[images] or (subject and fingerprint_of(subject))
-        found["data"] = own["data"] if found[images] == own[images] else found["data"]
-    differ = [name for name in own if None not in (found[name], own[name]) and found[name] != own[name]]
+    if earlier_identity["data"] != new_identity["data"] and None not in (
+        earlier_identity["data"],
+        new_identity["data"],
+        earlier_identity[images],
+    ):
+        new_identity[images] = new_identity[images] or (subject and fingerprint_of(subject))
+        earlier_identity["data"] = (
+            new_identity["data"] if earlier_identity[images] == new_identity[images] else earlier_identity["data"]
+        )
+    differ = [
+        name
+        for name in new_identity
+        if None not in (earlier_identity[name], new_identity[name]) and earlier_identity[name] != new_identity[name]
+    ]
     on_more = set(differ) <= {"samples", "images and labels"} and subject is not None and _has(subject, folder, clean)
     if not differ or on_more or (_is_of(folder, earlier) is False and _is_of(folder, record)):
         return
     kinds = [kind for kind, names in KINDS.items() if names & set(differ)]
-    details = "; ".join(f"{name} {_short(found[name])} there, {_short(own[name])} here" for name in differ)
+    details = "; ".join(
+        f"{name} {_short(earlier_identity[name])} there, {_short(new_identity[name])} here" for name in differ
+    )
     raise InputError(
-        f"{folder} already holds an audit of {' and '.join(kinds)} ({details}); choose another folder with --out"
+        f"{folder} already contains an audit of {' and '.join(kinds)} ({details}); choose another folder with --out"
     )
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Refuse a folder without an audit that can be read, but with a file of one of its names that is something else.
+def _refuse_unrelated(folder: Path) -> None:
+    """Reject a folder without a readable audit but with an unrelated file of the same name.
 
-    An `audit.json` that was cut off is none; `verdicts.npz` may be there without it, where an audit was killed.
+    A truncated `audit.json` is ignored; `verdicts.npz` may exist without it after an audit was killed.
     """
-    foreign = AUDIT if _json(folder / AUDIT) is not None else None
+    unrelated = AUDIT if _json(folder / AUDIT) is not None else None
     for name, read in ((VERDICTS, Verdicts.read), (EXAMPLES, lambda path: Examples(**read_arrays(path)))):
         try:
             if (folder / name).exists():
                 read(folder / name)
         except (InputError, TypeError):
-            foreign = name
-    if foreign is not None:
+            unrelated = name
+    if unrelated is not None:
         raise InputError(
-            f"{folder} holds another {foreign}, of no audit of this version, and it is not overwritten; choose another "
-            "folder with --out"
+            f"{folder} contains another {unrelated}, not of an audit of this version, and it is not overwritten; "
+            "choose another folder with --out"
         )
 
 
 def refuse_outdated(folder: Path, result: AuditResult) -> None:
-    """Check that the audit in a run's folder is of the best.pt in it, where both are known.
+    """Check that the audit in a run's folder is of the best.pt in it, if both are known.
 
     Raises:
-        InputError: it is of another network, as after a run was continued.
+        InputError: it is of another network, for example after a run was continued.
     """
     if _is_of(folder, {"model": result.model}) is False:
         raise InputError(f"the audit in {folder} is of another network than the best.pt in it now; audit that one")
 
 
 def _is_of(folder: Path, record: Mapping[str, Any]) -> bool | None:
-    """Whether an audit is of the best.pt in its folder; None where either is not known."""
+    """Whether an audit is of the best.pt in its folder; None if either is not known."""
     network, model = folder / "best.pt", record.get("model")
     audited = model.get("sha256") if isinstance(model, Mapping) else None
     return None if audited is None or not network.is_file() else checkpoint.digest(network) == audited
 
 
 def _has(subject: Subject, folder: Path, clean: Mapping[int, CleanVerdict] | None) -> bool:
-    """Whether a subject has all samples of the audit in a folder, and more, by its labels and clean predictions."""
+    """Whether a subject has all samples of the audit in a folder, and more, from its labels and clean predictions."""
     try:
         earlier = Verdicts.read(folder / VERDICTS)
     except InputError:
@@ -163,11 +175,11 @@ def earlier_keys(folder: Path, record: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(model[name]) for name in ("digest",) if model.get(name) not in (None, record["model"]["digest"]))
 
 
-def claim(out: Path | str) -> None:
-    """Make the folder of the blocks and try to write into it, before an hour of the first attack and not after it.
+def prepare_blocks_folder(out: Path | str) -> None:
+    """Create the folder of the blocks and try to write into it before the first attack, which may take an hour.
 
     Raises:
-        InputError: it cannot be made or written.
+        InputError: it cannot be created or written.
     """
     folder = blocks_of(out)
     try:
@@ -187,39 +199,39 @@ def earlier_attacks(
 
     Args:
         folder: the run's folder, of the same subject.
-        subject: what is audited.
+        subject: of the audit.
         clean: the clean verdicts of all blocks.
         chosen: the requested attacks.
 
     Returns:
-        The names of those whose blocks are all stored, which the new audit includes at no cost, and of the others.
+        The names of those with all blocks stored, which the new audit includes at no cost, and of the others.
     """
     earlier = _earlier(folder)
     names = [] if earlier is None else [*earlier.get("attacks", ())]
     stored: list[str] = []
-    lost: list[str] = []
+    missing: list[str] = []
     for name in names:
         if name not in {CLEAN, ALL, *(attack.name for attack in chosen)}:
-            (stored if _finished(name, folder, subject, clean) else lost).append(name)
-    return stored, lost
+            (stored if _finished(name, folder, subject, clean) else missing).append(name)
+    return stored, missing
 
 
 def _finished(name: str, folder: Path, subject: Subject, clean: Mapping[int, CleanVerdict]) -> bool:
     try:
         attack = attack_named(name)
-    except InputError:  # of another version of the program
+    except InputError:  # an attack of another version of the program
         return False
     return holds(blocks_of(folder), subject, attack, clean)
 
 
 def _earlier(folder: Path) -> dict[str, Any] | None:
-    """The content of `audit.json`; None where there is none that can be read."""
+    """The content of `audit.json`; None if it cannot be read."""
     plain = _json(folder / AUDIT)
     return plain if isinstance(plain, dict) and plain.get("schema") in SCHEMAS else None
 
 
 def _json(path: Path) -> Any:
-    """The content of a JSON file; None where there is none that can be read."""
+    """The content of a JSON file; None if it cannot be read."""
     try:
         return parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -227,7 +239,7 @@ def _json(path: Path) -> Any:
 
 
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What identifies the subject of an audit, by its names in messages; None where it is not recorded."""
+    """The identity of the subject of an audit, by the names in messages; None for values that are not recorded."""
     model, data, threat = (
         part if isinstance(part := record.get(name), Mapping) else {} for name in ("model", "data", "threat")
     )

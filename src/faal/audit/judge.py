@@ -1,4 +1,4 @@
-"""The verdict on one block: the network's predictions, clean and under an attack, with the checks of both."""
+"""The verdict on a block: the network's predictions, clean and under an attack, with checks."""
 
 import hashlib
 import time
@@ -18,14 +18,14 @@ from faal.engine.memory import ChunkedForward
 from faal.inner.norms import NORMS
 
 TOLERANCE = 1e-6
-"""How far float32 rounding may move each pixel out of the ball before the image no longer counts."""
+"""The permitted excess of each pixel over the ball, by float32 rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CleanVerdict:
     """The clean predictions of a block: `predicted` (B,) int16, whether all outputs are probabilities, the width of the
-    model's output, and the SHA-256 of every image, 32 bytes each; `logits`, the type of the model's own logits, and
-    `ties`, at how many images the two largest are equal."""
+    model's output, and the SHA-256 of every image, 32 bytes each; `logits`, the dtype of the model's logits, and
+    `ties`, the number of images whose two largest are equal."""
 
     predicted: NDArray[np.int16]
     seconds: float
@@ -43,7 +43,8 @@ class CleanVerdict:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AttackVerdict:
-    """The outcome of an attack on a block: `predicted` (B,) int16, seconds, warnings, and some of its successes."""
+    """The outcome of an attack on a block: `predicted` (B,) int16, seconds, warnings, and some of its adversarial
+    examples."""
 
     predicted: NDArray[np.int16]
     seconds: float
@@ -51,19 +52,19 @@ class AttackVerdict:
     examples: Examples
 
     def without_examples(self) -> "AttackVerdict":
-        """A copy without the examples: small enough to send to every process."""
+        """A copy without the examples, for communication between processes."""
         return replace(self, examples=self.examples.take(np.arange(0)))
 
 
 @torch.no_grad()
 def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: int | None) -> CleanVerdict:
-    """The model's predictions for clean images, and the checks of both.
+    """The model's predictions for clean images, with checks of both.
 
     Args:
         model: the network, in evaluation mode.
         images: (B, channels, H, W) float32, the block.
-        index: (B,) int64 on the CPU, the samples' places in the data, which messages name.
-        num_classes: the width that the output needs; None accepts any.
+        index: (B,) int64 on the CPU, the samples' indices in the data, which messages name.
+        num_classes: the required width of the output; None accepts any.
 
     Raises:
         InputError: images outside [0, 1]; an output that is not (B, classes) logits, of another width, or not finite.
@@ -73,14 +74,14 @@ def judge_clean(model: nn.Module, images: Tensor, index: Tensor, num_classes: in
     logits = forward(model, images)
     check_logits(logits, index, num_classes)
     first, second = logits.topk(2, dim=1).values.unbind(1)
-    own = model.dtype if isinstance(model, ChunkedForward) else logits.dtype
+    dtype = model.dtype if isinstance(model, ChunkedForward) else logits.dtype
     return CleanVerdict(
         predicted=_int16(logits.argmax(dim=1)),
         seconds=time.perf_counter() - start,
         probabilities=are_probabilities(logits),
         num_classes=logits.shape[1],
         images=image_digests(images),
-        logits=str(own).removeprefix("torch."),
+        logits=str(dtype).removeprefix("torch."),
         ties=int((first == second).sum()),
     )
 
@@ -99,16 +100,16 @@ def judge_attack(
 ) -> AttackVerdict:
     """Attack the samples of a block that are predicted correctly without attack, and confirm the attack's images.
 
-    A success counts where the image is within epsilon of its original and within [0, 1], and the plain float32 forward
-    misclassifies it, with finite logits. Otherwise the sample is robust, with its clean prediction. A sample on which
-    the attack may have stopped because of the logits of `fast`, which the network does not confirm, is attacked again
-    from the start on the network: rounding never makes a sample robust.
+    An adversarial image is accepted if it is within epsilon of its original and within [0, 1], and is misclassified in
+    float32, with finite logits. Otherwise the sample is robust, with its clean prediction. A sample on which the attack
+    may have stopped because of the logits of `fast`, which the network does not confirm, is attacked again from the
+    start on the network, so that rounding does not make a sample robust.
 
     Args:
         model: the network, in evaluation mode.
         images: (B, channels, H, W) float32 in [0, 1], the block.
         labels: (B,) int64, on the images' device.
-        index: (B,) int64 on the CPU, the samples' places in the data.
+        index: (B,) int64 on the CPU, the samples' indices in the data.
         clean: the verdict on the clean block.
         attack: the attack.
         threat: the ball that bounds it.
@@ -124,22 +125,22 @@ def judge_attack(
     )
     adversarial = attack.run(fast or model, block, warnings.append).detach()
     if fast is not None:
-        again = active & fast.needs_repeat(adversarial, labels)
-        if again.any():
-            adversarial[again] = attack.run(model, replace(block, active=again), lambda _: None).detach()[again]
+        repeat = active & fast.needs_repeat(adversarial, labels)
+        if repeat.any():
+            adversarial[repeat] = attack.run(model, replace(block, active=repeat), lambda _: None).detach()[repeat]
     with torch.no_grad():
         logits = model(adversarial)
     inside = _inside(adversarial, images, threat)
     finite = logits.isfinite().all(dim=1)
     misclassified = active & inside & finite & (logits.argmax(dim=1) != labels)
     predicted = torch.where(misclassified, logits.argmax(dim=1), before)
-    if lost := int((active & ~inside).sum()):
-        warnings.append(f"{lost} adversarial images were outside the ball or [0, 1] and did not count.")
-    if lost := int((active & inside & ~finite).sum()):
-        warnings.append(f"{lost} adversarial images had an output that is NaN or infinite and did not count.")
+    if rejected := int((active & ~inside).sum()):
+        warnings.append(f"{rejected} adversarial images were outside the ball or [0, 1] and were not accepted.")
+    if rejected := int((active & inside & ~finite).sum()):
+        warnings.append(f"{rejected} adversarial images had an output that is NaN or infinite and were not accepted.")
 
     rows = misclassified.nonzero().squeeze(1).cpu()
-    # One example of a class is enough: the next block has more.
+    # One example per class and block is enough.
     rows = rows[torch.from_numpy(select_rows(labels.cpu()[rows].numpy(), index[rows].numpy(), per_class=1))]
     shown = rows.to(labels.device)
     return AttackVerdict(
@@ -161,8 +162,8 @@ def judge_attack(
 def _inside(adversarial: Tensor, images: Tensor, threat: Threat) -> Tensor:
     """(B,) bool: within epsilon of the original, and within [0, 1]. False for NaN."""
     distance = NORMS[threat.norm].distance
-    near = distance(adversarial, images) <= threat.epsilon + distance(images + TOLERANCE, images)
-    return near & ((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(dim=1)
+    in_ball = distance(adversarial, images) <= threat.epsilon + distance(images + TOLERANCE, images)
+    return in_ball & ((adversarial >= 0) & (adversarial <= 1)).flatten(1).all(dim=1)
 
 
 def image_digests(images: Tensor) -> bytes:

@@ -1,4 +1,4 @@
-"""All blocks of an audit, over all processes: the clean pass, then attack by attack; and their outcomes, joined."""
+"""All blocks of an audit, over all processes: the clean pass and the attacks, and their outcomes."""
 
 import hashlib
 import re
@@ -23,11 +23,11 @@ from faal.engine import processes
 V = TypeVar("V", CleanVerdict, AttackVerdict)
 
 SQUARE = re.compile(r"Square Attack has decreased the robust accuracy of (\d+\.\d+)%")
-"""pyautoattack's warning that its last member found adversarial examples in a block."""
+"""pyautoattack's warning that its last attack found adversarial examples in a block."""
 
 SQUARE_SHARE = 0.002
-"""The share of samples for which Square may find adversarial examples in a model without masked gradients: beyond it
-pyautoattack warns. It applies to a full test set, not to a block, where one sample of 250 is twice as much."""
+"""The fraction of samples for which Square may find adversarial examples in a model without masked gradients: above it
+pyautoattack warns. It applies to a full test set, not to a block, where one sample of 250 is twice that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class AttackOutcomes:
         parameters: attack -> its settings, for the record.
         seconds: attack -> seconds, summed over the processes.
         warnings: sentences about signs of misuse from the attacks.
-        examples: some successes; None where there were none.
+        examples: some adversarial examples; None if there are none.
     """
 
     num_classes: int
@@ -60,22 +60,22 @@ def clean_pass(
 
     Args:
         subject: model, data and threat.
-        num_classes: the width that the model's output needs; None accepts any.
+        num_classes: the required width of the model's output; None accepts any.
         progress: called for every finished block.
 
     Raises:
-        InputError: images, labels or outputs from which no valid accuracy follows.
+        InputError: invalid images, labels or outputs.
     """
-    own = clean_blocks(
+    process_verdicts = clean_blocks(
         subject, num_classes, rank=processes.rank(), world_size=processes.world_size(), progress=progress
     )
-    clean = _merged(processes.gather_objects(own))
+    clean = _merged(processes.gather_objects(process_verdicts))
     check_labels(subject.labels, len(subject.index), clean[0].num_classes, subject.index)
     return clean
 
 
 def fingerprint(labels: Tensor, clean: Mapping[int, CleanVerdict]) -> str:
-    """SHA-256 over the labels (N,) and all images, in order; the size of the blocks makes no difference."""
+    """SHA-256 over the labels (N,) and all images, in order, independent of the size of the blocks."""
     digest = hashlib.sha256(labels.numpy().astype("<i8").tobytes())
     for verdict in clean.values():
         digest.update(verdict.images)
@@ -83,7 +83,7 @@ def fingerprint(labels: Tensor, clean: Mapping[int, CleanVerdict]) -> str:
 
 
 def fingerprint_of(subject: Subject) -> str:
-    """The same before the clean pass, from the images themselves."""
+    """`fingerprint` before the clean pass, from the images themselves."""
     digest = hashlib.sha256(subject.labels.numpy().astype("<i8").tobytes())
     for block in subject.blocks():
         digest.update(image_digests(subject.fetch(block)))
@@ -104,7 +104,7 @@ def attack_passes(
         subject: model, data and threat.
         attacks: the attacks, in order.
         clean: the verdicts of `clean_pass`.
-        folder: where finished blocks are stored; None stores none.
+        folder: the folder of finished blocks; None to store none.
         progress: called for every finished block.
     """
     share: dict[str, Any] = {"rank": processes.rank(), "world_size": processes.world_size(), "progress": progress}
@@ -113,15 +113,21 @@ def attack_passes(
     parts: list[Examples] = []
     predicted, seconds, warnings = {CLEAN: _joined(clean)}, {CLEAN: _seconds(clean)}, _logits_warnings(clean)
     for attack in attacks:
-        own = attack_blocks(subject, attack, clean, folder=folder, **share)
-        parts += [verdict.examples for verdict in own.values()]
-        under = _merged(processes.gather_objects({block: verdict.without_examples() for block, verdict in own.items()}))
-        predicted[attack.name], seconds[attack.name] = _joined(under), _seconds(under)
+        process_verdicts = attack_blocks(subject, attack, clean, folder=folder, **share)
+        parts += [verdict.examples for verdict in process_verdicts.values()]
+        verdicts = _merged(
+            processes.gather_objects({block: verdict.without_examples() for block, verdict in process_verdicts.items()})
+        )
+        predicted[attack.name], seconds[attack.name] = _joined(verdicts), _seconds(verdicts)
         correct = {
             block: int((verdict.predicted == subject.labels[subject.rows(block)].numpy()).sum())
             for block, verdict in clean.items()
         }
-        warnings += [*attack.caveats(num_classes=width), *_block_warnings(attack.name, under), *_square(under, correct)]
+        warnings += [
+            *attack.caveats(num_classes=width),
+            *_block_warnings(attack.name, verdicts),
+            *_square(verdicts, correct),
+        ]
     shown = [part for part in processes.gather_objects(select_examples(parts)) if part is not None]
     return AttackOutcomes(
         num_classes=width,
@@ -149,22 +155,22 @@ def _seconds(verdicts: Mapping[int, CleanVerdict] | Mapping[int, AttackVerdict])
 
 
 def _logits_warnings(clean: Mapping[int, CleanVerdict]) -> list[str]:
-    """A sentence where the model's logits are of another type than float32."""
-    kinds = sorted({verdict.logits for verdict in clean.values()} - {"float32"})
-    if not kinds:
+    """A sentence if the model's logits have a dtype other than float32."""
+    dtypes = sorted({verdict.logits for verdict in clean.values()} - {"float32"})
+    if not dtypes:
         return []
     ties, count = (sum(found) for found in zip(*((v.ties, len(v.predicted)) for v in clean.values()), strict=True))
-    sentence = f"The model's logits are {' and '.join(kinds)}, which attacks and verdicts convert to float32"
+    sentence = f"The model's logits are {' and '.join(dtypes)}, which attacks and verdicts convert to float32"
     if not ties:
         return [f"{sentence}."]
     return [
         f"{sentence}; at {ties} of {count} images the two largest are equal, and the class of the lower number "
-        "counts as predicted: make its forward compute and return float32, and audit again."
+        "is the prediction: make its forward compute and return float32, and audit again."
     ]
 
 
 def _block_warnings(attack: str, verdicts: Mapping[int, AttackVerdict]) -> list[str]:
-    """The blocks' warnings, each once; those that differ only in their numbers count as one."""
+    """The distinct warnings of the blocks; those that differ only in their numbers are equal."""
     first: dict[str, tuple[int, str]] = {}
     blocks: dict[str, set[int]] = {}
     for block, verdict in verdicts.items():
@@ -181,14 +187,14 @@ def _block_warnings(attack: str, verdicts: Mapping[int, AttackVerdict]) -> list[
 
 
 def _square(verdicts: Mapping[int, AttackVerdict], correct: Mapping[int, int]) -> list[str]:
-    """AutoAttack's own sign of masked gradients, over all blocks together.
+    """AutoAttack's check for masked gradients, over all blocks.
 
-    A binomial test: a false alarm has a probability of `LEVEL` at most where Square's true share is `SQUARE_SHARE` or
-    less.
+    A binomial test: a false alarm has a probability of at most `FALSE_ALARM` if Square's true fraction is at most
+    `SQUARE_SHARE`.
 
     Args:
-        verdicts: the ensemble's, by block.
-        correct: how many samples of each block are predicted correctly without attack.
+        verdicts: of the ensemble, by block.
+        correct: block -> the number of samples predicted correctly without attack.
     """
     found = 0
     for block, verdict in verdicts.items():

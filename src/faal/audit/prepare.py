@@ -1,4 +1,4 @@
-"""From the arguments of an audit to its plan: every input checked, the samples chosen, the network identified."""
+"""The plan of an audit from its arguments: checks of all inputs, the samples, the identity of the network."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,14 +35,14 @@ class AuditPlan:
     Attributes:
         settings: its settings.
         subject: the network with the samples to audit.
-        record: model, data, threat, seed and block size as `audit.json` has them; the data's fingerprint and classes
-            are not known before the clean pass.
-        classes: the classes' names; None where the caller has none.
+        record: model, data, threat, seed and block size as in `audit.json`; the data's fingerprint and classes are
+            added after the clean pass.
+        classes: the classes' names; None if the caller passed none.
         groupings: groups of the samples to audit.
-        train_images: what the network was trained on, where that is known.
-        trained: the settings that it was trained with, as far as they are known.
+        train_images: the training images of the network, if known.
+        trained: the known settings of its training.
         in_training_mode: whether a part of the network was in training mode.
-        notes: the caller's notes, and what was clamped.
+        notes: the caller's notes, and those on clamped images.
         out: the folder of the result.
     """
 
@@ -59,11 +59,11 @@ class AuditPlan:
 
     @property
     def num_classes(self) -> int | None:
-        """The width that the output needs; None where any is accepted."""
+        """The required width of the output; None if any is accepted."""
         return None if self.classes is None else len(self.classes)
 
     def names(self, num_classes: int) -> list[str]:
-        """The classes' names; their numbers where the caller has none."""
+        """The classes' names; their numbers if the caller passed none."""
         return [str(c) for c in range(num_classes)] if self.classes is None else list(self.classes)
 
 
@@ -80,11 +80,11 @@ def prepare(
         model: the network.
         images: (N, channels, H, W).
         labels: (N,).
-        settings: the audit's.
-        context: what is known of model and data.
+        settings: of the audit.
+        context: the information on model and data.
 
     Raises:
-        InputError: the input is wrong; the message states what, where and what to do.
+        InputError: the input is invalid; the message states what is wrong, where, and what to do.
     """
     network = _unwrapped(model)
     source, clamped_images = _source(images)
@@ -145,7 +145,7 @@ def _subject(
 
 
 def _record(subject: Subject, description: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """What is audited, as `audit.json` has it."""
+    """The record of the subject, as in `audit.json`."""
     return {
         "model": {**description, "weights": _digest(subject.model), "digest": subject.key},
         "data": {"name": None, "split": None, **data, "n": len(subject.index)},
@@ -156,10 +156,10 @@ def _record(subject: Subject, description: Mapping[str, Any], data: Mapping[str,
 
 
 def _source(images: Tensor | ArrayLike | Source, where: str = "images") -> tuple[Source, tuple[str, ...]]:
-    """A store as it is; an array as a store, with a note of what was clamped. `where` is its name in a message."""
+    """A store unchanged; an array as a store, with a note on clamped values. `where` is its name in a message."""
     if callable(getattr(images, "fetch", None)):
         if not hasattr(images, "__len__"):
-            raise InputError(f"{where} has fetch and no length; give an object with len and fetch(index)")
+            raise InputError(f"{where} has fetch but no length; pass an object with len and fetch(index)")
         return cast(Source, images), ()
     pixels = pixels_of(images, where)
     if not pixels.is_floating_point():
@@ -172,13 +172,13 @@ def _groupings(groups: Mapping[str, Sequence[object]] | Iterable[Grouping], coun
     """Groups of all samples, a group per sample."""
     try:
         found = [grouping(*item) for item in groups.items()] if isinstance(groups, Mapping) else list(groups)
-    except (TypeError, RuntimeError):  # what cannot be iterated over
+    except (TypeError, RuntimeError):  # not iterable
         raise InputError(f"groups is {GROUPS}, not {described(groups)}") from None
     for each in found:
         if not isinstance(each, Grouping):
             raise InputError(f"groups is {GROUPS}, and one of them is {described(each)}")
         if sum(other.name == each.name for other in found) > 1:
-            raise InputError(f"two groupings are called {each.name!r}; give each a name of its own")
+            raise InputError(f"two groupings are named {each.name!r}; give each a unique name")
         if len(each.index) != count:
             raise InputError(f"there are {count} images and {len(each.index)} groups in {each.name!r}; give one each")
     return found

@@ -1,4 +1,4 @@
-"""The refusals of several audits, before the first of them is computed."""
+"""Checks of the folders of several audits, before the first of them is computed."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -25,21 +25,22 @@ def refuse_others(
     context: AuditContext,
     *,
     folders: Mapping[Path, Threat],
-    beside: Path,
+    report_folder: Path,
 ) -> None:
-    """Rejectfolders of other subjects as audits with these settings would, before the first of them.
+    """Reject folders of other subjects, as an audit with these settings does, before the first of them.
 
     Args:
         model: the network.
         images: (N, channels, H, W).
         labels: (N,).
-        settings: the audits', but for their threat.
-        context: what is known of model and data.
+        settings: of the audits, except their threat.
+        context: the information on model and data.
         folders: the folders of the audits, and the threat of each.
-        beside: a folder whose own audit is shown with these: it has to be of the same network and data, at any threat.
+        report_folder: a folder whose audit is reported with these: it must be of the same network and data, at any
+            threat.
 
     Raises:
-        InputError: one holds the audit of another subject, or cannot be written.
+        InputError: one contains the audit of another subject, or cannot be written.
     """
     known = AuditContext(model_record=context.model_record, data_record=context.data_record)
     plan = prepare(model, images, labels, settings, known)
@@ -47,5 +48,5 @@ def refuse_others(
     for folder, threat in folders.items():
         refuse_another(folder, {**record, "threat": asdict(threat)}, subject)
         refuse_unwritable(blocks_of(folder))
-    same = {"model": record["model"], "data": {name: record["data"].get(name) for name in ("name", "split")}}
-    refuse_another(beside, same, subject)
+    identity = {"model": record["model"], "data": {name: record["data"].get(name) for name in ("name", "split")}}
+    refuse_another(report_folder, identity, subject)

@@ -1,6 +1,6 @@
 """`audit`: the class-wise accuracy of a classifier, clean and under attack, with intervals."""
 
-# Annotations stay text, so that the signature which `help` prints reads `Tensor | ArrayLike | Source`.
+# Annotations remain text, so that `help` prints the signature with `Tensor | ArrayLike | Source`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from faal.arguments import truth_value
 from faal.audit.attacks.backend import EngineName
 from faal.audit.blocks import Progress, Source, attack_blocks, clean_blocks
-from faal.audit.folder import blocks_of, claim, refuse_another
+from faal.audit.folder import blocks_of, prepare_blocks_folder, refuse_another
 from faal.audit.prepare import prepare
 from faal.audit.records.result import AuditResult
 from faal.audit.settings import ATTACKS, AuditContext, AuditSettings, SettingsArguments
@@ -57,7 +57,7 @@ def audit(
     Parameters
     ----------
     model : nn.Module
-        Returns logits (B, C) for images (B, channels, H, W) in [0, 1]; normalisation belongs inside. A ScriptModule
+        Returns logits (B, C) for images (B, channels, H, W) in [0, 1]; normalisation is part of it. A ScriptModule
         is accepted, unless it is frozen.
     images : Tensor, array or Source
         (N, channels, H, W), uint8 or floating point in [0, 1]; or any object with `len` and `fetch(index)`, such as a
@@ -78,8 +78,8 @@ def audit(
     block_size : int
         Samples per block.
     batch_size : int, optional
-        Images per forward; by default a full block, on a CPU as many of it as have their activations in 4 GiB. Below
-        a block a step costs one forward more. Where a GPU runs out of memory, the number is halved.
+        Images per forward; by default a full block, on a CPU as many as have activations of 4 GiB. With less
+        than a block a step costs an additional forward. If a GPU runs out of memory, the number is halved.
     limit : int, optional
         Audit only this many samples, drawn at random with `seed`, every class in proportion to its size.
     level : float
@@ -88,42 +88,42 @@ def audit(
         Groups of samples other than their classes, for the same estimates by group: name -> each sample's group, such
         as `{"camera": ["A", "B", ...]}`.
     engine : {"fast", "reference"}
-        The backend that attacks run on: `fast`, a copy of the network in bfloat16 where it is faster on this device for
-        it; `reference`, the network in float32. Verdicts are float32 with either.
+        The backend that attacks run on: `fast`, a copy of the network in bfloat16 if that is faster for it on this
+        device; `reference`, the network in float32. Verdicts are float32 with either.
     out : Path or str, optional
         The folder of the result. Finished blocks are stored in its `blocks`, so that the same call after a crash
-        continues where it stopped. A folder holds the audit of one network, data, threat and seed: another is
-        rejected, and attacks of an earlier call whose blocks are all stored stay in the result.
+        continues where it stopped. A folder is for the audit of one network, data, threat and seed: another
+        is rejected, and attacks of an earlier call whose blocks are all stored remain in the result.
     model_record, data_record : mapping, optional
-        What to record about the model, such as `name` and the checkpoint's `sha256`, and about the data: `name`,
+        Entries for the record of the model, such as `name` and the checkpoint's `sha256`, and about the data: `name`,
         `split`.
     trained : mapping, optional
-        The settings that the network was trained with, as far as they are known: `epsilon`, `norm`, `method`,
+        The known settings of the network's training: `epsilon`, `norm`, `method`,
         `select`, `select_on` of a recipe. Compared with those of the audit, and not recorded.
     train_images : Tensor, array or Source, optional
         The training images, like `images`; the result states which test images are among them.
     notes : sequence of str
-        What a reader has to know of how model and data were made, in sentences; first among the warnings.
+        Sentences on the origin of model and data for the reader; first among the warnings.
     progress : callable, optional
         Called with (attack, blocks done, total blocks) after every block of this process.
     local : bool
-        Where there is a group of processes: audit in this process alone, as in `if rank == 0:`.
+        In a group of processes: audit in this process alone, as in `if rank == 0:`.
 
     Returns
     -------
     AuditResult
         Per attack the average, balanced and worst-class accuracy, the gap and every class, each with its interval;
-        warnings; and the verdicts sample by sample. Accuracies are fractions; those under attack are upper bounds.
+        warnings; and the verdicts for every sample. Accuracies are fractions; those under attack are upper bounds.
 
     Raises
     ------
     InputError
-        The input is wrong; the message states what, where and what to do.
+        The input is invalid; the message states what is wrong, where, and what to do.
 
     Notes
     -----
     During the audit the model is in evaluation mode with frozen weights, in float32 with TF32, autocast and inference
-    mode off; afterwards its state is as before, and so are the global random generators. A model that was built in
+    mode off; afterwards its state and that of the global random generators are restored. A model that was built in
     inference mode is copied. The model may write into the images that it is given. Under `torchrun` the blocks are
     distributed over the processes, every process returns the full result, and the main one writes it; a process whose
     group has not called within ten seconds raises an InputError. With `local` it audits alone and sends nothing.
@@ -191,17 +191,17 @@ def run_audit(
     settings: AuditSettings,
     context: AuditContext | None = None,
 ) -> AuditResult:
-    """`audit` with its keyword arguments as two values: prepare, clean, attack, diagnose, result.
+    """`audit` with its keyword arguments as two objects.
 
     Args:
         model: the network.
         images: (N, channels, H, W) in [0, 1].
         labels: (N,) integers.
-        settings: how it is audited.
-        context: what is known of model and data, and where the result is written.
+        settings: of the audit.
+        context: the information on model and data, and the folder of the result.
 
     Raises:
-        InputError: the input is wrong; the message states what, where and what to do.
+        InputError: the input is invalid; the message states what is wrong, where, and what to do.
     """
     context = context or AuditContext()
     plan = prepare(model, images, labels, settings, context)
@@ -229,22 +229,22 @@ def audit_share(
 ) -> None:
     """Compute the share `rank` of `world_size` of an audit's blocks and store them in `out`.
 
-    For processes or machines that share a folder and nothing else. Once all shares are done, `audit` with the same
-    arguments and the same `out` finds every block finished and only counts. Machines of different kinds need the
-    engine `reference`: `audit` does not accept blocks of another arithmetic.
+    For processes or machines that share only a folder. After all shares are finished, `audit` with the same arguments
+    and the same `out` reads all blocks and computes only the estimates. Machines of different kinds need the engine
+    `reference`: `audit` does not accept blocks computed with another arithmetic.
 
     Args:
-        model: as for `audit`, and so are the other arguments that are not named here.
+        model: as in `audit`, as are the other arguments that are not listed here.
         images: (N, channels, H, W) in [0, 1].
         labels: (N,) integers.
         rank: the number of the share, from 0.
-        world_size: how many shares there are.
+        world_size: the number of shares.
         out: the folder of the audit.
-        model_record: what to record about the model; the same as for `audit`.
+        model_record: the record of the model; the same as in `audit`.
         settings: `attacks`, `epsilon`, `norm`, `seed`, `block_size`, `batch_size`, `limit`, `engine`.
 
     Raises:
-        InputError: the input is wrong; the message states what, where and what to do.
+        InputError: the input is invalid; the message states what is wrong, where, and what to do.
     """
     context = AuditContext(out=out, model_record=model_record)
     run_share(model, images, labels, AuditSettings.of(**settings), context, rank=rank, world_size=world_size)
@@ -261,18 +261,18 @@ def run_share(
     rank: int,
     world_size: int,
 ) -> None:
-    """`audit_share` with its settings as two values; the context names the folder."""
+    """`audit_share` with its arguments as two objects; the context names the folder."""
     plan = prepare(model, images, labels, settings, context)
     if plan.out is None:
-        raise InputError("a share of an audit needs the folder of the audit; give out")
+        raise InputError("a share of an audit needs the folder of the audit; pass out")
     blocks = blocks_of(plan.out)
     refuse_another(plan.out, plan.record, plan.subject)
     refuse_unwritable(blocks)
-    # Shared: the others have other blocks.
+    # Shared: the processes write different blocks.
     with folder_lock(plan.out, shared=True), controlled(plan.subject):
         limit_memory(plan)
         clean = clean_blocks(plan.subject, rank=rank, world_size=world_size)
         subject = with_engine(plan)
-        claim(plan.out)
+        prepare_blocks_folder(plan.out)
         for attack in plan.settings.attacks:
             attack_blocks(subject, attack, clean, folder=blocks, rank=rank, world_size=world_size)

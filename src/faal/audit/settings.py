@@ -1,4 +1,4 @@
-"""The settings of an audit, and what is known of its model and data, as two values that are passed on as they are."""
+"""The settings of an audit, and its context: the information on model and data."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from faal.errors import InputError
 LEVEL = "the nominal coverage of the intervals, a fraction between 0 and 1 such as 0.95"
 
 ATTACKS = ("clean", "pgd20", "cw20")
-"""The attacks of an audit where none are named."""
+"""The default attacks of an audit."""
 
 
 class _Fields(TypedDict, total=False):
@@ -34,7 +34,7 @@ class _Fields(TypedDict, total=False):
 
 
 class SettingsArguments(_Fields, total=False):
-    """The keyword arguments of `faal.audit` that its settings are made of; those that are missing have its defaults."""
+    """The keyword arguments of `faal.audit` for its settings; missing ones have the defaults."""
 
     attacks: str | Iterable[str]
     epsilon: float | str
@@ -43,14 +43,14 @@ class SettingsArguments(_Fields, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class AuditSettings:
-    """How a classifier is audited.
+    """The settings of an audit.
 
     Attributes:
         attacks: the attacks in order, without `clean`, which is always first.
         threat: the ball that bounds them.
         seed: the only source of randomness.
         block_size: samples per block.
-        batch_size: images per forward; None uses a full block, or as much of it as memory holds.
+        batch_size: images per forward; None uses a full block, or a part of it if memory requires.
         limit: audit only this many samples, drawn with `seed`; None uses all.
         level: nominal coverage of the intervals.
         engine: the backend that attacks run on, `fast` or `reference`.
@@ -73,7 +73,7 @@ class AuditSettings:
         if not 0 < level < 1:
             raise InputError(f"level is {LEVEL}, not {level:g}")
         engine_named(self.engine)
-        plain = {  # as Python has them, since they are written into JSON
+        plain = {  # plain Python types, since they are written to JSON
             "seed": whole_number("seed", self.seed),
             "block_size": whole_number("block_size", self.block_size, least=1),
             "batch_size": None if self.batch_size is None else whole_number("batch_size", self.batch_size, least=1),
@@ -102,7 +102,7 @@ class AuditSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditContext:
-    """What is known of the model and data of an audit, and where its result is written. No verdict depends on it.
+    """The information on model and data of an audit, and the folder of its result. No verdict depends on it.
 
     The attributes are the arguments of `faal.audit` of the same names; here all are optional.
     """

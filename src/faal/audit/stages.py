@@ -1,4 +1,4 @@
-"""The stages of an audit: its clean pass, its attacks, its signs of misuse, its result."""
+"""The stages of an audit: the clean pass, the attacks, the checks for misuse, the result."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,10 +7,10 @@ from functools import partial
 
 from faal.audit.attacks.backend import engine_for
 from faal.audit.attacks.registry import attacks_named
-from faal.audit.blocks import Progress, Subject, kept
+from faal.audit.blocks import Progress, Subject, stored_blocks_text
 from faal.audit.checks import check_gradient
 from faal.audit.estimates import attack_results, group_accuracies
-from faal.audit.folder import blocks_of, claim, earlier_attacks, earlier_keys, refuse_another
+from faal.audit.folder import blocks_of, earlier_attacks, earlier_keys, prepare_blocks_folder, refuse_another
 from faal.audit.judge import CleanVerdict
 from faal.audit.misuse.run_checks import MisuseReport, run_checks
 from faal.audit.passes import AttackOutcomes, attack_passes, clean_pass, fingerprint
@@ -28,7 +28,7 @@ from faal.inner.modes import attacked
 
 @contextmanager
 def controlled(subject: Subject) -> Iterator[None]:
-    """Evaluation mode with frozen weights, strict float32, the caller's generators preserved."""
+    """The context of evaluation mode with frozen weights, strict float32 and preserved random generators."""
     with attacked(subject.model.model), strict_float32(subject.device), preserve_rng():
         yield
 
@@ -37,7 +37,7 @@ def evaluate_clean(plan: AuditPlan, progress: Progress | None) -> tuple[AuditPla
     """The clean verdicts by block, and the plan with the data's fingerprint and the folder's earlier keys."""
     subject, record = plan.subject, plan.record
     if len(set(processes.gather_objects(subject.key))) > 1:
-        raise InputError("the processes hold different weights; give all of them the same before the audit")
+        raise InputError("the processes have different weights; load the same weights in all of them before the audit")
     if plan.out is not None:
         refuse_another(plan.out, record, subject)
         refuse_unwritable(blocks_of(plan.out))
@@ -51,27 +51,29 @@ def evaluate_clean(plan: AuditPlan, progress: Progress | None) -> tuple[AuditPla
 def run_attacks(
     plan: AuditPlan, clean: Mapping[int, CleanVerdict], progress: Progress | None
 ) -> tuple[AuditPlan, AttackOutcomes]:
-    """The outcomes of all attacks, those of the folder's earlier audit included, and the plan with the engine."""
+    """The outcomes of all attacks, including those of an earlier audit in the folder, and the plan with the engine."""
     subject, attacks = with_engine(plan), plan.settings.attacks
     if len(set(processes.gather_objects(subject.engine.fast is None))) > 1:
         raise InputError(
-            "the machines of this audit would compute the attacks in different arithmetic: audit on machines of one "
-            "kind, or with the engine reference"
+            "the machines of this audit would compute the attacks with different arithmetic: audit on machines of "
+            "the same kind, or with the engine reference"
         )
-    lost: list[str] = []
+    missing: list[str] = []
     if plan.out is not None:
         refuse_another(plan.out, plan.record, subject, clean)
-        claim(plan.out)
-        # The main process decides: the folder may reach the others later.
-        stored, lost = processes.gather_objects(earlier_attacks(plan.out, subject, clean, attacks))[0]
+        prepare_blocks_folder(plan.out)
+        # The main process's list is used: the folder may be updated later for the others.
+        stored, missing = processes.gather_objects(earlier_attacks(plan.out, subject, clean, attacks))[0]
         attacks = (*attacks, *attacks_named(stored))
     folder = None if plan.out is None else blocks_of(plan.out)
-    with interrupts.reporting(lambda message: message if folder is None else kept(folder, subject, attacks, clean)):
+    with interrupts.reporting(
+        lambda message: message if folder is None else stored_blocks_text(folder, subject, attacks, clean)
+    ):
         outcomes = attack_passes(subject, attacks, clean, folder=folder, progress=progress)
     warnings = [
-        f"The earlier audit in this folder also ran {name}, whose blocks are not stored: its accuracies are not in "
-        "this one."
-        for name in lost
+        f"An earlier audit in this folder also ran {name}, whose blocks are not stored: its accuracies are not "
+        "included."
+        for name in missing
     ]
     return replace(plan, subject=subject), replace(outcomes, warnings=(*outcomes.warnings, *warnings))
 
@@ -79,7 +81,7 @@ def run_attacks(
 def diagnose(
     plan: AuditPlan, clean: Mapping[int, CleanVerdict], outcomes: AttackOutcomes, progress: Progress | None
 ) -> MisuseReport:
-    """The signs of misuse."""
+    """The results of the checks for misuse."""
     return run_checks(
         plan.subject,
         clean,
@@ -118,14 +120,14 @@ def make_result(plan: AuditPlan, outcomes: AttackOutcomes, signs: MisuseReport) 
 
 
 def limit_memory(plan: AuditPlan) -> None:
-    """Limit the images per forward to what memory holds, where the caller sets no batch size."""
+    """Limit the images per forward to the available memory, unless the caller sets a batch size."""
     subject = plan.subject
     if plan.settings.batch_size is None:
         subject.model.limit = max_chunk(subject.model, subject.fetch(0)[:1], subject.block_size)
 
 
 def with_engine(plan: AuditPlan) -> Subject:
-    """The subject with the backend of its attacks, once a gradient is known to exist for them."""
+    """The subject with the backend of its attacks, after a check that their gradient exists."""
     subject, images = plan.subject, plan.subject.fetch(0)
     if plan.settings.attacks:
         check_gradient(subject.model, images[:2])

@@ -19,37 +19,37 @@ ROWS = 20
 
 
 def table(result: AuditResult, *, rows: int = ROWS) -> RenderableType:
-    """Average, balanced and worst-class accuracy per attack with their intervals; how unequal the classes are; then
-    classes by attacks.
+    """Average, balanced and worst-class accuracy per attack with their intervals; the dispersion over the
+    classes; then classes by attacks.
 
     Args:
         result: the audit.
-        rows: how many classes to show; if there are more, those with the lowest accuracy under `all`.
+        rows: the number of classes to show; if there are more, those with the lowest accuracy under `all`.
     """
     title = f"Accuracy in % with {result.level:.0%} intervals, n = {result.data['n']}, {Threat(**result.threat)}"
-    figures = titled(title, ["attack"], ["average", "balanced", "worst class"], ["which"])
+    overall = titled(title, ["attack"], ["average", "balanced", "worst class"], ["which"])
     for name, found in result.attacks.items():
         estimates = [estimate_text(entry) for entry in (found.average, found.balanced, found.worst)]
-        plain_row(figures, name, *estimates, found.worst.name)
+        plain_row(overall, name, *estimates, found.worst.name)
 
     accuracies = [np.inf if entry.value is None else entry.value for entry in result.attacks[ALL].classes]
-    shown = _first(accuracies, rows)
+    shown = _smallest(accuracies, rows)
     per_class = titled(_classes_title("Accuracy per class in %", shown, accuracies), ["class"], ["n", *result.attacks])
     for c in shown:
         entries = [found.classes[c] for found in result.attacks.values()]
         plain_row(per_class, entries[0].name, str(entries[0].n), *(percent(entry.value) for entry in entries))
     grouped = [_by_group(result, name, rows) for name in result.groups]
     notes = [Text(f"Note: {warning}") for warning in result.warnings]
-    return Group(figures, _spread(result), per_class, *grouped, *notes)
+    return Group(overall, _dispersion(result), per_class, *grouped, *notes)
 
 
-def _spread(result: AuditResult) -> Table:
-    """Gap, standard deviation and, with many classes, the worst tenth; a dash where an earlier version has none."""
+def _dispersion(result: AuditResult) -> Table:
+    """Gap, standard deviation and, with many classes, the worst tenth; a dash for audits of an earlier version."""
     found = list(result.attacks.values())
     many = [entry.worst_tenth for entry in found if entry.worst_tenth is not None]
     tenth = [f"worst {len(many[0].names)} classes, mean"] if many else []
     grid = titled(
-        f"How unequal the classes are, in % with {result.level:.0%} intervals",
+        f"Dispersion over the classes, in % with {result.level:.0%} intervals",
         ["attack"],
         ["best - worst", "standard deviation", *tenth],
         ["best, worst"],
@@ -69,11 +69,11 @@ def _by_group(result: AuditResult, name: str, rows: int) -> Table:
     """Groups by attacks, each with its interval; if there are many, those with the lowest accuracy."""
     found = result.groups[name]
     accuracies = [np.inf if entry.value is None else entry.value for entry in found[ALL].classes]
-    shown = _first(accuracies, rows)
+    shown = _smallest(accuracies, rows)
     title = _classes_title(f"Accuracy by {name} in % with {result.level:.0%} intervals", shown, accuracies)
     grid = titled(title, [name], ["n", *found])
-    for place in shown:
-        entries = [each.classes[place] for each in found.values()]
+    for i in shown:
+        entries = [each.classes[i] for each in found.values()]
         plain_row(grid, entries[0].name, str(entries[0].n), *map(estimate_text, entries))
     return grid
 
@@ -87,19 +87,19 @@ def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableT
 
     Args:
         comparison: the comparison.
-        rows: how many classes to show; where there are more, those with the smallest p.
+        rows: the number of classes to show; if there are more, those with the smallest p.
     """
     a, b = comparison.name_a, comparison.name_b
     title = f"Accuracy in % with {comparison.level:.0%} intervals of the difference, {Threat(**comparison.threat)}"
-    figures = titled(title, ["attack", ""], [a, b, "difference"])
+    overall = titled(title, ["attack", ""], [a, b, "difference"])
     for name, found in comparison.attacks.items():
-        for what, entry in _overall(found):
-            plain_row(figures, name, what, percent(entry.a), percent(entry.b), _difference(entry))
+        for label, entry in _overall(found):
+            plain_row(overall, name, label, percent(entry.a), percent(entry.b), _difference(entry))
         for grouping, by_attack in comparison.groups.items():
             worst = by_attack[name].worst
-            plain_row(figures, name, f"worst {grouping}", percent(worst.a), percent(worst.b), _difference(worst))
+            plain_row(overall, name, f"worst {grouping}", percent(worst.a), percent(worst.b), _difference(worst))
     return Group(
-        figures,
+        overall,
         _per_class_table(comparison, comparison.attacks[ALL], "class", "Per class", "classes", rows),
         *(
             _per_class_table(comparison, found[ALL], name, f"By {name}", "groups", rows)
@@ -120,13 +120,13 @@ def _overall(found: AttackComparison) -> Iterator[tuple[str, Difference]]:
 def _per_class_table(
     comparison: Comparison, found: AttackComparison, heading: str, title: str, kind: str, rows: int
 ) -> Table:
-    """The classes, or the groups, one by one; of many, those with the smallest p."""
+    """A row per class (or group); of many, those with the smallest p."""
     p_values = [entry.p for entry in found.classes]
-    shown = _first(p_values, rows)
+    shown = _smallest(p_values, rows)
     title = _classes_title(f"{title} under all attacks, corrected for all {kind}", shown, p_values)
     grid = titled(title, [heading], [comparison.name_a, comparison.name_b, "difference", "p"])
-    for place in shown:
-        entry = found.classes[place]
+    for i in shown:
+        entry = found.classes[i]
         plain_row(grid, entry.name, percent(entry.a), percent(entry.b), _difference(entry), f"{entry.p:.2g}")
     return grid
 
@@ -141,21 +141,21 @@ def titled(title: str, left: Sequence[str], right: Sequence[str], last: Sequence
 
 
 def plain_row(grid: Table, *cells: str) -> None:
-    """A row of plain text, without markup: a class may be called `[red]`."""
+    """A row of plain text, without markup: a class may be named `[red]`."""
     grid.add_row(*(Text(cell) for cell in cells))
 
 
-def _first(keys: Sequence[float], rows: int) -> list[int]:
-    """The places of the `rows` smallest keys, in the order of the data."""
-    return sorted(int(place) for place in np.argsort(keys, kind="stable")[:rows])
+def _smallest(keys: Sequence[float], rows: int) -> list[int]:
+    """The indices of the `rows` smallest keys, in the order of the data."""
+    return sorted(int(i) for i in np.argsort(keys, kind="stable")[:rows])
 
 
-def _classes_title(title: str, shown: Sequence[int], every: Sequence[float]) -> str:
-    return title if len(shown) == len(every) else f"{title}: {len(shown)} of {len(every)}"
+def _classes_title(title: str, shown: Sequence[int], all_values: Sequence[float]) -> str:
+    return title if len(shown) == len(all_values) else f"{title}: {len(shown)} of {len(all_values)}"
 
 
 def estimate_text(entry: Estimate) -> str:
-    """In per cent, with its interval."""
+    """An estimate in per cent, with its interval."""
     return f"{percent(entry.value)} ({percent(entry.low)} to {percent(entry.high)})"
 
 

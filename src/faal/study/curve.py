@@ -131,7 +131,7 @@ def curve(
     threats = [Threat(norm, epsilon) for epsilon in radii(epsilons)]  # every radius is checked before the first audit
     folders = {folder / f"epsilon-{_folder_name(threat.epsilon)}": threat for threat in threats}
     # The report shows the folder's audit and its curves together.
-    refuse_others(model, images, labels, settings, context, folders=folders, beside=Path(context.out))
+    refuse_others(model, images, labels, settings, context, folders=folders, report_folder=Path(context.out))
     if not settings.attacks and not all((audit_folder / AUDIT).is_file() for audit_folder in folders):
         raise InputError(NO_ATTACK)
     trained = {key: value for key, value in (context.trained or {}).items() if key != "epsilon"}

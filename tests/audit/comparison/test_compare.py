@@ -14,7 +14,7 @@ from torch import Tensor
 
 from faal.audit.comparison.compare import compare
 from faal.audit.comparison.conclusion import conclusion
-from faal.audit.estimates import estimates, group_figures, summarise
+from faal.audit.estimates import estimates, group_accuracies, summarise
 from faal.audit.records.result import AuditResult
 from faal.audit.records.verdicts import Verdicts, with_all
 from faal.audit.run import audit
@@ -50,8 +50,8 @@ def test_the_conclusion_speaks_of_the_models_only() -> None:
     assert re.match(average, text)
     assert "25.0 points above it" in text
     assert "corrected for all 3: cat (+25.0)." in text
-    assert "What follows: repaired is better than base on average and in the worst class." in text
-    assert "these two models, not the methods" in text
+    assert "Conclusion: repaired is better than base on average and in the worst class." in text
+    assert "these two models, not their training methods" in text
 
 
 def test_nothing_follows_from_no_difference() -> None:
@@ -59,13 +59,13 @@ def test_nothing_follows_from_no_difference() -> None:
     assert "equal to base" in same
     assert "not established" in same
     assert "No single class differs" in same
-    assert "What follows: on average and in the worst class neither is shown to be better." in same
+    assert "Conclusion: on average and in the worst class neither is shown to be better." in same
 
 
 def test_better_and_worse_are_told_apart() -> None:
     traded = made({"pgd20": [20, 20, 60]})
     text = compare("base", [made({"pgd20": [90, 80, 5]})], "traded", [traded]).conclusion
-    assert "What follows: traded is better than base in the worst class; traded is worse than base on average." in text
+    assert "Conclusion: traded is better than base in the worst class; traded is worse than base on average." in text
 
 
 def in_many_classes(right: list[int]) -> AuditResult:
@@ -142,7 +142,7 @@ def test_the_worst_tenth_and_the_gap_of_two_models_come_from_their_own_intervals
 def with_groups(run: AuditResult, **groups: np.ndarray) -> AuditResult:
     named = [Grouping(name, ("north", "south"), torch.from_numpy(index)) for name, index in groups.items()]
     verdicts = replace(run.verdicts, groups=groups)
-    return replace(run, verdicts=verdicts, groups=group_figures(verdicts, named, level=0.95))
+    return replace(run, verdicts=verdicts, groups=group_accuracies(verdicts, named, level=0.95))
 
 
 def test_groups_are_compared_like_classes() -> None:
@@ -204,8 +204,8 @@ def test_several_runs_are_paired_in_their_order() -> None:
     ant = found.attacks["pgd20"].classes[0]
     assert ant.p == pytest.approx(3 * 2 * t.sf(0.04 / (0.005 / np.sqrt(3)), 2))
     assert "from 3 pairs of runs" in found.conclusion
-    assert "This holds for the two methods" in found.conclusion
-    assert "not the methods" not in found.conclusion
+    assert "This is about the two methods" in found.conclusion
+    assert "not their training methods" not in found.conclusion
 
 
 def test_all_is_of_the_attacks_that_both_have() -> None:
@@ -275,7 +275,7 @@ def test_as_many_runs_on_either_side() -> None:
 
 
 def test_two_sides_of_one_name_are_refused() -> None:
-    with pytest.raises(InputError, match="both sides are called base"):
+    with pytest.raises(InputError, match="both sides are named base"):
         compare("base", [BASE], "base", [REPAIRED])
 
 
@@ -300,7 +300,8 @@ def test_classes_without_samples_are_named() -> None:
     wider = {"data": {**BASE.data, "classes": [*CLASSES, "dog", "eel"]}}
     text = compare("base", [replace(BASE, **wider)], "repaired", [replace(REPAIRED, **wider)]).conclusion
     assert text.startswith(
-        "2 of 5 classes have no samples (dog, eel): all differences, that of a worst tenth too, are about the others."
+        "2 of 5 classes have no samples (dog, eel): all differences, also that of a worst tenth, are those of the "
+        "other classes."
     )
 
 

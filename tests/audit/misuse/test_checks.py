@@ -27,7 +27,7 @@ def test_rounding_is_no_difference(bench: Bench) -> None:
         return logits * (1 + 1e-6 * torch.rand(logits.shape, generator=draw))
 
     found = determinism(chain(bench.plain, Layer(rounded)), bench.samples())
-    assert found.figures["difference_on_repeat"] > 0
+    assert found.values["difference_on_repeat"] > 0
     assert found.warning is None
 
 
@@ -36,7 +36,7 @@ def test_logits_that_are_sometimes_nan(bench: Bench) -> None:
     broken = Layer(lambda logits: logits + (torch.nan if next(calls) == 1 else 0.0))
     found = determinism(chain(bench.plain, broken), bench.samples())
     assert "differ from call to call" in str(found.warning)
-    assert 1e38 < found.figures["difference_on_repeat"] < torch.inf
+    assert 1e38 < found.values["difference_on_repeat"] < torch.inf
 
 
 def test_any_dependence_on_the_batch_is_detected(bench: Bench) -> None:
@@ -65,8 +65,8 @@ def test_each_scaling_is_found(undo: Callable[[Tensor], Tensor], expected: str |
         assert found.warning is None
     else:
         assert SCALINGS[expected].description in str(found.warning)
-        weak = found.figures["accuracy"]["as_given"] < 0.5
-        assert ("or the network is trained too little for this test" in str(found.warning)) == weak
+        weak = found.values["accuracy"]["as_given"] < 0.5
+        assert ("or the network is not trained enough for this test" in str(found.warning)) == weak
 
 
 def test_scalings_that_a_model_refuses_are_left_out(bench: Bench) -> None:
@@ -76,7 +76,7 @@ def test_scalings_that_a_model_refuses_are_left_out(bench: Bench) -> None:
         return 0.38 * images + 0.31
 
     found = input_scaling(chain(Layer(checked), bench.normalized), bench.samples(256))
-    assert set(found.figures["accuracy"]) == {"as_given", "denormalised", "decentred"}
+    assert set(found.values["accuracy"]) == {"as_given", "denormalised", "decentred"}
     assert found.warning is None
 
 
@@ -90,8 +90,8 @@ def test_a_small_rise_is_no_sign_of_another_unit(bench: Bench) -> None:
         return torch.nn.functional.one_hot(torch.where(wrong, (labels + 1) % 10, labels), 10).float()
 
     found = input_scaling(Layer(logits), samples)
-    assert found.figures["accuracy"]["levels"] == pytest.approx(240 / 256)
-    assert found.figures["accuracy"]["as_given"] == pytest.approx(230 / 256)
+    assert found.values["accuracy"]["levels"] == pytest.approx(240 / 256)
+    assert found.values["accuracy"]["as_given"] == pytest.approx(230 / 256)
     assert found.warning is None
 
 
@@ -101,7 +101,7 @@ def test_a_small_rise_is_no_sign_of_another_unit(bench: Bench) -> None:
 def test_a_gradient_of_nan_counts_as_zero(bench: Bench) -> None:
     poisoned = chain(Layer(lambda images: images + 0 * (0 * images).sqrt()), bench.plain)
     found = zero_gradients(poisoned, bench.samples(), THREAT)
-    assert found.figures["without_gradient"] == 64
+    assert found.values["without_gradient"] == 64
     assert found.warning is not None
 
 
@@ -112,7 +112,7 @@ def test_a_few_images_without_a_gradient_are_honest(bench: Bench) -> None:
         return torch.where(some.view(-1, 1, 1, 1), images.detach(), images)
 
     found = zero_gradients(chain(Layer(flat), bench.plain), bench.samples(), THREAT)
-    assert found.figures["without_gradient"] == 6
+    assert found.values["without_gradient"] == 6
     assert found.warning is None
 
 
@@ -124,8 +124,8 @@ def test_square_that_finds_no_more_than_the_attacks_gives_no_warning(threat: Thr
         robust = square_search(net, samples, torch.ones(64, dtype=torch.bool), threat, seed=0, attacks=["pgd20"])
         misclassified = square_search(net, samples, torch.arange(64) < 12, threat, seed=0, attacks=["pgd20"])
     assert robust is not None
-    assert robust.figures["turned_by_it_alone"] >= 10
-    assert robust.figures["turned_by_attacks_alone"] == 0
+    assert robust.values["turned_by_it_alone"] >= 10
+    assert robust.values["turned_by_attacks_alone"] == 0
     assert "that are robust under pgd20" in str(robust.warning)
     assert misclassified is not None
     assert misclassified.warning is None
@@ -143,7 +143,7 @@ def test_no_sample_of_an_honest_model_is_robust_at_a_large_epsilon(bench: Bench)
         samples = bench.samples()
         correct = samples[bench.linear(samples.images).argmax(dim=1) == samples.labels]
     found = large_epsilon(bench.linear, correct, THREAT)
-    assert found.figures["standing"] == 0
+    assert found.values["standing"] == 0
     assert found.warning is None
 
 
@@ -154,4 +154,4 @@ def test_a_model_that_predicts_nearly_always_one_class_is_honest(bench: Bench) -
     own = samples[samples.labels == 3]
     assert len(own) > 0
     found = large_epsilon(biased, own, THREAT)
-    assert (found.figures["samples"], found.warning) == (0, None)
+    assert (found.values["samples"], found.warning) == (0, None)

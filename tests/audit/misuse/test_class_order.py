@@ -52,8 +52,8 @@ SORTED = np.argsort(np.argsort([str(c + 1) for c in range(10)]))
 def test_another_order_is_found_and_corrects_the_predictions(order: Array) -> None:
     predicted, labels = predictions(good(10), 40)
     found = check(order[predicted].astype(np.int16), labels)
-    assert found.figures["order"] == order.tolist()
-    assert found.figures["accuracy"]["renumbered"] == (predicted == labels).mean()
+    assert found.values["order"] == order.tolist()
+    assert found.values["accuracy"]["renumbered"] == (predicted == labels).mean()
     assert f"numbers {(order != np.arange(10)).sum()} classes in another order" in str(found.warning)
 
 
@@ -61,10 +61,10 @@ def test_the_warning_names_classes_figures_and_what_to_do() -> None:
     labels = np.repeat([0, 1, 2], 20)
     predicted = np.repeat([0, 2, 0, 1], [20, 20, 1, 19])
     found = class_order(predicted, labels, ["ant", "cat", "dog"], seed=0)
-    assert found.figures["accuracy"] == {"as_given": 20 / 60, "renumbered": 59 / 60}
+    assert found.values["accuracy"] == {"as_given": 20 / 60, "renumbered": 59 / 60}
     assert "as each other, 'cat' as 'dog' (20 of 20), 'dog' as 'cat' (19 of 20):" in str(found.warning)
     assert "98.3% instead of 33.3%; number the data's classes as in its training" in str(found.warning)
-    assert "trained too little" not in str(found.warning)
+    assert "is not trained enough" not in str(found.warning)
 
 
 def test_of_many_classes_five_are_named() -> None:
@@ -91,7 +91,7 @@ def test_a_class_of_few_images_or_none_hides_no_cycle(order: Array, size: int) -
         for seed in range(10):
             predicted, labels = predictions(good(10), [size if c == small else 1000 for c in range(10)], seed)
             found = check(order[predicted].astype(np.int16), labels, seed=seed)
-            assert found.figures["order"] == order.tolist()
+            assert found.values["order"] == order.tolist()
 
 
 @pytest.mark.parametrize(("num_classes", "few"), [(2, 10), (10, 14)])
@@ -130,8 +130,8 @@ def test_of_many_classes_the_assignment_is_as_good_without_the_zeros(
 def test_of_many_classes_another_order_is_found_too(order: Array, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MANY", 2)
     predicted, labels = predictions(good(10), 40)
-    assert check(order[predicted].astype(np.int16), labels).figures["order"] == order.tolist()
-    assert check(predicted, labels).figures["order"] is None
+    assert check(order[predicted].astype(np.int16), labels).values["order"] == order.tolist()
+    assert check(predicted, labels).values["order"] is None
 
 
 # --- honest ----------------------------------------------------------------------------------------------------------
@@ -161,8 +161,8 @@ def test_an_honest_network_has_no_warning(case: str) -> None:
     shares, n = HONEST[case]
     for seed in range(20):
         found = check(*predictions(shares, n, seed), len(shares), seed)
-        assert found.figures["order"] is None, found.warning
-        assert found.figures["accuracy"]["renumbered"] == found.figures["accuracy"]["as_given"]
+        assert found.values["order"] is None, found.warning
+        assert found.values["accuracy"]["renumbered"] == found.values["accuracy"]["as_given"]
 
 
 @pytest.mark.medium
@@ -185,7 +185,7 @@ def test_the_result_does_not_depend_on_the_order_of_the_data() -> None:
     predicted, labels = predictions(good(10), 40)
     predicted = order_of([3, 5])[predicted]
     mixed = np.random.default_rng(3).permutation(len(labels))
-    assert check(predicted[mixed], labels[mixed]).figures == check(predicted, labels).figures
+    assert check(predicted[mixed], labels[mixed]).values == check(predicted, labels).values
 
 
 # --- in an audit -----------------------------------------------------------------------------------------------------

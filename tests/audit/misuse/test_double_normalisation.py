@@ -66,7 +66,7 @@ class Holder(nn.Module):
 )
 def test_chains_of_normalisation(wrap: Callable[[nn.Module], nn.Module], twice: int, bench: Bench) -> None:
     found = double_normalisation(wrap(bench.normalized), bench.samples()[:1])
-    assert found.figures["twice"] == twice
+    assert found.values["twice"] == twice
     assert (found.warning is not None) == (twice > 0)
 
 
@@ -80,7 +80,7 @@ def test_an_ensemble_normalises_once_for_each_member(bench: Bench) -> None:
             return torch.stack([member(images) for member in self.members]).mean(dim=0)
 
     found = double_normalisation(Mean(), bench.samples())
-    assert found.figures == {"layers": ["members.0", "members.1"], "twice": 0}
+    assert found.values == {"layers": ["members.0", "members.1"], "twice": 0}
     assert not bench.normalized._forward_pre_hooks
 
 
@@ -100,15 +100,15 @@ def test_statistics_that_a_layer_does_not_apply_do_not_count(
     wrap: Callable[[nn.Module], nn.Module], bench: Bench
 ) -> None:
     found = double_normalisation(wrap(bench.plain), bench.samples()[:1])
-    assert found.figures["twice"] == 0
-    assert len(found.figures["layers"]) == 1 + isinstance(wrap(bench.plain), Holder)
+    assert found.values["twice"] == 0
+    assert len(found.values["layers"]) == 1 + isinstance(wrap(bench.plain), Holder)
     assert found.warning is None
 
 
 def test_a_layer_whose_normalisation_another_one_applies_is_no_second_one(bench: Bench) -> None:
     """`Holder` has the statistics that the layer within it applies; then the network normalises again."""
     found = double_normalisation(Holder(Normalized(bench.normalized, (0.3,), (0.4,))), bench.samples())
-    assert found.figures["twice"] == 1
+    assert found.values["twice"] == 1
     assert "normalises its images 2 times" in str(found.warning)
 
 
@@ -140,7 +140,7 @@ def test_a_layer_that_normalises_in_place_or_fails_is_traced(bench: Bench) -> No
     net = Holder(bench.plain, attempt)
     net.failing = failing
     found = double_normalisation(net, bench.samples())
-    assert found.figures == {"layers": [""], "twice": 0}
+    assert found.values == {"layers": [""], "twice": 0}
 
 
 def test_other_tensors_are_ignored(bench: Bench) -> None:
@@ -148,7 +148,7 @@ def test_other_tensors_are_ignored(bench: Bench) -> None:
     masked = chain(Layer(lambda x: x.double()), Holder(Layer(lambda x: x > 0)), Layer(lambda x: x.flatten(1).float()))
     assert double_normalisation(masked, bench.samples()).warning is None
     exact = chain(Named([0.3], 0.4), Layer(lambda x: x.double()), Named([0.3], 0.4), Layer(lambda x: x.float()))
-    assert double_normalisation(chain(exact, bench.plain), bench.samples()).figures["twice"] == 1
+    assert double_normalisation(chain(exact, bench.plain), bench.samples()).values["twice"] == 1
 
 
 def test_a_compiled_network_is_traced_too(bench: Bench) -> None:
@@ -156,11 +156,11 @@ def test_a_compiled_network_is_traced_too(bench: Bench) -> None:
     with torch.no_grad():
         compiled(bench.images[:1])
     found = double_normalisation(Normalized(compiled, (0.3,), (0.4,)), bench.samples())
-    assert found.figures["twice"] == 1
+    assert found.values["twice"] == 1
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_scripted_network_is_not_traced(bench: Bench) -> None:
     scripted = torch.jit.script(bench.normalized)
     found = double_normalisation(Normalized(scripted, (0.3,), (0.4,)), bench.samples())
-    assert found.figures == {"layers": [], "twice": 0}
+    assert found.values == {"layers": [], "twice": 0}

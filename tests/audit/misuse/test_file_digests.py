@@ -22,7 +22,7 @@ SHAPE = (1, 4, 4)
 @pytest.fixture(autouse=True)
 def _few_files_are_many(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(check, "LEAST", 20)
+    monkeypatch.setattr(check, "MIN_FILES", 20)
     monkeypatch.setattr(check, "CHUNK", 7)
     monkeypatch.setattr(module, "SETTLED", 0)
 
@@ -61,7 +61,7 @@ TEST = torch.from_numpy(
 
 
 def leaked(files: list[Path], shape: tuple[int, int, int] = SHAPE) -> int:
-    found: int = train_test_overlap(audited(TEST), OnDisk(files, shape), CLASSES).figures["leaked"]
+    found: int = train_test_overlap(audited(TEST), OnDisk(files, shape), CLASSES).values["leaked"]
     return found
 
 

@@ -48,7 +48,7 @@ def result_of(classes: int, samples: int, seed: int = 0) -> AuditResult:
         attacks=attack_results(
             verdicts, {"clean": {}, "pgd20": {}}, {"clean": 1.0, "pgd20": 1.0}, classes=names, level=0.95
         ),
-        probes={"numbering": numbering.figures},
+        probes={"numbering": numbering.values},
         verdicts=verdicts,
         examples=None,
     )  # fmt: skip

@@ -131,7 +131,7 @@ def test_what_is_no_audit_is_refused_in_words(result: AuditResult, tmp_path) -> 
     result.write(tmp_path)
     text = path.read_text()
     path.write_text(text[:300])
-    refused("cut off or damaged")
+    refused("truncated or damaged")
     path.write_text(text.replace("faal-audit/1", "faal-audit/9"))
     refused("'faal-audit/9', not 'faal-audit/1'")
     path.write_text(text.replace('"balanced"', '"balance"'))

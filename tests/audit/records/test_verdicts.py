@@ -44,7 +44,7 @@ def test_damage_and_objects_are_refused_in_words(tmp_path) -> None:  # type: ign
     with pytest.raises(InputError, match="there is no"):
         read_arrays(path)
     np.savez(path, label=np.array([object()], dtype=object), index=LABEL)
-    with pytest.raises(InputError, match="cut off or damaged"):
+    with pytest.raises(InputError, match="truncated or damaged"):
         Verdicts.read(path)
     np.savez(path, other=LABEL)
     with pytest.raises(InputError, match="not a file of verdicts"):
@@ -53,5 +53,5 @@ def test_damage_and_objects_are_refused_in_words(tmp_path) -> None:  # type: ign
     with pytest.raises(InputError, match="differ in length"):
         Verdicts.read(path)
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(InputError, match="cut off or damaged"):
+    with pytest.raises(InputError, match="truncated or damaged"):
         Verdicts.read(path)

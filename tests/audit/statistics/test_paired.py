@@ -128,7 +128,7 @@ def test_many_classes_are_computed_in_parts(at_once: int, monkeypatch: pytest.Mo
         return [*one, *several, *paired_bootstrap(gained[0], lost[0], n, 0.95, resamples=40)]
 
     expected = found()
-    monkeypatch.setattr(module, "AT_ONCE", at_once)
+    monkeypatch.setattr(module, "CHUNK", at_once)
     assert all(np.array_equal(one, other) for one, other in zip(found(), expected, strict=True))
 
 

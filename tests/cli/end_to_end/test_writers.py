@@ -145,7 +145,7 @@ def test_two_audits_of_one_folder(start: Start, tmp_path: Path) -> None:
     assert f"faal: audit {BUSY}audit run" in said
     status, said = first.stopped(signal.SIGTERM)
     assert status == 143
-    assert re.search(r"\nfaal: [4-8] of 8 blocks are kept; the same command continues\n$", said), said
+    assert re.search(r"\nfaal: [4-8] of 8 blocks are saved; the same command continues\n$", said), said
     assert start(*audit, "0.2").end()[0] == 0
 
 

@@ -81,7 +81,7 @@ def test_audit(number: signal.Signals, desk: Path, faal: Faal, interrupted: Call
     command = ("audit", "net.pt", "--data", "npz:toy.npz", "--attacks", "pgd2,cw2,pgd3", "--epsilon", "0.1")
     command += ("--out", "run")
     said = interrupted(*command, where=blocks, name="judge_attack", call=2, number=number)
-    assert said == "faal: 2 of 3 blocks are kept; the same command continues"
+    assert said == "faal: 2 of 3 blocks are saved; the same command continues"
     kept = {path: path.stat().st_mtime_ns for path in (desk / "run" / "blocks").iterdir()}
     assert len(kept) == 2
     assert faal(*command).status == 0
@@ -93,7 +93,7 @@ def test_a_curve(desk: Path, faal: Faal, interrupted: Callable[..., str]) -> Non
     command = ("audit", "net.pt", "--data", "npz:toy.npz", "--attacks", "pgd2,cw2", "--epsilon", "0.1,0.2,0.3")
     command += ("--out", "run")
     said = interrupted(*command, where=blocks, name="judge_attack", call=3)
-    assert said == "faal: 1 of 3 radii are finished; of the next, 1 of 2 blocks are kept; the same command continues"
+    assert said == "faal: 1 of 3 radii are finished; of the next, 1 of 2 blocks are saved; the same command continues"
     assert faal(*command).status == 0
 
 

@@ -22,25 +22,25 @@ from faal.engine.determinism import preserve_rng
 from faal.errors import InputError
 
 NORMS: dict[NormName, str] = {"linf": "Linf", "l2": "L2"}
-"""Their names in pyautoattack."""
+"""The names of the norms in pyautoattack."""
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
 UNTARGETED = ("apgd-ce", "fab", "square")
-"""The members that exist below 4 classes: the targeted DLR loss needs the fourth largest logit."""
+"""The attacks that exist below 4 classes: the targeted DLR loss needs the fourth largest logit."""
 
 
 def members(num_classes: int) -> tuple[str, ...]:
-    """The attacks of the ensemble, in their order."""
+    """The attacks of the ensemble, in order."""
     return STANDARD if num_classes >= 4 else UNTARGETED
 
 
 def ensemble(
     model: nn.Module, *, threat: Threat, seed: int, num_classes: int, device: torch.device
 ) -> pyautoattack.AutoAttack:
-    """pyautoattack's object for one block, set up as its documentation does.
+    """pyautoattack's object for one block, set up as in its documentation.
 
-    From 4 classes up version `standard` with min(9, C - 1) target classes; below, its untargeted members with the
-    standard's number of restarts.
+    From 4 classes on version `standard` with min(9, C - 1) target classes; below, its untargeted attacks with the
+    number of restarts of `standard`.
     """
     common = {"eps": threat.epsilon, "norm": NORMS[threat.norm], "seed": seed, "device": device}
     if num_classes >= 4:
@@ -55,8 +55,8 @@ def ensemble(
 def square_fits(shape: torch.Size, threat: Threat) -> bool:
     """Whether Square runs on images (..., H, W).
 
-    In L2 it starts from tiles, a fifth of the height a side, laid out from a margin on; where they would exceed the
-    border (24 x 24), or have no size (4 x 4), the package fails.
+    In L2 it starts from square tiles with a side of a fifth of the height, inside a margin; if they exceed the border
+    (24 x 24), or have size 0 (4 x 4), the package fails.
     """
     if threat.norm != "l2":
         return True
@@ -68,7 +68,7 @@ def square_fits(shape: torch.Size, threat: Threat) -> bool:
 
 @dataclass(frozen=True)
 class StandardEnsemble:
-    """AutoAttack's standard ensemble. The batch is the block: its members draw their random numbers batch by batch."""
+    """AutoAttack's standard ensemble. The batch is the block: its attacks draw their random numbers per batch."""
 
     name: str = "autoattack"
 
@@ -85,7 +85,7 @@ class StandardEnsemble:
         if num_classes >= 4:
             return ()
         return (
-            f"With {num_classes} classes AutoAttack's targeted parts do not exist: autoattack ran "
+            f"With {num_classes} classes AutoAttack's targeted attacks do not exist: autoattack ran "
             f"{', '.join(UNTARGETED)}, a smaller set than the standard one.",
         )
 
@@ -113,10 +113,10 @@ class StandardEnsemble:
 
 
 def _accelerate_fab(fab: FABAttack_PT, fast: Fast) -> None:
-    """Run FAB on the copy alone, and project without sorting.
+    """Run FAB only on the copy, and project without sorting.
 
-    FAB stays close to the decision boundary, where the network would recompute half of the copy's logits. So it runs on
-    the network at the end only: samples that FAB stopped at because of the copy are attacked again on the network.
+    FAB searches close to the decision boundary, where the network would recompute half of the copy's logits. So only
+    samples at which FAB stopped because of the copy are attacked again on the network.
     """
     search = fab.perturb
 
@@ -124,10 +124,10 @@ def _accelerate_fab(fab: FABAttack_PT, fast: Fast) -> None:
         with without_sorting():
             fab.predict = fast.copy
             found: Tensor = search(images, labels)
-            again = fast.needs_repeat(found, labels)
-            if again.any():
+            repeat = fast.needs_repeat(found, labels)
+            if repeat.any():
                 fab.predict = fast.model
-                found[again] = search(images[again], labels[again])
+                found[repeat] = search(images[repeat], labels[repeat])
         return found
 
     fab.perturb = perturb
@@ -135,16 +135,16 @@ def _accelerate_fab(fab: FABAttack_PT, fast: Fast) -> None:
 
 @contextmanager
 def _warnings_to(warn: Callable[[str], None]) -> Iterator[None]:
-    """Suppress pyautoattack's output, pass its warnings to `warn`, and restore what it changes in the process."""
+    """Suppress pyautoattack's output, pass its warnings to `warn`, and restore the state that it changes."""
 
     class Forward(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            # The rest refers to a page of its own repository.
+            # The rest is a link to its repository.
             warn(record.getMessage().split(" See ")[0].strip())
 
     logger, handler, tracer = logging.getLogger("auto-attack"), Forward(logging.WARNING), sys.gettrace()
     propagate, level = logger.propagate, logger.level
-    # The check for dynamic defences counts calls per process: it would add one network's count to the next one's.
+    # The check for dynamic defences counts calls per process: it would add the counts of different networks.
     checks.funcs.update(dict.fromkeys(checks.funcs, 0))
     logger.addHandler(handler)
     logger.propagate = False

@@ -1,8 +1,8 @@
 """The backend that attacks run on: the network itself, or a faster copy of it.
 
-An attack needs logits and gradients some ten thousand times a sample. `reference` computes them with the network, in
-float32. `fast` computes them with a copy in bfloat16, where it is faster for this network and device, and with the
-network itself wherever the copy's rounding could change the class. Verdicts are computed by the network in either case.
+An attack computes logits and gradients some ten thousand times per sample. `reference` computes them with the network,
+in float32. `fast` computes them with a copy in bfloat16, if that is faster for this network and device, and with the
+network itself where the copy's rounding could change the class. Verdicts are computed by the network in either case.
 """
 
 import copy
@@ -22,13 +22,13 @@ EngineName = Literal["fast", "reference"]
 FLOAT32, BFLOAT16 = "float32", "bfloat16, channels last"
 
 TYPICAL = 2.0
-"""The network's logits replace the copy's within this many root mean squares of a logit's error."""
+"""The network recomputes logits whose difference is below this multiple of the root mean square error."""
 
 MAX_RELATIVE_ERROR = 0.05
 """The largest error, in units of the logits' standard deviation, up to which a copy is used."""
 
 SAMPLES = 64
-"""Images that the copy's error is measured on."""
+"""The number of images on which the copy's error is measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ class Engine:
 
     Attributes:
         name: `fast` or `reference`.
-        form: its arithmetic, with the reason where `fast` is float32.
-        fast: the copy that attacks run on; None where they run on the network.
+        form: its arithmetic, with the reason if `fast` is float32.
+        fast: the copy on which attacks run; None if they run on the network.
     """
 
     name: EngineName
@@ -53,15 +53,14 @@ REFERENCE = Engine("reference")
 
 
 class Fast(nn.Module):
-    """A network's copy in bfloat16; where its two largest logits differ by less than its error, the network computes
-    them.
+    """A network's copy in bfloat16; if its two largest logits differ by less than its error, the network computes them.
 
-    So rounding rarely changes a predicted class: a search stops at the images that the network misclassifies,
-    and does not miss those near the boundary. All gradients are the copy's.
+    So rounding rarely changes a predicted class: an attack stops at images that the network misclassifies, and does not
+    miss those near the boundary. All gradients are those of the copy.
 
     Args:
         model: the network, in evaluation mode.
-        images: (B, channels, H, W), some of those to attack; the error is measured on them.
+        images: (B, channels, H, W), some of the images to attack, on which the error is measured.
 
     Raises:
         UnsuitedError: the copy is not faster, or not precise enough.
@@ -96,22 +95,22 @@ class Fast(nn.Module):
                 return logits
             exact = logits.clone()
             exact[close] = self.model(images.detach()[close])
-        # The network's value with the copy's gradient: the difference is zero, its derivative is not.
+        # The network's value with the copy's gradient.
         return exact + (logits - logits.detach()) if logits.requires_grad else exact
 
     @torch.no_grad()
     def needs_repeat(self, images: Tensor, labels: Tensor) -> Tensor:
-        """(B,) bool: whether an attack may have stopped at these images because the copy misclassifies them, or almost
-        so, while the network predicts them correctly.
+        """(B,) bool: whether an attack may have stopped at these images because the copy misclassifies them, or almost,
+        while the network predicts them correctly.
 
-        Rounding may differ from batch to batch; so the margin is twice that at which the network recomputes logits.
+        Rounding may differ between batches; so the margin is twice that at which the network recomputes logits.
         """
         correct: Tensor = self.model(images).argmax(dim=1) == labels
         return correct & (margin(self.copy(images), labels) > -2 * self.tolerance)
 
 
 class UnsuitedError(Exception):
-    """Why a network is not run in bfloat16. The message is recorded."""
+    """The reason why a network is not run in bfloat16, which is recorded."""
 
 
 class _Bfloat16(nn.Module):
@@ -129,15 +128,15 @@ class _Bfloat16(nn.Module):
 
 
 def engine_named(name: str) -> EngineName:
-    """The name of an engine, checked. Raises InputError where there is none."""
+    """The name of an engine, checked. Raises InputError if there is none."""
     return one_of("audit engine", name, get_args(EngineName), see="`faal audit --help`")
 
 
 def engine_for(name: EngineName, model: nn.Module, images: Tensor) -> Engine:
     """The engine of a name for a network.
 
-    The choice follows from the machine, the network and the images, never from measured time: all processes make the
-    same, and so does the next call, which reuses the blocks of this one.
+    The choice depends on the machine, the network and the images, not on measured time: it is the same for all
+    processes and for the next call, which reuses the blocks of this one.
 
     Args:
         name: `fast` or `reference`.
@@ -155,7 +154,7 @@ def engine_for(name: EngineName, model: nn.Module, images: Tensor) -> Engine:
 def _error(copied: nn.Module, model: nn.Module, images: Tensor) -> tuple[float, float]:
     """The root mean square error of a copy's logits, and the standard deviation of an image's logits.
 
-    The error is infinite where the copy's gradient is not finite.
+    The error is infinite if the copy's gradient is not finite.
     """
     with torch.enable_grad():
         images = images.detach().requires_grad_()

@@ -17,10 +17,10 @@ from faal.inner.pgd import LOSSES, pgd_step
 
 @dataclass(frozen=True)
 class GradientAttack:
-    """PGD for evaluation: uniform random starts, steps of epsilon/4, the success of any iterate counts.
+    """PGD for evaluation: uniform random starts, steps of epsilon/4, the success of any iterate is kept.
 
-    `loss` is `ce` (cross-entropy; PGD-20) or `cw` (the margin of the logits; CW-20). The first of several starts is
-    that of the attack with one.
+    `loss` is `ce` (cross-entropy; PGD-20) or `cw` (the margin of the logits; CW-20). The first of several restarts
+    is that of the attack with one.
     """
 
     name: str
@@ -45,7 +45,7 @@ class GradientAttack:
         generator = torch.Generator().manual_seed(block.seed)
         adversarial, active = block.images.clone(), block.active
         for start in range(self.restarts):
-            # Drawn on the CPU for the full block: the same on every device, whichever samples are active.
+            # Drawn on the CPU for the full block: the same on every device, for any active samples.
             noise = torch.rand(adversarial.shape, generator=generator).to(adversarial.device)
             if start > 0:
                 with torch.no_grad():
@@ -58,8 +58,7 @@ class GradientAttack:
         return adversarial
 
     def _search(self, model: nn.Module, images: Tensor, labels: Tensor, noise: Tensor, threat: Threat) -> Tensor:
-        """`inner.pgd` with its successes kept, but a misclassified sample leaves the batch: it costs no further
-        forward."""
+        """`inner.pgd` with `keep_success`, but a misclassified sample is removed from the batch to save forwards."""
         ball, step_size = NORMS[threat.norm], threat.epsilon / 4
         with attacked(model), torch.enable_grad():
             ascent = LOSSES[self.loss](model, images)

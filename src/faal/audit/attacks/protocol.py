@@ -1,4 +1,4 @@
-"""The protocol of an audit's attacks: what an attack is given, and what it returns."""
+"""The protocol of an audit's attacks: the input and the output of an attack."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,29 +19,29 @@ class AttackedBlock:
     """(B,) int64."""
     active: Tensor
     """(B,) bool, the samples to attack. The others are part of the block so that the random numbers of a sample depend
-    on its position in it only."""
+    only on its position in the block."""
     threat: Threat
     """The ball that bounds the change."""
     seed: int
-    """The block's; the only source of randomness."""
+    """The seed of the block, the only source of randomness."""
     num_classes: int
     """Width of the model's output."""
 
 
 class Attack(Protocol):
-    """An attack on a block. It only proposes images; `judge_attack` decides whether they count."""
+    """An attack on a block. Its images are confirmed by `judge_attack`."""
 
     @property
     def name(self) -> str: ...
 
     def parameters(self, *, threat: Threat, num_classes: int) -> dict[str, Any]:
-        """Its settings in this ball and for this number of classes, for the record."""
+        """The attack's settings for a threat and a number of classes, for the record."""
 
     def caveats(self, *, num_classes: int) -> tuple[str, ...]:
-        """Sentences that are reported with its accuracies."""
+        """Sentences that are reported with the attack's accuracies."""
 
     def run(self, model: nn.Module, block: AttackedBlock, warn: Callable[[str], None]) -> Tensor:
-        """Adversarial images of the block's shape; those of samples that are not active are the block's own.
+        """Adversarial images of the block's shape; the images of samples that are not active are unchanged.
 
         Args:
             model: the network, in evaluation mode.

@@ -1,4 +1,4 @@
-"""The table of attacks: those of an audit by their names."""
+"""The table of the attacks of an audit, by name."""
 
 import re
 from collections.abc import Iterable
@@ -11,18 +11,18 @@ from faal.config.choices import LossName
 from faal.errors import InputError, described, unknown
 
 CLEAN = "clean"
-"""The images without attack. Every audit begins with it: an attack starts from the samples predicted correctly here."""
+"""Evaluation without attack, the first part of every audit: attacks start from the samples predicted correctly."""
 
 NAMES = (CLEAN, "pgd20", "cw20", "autoattack")
-"""The usual names; `pgd` and `cw` accept any number of steps, then `x5` for five random starts."""
+"""Common names; `pgd` and `cw` accept any number of steps, then `x5` for five random starts."""
 
 
 LOSSES: dict[str, LossName] = {"pgd": "ce", "cw": "cw"}
-"""The loss that an attack of a name maximises."""
+"""Prefix of an attack's name -> the loss that it maximises."""
 
 
 def attack_named(name: str) -> Attack:
-    """The attack of a name: `pgd20`, `cw20`, any `pgdK` or `cwK` of K steps, `pgdKxR` with R starts, or `autoattack`.
+    """The attack with a name: `pgd20`, `cw20`, any `pgdK` or `cwK` of K steps, `pgdKxR` with R starts, or `autoattack`.
 
     Raises:
         InputError: there is no such attack.

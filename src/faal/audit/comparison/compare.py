@@ -1,4 +1,4 @@
-"""Compares two models, or two methods: paired by sample within a run, by run across training seeds."""
+"""Compare two models, or two methods: paired by sample within a run, by run across training seeds."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,10 +18,10 @@ from faal.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The result of `compare`. `runs` a side; `seed` of the bootstrap; `conclusion` in sentences.
+    """The result of `compare`. `runs`: per side; `seed`: of the bootstrap; `conclusion`: sentences.
 
-    `attacks` name -> the differences over the classes; `groups` name of a grouping that all audits have -> attack ->
-    the same over its groups, instead of the classes.
+    `attacks`: name -> the differences over the classes; `groups`: name of a common grouping of all audits -> attack ->
+    the differences over its groups.
     """
 
     name_a: str
@@ -35,7 +35,7 @@ class Comparison:
     conclusion: str
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """The comparison as plain values."""
         return asdict(self)
 
 
@@ -48,19 +48,19 @@ def compare(
     level: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
-    """Compare b with a, under every attack that all of their audits have, and under `all` of those.
+    """Compare b with a, under every common attack of all audits, and under `all` of them.
 
-    With one run a side the two models are paired sample by sample; intervals cover the draw of the test sample, and
-    the conclusion states that nothing follows about the methods. With several runs a side (training seeds), the k-th of
-    a is paired with the k-th of b; intervals are Student's over the pairs.
+    With one run per side the two models are paired by sample; intervals cover the draw of the test sample, and the
+    conclusion states that nothing follows about the methods. With several runs per side (training seeds), the k-th of a
+    is paired with the k-th of b; intervals are Student's over the pairs.
 
     Args:
-        name_a: the name of the first, the one compared with.
-        results_a: its audits, one per training seed: results, or the folders that hold them.
-        name_b: the name of the second.
-        results_b: its audits, as many, in the same order of seeds.
+        name_a: the name of the first side, the reference.
+        results_a: its audits, one per training seed: results, or their folders.
+        name_b: the name of the second side.
+        results_b: its audits, the same number, in the same order of seeds.
         level: nominal coverage of the intervals.
-        seed: of the bootstrap.
+        seed: the seed of the bootstrap.
 
     Raises:
         InputError: one name for both; unequal numbers of audits; one network twice on a side; audits of different data,
@@ -70,10 +70,10 @@ def compare(
     if len(results_a) != len(results_b) or not results_a:
         raise InputError(
             f"{name_a} has {len(results_a)} audits and {name_b} has {len(results_b)}; "
-            "they are compared in pairs, so give as many of each, in the same order of seeds"
+            "they are compared in pairs, so pass the same number of each, in the same order of seeds"
         )
     if name_a == name_b:
-        raise InputError(f"both sides are called {name_a}; give them different names")
+        raise InputError(f"both sides are named {name_a}; use different names")
     a, b = _read(results_a), _read(results_b)
     for name, side in ((name_a, a), (name_b, b)):
         _refuse_one_network_twice(name, side)
@@ -81,15 +81,15 @@ def compare(
     label = a[0].verdicts.label
     correct = {attack: np.stack([predicted == label for predicted in every]) for attack, every in attacks.items()}
 
-    def differences(places: NDArray[np.int64], names: Sequence[str]) -> dict[str, AttackComparison]:
+    def differences(indices: NDArray[np.int64], names: Sequence[str]) -> dict[str, AttackComparison]:
         return {
-            attack: difference(places, rows[: len(a)], rows[len(a) :], names, level, seed)
+            attack: difference(indices, rows[: len(a)], rows[len(a) :], names, level, seed)
             for attack, rows in correct.items()
         }
 
     found = differences(label, a[0].classes)
     groups = {name: differences(*grouped) for name, grouped in _common_groups(a + b).items()}
-    named, together = [name for name in found if name != ALL], {name: by[ALL] for name, by in groups.items()}
+    named, under_all = [name for name in found if name != ALL], {name: by[ALL] for name, by in groups.items()}
     return Comparison(
         name_a=name_a,
         name_b=name_b,
@@ -99,7 +99,7 @@ def compare(
         threat=a[0].threat,
         attacks=found,
         groups=groups,
-        conclusion=conclusion(name_a, name_b, len(a), level, named, found[ALL], together, _remarks(a, b, found[ALL])),
+        conclusion=conclusion(name_a, name_b, len(a), level, named, found[ALL], under_all, _remarks(a, b, found[ALL])),
     )
 
 
@@ -112,7 +112,7 @@ def _read(runs: Sequence[AuditResult | Path | str]) -> list[AuditResult]:
 
 
 def _digests(side: Sequence[AuditResult]) -> list[str]:
-    """The digests of the networks, as far as they are recorded."""
+    """The recorded digests of the networks."""
     digests = [
         next((run.model[key] for key in ("weights", "sha256", "digest") if key in run.model), None) for run in side
     ]
@@ -120,33 +120,34 @@ def _digests(side: Sequence[AuditResult]) -> list[str]:
 
 
 def _remarks(a: Sequence[AuditResult], b: Sequence[AuditResult], found: AttackComparison) -> list[str]:
-    """Sentences on networks that both sides share, and on classes without samples."""
+    """Sentences on common networks of both sides, and on classes without samples."""
     sentences = []
     if shared := set(_digests(a)) & set(_digests(b)):
         which = "the same network" if len(a) == 1 else f"partly the same networks ({len(shared)} of {len(a)})"
-        sentences.append(f"Both sides are {which}: differences between these are the randomness of the audits.")
+        sentences.append(f"Both sides are {which}: differences between these are due to the randomness of the audits.")
     present = {entry.name for entry in found.classes}
     if absent := [name for name in a[0].classes if name not in present]:
-        few = f" ({', '.join(absent)})" if len(absent) <= 5 else ""
+        listed = f" ({', '.join(absent)})" if len(absent) <= 5 else ""
         sentences.append(
-            f"{len(absent)} of {len(a[0].classes)} classes {'has' if len(absent) == 1 else 'have'} no samples{few}: "
-            "all differences, that of a worst tenth too, are about the others."
+            f"{len(absent)} of {len(a[0].classes)} classes {'has' if len(absent) == 1 else 'have'} no samples{listed}: "
+            "all differences, also that of a worst tenth, are those of the other classes."
         )
     return sentences
 
 
 def _refuse_one_network_twice(name: str, side: Sequence[AuditResult]) -> None:
-    """Several runs sample the randomness of training; a network that is listed twice would understate it."""
+    """Reject duplicates: several runs sample the randomness of training, which a network listed twice would
+    understate."""
     digests = _digests(side)
     if len(set(digests)) < len(digests):
         raise InputError(
             f"two of the audits of {name} are of the same network; several runs per side must be several training "
-            "seeds, so list each once"
+            "seeds, so list each only once"
         )
 
 
 def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[str, list[NDArray[np.int16]]]:
-    """attack -> each run's predictions, `all` recomputed over the attacks of all runs. Refuses audits that differ."""
+    """attack -> each run's predictions, `all` recomputed over the attacks of all runs. Rejects audits that differ."""
     first = runs[0]
     for name, run in zip(names[1:], runs[1:], strict=True):
         checks = [
@@ -178,16 +179,16 @@ def _common_attacks(runs: Sequence[AuditResult], names: Sequence[str]) -> dict[s
 
 
 def _common_groups(runs: Sequence[AuditResult]) -> dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]:
-    """Name of a grouping that all runs have -> (N,) each sample's group, and the groups' names."""
+    """Name of a common grouping of all runs -> (N,) each sample's group, and the groups' names."""
     found = {}
-    for name, places in runs[0].verdicts.groups.items():
+    for name, indices in runs[0].verdicts.groups.items():
         if not all(name in run.verdicts.groups for run in runs):
             continue
         names = _group_names(runs[0], name)
-        if any(_group_names(run, name) != names or not np.array_equal(run.verdicts.groups[name], places)
+        if any(_group_names(run, name) != names or not np.array_equal(run.verdicts.groups[name], indices)
                for run in runs[1:]):  # fmt: skip
             raise InputError(f"the audits have different groups in {name!r}; audit all of them with the same --groups")
-        found[name] = (places, names)
+        found[name] = (indices, names)
     return found
 
 
@@ -196,10 +197,10 @@ def _group_names(run: AuditResult, name: str) -> tuple[str, ...]:
 
 
 def _same_images(run: AuditResult, first: AuditResult) -> bool:
-    """Whether two audits are known to be of the same images, whatever the name of their data."""
+    """Whether two audits are known to be of the same images, for any name of the data."""
     return run.data.get("fingerprint") is not None and run.data["fingerprint"] == first.data.get("fingerprint")
 
 
 def _agree(one: str | None, other: str | None) -> bool:
-    """Whether two recorded values are equal, where both are recorded."""
+    """Whether two recorded values are equal, or one of them is not recorded."""
     return one is None or other is None or one == other

@@ -42,7 +42,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class ClassDifference(Difference):
-    """The difference in one class, its interval and `p` corrected for all classes: any class may be singled out.
+    """The difference in one class, its interval and `p` corrected for all classes, so that any class may be reported.
 
     The interval is at level 1 - alpha/C (Bonferroni); `p` is Holm's correction of McNemar's exact test within one run,
     of Student's paired test over several.
@@ -60,7 +60,7 @@ class AttackComparison:
     means of the lowest tenth (None with fewer than 20 classes), `gap` of best minus worst: the classes need not be the
     same on both sides. With several runs per side the intervals are Student's over the pairs. With one they are the
     paired bootstrap's; that of `worst` is `worst_difference_interval`, and those of `worst_tenth` and `gap` are
-    combined from the two sides' own (`added_interval`): wider than paired intervals would be.
+    combined from those of the two sides (`added_interval`): wider than paired intervals.
     """
 
     average: Difference
@@ -79,16 +79,16 @@ def difference(
     Args:
         label: (N,) true classes, or groups.
         a: (K, N) whether each run of a predicts the sample correctly.
-        b: (K, N) the same for b; run k of b is paired with run k of a.
-        names: the classes' or groups' names; those without samples are left out.
+        b: (K, N) as `a`; run k of b is paired with run k of a.
+        names: the classes' or groups' names; those without samples are excluded.
         level: nominal coverage.
-        seed: of the bootstrap.
+        seed: the seed of the bootstrap.
     """
     n = np.bincount(label, minlength=len(names))
     present = np.flatnonzero(n)
 
-    def per_class(which: NDArray[np.bool_]) -> Counts:
-        return np.stack([np.bincount(label[row], minlength=len(names)) for row in which])[:, present]
+    def per_class(correct: NDArray[np.bool_]) -> Counts:
+        return np.stack([np.bincount(label[row], minlength=len(names)) for row in correct])[:, present]
 
     n, correct_a, correct_b = n[present], per_class(a), per_class(b)
     if len(a) == 1:
@@ -98,13 +98,13 @@ def difference(
     else:
         intervals = between_runs(correct_a, correct_b, n, level)
         p = holm(t_test((correct_b - correct_a) / n, step=1 / n))
-    of_a, of_b = values(correct_a, n), values(correct_b, n)
+    values_a, values_b = values(correct_a, n), values(correct_b, n)
     overall = {
-        name: Difference(*_figures(of_a[name].mean(), of_b[name].mean(), interval))
+        name: Difference(*_numbers(values_a[name].mean(), values_b[name].mean(), interval))
         for name, interval in intervals.overall.items()
     }
     classes = tuple(
-        ClassDifference(*_figures(one, other, Interval(low, high)), names[c], float(corrected_p))
+        ClassDifference(*_numbers(one, other, Interval(low, high)), names[c], float(corrected_p))
         for c, one, other, low, high, corrected_p in zip(
             present, (correct_a / n).mean(axis=0), (correct_b / n).mean(axis=0), *intervals.classes, p, strict=True
         )
@@ -141,7 +141,8 @@ class DifferenceIntervals(NamedTuple):
 def between_models(
     correct_a: Counts, correct_b: Counts, gained: Counts, lost: Counts, n: Counts, level: float, seed: int
 ) -> DifferenceIntervals:
-    """The intervals of two models, from (C,) counts as in `paired`. For equal classes average and balanced agree."""
+    """The intervals of two models, from (C,) counts as in `paired`. For equal class sizes average and balanced are
+    equal."""
     average = paired_bootstrap([gained.sum()], [lost.sum()], [n.sum()], level, seed=seed)
     equal_sizes = (n == n[0]).all()
     return DifferenceIntervals(
@@ -156,24 +157,24 @@ def between_models(
 
 
 def unpaired(correct_a: Counts, correct_b: Counts, n: Counts, level: float) -> dict[str, Interval]:
-    """The intervals of `worst_tenth` and `gap`, from (..., C) counts, without use of the pairs."""
-    of_a, of_b = values(correct_a, n), values(correct_b, n)
+    """The intervals of `worst_tenth` and `gap`, from (..., C) counts, not using the pairs."""
+    values_a, values_b = values(correct_a, n), values(correct_b, n)
     tenth = lowest_tenth(len(n))
-    own = {
+    intervals_by_side = {
         "worst_tenth": [lowest_mean_interval(correct, n, tenth, level) for correct in (correct_a, correct_b)],
         "gap": [gap_interval(correct, n, level) for correct in (correct_a, correct_b)],
     }
-    return {name: added_interval(of_a[name], of_b[name], *ends) for name, ends in own.items()}
+    return {name: added_interval(values_a[name], values_b[name], *ends) for name, ends in intervals_by_side.items()}
 
 
 def between_runs(correct_a: Counts, correct_b: Counts, n: Counts, level: float) -> DifferenceIntervals:
     """The intervals of two methods, from (K, ..., C) counts, K runs per side, and (C,) samples.
 
-    The `step` of each, the smallest possible change of the statistic, is that by one sample: of the average one of all
-    samples, of a class one of its own, of the worst class one of the smallest class that is worst in any run, of the
-    gap one of the smallest that is worst or best.
+    The `step` of each statistic is its smallest possible change, by one sample: for the average of all samples, for a
+    class of that class, for the worst class of the smallest class that is worst in any run, for the gap of the smallest
+    that is worst or best.
     """
-    of_a, of_b = values(correct_a, n), values(correct_b, n)
+    values_a, values_b = values(correct_a, n), values(correct_b, n)
     rates = np.concatenate([correct_a / n, correct_b / n])
     worst = n[rates.argmin(axis=-1)].min(axis=0)
     steps: dict[str, ArrayLike] = {
@@ -185,16 +186,17 @@ def between_runs(correct_a: Counts, correct_b: Counts, n: Counts, level: float) 
     }
     return DifferenceIntervals(
         overall={
-            name: Interval(*t_intervals(of_b[name] - of_a[name], level, step=step)) for name, step in steps.items()
+            name: Interval(*t_intervals(values_b[name] - values_a[name], level, step=step))
+            for name, step in steps.items()
         },
         classes=Interval(*t_intervals((correct_b - correct_a) / n, _corrected(level, n), step=1 / n)),
     )
 
 
 def _corrected(level: float, n: Counts) -> float:
-    """Bonferroni: the level at which the intervals of all classes hold together."""
+    """Bonferroni: the level at which the intervals of all classes hold jointly."""
     return 1 - (1 - level) / len(n)
 
 
-def _figures(a: float, b: float, interval: Interval) -> tuple[float, float, float, float, float]:
+def _numbers(a: float, b: float, interval: Interval) -> tuple[float, float, float, float, float]:
     return float(a), float(b), float(b - a), float(interval.low), float(interval.high)

@@ -1,4 +1,4 @@
-"""Whether the model normalises its images twice: inside the network, and in a layer added around it."""
+"""Test whether the model normalises its images twice: in the network, and in an added layer."""
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -28,10 +28,9 @@ class Normalisation:
 def double_normalisation(model: nn.Module, samples: Samples) -> CheckResult:
     """Trace one image through the layers that have a mean and a standard deviation.
 
-    Where the input of one is the normalised output of another, and is normalised again, the image is normalised twice:
-    a fact, no false alarm. Statistics that a layer has but does not apply do not count. Normalisation outside such
-    layers, with another operation in between, or within a ScriptModule, is not detected here, but by `input_scaling`.
-    One forward.
+    If the input of one is the normalised output of another, and is normalised again, the image is normalised twice,
+    without false alarms. Statistics that a layer does not apply are ignored. Normalisation outside such layers, with
+    another operation in between, or in a ScriptModule, is not detected here, but by `input_scaling`. One forward.
     """
     calls = [call for call in _normalisations(model, samples.images[:1]) if call.applied]
     chains: list[list[str]] = []
@@ -39,19 +38,19 @@ def double_normalisation(model: nn.Module, samples: Samples) -> CheckResult:
         before = [chains[i] for i, first in enumerate(calls[:at]) if _same(first.normalised, second.input)]
         chains.append([*max(before, key=len, default=[]), second.name])
     longest = max(chains, key=len, default=[])
-    figures = {"layers": [call.name for call in calls], "twice": max(len(longest) - 1, 0)}
+    values = {"layers": [call.name for call in calls], "twice": max(len(longest) - 1, 0)}
     if len(longest) < 2:
-        return CheckResult(figures=figures)
+        return CheckResult(values=values)
     return CheckResult(
-        figures=figures,
+        values=values,
         warning=f"The model normalises its images {len(longest)} times (by {longest[0]!r}, "
-        f"then by {longest[1]!r}): unless it was trained so, it is evaluated on images of another scale than in its "
-        "training, and the accuracies are too low; remove one normalisation (--normalize none) and audit again.",
+        f"then by {longest[1]!r}): unless it was trained in this way, it is evaluated on images of another scale than "
+        "in its training, and the accuracies are too low; remove one normalisation (--normalize none) and audit again.",
     )
 
 
 def _normalisations(model: nn.Module, image: Tensor) -> list[Normalisation]:
-    """The calls in the forward of one image (1, channels, H, W), in order; those that change nothing are left out."""
+    """The calls in the forward of one image (1, channels, H, W), in order, without identities."""
     statistics = {
         module: (name.removeprefix("model."), *numbers)
         for name, module in model.named_modules()
@@ -71,9 +70,11 @@ def _normalisations(model: nn.Module, image: Tensor) -> list[Normalisation]:
     def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if inputs and record(inputs[0]) and module in statistics and inputs[0].shape == image.shape:
             name, mean, deviation = statistics[module]
-            given = inputs[0].clone()  # the layer may write into its input
-            call = Normalisation(layer=module, name=name, input=given, normalised=(given - mean) / deviation)
-            if not _same(call.normalised, given):
+            layer_input = inputs[0].clone()  # the layer may write into its input
+            call = Normalisation(
+                layer=module, name=name, input=layer_input, normalised=(layer_input - mean) / deviation
+            )
+            if not _same(call.normalised, layer_input):
                 calls.append(call)
                 open_calls.append(call)
 
@@ -95,8 +96,8 @@ def _normalisations(model: nn.Module, image: Tensor) -> list[Normalisation]:
 
 
 def _uncompiled() -> AbstractContextManager[object]:
-    """Runs every layer eagerly: a compiled graph calls no hooks."""
-    # Without this module nothing is compiled, and its import takes seconds.
+    """The context in which every layer runs eagerly, since a compiled graph calls no hooks."""
+    # Without this module nothing is compiled; its import takes seconds.
     compiles = "torch._dynamo" in sys.modules
     return torch.compiler.set_stance("force_eager") if compiles else nullcontext()
 
@@ -106,7 +107,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _statistics(module: nn.Module, image: Tensor) -> tuple[Tensor, Tensor] | None:
-    """The mean and the standard deviation of a layer, (1, channels, 1, 1) or (1, 1, 1, 1); None where it has none."""
+    """The mean and the standard deviation of a layer, (1, channels, 1, 1) or (1, 1, 1, 1); None if it has none."""
     found = []
     for names in (MEANS, DEVIATIONS):
         values = [getattr(module, name) for name in sorted(names) if hasattr(module, name)]

@@ -1,4 +1,4 @@
-"""Whether gradients are masked (Athalye et al., 2018): zero, or less effective than a search without them."""
+"""Test whether gradients are masked (Athalye et al., 2018): zero, or less effective than a gradient-free attack."""
 
 from collections.abc import Sequence
 
@@ -17,58 +17,58 @@ from faal.inner.pgd import AttackSettings, Loss, pgd, pgd_step
 from faal.losses import cross_entropy, margin
 
 QUERIES = 200
-"""Of Square: far too few to match a gradient attack that works."""
+"""The queries of Square: too few to match a working gradient attack."""
 
 GREY = 0.5
 """The epsilon in L-infinity at which the ball of every image contains plain grey; also the value of its pixels."""
 
 STEPS = 10
-"""Of the attack at epsilon `GREY`, each of size `GREY` / 5."""
+"""The steps of the attack at epsilon `GREY`, of size `GREY` / 5."""
 
 
 def zero_gradients(model: nn.Module, samples: Samples, threat: Threat) -> CheckResult:
     """Count the correctly predicted samples that the first step of a gradient attack does not change.
 
     Gradients are exactly 0 before a rounding, and in float32 those of the cross-entropy are 0 where logits are more
-    than a hundred apart. The probability of a false alarm is at most `FALSE_ALARM` where a model without masking has a
-    share of `HONEST_SHARE`. Two gradients.
+    than a hundred apart. The probability of a false alarm is at most `FALSE_ALARM` if a model without masking has
+    a fraction of `HONEST_SHARE`. Two gradients.
     """
     zero, zero_margin = (_zero_gradient(model, samples, threat, loss) for loss in (cross_entropy, margin))
     count = int(zero.sum())
     saturated = count > 2 * int((zero & zero_margin).sum())
-    figures = {"samples": len(samples), "without_gradient": count, "without_margin_gradient": int(zero_margin.sum())}
+    values = {"samples": len(samples), "without_gradient": count, "without_margin_gradient": int(zero_margin.sum())}
     if not exceeds(count, len(samples), HONEST_SHARE):
-        return CheckResult(figures=figures)
+        return CheckResult(values=values)
     observed = f"The gradient of the loss is zero at {count} of {len(samples)} images that are predicted correctly: "
     if saturated:
         cause = (
-            "the logits lie so far apart that the cross-entropy is flat in float32, pgd cannot search there, and the "
+            "the logits differ so much that the cross-entropy is flat in float32, pgd has no gradient there, and the "
             "accuracy under it is too high; divide the logits by a constant and audit again."
         )
     else:
         cause = (
-            "something in the forward is flat (rounding, quantising, a threshold), gradient attacks cannot search "
+            "something in the forward is flat (rounding, quantising, a threshold), gradient attacks have no gradient "
             "there, and the accuracies under them are too high; make it differentiable and audit again."
         )
-    return CheckResult(figures=figures, warning=observed + cause)
+    return CheckResult(values=values, warning=observed + cause)
 
 
 def square_search(
     model: nn.Module, samples: Samples, robust: Tensor, threat: Threat, *, seed: int, attacks: Sequence[str]
 ) -> CheckResult | None:
-    """Compare the audit's attacks with Square (Andriushchenko et al., 2020), which uses no gradient, at few queries.
+    """Compare the audit's attacks with Square (Andriushchenko et al., 2020), a gradient-free attack, at few queries.
 
     The exact sign test at `FALSE_ALARM` over the correctly predicted samples that become misclassified under only one
-    of the two: the probability of a false alarm where Square truly succeeds on no more samples. None where Square
-    cannot run (in L2 on images of some sizes), or where too few samples are robust for the test to reach its level. At
+    of the two: the probability of a false alarm if Square truly succeeds on no more samples. None if Square
+    cannot run (in L2 on images of some sizes), or if too few samples are robust for the test to reach its level. At
     most `QUERIES` forwards.
 
     Args:
         model: the network.
-        samples: K that are predicted correctly.
-        robust: (K,) bool, which of them are robust under the audit's attacks.
-        threat: the audit's.
-        seed: the audit's.
+        samples: K correctly predicted samples.
+        robust: (K,) bool, whether they are robust under the audit's attacks.
+        threat: of the audit.
+        seed: of the audit.
         attacks: the names of the audit's attacks.
     """
     fits = square_fits(samples.images.shape, threat)
@@ -85,57 +85,62 @@ def square_search(
     with torch.no_grad():
         x_adv = square.perturb(samples.images, samples.labels)
         misclassified = model(x_adv).argmax(dim=1) != samples.labels
-    more, less = int((misclassified & robust).sum()), int((~misclassified & ~robust).sum())
-    figures = {"samples": len(samples), "queries": QUERIES, "turned_by_it_alone": more, "turned_by_attacks_alone": less}
-    if not exceeds(more, more + less, 0.5):
-        return CheckResult(figures=figures)
+    only_square, only_attacks = int((misclassified & robust).sum()), int((~misclassified & ~robust).sum())
+    values = {
+        "samples": len(samples),
+        "queries": QUERIES,
+        "turned_by_it_alone": only_square,
+        "turned_by_attacks_alone": only_attacks,
+    }
+    if not exceeds(only_square, only_square + only_attacks, 0.5):
+        return CheckResult(values=values)
     return CheckResult(
-        figures=figures,
-        warning=f"Of {len(samples)} images, a search without gradients (Square, {QUERIES} queries) finds adversarial "
-        f"examples of {more} that are robust under {', '.join(attacks)}, and misses {less} that are misclassified "
-        "under these: gradients are masked, or the attacks have too few steps, and the accuracies are too high; find "
-        "what masks them, and audit with autoattack.",
+        values=values,
+        warning=f"Of {len(samples)} images, a gradient-free attack (Square, {QUERIES} queries) finds adversarial "
+        f"examples of {only_square} that are robust under {', '.join(attacks)}, and misses {only_attacks} that are "
+        "misclassified under these: gradients are masked, or the attacks have too few steps, and the accuracies are "
+        "too high; find the cause, and audit with autoattack.",
     )
 
 
 def large_epsilon(model: nn.Module, samples: Samples, threat: Threat) -> CheckResult:
     """Attack `samples` that are robust under the audit's attacks at an epsilon where none of them can be robust.
 
-    PGD on the margin in L-infinity at `GREY`, from the image itself and then from a random start. Only samples of
-    another class than the one predicted for plain grey: grey is an adversarial example of each, so an attack that works
-    finds one of nearly all. The probability of a false alarm is at most `FALSE_ALARM` where a share of `HONEST_SHARE`
-    of the samples of a model without masking stays robust. At most 2 `STEPS` gradients and three forwards.
+    PGD on the margin in L-infinity at `GREY`, from the image itself and then from a random start. Only samples
+    whose class is not that predicted for plain grey: grey is an adversarial example of each, so a working attack finds
+    one for nearly all. The probability of a false alarm is at most `FALSE_ALARM` if a fraction of `HONEST_SHARE` of the
+    samples of a model without masking remains robust. At most 2 `STEPS` gradients and three forwards.
     """
     with torch.no_grad():
         grey = model(torch.full_like(samples.images[:1], GREY)).argmax(dim=1)
     samples = samples[samples.labels != grey]
     robust = torch.ones(len(samples), dtype=torch.bool, device=samples.labels.device)
     for start in ("zero", "uniform"):
-        rest = samples[robust]
-        if len(rest) == 0:
+        remaining = samples[robust]
+        if len(remaining) == 0:
             break
         x_adv = pgd(
             model,
-            rest.images,
-            rest.labels,
+            remaining.images,
+            remaining.labels,
             AttackSettings(steps=STEPS, loss="cw", start=start),
             epsilon=GREY,
             step_size=GREY / 5,
-            noise=torch.rand_like(rest.images),
+            noise=torch.rand_like(remaining.images),
             keep_success=True,
         )
         with torch.no_grad():
-            robust[robust.clone()] = model(x_adv).argmax(dim=1) == rest.labels
+            robust[robust.clone()] = model(x_adv).argmax(dim=1) == remaining.labels
     count = int(robust.sum())
-    figures = {"samples": len(samples), "epsilon": GREY, "steps": STEPS, "standing": count}
+    values = {"samples": len(samples), "epsilon": GREY, "steps": STEPS, "standing": count}
     if count == 0 or not exceeds(count, len(samples), HONEST_SHARE):
-        return CheckResult(figures=figures)
+        return CheckResult(values=values)
     return CheckResult(
-        figures=figures,
+        values=values,
         warning=f"Of {len(samples)} images that are robust at epsilon {epsilon_text(threat.epsilon)}, {count} are "
         f"robust at {GREY} in L-infinity too, where plain grey is an adversarial example of every one of them: "
-        "accuracy that does not fall as epsilon grows means that gradients are masked and the accuracies too high; "
-        "find what masks them, and audit with autoattack.",
+        "accuracy that does not decrease with epsilon means that gradients are masked and the accuracies too high; "
+        "find the cause, and audit with autoattack.",
     )
 
 

@@ -1,4 +1,5 @@
-"""Whether the images are scaled as the model expects: normalisation missing or double, pixels in another unit."""
+"""Test whether the images are scaled as the model expects: normalisation missing or applied twice, pixels in another
+unit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from faal.audit.misuse.samples import WEAK_ACCURACY, CheckResult, Samples
 from faal.audit.statistics.intervals import FALSE_ALARM, exceeds
 
 DARK = 2 / 255
-"""Images without a brighter pixel were divided by 255 twice."""
+"""Images without a brighter pixel were probably divided by 255 twice."""
 
 MIN_RISE = 0.05
 """The smallest increase of the clean accuracy under another scaling: a correctly scaled model may gain a little from
@@ -24,9 +25,9 @@ class Scaling:
     apply: Callable[[Tensor, Tensor, Tensor], Tensor]
     """(images, mean, deviation); mean and deviation (1, channels, 1, 1) are those of the images."""
     description: str
-    """What is done to the images."""
+    """The operation on the images."""
     hint: str
-    """What to check when it raises the accuracy; may contain `{statistics}`."""
+    """Advice if it increases the accuracy; may contain `{statistics}`."""
 
 
 SCALINGS = {
@@ -63,30 +64,29 @@ def input_scaling(model: nn.Module, samples: Samples) -> CheckResult:
     """Compare the clean accuracy with that under other scalings of the same images.
 
     The exact sign test over the samples that are predicted correctly under only one of two scalings, at `FALSE_ALARM`
-    divided by the number of scalings; and an increase of at least `MIN_RISE`. Where no scaling is truly better, the
-    probability of a false alarm is at most `FALSE_ALARM`. A misuse that costs less than `MIN_RISE` is not detected. Up
-    to six forwards, one where the clean accuracy is near 1.
+    divided by the number of scalings; and an increase of at least `MIN_RISE`. If no scaling is truly better, the
+    probability of a false alarm is at most `FALSE_ALARM`. A misuse with a loss below `MIN_RISE` is not detected. Up to
+    six forwards, one if the clean accuracy is near 1.
 
-    A barely trained network may truly be better under another scaling, by chance;
-    its warning states that.
+    A barely trained network may be better under another scaling by chance, which is then part of the warning.
 
     Args:
         model: the network.
-        samples: drawn from all, predicted correctly or not.
+        samples: drawn from all samples.
     """
     images, count = samples.images, len(samples)
     peak = float(images.max())
     correct = model(images).argmax(dim=1) == samples.labels
     accuracy = {"as_given": float(correct.float().mean())}
-    figures = {"samples": count, "brightest": peak, "accuracy": accuracy}
+    values = {"samples": count, "brightest": peak, "accuracy": accuracy}
     if peak <= DARK:
         return CheckResult(
-            figures=figures,
+            values=values,
             warning=f"The brightest pixel of {count} images is {peak:.2g}: they seem to have been divided by 255 "
-            "twice, so that a usual epsilon exceeds their whole range; divide once and audit again.",
+            "twice, so that a common epsilon exceeds their range; divide only once and audit again.",
         )
     if accuracy["as_given"] + MIN_RISE > 1:
-        return CheckResult(figures=figures)
+        return CheckResult(values=values)
 
     mean, deviation = images.mean(dim=(0, 2, 3), keepdim=True), images.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3)
     decisive = []
@@ -94,18 +94,23 @@ def input_scaling(model: nn.Module, samples: Samples) -> CheckResult:
         predicted = _predictions(model, scaling.apply(images, mean, deviation))
         if predicted is None:
             continue
-        under = predicted == samples.labels
-        accuracy[name] = float(under.float().mean())
-        gained, lost = int((under & ~correct).sum()), int((correct & ~under).sum())
-        if gained - lost >= MIN_RISE * count and exceeds(gained, gained + lost, 0.5, FALSE_ALARM / len(SCALINGS)):
+        correct_scaled = predicted == samples.labels
+        accuracy[name] = float(correct_scaled.float().mean())
+        newly_correct, newly_misclassified = (
+            int((correct_scaled & ~correct).sum()),
+            int((correct & ~correct_scaled).sum()),
+        )
+        if newly_correct - newly_misclassified >= MIN_RISE * count and exceeds(
+            newly_correct, newly_correct + newly_misclassified, 0.5, FALSE_ALARM / len(SCALINGS)
+        ):
             decisive.append(name)
     if not decisive:
-        return CheckResult(figures=figures)
+        return CheckResult(values=values)
     best = max(decisive, key=accuracy.__getitem__)
-    weak = ", or the network is trained too little for this test" if accuracy["as_given"] < WEAK_ACCURACY else ""
+    weak = ", or the network is not trained enough for this test" if accuracy["as_given"] < WEAK_ACCURACY else ""
     numbers = (",".join(f"{value:.2f}" for value in part.flatten().tolist()) for part in (mean, deviation))
     return CheckResult(
-        figures=figures,
+        values=values,
         warning=f"The clean accuracy of {count} images rises from {accuracy['as_given']:.0%} to {accuracy[best]:.0%} "
         f"when they are {SCALINGS[best].description}: the model expects another scale, and the accuracies are too "
         f"low{weak}; scale them as in its training ({SCALINGS[best].hint.format(statistics=':'.join(numbers))}) and "
@@ -114,7 +119,7 @@ def input_scaling(model: nn.Module, samples: Samples) -> CheckResult:
 
 
 def _predictions(model: nn.Module, images: Tensor) -> Tensor | None:
-    """(B,) predictions; None from a model that fails on such images, and therefore does not expect them."""
+    """(B,) predictions; None for a model that fails on such images, and so does not expect them."""
     try:
         predicted: Tensor = model(images).argmax(dim=1)
     except torch.OutOfMemoryError:

@@ -1,4 +1,4 @@
-"""Runs all checks for misuse, one after another."""
+"""Run all checks for misuse."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,17 +26,17 @@ from faal.engine.determinism import preserve_rng
 from faal.engine.seeds import derive_seed
 
 MOST_ATTACKED = 64
-"""Samples that the checks of the gradients attack; a sixteenth of a small audit, at least `LEAST`."""
+"""The number of samples attacked by the checks of gradients; a sixteenth of a small audit, at least `LEAST`."""
 
 MOST_EVALUATED = 256
-"""Samples that the other checks evaluate again; a quarter of a small audit, at least `LEAST`."""
+"""The number of samples evaluated by the other checks; a quarter of a small audit, at least `LEAST`."""
 
 LEAST = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class MisuseReport:
-    """The warnings, and the checks' values by the names that `audit.json` records."""
+    """The warnings, and the checks' values by their names in `audit.json`."""
 
     warnings: tuple[str, ...]
     probes: dict[str, dict[str, Any]]
@@ -53,17 +53,16 @@ def run_checks(
     train_images: Source | None,
     progress: Progress | None = None,
 ) -> MisuseReport:
-    """Check a finished audit for misuse. Every process runs the same checks; the main process's results count.
+    """Check a finished audit for misuse. Every process runs the same checks; the main process's results are used.
 
     Args:
-        subject: what was audited; the model in evaluation mode with frozen weights.
+        subject: the subject of the audit; the model in evaluation mode with frozen weights.
         clean: the clean verdicts of all blocks.
         found: the attacks' outcomes.
         classes: the classes' names.
         training: the model was passed in training mode.
-        trained: the settings that it was trained with (`epsilon`, `norm`, `method`, `select`, `select_on`), as far as
-            they are known.
-        train_images: what it was trained on, where that is known.
+        trained: the known settings of its training (`epsilon`, `norm`, `method`, `select`, `select_on`).
+        train_images: its training images, if known.
         progress: called for every chunk of the training images.
     """
     labels = subject.labels.numpy()
@@ -74,7 +73,7 @@ def run_checks(
             training=training,
             probabilities=found.probabilities,
             n=np.bincount(labels, minlength=found.num_classes),
-            clean=order.figures["accuracy"]["renumbered"],
+            clean=order.values["accuracy"]["renumbered"],
             classes=classes,
             drawn_from=len(subject.images),
             seed=subject.seed,
@@ -85,42 +84,42 @@ def run_checks(
     results = {"numbering": order, "repeats": duplicates(clean)}
     if train_images is not None:
         results["leakage"] = train_test_overlap(subject, train_images, classes, progress=progress)
-    of_model: dict[str, CheckResult] = {}
+    model_results: dict[str, CheckResult] = {}
     with preserve_rng():
         _seed(derive_seed("misuse", subject.seed))
-        for name, result in _model_checks(subject, correct, order.figures["order"]):
-            of_model[name] = result
+        for name, result in _model_checks(subject, correct, order.values["order"]):
+            model_results[name] = result
             if result.warning:  # the later checks would report the same cause again
                 break
-    results |= processes.gather_objects(of_model)[0]
+    results |= processes.gather_objects(model_results)[0]
     return MisuseReport(
         warnings=(*warnings, *(result.warning for result in results.values() if result.warning)),
-        probes={name: result.figures for name, result in results.items()},
+        probes={name: result.values for name, result in results.items()},
     )
 
 
 def _model_checks(
     subject: Subject, correct: Mapping[str, NDArray[np.bool_]], order: Sequence[int] | None
 ) -> Iterator[tuple[str, CheckResult]]:
-    """The checks with forwards of their own, by recorded name; each assumes that the earlier ones found nothing.
+    """The checks with additional forwards, by recorded name; each assumes that the earlier ones found nothing.
 
-    Where the model has another `order` of the classes (C,), the accuracy may be 0, and a scaling of the images under
-    which all predictions are one class would raise it: the scalings are therefore compared on permuted labels.
+    If the model has another `order` of the classes (C,), the accuracy may be 0, and a scaling of the images under
+    which all predictions are one class would increase it: the scalings are therefore compared on permuted labels.
     """
     model, threat, count = subject.model, subject.threat, len(subject.labels)
-    everything = draw(subject, np.ones(count, dtype=bool), _share(MOST_EVALUATED, count // 4))
-    yield "steadiness", determinism(model, everything[:MOST_ATTACKED])
-    yield "normalisers", double_normalisation(model, everything)
+    all_samples = draw(subject, np.ones(count, dtype=bool), _share(MOST_EVALUATED, count // 4))
+    yield "steadiness", determinism(model, all_samples[:MOST_ATTACKED])
+    yield "normalisers", double_normalisation(model, all_samples)
     if order is not None:
-        everything = replace(everything, labels=torch.tensor(order).to(subject.device)[everything.labels])
-    yield "readings", input_scaling(model, everything)
+        all_samples = replace(all_samples, labels=torch.tensor(order).to(subject.device)[all_samples.labels])
+    yield "readings", input_scaling(model, all_samples)
     attacks = [name for name in correct if name != CLEAN]
     if not attacks or not correct[CLEAN].any():
         return
     samples = draw(subject, correct[CLEAN], _share(MOST_ATTACKED, count // 16))
     robust = torch.from_numpy(np.logical_and.reduce(list(correct.values())))[samples.rows].to(subject.device)
     yield "silence", zero_gradients(model, samples, threat)
-    if "autoattack" not in attacks:  # which runs a longer Square attack, and warns of its result itself
+    if "autoattack" not in attacks:  # which runs a longer Square attack with its own warning
         square = square_search(model, samples, robust, threat, seed=subject.seed, attacks=attacks)
         if square is not None:
             yield "blind_search", square

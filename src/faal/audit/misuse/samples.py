@@ -1,7 +1,7 @@
 """The samples that a check evaluates, and the result that it returns.
 
-Every check on a part of the samples is a test with a stated probability of a false alarm: at most
-`intervals.FALSE_ALARM` where an honest model's share is at most the one that the check allows.
+Every check on a part of the samples is a test with a bound on the probability of a false alarm: at most
+`intervals.FALSE_ALARM` if a valid model's fraction is at most that of the check.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from faal.audit.blocks import Subject
 from faal.engine.seeds import generator
 
 HONEST_SHARE = 0.1
-"""The largest share of an honest model's samples without a gradient, or robust at an epsilon where none can be."""
+"""The largest fraction of a valid model's samples without a gradient, or robust at an epsilon where none can be."""
 
 WEAK_ACCURACY = 0.5
-"""Below this clean accuracy the cause may be the network itself, which the warnings then state."""
+"""Below this clean accuracy the cause may be the network itself, which is then part of the warnings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """The result of a check: `figures` for the record, and a warning where they indicate misuse."""
+    """The result of a check: `values` for the record, and a warning if they indicate misuse."""
 
-    figures: dict[str, Any]
+    values: dict[str, Any]
     warning: str | None = None
 
 

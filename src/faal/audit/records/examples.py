@@ -1,4 +1,4 @@
-"""A few adversarial examples with their originals, to be shown. They are stored in `examples.npz`."""
+"""A few adversarial examples with their originals, for display. They are stored in `examples.npz`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ TOTAL = 24
 
 
 def as_bytes(images: Tensor) -> NDArray[np.uint8]:
-    """Images in [0, 1] as the nearest uint8; for display only, since rounding changes them."""
+    """Images in [0, 1] rounded to uint8; for display only, since rounding changes them."""
     return (images.detach() * 255).round().clamp(0, 255).to("cpu", torch.uint8).numpy()
 
 
@@ -48,28 +48,28 @@ class Examples:
 def select_rows(
     label: NDArray[np.int64], index: NDArray[np.int64], per_class: int = PER_CLASS, total: int = TOTAL
 ) -> NDArray[np.int64]:
-    """Which samples to show: the first of every class, then the second of every class, and so on, `total` in all.
+    """The samples to show: the first of every class, then the second of every class, and so on, up to `total`.
 
-    Selecting from all samples equals selecting from the selections of their parts, so processes may select before they
-    send. `index` orders the samples and has no duplicates.
+    Selection from all samples equals selection from the selections of parts, so processes may select before they
+    communicate. `index` orders the samples and has no duplicates.
 
     Returns:
         Positions in `label`, ordered by class, then by index.
     """
     order = np.lexsort((index, label))
     starts = np.flatnonzero(np.diff(label[order], prepend=-1))
-    turn = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
-    order, turn = order[turn < per_class], turn[turn < per_class]
-    chosen = np.lexsort((index[order], turn))[:total]
+    rank_in_class = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    order, rank_in_class = order[rank_in_class < per_class], rank_in_class[rank_in_class < per_class]
+    chosen = np.lexsort((index[order], rank_in_class))[:total]
     return order[np.sort(chosen)]
 
 
 def select_examples(parts: Sequence[Examples]) -> Examples | None:
-    """The examples to show from those of blocks or processes; of a sample that occurs twice, the first. None where
-    there are none."""
+    """The examples to show from those of blocks or processes; of duplicates, the first. None if there
+    are none."""
     if not any(len(part) for part in parts):
         return None
     columns = [part.arrays() for part in parts]
-    everything = Examples(**{name: np.concatenate([column[name] for column in columns]) for name in columns[0]})
-    once = everything.take(np.unique(everything.index, return_index=True)[1])
-    return once.take(select_rows(once.label, once.index))
+    combined = Examples(**{name: np.concatenate([column[name] for column in columns]) for name in columns[0]})
+    distinct = combined.take(np.unique(combined.index, return_index=True)[1])
+    return distinct.take(select_rows(distinct.label, distinct.index))

@@ -20,7 +20,7 @@ from faal.errors import MISFIT, InputError
 from faal.recorded import check_confusion, check_counts, check_estimates
 
 SCHEMAS = ("faal-audit/1", "faal-audit/2")
-"""Of `audit.json`: with all counts of the confusion, or, of many classes, with those that are not zero."""
+"""The schemas of `audit.json`: with all counts of the confusion, or, for many classes, with those that are not zero."""
 
 AUDIT, VERDICTS, EXAMPLES = "audit.json", "verdicts.npz", "examples.npz"
 
@@ -32,7 +32,7 @@ def percent(value: float | None) -> str:
 
 @dataclass(frozen=True)
 class Estimate:
-    """An accuracy with its interval. `value` is None where there are no samples."""
+    """An accuracy with its interval. `value` is None without samples."""
 
     value: float | None
     low: float
@@ -66,7 +66,7 @@ class ClassEstimate(Estimate):
 class WorstClass(Estimate):
     """The lowest class accuracy; `name` is the class that is worst in this sample (the first of several).
 
-    The interval is that of the true minimum, whichever class attains it.
+    The interval is that of the true minimum, attained by any class.
     """
 
     name: str
@@ -81,10 +81,10 @@ class WorstClass(Estimate):
 
 @dataclass(frozen=True)
 class WorstTenth(Estimate):
-    """The mean accuracy of the lowest tenth of the classes with samples, rounded up; `names` are those that are
-    lowest in this sample.
+    """The mean accuracy of the lowest tenth of the classes with samples, rounded up; `names` are the lowest ones
+    in this sample.
 
-    The interval is that of the classes that are truly lowest, and allows for those without samples.
+    The interval is that of the truly lowest classes, and allows for those without samples.
     """
 
     names: tuple[str, ...]
@@ -101,7 +101,7 @@ class WorstTenth(Estimate):
 class Gap(Estimate):
     """The best class's accuracy minus the worst one's; `best` and `worst` are those of this sample.
 
-    The interval is that of the true gap, whichever classes attain it.
+    The interval is that of the true gap, attained by any classes.
     """
 
     best: str
@@ -117,7 +117,7 @@ class Gap(Estimate):
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracies:
-    """Accuracies class by class (or group by group), and their summary.
+    """Accuracies per class (or group), and their summary.
 
     `average` is over samples, `balanced` over classes; `deviation` is the standard deviation over the classes;
     `worst_tenth` is None with fewer than 20 classes that have samples. Read from an audit of an earlier version,
@@ -144,7 +144,7 @@ class Accuracies:
         }
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any], **more: Any) -> Self:
+    def from_json(cls, plain: Mapping[str, Any], **fields: Any) -> Self:
         check_estimates(plain)
         tenth, gap, deviation = (plain.get(key) for key in ("worst_tenth", "gap", "deviation"))
         return cls(
@@ -155,13 +155,13 @@ class Accuracies:
             gap=gap and Gap.from_json(gap),
             deviation=deviation and Estimate.from_json(deviation),
             classes=tuple(ClassEstimate.from_json(entry) for entry in plain["classes"]),
-            **more,
+            **fields,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackResult(Accuracies):
-    """The accuracy under one attack, class by class.
+    """The accuracies under one attack.
 
     `confusion[c][p]` counts the samples of class c that are predicted as p; `seconds` are summed over processes.
     """
@@ -179,10 +179,10 @@ class AttackResult(Accuracies):
         }
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any], **more: Any) -> Self:
+    def from_json(cls, plain: Mapping[str, Any], **fields: Any) -> Self:
         confusion = Confusion.from_json(plain["confusion"], len(plain["classes"]))
         return super().from_json(
-            plain, confusion=confusion, parameters=plain["parameters"], seconds=plain["seconds"], **more
+            plain, confusion=confusion, parameters=plain["parameters"], seconds=plain["seconds"], **fields
         )
 
 
@@ -191,12 +191,12 @@ _PLAIN = ("model", "data", "threat", "seed", "engine", "block_size", "level", "i
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AuditResult:
-    """An audit: estimates per attack, and the verdicts that they follow from.
+    """An audit: estimates per attack, and the verdicts from which they are computed.
 
-    `model` is {"name", "weights", "digest"} and what the caller adds, `weights` a digest of the weights alone; `threat`
+    `model` is {"name", "weights", "digest"} and the caller's entries, `weights` a digest of only the weights; `threat`
     {"norm", "epsilon"}; `data` {"name", "split", "n", "fingerprint", "classes"}; `warnings` full sentences; `attacks`
     name -> estimates, `clean` first and the pseudo-attack `all` last; `groups` name of a grouping -> attack ->
-    estimates by group; `probes` the values of the checks for misuse. `examples` is None where no attack found an
+    estimates by group; `probes` the values of the checks for misuse. `examples` is None if no attack found an
     adversarial example.
     """
 
@@ -222,13 +222,13 @@ class AuditResult:
         return tuple(self.data["classes"])
 
     def __repr__(self) -> str:
-        """Average and worst class in per cent, attack by attack; `faal.audit.table` has all figures."""
-        figures = (
+        """Average and worst class in per cent per attack; `faal.audit.table` has all results."""
+        summaries = (
             f"{name} {percent(found.average.value)} ({found.worst.name} {percent(found.worst.value)})"
             for name, found in self.attacks.items()
         )
-        about = f"{self.model['name']}, n = {self.data['n']}, {Threat(**self.threat)}"
-        return f"<AuditResult of {about}; average (worst class) in %: {', '.join(figures)}>"
+        subject = f"{self.model['name']}, n = {self.data['n']}, {Threat(**self.threat)}"
+        return f"<AuditResult of {subject}; average (worst class) in %: {', '.join(summaries)}>"
 
     def to_json(self) -> dict[str, Any]:
         """The content of `audit.json`."""
@@ -246,7 +246,7 @@ class AuditResult:
         }
 
     def write(self, folder: Path) -> None:
-        """Write the three files, each atomically; `audit.json` last, so that it exists only when all do.
+        """Write the three files, each atomically; `audit.json` last, so that it exists only if all do.
 
         Raises:
             InputError: the folder cannot be written.
@@ -261,11 +261,11 @@ class AuditResult:
 
     @classmethod
     def read(cls, folder: Path) -> "AuditResult":
-        """Read an audit back.
+        """Read an audit.
 
         Raises:
-            InputError: no audit there, one of another version, or one that is damaged: also where a recorded accuracy
-                does not follow from the verdicts.
+            InputError: there is no audit, or it is of another version, damaged, or has an accuracy that does not follow
+                from the verdicts.
         """
         path = folder / AUDIT
         try:
@@ -273,7 +273,7 @@ class AuditResult:
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"there is no audit in {folder} (no {AUDIT}); run `faal audit` with --out first") from None
         except (OSError, ValueError) as error:
-            raise InputError(f"{path} is cut off or damaged ({error}); run the audit again") from None
+            raise InputError(f"{path} is truncated or damaged ({error}); run the audit again") from None
         schema = plain.get("schema") if isinstance(plain, dict) else None
         if schema not in SCHEMAS:
             known = " or ".join(map(repr, SCHEMAS))
@@ -302,11 +302,11 @@ class AuditResult:
             reason = error if isinstance(error, ValueError) else repr(error)
             raise InputError(f"{path} is incomplete or damaged ({reason}); run the audit again") from None
         if not consistent:
-            raise InputError(f"{path} and {VERDICTS} beside it are of different audits; run the audit again")
+            raise InputError(f"{path} and its {VERDICTS} are of different audits; run the audit again")
         try:
             result._check_verdicts()
         except ValueError as error:
-            raise InputError(f"{path} and {VERDICTS} beside it disagree ({error}); run the audit again") from None
+            raise InputError(f"{path} and its {VERDICTS} disagree ({error}); run the audit again") from None
         return result
 
     def _check_verdicts(self) -> None:
@@ -316,5 +316,5 @@ class AuditResult:
             correct = self.verdicts.correct(name)
             check_counts(found.classes, label, correct)
             check_confusion(found.confusion.counts, label, self.verdicts.predicted[name])
-            for grouping, places in self.verdicts.groups.items():
-                check_counts(self.groups[grouping][name].classes, places, correct)
+            for grouping, indices in self.verdicts.groups.items():
+                check_counts(self.groups[grouping][name].classes, indices, correct)

@@ -15,17 +15,17 @@ from faal.checksums import append_checksum
 from faal.errors import InputError, first_line
 
 ALL = "all"
-"""The pseudo-attack: correct under every attack that ran, the clean images among them."""
+"""The pseudo-attack: correct under every attack that ran, and without attack."""
 
 _SUFFIX, _GROUP = "_predicted", "_group"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Verdicts:
-    """Predicted classes, sample by sample, in the data's order.
+    """Predicted classes of every sample, in the data's order.
 
-    `label` (N,) int64; `index` (N,) int64, the samples' places in the data; `predicted` attack -> (N,) int16: the
-    prediction for the confirmed adversarial example, and for the clean image where the attack found none. `groups` name
+    `label` (N,) int64; `index` (N,) int64, the samples' indices in the data; `predicted` attack -> (N,) int16: the
+    prediction for the confirmed adversarial example, or for the clean image if the attack found none. `groups` name
     of a grouping -> (N,) int64, each sample's group as an index; empty when read from an audit of an earlier version.
     """
 
@@ -35,7 +35,7 @@ class Verdicts:
     groups: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def correct(self, attack: str) -> NDArray[np.bool_]:
-        """(N,) bool: which samples are predicted correctly."""
+        """(N,) bool: whether each sample is predicted correctly."""
         return np.equal(self.predicted[attack], self.label)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -44,28 +44,28 @@ class Verdicts:
         for attack, predicted in self.predicted.items():
             found[f"{attack}_correct"] = self.correct(attack)
             found[f"{attack}{_SUFFIX}"] = predicted
-        return {**found, **{f"{name}{_GROUP}": places for name, places in self.groups.items()}}
+        return {**found, **{f"{name}{_GROUP}": indices for name, indices in self.groups.items()}}
 
     @classmethod
     def read(cls, path: Path) -> "Verdicts":
         """Read `verdicts.npz`.
 
         Raises:
-            InputError: no such file, or an incomplete one.
+            InputError: the file is missing or incomplete.
         """
         arrays = read_arrays(path)
         try:
             label, index = arrays["label"], arrays["index"]
         except KeyError as error:
-            raise InputError(f"{path} holds no {error}: it is not a file of verdicts; run the audit again") from None
+            raise InputError(f"{path} contains no {error}: it is not a file of verdicts; run the audit again") from None
         predicted, groups = (
-            {name.removesuffix(ending): array for name, array in arrays.items() if name.endswith(ending)}
-            for ending in (_SUFFIX, _GROUP)
+            {name.removesuffix(suffix): array for name, array in arrays.items() if name.endswith(suffix)}
+            for suffix in (_SUFFIX, _GROUP)
         )
-        every = (label, index, *predicted.values(), *groups.values())
-        if any(array.shape != label.shape for array in every):
+        all_arrays = (label, index, *predicted.values(), *groups.values())
+        if any(array.shape != label.shape for array in all_arrays):
             raise InputError(f"the arrays of {path} differ in length; run the audit again")
-        if label.ndim != 1 or any(array.dtype.kind != "i" for array in every):
+        if label.ndim != 1 or any(array.dtype.kind != "i" for array in all_arrays):
             raise InputError(f"the arrays of {path} are not lists of whole numbers; run the audit again")
         return cls(label=label, index=index, predicted=predicted, groups=groups)
 
@@ -90,7 +90,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an `.npz` file; nothing in it can run code.
 
     Raises:
-        InputError: no such file, cut off, damaged, or not plain arrays.
+        InputError: the file is missing, truncated, damaged, or does not contain plain arrays.
     """
     try:
         return read_npz(path)
@@ -99,4 +99,4 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except InputError:
         raise
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is cut off or damaged ({first_line(error)}); run the audit again") from None
+        raise InputError(f"{path} is truncated or damaged ({first_line(error)}); run the audit again") from None

@@ -1,6 +1,6 @@
 """Intervals of the dispersion of the class accuracies: of the gap between best and worst, of the standard deviation.
 
-Both are 0 where all classes are equal, and the observed values overestimate both: sampling noise alone separates the
+Both are 0 if all classes are equal, and the observed values overestimate both, since sampling noise separates the
 classes. Arguments are those of `intervals.py`.
 """
 
@@ -12,22 +12,22 @@ from faal.audit.statistics.intervals import Array, Interval, distances, present,
 
 
 def gap_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
-    """The interval of max_c p_c - min_c p_c, whichever classes attain them.
+    """The interval of max_c p_c - min_c p_c, for any classes that attain them.
 
-    The gap is the difference p_i - p_j of one fixed pair, and at least that of any other pair. So high is the greatest
-    over all pairs of upper bounds at alpha/2, uncorrected: high < gap needs the bound of that pair to fail. low is the
-    greatest of lower bounds at alpha / (2 C (C - 1)): low > gap needs one of C (C - 1) to fail. A pair's bounds are its
-    classes' `distances`, squared and added.
+    The gap is the difference p_i - p_j of one fixed pair, and at least that of any other pair. So high is the maximum
+    over all pairs of upper bounds at alpha/2, uncorrected: high < gap requires that the bound of that pair fails. low
+    is the maximum of lower bounds at alpha / (2 C (C - 1)): low > gap requires that one of C (C - 1) fails. A pair's
+    bounds are its classes' `distances`, squared and added.
 
     Args:
         correct: (..., C) correct samples per class.
         n: (C,) samples per class.
         level: nominal coverage, such as 0.95.
     """
-    (correct, n), of_all = present(correct, n), np.size(n)
+    (correct, n), num_classes = present(correct, n), np.size(n)
     if len(n) < 2:
         low, high = unknown(correct)
-        return Interval(low, min(of_all - 1, 1) * high)
+        return Interval(low, min(num_classes - 1, 1) * high)
     one_side, classes = (1 - level) / 2, len(n)
     correct, n = _distinct(correct, n)
     differences = (correct / n)[..., :, None] - (correct / n)[..., None, :]
@@ -35,14 +35,14 @@ def gap_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interval:
     high = (differences + np.hypot(above[..., :, None], below[..., None, :])).max(axis=(-2, -1))
     below, above = distances(correct, n, one_side / (classes * (classes - 1)))
     low = (differences - np.hypot(below[..., :, None], above[..., None, :])).max(axis=(-2, -1))
-    if classes < of_all:  # a class without samples may be at 0, or at 1
+    if classes < num_classes:  # the accuracy of a class without samples may be 0 or 1
         high = np.ones_like(low)
     return Interval(np.maximum(low, 0.0)[()], np.minimum(high, 1.0)[()])
 
 
 def _distinct(correct: Array, n: Array) -> tuple[Array, Array]:
-    """Counts (C,) of which none occurs twice: equal classes have equal pairs, and most of thousands are equal. Counts
-    with more dimensions are unchanged."""
+    """Distinct counts (C,): equal classes have equal pairs, and most of thousands are equal. Counts with more
+    dimensions are unchanged."""
     if correct.ndim > 1:
         return correct, n
     k, size = np.unique(np.stack([correct, n]), axis=1)
@@ -55,17 +55,17 @@ def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interv
     D, the sum of the squared deviations d_c of the observed rates, exceeds x = C sigma^2 by the samples' noise, whose
     expectation H = (1 - 1/C) sum_c v_c has the unbiased estimate with v_c = p(1 - p)/(n - 1). With y = D - H,
 
-    - the noise times the deviations moves y by up to 2 (b x)^(1/2), b the mean of the classes' squared `distances`
+    - the noise times the deviations changes y by up to 2 (b x)^(1/2), b the mean of the classes' squared `distances`
       weighted by their shares of D;
-    - the noise squared moves it by q, a quantile of the scaled chi-squared with as many degrees of freedom as H and its
-      variance imply (Satterthwaite, 1946). The part of it from the same class as the product is added to it: b at
-      most upwards, nothing downwards.
+    - the noise squared changes it by q, a quantile of the scaled chi-squared with as many degrees of freedom as H and
+      its variance imply (Satterthwaite, 1946). The part of it from the same class as the product is added: at most b
+      for low, nothing for high.
 
     Squared and added, high solves y = x - (4 b x + q^2)^(1/2), and low solves y = x + b + (4 b x + q^2)^(1/2). For low
-    the distances are those towards the mean. For high they are the larger ones, and b is at least what it would be if
-    every class differed from the mean by its distance: one that is observed at the mean may.
+    the distances are those towards the mean. For high they are the larger ones, and b is at least its value if every
+    class differed from the mean by its distance, which is possible for one observed at the mean.
 
-    The interval is extended to the observed standard deviation, which contains the noise and may lie above it. Its
+    The interval is extended to the observed standard deviation, which includes the noise and may be above it. Its
     coverage is simulated (2 to 1,000 classes of 5 samples and more, one or a few of them outliers), not proved.
 
     Args:
@@ -73,11 +73,11 @@ def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interv
         n: (C,) samples per class.
         level: nominal coverage, such as 0.95.
     """
-    (correct, n), of_all = present(correct, n), np.size(n)
+    (correct, n), num_classes = present(correct, n), np.size(n)
     classes = len(n)
     if classes < 2:
         low, high = unknown(correct)
-        return Interval(low, min(of_all - 1, 0.5) * high)
+        return Interval(low, min(num_classes - 1, 0.5) * high)
     one_side = (1 - level) / 2
     rates = correct / n
     offset = rates - rates.mean(axis=-1, keepdims=True)
@@ -87,18 +87,18 @@ def deviation_interval(correct: ArrayLike, n: ArrayLike, level: float) -> Interv
 
     v = _variances(correct, n)
     below, above = distances(correct, n, one_side)
-    inward, larger = np.where(offset < 0, above, below), np.maximum(below, above)
-    # Many classes that differ from the mean by noise alone would dilute the share of one that is far from it.
+    towards_mean, larger = np.where(offset < 0, above, below), np.maximum(below, above)
+    # Many classes that differ from the mean only by noise would dilute the share of an outlier.
     beyond_noise = np.maximum(offset**2 - 4 * v, 0.0)
     shares = np.where(beyond_noise.sum(axis=-1, keepdims=True) > 0, beyond_noise, offset**2)
-    b = _weighted_mean(inward**2, shares)
-    more, less = _square_noise(v, n, one_side)
-    low = np.where(y > b + more, y + b - np.sqrt(4 * b * y + more**2), 0.0)
+    b = _weighted_mean(towards_mean**2, shares)
+    excess, deficit = _square_noise(v, n, one_side)
+    low = np.where(y > b + excess, y + b - np.sqrt(4 * b * y + excess**2), 0.0)
     b = np.maximum(_weighted_mean(larger**2, shares), _weighted_mean(larger**2, (np.abs(offset) + larger) ** 2))
-    high = y + 2 * b + np.sqrt(4 * b * (b + y) + less**2)
-    # Classes without samples are at the mean for the low end; for the high end they may be anywhere.
-    high = np.sqrt(np.maximum(high, total) / classes) if classes == of_all else np.ones_like(low)
-    return Interval(np.sqrt(np.maximum(low, 0.0) / of_all)[()], np.minimum(high, 0.5)[()])
+    high = y + 2 * b + np.sqrt(4 * b * (b + y) + deficit**2)
+    # Classes without samples are at the mean for the lower bound; for the upper bound they are arbitrary.
+    high = np.sqrt(np.maximum(high, total) / classes) if classes == num_classes else np.ones_like(low)
+    return Interval(np.sqrt(np.maximum(low, 0.0) / num_classes)[()], np.minimum(high, 0.5)[()])
 
 
 def _variances(correct: Array, n: Array) -> Array:
@@ -108,7 +108,7 @@ def _variances(correct: Array, n: Array) -> Array:
 
 
 def _square_noise(v: Array, n: Array, alpha: float) -> tuple[Array, Array]:
-    """How far the squared noise of rates with variances `v` lies above its expectation, and below it, each with
+    """The excess of the squared noise of rates with variances `v` over its expectation, and the deficit, each with
     probability `alpha`. The variance of the squares is from the binomial's fourth moment."""
     classes = len(n)
     expected = (1 - 1 / classes) * v.sum(axis=-1)
@@ -116,13 +116,13 @@ def _square_noise(v: Array, n: Array, alpha: float) -> tuple[Array, Array]:
     variance = 2 * ((1 - 2 / classes) * (v**2).sum(axis=-1) + (v.sum(axis=-1) / classes) ** 2)
     variance += (1 - 1 / classes) ** 2 * heavy_tails.sum(axis=-1)
     freedom = 2 * expected**2 / variance
-    more = expected * (chi2.isf(alpha, freedom) / freedom - 1)
-    less = expected * (1 - chi2.ppf(alpha, freedom) / freedom)
-    return more, less
+    excess = expected * (chi2.isf(alpha, freedom) / freedom - 1)
+    deficit = expected * (1 - chi2.ppf(alpha, freedom) / freedom)
+    return excess, deficit
 
 
 def _weighted_mean(values: Array, weights: Array) -> Array:
-    """The weighted mean over the classes; 0 where all weights are 0."""
+    """The weighted mean over the classes; 0 if all weights are 0."""
     total = weights.sum(axis=-1)
     mean: Array = (values * weights).sum(axis=-1) / np.where(total > 0, total, 1.0)
     return mean

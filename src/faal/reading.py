@@ -62,12 +62,17 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def weight_sets(content: object) -> dict[str, dict[str, Tensor]]:
-    """Every mapping in `content` that has tensors, at any depth, by its dotted name (`""` for the top)."""
+    """Every mapping in `content` that has tensors, at any depth, by its dotted name (`""` for the top).
+
+    An element of a list has its place as its name: `models.0`.
+    """
     found: dict[str, dict[str, Tensor]] = {}
     pending, visited = [("", content)], 0
     while pending:
         where, mapping = pending.pop()
-        if not isinstance(mapping, Mapping):
+        if isinstance(mapping, list | tuple):
+            mapping = dict(enumerate(mapping)) if any(map(_nests, mapping)) else {}
+        elif not isinstance(mapping, Mapping):
             continue
         visited += 1
         if visited > MOST_MAPPINGS:
@@ -80,6 +85,25 @@ def weight_sets(content: object) -> dict[str, dict[str, Tensor]]:
         inner = [(f"{where}.{name}" if where else str(name), value) for name, value in mapping.items()]
         pending += reversed(inner)
     return found
+
+
+def lists_of_tensors(content: object, where: str = "", depth: int = 8) -> list[str]:
+    """The names of the lists of tensors in a file's mappings, as averages of weights store them."""
+    if isinstance(content, list | tuple) and any(isinstance(value, Tensor) for value in content):
+        return [where or "the file itself"]
+    if not isinstance(content, Mapping) or not depth:
+        return []
+    inner = ((f"{where}.{name}" if where else str(name), value) for name, value in content.items())
+    return [found for name, value in inner for found in lists_of_tensors(value, name, depth - 1)]
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is one of safetensors, whatever its name."""
+    return _is_safetensors(_head(path))
+
+
+def _nests(value: object) -> bool:
+    return isinstance(value, Mapping | list | tuple)
 
 
 def _head(path: Path) -> bytes:
@@ -153,7 +177,8 @@ def _read_torch(path: Path) -> object:
     try:
         with warnings.catch_warnings():  # about unusual pickles: the errors below state what is wrong
             warnings.simplefilter("ignore")
-            content: object = torch.load(path, map_location="cpu", weights_only=True)
+            with path.open("rb") as file:  # for a name that ends in .safetensors PyTorch has another reader
+                content: object = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
         if isinstance(error, pickle.UnpicklingError) or "TorchScript" in str(error):
             name = re.search(r"GLOBAL (\S+)", str(error))

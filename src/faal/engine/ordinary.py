@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,8 @@ def without_inference_tensors(net: nn.Module) -> nn.Module:
     try:
         copied = copy.deepcopy(net)
         for module in copied.modules():
-            for table in (module._parameters, module._buffers, vars(module)):
+            tables: tuple[Any, ...] = (module._parameters, module._buffers, vars(module))
+            for table in tables:
                 for name, value in table.items():
                     if isinstance(value, Tensor) and value.is_inference():
                         table[name] = value.clone()  # type: ignore[assignment]

@@ -1,6 +1,6 @@
 """Load third-party weights, all of them or none, and note every change."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,19 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from faal.errors import InputError
+from faal.models.beside import DEVIATIONS, MEANS, Constant, missing_buffers, of_training
 from faal.models.libraries import Logits, hf_tensors, is_hf_weights
-from faal.models.mismatch import MismatchError, mismatch
+from faal.models.mismatch import MismatchError, first, mismatch
 from faal.models.normalize import Normalized
 from faal.models.number_types import COUNTER, require_finite, require_types
 from faal.models.offsets import Offset
-from faal.reading import read_tensors, weight_sets
+from faal.reading import is_safetensors, lists_of_tensors, read_tensors, weight_sets
 
 UNUSED = "sub_block1"
 """A stage that TRADES' Wide ResNet creates, saves and never calls (2.1 of its 48.3 million parameters)."""
 
-MEANS = {"mean", "new_mean", "mu"}
-DEVIATIONS = {"std", "new_std", "sigma"}
-"""Names of the buffers of a normalisation in public networks."""
+MOST_LISTED = 8
+"""The most sets of weights that a message lists."""
 
 TOLERANCE = 1e-3
 """Means and deviations that differ by less are equal, up to rounding."""
@@ -47,10 +47,10 @@ class Candidate:
         used = {self.prefix + name for name in self.weights}
         return [name for name in names if name not in used]
 
-    def fits(self, expected: dict[str, Tensor]) -> bool:
-        """Whether only counters are missing, and every shape is the model's."""
+    def fits(self, wanted: dict[str, Tensor], kept: Collection[str] = ()) -> bool:
+        """Whether nothing is missing but counters and constants that are kept, and every shape is the model's."""
         return all(
-            name.endswith(COUNTER)
+            name.endswith(COUNTER) or name in kept
             if name not in self.weights
             else not self.weights[name].is_nested and self.weights[name].shape == tensor.shape
             for name, tensor in expected.items()
@@ -72,19 +72,21 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def load_weights(model: nn.Module, path: Path) -> list[str]:
-    """Load a third-party checkpoint: a state_dict, plain or within other entries, with or without prefixes.
+def load_weights(model: nn.Module, path: Path, constant: Constant = lambda names: set()) -> list[str]:
+    """Load a foreign checkpoint: a state_dict, plain or within other entries, with or without prefixes.
 
     The mapping in the file and the prefix of its names (`module.`, `_orig_mod.`, `1.` after a layer that normalises,
-    ...) are those for which all of the model's names are found, with their shapes. Nothing is loaded unless
-    everything fits; only BatchNorm's counters may be missing. The normalisation and the offsets recorded in an exported
-    file are applied by `open_model`.
+    ...) are those under which all of the model's names are found, with their shapes. Nothing is loaded unless
+    everything fits; only BatchNorm's counters and buffers that are constants of the model's class may be missing, and
+    only tensors of its training may be beside it (`beside`). The normalisation and the offsets that an exported file
+    records are not applied here, but by `open_model`.
 
     Args:
-        model: loaded in place. In a `Normalized` the weights are those of the inner network; its mean and deviation
-            must equal those of the checkpoint, if it has any.
-        path: a `.pt`, `.pth` or `.safetensors` file; with Hugging Face's `config.json` in the same folder, it is read
-            by that library.
+        model: what to load into. The network within a `Normalized` gets the weights; its mean and deviation must be
+            those of a checkpoint that has its own.
+        path: a `.pt`, `.pth` or `.safetensors` file; with Hugging Face's `config.json` beside it, it is read by that
+            library.
+        constant: which of the model's buffers are constants of its class; none, where it is not known.
 
     Returns:
         Notes on tensors that were renamed, ignored or added, in sentences.
@@ -97,11 +99,11 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
     net = unwrapped(model)
     expected: dict[str, Tensor] = net.state_dict()
     content = read_tensors(path)
-    if is_hf_weights(path):
+    if is_hf_weights(path) and is_safetensors(path):
         if isinstance(content, dict):
             require_types(expected, content, path)  # before the library converts them
         content = hf_tensors(path.parent)
-    chosen, copies = _choose(expected, weight_sets(content), path)
+    chosen, copies, kept = _choose(net, wanted, content, path, constant)
     notes = []
     if chosen.where:
         notes.append(f"The weights were read from {chosen.where!r} in the file.")
@@ -117,47 +119,65 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
     if unused:
         notes.append(f"Ignored {len(unused)} tensors of {UNUSED!r}, which no forward pass uses.")
     means, deviations = _normalisation(rest)
-    unexpected = [name for name in rest if name not in {*unused, *means, *deviations}]
-    if unexpected or not chosen.fits(expected):
-        missing = [name for name in expected if name not in chosen.weights and not name.endswith(COUNTER)]
-        raise MismatchError(f"{path} {mismatch(expected, chosen.weights, missing, unexpected, chosen.tensors)}")
-    require_finite({name: tensor.to(expected[name].dtype) for name, tensor in chosen.weights.items()}, path)
+    training = [name for name in rest if of_training(name, chosen.tensors[name], chosen.prefix)]
+    if training:
+        notes.append(f"Left out what the file holds of the training, beside the network: {first(training)}.")
+    unexpected = [name for name in rest if name not in {*unused, *means, *deviations, *training}]
+    if unexpected or not chosen.fits(wanted, kept):
+        missing = [name for name in wanted if name not in {*chosen.weights, *kept} and not name.endswith(COUNTER)]
+        raise MismatchError(f"{path} {mismatch(wanted, chosen.weights, missing, unexpected, chosen.tensors)}")
+    require_finite({name: tensor.to(wanted[name].dtype) for name, tensor in chosen.weights.items()}, path)
     if means:
         require_types({}, {name: chosen.tensors[name] for name in (*means, *deviations)}, path)
         stored = [[chosen.tensors[name] for name in names] for names in (means, deviations)]
         _require_same_normalisation(model, stored, path)
         notes.append("The file has its own normalisation, which equals the model's.")
 
-    counters = {name: torch.zeros_like(tensor) for name, tensor in expected.items() if name not in chosen.weights}
+    if kept:
+        notes.append(f"Kept the constants of the model's own class, which the file lacks: {first(kept)}.")
+    lacking = [name for name in wanted if name not in chosen.weights and name not in kept]
+    counters = {name: torch.zeros_like(wanted[name]) for name in lacking}
     if counters:
         notes.append(f"Set {len(counters)} counters of BatchNorm, which the file lacks, to 0.")
-    net.load_state_dict(chosen.weights | counters, strict=True)
+    net.load_state_dict(chosen.weights | counters | {name: wanted[name] for name in kept}, strict=True)
     return notes
 
 
 def _choose(
-    expected: dict[str, Tensor], sets: dict[str, dict[str, Tensor]], path: Path
-) -> tuple[Candidate, list[Candidate]]:
-    """The candidate that fits, and its copies; if none fits, the closest one."""
+    net: nn.Module, wanted: dict[str, Tensor], content: object, path: Path, constant: Constant
+) -> tuple[Candidate, list[Candidate], list[str]]:
+    """The candidate that fits, its copies, and the constants that the model keeps; where none fits, the nearest one."""
     candidates = [
-        candidate for where, tensors in sets.items() for candidate in _candidates(expected, tensors, where=where)
+        candidate
+        for where, tensors in weight_sets(content).items()
+        for candidate in _candidates(wanted, tensors, where=where)
     ]
     if not candidates:
-        raise InputError(f"{path} contains no weights; save them as a plain state_dict or as safetensors")
-    matching = [candidate for candidate in candidates if candidate.fits(expected)]
-    closest = max(candidates, key=lambda candidate: (len(candidate.weights), len(candidate.tensors)))
-    for candidate in matching or [closest]:
-        require_types(expected, candidate.weights, path)
-    if not matching:
-        return closest, []
-    chosen, *copies = matching
-    for copy in copies:
-        if not chosen.equals(copy):
+        if lists := lists_of_tensors(content):
             raise InputError(
-                f"{path} contains two sets of weights that fit and differ, {chosen.label!r} and {copy.label!r}; save "
-                "the intended one in a separate file"
+                f"{path} holds tensors in lists, without names ({first(lists)}); save the model's own state_dict"
             )
-    return chosen, copies
+        raise InputError(f"{path} holds no weights; save them as a plain state_dict or as safetensors")
+    nearest = max(candidates, key=lambda candidate: (len(candidate.weights), len(candidate.tensors)))
+    matching, kept = [candidate for candidate in candidates if candidate.fits(wanted)], list[str]()
+    if not matching and nearest.fits(wanted, lacking := missing_buffers(net, nearest.weights)):
+        known = constant(lacking)
+        kept = [name for name in lacking if name in known]
+        matching = [c for c in candidates if not c.weights.keys() & set(kept) and c.fits(wanted, kept)]
+    for candidate in matching or [nearest]:
+        require_types(wanted, candidate.weights, path)
+    if not matching:
+        return nearest, [], []
+    chosen, *copies = matching
+    if others := [copy for copy in copies if not chosen.equals(copy)]:
+        count = "two" if len(others) == 1 else f"{len(others) + 1:,}"
+        labels = [repr(each.label) for each in (chosen, *others)]
+        *before, last = labels if len(labels) <= MOST_LISTED else [*labels[: MOST_LISTED - 1], "others"]
+        raise InputError(
+            f"{path} holds {count} sets of weights that fit and differ, {', '.join(before)} and {last}; save the "
+            "intended one in a file of its own"
+        )
+    return chosen, copies, kept
 
 
 def _candidates(expected: dict[str, Tensor], tensors: dict[str, Tensor], *, where: str) -> list[Candidate]:

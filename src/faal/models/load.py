@@ -1,7 +1,7 @@
 """A network from a path: a checkpoint of this program, a run's folder, a network of the zoo, or third-party weights."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from faal.config import Recipe, Threat
 from faal.data import DataSet
 from faal.data.checks import if_gray, other_channels, other_classes
 from faal.errors import InputError, described
-from faal.models.build import Architecture
+from faal.models.beside import Constant, constant_buffers
+from faal.models.build import Architecture, build_model
 from faal.models.export import read_export_record
+from faal.models.foreign import load_weights, unwrapped
 from faal.models.libraries import class_names, expected_normalisation, is_hf_weights, size_notes
 from faal.models.mismatch import MismatchError
 from faal.models.native import (
@@ -170,7 +172,7 @@ def _open_foreign(
         normalize=normalize or expected or "none",
     )
     try:
-        net, architecture, loaded = load_form(architecture, path, data, model=model, exact=exported is not None)
+        notes = [*read, *load_weights(net, path, _constants(net, architecture, data, model))]
     except MismatchError as error:
         counted = f"; {data.name} has {data.num_classes} classes: {other_classes(data)}" if data.counted else ""
         raise InputError(f"{error}{counted}{if_gray(channels)}") from None
@@ -190,6 +192,21 @@ def _open_foreign(
         notes.append(f"The offsets that {path} records are added to the logits, class by class.")
     threat = robustbench_threat(model) or ASSUMED_THREAT
     return _loaded(net, architecture, path, checkpoint.digest(path), threat=threat, trained={}, notes=notes)
+
+
+def _constants(net: nn.Module, architecture: Architecture, data: DataSet, model: str) -> Constant:
+    """Which buffers of a network for this data are constants of its class."""
+
+    def constant(names: Iterable[str]) -> set[str]:
+        split = data.test or data.train
+        if split is None:
+            return set()
+        images = split.images.fetch(torch.arange(min(4, split.n))).cpu()
+        with torch.random.fork_rng(devices=[]):
+            again = unwrapped(build_model(architecture, seed=1, model=model))
+            return constant_buffers(unwrapped(net), again, images, names)
+
+    return constant
 
 
 def _open_native(path: Path, data: DataSet, model: str | None) -> LoadedModel:

@@ -40,14 +40,19 @@ def mismatch(
         if tensor.shape != expected[name].shape
     ]
     problems = [
-        f"{text} ({_first(names)})"
-        for text, names in (
+        f"{words} ({first(names)})"
+        for words, names in (
             (f"{len(wrong_shape)} tensors have another shape", wrong_shape),
             (f"{len(missing)} are missing", missing),
             (f"{len(unexpected)} are unexpected", unexpected),
         )
         if names
     ]
+    if not wrong_shape and not missing:
+        return (
+            f"holds all weights of the model and others beside them: {problems[0]}; they may be layers that change its "
+            "logits, so name the network that has them, or, if its forward does not use them, save it without"
+        )
     similar = resembles(tensors)
     advice = f"it resembles {similar}" if similar else "name the architecture that it was trained with"
     return f"is of another architecture than the model: {', '.join(problems)}; {advice}"
@@ -79,7 +84,8 @@ def _blocks(tensors: Iterable[str], stage: str) -> int:
     return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
-def _first(names: list[str]) -> str:
+def first(names: list[str]) -> str:
+    """The first few names of a list."""
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 

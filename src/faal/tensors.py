@@ -33,6 +33,23 @@ def dense(name: str, value: object, what: str, *, floats: bool = False, integers
     raise InputError(f"{name} must be {what}, not a tensor of {str(kind).removeprefix('torch.')}")
 
 
+def require_unmasked(logits: Tensor, who: str) -> None:
+    """Check that no logits (B, C) are minus infinity, as those of classes that a network masks.
+
+    Raises:
+        InputError: some are, and all others are finite.
+    """
+    masked = logits == -torch.inf
+    if not masked.any() or not (masked | logits.isfinite()).all():
+        return
+    classes = masked.any(dim=0).nonzero().flatten().tolist()
+    named = ", ".join(map(str, classes[:5])) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
+    raise InputError(
+        f"{who}'s logits of class {named} are minus infinity, as of a mask; losses and their gradients need finite "
+        "numbers, so mask with a low finite one, such as masked_fill(mask, -1e4)"
+    )
+
+
 def valued(name: str, tensor: Tensor) -> Tensor:
     """A tensor that has values. Raises InputError for one on the device `meta`."""
     if tensor.is_meta:

@@ -8,7 +8,7 @@ killed audit continues at the next block and does not reuse one of another model
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from faal.audit.judge import AttackVerdict, CleanVerdict, judge_attack, judge_cl
 from faal.audit.records.examples import Examples
 from faal.audit.records.verdicts import read_arrays, write_arrays
 from faal.config import Threat
+from faal.data.checks import rounded_beyond
 from faal.engine.memory import ChunkedForward, retry_on_oom
 from faal.engine.seeds import derive_seed
 from faal.errors import InputError
@@ -84,8 +85,22 @@ class Subject:
 
     def fetch(self, block: int) -> Tensor:
         """The images of a block, (B, channels, H, W), on the model's device."""
-        images = dense("a fetched batch", self.images.fetch(self.index[self.rows(block)]), IMAGES, floats=True)
-        return (images.clone() if images.is_inference() else images).to(self.device)
+        return self.fetch_clamped(block)[0]
+
+    def fetch_clamped(self, block: int) -> tuple[Tensor, float]:
+        """The same, and how far they were outside [0, 1] by rounding; they are clamped."""
+        images, beyond = fetch_clamped(self.images, self.index[self.rows(block)])
+        return images.to(self.device), beyond
+
+
+def fetch_clamped(source: Source, index: Tensor) -> tuple[Tensor, float]:
+    """A store's images (B, channels, H, W) at `index` (B,), clamped, and how far they were outside [0, 1] by rounding.
+
+    A store may return tensors of inference mode, which no gradient can be taken at.
+    """
+    images = dense("a fetched batch", source.fetch(index), IMAGES, floats=True)
+    beyond = rounded_beyond(images)
+    return (images.clamp(0, 1) if beyond else images.clone() if images.is_inference() else images), beyond
 
 
 def block_seed(seed: int, block: int) -> int:
@@ -109,9 +124,9 @@ def clean_blocks(
     found: dict[int, CleanVerdict] = {}
     for done, block in enumerate(blocks, start=1):
         index = subject.index[subject.rows(block)]
-        found[block] = retry_on_oom(
-            partial(judge_clean, subject.model, subject.fetch(block), index, num_classes), subject.model
-        )
+        images, beyond = subject.fetch_clamped(block)
+        verdict = retry_on_oom(partial(judge_clean, subject.model, images, index, num_classes), subject.model)
+        found[block] = replace(verdict, beyond=beyond)
         if progress is not None:
             progress(CLEAN, done, len(blocks))
     return found

@@ -17,7 +17,7 @@ from faal.config.threat import norm_named
 from faal.data.checks import MOST_CLASSES, if_gray, into_range
 from faal.errors import InputError, first_line, unknown
 from faal.models.number_types import number_type, require_float32
-from faal.tensors import dense, valued
+from faal.tensors import dense, require_unmasked, valued
 
 IMAGES = "a float tensor of shape (B, channels, H, W)"
 
@@ -182,8 +182,9 @@ def check_logits(logits: Tensor, index: Tensor, num_classes: int | None) -> None
         )
     finite = logits.isfinite().all(dim=1)
     if not finite.all():
-        invalid = int(index[int((~finite).int().argmax())])
-        raise InputError(f"the model's output for image {invalid} is NaN or infinite; its weights are probably damaged")
+        require_unmasked(logits, "the model")
+        bad = int(index[int((~finite).int().argmax())])
+        raise InputError(f"the model's output for image {bad} is NaN or infinite; its weights are probably broken")
 
 
 def check_gradient(model: nn.Module, images: Tensor) -> None:

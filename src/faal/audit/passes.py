@@ -18,6 +18,7 @@ from faal.audit.checks import check_labels
 from faal.audit.judge import AttackVerdict, CleanVerdict, image_digests
 from faal.audit.records.examples import Examples, select_examples
 from faal.audit.statistics.intervals import exceeds
+from faal.data.checks import clamped_note
 from faal.engine import processes
 
 V = TypeVar("V", CleanVerdict, AttackVerdict)
@@ -111,7 +112,7 @@ def attack_passes(
     width = clean[0].num_classes
 
     parts: list[Examples] = []
-    predicted, seconds, warnings = {CLEAN: _joined(clean)}, {CLEAN: _seconds(clean)}, _logits_warnings(clean)
+    predicted, seconds, warnings = {CLEAN: _joined(clean)}, {CLEAN: _seconds(clean)}, _clean_warnings(clean)
     for attack in attacks:
         process_verdicts = attack_blocks(subject, attack, clean, folder=folder, **share)
         parts += [verdict.examples for verdict in process_verdicts.values()]
@@ -154,18 +155,21 @@ def _seconds(verdicts: Mapping[int, CleanVerdict] | Mapping[int, AttackVerdict])
     return sum(verdict.seconds for verdict in verdicts.values())
 
 
-def _logits_warnings(clean: Mapping[int, CleanVerdict]) -> list[str]:
-    """A sentence if the model's logits have a dtype other than float32."""
-    dtypes = sorted({verdict.logits for verdict in clean.values()} - {"float32"})
-    if not dtypes:
-        return []
+def _clean_warnings(clean: Mapping[int, CleanVerdict]) -> list[str]:
+    """Sentences on images that were clamped, and on logits of another type than float32."""
+    beyond = max((verdict.beyond for verdict in clean.values()), default=0.0)
+    clamping = [clamped_note(beyond, "images")] if beyond else []
+    kinds = sorted({verdict.logits for verdict in clean.values()} - {"float32"})
+    if not kinds:
+        return clamping
     ties, count = (sum(found) for found in zip(*((v.ties, len(v.predicted)) for v in clean.values()), strict=True))
     sentence = f"The model's logits are {' and '.join(dtypes)}, which attacks and verdicts convert to float32"
     if not ties:
-        return [f"{sentence}."]
+        return [*clamping, f"{sentence}."]
     return [
+        *clamping,
         f"{sentence}; at {ties} of {count} images the two largest are equal, and the class of the lower number "
-        "is the prediction: make its forward compute and return float32, and audit again."
+        "counts as predicted: make its forward compute and return float32, and audit again.",
     ]
 
 

@@ -145,16 +145,22 @@ def clamped(pixels: Tensor, where: str) -> tuple[Tensor, tuple[str, ...]]:
         pixels: images of any shape.
         where: the beginning of the note.
     """
+    beyond = rounded_beyond(pixels)
+    return (pixels.clamp(0, 1), (clamped_note(beyond, where),)) if beyond else (pixels, ())
+
+
+def rounded_beyond(pixels: Tensor) -> float:
+    """How far images are outside [0, 1] where that is by rounding; 0 for those within, further outside, or NaN."""
     if pixels.numel() == 0:
-        return pixels, ()
+        return 0.0
     low, high = (float(bound) for bound in pixels.aminmax())
-    # Comparisons with NaN are false, and such images are returned unchanged.
-    if not (low >= -ROUNDING and high <= 1 + ROUNDING) or (low >= 0 and high <= 1):
-        return pixels, ()
-    excess = max(-low, high - 1)
-    return pixels.clamp(0, 1), (
-        f"{where} has values up to {excess:.1g} outside [0, 1], by rounding; they were clamped.",
-    )
+    # Comparisons with NaN are false.
+    return max(-low, high - 1, 0.0) if low >= -ROUNDING and high <= 1 + ROUNDING else 0.0
+
+
+def clamped_note(beyond: float, where: str) -> str:
+    """The note on images that were clamped; `where` begins it."""
+    return f"{where} has values up to {beyond:.1g} outside [0, 1], by rounding; they were clamped."
 
 
 def into_range(low: float, high: float) -> str:

@@ -14,6 +14,7 @@ from faal.inner.modes import attacked
 from faal.methods import METHODS, method, seeks_offsets
 from faal.models import Architecture
 from faal.step import Learner, attack_settings
+from faal.tensors import require_unmasked
 
 
 def check_method(recipe: Recipe, *, trained: bool) -> None:
@@ -71,6 +72,7 @@ def check_logits(learner: Learner, images: Tensor, epoch: int) -> None:
     with attacked(learner.net), learner.numerics.autocast():
         logits = learner.net(images)
     if not bool(logits.isfinite().all()):
+        require_unmasked(logits, "the network")
         raise InputError(
             f"the network's logits are no longer finite in epoch {epoch}: training diverged; lower --lr, or check for "
             "damaged images, and train into another folder (--out)"
@@ -95,6 +97,7 @@ def check_net(net: nn.Module, images: Tensor, num_classes: int, recipe: Recipe) 
             f"the network returns {returned} for two images; it must return logits of shape (2, {num_classes}), "
             "one for each class of the data"
         )
+    require_unmasked(logits, "the network")
     _check_differentiable(net, images, recipe)
 
 

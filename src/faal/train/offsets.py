@@ -15,6 +15,7 @@ classifier were proposed by Hardt, Price and Srebro (NeurIPS 2016), constants ad
 2021), who compute them from the class frequencies.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -37,7 +38,8 @@ from faal.audit.checks import (
 from faal.config import Recipe, Threat, parse_epsilon
 from faal.config.choices import NormName, ScoreRule
 from faal.data import Grouping, Split
-from faal.data.checks import as_images, as_labels
+from faal.data.checks import as_images, as_labels, clamped
+from faal.data.images import InMemory
 from faal.engine import processes
 from faal.engine.numerics import Numerics
 from faal.engine.ordinary import ordinary_modes, without_inference_tensors
@@ -301,8 +303,11 @@ def offsets(
     one_of("rule", rule, RULES)
     seed, batch_size = whole_number("seed", seed), whole_number("batch_size", batch_size, least=1)
     request, threat = selection_request(attack), Threat(norm, parse_epsilon(epsilon))
-    image_set, label_set = as_images(images, "images"), as_labels(labels, "labels")
-    check_labels(label_set, len(image_set), None)
+    pixels, rounded = clamped(as_images(images, "images").pixels, "images")
+    for note in rounded:
+        warnings.warn(note, stacklevel=3)
+    store, numbers = InMemory(pixels), as_labels(labels, "labels")
+    check_labels(numbers, len(store), None)
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     split = Split(image_set, label_set).to(device)
     first = split.images.fetch(torch.arange(min(2, split.n)))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from faal.audit.blocks import Subject
+from faal.audit.blocks import Subject, fetch_clamped
 from faal.engine.seeds import generator
 
 HONEST_SHARE = 0.1
@@ -54,7 +54,7 @@ def draw(subject: Subject, among: NDArray[np.bool_], most: int) -> Samples:
     order = torch.randperm(len(rows), generator=generator("misuse", subject.seed))
     rows = rows[order[:most].sort().values]
     return Samples(
-        images=subject.images.fetch(subject.index[rows]).to(subject.device),
+        images=fetch_clamped(subject.images, subject.index[rows])[0].to(subject.device),
         labels=subject.labels[rows].to(subject.device),
         rows=rows,
     )

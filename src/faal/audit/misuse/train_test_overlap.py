@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from faal.audit.blocks import Progress, Source, Subject
+from faal.audit.blocks import Progress, Source, Subject, fetch_clamped
 from faal.audit.checks import check_images
 from faal.audit.judge import CleanVerdict
 from faal.audit.misuse.file_digests import MIN_FILES, SIZE, FileDigests
@@ -108,6 +108,6 @@ def _levels(images: Source, index: Tensor) -> NDArray[np.uint8]:
     """The images at `index` in 256 levels, (B, channels, H, W)."""
     if isinstance(images, InMemory | OnDisk) and (stored := images.read(index)).dtype == torch.uint8:
         return stored.cpu().numpy()
-    pixels = images.fetch(index)
+    pixels, _ = fetch_clamped(images, index)
     check_images(pixels, index)
     return as_bytes(pixels)

@@ -1,11 +1,13 @@
 """Networks of Hugging Face, by a mock that has its signatures: it is no dependency."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,6 +15,7 @@ from tests.helpers.pets import CLASSES, IMAGES, data, layers, stored
 from torch import Tensor, nn
 
 from faal import checkpoint
+from faal.data import load_data
 from faal.errors import InputError
 from faal.models import Architecture, build_model, open_model
 from faal.models.libraries import class_names, expected_normalisation
@@ -131,10 +134,22 @@ def test_a_folder_that_names_no_normalisation(tmp_path: Path, preprocessor: dict
 @pytest.mark.usefixtures("transformers")
 def test_blue_comes_first_where_the_processor_reverses_the_channels(tmp_path: Path) -> None:
     original = saved(tmp_path / "pets", image_processor_type="MobileViTImageProcessor", size={"shortest_edge": 32})
-    opened = open_model(tmp_path / "pets", data())
+    opened = open_model(tmp_path / "pets", dataclasses.replace(data(), sized=True))
     assert torch.equal(opened.net(IMAGES), original(IMAGES[:, [2, 1, 0]]).logits)
     assert opened.architecture.normalize == "0:1:bgr"
     assert [note for note in opened.notes if "32 pixels" in note and "8x8" in note]
+
+
+@pytest.mark.usefixtures("transformers")
+@pytest.mark.parametrize("size", [{"shortest_edge": 32}, {"height": 32, "width": 32}, {"longest_edge": 32}])
+def test_images_that_its_processor_would_resize_are_refused_unless_their_size_is_chosen(
+    size: dict[str, int], tmp_path: Path
+) -> None:
+    saved(tmp_path / "pets", image_mean=0.5, image_std=0.25, size=size)
+    with pytest.raises(InputError, match=r"resized to .*--size 8,8"):
+        open_model(tmp_path / "pets", data())
+    np.savez(tmp_path / "p.npz", x_test=IMAGES.numpy(), y_test=[0, 1, 2, 0], classes=list(CLASSES))
+    assert open_model(tmp_path / "pets", load_data(f"npz:{tmp_path / 'p.npz'}", size=(8, 8))).notes
 
 
 @pytest.mark.usefixtures("transformers")

@@ -102,6 +102,7 @@ class DataSet:
         notes: changes made to the images while reading, one sentence each.
         counted: whether the number of classes is the highest label plus one, so that a last class without images is
             missed.
+        sized: whether the images' size was chosen, by `--size`.
     """
 
     name: str
@@ -110,6 +111,7 @@ class DataSet:
     test: Split | None
     notes: tuple[str, ...] = ()
     counted: bool = False
+    sized: bool = False
 
     @property
     def num_classes(self) -> int:

@@ -60,7 +60,7 @@ def load_data(spec: str, *, size: tuple[int, int] | None = None, rgb: bool = Fal
     if rgb:
         data = _in_rgb(data, spec)
     if size is not None:
-        data = _resized(data, size, spec)
+        data = replace(_resized(data, size, spec), sized=True)
     check_shapes(data, spec)
     return data
 

@@ -135,6 +135,11 @@ def expected_normalisation(model: str, channels: int) -> str | None:
     return normalisation_text(settings, channels, model) if settings else None
 
 
+def states_preprocessing(folder: Path) -> bool:
+    """Whether a saved network's own file states its preprocessing; timm's states that of the published weights."""
+    return (folder / PREPROCESSOR).is_file() and not isinstance(_read(folder / CONFIG).get("pretrained_cfg"), dict)
+
+
 def size_notes(model: str, height: int, width: int) -> list[str]:
     """A note where a library resizes images for its network, and these have another size."""
     return resize_notes(input_size(_processor_settings(model)), height, width, model)

@@ -19,7 +19,7 @@ from faal.models.beside import Constant, constant_buffers
 from faal.models.build import Architecture, build_model
 from faal.models.export import read_export_record
 from faal.models.foreign import load_weights, unwrapped
-from faal.models.libraries import class_names, expected_normalisation, is_hf_weights, size_notes
+from faal.models.libraries import class_names, expected_normalisation, is_hf_weights, size_notes, states_preprocessing
 from faal.models.mismatch import MismatchError
 from faal.models.native import (
     architecture_and_threat,
@@ -181,8 +181,13 @@ def _open_foreign(
         notes.append(
             f"Images are normalised by {expected}, as {model} expects; --normalize sets another normalisation."
         )
-    if size:
-        notes += size_notes(model, *size)
+    if size and (found := size_notes(model, *size)):
+        if is_hf_weights(path) and states_preprocessing(path.parent) and not data.sized:
+            raise InputError(
+                f"{found[0].removesuffix('.')}, or, if its weights are for images as these are, --size "
+                f"{size[0]},{size[1]}"
+            )
+        notes += found
     if exported is not None:
         notes += _class_notes(exported.classes or None, data, path)
     elif is_hf_weights(path):

@@ -5,10 +5,13 @@ entries whose class only exists with downloaded weights are refused, and while a
 """
 
 import contextlib
+import importlib.util
 import io
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NoReturn
 
 from torch import nn
@@ -19,8 +22,11 @@ from faal.models.libraries import import_library, library_errors
 
 LIBRARY = "robustbench"
 
-INSTALL = "robustbench torchvision 'setuptools<81'"
-"""What pip is asked for: its release 1.1.1 imports pkg_resources, which later setuptools lack."""
+ZOO = "robustbench.model_zoo"
+"""Its table of networks."""
+
+INSTALL = "robustbench torchvision"
+"""What pip is asked for."""
 
 DATA, THREAT = "cifar10", "Linf"
 """Where a name leaves them out, as in RobustBench."""
@@ -90,9 +96,8 @@ def robustbench_model(source: str, num_classes: int, channels: int) -> nn.Module
     if channels != 3:
         raise InputError(f"{model} takes images of 3 channels, the data has {channels}; --rgb converts gray images")
     with _offline(), contextlib.redirect_stdout(io.StringIO()), library_errors(model):
-        zoo = import_library(f"{LIBRARY}.model_zoo", model, install=INSTALL)
-        timm = import_library("timm", model)
-        entries = _entries(zoo.model_dicts, reference)
+        entries = _entries(model_zoo(model).model_dicts, reference)
+        timm = import_library("timm", model, install=INSTALL)
         registered = "_".join((reference.name.lower().replace("-", "_"), reference.data, reference.threat.lower()))
         if timm.is_model(registered):  # as in the package's own `load_model`, but without weights
             net: nn.Module = timm.create_model(registered, num_classes=num_classes, pretrained=False)
@@ -107,6 +112,30 @@ def robustbench_model(source: str, num_classes: int, channels: int) -> nn.Module
             )
         net = entry["model"]()
     return net.float()
+
+
+def model_zoo(model: str) -> Any:
+    """RobustBench's table of networks, imported without the package's own `__init__`.
+
+    That one imports what downloads, and two modules that pip does not install with release 1.1.1: `autoattack`, and
+    `pkg_resources` of setuptools before 81. Where the process has imported the package already, it is taken as it is.
+
+    Args:
+        model: the network that needs it, for the error.
+
+    Raises:
+        InputError: it is not installed, or cannot be imported.
+    """
+    spec = None if LIBRARY in sys.modules else importlib.util.find_spec(LIBRARY)
+    if spec is None or spec.submodule_search_locations is None:
+        return import_library(ZOO, model, install=INSTALL)
+    package = ModuleType(LIBRARY)
+    package.__path__ = list(spec.submodule_search_locations)
+    sys.modules[LIBRARY] = package
+    try:
+        return import_library(ZOO, model, install=INSTALL)
+    finally:
+        del sys.modules[LIBRARY]
 
 
 def _entries(zoo: Mapping[Any, Mapping[Any, Mapping[str, Any]]], reference: Reference) -> Mapping[str, Any]:

@@ -183,8 +183,8 @@ def check_logits(logits: Tensor, index: Tensor, num_classes: int | None) -> None
     finite = logits.isfinite().all(dim=1)
     if not finite.all():
         require_unmasked(logits, "the model")
-        bad = int(index[int((~finite).int().argmax())])
-        raise InputError(f"the model's output for image {bad} is NaN or infinite; its weights are probably broken")
+        invalid = int(index[int((~finite).int().argmax())])
+        raise InputError(f"the model's output for image {invalid} is NaN or infinite; its weights are probably damaged")
 
 
 def check_gradient(model: nn.Module, images: Tensor) -> None:

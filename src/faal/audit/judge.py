@@ -24,9 +24,9 @@ TOLERANCE = 1e-6
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CleanVerdict:
     """The clean predictions of a block: `predicted` (B,) int16, whether all outputs are probabilities, the width of the
-    model's output, and the SHA-256 of every image, 32 bytes each; `logits`, the type of the model's own logits, and
-    `ties`, at how many images the two largest are equal; `beyond`, how far images were outside [0, 1] before they
-    were clamped."""
+    model's output, and the SHA-256 of every image, 32 bytes each; `logits`, the dtype of the model's logits, and
+    `ties`, the number of images whose two largest are equal; `beyond`, how far images were outside [0, 1] before
+    clamping."""
 
     predicted: NDArray[np.int16]
     seconds: float

@@ -159,8 +159,8 @@ def _clean_warnings(clean: Mapping[int, CleanVerdict]) -> list[str]:
     """Sentences on images that were clamped, and on logits of another type than float32."""
     beyond = max((verdict.beyond for verdict in clean.values()), default=0.0)
     clamping = [clamped_note(beyond, "images")] if beyond else []
-    kinds = sorted({verdict.logits for verdict in clean.values()} - {"float32"})
-    if not kinds:
+    dtypes = sorted({verdict.logits for verdict in clean.values()} - {"float32"})
+    if not dtypes:
         return clamping
     ties, count = (sum(found) for found in zip(*((v.ties, len(v.predicted)) for v in clean.values()), strict=True))
     sentence = f"The model's logits are {' and '.join(dtypes)}, which attacks and verdicts convert to float32"
@@ -169,7 +169,7 @@ def _clean_warnings(clean: Mapping[int, CleanVerdict]) -> list[str]:
     return [
         *clamping,
         f"{sentence}; at {ties} of {count} images the two largest are equal, and the class of the lower number "
-        "counts as predicted: make its forward compute and return float32, and audit again.",
+        "is the prediction: make its forward compute and return float32, and audit again.",
     ]
 
 

@@ -44,7 +44,7 @@ def without_inference_tensors(net: nn.Module) -> nn.Module:
             for table in tables:
                 for name, value in table.items():
                     if isinstance(value, Tensor) and value.is_inference():
-                        table[name] = value.clone()  # type: ignore[assignment]
+                        table[name] = value.clone()
     except Exception as error:  # a user's network may fail with any error
         raise InputError(
             f"the network was built in inference mode, whose tensors have no gradients, and cannot be copied "

@@ -47,7 +47,7 @@ class Candidate:
         used = {self.prefix + name for name in self.weights}
         return [name for name in names if name not in used]
 
-    def fits(self, wanted: dict[str, Tensor], kept: Collection[str] = ()) -> bool:
+    def fits(self, expected: dict[str, Tensor], kept: Collection[str] = ()) -> bool:
         """Whether nothing is missing but counters and constants that are kept, and every shape is the model's."""
         return all(
             name.endswith(COUNTER) or name in kept
@@ -73,7 +73,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def load_weights(model: nn.Module, path: Path, constant: Constant = lambda names: set()) -> list[str]:
-    """Load a foreign checkpoint: a state_dict, plain or within other entries, with or without prefixes.
+    """Load a third-party checkpoint: a state_dict, plain or within other entries, with or without prefixes.
 
     The mapping in the file and the prefix of its names (`module.`, `_orig_mod.`, `1.` after a layer that normalises,
     ...) are those under which all of the model's names are found, with their shapes. Nothing is loaded unless
@@ -103,7 +103,7 @@ def load_weights(model: nn.Module, path: Path, constant: Constant = lambda names
         if isinstance(content, dict):
             require_types(expected, content, path)  # before the library converts them
         content = hf_tensors(path.parent)
-    chosen, copies, kept = _choose(net, wanted, content, path, constant)
+    chosen, copies, kept = _choose(net, expected, content, path, constant)
     notes = []
     if chosen.where:
         notes.append(f"The weights were read from {chosen.where!r} in the file.")
@@ -121,12 +121,12 @@ def load_weights(model: nn.Module, path: Path, constant: Constant = lambda names
     means, deviations = _normalisation(rest)
     training = [name for name in rest if of_training(name, chosen.tensors[name], chosen.prefix)]
     if training:
-        notes.append(f"Left out what the file holds of the training, beside the network: {first(training)}.")
+        notes.append(f"Ignored tensors of the training beside the network: {first(training)}.")
     unexpected = [name for name in rest if name not in {*unused, *means, *deviations, *training}]
-    if unexpected or not chosen.fits(wanted, kept):
-        missing = [name for name in wanted if name not in {*chosen.weights, *kept} and not name.endswith(COUNTER)]
-        raise MismatchError(f"{path} {mismatch(wanted, chosen.weights, missing, unexpected, chosen.tensors)}")
-    require_finite({name: tensor.to(wanted[name].dtype) for name, tensor in chosen.weights.items()}, path)
+    if unexpected or not chosen.fits(expected, kept):
+        missing = [name for name in expected if name not in {*chosen.weights, *kept} and not name.endswith(COUNTER)]
+        raise MismatchError(f"{path} {mismatch(expected, chosen.weights, missing, unexpected, chosen.tensors)}")
+    require_finite({name: tensor.to(expected[name].dtype) for name, tensor in chosen.weights.items()}, path)
     if means:
         require_types({}, {name: chosen.tensors[name] for name in (*means, *deviations)}, path)
         stored = [[chosen.tensors[name] for name in names] for names in (means, deviations)]
@@ -134,48 +134,48 @@ def load_weights(model: nn.Module, path: Path, constant: Constant = lambda names
         notes.append("The file has its own normalisation, which equals the model's.")
 
     if kept:
-        notes.append(f"Kept the constants of the model's own class, which the file lacks: {first(kept)}.")
-    lacking = [name for name in wanted if name not in chosen.weights and name not in kept]
-    counters = {name: torch.zeros_like(wanted[name]) for name in lacking}
+        notes.append(f"The file lacks constants of the model's class, which keep their values: {first(kept)}.")
+    lacking = [name for name in expected if name not in chosen.weights and name not in kept]
+    counters = {name: torch.zeros_like(expected[name]) for name in lacking}
     if counters:
         notes.append(f"Set {len(counters)} counters of BatchNorm, which the file lacks, to 0.")
-    net.load_state_dict(chosen.weights | counters | {name: wanted[name] for name in kept}, strict=True)
+    net.load_state_dict(chosen.weights | counters | {name: expected[name] for name in kept}, strict=True)
     return notes
 
 
 def _choose(
-    net: nn.Module, wanted: dict[str, Tensor], content: object, path: Path, constant: Constant
+    net: nn.Module, expected: dict[str, Tensor], content: object, path: Path, constant: Constant
 ) -> tuple[Candidate, list[Candidate], list[str]]:
-    """The candidate that fits, its copies, and the constants that the model keeps; where none fits, the nearest one."""
+    """The candidate that fits, its copies, and the constants that the model keeps; where none fits, the closest one."""
     candidates = [
         candidate
         for where, tensors in weight_sets(content).items()
-        for candidate in _candidates(wanted, tensors, where=where)
+        for candidate in _candidates(expected, tensors, where=where)
     ]
     if not candidates:
         if lists := lists_of_tensors(content):
             raise InputError(
-                f"{path} holds tensors in lists, without names ({first(lists)}); save the model's own state_dict"
+                f"{path} contains tensors in lists, without names ({first(lists)}); save the model's own state_dict"
             )
-        raise InputError(f"{path} holds no weights; save them as a plain state_dict or as safetensors")
-    nearest = max(candidates, key=lambda candidate: (len(candidate.weights), len(candidate.tensors)))
-    matching, kept = [candidate for candidate in candidates if candidate.fits(wanted)], list[str]()
-    if not matching and nearest.fits(wanted, lacking := missing_buffers(net, nearest.weights)):
+        raise InputError(f"{path} contains no weights; save them as a plain state_dict or as safetensors")
+    closest = max(candidates, key=lambda candidate: (len(candidate.weights), len(candidate.tensors)))
+    matching, kept = [candidate for candidate in candidates if candidate.fits(expected)], list[str]()
+    if not matching and closest.fits(expected, lacking := missing_buffers(net, closest.weights)):
         known = constant(lacking)
         kept = [name for name in lacking if name in known]
-        matching = [c for c in candidates if not c.weights.keys() & set(kept) and c.fits(wanted, kept)]
-    for candidate in matching or [nearest]:
-        require_types(wanted, candidate.weights, path)
+        matching = [c for c in candidates if not c.weights.keys() & set(kept) and c.fits(expected, kept)]
+    for candidate in matching or [closest]:
+        require_types(expected, candidate.weights, path)
     if not matching:
-        return nearest, [], []
+        return closest, [], []
     chosen, *copies = matching
     if others := [copy for copy in copies if not chosen.equals(copy)]:
         count = "two" if len(others) == 1 else f"{len(others) + 1:,}"
         labels = [repr(each.label) for each in (chosen, *others)]
         *before, last = labels if len(labels) <= MOST_LISTED else [*labels[: MOST_LISTED - 1], "others"]
         raise InputError(
-            f"{path} holds {count} sets of weights that fit and differ, {', '.join(before)} and {last}; save the "
-            "intended one in a file of its own"
+            f"{path} contains {count} sets of weights that fit and differ, {', '.join(before)} and {last}; save the "
+            "intended one in a separate file"
         )
     return chosen, copies, kept
 

@@ -18,7 +18,7 @@ from faal.errors import InputError, described
 from faal.models.beside import Constant, constant_buffers
 from faal.models.build import Architecture, build_model
 from faal.models.export import read_export_record
-from faal.models.foreign import load_weights, unwrapped
+from faal.models.foreign import unwrapped
 from faal.models.libraries import class_names, expected_normalisation, is_hf_weights, size_notes, states_preprocessing
 from faal.models.mismatch import MismatchError
 from faal.models.native import (
@@ -172,7 +172,14 @@ def _open_foreign(
         normalize=normalize or expected or "none",
     )
     try:
-        notes = [*read, *load_weights(net, path, _constants(net, architecture, data, model))]
+        net, architecture, loaded = load_form(
+            architecture,
+            path,
+            data,
+            model=model,
+            exact=exported is not None,
+            constants=lambda net: _constants(net, architecture, data, model),
+        )
     except MismatchError as error:
         counted = f"; {data.name} has {data.num_classes} classes: {other_classes(data)}" if data.counted else ""
         raise InputError(f"{error}{counted}{if_gray(channels)}") from None

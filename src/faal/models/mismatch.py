@@ -40,8 +40,8 @@ def mismatch(
         if tensor.shape != expected[name].shape
     ]
     problems = [
-        f"{words} ({first(names)})"
-        for words, names in (
+        f"{text} ({first(names)})"
+        for text, names in (
             (f"{len(wrong_shape)} tensors have another shape", wrong_shape),
             (f"{len(missing)} are missing", missing),
             (f"{len(unexpected)} are unexpected", unexpected),

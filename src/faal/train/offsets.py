@@ -306,8 +306,8 @@ def offsets(
     pixels, rounded = clamped(as_images(images, "images").pixels, "images")
     for note in rounded:
         warnings.warn(note, stacklevel=3)
-    store, numbers = InMemory(pixels), as_labels(labels, "labels")
-    check_labels(numbers, len(store), None)
+    image_set, label_set = InMemory(pixels), as_labels(labels, "labels")
+    check_labels(label_set, len(image_set), None)
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     split = Split(image_set, label_set).to(device)
     first = split.images.fetch(torch.arange(min(2, split.n)))

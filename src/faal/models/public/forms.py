@@ -1,10 +1,10 @@
-"""Which form of a network a foreign file of weights is of, where public code has several under one name.
+"""Which form of a network a third-party file of weights is of, where public code has several under one name.
 
 The tensors' names and shapes exclude some forms. Where several remain, they are told apart by what they predict on
 training images; without any, nothing is guessed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from faal.data import DataSet, Split
 from faal.errors import InputError
 from faal.models.architectures.preact_resnet import FORMS
+from faal.models.beside import Constant
 from faal.models.build import Architecture, build_model
 from faal.models.foreign import load_weights, unwrapped
 from faal.models.mismatch import MismatchError
@@ -34,9 +35,15 @@ DEFAULT = f"{FAMILY}:{next(iter(FORMS))}"
 
 
 def load_form(
-    architecture: Architecture, path: Path, data: DataSet, *, model: str, exact: bool
+    architecture: Architecture,
+    path: Path,
+    data: DataSet,
+    *,
+    model: str,
+    exact: bool,
+    constants: Callable[[nn.Module], Constant],
 ) -> tuple[nn.Module, Architecture, list[str]]:
-    """Build a network and load foreign weights into it; where its name is that of several forms, into the right one.
+    """Build a network and load third-party weights; if its name is that of several forms, into the right one.
 
     Args:
         architecture: what to build.
@@ -44,6 +51,7 @@ def load_form(
         data: its training images tell forms apart.
         model: the network that this very call names.
         exact: the file records its network, so that its form is known.
+        constants: for a network, which of its buffers are constants of its class.
 
     Returns:
         The network, its description with its form, and notes.
@@ -53,7 +61,7 @@ def load_form(
     """
     if exact or architecture.model != FAMILY:
         net = build_model(architecture, seed=0, model=model)
-        return net, architecture, load_weights(net, path)
+        return net, architecture, load_weights(net, path, constants(net))
     fitting, notes = _fitting(architecture, path)
     names = list(fitting)
     if len(names) > 1:

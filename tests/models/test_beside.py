@@ -126,7 +126,7 @@ def other(number: int) -> State:
 def test_one_state_dict_in_a_list_is_taken_and_named(content: object, where: str, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "w.pth")
     net = layers(3, 3)
-    assert f"Took the weights from {where!r} in the file." in load_weights(net, tmp_path / "w.pth")
+    assert f"The weights were read from {where!r} in the file." in load_weights(net, tmp_path / "w.pth")
     assert torch.equal(net(IMAGES), source()(IMAGES))
 
 

@@ -143,7 +143,7 @@ def test_the_layer_is_found_by_a_test(kind: type[nn.Module], layer: str | None, 
 
 def test_an_export_that_cannot_fold_offsets_reports_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = saved(tmp_path / "net.pt")
-    monkeypatch.setattr("faal.models.export.fold", lambda *_: None)
+    monkeypatch.setattr("faal.models.export.merge_into_bias", lambda *_: None)
     done = export(tmp_path / "net.pt", tmp_path / "net.safetensors")
     assert (done.offsets_layer, done.offsets) == (None, tuple(OFFSETS.tolist()))
     with safe_open(tmp_path / "net.safetensors", "pt") as content:
@@ -156,7 +156,7 @@ def test_an_export_that_cannot_fold_offsets_reports_them(tmp_path: Path, monkeyp
 def unfolded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An exported file that records offsets, whose network is in `net.pt`."""
     saved(tmp_path / "net.pt")
-    monkeypatch.setattr("faal.models.export.fold", lambda *_: None)
+    monkeypatch.setattr("faal.models.export.merge_into_bias", lambda *_: None)
     export(tmp_path / "net.pt", tmp_path / "net.safetensors")
     return tmp_path / "net.safetensors"
 
@@ -237,7 +237,7 @@ def test_offsets_of_zero_are_none(name: str, can_fold: bool, tmp_path: Path, mon
     state["weights"]["offsets"].zero_()
     checkpoint.save(tmp_path / "net.pt", state)
     if not can_fold:
-        monkeypatch.setattr("faal.models.export.fold", lambda *_: None)
+        monkeypatch.setattr("faal.models.export.merge_into_bias", lambda *_: None)
     done = export(tmp_path / "net.pt", tmp_path / name)
     assert (done.offsets_layer, done.offsets) == (None, ())
     if name.endswith("safetensors"):

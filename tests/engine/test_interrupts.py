@@ -193,7 +193,7 @@ def test_a_second_ctrl_c_ends_the_process() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "asked\n"
         process.send_signal(signal.SIGTERM)  # changes nothing: a launcher may send both
-        time.sleep(2 * interrupts.SAME)
+        time.sleep(2 * interrupts.SAME_SIGNAL)
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=30) == ("", None)
     assert process.returncode == 130

@@ -6,7 +6,7 @@ import torch
 from scipy import optimize, stats
 from torch import Tensor, nn
 
-from faal.inner.norms import NORMS, gradient_step, project, shrink, sign_step, sphere_start, uniform_start
+from faal.inner.norms import NORMS, gradient_step, project, project_l2, sign_step, sphere_start, uniform_start
 from faal.inner.pgd import LOSSES, STARTS, AttackSettings, pgd
 
 
@@ -45,10 +45,10 @@ class TestL2:
         assert torch.equal(gradient_step(images, row(0.0, 0.0), 0.5), images)
 
     def test_projection(self) -> None:
-        torch.testing.assert_close(shrink(row(0.9, 0.8), row(0.6, 0.4), 0.25), row(0.75, 0.6))
+        torch.testing.assert_close(project_l2(row(0.9, 0.8), row(0.6, 0.4), 0.25), row(0.75, 0.6))
         inside = row(0.61, 0.42)
-        torch.testing.assert_close(shrink(inside, row(0.6, 0.4), 0.25), inside)
-        torch.testing.assert_close(shrink(row(0.9, -2.0), row(0.9, 0.1), 0.5), row(0.9, 0.0))
+        torch.testing.assert_close(project_l2(inside, row(0.6, 0.4), 0.25), inside)
+        torch.testing.assert_close(project_l2(row(0.9, -2.0), row(0.9, 0.1), 0.5), row(0.9, 0.0))
 
     def test_projection_onto_the_ball_is_the_nearest_point(self) -> None:
         """Where [0, 1] does not bind: against a constrained minimiser."""
@@ -59,7 +59,7 @@ class TestL2:
             constraints={"type": "ineq", "fun": lambda x: 0.2**2 - ((x - 0.5) ** 2).sum()},
             tol=1e-10,
         )
-        np.testing.assert_allclose(shrink(point, centre, 0.2).numpy().ravel(), found.x, atol=1e-5)
+        np.testing.assert_allclose(project_l2(point, centre, 0.2).numpy().ravel(), found.x, atol=1e-5)
 
     def test_distance(self) -> None:
         assert NORMS["l2"].distance(row(0.5, 0.2), row(0.2, 0.6)).tolist() == pytest.approx([0.5])

@@ -70,13 +70,13 @@ REFUSALS: dict[str, Callable[[], object]] = {
     'the loss is of shape (2,), one per sample, not (): compute it with reduction="none"': (
         lambda: FAAL(3)(torch.rand(()), torch.rand(2, 3), torch.tensor([0, 1]))
     ),
-    "sample 1 of the batch has the label 3, out of range: the 3 outputs are 0 to 2; leave samples of no class out of "
-    "the batch": lambda: FAAL(3)(torch.rand(2), torch.rand(2, 3), torch.tensor([0, 3])),
-    "offsets has no training and needs a trained network: faal repair CHECKPOINT --method offsets; to have it on top "
-    "of a method that trains, set offsets to true": lambda: check_method(recipe(method="offsets"), trained=False),
+    "sample 1 of the batch has the label 3, out of range: the 3 outputs are 0 to 2; exclude samples without a class "
+    "from the batch": lambda: FAAL(3)(torch.rand(2), torch.rand(2, 3), torch.tensor([0, 3])),
+    "offsets has no training and needs a trained network: faal repair CHECKPOINT --method offsets; to combine it "
+    "with a method that trains, set offsets to true": lambda: check_method(recipe(method="offsets"), trained=False),
     "the attack of trades on the KL divergence cannot start from the images themselves, where its gradient is zero; "
     "set attack_start to gaussian or uniform": lambda: check_attack(recipe(method="trades", attack_start="zero")),
-    "toy has images of 1 channels; the network takes 3: --rgb gives gray images three equal channels": (
+    "toy has images of 1 channels; the network expects 3: --rgb gives gray images three equal channels": (
         lambda: check_data(toy_data([3, 3]), COLOUR)
     ),
     "the network returns (2, 3) for two images; it must return logits of shape (2, 4), one for each class of the "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from faal.cli.listing import _pairs, _written
+from faal.cli.listing import _pairs, _option_text
 from faal.config import Recipe, epoch_of, load_recipe, number
 from faal.intermediate.kldro import BALLS
 from faal.methods import METHODS
@@ -112,7 +112,7 @@ def test_published_settings() -> None:
             listed[name][setting] = row["published"]
             constant = setting.removeprefix("constants: ")
             default = getattr(Recipe(), setting, None) if constant == setting else METHODS[name].constants[constant]
-            assert row["default"] == ("none" if default is None else _written(default))
+            assert row["default"] == ("none" if default is None else _option_text(default))
     assert listed == {name: flat(row.published) for name, row in METHODS.items()}
 
 
@@ -121,7 +121,7 @@ def flat(published: dict[str, object]) -> dict[str, str]:
     assert isinstance(constants, dict)
     plain = {name: value for name, value in published.items() if name != "constants"}
     found = plain | {f"constants: {name}": value for name, value in constants.items()}
-    return {name: _written(value) for name, value in found.items()}
+    return {name: _option_text(value) for name, value in found.items()}
 
 
 def test_the_balls() -> None:

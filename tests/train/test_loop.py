@@ -281,7 +281,7 @@ def test_data_that_does_not_fit(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="toy has 4 classes, the network 3"):
         train(build_model(architecture), architecture, toy_data([12] * 4), recipe, out=tmp_path, seed=1, device=CPU)
     colour = Architecture(model="small", num_classes=4, channels=3)
-    with pytest.raises(InputError, match="1 channels; the network takes 3"):
+    with pytest.raises(InputError, match="1 channels; the network expects 3"):
         train(build_model(colour), colour, toy_data([12] * 4), recipe, out=tmp_path, seed=1, device=CPU)
 
 

@@ -226,10 +226,8 @@ class Trainer:
     def step(self, batch: Batch, log: Log) -> None:
         """Run one step; write a checkpoint at intervals, and when a signal stops the run."""
         state = self.state
-        part_of_batch = processes.world_size() * len(batch.labels) / self.batches.global_size(state.step)
-        result = train_step(
-            self.learner, batch, StepContext(state.epoch, self.progress, part_of_batch, self.steps_done)
-        )
+        fraction = processes.world_size() * len(batch.labels) / self.batches.global_size(state.step)
+        result = train_step(self.learner, batch, StepContext(state.epoch, self.progress, fraction, self.steps_done))
         if self.averages and self.recipe.average == "step":
             self.average.update()
         was_read = log.step(state.epoch, self.steps_done, result)

@@ -138,7 +138,7 @@ def test_markdown(written: Path) -> None:
     assert [row[1:] for row in rows] == body()
     assert [row[0] for row in rows] == ["A_B | 50 % <x>", "+ Fine-tune & co, on A_B | 50 % <x>", "Other", "Late"]
     text = (written / "table9.md").read_text(encoding="utf-8")
-    assert "not comparable number for number with the measured ones, which are at scale small" in text
+    assert "not comparable with the measured ones, which are at scale small" in text
     assert "Table 9, scale small, protocol honest. 2 of 4 rows have all their seeds (3)." in text
     assert "AutoAttack takes far too long on a CPU" in text
     assert "- Everybody's note.\n" in text
@@ -228,7 +228,7 @@ def test_html(written: Path) -> None:
     assert not [tags for _, tags in page.tags if (tags.get("src") or tags.get("href") or "data:")[:5] != "data:"]
     text = (written / "table9.html").read_text(encoding="utf-8")
     assert "prefers-color-scheme: dark" in text
-    assert "not comparable number for number" in page.text
+    assert "they are not comparable with" in page.text
     assert "base--tuned: The tuned one's note." in page.text
 
 

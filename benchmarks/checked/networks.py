@@ -125,7 +125,8 @@ NETWORKS = {
             Audited(attacks="pgd40,cw40", limit=1000),
             Audited(attacks="autoattack", limit=100),
         ),
-        explained="AutoAttack, of which the published figure is, is stronger than 40 steps from one start: on this "
-        "network its targeted attacks and its random search find more.",
+        explained="the published figure is AutoAttack's: four attacks, two of them against nine targets each and one a "
+        "search of 5,000 queries. Here it is 40 steps from one start, which gave 95.3 % elsewhere, on the first 2,000 "
+        "images.",
     ),
 }

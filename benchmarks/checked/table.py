@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.checked.networks import NETWORKS, PublicNetwork, Published
+from benchmarks.checked.networks import NETWORKS, WHOLE, PublicNetwork, Published
 
 from faal.audit.statistics.intervals import clopper_pearson
 
@@ -133,6 +133,15 @@ def pairs(found: Mapping[str, Any]) -> Iterator[str]:
             yield "No difference remains to be explained."
 
 
+def missing(found: Mapping[str, Any]) -> Iterator[str]:
+    """The audits of the plan that have no figures, for networks that have some."""
+    for name, entry in found.items():
+        for plan in NETWORKS[name].audits:
+            if plan.name not in entry["audits"]:
+                yield f"- **{name}**, {plan.attacks} on {plan.limit or WHOLE:,}: not measured yet."
+    yield ""
+
+
 def made(found: Mapping[str, Any]) -> str:
     places = {
         (audit["environment"]["commit"], audit["environment"]["processor"], audit["environment"]["packages"]["torch"])
@@ -165,6 +174,7 @@ def page() -> str:
         "documentation does.\n",
         *pairs(found),
         "",
+        *missing(found),
         made(found),
     ]
     return "\n".join(parts).rstrip() + "\n"

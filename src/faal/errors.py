@@ -19,7 +19,13 @@ MISFIT = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
 
 
 class InputError(ValueError):
-    """The user's input is wrong. Its message is all that the command line prints; the exit status is then 2."""
+    """The user's input is wrong. Its message is all that the command line prints; the exit status is then 2.
+
+    Attributes:
+        shared: whether all processes of a group have it, so that one of them prints it.
+    """
+
+    shared = False
 
 
 @contextmanager

@@ -41,9 +41,9 @@ class TestTwo:
             assert process["messages"]["gathered"] == [{"rank": 0, "text": ""}, {"rank": 1, "text": "hello"}]
 
     def test_what_the_main_process_does_reaches_all(self, two: list[dict[str, Any]]) -> None:
-        """Its result is its own, its refusal everybody's."""
+        """Its result is its own, its refusal everybody's, which is known to be."""
         assert [process["messages"]["on main"] for process in two] == [
-            (0, "the folder of 0 is refused"), (None, "the folder of 0 is refused"),
+            (0, ("the folder of 0 is refused", True)), (None, ("the folder of 0 is refused", True)),
         ]  # fmt: skip
 
     def test_count_classes_together(self, two: list[dict[str, Any]]) -> None:

@@ -259,7 +259,7 @@ def messages(rank: int) -> dict[str, Any]:
     try:
         processes.on_main(lambda: refuse(f"the folder of {rank}"))
     except InputError as error:
-        refusal = str(error)
+        refusal = str(error), error.shared
     return {
         "on main": (processes.on_main(lambda: rank), refusal),
         "is": (processes.rank(), processes.world_size(), processes.is_main()),

@@ -53,7 +53,7 @@ def _run(errors: Console) -> int:
         result = app(print_error=True, exit_on_error=False)
         return result if isinstance(result, int) else 0
     except InputError as error:
-        return _report(errors, str(error))
+        return _refused(errors, error)
     except PermissionError as error:  # of any file or folder that a command opens
         if error.filename is None:
             raise
@@ -79,6 +79,21 @@ def _stopped(errors: Console, saved: str) -> int:
         sentence = f"{saved}; the same command continues" if saved else "stopped"
         errors.print(f"faal: {sentence}", markup=False, highlight=False, soft_wrap=True)
     return interrupts.status()
+
+
+def _refused(errors: Console, error: InputError) -> int:
+    """Print a refusal, once where all processes of a group have it; returns the exit status.
+
+    None ends before it is printed: the launcher ends the others as soon as one has failed.
+    """
+    if not error.shared:
+        return _report(errors, str(error))
+    processes = sys.modules["faal.engine.processes"]
+    if processes.is_main():
+        _report(errors, str(error))
+    with suppress(RuntimeError):  # another process was ended
+        processes.barrier()
+    return 2
 
 
 def _report(errors: Console, sentence: str) -> int:

@@ -98,17 +98,18 @@ def on_main(function: Callable[[], T]) -> T | None:
     """Call a function on the main process, while the others wait; its result there, None elsewhere.
 
     Raises:
-        InputError: raised by the function; raised on every process.
+        InputError: what the function raises, on every process, `shared`.
     """
     result, failure = None, None
     if is_main():
         try:
             result = function()
         except InputError as error:
-            failure = error
-    if (failure := gather_objects(failure)[0]) is not None:
-        raise failure
-    return result
+            refusal = error
+    if (refusal := gather_objects(refusal)[0]) is not None:
+        refusal.shared = world_size() > 1
+        raise refusal
+    return found
 
 
 def barrier() -> None:

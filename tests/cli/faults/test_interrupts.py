@@ -97,6 +97,47 @@ def test_a_curve(desk: Path, faal: Faal, interrupted: Callable[..., str]) -> Non
     assert faal(*command).status == 0
 
 
+def test_the_clean_pass_of_an_audit(desk: Path, faal: Faal, interrupted: Callable[..., str]) -> None:
+    command = ("audit", "net.pt", "--data", "npz:toy.npz", "--attacks", "pgd2", "--epsilon", "0.1", "--out", "run")
+    said = interrupted(*command, where=blocks, name="judge_clean", call=0)
+    assert said == "faal: the clean pass begins again, finished blocks are kept; the same command continues"
+    assert faal(*command).status == 0
+
+
+@pytest.mark.parametrize("module", ["cyclopts", "rich", "torch"])
+def test_within_an_import(module: str, tmp_path: Path) -> None:
+    """Those of the command itself come before it can take signals."""
+    (tmp_path / f"{module}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(package.__file__).parents[1]}"}
+    command = [sys.executable, "-m", "faal", "train", "debug", "--data", "digits"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "faal: stopped\n")
+
+
+def test_a_refusal_that_another_process_reports_is_not_repeated(
+    desk: Path, faal: Faal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal = InputError("the folder is locked")
+    monkeypatch.setattr("faal.train.loop.train", Mock(side_effect=refusal))
+    command = ("train", "debug", "--data", "npz:toy.npz", "--out", "run", *SHORT)
+    said = faal(*command)
+    assert (said.status, said.err.splitlines()[-1]) == (2, "faal: the folder is locked")
+    refusal.shared = True
+    assert faal(*command).err.splitlines()[-1] == "faal: the folder is locked"
+    monkeypatch.setattr("faal.engine.processes.is_main", lambda: False)
+    said = faal(*command)
+    assert said.status == 2
+    assert "locked" not in said.err
+
+
+def test_a_terminal_that_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last sentence cannot be printed, and the status is the signal's."""
+    closed = Mock(print=Mock(side_effect=OSError(5, "Input/output error")))
+    monkeypatch.setattr(app, "app", Mock(side_effect=app.interrupts.Interrupted("saved")))
+    monkeypatch.setattr(app.interrupts, "status", lambda: 129)
+    assert app._run(closed) == 129
+
+
 def test_before_anything_is_begun(desk: Path, interrupted: Callable[..., str]) -> None:
     said = interrupted("audit", "net.pt", "--data", "npz:toy.npz", where=np, name="load", call=0)
     assert said == "faal: stopped"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from faal.cli.listing import _pairs, _option_text
+from faal.cli.listing import _option_text, _pairs
 from faal.config import Recipe, epoch_of, load_recipe, number
 from faal.intermediate.kldro import BALLS
 from faal.methods import METHODS

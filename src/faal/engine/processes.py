@@ -98,18 +98,18 @@ def on_main(function: Callable[[], T]) -> T | None:
     """Call a function on the main process, while the others wait; its result there, None elsewhere.
 
     Raises:
-        InputError: what the function raises, on every process, `shared`.
+        InputError: raised by the function; raised on every process, and `shared`.
     """
     result, failure = None, None
     if is_main():
         try:
             result = function()
         except InputError as error:
-            refusal = error
-    if (refusal := gather_objects(refusal)[0]) is not None:
-        refusal.shared = world_size() > 1
-        raise refusal
-    return found
+            failure = error
+    if (failure := gather_objects(failure)[0]) is not None:
+        failure.shared = world_size() > 1
+        raise failure
+    return result
 
 
 def barrier() -> None:

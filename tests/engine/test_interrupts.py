@@ -14,7 +14,7 @@ import pytest
 from faal.engine import interrupts
 from faal.engine.interrupts import Interrupted
 
-BOTH = [signal.SIGINT, signal.SIGTERM]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def send(number: signal.Signals) -> None:
@@ -25,15 +25,15 @@ def send(number: signal.Signals) -> None:
 
 @pytest.fixture
 def taken() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in BOTH}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     with interrupts.handled():
         yield
-    assert {number: signal.getsignal(number) for number in BOTH} == before
+    assert {number: signal.getsignal(number) for number in SIGNALS} == before
 
 
 @pytest.mark.usefixtures("taken")
 class TestTaken:
-    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
     def test_the_first_is_raised_at_once(self, number: signal.Signals, status: int) -> None:
         assert not interrupts.requested()
         with pytest.raises(Interrupted):
@@ -71,7 +71,7 @@ class TestTaken:
             written.append("a file")
         assert written
 
-    @pytest.mark.parametrize("again", BOTH)
+    @pytest.mark.parametrize("again", SIGNALS)
     def test_a_launcher_that_repeats_it_at_once_ends_nothing(self, again: signal.Signals) -> None:
         @interrupts.finishing()
         def work() -> None:

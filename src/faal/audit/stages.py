@@ -25,6 +25,9 @@ from faal.engine.memory import max_chunk, retry_on_oom
 from faal.errors import InputError, refuse_unwritable
 from faal.inner.modes import attacked
 
+CLEAN_PASS = "the clean pass begins again, finished blocks are kept"
+"""What an interrupt within it leaves; its verdicts are not stored."""
+
 
 @contextmanager
 def controlled(subject: Subject) -> Iterator[None]:
@@ -43,7 +46,8 @@ def evaluate_clean(plan: AuditPlan, progress: Progress | None) -> tuple[AuditPla
         refuse_unwritable(blocks_of(plan.out))
         subject = replace(subject, earlier_keys=earlier_keys(plan.out, record))
     limit_memory(plan)
-    clean = clean_pass(subject, plan.num_classes, progress=progress)
+    with interrupts.reporting(lambda message: message or CLEAN_PASS):
+        clean = clean_pass(subject, plan.num_classes, progress=progress)
     data = {**record["data"], "fingerprint": fingerprint(subject.labels, clean)}
     return replace(plan, subject=subject, record={**record, "data": data}), clean
 

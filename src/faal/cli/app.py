@@ -1,10 +1,11 @@
 """`faal`: its commands and its handling of errors.
 
-Exit status: 0 success, 1 a part failed, 2 invalid input, 130 ended by Ctrl-C, 143 by SIGTERM.
+Exit status: 0 success, 1 a part failed, 2 invalid input, 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 
 import os
 import sys
+from contextlib import suppress
 
 from cyclopts import App
 from rich.console import Console
@@ -77,7 +78,8 @@ def _stopped(errors: Console, saved: str) -> int:
     """Print what was saved of the work that a signal ended; returns the exit status."""
     if os.environ.get("RANK", "0") == "0":
         sentence = f"{saved}; the same command continues" if saved else "stopped"
-        errors.print(f"faal: {sentence}", markup=False, highlight=False, soft_wrap=True)
+        with suppress(OSError):  # a terminal that was closed
+            errors.print(f"faal: {sentence}", markup=False, highlight=False, soft_wrap=True)
     return interrupts.status()
 
 

@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM: work stops at a consistent state, and the last message lists the saved results.
+"""Ctrl-C, SIGTERM and SIGHUP: work stops at a consistent state, and the last message lists the saved results.
 
-The command line handles both signals (`handled`). In a user's program this module has no effect: `faal.audit` raises
-KeyboardInterrupt at Ctrl-C, and SIGTERM has that program's handler.
+The command line handles the signals (`handled`). In a user's program this module has no effect: `faal.audit` raises
+KeyboardInterrupt at Ctrl-C, and the other signals have that program's handlers.
 """
 
 import os
@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Those of Ctrl-C, of `kill` and of a closed terminal; the last exists on Unix only."""
 
 SAME_SIGNAL = 0.3
 """Seconds within which a repeated signal is the same interrupt: a terminal and a launcher may both send it."""
@@ -51,13 +54,13 @@ def requested() -> bool:
 
 
 def status() -> int:
-    """The exit status of a command that a signal stopped: 130 for Ctrl-C, 143 for SIGTERM."""
+    """The exit status of a command that a signal stopped: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
     return 128 + (_state.received or signal.SIGINT)
 
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """The context in which the main thread handles Ctrl-C and SIGTERM: the first raises `Interrupted`, a second Ctrl-C
+    """The context in which the main thread handles the signals: the first raises `Interrupted`, a second Ctrl-C
     ends the process immediately. A signal that the process ignores, such as Ctrl-C in a shell's background jobs,
     remains ignored."""
     if threading.current_thread() is not threading.main_thread():
@@ -75,11 +78,11 @@ def handled() -> Iterator[None]:
 
 
 def serve() -> None:
-    """Handle both signals in the jobs of a worker process; repeated signals are handled once."""
+    """Handle the signals in the jobs of a worker process; repeated signals are handled once."""
     _state.serves, _state.finishing = True, 1
     _install()
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 @contextmanager
@@ -91,7 +94,7 @@ def starting_workers() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
@@ -152,8 +155,8 @@ def end_at_once(reason: str) -> None:
 
 
 def _install() -> dict[signal.Signals, Any]:
-    """Handle both signals; returns the previous handlers."""
-    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Handle the signals; returns the previous handlers."""
+    found = {number: signal.getsignal(number) for number in SIGNALS}
     handled_signals = {number: handler for number, handler in found.items() if handler is not signal.SIG_IGN}
     for number in handled_signals:
         signal.signal(number, _handle)

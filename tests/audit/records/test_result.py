@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers.nodes import replaced
+from tests.helpers.odd import replaced
 
 from faal.audit.records.result import AuditResult
 from faal.audit.records.verdicts import write_arrays

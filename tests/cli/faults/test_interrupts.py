@@ -3,9 +3,12 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,8 +16,10 @@ import torch
 from tests.cli.conftest import Faal, network
 from tests.conftest import toy_data
 
+import faal as package
 from faal.audit import blocks
 from faal.cli import app
+from faal.errors import InputError
 from faal.study import frontier
 from faal.train import loop
 
@@ -54,7 +59,7 @@ def interrupted(faal: Faal, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
     return run
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_train(number: signal.Signals, desk: Path, faal: Faal, interrupted: Callable[..., str]) -> None:
     command = ("train", "debug", "--data", "npz:toy.npz", "--out", "run", *SHORT)
     said = interrupted(*command, where=loop, name="train_step", call=1, number=number)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.helpers.nodes import replaced
+from tests.helpers.odd import replaced
 
 from faal.errors import InputError
 from faal.report.files.demo import read_demo

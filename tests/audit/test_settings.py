@@ -34,7 +34,7 @@ def test_the_defaults_are_those_of_the_function() -> None:
     context = {item.name: getattr(AuditContext(), item.name) for item in fields(AuditContext)}
     assert context.items() <= defaults.items()
     own = {item.name for item in fields(AuditSettings)} - {"threat"} | {"norm", "epsilon"}
-    assert own | set(context) == set(defaults)
+    assert own | set(context) | {"local"} == set(defaults)
 
 
 def test_text_becomes_values() -> None:

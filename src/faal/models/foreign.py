@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from faal.errors import InputError
-from faal.models.beside import DEVIATIONS, MEANS, Constant, missing_buffers, of_training
 from faal.models.libraries import Logits, hf_tensors, is_hf_weights
 from faal.models.mismatch import MismatchError, first, mismatch
 from faal.models.normalize import Normalized
 from faal.models.number_types import COUNTER, require_finite, require_types
 from faal.models.offsets import Offset
+from faal.models.public.beside import DEVIATIONS, MEANS, Constant, missing_buffers, of_training
 from faal.reading import is_safetensors, lists_of_tensors, read_tensors, weight_sets
 
 UNUSED = "sub_block1"

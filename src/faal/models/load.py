@@ -15,7 +15,6 @@ from faal.config import Recipe, Threat
 from faal.data import DataSet
 from faal.data.checks import if_gray, other_channels, other_classes
 from faal.errors import InputError, described
-from faal.models.beside import Constant, constant_buffers
 from faal.models.build import Architecture, build_model
 from faal.models.export import read_export_record
 from faal.models.foreign import unwrapped
@@ -34,6 +33,7 @@ from faal.models.native import (
 from faal.models.normalize import same_normalisation
 from faal.models.offsets import Offset
 from faal.models.provenance import inherited_provenance
+from faal.models.public.beside import Constant, constant_buffers
 from faal.models.public.forms import load_form
 from faal.models.public.robustbench import robustbench_threat
 from faal.models.zoo import zoo_name

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from faal.audit.misuse.samples import CheckResult, Samples
-from faal.models.beside import DEVIATIONS, MEANS
+from faal.models.public.beside import DEVIATIONS, MEANS
 
 
 @dataclass(kw_only=True)

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from faal.data import DataSet, Split
 from faal.errors import InputError
 from faal.models.architectures.preact_resnet import FORMS
-from faal.models.beside import Constant
 from faal.models.build import Architecture, build_model
 from faal.models.foreign import load_weights, unwrapped
 from faal.models.mismatch import MismatchError
 from faal.models.own import FAMILY
+from faal.models.public.beside import Constant
 
 IMAGES = 256
 """Training images that forms are compared on."""

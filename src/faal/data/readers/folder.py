@@ -35,7 +35,7 @@ def read_folder(path: Path, size: tuple[int, int] | None, rgb: bool = False) -> 
         raise InputError(f"there is no folder {path}; folder:DIR needs DIR/train/CLASS and DIR/test/CLASS")
     folders = {part: path / part for part in ("train", "test") if (path / part).is_dir()}
     if not folders:
-        raise InputError(f"{path} holds neither a folder train nor a folder test; put the class folders into these")
+        raise InputError(f"{path} contains neither a folder train nor a folder test; put the class folders into these")
     parts = list(folders.values())
     classes = common_classes(parts)
     files = {part: class_files(folder, classes, parts) for part, folder in folders.items()}

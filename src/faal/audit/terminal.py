@@ -94,10 +94,10 @@ def comparison_table(comparison: Comparison, *, rows: int = ROWS) -> RenderableT
     overall = titled(title, ["attack", ""], [a, b, "difference"])
     for name, found in comparison.attacks.items():
         for label, entry in _overall(found):
-            plain_row(overall, name, label, percent(entry.a), percent(entry.b), _difference(entry))
+            plain_row(overall, name, label, percent(entry.a), percent(entry.b), difference_text(entry))
         for grouping, by_attack in comparison.groups.items():
             worst = by_attack[name].worst
-            plain_row(overall, name, f"worst {grouping}", percent(worst.a), percent(worst.b), _difference(worst))
+            plain_row(overall, name, f"worst {grouping}", percent(worst.a), percent(worst.b), difference_text(worst))
     return Group(
         overall,
         _per_class_table(comparison, comparison.attacks[ALL], "class", "Per class", "classes", rows),
@@ -127,7 +127,7 @@ def _per_class_table(
     grid = titled(title, [heading], [comparison.name_a, comparison.name_b, "difference", "p"])
     for i in shown:
         entry = found.classes[i]
-        plain_row(grid, entry.name, percent(entry.a), percent(entry.b), _difference(entry), f"{entry.p:.2g}")
+        plain_row(grid, entry.name, percent(entry.a), percent(entry.b), difference_text(entry), f"{entry.p:.2g}")
     return grid
 
 
@@ -159,5 +159,6 @@ def estimate_text(entry: Estimate) -> str:
     return f"{percent(entry.value)} ({percent(entry.low)} to {percent(entry.high)})"
 
 
-def _difference(entry: Difference) -> str:
+def difference_text(entry: Difference) -> str:
+    """In percentage points, with its interval."""
     return f"{100 * entry.value:+.1f} ({100 * entry.low:+.1f} to {100 * entry.high:+.1f})"

@@ -10,7 +10,7 @@ from contextlib import suppress
 from cyclopts import App
 from rich.console import Console
 
-from faal.cli import audit, compare, data, demo, export, listing, report, reproduce, train, zoo
+from faal.cli import audit, compare, data, demo, export, listing, repair, report, reproduce, train, zoo
 from faal.engine import interrupts
 from faal.errors import InputError
 
@@ -24,7 +24,7 @@ app = App(
 for command in (
     demo.demo,
     train.train,
-    train.repair,
+    repair.repair,
     audit.audit,
     export.export,
     compare.compare,

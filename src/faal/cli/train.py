@@ -1,4 +1,4 @@
-"""`faal train` and `faal repair`."""
+"""`faal train`."""
 
 from collections.abc import Sequence
 from math import ceil, log10
@@ -12,7 +12,6 @@ from rich.console import Console
 from faal.cli.notes import print_notes
 from faal.cli.options import (
     UNSET,
-    Checkpoint,
     Data,
     Device,
     Groups,
@@ -33,9 +32,6 @@ if TYPE_CHECKING:  # the help does not import PyTorch
     from faal.data import DataSet
     from faal.train.outcome import OffsetSearch, Outcome
     from faal.train.selection import HeldOutAccuracy
-
-THREAT = ("norm", "epsilon", "step_size")
-"""Settings that a repair without a recipe takes from its network: the threat, and the step size for it."""
 
 RecipeName = Annotated[str, Parameter(help="A shipped recipe (`faal recipes`) or a YAML file.")]
 
@@ -71,115 +67,11 @@ def train(
     folder = out or Path("runs") / f"{short_name(recipe)}-seed{seed}"
     refuse_overwriting(folder, (), data=data, inputs=())
     outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=torch_device)
-    _print_outcome(outcome, dataset, data, size, rgb, architecture.model)
+    print_outcome(outcome, dataset, data, size, rgb, architecture.model)
 
 
-def repair(
-    checkpoint: Checkpoint,
-    recipe: Annotated[
-        str | None,
-        Parameter(
-            help="A shipped recipe (`faal recipes`) or a YAML file; if unset, the one for the data and the network."
-        ),
-    ] = None,
-    /,
-    *,
-    data: Data,
-    groups: Groups = None,
-    out: Out = None,
-    seed: Seed = 1,
-    device: Device = "auto",
-    size: Size = None,
-    rgb: Rgb = False,
-    frontier: Annotated[
-        bool,
-        Parameter(help="Evaluate blends of base and repair on the withheld images too, and write them.", negative=()),
-    ] = False,
-    settings: Overrides = UNSET,
-) -> None:
-    """Fine-tune a robust but unfair classifier to raise the robust accuracy of its worst class, in two epochs.
-
-    The network is the checkpoint's; the recipe has the settings of the fine-tune. For third-party weights, --model,
-    --width, --depth and --normalize describe the network. A checkpoint whose network is module:function requires
-    --model too.
-
-        faal repair runs/base --data cifar10:DIR --out runs/repaired
-        faal repair model.pth cifar10-wrn34-10-faal-at-awp-repair --data cifar10:DIR --model wrn34-10
-        faal repair runs/base cifar10-prn18-faal-at-repair --data cifar10:DIR --out runs/repaired --frontier
-        faal repair runs/base --data cifar10:DIR --method offsets
-    """
-    from faal.config import Recipe, load_recipe, repair_recipe
-    from faal.data import load_data, weighted_by
-    from faal.engine import numerics, processes
-    from faal.engine.writers.lock import folder_lock
-    from faal.methods import method
-    from faal.models import open_model
-    from faal.train.loop import train as run
-
-    chosen = overridden(Recipe() if recipe is None else load_recipe(recipe), settings)
-    torch_device = numerics.pick_device(device)
-    processes.start(torch_device)
-    dataset = load_data(data, size=parse_size(size), rgb=rgb)
-    dataset = dataset if groups is None else weighted_by(dataset, groups)
-    # Only the command line describes the network: the recipe's settings are those of another one.
-    network = {
-        name: chosen.plain()[name] for name in ("model", "width", "depth", "normalize") if name in given(settings)
-    }
-    opened = open_model(checkpoint, dataset, **network)
-    print_notes(*dataset.notes, *opened.notes, *numerics.precision_notes(chosen.precision, torch_device))
-    architecture = opened.architecture
-    robust = opened.trained.get("method", "standard") != "standard"
-    if recipe is None:
-        # Without training, no setting of a FAAL recipe would apply: the method `offsets` has its own recipes.
-        untrained = () if method(chosen.method).trains else (f"-{chosen.method}-repair",)
-        recipe = repair_recipe(dataset.name, architecture.model, dataset.num_classes, *untrained)
-        as_trained = {name: opened.trained[name] for name in THREAT if robust and name in opened.trained}
-        chosen = overridden(load_recipe(recipe).replace(as_trained, source="checkpoint"), settings)
-        print_notes(f"No recipe was named; the network is repaired by {recipe}, against {chosen.threat}.")
-    elif robust and chosen.threat != opened.threat:
-        print_notes(f"The network was trained against {opened.threat} and is repaired against {chosen.threat}.")
-    print_notes(*reach_notes(chosen))
-    chosen = chosen.replace(
-        {
-            "model": architecture.model,
-            "width": architecture.width,
-            "depth": architecture.depth,
-            "normalize": architecture.normalize,
-        },
-        source="checkpoint",
-    )
-    folder = out or Path("runs") / f"{short_name(recipe)}-seed{seed}"
-    refuse_overwriting(folder, (), data=data, inputs=())
-    if frontier:
-        from faal.study.frontier import check_frontier
-
-        check_frontier(dataset, chosen)
-    # Training changes the weights in place; blends need those of the base.
-    base = {name: tensor.clone() for name, tensor in opened.net.state_dict().items()} if frontier else {}
-    with folder_lock(folder):
-        outcome = run(
-            opened.net, architecture, dataset, chosen, out=folder, seed=seed, device=torch_device, origin=opened.record
-        )
-        _print_outcome(outcome, dataset, data, size, rgb, architecture.model)
-        if frontier:
-            from faal.study.frontier import frontier as evaluate_blends
-            from faal.study.frontier import frontier_table
-
-            found = evaluate_blends(
-                base,
-                opened.record,
-                dataset,
-                chosen,
-                out=folder,
-                seed=seed,
-                device=torch_device,
-                model=network.get("model"),
-            )
-            if processes.is_main():
-                Console().print(frontier_table(found))
-
-
-def _print_outcome(outcome: "Outcome", dataset: "DataSet", data: str, size: str | None, rgb: bool, model: str) -> None:
+def print_outcome(outcome: "Outcome", dataset: "DataSet", data: str, size: str | None, rgb: bool, model: str) -> None:
+    """The end of a run: its notes, its offsets, the file of its network, and the command that audits it."""
     from faal.engine import processes
     from faal.models.own import is_own
 

@@ -5,7 +5,7 @@ from faal.data.batches import Batch, Batches
 from faal.data.dataset import DataSet, Grouping, Split, fingerprint
 from faal.data.groups import grouping, read_groups, weighted_by
 from faal.data.images import Images, InMemory, OnDisk
-from faal.data.load import load_data
+from faal.data.load import load_data, validation_split
 from faal.data.splits import HeldOut, hold_out
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "hold_out",
     "load_data",
     "read_groups",
+    "validation_split",
     "weighted_by",
 ]

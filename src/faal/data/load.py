@@ -65,6 +65,37 @@ def load_data(spec: str, *, size: tuple[int, int] | None = None, rgb: bool = Fal
     return data
 
 
+def validation_split(spec: str, data: DataSet, *, size: tuple[int, int] | None = None, rgb: bool = False) -> Split:
+    """The images of another data set of the same classes, to choose a network on: its test images, else all it has.
+
+    Args:
+        spec: as for `load_data`.
+        data: the data set that the network is for.
+        size: as for `load_data`.
+        rgb: as for `load_data`.
+
+    Raises:
+        InputError: as for `load_data`; other classes or another shape than those of `data`; `data` has groups.
+    """
+    other = load_data(spec, size=size, rgb=rgb)
+    split, own = other.test or other.train, data.train or data.test
+    assert split is not None
+    assert own is not None
+    if data.groups is not data.classes:
+        raise InputError("--validation has no groups: leave out --groups, or choose on withheld images")
+    if list(other.classes) != list(data.classes):
+        raise InputError(
+            f"--validation {spec} has the classes {', '.join(other.classes[:5])} and {data.name} has "
+            f"{', '.join(data.classes[:5])}; give images of the same classes, in the same order"
+        )
+    if split.images.shape != own.images.shape:
+        raise InputError(
+            f"--validation {spec} has images of shape {tuple(split.images.shape)}, {data.name} of "
+            f"{tuple(own.images.shape)}; give images of one size"
+        )
+    return split
+
+
 def _read(spec: str, size: tuple[int, int] | None, rgb: bool) -> DataSet:
     name, colon, argument = spec.partition(":")
     if name not in FORMS:

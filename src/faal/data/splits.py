@@ -16,7 +16,13 @@ LEAST = 20
 """The smallest number of images that each part withholds of a class."""
 
 SMALLEST_CLASS = 200
-"""Where a class has fewer images, none are withheld."""
+"""Where a class has fewer images, none are withheld, unless small classes are allowed."""
+
+SMALL_SHARE = 5
+"""Of a class with fewer than 200 images each part withholds one in 5, where small classes are allowed."""
+
+FEWEST = 20
+"""The smallest class of which images are withheld where small classes are allowed: then four are."""
 
 
 class HeldOut(NamedTuple):
@@ -43,11 +49,13 @@ def hold_out(
     steer: bool,
     seed: int,
     kind: Literal["class", "group"] = "class",
+    small: bool = False,
 ) -> HeldOut:
     """Withhold images of a training set, class by class (or by any other groups that are given for labels).
 
     Each part is 4 % of every class and at least 20 images of it. Where any class has fewer than 200 images both parts
-    are empty: no epoch is selected, and the last one is used. A part depends only on the seed and the labels, not on
+    are empty: no epoch is selected, and the last one is used. With `small`, a part has one in 5 images of such a class,
+    and both are empty only where a class has fewer than 20. A part depends only on the seed and the labels, not on
     whether the other part is withheld.
 
     Args:
@@ -57,21 +65,24 @@ def hold_out(
         steer: whether to withhold the part that some methods evaluate on while they train.
         seed: the run's seed.
         kind: what `labels` are, for messages.
+        small: whether images of classes with fewer than 200 are withheld.
     """
     everything, nothing = torch.arange(len(labels)), torch.empty(0, dtype=torch.int64)
     if not (select or steer):
         return HeldOut(everything, nothing, nothing, None)
     counts = torch.bincount(labels, minlength=len(names))
     rarest = int(counts.argmin())
-    if counts[rarest] < SMALLEST_CLASS:
+    fewest = FEWEST if small else SMALLEST_CLASS
+    if counts[rarest] < fewest:
         reason = (
-            f"{kind} {names[rarest]!r} has {int(counts[rarest])} training images, fewer than {SMALLEST_CLASS}: "
+            f"{kind} {names[rarest]!r} has {int(counts[rarest])} training images, fewer than {fewest}: "
             "none are held out, there is no selection, and the last epoch is used"
         )
         return HeldOut(everything, nothing, nothing, reason)
 
     rank = ranks_in_class(labels, torch.randperm(len(labels), generator=generator(seed, "held out")))
-    quota = (counts // SHARE).clamp(min=LEAST)[labels]
+    of_few, of_many = (counts // SMALL_SHARE).clamp(max=LEAST), (counts // SHARE).clamp(min=LEAST)
+    quota = torch.where(counts < SMALLEST_CLASS, of_few, of_many)[labels]
     chosen = (rank < quota) & select
     steering = (rank >= quota) & (rank < 2 * quota) & steer
     train, selected, steered = (part.nonzero().flatten() for part in (~(chosen | steering), chosen, steering))

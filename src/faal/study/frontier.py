@@ -34,13 +34,14 @@ from faal.bounds.plain import parse_json, read_yaml
 from faal.config import Recipe, Threat
 from faal.config.choices import Precision
 from faal.data import DataSet, Split
-from faal.data.splits import SMALLEST_CLASS
+from faal.data.splits import FEWEST, SMALLEST_CLASS
 from faal.engine import interrupts, processes
 from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
 from faal.engine.writers.lock import folder_lock
 from faal.errors import MISFIT, InputError
 from faal.methods import seeks_offsets, steers
+from faal.models.blends import blended
 from faal.models.native import architecture_and_threat, build_with_weights, checked_entries, replace_model
 from faal.models.offsets import OFFSETS, with_offsets
 from faal.report.charts.bars import save_figure
@@ -104,9 +105,9 @@ class Frontier:
         return {**self.settings, "blends": blends}
 
 
-def check_frontier(data: DataSet, recipe: Recipe) -> None:
+def check_frontier(data: DataSet, recipe: Recipe, *, small: bool = False) -> None:
     """Raise InputError, before any training, where no images are withheld for the evaluation of blends."""
-    _withheld(data, recipe, torch.device("cpu"))
+    _withheld(data, recipe, torch.device("cpu"), small)
 
 
 def frontier(
@@ -119,6 +120,8 @@ def frontier(
     seed: int,
     device: torch.device,
     model: str | None = None,
+    repaired: str = "best.pt",
+    small: bool = False,
 ) -> Frontier:
     """Evaluate base, repair and the blends between them; continues where an earlier call stopped.
 
@@ -134,25 +137,27 @@ def frontier(
         seed: the repair's.
         device: the device of the evaluation.
         model: the network, where it is `module:function`, which is imported only if it is named here.
+        repaired: the file in `out` that has the fine-tuned network.
+        small: whether images of classes with fewer than 200 are withheld.
 
     Raises:
         InputError: no images are withheld, the folder contains no finished repair of that network, or its files are
             damaged.
     """
-    best = out / "best.pt"
+    best = out / repaired
     state = checkpoint.load(best)
     architecture, _ = architecture_and_threat(state, best)
     architecture, _ = replace_model(architecture, model, best)
     net = build_with_weights(state, architecture, best, model=model).to(device)
-    repaired: dict[str, Tensor] = state["weights"]
+    after: dict[str, Tensor] = state["weights"]
     with checked_entries(best):
         epoch, trained_on = state["epoch"], state["held_out"]["data"]
         maybe_trained_on = bool(state["held_out"].get("seen"))
     if architecture.offsets and OFFSETS not in base:  # chosen in the repair: a blend has them in proportion
         base = with_offsets(base, torch.zeros(architecture.num_classes))
-    if {name: t.shape for name, t in base.items()} != {name: t.shape for name, t in repaired.items()}:
+    if {name: t.shape for name, t in base.items()} != {name: t.shape for name, t in after.items()}:
         raise InputError(f"{best} is not a repair of {origin.get('path')}: the two are different networks")
-    split = _withheld(data, recipe, device)
+    split = _withheld(data, recipe, device, small)
     # The precision in which the repair was trained and its epoch chosen.
     numerics = Numerics.choose(_precision(out), device, net, split.images.fetch(torch.arange(2)).to(device))
     settings = {
@@ -182,7 +187,7 @@ def frontier(
             if share in finished:
                 blends.append(finished[share])
             else:
-                weights = blended(base, repaired, share)
+                weights = blended(base, after, share)
                 file = best.name if share == 1 else None if share == 0 else f"blend-{round(100 * share)}.pt"
                 if file not in (None, best.name) and processes.is_main():
                     blend = {**state, "weights": weights, "origin": {**origin, "share": 1 - share}}
@@ -196,14 +201,6 @@ def frontier(
     if processes.is_main():
         save_figure(scatter([blend.name for blend in blends], _points(blends)), out / "frontier")
     return result
-
-
-def blended(base: Mapping[str, Tensor], repaired: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """(1 - share) base + share repaired for floating-point tensors; the repaired ones for all others."""
-    return {
-        name: torch.lerp(base[name].cpu(), after.cpu(), share) if after.is_floating_point() else after
-        for name, after in repaired.items()
-    }
 
 
 def frontier_table(result: Frontier) -> Table:
@@ -223,17 +220,18 @@ def frontier_table(result: Frontier) -> Table:
     return grid
 
 
-def _withheld(data: DataSet, recipe: Recipe, device: torch.device) -> Split:
+def _withheld(data: DataSet, recipe: Recipe, device: torch.device, small: bool) -> Split:
     """The training images that were withheld to choose the epoch, whether or not it was chosen on them."""
     if data.train is None:
         raise InputError(f"{data.name} has no training images; training needs some")
-    parts = parts_of(data, recipe, steers=steers(recipe), device=device)
+    parts = parts_of(data, recipe, steers=steers(recipe), device=device, small=small)
     if len(parts.select_index) == 0:
-        reason = f" ({'. '.join(parts.notes)})" if parts.notes else ""
-        few = int(torch.bincount(parts.full.groups, minlength=len(data.groups)).min()) < SMALLEST_CLASS
+        why = f" ({'. '.join(parts.notes)})" if parts.notes else ""
+        fewest = FEWEST if small else SMALLEST_CLASS
+        few = int(torch.bincount(parts.full.groups, minlength=len(data.groups)).min()) < fewest
         raise InputError(
-            f"--frontier evaluates blends on withheld images, and none of {data.name} are withheld{reason}; "
-            + (f"use data with {SMALLEST_CLASS} images of each" if few else "set --hold-out to both")
+            f"--frontier evaluates blends on withheld images, and none of {data.name} are withheld{why}; "
+            + (f"use data with {fewest} images of each" if few else "set --hold-out to both")
             + ", or leave --frontier out"
         )
     return parts.full.take(parts.select_index).to(device)

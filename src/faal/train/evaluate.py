@@ -1,5 +1,7 @@
 """Class-wise metrics of a network on fixed images: for the selection of the epoch, class rules, and the gate."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -48,11 +50,69 @@ def evaluate(
         The metrics of each class (or group, if `split` has a grouping), over the images of all processes; each process
         evaluates its part.
     """
-    attack = AttackSettings(steps=request.steps, loss=request.loss, start=request.start, norm=threat.norm)
-    draw = seeds.normal if request.start == "gaussian" else seeds.uniform
     num_groups = num_classes if split.grouping is None else len(split.grouping.names)
     sums = torch.zeros(num_groups, 5 + num_classes, device=numerics.device)
-    all_labels, all_groups = split.labels.to(numerics.device), split.groups.to(numerics.device)
+    groups = split.groups.to(numerics.device)
+    for index, labels, clean, robust in _attacked_batches(net, split, request, threat, seed, numerics, batch_size):
+        clean_misclassified, robust_misclassified = _misclassified(clean, labels), _misclassified(robust, labels)
+        predicted = _shrunk(robust, labels, request.shrink).argmax(dim=1)
+        columns = [
+            torch.ones_like(clean_misclassified),
+            clean_misclassified,
+            clean_misclassified | robust_misclassified,
+            losses.cross_entropy(clean, labels),
+            losses.kl_divergence(clean, robust),
+        ]
+        one_hot = nn.functional.one_hot(predicted, num_classes)
+        rows = torch.cat([torch.stack([column.float() for column in columns], dim=1), one_hot], dim=1)
+        sums += class_sums(rows, groups[index], num_groups)
+    (sums,) = processes.all_sum(sums)
+    counts = sums[:, 0]
+    _, clean_error, robust_error, cross_entropy, divergence = (sums[:, :5] / counts.clamp_min(1)[:, None]).unbind(1)
+    return ClassMetrics(
+        counts=counts,
+        clean_error=clean_error,
+        robust_error=robust_error,
+        cross_entropy=cross_entropy,
+        kl_divergence=divergence,
+        confusion=sums[:, 5:].T,
+    )
+
+
+def robustly_correct(
+    net: nn.Module,
+    split: Split,
+    request: EvaluationRequest,
+    *,
+    threat: Threat,
+    seed: int,
+    numerics: Numerics,
+    batch_size: int = BATCH,
+) -> Tensor:
+    """(N,) bool on the CPU: whether each image is classified correctly, clean and under the attack of `evaluate`.
+
+    Over several processes each evaluates its part, and all return the same. The arguments are those of `evaluate`.
+    """
+    correct = torch.zeros(split.n, device=numerics.device)
+    for index, labels, clean, robust in _attacked_batches(net, split, request, threat, seed, numerics, batch_size):
+        correct[index] = (~(_misclassified(clean, labels) | _misclassified(robust, labels))).float()
+    (correct,) = processes.all_sum(correct)
+    return correct.cpu() > 0
+
+
+def _attacked_batches(
+    net: nn.Module,
+    split: Split,
+    request: EvaluationRequest,
+    threat: Threat,
+    seed: int,
+    numerics: Numerics,
+    batch_size: int,
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Of this process's images: indices (B,), labels (B,), clean logits and logits under the attack (B, C)."""
+    attack = AttackSettings(steps=request.steps, loss=request.loss, start=request.start, norm=threat.norm)
+    draw = seeds.normal if request.start == "gaussian" else seeds.uniform
+    all_labels = split.labels.to(numerics.device)
     part = torch.arange(split.n).tensor_split(processes.world_size())[processes.rank()]
     for index in part.split(batch_size) if len(part) else ():
         images, device_index = split.images.fetch(index), index.to(numerics.device)
@@ -71,29 +131,7 @@ def evaluate(
                 keep_success=request.loss != "kl",
             )
             clean, robust = _logits(net, images), _logits(net, adversarial)
-        clean_misclassified, robust_misclassified = _misclassified(clean, labels), _misclassified(robust, labels)
-        predicted = _shrunk(robust, labels, request.shrink).argmax(dim=1)
-        columns = [
-            torch.ones_like(clean_misclassified),
-            clean_misclassified,
-            clean_misclassified | robust_misclassified,
-            losses.cross_entropy(clean, labels),
-            losses.kl_divergence(clean, robust),
-        ]
-        one_hot = nn.functional.one_hot(predicted, num_classes)
-        rows = torch.cat([torch.stack([column.float() for column in columns], dim=1), one_hot], dim=1)
-        sums += class_sums(rows, all_groups[device_index], num_groups)
-    (sums,) = processes.all_sum(sums)
-    counts = sums[:, 0]
-    _, clean_error, robust_error, cross_entropy, divergence = (sums[:, :5] / counts.clamp_min(1)[:, None]).unbind(1)
-    return ClassMetrics(
-        counts=counts,
-        clean_error=clean_error,
-        robust_error=robust_error,
-        cross_entropy=cross_entropy,
-        kl_divergence=divergence,
-        confusion=sums[:, 5:].T,
-    )
+        yield device_index, labels, clean, robust
 
 
 @torch.no_grad()

@@ -18,6 +18,12 @@ CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
 FILES = ("best.pt", "last.pt", "previous.pt", LOG, ENVIRONMENT)
 """The other files that a run writes into its folder."""
 
+
+def epoch_file(epoch: int) -> str:
+    """The name of the file that has the network of an epoch."""
+    return f"epoch-{epoch}.pt"
+
+
 INTERVALS = ("recipe.log_every", "recipe.checkpoint_every")
 """Intervals between writes; they do not affect the network."""
 

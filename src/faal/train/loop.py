@@ -55,6 +55,8 @@ def train(
     quiet: bool = False,
     keep: Iterable[int] = (),
     fork: Path | None = None,
+    parts: Parts | None = None,
+    store_epochs: bool = False,
 ) -> Outcome:
     """Train `net` by `recipe`, or continue where an earlier call in the same folder stopped.
 
@@ -71,6 +73,8 @@ def train(
         quiet: no progress bar.
         keep: epochs at whose beginning the full state is stored as fork-EPOCH.pt, for other runs to start from.
         fork: such a file, of a run that is identical before that epoch: this run starts there.
+        parts: the images to train on and to choose on; those of the recipe if unset.
+        store_epochs: whether to store the network of each epoch, as epoch-EPOCH.pt in the format of best.pt.
 
     Returns:
         The file of the chosen network, and notes on the run.
@@ -82,13 +86,14 @@ def train(
     check_data(data, architecture)
     check_groups(data, recipe.method)
     check_method(recipe, trained=origin is not None)
-    parts = parts_of(data, recipe, steers=steers(recipe), device=device, seed=seed)
+    if parts is None:
+        parts = parts_of(data, recipe, steers=steers(recipe), device=device, seed=seed)
     images = parts.full.images.fetch(torch.arange(2)).to(device)
     check_net(net.to(device), images, data.num_classes, recipe)
     numerics = Numerics.choose(recipe.precision, device, net, images)
     check_alike(numerics)
     record = RunRecord.of(data, parts, recipe, architecture, seed=seed, origin=origin)
-    trainer = Trainer(net, parts, record, out=out, numerics=numerics, fork_epochs=frozenset(keep))
+    trainer = Trainer(net, parts, record, out=out, numerics=numerics, fork_epochs=frozenset(keep), store=store_epochs)
     with folder_lock(out):
         description = record.config(numerics.name), environment(device)
         processes.on_main(partial(folder.describe, out, *description, forks=fork is not None))
@@ -120,6 +125,7 @@ class Trainer:
         out: the run's folder.
         numerics: device and precision.
         fork_epochs: epochs at whose beginning the full state is stored.
+        store: whether to store the network of each epoch.
     """
 
     def __init__(
@@ -131,8 +137,9 @@ class Trainer:
         out: Path,
         numerics: Numerics,
         fork_epochs: frozenset[int] = frozenset(),
+        store: bool = False,
     ) -> None:
-        recipe, seed = record.recipe, record.seed
+        recipe, seed, self.store = record.recipe, record.seed, store
         self.recipe, self.parts, self.record, self.out, self.fork_epochs = recipe, parts, record, out, fork_epochs
         self.epochs = epochs_of_training(recipe)
         self.counts = torch.bincount(parts.full.groups[parts.train], minlength=len(record.groups))
@@ -283,10 +290,12 @@ class Trainer:
             request = selection_request(self.recipe.select_attack)
             accuracy = HeldOutAccuracy.of(self.evaluate(request, self.parts.select))
             score, accuracies = RULES[self.recipe.select](accuracy), asdict(accuracy)
+        names = [folder.epoch_file(self.state.epoch)] if self.store else []
         if score > self.state.best_score or score == float("inf"):
             self.state.best_score, self.state.best_epoch = score, self.state.epoch
-            if processes.is_main():
-                checkpoint.save(self.out / "best.pt", self.network())
+            names.append("best.pt")
+        for name in names if processes.is_main() else ():
+            checkpoint.save(self.out / name, self.network())
         return accuracies
 
     @interrupts.reporting(lambda _: "the network is saved, and the search for its offsets is restarted")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from faal.config import Recipe
-from faal.data import DataSet, Split, hold_out
+from faal.data import DataSet, Split, fingerprint, hold_out
 from faal.data.classwise import in_proportion
 from faal.engine.seeds import generator
 from faal.errors import InputError
@@ -43,6 +43,8 @@ class Parts:
     """The images that a method may evaluate on during training."""
     notes: tuple[str, ...]
     """Notes for the interpretation of the results."""
+    validation: str | None = None
+    """The fingerprint of `select`, if its images are not of the training set."""
 
     def digests(self, data: str) -> dict[str, str]:
         """The digests (`part_digest`) of the withheld parts that are not empty, by name."""
@@ -50,11 +52,18 @@ class Parts:
         return {name: part_digest(data, index) for name, index in withheld.items() if len(index) > 0}
 
     @property
+    def for_choice(self) -> Split | None:
+        """The images that a network may be chosen on: validation images, else withheld ones; None without any."""
+        if self.validation is not None:
+            return self.select
+        return self.full.take(self.select_index) if len(self.select_index) > 0 else None
+
+    @property
     def for_offsets(self) -> tuple[Split, str | None]:
         """The images that offsets are chosen on, and a note: the withheld ones, else a number of training images of
         each class (or group); never test images."""
-        if len(self.select_index) > 0:
-            return self.full.take(self.select_index), None
+        if self.for_choice is not None:
+            return self.for_choice, None
         labels, groups = self.full.labels[self.train], self.full.groups[self.train]
         # Alternate between a group's classes: in data sorted by class its first images would be of one class.
         alternating = _rank(_strata(labels, groups)).argsort(stable=True)
@@ -66,7 +75,16 @@ class Parts:
         )
 
 
-def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.device, seed: int = 0) -> Parts:
+def parts_of(
+    data: DataSet,
+    recipe: Recipe,
+    *,
+    steers: bool,
+    device: torch.device,
+    seed: int = 0,
+    small: bool = False,
+    validation: Split | None = None,
+) -> Parts:
     """Divide a data set by a recipe.
 
     Images are withheld first, and the recipe's `limit` draws a subset of the rest: the withheld images depend neither
@@ -79,6 +97,8 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
         steers: whether the method needs a steering part.
         device: stores the images, if they fit.
         seed: the run's, from which the images of `limit` are drawn; a larger limit adds to those of a smaller one.
+        small: whether images of classes with fewer than 200 images are withheld too.
+        validation: images that are not of the training set, to choose on instead of withheld ones.
 
     Raises:
         InputError: a class without training images; `select_on: test` without test images.
@@ -86,14 +106,16 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
     assert data.train is not None
     full = data.train.to(device)
     selects = recipe.select != "last"
+    needs_images = (selects and recipe.select_on != "test") or seeks_offsets(recipe)
     held_out = hold_out(
         full.groups,
         data.groups,
-        select=recipe.hold_out == "both"
-        or (recipe.hold_out == "select" and ((selects and recipe.select_on != "test") or seeks_offsets(recipe))),
+        select=validation is None
+        and (recipe.hold_out == "both" or (recipe.hold_out == "select" and needs_images)),
         steer=recipe.hold_out == "both" or (recipe.hold_out == "select" and steers),
         seed=HELD_OUT_SEED,
         kind="class" if full.grouping is None else "group",
+        small=small,
     )
     train = held_out.train
     if recipe.limit is not None:
@@ -110,7 +132,7 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
     notes, select = [], full.take(held_out.select if selects else held_out.select[:0])
     if not selects and len(held_out.train) < full.n:
         notes.append("There is no selection, and the last epoch is used")
-    elif not selects or recipe.hold_out == "none":
+    elif validation is None and (not selects or recipe.hold_out == "none"):
         notes.append("Nothing was held out: there is no selection, and the last epoch is used")
     elif held_out.reason:
         notes.append(held_out.reason)
@@ -119,6 +141,8 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
             raise InputError(f"{data.name} has no test images to choose the epoch on; leave select_on at held-out")
         select = data.test.take(_test_subset(data.test.labels, data.num_classes))
         notes = [f"The epoch was chosen on {select.n} test images: the audit's accuracies are too high"]
+    if validation is not None:
+        select = validation
     steer = held_out.steer
     if steers and len(steer) == 0:
         steer = train[_first(full.groups[train], STEER_MOST)]
@@ -135,6 +159,7 @@ def parts_of(data: DataSet, recipe: Recipe, *, steers: bool, device: torch.devic
         steer_index=held_out.steer,
         steer=full.take(steer),
         notes=tuple(notes),
+        validation=None if validation is None else fingerprint(validation),
     )
 
 

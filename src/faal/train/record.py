@@ -39,6 +39,8 @@ class RunRecord:
     """The withheld parts, `select` or `steer`, that the initial network may have been trained on."""
     origin: Mapping[str, Any] | None
     """The checkpoint that a fine-tune starts from."""
+    validation: str | None = None
+    """The fingerprint of the images that the epoch is chosen on, where these are not of the training set."""
 
     @classmethod
     def of(
@@ -71,16 +73,19 @@ class RunRecord:
             withheld=tuple(digest for digest in digests.values() if digest in unused),
             trained_on=tuple(part for part in evaluated if part in digests and digests[part] not in unused),
             origin=origin,
+            validation=parts.validation,
         )
 
     def config(self, precision: str) -> dict[str, Any]:
         """The contents of config.yaml."""
         grouped = {"groups": self.grouping} if self.grouping else {}
+        validated = {"validation": self.validation} if self.validation else {}
         return {
             "recipe": self.recipe.plain(),
             "architecture": asdict(self.architecture),
             "data": {"name": self.data_name, "fingerprint": self.fingerprint, "held_out": len(self.select_index)}
-            | grouped,
+            | grouped
+            | validated,
             "seed": self.seed,
             "precision": precision,
             "origin": self.origin,

@@ -1,0 +1,53 @@
+"""The decision before any training: whether a network is robust at all, and whether some classes are less so."""
+
+from dataclasses import dataclass
+
+from faal.errors import InputError
+from faal.repair.settings import RepairSettings
+from faal.repair.verdicts import Verdicts
+
+
+@dataclass(frozen=True)
+class Precheck:
+    """The result."""
+
+    repair: bool
+    """Whether there is something to repair."""
+    reason: str
+    """One sentence, with the accuracies."""
+
+
+def precheck(base: Verdicts, settings: RepairSettings, *, num_classes: int, threat: str) -> Precheck:
+    """Decide from the base's verdicts on withheld images.
+
+    A network has no robustness where the upper end of the interval of its robust accuracy is below 1.5 / C. There is
+    nothing to repair where the lower end of the interval of its worst class is above its average less 5 points.
+
+    Args:
+        base: the verdicts.
+        settings: the repair's; `force` allows both.
+        num_classes: C.
+        threat: the threat, in words.
+
+    Raises:
+        InputError: no robustness.
+    """
+    average, worst = base.accuracies.average, base.accuracies.worst
+    low = 0.0 if worst.low is None else worst.low
+    found = (
+        f"robust accuracy on {len(base.correct)} withheld images {100 * base.average:.1f} % on average, "
+        f"{100 * base.worst:.1f} % in the worst class ({worst.name})"
+    )
+    if (average.high or 0.0) < settings.CHANCE / num_classes and not settings.force:
+        raise InputError(
+            f"the network is not robust against {threat}: {found}, where chance is {100 / num_classes:.3g} %; a repair "
+            "redistributes robustness and does not create it. Train it adversarially first (faal train RECIPE --from "
+            "CHECKPOINT), or name the epsilon that it was trained for; --force repairs it all the same"
+        )
+    if low > base.average - settings.ALIKE and not settings.force:
+        return Precheck(
+            False,
+            f"The network is left as it is: its classes are alike ({found}; the worst class's interval begins at "
+            f"{100 * low:.1f} %). --force repairs it all the same",
+        )
+    return Precheck(True, f"Before the repair: {found}")

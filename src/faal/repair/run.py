@@ -217,7 +217,7 @@ def _evaluate_candidates(evaluator: Evaluator, count: int, out: Path, *, quiet: 
     processes.barrier()
     record = evaluator.record
     epochs = {number: checkpoint.load(out / folder.epoch_file(number))["weights"] for number in range(count)}
-    with interrupts.kept(lambda _: f"{len(record.evaluated)} candidates are kept"), progress_bar() as bar:
+    with interrupts.reporting(lambda _: f"{len(record.evaluated)} candidates are kept"), progress_bar() as bar:
         bar.disable = quiet or not processes.is_main()
         task = bar.add_task("candidates", total=count + len(SHARES) + 3, note="")
 

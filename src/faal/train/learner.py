@@ -1,14 +1,16 @@
-"""The learner of a recipe, and the average of its weights."""
+"""The learner of a recipe, its batches, and the average of its weights."""
 
 import torch
 from torch import Tensor, nn
 
 from faal.config import Recipe
+from faal.data import Batches
 from faal.engine import gradients, graphs, processes
 from faal.engine.numerics import Numerics
 from faal.methods import method
 from faal.outer.averaging import GatedAverage, WeightAverage
 from faal.step import Learner
+from faal.train.parts import Parts
 
 
 def compiles(recipe: Recipe) -> bool:
@@ -87,3 +89,19 @@ def average_for(net: nn.Module, recipe: Recipe, steps_per_epoch: int) -> WeightA
     # The influence of random initial weights should decrease quickly; that of trained weights, with which a later
     # average begins, should not.
     return WeightAverage(net, decay=decay, warm_up=recipe.average == "step" and recipe.averaging_starts == 0)
+
+
+def batches_for(parts: Parts, recipe: Recipe, *, seed: int, numerics: Numerics) -> Batches:
+    """The batches of this process, of the images to train on."""
+    return Batches(
+        parts.full,
+        parts.train,
+        batch_size=recipe.batch_size,
+        seed=seed,
+        crop=recipe.crop,
+        flip=recipe.flip,
+        device=numerics.device,
+        memory=numerics.memory,
+        rank=processes.rank(),
+        world_size=processes.world_size(),
+    )

@@ -12,7 +12,7 @@ from torch import nn
 
 from faal import checkpoint
 from faal.config import Recipe
-from faal.data import Batch, Batches, DataSet, Split
+from faal.data import Batch, DataSet, Split
 from faal.engine import interrupts, processes
 from faal.engine.environment import environment
 from faal.engine.numerics import Numerics
@@ -30,7 +30,7 @@ from faal.train import folder
 from faal.train.checks import check_alike, check_data, check_groups, check_logits, check_method, check_net
 from faal.train.evaluate import GATE, evaluate
 from faal.train.forks import save_fork, start_from
-from faal.train.learner import average_for, learner_for
+from faal.train.learner import average_for, batches_for, learner_for
 from faal.train.log import Log
 from faal.train.notes import notes_of
 from faal.train.offsets import EVALUATIONS, rule_for_offsets, with_best_offsets
@@ -145,18 +145,7 @@ class Trainer:
         self.counts = torch.bincount(parts.full.groups[parts.train], minlength=len(record.groups))
         net = numerics.place(net)
         processes.broadcast(net.state_dict().values())
-        self.batches = Batches(
-            parts.full,
-            parts.train,
-            batch_size=recipe.batch_size,
-            seed=seed,
-            crop=recipe.crop,
-            flip=recipe.flip,
-            device=numerics.device,
-            memory=numerics.memory,
-            rank=processes.rank(),
-            world_size=processes.world_size(),
-        )
+        self.batches = batches_for(parts, recipe, seed=seed, numerics=numerics)
         self.learner = learner_for(net, recipe, self.counts, seed=seed, numerics=numerics)
         self.average = average_for(net, recipe, len(self.batches))
         self.state, self.latest = TrainingState(), LatestState(out)

@@ -110,8 +110,7 @@ def parts_of(
     held_out = hold_out(
         full.groups,
         data.groups,
-        select=validation is None
-        and (recipe.hold_out == "both" or (recipe.hold_out == "select" and needs_images)),
+        select=validation is None and (recipe.hold_out == "both" or (recipe.hold_out == "select" and needs_images)),
         steer=recipe.hold_out == "both" or (recipe.hold_out == "select" and steers),
         seed=HELD_OUT_SEED,
         kind="class" if full.grouping is None else "group",

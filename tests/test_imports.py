@@ -36,6 +36,7 @@ FLOORS = [
     {"methods", "step"},
     {"audit"},
     {"train"},
+    {"repair"},
     {"study"},
     {"cli"},
     {"__main__"},

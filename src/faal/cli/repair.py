@@ -18,14 +18,13 @@ from faal.cli.options import (
     Rgb,
     Seed,
     Size,
-    given,
     overridden,
     parse_size,
     reach_notes,
     refuse_overwriting,
     short_name,
 )
-from faal.cli.train import print_outcome
+from faal.cli.train import network_of, print_outcome, with_network
 
 THREAT = ("norm", "epsilon", "step_size")
 """Settings that a repair without a recipe takes from its network: the threat, and the step size for it."""
@@ -114,10 +113,7 @@ def repair(
     processes.start(torch_device)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
     dataset = dataset if groups is None else weighted_by(dataset, groups)
-    # Only the command line describes the network: the recipe's settings are those of another one.
-    network = {
-        name: chosen.plain()[name] for name in ("model", "width", "depth", "normalize") if name in given(settings)
-    }
+    network = network_of(chosen, settings)
     opened = open_model(checkpoint, dataset, **network)
     print_notes(*dataset.notes, *opened.notes, *numerics.precision_notes(chosen.precision, torch_device))
     architecture = opened.architecture
@@ -133,15 +129,7 @@ def repair(
     elif robust and chosen.threat != opened.threat:
         print_notes(f"The network was trained against {opened.threat} and is repaired against {chosen.threat}.")
     print_notes(*reach_notes(chosen))
-    chosen = chosen.replace(
-        {
-            "model": architecture.model,
-            "width": architecture.width,
-            "depth": architecture.depth,
-            "normalize": architecture.normalize,
-        },
-        source="checkpoint",
-    )
+    chosen = with_network(chosen, architecture)
     folder = out or Path("runs") / f"{short_name(recipe)}-seed{seed}"
     refuse_overwriting(folder, (), data=data, inputs=())
     if frontier:

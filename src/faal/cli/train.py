@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import ceil, log10
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -29,45 +29,78 @@ from faal.cli.options import (
 )
 
 if TYPE_CHECKING:  # the help does not import PyTorch
+    from faal.config import Recipe
     from faal.data import DataSet
+    from faal.models import Architecture
     from faal.train.outcome import OffsetSearch, Outcome
     from faal.train.selection import HeldOutAccuracy
 
+NETWORK = ("model", "width", "depth", "normalize")
+"""Settings that describe the network."""
+
 RecipeName = Annotated[str, Parameter(help="A shipped recipe (`faal recipes`) or a YAML file.")]
+
+Start = Annotated[
+    Path | None,
+    Parameter(name="--from", help="Begin with the weights of this checkpoint: a run's folder, a file or zoo:NAME."),
+]
 
 
 def train(
     recipe: RecipeName, /, *, data: Data, groups: Groups = None, out: Out = None, seed: Seed = 1,
-    device: Device = "auto", size: Size = None, rgb: Rgb = False, settings: Overrides = UNSET,
+    device: Device = "auto", size: Size = None, rgb: Rgb = False,
+    start: Start = None, settings: Overrides = UNSET,
 ) -> None:  # fmt: skip
-    """Train from scratch.
+    """Train from scratch, or from given weights.
 
+    --from begins with a trained network, such as one of standard training that adversarial training is to make robust;
+    the network is the checkpoint's, and for third-party weights --model, --width, --depth and --normalize describe it.
     Configuration, metrics and checkpoints are written to the run's folder. The same command continues a run that was
     stopped. Every setting of the recipe is an option.
 
         faal train cifar10-prn18-faal-trades --data cifar10:DIR
         faal train digits-small-pgd-at --data digits --epochs 20 --lr 0:0.1,1/2:0.01
+        faal train cifar10-prn18-pgd-at --data folder:DIR --from model.pth --model mymodels:net --epochs 30 --lr 0.01
     """
     from faal.config import load_recipe
     from faal.data import load_data, weighted_by
     from faal.engine import numerics, processes
-    from faal.models import Architecture, build_model
+    from faal.models import Architecture, build_model, open_model
     from faal.models.own import require_named
     from faal.train.loop import train as run
 
     chosen, named = overridden(load_recipe(recipe), settings), given(settings).get("model")
-    require_named(chosen.model, named, f"the recipe {recipe}")
+    if start is None:
+        require_named(chosen.model, named, f"the recipe {recipe}")
     torch_device = numerics.pick_device(device)
     processes.start(torch_device)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
     dataset = dataset if groups is None else weighted_by(dataset, groups)
     print_notes(*dataset.notes, *numerics.precision_notes(chosen.precision, torch_device), *reach_notes(chosen))
-    architecture = Architecture.of(chosen, dataset)
-    net = build_model(architecture, seed=seed, model=named)
+    origin = None
+    if start is None:
+        architecture = Architecture.of(chosen, dataset)
+        net = build_model(architecture, seed=seed, model=named)
+    else:
+        opened = open_model(start, dataset, **network_of(chosen, settings))
+        print_notes(*opened.notes)
+        net, architecture, origin = opened.net, opened.architecture, opened.record
+        chosen = with_network(chosen, architecture)
     folder = out or Path("runs") / f"{short_name(recipe)}-seed{seed}"
     refuse_overwriting(folder, (), data=data, inputs=())
-    outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=torch_device)
+    outcome = run(net, architecture, dataset, chosen, out=folder, seed=seed, device=torch_device, origin=origin)
     print_outcome(outcome, dataset, data, size, rgb, architecture.model)
+
+
+def network_of(recipe: "Recipe", settings: Any) -> dict[str, Any]:
+    """The description of a network on the command line: a recipe's own is that of another one."""
+    plain, named = recipe.plain(), given(settings)
+    return {name: plain[name] for name in NETWORK if name in named}
+
+
+def with_network(recipe: "Recipe", architecture: "Architecture") -> "Recipe":
+    """The recipe with the network that is trained."""
+    return recipe.replace({name: getattr(architecture, name) for name in NETWORK}, source="checkpoint")
 
 
 def print_outcome(outcome: "Outcome", dataset: "DataSet", data: str, size: str | None, rgb: bool, model: str) -> None:

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from faal.report import wording
+from faal.report.files.changes import AttackChanges, ClassChange
 from faal.report.files.run import AttackAccuracies, ClassAccuracy, IntervalEstimate
 
 
@@ -44,19 +45,50 @@ def test_headline_without_attack_is_clean_accuracy() -> None:
     assert plain(wording.headline(attack(0.9, 0.97, name="clean"))).startswith("97 % clean accuracy on average")
 
 
-def test_comparison_headline_names_each_worst_class() -> None:
-    text = plain(wording.comparison_headline(attack(0.31, 0.71), attack(0.43, 0.70, worst_class="3")))
+def estimated(value: float, low: float, high: float) -> IntervalEstimate:
+    return IntervalEstimate(value=value, low=low, high=high)
+
+
+def changes(worst: IntervalEstimate, average: IntervalEstimate, *lost: str) -> AttackChanges:
+    loss = ClassChange(estimated(-0.1, -0.15, -0.05), established=True)
+    gain = ClassChange(estimated(0.1, 0.05, 0.15), established=True)
+    return AttackChanges(average=average, worst=worst, classes={"8": gain} | dict.fromkeys(lost, loss))
+
+
+def test_a_change_that_the_comparison_establishes() -> None:
+    found = changes(estimated(0.12, 0.04, 0.2), estimated(-0.01, -0.018, -0.002), "3", "5")
+    text = plain(wording.comparison_headline(attack(0.31, 0.71), attack(0.43, 0.70, worst_class="3"), found))
     assert text == (
-        "Robust accuracy on the worst class increased from 31 % (24 to 39) on “8” to 43 % (36 to 51) on “3”; "
-        "on average it decreased from 71 % to 70 %."
+        "Robust accuracy on the worst class increased from 31 % (24 to 39) on “8” to 43 % (36 to 51) on “3” "
+        "(+12.0 points, +4.0 to +20.0); on average it decreased from 71 % to 70 % (−1.0 points, −1.8 to −0.2). "
+        "Classes with an established loss: 3 and 5."
     )
 
 
-def test_comparison_headline_of_one_class() -> None:
-    text = plain(wording.comparison_headline(attack(0.31, 0.71), attack(0.31, 0.714)))
+def test_a_change_that_the_comparison_does_not_establish() -> None:
+    found = changes(estimated(0.12, -0.01, 0.25), estimated(0.0, -0.02, 0.02))
+    text = plain(wording.comparison_headline(attack(0.31, 0.71), attack(0.43, 0.71), found))
+    assert "increased" not in text
+    assert "decreased" not in text
+    assert text.count("a change is not established") == 2
+
+
+def test_without_a_comparison_no_change_is_stated() -> None:
+    text = plain(wording.comparison_headline(attack(0.31, 0.71), attack(0.43, 0.70), None))
     assert text == (
-        "Robust accuracy on the worst class, “8”, is unchanged at 31 % (24 to 39); on average it is unchanged at 71 %."
+        "Robust accuracy on the worst class, “8”, is 31 % (24 to 39) before and 43 % (36 to 51) after; "
+        "on average it is 71 % and 70 %."
     )
+
+
+@pytest.mark.parametrize(("low", "established"), [(0.02, True), (-0.02, False)])
+def test_the_headline_of_the_demo_states_what_its_interval_shows(low: float, established: bool) -> None:
+    means = {
+        role: {field: estimated(value, 0.0, 1.0) for field in ("worst", "average")}
+        for role, value in (("base", 0.2), ("repaired", 0.3))
+    }
+    differences = dict.fromkeys(("worst", "average"), estimated(0.1, low, 0.2))
+    assert ("increased" in wording.demo_headline(means, differences, 3)) == established
 
 
 def test_headlines_name_the_classes_without_images() -> None:
@@ -64,7 +96,7 @@ def test_headlines_name_the_classes_without_images() -> None:
     text = plain(wording.headline(one))
     assert "on the worst class with images, “8”." in text
     assert text.endswith(" The data has no images of “dog”: accuracy there is unknown.")
-    assert plain(wording.comparison_headline(one, two)).endswith(
+    assert plain(wording.comparison_headline(one, two, None)).endswith(
         "The data has no images of “dog” and “eel”: accuracy there is unknown."
     )
     assert "of 2 models on the worst class with images" in plain(wording.best_headline(["a", "b"], [two, two]))

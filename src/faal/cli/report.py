@@ -25,10 +25,11 @@ def report(
 
     faal report runs/base runs/repaired --out before-and-after.html
     """
+    from faal.audit.comparison.compare import comparison_of
     from faal.errors import InputError
     from faal.report import write_report
 
     if not directories:
         raise InputError("faal report requires at least one run's folder, such as `faal report runs/base`")
-    page = write_report(directories, out=out)
+    page = write_report(directories, out=out, comparison=comparison_of(directories))
     Console().print(str(page), markup=False, highlight=False, soft_wrap=True)

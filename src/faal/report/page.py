@@ -3,9 +3,10 @@
 import base64
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -14,6 +15,7 @@ from faal.errors import InputError, permitted, refuse_unwritable
 from faal.report import wording
 from faal.report.charts import svg
 from faal.report.elements import Measure, Page, Section, Tile, measure
+from faal.report.files.changes import Changes
 from faal.report.files.demo import ROLES, is_demo, read_demo
 from faal.report.files.read import read_curves, read_run
 from faal.report.files.run import AttackAccuracies, RunFiles
@@ -42,6 +44,7 @@ def write_report(
     out: Path | None = None,
     title: str | None = None,
     names: Sequence[str] | None = None,
+    comparison: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the report of a run, a comparison of several runs, a demo, or a curve over epsilon.
 
@@ -51,6 +54,8 @@ def write_report(
         out: the file to write; by default `report.html` in the folder, or `comparison.html` in the last of several.
         title: the page's title.
         names: the runs' names on the page; by default those of their folders.
+        comparison: the last run compared with the first, in the plain values of `faal compare`; without it the page
+            states no difference of the two.
 
     Returns:
         The file written; the same files produce the same bytes.
@@ -74,7 +79,8 @@ def write_report(
         name = names[0] if names else folders[0].resolve().name
         page = curve_page(curves, name=clean_text(name), title=clean_text(title) if title else None)
     else:
-        page = runs_page(folders, title=title, names=names)
+        changes = None if comparison is None else Changes.of(comparison)
+        page = runs_page(folders, title=title, names=names, changes=changes)
     text = render(page)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")  # an earlier page is not lost if the disk is full
     try:
@@ -108,7 +114,9 @@ def _runs_in(directory: Path) -> list[Path]:
     return [directory / folder for folder in audited] or [directory]
 
 
-def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str] | None) -> Page:
+def runs_page(
+    folders: Sequence[Path], *, title: str | None, names: Sequence[str] | None, changes: Changes | None = None
+) -> Page:
     """The page of one run, or of a comparison."""
     for folder in folders:
         if is_demo(folder):
@@ -129,13 +137,15 @@ def runs_page(folders: Sequence[Path], *, title: str | None, names: Sequence[str
             for i, run in enumerate(runs)
             for j, curve in enumerate(run.curves)
         ]
-        parts = [common.attacks_section(runs, attacks), *curves, *_shared(runs, attacks, chosen)]
+        parts = [common.attacks_section(runs, attacks), *curves, *_shared(runs, attacks, chosen, changes)]
     lead = [] if incomparable(runs) else [_lead(runs, attacks, chosen)]
     if len(runs) > 1:
         lead.append("These are single models, not methods: training with another seed results in other accuracies.")
+    if changes is not None:
+        lead.append(changes.conclusion)
     return Page(
         title=clean_text(title) if title else f"Audit of {_title(runs)}",
-        headline=_headline(runs, chosen),
+        headline=_headline(runs, chosen, changes),
         lead=lead,
         warnings=run_warnings(runs, chosen),
         tiles_note=f"{wording.attack_name(chosen)}, with {100 * runs[0].audit.level:g}{wording.NBSP}% intervals",
@@ -151,6 +161,9 @@ def demo_page(folder: Path, *, title: str | None) -> Page:
     attacks, chosen = _attacks(runs)
     level = runs[0].audit.level
     means = demo_section.means(demo, level)
+    differences = {
+        field: demo_section.difference(demo, "repaired", "base", field, level) for field, _ in demo_section.FIELDS
+    }
     seeds = len(demo.seeds)
     lead = [
         f"{runs[0].audit.n:,} images of {runs[0].audit.data}; {wording.threat(runs[0].audit)}.",
@@ -164,7 +177,7 @@ def demo_page(folder: Path, *, title: str | None) -> Page:
         demo_section.seeds_section(demo, level),
         first,
         common.attacks_section(runs, attacks),
-        *_shared(runs, attacks, chosen, notes=demo_section.duration(demo)),
+        *_shared(runs, attacks, chosen, None, notes=demo_section.duration(demo)),
     ]
     over = (
         f"mean over {seeds} training seeds, with {100 * level:g}{wording.NBSP}% t intervals"
@@ -173,7 +186,7 @@ def demo_page(folder: Path, *, title: str | None) -> Page:
     )
     return Page(
         title=clean_text(title) if title else "Repairing the worst class",
-        headline=wording.demo_headline(means, seeds),
+        headline=wording.demo_headline(means, differences, seeds),
         lead=lead,
         warnings=run_warnings(runs, chosen),
         tiles_note=f"Robust accuracy under PGD-20 and CW-20 with five random starts each, {over}",
@@ -206,10 +219,15 @@ def render(page: Page) -> str:
 
 
 def _shared(
-    runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, *, notes: Sequence[str] = ()
+    runs: Sequence[RunFiles],
+    attacks: Sequence[str],
+    chosen: str,
+    changes: Changes | None,
+    *,
+    notes: Sequence[str] = (),
 ) -> list[Section | None]:
     return [
-        classes_section(runs, attacks, chosen),
+        classes_section(runs, attacks, chosen, changes),
         *group_sections(runs, attacks, chosen),
         confusion_section(runs, attacks, chosen),
         common.examples_section(runs, chosen),
@@ -248,7 +266,7 @@ def _title(runs: Sequence[RunFiles]) -> str:
     return wording.listing([run.name for run in runs]) if len(runs) < MANY_RUNS else f"{len(runs)} models"
 
 
-def _headline(runs: Sequence[RunFiles], chosen: str) -> str:
+def _headline(runs: Sequence[RunFiles], chosen: str, changes: Changes | None) -> str:
     attacks = [run.audit.attacks[chosen] for run in runs]
     if len(runs) == 1:
         return wording.headline(attacks[0])
@@ -257,7 +275,8 @@ def _headline(runs: Sequence[RunFiles], chosen: str) -> str:
         return wording.incomparable_headline(names, attacks)
     if len(runs) >= MANY_RUNS:
         return wording.best_headline(names, attacks)
-    return wording.comparison_headline(attacks[0], attacks[-1])
+    found = None if changes is None else changes.attacks.get(chosen)
+    return wording.comparison_headline(attacks[0], attacks[-1], found)
 
 
 def _lead(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str) -> str:

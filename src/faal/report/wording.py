@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from faal.epsilon import epsilon_text
+from faal.report.files.changes import AttackChanges
 from faal.report.files.run import AttackAccuracies, AuditRecord, CurveRecord, IntervalEstimate
 
 NBSP = "\u00a0"
@@ -154,8 +155,8 @@ def headline(attack: AttackAccuracies) -> str:
     )
 
 
-def comparison_headline(before: AttackAccuracies, after: AttackAccuracies) -> str:
-    """The change from one audit to another."""
+def comparison_headline(before: AttackAccuracies, after: AttackAccuracies, changes: AttackChanges | None) -> str:
+    """The change from one audit to another: an increase or a decrease only where the comparison establishes one."""
     old, new = before.worst, after.worst
     if before.worst_class == after.worst_class:
         worst = f"{_worst(after)}, “{after.worst_class}”,"
@@ -166,12 +167,26 @@ def comparison_headline(before: AttackAccuracies, after: AttackAccuracies) -> st
             f"{_with_interval(old)} on “{before.worst_class}”",
             f"{_with_interval(new)} on “{after.worst_class}”",
         )
-    if rounded_percent(old.value) == rounded_percent(new.value):
-        difference = f"is unchanged at {end}"
-    else:
-        difference = f"{'increased' if new.value > old.value else 'decreased'} from {start} to {end}"
-    average = change(before.average.value, after.average.value)
-    return f"{capital(accuracy(after.name))} on {worst} {difference}; on average it {average}.{without_images(after)}"
+    if changes is None:
+        average = f"{rounded_percent(before.average.value)}{NBSP}% and {rounded_percent(after.average.value)}{NBSP}%"
+        return (
+            f"{capital(accuracy(after.name))} on {worst} is {start} before and {end} after; on average it is {average}."
+            f"{without_images(after)}"
+        )
+    lost = f" Classes with an established loss: {listing(changes.lost)}." if changes.lost else ""
+    return (
+        f"{capital(accuracy(after.name))} on {worst} {_changed(changes.worst, start, end)}; on average it "
+        f"{_changed(changes.average, *(f'{rounded_percent(each.average.value)}{NBSP}%' for each in (before, after)))}."
+        f"{lost}{without_images(after)}"
+    )
+
+
+def _changed(difference: IntervalEstimate, start: str, end: str) -> str:
+    """Such as `increased from 12 % to 47 % (+34.7 points, +29.9 to +39.1)`."""
+    points_text = f"{points(difference.value)}{NBSP}points, {points_interval(difference)}"
+    if difference.low <= 0 <= difference.high:
+        return f"is {start} before and {end} after ({points_text}: a change is not established)"
+    return f"{'increased' if difference.value > 0 else 'decreased'} from {start} to {end} ({points_text})"
 
 
 def incomparable_headline(names: Sequence[str], attacks: Sequence[AttackAccuracies]) -> str:
@@ -213,11 +228,19 @@ def curve_headline(curve: CurveRecord) -> str:
     )
 
 
-def demo_headline(means: Mapping[str, Mapping[str, IntervalEstimate]], seeds: int) -> str:
-    """The effect of the repair, from the means over seeds by role and by `worst` or `average`."""
-    base, repaired = means["base"], means["repaired"]
-    worst = change(base["worst"].value, repaired["worst"].value)
-    average = change(base["average"].value, repaired["average"].value)
+def demo_headline(
+    means: Mapping[str, Mapping[str, IntervalEstimate]], differences: Mapping[str, IntervalEstimate], seeds: int
+) -> str:
+    """The effect of the repair, from the means over seeds by role and by `worst` or `average`, and from the paired
+    differences of repair and base."""
+
+    def effect(field: str) -> str:
+        start, end = (f"{rounded_percent(means[role][field].value)}{NBSP}%" for role in ("base", "repaired"))
+        if math.isnan(differences[field].low):  # one seed
+            return change(means["base"][field].value, means["repaired"][field].value)
+        return _changed(differences[field], start, end)
+
+    worst, average = effect("worst"), effect("average")
     note = f" (means over {seeds} training seeds)" if seeds > 1 else ""
     return f"With the repair, robust accuracy on the worst class {worst}; on average it {average}{note}."
 

@@ -1,6 +1,7 @@
 """Compare two models, or two methods: paired by sample within a run, by run across training seeds."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,22 @@ def compare(
         groups=groups,
         conclusion=conclusion(name_a, name_b, len(a), level, named, found[ALL], under_all, _remarks(a, b, found[ALL])),
     )
+
+
+def comparison_of(folders: Sequence[Path]) -> dict[str, Any] | None:
+    """The comparison of the last of several audited folders with the first, as plain values for a page.
+
+    Returns:
+        None with fewer than two folders, and where the audits cannot be compared.
+    """
+    if len(folders) < 2:
+        return None
+    first, last = (str(folder) for folder in (folders[0], folders[-1]))
+    with suppress(InputError):
+        names = [Path(folder).resolve().name for folder in (first, last)]
+        before, after = names if names[0] != names[1] else (first, last)
+        return compare(before, [first], after, [last]).to_json()
+    return None
 
 
 def _read(runs: Sequence[AuditResult | Path | str]) -> list[AuditResult]:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from faal.report import wording
 from faal.report.charts import panels, svg
-from faal.report.elements import Chart, Section, Table, count_cell, drawn, estimate_cell, points_cell, text_cell
+from faal.report.elements import Cell, Chart, Section, Table, count_cell, drawn, estimate_cell, points_cell, text_cell
+from faal.report.files.changes import AttackChanges, Changes
 from faal.report.files.run import AttackAccuracies, RunFiles
 from faal.report.sections import common
 
@@ -21,7 +22,9 @@ VerdictChanges = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Images per class (C,) that only the last run predicts correctly, and that only the first does."""
 
 
-def classes_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str) -> Section:
+def classes_section(
+    runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, differences: Changes | None = None
+) -> Section:
     """Bars and table of up to three runs under the chosen attack; the other attacks' tables are collapsed."""
     order, count = _worst_first(runs, chosen), len(runs[0].audit.classes)
     charts = [_bars_chart(runs, attacks, chosen, order)]
@@ -30,10 +33,16 @@ def classes_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: st
     if len(runs) == 1:
         table, collapsed = _attacks_per_class(runs[0], attacks), []
     else:
-        table = _runs_per_class(runs, chosen, changes, caption="Accuracy per class, with intervals")
+        by_attack = {} if differences is None else differences.attacks
+        table = _runs_per_class(
+            runs, chosen, changes, by_attack.get(chosen), caption="Accuracy per class, with intervals"
+        )
         others = [n for n in reversed(attacks) if n != chosen]
         captions = [(n, f"{wording.attack_name(n)}, per class") for n in others]
-        collapsed = [_runs_per_class(runs, n, _verdict_changes(runs, n), caption=caption) for n, caption in captions]
+        collapsed = [
+            _runs_per_class(runs, n, _verdict_changes(runs, n), by_attack.get(n), caption=caption)
+            for n, caption in captions
+        ]
     if len(order) < count:
         charts += profiles_charts(runs, chosen)
         caption = f"Accuracy of all {count} classes, with intervals" if count <= common.MOST_ROWS else table.caption
@@ -150,7 +159,14 @@ def _attacks_per_class(run: RunFiles, attacks: Sequence[str]) -> Table:
     return Table(caption="Accuracy per class and attack, with intervals", head=head, rows=rows)
 
 
-def _runs_per_class(runs: Sequence[RunFiles], attack: str, changes: VerdictChanges | None, *, caption: str) -> Table:
+def _runs_per_class(
+    runs: Sequence[RunFiles],
+    attack: str,
+    changes: VerdictChanges | None,
+    differences: AttackChanges | None,
+    *,
+    caption: str,
+) -> Table:
     difference = "Change, points" if len(runs) == 2 else f"{runs[0].name} to {runs[-1].name}, points"
     head = ["Class", "Images", *(f"{run.name}, %" for run in runs), difference]
     head += ["Newly correct", "Newly misclassified"] if changes is not None else []
@@ -158,9 +174,20 @@ def _runs_per_class(runs: Sequence[RunFiles], attack: str, changes: VerdictChang
     for i, name in enumerate(runs[0].audit.classes):
         accuracies = [run.audit.attacks[attack].classes[i] for run in runs]
         row = [text_cell(name), count_cell(accuracies[0].n), *(estimate_cell(c.accuracy) for c in accuracies)]
-        row.append(points_cell(accuracies[-1].accuracy.value - accuracies[0].accuracy.value))
+        row.append(_change_cell(accuracies[-1].accuracy.value - accuracies[0].accuracy.value, name, differences))
         rows.append(row + [count_cell(int(counts[i])) for counts in changes or ()])
     return Table(caption=caption, head=head, rows=rows)
+
+
+def _change_cell(difference: float, name: str, differences: AttackChanges | None) -> Cell:
+    """A class's difference, with its interval and whether it is established where the audits were compared."""
+    cell = points_cell(difference)
+    if differences is None or name not in differences.classes:
+        return cell
+    found = differences.classes[name]
+    return replace(
+        cell, note=wording.points_interval(found.difference) + ("" if found.established else ", not established")
+    )
 
 
 def _verdict_changes(runs: Sequence[RunFiles], attack: str) -> VerdictChanges | None:

@@ -36,14 +36,14 @@ def desk(work: Path) -> Path:
 
 @pytest.mark.medium
 def test_blends_from_the_command_line(desk: Path, faal: Faal) -> None:
-    repair = ("repair", "base.pt", "debug", "--data", "npz:toy.npz", "--out", "mended", "--frontier", *SHORT)
+    repair = ("repair", "base.pt", "debug", "--data", "npz:toy.npz", "--out", "mended", "--frontier", "--force", *SHORT)
     printed = faal(*repair).out
     assert "intervals, n = 60" in printed
-    assert all(name in printed for name in ("base", "1/4", "blend-50.pt", "best.pt"))
+    assert all(name in printed for name in ("base", "1/4", "blend-50.pt", "fine-tuned.pt"))
     found = json.loads((desk / "mended" / "frontier.json").read_text())
     assert found["base"]["path"] == "base.pt"
     # Share 0 is the base before the training, which changes its weights in place.
-    quarter, after = (checkpoint.load(desk / "mended" / name)["weights"] for name in ("blend-25.pt", "best.pt"))
+    quarter, after = (checkpoint.load(desk / "mended" / name)["weights"] for name in ("blend-25.pt", "fine-tuned.pt"))
     before = checkpoint.load(desk / "base.pt")["weights"]
     for name, tensor in quarter.items():
         if tensor.is_floating_point():

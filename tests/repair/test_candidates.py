@@ -7,31 +7,31 @@ import torch
 from torch import nn
 
 from faal.models.offsets import OFFSETS, Offset
-from faal.repair.candidates import Candidate, with_parts
+from faal.repair.candidates import RepairCandidate, with_parts
 from faal.repair.networks import Networks
 
 ALL = [
-    (Candidate(), "base"),
-    (Candidate(0), "epoch 1"),
-    (Candidate(1, 0.25), "1/4 epoch 2 + 3/4 base"),
-    (Candidate(offsets=(0.5, -0.5)), "base + offsets"),
-    (Candidate(1, 0.5, (0.5, -0.5), 0.5), "1/2 epoch 2 + 1/2 base + 1/2 offsets"),
+    (RepairCandidate(), "base"),
+    (RepairCandidate(0), "epoch 1"),
+    (RepairCandidate(1, 0.25), "1/4 epoch 2 + 3/4 base"),
+    (RepairCandidate(offsets=(0.5, -0.5)), "base + offsets"),
+    (RepairCandidate(1, 0.5, (0.5, -0.5), 0.5), "1/2 epoch 2 + 1/2 base + 1/2 offsets"),
 ]
 
 
 @pytest.mark.parametrize(("candidate", "name"), ALL, ids=[name for _, name in ALL])
-def test_names_and_plain_values(candidate: Candidate, name: str) -> None:
+def test_names_and_plain_values(candidate: RepairCandidate, name: str) -> None:
     assert candidate.name == name
-    assert Candidate.from_json(json.loads(json.dumps(candidate.to_json()))) == candidate
+    assert RepairCandidate.from_json(json.loads(json.dumps(candidate.to_json()))) == candidate
 
 
 def test_offsets_in_parts() -> None:
     before, found = torch.tensor([0.0, 0.0]), torch.tensor([0.5, -0.5])
-    whole, half = with_parts(Candidate(1), before, found)
+    whole, half = with_parts(RepairCandidate(1), before, found)
     assert (whole.offsets, whole.part) == ((0.5, -0.5), 1.0)
     assert (half.offsets, half.part) == ((0.25, -0.25), 0.5)
-    assert whole.without_offsets == half.without_offsets == Candidate(1)
-    assert with_parts(Candidate(1), before, before.clone()) == []
+    assert whole.without_offsets == half.without_offsets == RepairCandidate(1)
+    assert with_parts(RepairCandidate(1), before, before.clone()) == []
 
 
 def linear(value: float) -> nn.Linear:
@@ -43,7 +43,7 @@ def linear(value: float) -> nn.Linear:
 
 @pytest.mark.parametrize("has_offsets", [False, True], ids=["plain", "with offsets of its own"])
 @pytest.mark.parametrize("candidate", [each for each, _ in ALL], ids=[name for _, name in ALL])
-def test_the_stored_network_is_the_evaluated_one(candidate: Candidate, has_offsets: bool) -> None:
+def test_the_stored_network_is_the_evaluated_one(candidate: RepairCandidate, has_offsets: bool) -> None:
     base, other = linear(1.0), linear(3.0)
     epoch = dict(other.state_dict())
     net: nn.Module = base

@@ -6,15 +6,15 @@ import pytest
 from faal.errors import InputError
 from faal.repair.choice import BASE, choose
 from faal.repair.settings import RepairSettings
-from faal.repair.verdicts import Verdicts
+from faal.repair.verdicts import HeldOutVerdicts
 
 IMAGES = 200
 
 
-def network(first: float, second: float, *, images: int = IMAGES) -> Verdicts:
+def network(first: float, second: float, *, images: int = IMAGES) -> HeldOutVerdicts:
     """Robust accuracies of two classes; a network of higher accuracy is correct wherever one of lower is."""
     correct = [np.arange(images) < round(accuracy * images) for accuracy in (first, second)]
-    return Verdicts(np.repeat([0, 1], images), ["a", "b"], np.concatenate(correct))
+    return HeldOutVerdicts(np.repeat([0, 1], images), ["a", "b"], np.concatenate(correct))
 
 
 BASE_NETWORK = network(0.8, 0.2)
@@ -47,7 +47,7 @@ def test_a_difference_that_few_images_show_is_no_reason() -> None:
     """One image of fifteen more in the worst class, one less elsewhere."""
     base, other = network(0.8, 0.2, images=15), network(11 / 15, 4 / 15, images=15)
     generator = np.random.default_rng(0)
-    shuffled = Verdicts(
+    shuffled = HeldOutVerdicts(
         other.groups, other.names, np.concatenate([generator.permutation(part) for part in np.split(other.correct, 2)])
     )
     assert choose({BASE: base, "other": shuffled}, RepairSettings(max_average_loss=0.05), "sum").name == BASE

@@ -6,16 +6,16 @@ import pytest
 from faal.errors import InputError
 from faal.repair.precheck import precheck
 from faal.repair.settings import RepairSettings
-from faal.repair.verdicts import Verdicts
+from faal.repair.verdicts import HeldOutVerdicts
 
 
-def network(*accuracies: float, images: int = 400) -> Verdicts:
+def network(*accuracies: float, images: int = 400) -> HeldOutVerdicts:
     correct = [np.arange(images) < round(accuracy * images) for accuracy in accuracies]
     names = [f"class{c}" for c in range(len(accuracies))]
-    return Verdicts(np.repeat(np.arange(len(names)), images), names, np.concatenate(correct))
+    return HeldOutVerdicts(np.repeat(np.arange(len(names)), images), names, np.concatenate(correct))
 
 
-def decided(found: Verdicts, **settings: bool) -> bool:
+def decided(found: HeldOutVerdicts, **settings: bool) -> bool:
     return precheck(found, RepairSettings(**settings), num_classes=len(found.names), threat="linf epsilon 8/255").repair
 
 

@@ -17,8 +17,8 @@ from faal.models import Architecture, build_model, open_model
 from faal.models.load import LoadedModel
 from faal.repair import Repair, RepairSettings, repair
 from faal.repair import run as module
-from faal.repair.choice import BASE, Choice
-from faal.repair.verdicts import Verdicts
+from faal.repair.choice import BASE, Selected
+from faal.repair.verdicts import HeldOutVerdicts
 
 CPU = torch.device("cpu")
 ARCHITECTURE = Architecture(model="small", num_classes=3, channels=1, width=4)
@@ -90,7 +90,7 @@ def test_the_file_is_the_chosen_network(finished: Path) -> None:
 def test_again_it_does_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()}
     monkeypatch.setattr(module, "train", no_training)
-    assert run(finished).choice == Choice(**content(finished)["chosen"])  # type: ignore[arg-type]
+    assert run(finished).choice == Selected(**content(finished)["chosen"])  # type: ignore[arg-type]
     assert {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()} == before
 
 
@@ -102,7 +102,7 @@ def test_a_repair_that_was_stopped_continues(
     done = 0
     evaluate = module.Evaluator.verdicts
 
-    def stopping(self: module.Evaluator, *arguments: object) -> Verdicts:
+    def stopping(self: module.Evaluator, *arguments: object) -> HeldOutVerdicts:
         nonlocal done
         if done == evaluations:
             raise KeyboardInterrupt
@@ -140,11 +140,11 @@ def test_the_folder_of_another_run_is_refused(tmp_path: Path, name: str) -> None
 def as_evaluated(monkeypatch: pytest.MonkeyPatch, *accuracies: float) -> None:
     """All networks have these robust accuracies."""
 
-    def verdicts(self: module.Evaluator, net: object, split: object = None) -> Verdicts:
+    def verdicts(self: module.Evaluator, net: object, split: object = None) -> HeldOutVerdicts:
         groups = self.record.groups
         rank = np.array([np.sum(groups[:place] == group) for place, group in enumerate(groups)])
         counts = np.bincount(groups)
-        return Verdicts(groups, self.record.names, rank < np.round(np.array(accuracies) * counts)[groups])
+        return HeldOutVerdicts(groups, self.record.names, rank < np.round(np.array(accuracies) * counts)[groups])
 
     monkeypatch.setattr(module.Evaluator, "verdicts", verdicts)
 

@@ -7,24 +7,24 @@ import numpy as np
 from faal.config import Recipe, Schedule
 from faal.repair.settings import RepairSettings
 from faal.repair.trials import RADII, RATES, fitting_batch, tried
-from faal.repair.verdicts import Verdicts
+from faal.repair.verdicts import HeldOutVerdicts
 
 
-def network(average: float, worst: float, images: int = 100) -> Verdicts:
+def network(average: float, worst: float, images: int = 100) -> HeldOutVerdicts:
     accuracies = (2 * average - worst, worst)
     correct = [np.arange(images) < round(accuracy * images) for accuracy in accuracies]
-    return Verdicts(np.repeat([0, 1], images), ["a", "b"], np.concatenate(correct))
+    return HeldOutVerdicts(np.repeat([0, 1], images), ["a", "b"], np.concatenate(correct))
 
 
 RECIPE = Recipe(method="faal-at", lr=Schedule((0.0, 0.5), (0.01, 0.001)), batch_size=50)
 BASE = network(0.6, 0.3)
 
 
-def run(folder: Path, results: dict[tuple[float, float], Verdicts]) -> tuple[Recipe, list[Recipe]]:
+def run(folder: Path, results: dict[tuple[float, float], HeldOutVerdicts]) -> tuple[Recipe, list[Recipe]]:
     """The chosen recipe, and those that were tried; `results` by rate and tau, one that loses much for all others."""
     seen = []
 
-    def trial(recipe: Recipe, out: Path) -> Verdicts:
+    def trial(recipe: Recipe, out: Path) -> HeldOutVerdicts:
         seen.append(recipe)
         return results.get((round(recipe.lr.values[0], 6), recipe.tau.values[0]), network(0.3, 0.1))
 

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faal.repair.verdicts import Verdicts, scores, share_better
+from faal.repair.verdicts import HeldOutVerdicts, scores, share_better
 
 
-def verdicts(*correct: list[int]) -> Verdicts:
+def verdicts(*correct: list[int]) -> HeldOutVerdicts:
     """One list of 0 and 1 for each class."""
     groups = np.concatenate([np.full(len(each), c) for c, each in enumerate(correct)])
-    return Verdicts(groups, [f"class{c}" for c in range(len(correct))], np.concatenate(correct).astype(bool))
+    return HeldOutVerdicts(groups, [f"class{c}" for c in range(len(correct))], np.concatenate(correct).astype(bool))
 
 
 def test_accuracies() -> None:
@@ -23,7 +23,7 @@ def test_accuracies() -> None:
 
 
 def test_a_class_without_images_is_left_out() -> None:
-    found = Verdicts(np.array([0, 0, 2]), ["a", "b", "c"], np.array([True, False, True]))
+    found = HeldOutVerdicts(np.array([0, 0, 2]), ["a", "b", "c"], np.array([True, False, True]))
     assert found.worst == 0.5
     assert np.isnan(found.rates[1])
 
@@ -31,15 +31,15 @@ def test_a_class_without_images_is_left_out() -> None:
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_the_text_has_every_verdict(correct: list[bool]) -> None:
     groups = np.zeros(len(correct), dtype=np.int64)
-    found = Verdicts(groups, ["a"], np.array(correct))
-    assert Verdicts.unpacked(found.packed(), groups, ["a"]).correct.tolist() == correct
+    found = HeldOutVerdicts(groups, ["a"], np.array(correct))
+    assert HeldOutVerdicts.unpacked(found.packed(), groups, ["a"]).correct.tolist() == correct
 
 
 @pytest.mark.parametrize("images", [8, 17, 24])
 def test_text_of_another_number_of_images_is_refused(images: int) -> None:
     found = verdicts([1] * 16)
     with pytest.raises(ValueError, match="number of images"):
-        Verdicts.unpacked(found.packed(), np.zeros(images, dtype=np.int64), ["class0"])
+        HeldOutVerdicts.unpacked(found.packed(), np.zeros(images, dtype=np.int64), ["class0"])
 
 
 @pytest.mark.parametrize(("rule", "expected"), [("sum", 1.0), ("average", 0.7), ("worst", 0.3)])
@@ -47,7 +47,7 @@ def test_scores(rule: str, expected: float) -> None:
     assert scores(np.array([0.3, 0.9]), 0.7, rule) == pytest.approx(expected)
 
 
-def resampled(base: Verdicts, other: Verdicts, draws: int) -> float:
+def resampled(base: HeldOutVerdicts, other: HeldOutVerdicts, draws: int) -> float:
     """The oracle: images drawn with replacement, one by one."""
     generator, wins = np.random.default_rng(1), 0.0
     own = [np.flatnonzero(base.groups == c) for c in range(len(base.names))]

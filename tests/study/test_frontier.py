@@ -16,7 +16,7 @@ from faal.config import Recipe, Schedule
 from faal.data import DataSet, hold_out
 from faal.errors import InputError
 from faal.models import Architecture, build_model, open_model
-from faal.models.blends import blended
+from faal.repair.blends import blended
 from faal.study import frontier as study
 from faal.study.frontier import Frontier, check_frontier, frontier, frontier_table
 from faal.train.loop import train

@@ -18,7 +18,7 @@ PARTS = (1.0, 0.5)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RepairCandidate:
     """A network: a blend of the base and an epoch, with offsets or without."""
 
     epoch: int | None = None
@@ -41,7 +41,7 @@ class Candidate:
         return name
 
     @property
-    def without_offsets(self) -> "Candidate":
+    def without_offsets(self) -> "RepairCandidate":
         """The same without offsets of its own."""
         return replace(self, offsets=None, part=1.0)
 
@@ -50,7 +50,7 @@ class Candidate:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "Candidate":
+    def from_json(cls, plain: Mapping[str, Any]) -> "RepairCandidate":
         """From plain values. Raises KeyError, TypeError or ValueError where they are not such."""
         offsets = plain["offsets"]
         return cls(
@@ -61,7 +61,7 @@ class Candidate:
         )
 
 
-def with_parts(candidate: Candidate, before: Tensor, found: Tensor) -> list[Candidate]:
+def with_parts(candidate: RepairCandidate, before: Tensor, found: Tensor) -> list[RepairCandidate]:
     """The candidates with the offsets that a search found, and with parts of them.
 
     Args:

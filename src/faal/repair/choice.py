@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faal.repair.settings import RepairSettings
-from faal.repair.verdicts import Verdicts, scores, share_better
+from faal.repair.verdicts import HeldOutVerdicts, scores, share_better
 
 BASE = "base"
 
@@ -14,14 +14,14 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selected:
     """The chosen candidate, and why."""
 
     name: str
     reason: str
 
 
-def choose(candidates: Mapping[str, Verdicts], settings: RepairSettings, rule: str) -> Choice:
+def choose(candidates: Mapping[str, HeldOutVerdicts], settings: RepairSettings, rule: str) -> Selected:
     """The best candidate that loses little on average and is better than the base in most resamples of the images.
 
     Candidates whose average is more than `settings.largest_loss` below the base's are left out. The others are taken in
@@ -45,7 +45,7 @@ def choose(candidates: Mapping[str, Verdicts], settings: RepairSettings, rule: s
             break
         share = share_better(base, candidates[name], rule)
         if share >= settings.CONFIDENCE:
-            return Choice(name, f"better than the base in {share:.0%} of resamples of these images")
+            return Selected(name, f"better than the base in {share:.0%} of resamples of these images")
     left_out = len(candidates) - len(allowed)
     lost = f"; {left_out} lose more than {100 * settings.largest_loss:g} points on average" if left_out else ""
-    return Choice(BASE, f"no candidate is better in {settings.CONFIDENCE:.0%} of resamples of these images{lost}")
+    return Selected(BASE, f"no candidate is better in {settings.CONFIDENCE:.0%} of resamples of these images{lost}")

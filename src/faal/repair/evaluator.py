@@ -11,11 +11,11 @@ from faal.config.choices import ScoreRule
 from faal.data import Split
 from faal.engine.numerics import Numerics
 from faal.models.offsets import Offset
-from faal.repair.candidates import Candidate, with_parts
+from faal.repair.candidates import RepairCandidate, with_parts
 from faal.repair.networks import Networks
 from faal.repair.record import RepairRecord
 from faal.repair.settings import RepairSettings
-from faal.repair.verdicts import Verdicts, scores
+from faal.repair.verdicts import HeldOutVerdicts, scores
 from faal.train.evaluate import robustly_correct
 from faal.train.offsets import rule_for_offsets, search
 from faal.train.selection import selection_request
@@ -52,15 +52,17 @@ class Evaluator:
         self.numerics = Numerics.choose("float32", device)
         self.request = selection_request(recipe.select_attack)
 
-    def verdicts(self, net: nn.Module, split: Split | None = None) -> Verdicts:
+    def verdicts(self, net: nn.Module, split: Split | None = None) -> HeldOutVerdicts:
         """The verdicts of a network, on `split` or on the images of the choice."""
         images = self.images if split is None else split
         correct = robustly_correct(
             net, images, self.request, threat=self.recipe.threat, seed=self.seed, numerics=self.numerics
         )
-        return Verdicts.of(correct, images.groups, self.record.names)
+        return HeldOutVerdicts.of(correct, images.groups, self.record.names)
 
-    def evaluate(self, candidate: Candidate, epochs: Mapping[int, Mapping[str, Tensor]] | None = None) -> Verdicts:
+    def evaluate(
+        self, candidate: RepairCandidate, epochs: Mapping[int, Mapping[str, Tensor]] | None = None
+    ) -> HeldOutVerdicts:
         """The verdicts of a candidate, from the record where it has them; `epochs`: weights by epoch."""
         known = self.record.evaluated.get(candidate.name)
         if known is not None:
@@ -69,13 +71,15 @@ class Evaluator:
         self.record.add(candidate, verdicts)
         return verdicts
 
-    def score(self, candidate: Candidate) -> tuple[bool, float]:
+    def score(self, candidate: RepairCandidate) -> tuple[bool, float]:
         """Whether an evaluated candidate loses little enough on average, and its score."""
-        verdicts, base = (self.record.evaluated[each.name][1] for each in (candidate, Candidate()))
+        verdicts, base = (self.record.evaluated[each.name][1] for each in (candidate, RepairCandidate()))
         allowed = base.average - verdicts.average <= self.settings.largest_loss
         return allowed, float(scores(verdicts.rates, verdicts.average, self.rule))
 
-    def with_offsets(self, candidate: Candidate, epochs: Mapping[int, Mapping[str, Tensor]]) -> list[Candidate]:
+    def with_offsets(
+        self, candidate: RepairCandidate, epochs: Mapping[int, Mapping[str, Tensor]]
+    ) -> list[RepairCandidate]:
         """A candidate with the best offsets for it, and with parts of them; none where no offsets are better.
 
         They are searched on the images of the choice (`train.offsets`).

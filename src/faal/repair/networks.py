@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from faal.models.blends import blended
 from faal.models.offsets import OFFSETS, Offset, with_offsets, without_offsets
-from faal.repair.candidates import Candidate
+from faal.repair.blends import blended
+from faal.repair.candidates import RepairCandidate
 
 
 class Networks:
@@ -22,7 +22,7 @@ class Networks:
         self.net, self.num_classes = net, num_classes
         self.base = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
 
-    def weights(self, candidate: Candidate, epochs: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    def weights(self, candidate: RepairCandidate, epochs: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """A candidate's state dict without its own offsets; `epochs`: those of the epochs, by number."""
         if candidate.epoch is None:
             return self.base

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from faal.errors import InputError
 from faal.repair.settings import RepairSettings
-from faal.repair.verdicts import Verdicts
+from faal.repair.verdicts import HeldOutVerdicts
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Precheck:
     """One sentence, with the accuracies."""
 
 
-def precheck(base: Verdicts, settings: RepairSettings, *, num_classes: int, threat: str) -> Precheck:
+def precheck(base: HeldOutVerdicts, settings: RepairSettings, *, num_classes: int, threat: str) -> Precheck:
     """Decide from the base's verdicts on withheld images.
 
     A network has no robustness where the upper end of the interval of its robust accuracy is below 1.5 / C. There is

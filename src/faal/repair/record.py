@@ -13,10 +13,10 @@ from faal.bounds.plain import parse_json
 from faal.checkpoint import write_atomically
 from faal.engine import processes
 from faal.errors import InputError
-from faal.repair.candidates import Candidate
-from faal.repair.choice import Choice
+from faal.repair.candidates import RepairCandidate
+from faal.repair.choice import Selected
 from faal.repair.settings import RepairSettings
-from faal.repair.verdicts import Verdicts
+from faal.repair.verdicts import HeldOutVerdicts
 from faal.train.record import RunRecord
 
 SCHEMA, FILE = "faal-repair/1", "repair.json"
@@ -65,10 +65,10 @@ class RepairRecord:
         self.content = found
 
     @property
-    def choice(self) -> Choice | None:
+    def choice(self) -> Selected | None:
         """What was chosen; None before the end."""
         chosen = self.content.get("chosen")
-        return None if chosen is None else Choice(chosen["name"], chosen["reason"])
+        return None if chosen is None else Selected(chosen["name"], chosen["reason"])
 
     @property
     def notes(self) -> list[str]:
@@ -80,15 +80,17 @@ class RepairRecord:
         """The settings that trials chose; None before these."""
         return self.content.get("tuned")
 
-    def second(self, groups: NDArray[np.int64]) -> tuple[Verdicts, Verdicts] | None:
+    def second(self, groups: NDArray[np.int64]) -> tuple[HeldOutVerdicts, HeldOutVerdicts] | None:
         """The verdicts of base and chosen network on a second part, of images of these classes."""
         found = self.content.get("second")
         if found is None:
             return None
-        before, after = (Verdicts.unpacked(text, groups, self.names) for text in found)
+        before, after = (HeldOutVerdicts.unpacked(text, groups, self.names) for text in found)
         return before, after
 
-    def end(self, choice: Choice, notes: Sequence[str], second: tuple[Verdicts, Verdicts] | None) -> None:
+    def end(
+        self, choice: Selected, notes: Sequence[str], second: tuple[HeldOutVerdicts, HeldOutVerdicts] | None
+    ) -> None:
         """Add the end of the repair."""
         packed = None if second is None else [each.packed() for each in second]
         self.update(chosen=asdict(choice), notes=list(notes), second=packed)
@@ -100,7 +102,7 @@ class RepairRecord:
             text = json.dumps(self.content, indent=1, ensure_ascii=False, allow_nan=False)
             write_atomically(self.path, (text + "\n").encode())
 
-    def add(self, candidate: Candidate, verdicts: Verdicts) -> None:
+    def add(self, candidate: RepairCandidate, verdicts: HeldOutVerdicts) -> None:
         """Add an evaluated candidate."""
         entry = {
             "name": candidate.name,
@@ -111,7 +113,7 @@ class RepairRecord:
         self.update(candidates=[*self.content["candidates"], entry])
 
     @property
-    def evaluated(self) -> dict[str, tuple[Candidate, Verdicts]]:
+    def evaluated(self) -> dict[str, tuple[RepairCandidate, HeldOutVerdicts]]:
         """The candidates so far, by name, in the order of their evaluation.
 
         Raises:
@@ -120,8 +122,8 @@ class RepairRecord:
         try:
             return {
                 entry["name"]: (
-                    Candidate.from_json(entry),
-                    Verdicts.unpacked(entry["verdicts"], self.groups, self.names),
+                    RepairCandidate.from_json(entry),
+                    HeldOutVerdicts.unpacked(entry["verdicts"], self.groups, self.names),
                 )
                 for entry in self.content["candidates"]
             }

@@ -19,17 +19,17 @@ from faal.engine.environment import environment
 from faal.engine.progress import progress_bar
 from faal.engine.writers.lock import folder_lock
 from faal.errors import InputError
-from faal.methods import seeks_offsets, steers
+from faal.methods import method, seeks_offsets, steers
 from faal.models.load import LoadedModel
-from faal.repair.candidates import SHARES, Candidate
-from faal.repair.choice import BASE, Choice, choose
+from faal.repair.candidates import SHARES, RepairCandidate
+from faal.repair.choice import BASE, Selected, choose
 from faal.repair.evaluator import Evaluator
 from faal.repair.networks import Networks
 from faal.repair.precheck import precheck
 from faal.repair.record import FILE, RepairRecord, identity
 from faal.repair.settings import RepairSettings
 from faal.repair.trials import fitting_batch, tried
-from faal.repair.verdicts import Verdicts
+from faal.repair.verdicts import HeldOutVerdicts
 from faal.train import folder
 from faal.train.checks import check_data, check_groups, check_method, check_net
 from faal.train.loop import train
@@ -57,13 +57,13 @@ class Repair:
 
     outcome: Outcome
     """Its `best` is the file of the chosen network."""
-    choice: Choice | None = None
+    choice: Selected | None = None
     """None where the epochs were the only candidates."""
-    base: Verdicts | None = None
+    base: HeldOutVerdicts | None = None
     """Of the base, on the images that the choice was made on."""
-    chosen: Verdicts | None = None
+    chosen: HeldOutVerdicts | None = None
     """Of the chosen network, on the same images: its accuracies are too high, the more candidates there were."""
-    second: tuple[Verdicts, Verdicts] | None = None
+    second: tuple[HeldOutVerdicts, HeldOutVerdicts] | None = None
     """Base and chosen network on images that neither trained nor chose it, where there are such."""
     notes: tuple[str, ...] = ()
     """Caveats, in sentences."""
@@ -113,8 +113,9 @@ def repair(
     check_groups(data, recipe.method)
     check_method(recipe, trained=True)
     validation = None if validation is None else validation.to(device)
+    small = not settings.plain and method(recipe.method).trains
     divide = partial(
-        parts_of, data, steers=steers(recipe), device=device, seed=seed, small=not settings.plain, validation=validation
+        parts_of, data, steers=steers(recipe), device=device, seed=seed, small=small, validation=validation
     )
     if settings.tune:
         recipe = fitting_batch(recipe, len(divide(recipe).train))
@@ -136,7 +137,7 @@ def repair(
         networks = Networks(loaded.net, data.num_classes)
         evaluator = Evaluator(networks, parts.for_choice, record, recipe, settings, seed=seed, device=device)
         if record.choice is None:
-            base = evaluator.evaluate(Candidate())
+            base = evaluator.evaluate(RepairCandidate())
             decision = precheck(base, settings, num_classes=data.num_classes, threat=str(recipe.threat))
             if decision.repair:
                 _print(decision.reason, quiet)
@@ -152,7 +153,7 @@ def repair(
                 found = {name: verdicts for name, (_, verdicts) in record.evaluated.items()}
                 choice = choose(found, settings, evaluator.rule)
             else:
-                choice, notes = Choice(BASE, decision.reason), []
+                choice, notes = Selected(BASE, decision.reason), []
                 processes.on_main(partial(folder.describe, out, about.config("float32"), environment(device)))
             _write(out, networks, about, record.evaluated[choice.name][0])
             record.end(choice, notes, _second(evaluator, parts, recipe, out / BEST))
@@ -196,7 +197,7 @@ def _tuned(
     """The recipe with the settings of the best trial; those of an earlier call where the record has them."""
     networks, record = evaluator.networks, evaluator.record
 
-    def trial(changed: Recipe, into: Path) -> Verdicts:
+    def trial(changed: Recipe, into: Path) -> HeldOutVerdicts:
         """The verdicts of a short fine-tune of the base."""
         net = networks.load(networks.base, None)
         outcome = run(net, loaded.architecture, data, changed, out=into, parts=divide(changed))
@@ -221,21 +222,21 @@ def _evaluate_candidates(evaluator: Evaluator, count: int, out: Path, *, quiet: 
         bar.disable = quiet or not processes.is_main()
         task = bar.add_task("candidates", total=count + len(SHARES) + 3, note="")
 
-        def evaluate(candidate: Candidate) -> Candidate:
+        def evaluate(candidate: RepairCandidate) -> RepairCandidate:
             evaluator.evaluate(candidate, epochs)
             bar.update(task, advance=0 if candidate.offsets else 1, note=candidate.name)
             return candidate
 
-        best = max([evaluate(Candidate(number)) for number in epochs], key=evaluator.score)
+        best = max([evaluate(RepairCandidate(number)) for number in epochs], key=evaluator.score)
         blends = [evaluate(replace(best, share=share)) for share in SHARES]
         trained = max([best, *blends], key=evaluator.score)
-        for candidate in dict.fromkeys((Candidate(), best, trained)):
+        for candidate in dict.fromkeys((RepairCandidate(), best, trained)):
             for each in evaluator.with_offsets(candidate, epochs):
                 evaluate(each)
             bar.update(task, advance=1)
 
 
-def _write(out: Path, networks: Networks, about: RunRecord, candidate: Candidate) -> None:
+def _write(out: Path, networks: Networks, about: RunRecord, candidate: RepairCandidate) -> None:
     """Write best.pt with a candidate's network."""
     number = candidate.epoch
     epochs = {} if number is None else {number: checkpoint.load(out / folder.epoch_file(number))["weights"]}
@@ -249,7 +250,9 @@ def _write(out: Path, networks: Networks, about: RunRecord, candidate: Candidate
     processes.barrier()
 
 
-def _second(evaluator: Evaluator, parts: Parts, recipe: Recipe, best: Path) -> tuple[Verdicts, Verdicts] | None:
+def _second(
+    evaluator: Evaluator, parts: Parts, recipe: Recipe, best: Path
+) -> tuple[HeldOutVerdicts, HeldOutVerdicts] | None:
     """The verdicts of base and chosen network on the second withheld part, where there is one."""
     if recipe.hold_out != "both" or steers(recipe) or len(parts.steer_index) == 0:
         return None

@@ -10,7 +10,7 @@ from faal.audit.records.result import percent
 from faal.audit.terminal import difference_text, plain_row, titled
 from faal.repair.choice import BASE
 from faal.repair.run import Repair
-from faal.repair.verdicts import LEVEL, Verdicts
+from faal.repair.verdicts import LEVEL, HeldOutVerdicts
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def change(repair: Repair) -> Change:
     return Change(compared(before, after), len(before.correct), repair.second is None)
 
 
-def compared(before: Verdicts, after: Verdicts) -> AttackComparison:
+def compared(before: HeldOutVerdicts, after: HeldOutVerdicts) -> AttackComparison:
     """The differences of two networks on the same images, as `faal compare` computes them."""
     return difference(before.groups, before.correct[None], after.correct[None], before.names, LEVEL, 0)
 

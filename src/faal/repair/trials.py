@@ -10,7 +10,7 @@ import numpy as np
 
 from faal.config import Recipe, Schedule
 from faal.repair.settings import RepairSettings
-from faal.repair.verdicts import Verdicts, scores
+from faal.repair.verdicts import HeldOutVerdicts, scores
 
 FOLDER = "trials"
 
@@ -39,11 +39,11 @@ def scaled(schedule: Schedule, factor: float) -> Schedule:
 def tried(
     recipe: Recipe,
     images: int,
-    base: Verdicts,
+    base: HeldOutVerdicts,
     settings: RepairSettings,
     rule: str,
     out: Path,
-    trial: Callable[[Recipe, Path], Verdicts],
+    trial: Callable[[Recipe, Path], HeldOutVerdicts],
 ) -> tuple[Recipe, list[dict[str, Any]]]:
     """The recipe with the learning rate and the tau of the best trial, and a record of all trials.
 
@@ -60,7 +60,7 @@ def tried(
         trial: fine-tunes the base by a recipe in a folder, and returns the result's verdicts.
     """
     limit = min(images, max(images // PART, STEPS * recipe.batch_size))
-    done: list[tuple[Recipe, Verdicts, dict[str, Any]]] = []
+    done: list[tuple[Recipe, HeldOutVerdicts, dict[str, Any]]] = []
 
     def run(rate: float, radius: float) -> None:
         changed = replace(recipe, lr=scaled(recipe.lr, rate), tau=scaled(recipe.tau, radius))
@@ -68,8 +68,8 @@ def tried(
         entry = {"lr": rate, "tau": radius, "average": found.average, "worst": found.worst}
         done.append((changed, found, entry))
 
-    def best() -> tuple[Recipe, Verdicts, dict[str, Any]]:
-        def key(entry: tuple[Recipe, Verdicts, dict[str, Any]]) -> tuple[bool, float]:
+    def best() -> tuple[Recipe, HeldOutVerdicts, dict[str, Any]]:
+        def key(entry: tuple[Recipe, HeldOutVerdicts, dict[str, Any]]) -> tuple[bool, float]:
             found = entry[1]
             allowed = base.average - found.average <= settings.largest_loss
             return allowed, float(scores(np.asarray(found.rates), found.average, rule if allowed else "average"))

@@ -17,7 +17,7 @@ RESAMPLES = 1999
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class HeldOutVerdicts:
     """Whether each image is classified correctly, clean and under attack."""
 
     groups: NDArray[np.int64]
@@ -79,7 +79,7 @@ def scores(rates: NDArray[np.float64], average: Any, rule: str) -> Any:
     return {"sum": average + worst, "average": average, "worst": worst}[rule]
 
 
-def share_better(base: Verdicts, other: Verdicts, rule: str, *, seed: int = 0) -> float:
+def share_better(base: HeldOutVerdicts, other: HeldOutVerdicts, rule: str, *, seed: int = 0) -> float:
     """The share of resamples of the images, class by class, in which `other` has a higher score than `base`.
 
     Images are resampled in pairs of verdicts; a tie counts half.

@@ -41,9 +41,9 @@ from faal.engine.progress import progress_bar
 from faal.engine.writers.lock import folder_lock
 from faal.errors import MISFIT, InputError
 from faal.methods import seeks_offsets, steers
-from faal.models.blends import blended
 from faal.models.native import architecture_and_threat, build_with_weights, checked_entries, replace_model
 from faal.models.offsets import OFFSETS, with_offsets
+from faal.repair.blends import blended
 from faal.report.charts.bars import save_figure
 from faal.report.charts.scatter import frontier as scatter
 from faal.report.charts.scatter import on_frontier

@@ -122,7 +122,7 @@ def repair(
     if not settings.plain and validation is None and _has_second_part(divide, data, recipe, loaded):
         recipe = replace(recipe, hold_out="both")
     parts = divide(recipe)
-    check_net(loaded.net.to(device), parts.full.images.fetch(torch.arange(2)).to(device), data.num_classes)
+    check_net(loaded.net.to(device), parts.full.images.fetch(torch.arange(2)).to(device), data.num_classes, recipe)
     run = partial(train, device=device, seed=seed, quiet=quiet, origin=loaded.record)
     with folder_lock(out):
         chosen_otherwise = seeks_offsets(recipe) or recipe.select_on == "test"

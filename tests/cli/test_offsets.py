@@ -166,7 +166,7 @@ def test_offsets_beside_weights_without_a_bias(work: Path, faal: Faal) -> None:
     assert all(np.array_equal(run[name], exported[name]) for name in run.files)
     assert not np.array_equal(run["clean_correct"], without["clean_correct"])
 
-    short = ("--epochs", "1", "--steps", "1", "--crop", "0", "--flip", "false", "--epsilon", "0.1", *SHORT)
+    short = ("--epochs", "1", "--steps", "1", "--crop", "0", "--flip", "false", "--epsilon", "0.1", "--plain", *SHORT)
     said = faal("repair", "mended.safetensors", *of, *data, *short, "--out", "again")
     assert said.status == 0, said.err
     again = checkpoint.load(work / "again" / "best.pt")

@@ -11,7 +11,7 @@ from tests.conftest import toy_data, toy_split
 
 from faal import checkpoint
 from faal.config import Recipe, Schedule, Threat
-from faal.data import DataSet
+from faal.data import DataSet, fingerprint
 from faal.errors import InputError
 from faal.models import Architecture, build_model, open_model
 from faal.models.load import LoadedModel
@@ -19,6 +19,7 @@ from faal.repair import Repair, RepairSettings, repair
 from faal.repair import run as module
 from faal.repair.choice import BASE, Selected
 from faal.repair.verdicts import HeldOutVerdicts
+from faal.train.parts import parts_of
 
 CPU = torch.device("cpu")
 ARCHITECTURE = Architecture(model="small", num_classes=3, channels=1, width=4)
@@ -30,11 +31,18 @@ RECIPE = Recipe(
 FORCED = RepairSettings(force=True)
 
 
-def base(seed: int = 1) -> LoadedModel:
+def base(seed: int = 1, *, new_to: DataSet | None = DATA) -> LoadedModel:
+    """A network that was not trained on the images of `new_to` that a repair withholds."""
+    withheld: list[str] = []
+    if new_to is not None:
+        assert new_to.train is not None
+        recipe = replace(RECIPE, hold_out="both")
+        parts = parts_of(new_to, recipe, steers=False, device=CPU, small=True)
+        withheld = list(parts.digests(fingerprint(new_to.train)).values())
     return LoadedModel(
         net=build_model(ARCHITECTURE, seed=seed).eval(),
         architecture=ARCHITECTURE,
-        record={"path": "base.pt", "sha256": f"{seed:064d}", "architecture": "small"},
+        record={"path": "base.pt", "sha256": f"{seed:064d}", "architecture": "small", "withheld": withheld},
         threat=Threat("linf", 0.1),
         trained={},
         notes=[],
@@ -44,7 +52,7 @@ def base(seed: int = 1) -> LoadedModel:
 def run(
     out: Path, settings: RepairSettings = FORCED, *, recipe: Recipe = RECIPE, data: DataSet = DATA, seed: int = 1
 ) -> Repair:
-    return repair(base(seed), data, recipe, settings, out=out, seed=3, device=CPU, quiet=True)
+    return repair(base(seed, new_to=data), data, recipe, settings, out=out, seed=3, device=CPU, quiet=True)
 
 
 def content(out: Path) -> dict[str, object]:
@@ -238,3 +246,14 @@ def test_trials_choose_the_settings(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "trials").exists()
     run(tmp_path / "run", RepairSettings(force=True, tune=True), data=data, recipe=recipe)
     assert content(tmp_path / "run") == found
+
+
+@pytest.mark.medium
+def test_a_base_that_was_trained_on_the_withheld_images_is_compared_on_training_images(tmp_path: Path) -> None:
+    """On those it has no more of an advantage than its repair."""
+    result = repair(
+        base(new_to=None), DATA, replace(RECIPE, epochs=1), FORCED, out=tmp_path / "run", seed=3, device=CPU, quiet=True
+    )
+    assert result.base is not None
+    assert result.base.n.tolist() == [180] * 3  # 200, less 20 withheld
+    assert "training images" in str(result.outcome.note)

@@ -35,7 +35,7 @@ def precheck(base: HeldOutVerdicts, settings: RepairSettings, *, num_classes: in
     average, worst = base.accuracies.average, base.accuracies.worst
     low = 0.0 if worst.low is None else worst.low
     found = (
-        f"robust accuracy on {len(base.correct)} withheld images {100 * base.average:.1f} % on average, "
+        f"robust accuracy on {len(base.correct)} images {100 * base.average:.1f} % on average, "
         f"{100 * base.worst:.1f} % in the worst class ({worst.name})"
     )
     if (average.high or 0.0) < settings.CHANCE / num_classes and not settings.force:

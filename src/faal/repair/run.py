@@ -45,6 +45,11 @@ BEST, COPY = "best.pt", "fine-tuned.pt"
 TUNED = ("lr", "tau", "batch_size")
 """The settings that trials choose."""
 
+TRAINED_ON = (
+    "The choice was made on {} training images: the base may have been trained on the withheld ones, whose accuracies "
+    "after a repair fall by more than those on new images"
+)
+
 UNCHOSEN = (
     "No image could be withheld: nothing shows whether this network is better than the base, or worse. A repair on few "
     "images may lower some classes by tens of points; give images to choose on with --validation"
@@ -131,11 +136,13 @@ def repair(
             unchosen = not (settings.plain or chosen_otherwise)
             return Repair(outcome=outcome, notes=(UNCHOSEN,) if unchosen else ())
         about = RunRecord.of(data, parts, recipe, loaded.architecture, seed=seed, origin=loaded.record)
-        record = RepairRecord(out, identity(about, settings), parts.for_choice.groups.cpu().numpy(), data.groups)
+        flattered = "select" in about.trained_on and validation is None
+        images = parts.some_trained_on if flattered else parts.for_choice
+        record = RepairRecord(out, identity(about, settings), images.groups.cpu().numpy(), data.groups)
         if record.new:
             _refuse_occupied(out)
         networks = Networks(loaded.net, data.num_classes)
-        evaluator = Evaluator(networks, parts.for_choice, record, recipe, settings, seed=seed, device=device)
+        evaluator = Evaluator(networks, images, record, recipe, settings, seed=seed, device=device)
         if record.choice is None:
             base = evaluator.evaluate(RepairCandidate())
             decision = precheck(base, settings, num_classes=data.num_classes, threat=str(recipe.threat))
@@ -156,6 +163,8 @@ def repair(
                 choice, notes = Selected(BASE, decision.reason), []
                 processes.on_main(partial(folder.describe, out, about.config("float32"), environment(device)))
             _write(out, networks, about, record.evaluated[choice.name][0])
+            if flattered:
+                notes = [*notes, TRAINED_ON.format(len(images.labels))]
             record.end(choice, notes, _second(evaluator, parts, recipe, out / BEST))
         _remove_epochs(out)
         return _result(out, record, parts)

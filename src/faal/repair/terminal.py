@@ -39,7 +39,7 @@ def compared(before: HeldOutVerdicts, after: HeldOutVerdicts) -> AttackCompariso
 def result_table(repair: Repair) -> Table:
     """Average and worst class before and after, and the classes that changed by more than chance, in per cent."""
     shown = change(repair)
-    where = "withheld images that the network was chosen on" if shown.chosen_on else "withheld images of no other use"
+    where = "images that the network was chosen on" if shown.chosen_on else "withheld images of no other use"
     grid = titled(
         f"Robust accuracy in % with {LEVEL:.0%} intervals of the difference, n = {shown.images} {where}",
         [""],

@@ -59,15 +59,20 @@ class Parts:
         return self.full.take(self.select_index) if len(self.select_index) > 0 else None
 
     @property
+    def some_trained_on(self) -> Split:
+        """Images of the training, of each class (or group) at most `STEER_MOST`."""
+        labels, groups = self.full.labels[self.train], self.full.groups[self.train]
+        # Alternate between a group's classes: in data sorted by class its first images would be of one class.
+        alternating = _rank(_strata(labels, groups)).argsort(stable=True)
+        return self.full.take(self.train[alternating[_first(groups[alternating], STEER_MOST)].sort().values])
+
+    @property
     def for_offsets(self) -> tuple[Split, str | None]:
         """The images that offsets are chosen on, and a note: the withheld ones, else a number of training images of
         each class (or group); never test images."""
         if self.for_choice is not None:
             return self.for_choice, None
-        labels, groups = self.full.labels[self.train], self.full.groups[self.train]
-        # Alternate between a group's classes: in data sorted by class its first images would be of one class.
-        alternating = _rank(_strata(labels, groups)).argsort(stable=True)
-        chosen = self.full.take(self.train[alternating[_first(groups[alternating], STEER_MOST)].sort().values])
+        chosen = self.some_trained_on
         return chosen, (
             f"No image was withheld to choose the offsets on: they were chosen on {chosen.n} training images. For a "
             "network that was trained on these they are easier than new ones, to a different degree for every class: "

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "reliability.json"
 PARTS = {"kills": kills, "writers": writers, "flips": flips, "hostile": hostile, "fuzz": fuzz}
 LONG = {"kills": 48, "writers": 20, "flips": 200, "hostile": len(hostile.CASES), "fuzz": 5000}
-SHORT = {"kills": 4, "writers": 4, "flips": 16, "hostile": 6, "fuzz": 200}
+SHORT = {"kills": 3, "writers": 2, "flips": 8, "hostile": 4, "fuzz": 200}
 PROMISED: dict[str, Callable[[dict[str, Any]], bool]] = {
     "kills": lambda found: found["equal"] == found["endings"] > 0 and not found["processes left"],
     "writers": lambda found: found["whole"] == found["refused"] == found["pairs"] > 0,

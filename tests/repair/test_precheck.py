@@ -15,8 +15,11 @@ def network(*accuracies: float, images: int = 400) -> HeldOutVerdicts:
     return HeldOutVerdicts(np.repeat(np.arange(len(names)), images), names, np.concatenate(correct))
 
 
-def decided(found: HeldOutVerdicts, **settings: bool) -> bool:
-    return precheck(found, RepairSettings(**settings), num_classes=len(found.names), threat="linf epsilon 8/255").repair
+def decided(found: HeldOutVerdicts, clean: float = 0.8, **settings: bool) -> bool:
+    options = RepairSettings(**settings)
+    return precheck(
+        found, options, num_classes=len(found.names), threat="linf epsilon 8/255", clean=lambda: clean
+    ).repair
 
 
 def test_an_unfair_robust_network_is_repaired() -> None:
@@ -37,3 +40,7 @@ def test_a_network_whose_classes_are_alike_is_left_as_it_is_unless_forced() -> N
 
 def test_few_images_do_not_show_that_classes_are_alike() -> None:
     assert decided(network(*[0.6] * 4, images=20))
+
+
+def test_a_network_that_was_not_trained_is_trained() -> None:
+    assert decided(network(0.02, 0.01, 0.0, 0.3), clean=0.26)

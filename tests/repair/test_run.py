@@ -163,6 +163,7 @@ def test_without_robustness_it_is_refused_before_anything_is_trained(
 ) -> None:
     as_evaluated(monkeypatch, 0.0, 0.0, 0.05)
     monkeypatch.setattr(module, "train", no_training)
+    monkeypatch.setattr(module.Evaluator, "clean_accuracy", lambda self, net: 0.9)
     with pytest.raises(InputError, match="not robust"):
         run(tmp_path / "run", RepairSettings())
 

@@ -16,7 +16,7 @@ from faal.repair.networks import Networks
 from faal.repair.record import RepairRecord
 from faal.repair.settings import RepairSettings
 from faal.repair.verdicts import HeldOutVerdicts, scores
-from faal.train.evaluate import robustly_correct
+from faal.train.evaluate import evaluate, robustly_correct
 from faal.train.offsets import rule_for_offsets, search
 from faal.train.selection import selection_request
 

@@ -1,5 +1,6 @@
 """The decision before any training: whether a network is robust at all, and whether some classes are less so."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from faal.errors import InputError
@@ -17,7 +18,9 @@ class Precheck:
     """One sentence, with the accuracies."""
 
 
-def precheck(base: HeldOutVerdicts, settings: RepairSettings, *, num_classes: int, threat: str) -> Precheck:
+def precheck(
+    base: HeldOutVerdicts, settings: RepairSettings, *, num_classes: int, threat: str, clean: Callable[[], float]
+) -> Precheck:
     """Decide from the base's verdicts on withheld images.
 
     A network has no robustness where the upper end of the interval of its robust accuracy is below 1.5 / C. There is
@@ -28,9 +31,11 @@ def precheck(base: HeldOutVerdicts, settings: RepairSettings, *, num_classes: in
         settings: the repair's; `force` allows both.
         num_classes: C.
         threat: the threat, in words.
+        clean: returns the accuracy without attack. Where that is near chance too, the network was not trained, or its
+            weights are not those of this network: this is noted, and the network is trained.
 
     Raises:
-        InputError: no robustness.
+        InputError: no robustness, of a network that classifies images without attack.
     """
     average, worst = base.accuracies.average, base.accuracies.worst
     low = 0.0 if worst.low is None else worst.low
@@ -38,7 +43,13 @@ def precheck(base: HeldOutVerdicts, settings: RepairSettings, *, num_classes: in
         f"robust accuracy on {len(base.correct)} images {100 * base.average:.1f} % on average, "
         f"{100 * base.worst:.1f} % in the worst class ({worst.name})"
     )
-    if (average.high or 0.0) < settings.CHANCE / num_classes and not settings.force:
+    chance = settings.CHANCE / num_classes
+    if (average.high or 0.0) < chance and not settings.force:
+        if (accuracy := clean()) < chance:
+            return Precheck(
+                True, f"Before the repair: {found}. Without attack it is {100 * accuracy:.1f} %, near chance: check "
+                "that these are the network's weights"
+            )  # fmt: skip
         raise InputError(
             f"the network is not robust against {threat}: {found}, where chance is {100 / num_classes:.3g} %; a repair "
             "redistributes robustness and does not create it. Train it adversarially first (faal train RECIPE --from "

@@ -145,7 +145,13 @@ def repair(
         evaluator = Evaluator(networks, images, record, recipe, settings, seed=seed, device=device)
         if record.choice is None:
             base = evaluator.evaluate(RepairCandidate())
-            decision = precheck(base, settings, num_classes=data.num_classes, threat=str(recipe.threat))
+            decision = precheck(
+                base,
+                settings,
+                num_classes=data.num_classes,
+                threat=str(recipe.threat),
+                clean=lambda: evaluator.clean_accuracy(networks.load(networks.base, None)),
+            )
             if decision.repair:
                 _print(decision.reason, quiet)
                 if settings.tune:

@@ -60,6 +60,19 @@ class Evaluator:
         )
         return HeldOutVerdicts.of(correct, images.groups, self.record.names)
 
+    def clean_accuracy(self, net: nn.Module) -> float:
+        """The accuracy of a network without attack, on the images of the choice; a fraction."""
+        metrics = evaluate(
+            net,
+            self.images,
+            self.request,
+            num_classes=self.networks.num_classes,
+            threat=self.recipe.threat,
+            seed=self.seed,
+            numerics=self.numerics,
+        )
+        return float(1 - metrics.overall(metrics.clean_error))
+
     def evaluate(
         self, candidate: RepairCandidate, epochs: Mapping[int, Mapping[str, Tensor]] | None = None
     ) -> HeldOutVerdicts:

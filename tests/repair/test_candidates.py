@@ -12,10 +12,10 @@ from faal.repair.networks import Networks
 
 ALL = [
     (RepairCandidate(), "base"),
-    (RepairCandidate(0), "epoch 1"),
-    (RepairCandidate(1, 0.25), "1/4 epoch 2 + 3/4 base"),
+    (RepairCandidate(0), "epoch 0"),
+    (RepairCandidate(1, 0.25), "1/4 epoch 1 + 3/4 base"),
     (RepairCandidate(offsets=(0.5, -0.5)), "base + offsets"),
-    (RepairCandidate(1, 0.5, (0.5, -0.5), 0.5), "1/2 epoch 2 + 1/2 base + 1/2 offsets"),
+    (RepairCandidate(1, 0.5, (0.5, -0.5), 0.5), "1/2 epoch 1 + 1/2 base + 1/2 offsets"),
 ]
 
 

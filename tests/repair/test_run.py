@@ -74,7 +74,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.medium
 def test_the_candidates(finished: Path) -> None:
     names = [each["name"] for each in content(finished)["candidates"]]  # type: ignore[attr-defined]
-    assert names[:3] == ["base", "epoch 1", "epoch 2"]
+    assert names[:3] == ["base", "epoch 0", "epoch 1"]
     assert sum(name.startswith(("1/4", "1/2", "3/4")) and "offsets" not in name for name in names) == 3
     assert len(names) == len(set(names)) > 5
     assert not list(finished.glob("epoch-*.pt"))

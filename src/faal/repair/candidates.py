@@ -32,8 +32,8 @@ class RepairCandidate:
 
     @property
     def name(self) -> str:
-        """Such as `epoch 2`, `1/2 epoch 2 + 1/2 base + offsets`; epochs are counted from 1."""
-        name = BASE if self.epoch is None else f"epoch {self.epoch + 1}"
+        """Such as `epoch 1`, `1/2 epoch 1 + 1/2 base + offsets`; epochs are counted from 0, as in the log."""
+        name = BASE if self.epoch is None else f"epoch {self.epoch}"
         if self.share < 1:
             name = f"{Fraction(self.share)} {name} + {Fraction(1 - self.share)} {BASE}"
         if self.offsets is not None:

@@ -235,7 +235,8 @@ def _evaluate_candidates(evaluator: Evaluator, count: int, out: Path, *, quiet: 
     epochs = {number: checkpoint.load(out / folder.epoch_file(number))["weights"] for number in range(count)}
     with interrupts.reporting(lambda _: f"{len(record.evaluated)} candidates are kept"), progress_bar() as bar:
         bar.disable = quiet or not processes.is_main()
-        task = bar.add_task("candidates", total=count + len(SHARES) + 3, note="")
+        total = count + len(SHARES) + 3
+        task = bar.add_task("candidates", total=total, note="")
 
         def evaluate(candidate: RepairCandidate) -> RepairCandidate:
             evaluator.evaluate(candidate, epochs)
@@ -249,6 +250,7 @@ def _evaluate_candidates(evaluator: Evaluator, count: int, out: Path, *, quiet: 
             for each in evaluator.with_offsets(candidate, epochs):
                 evaluate(each)
             bar.update(task, advance=1)
+        bar.update(task, completed=total, note="")
 
 
 def _write(out: Path, networks: Networks, about: RunRecord, candidate: RepairCandidate) -> None:

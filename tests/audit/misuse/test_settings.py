@@ -37,7 +37,7 @@ def test_no_warning() -> None:
         ({"n": np.array([29, 200, 150, 21])}, r"^2 classes have .*: dog \(21\), ant \(29\)\.$"),
         (
             {"n": np.array([100, 150, 0, 150])},
-            r"^1 of 4 classes has no samples \(cat\): .* low end of its interval is 0\.$",
+            r"^1 of 4 classes has no samples \(cat\): .* lower bound of its interval is 0\.$",
         ),
     ],
 )
@@ -104,5 +104,5 @@ def test_an_epoch_chosen_on_test_images() -> None:
     assert "too high" in found
     assert selection_warnings({"select": "last", "select_on": "test"}) == []
     (found,) = selection_warnings({"select_on": "held-out", "chosen_on_test": True})
-    assert found.startswith("The epoch of a network that this one was made from")
+    assert found.startswith("The epoch of a base of this network")
     assert selection_warnings({"select_on": "held-out"}) == selection_warnings({}) == []

@@ -140,7 +140,7 @@ def test_markdown(written: Path) -> None:
     text = (written / "table9.md").read_text(encoding="utf-8")
     assert "not comparable with the measured ones, which are at scale small" in text
     assert "Table 9, scale small, protocol honest. 2 of 4 rows have all their seeds (3)." in text
-    assert "AutoAttack takes far too long on a CPU" in text
+    assert "AutoAttack takes too long on a CPU" in text
     assert "- Everybody's note.\n" in text
     assert "- base--tuned: The tuned one's note.\n" in text
     assert "- Evaluated on 2,000 test images." in text

@@ -13,6 +13,8 @@ from faal.methods import METHODS
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` ignores it
 signal.signal(signal.SIGINT, signal.default_int_handler)  # they would inherit that a shell's background job ignores it
 
 TRAINED = [name for name, row in METHODS.items() if row.trains]

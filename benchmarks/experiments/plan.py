@@ -85,6 +85,12 @@ class PlanItem:
             for word in self.command
         ]
 
+    def launched(self, data: str, out: str, source: Path) -> list[str]:
+        """The command as the program in `source` takes it: a repair is the paper's, for which later versions have an
+        option."""
+        words = self.words(data, out)
+        return [*words, "--plain"] if words[0] == "repair" and (source / "faal" / "repair").is_dir() else words
+
     @property
     def command_line(self) -> str:
         """The command for the record: the same on every machine."""

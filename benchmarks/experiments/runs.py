@@ -71,14 +71,14 @@ def run(
     env: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[str, str]:
-    """Run an item for at most `seconds` and until `stop` is set.
-
-    It runs in `out`, the folder of an external network's module, with the environment variables `env`.
+    """Run an item for at most `seconds` and until `stop` is set, with the environment variables `env`, in `out`, where
+    an external network's module is.
 
     Returns:
         Its status (`done`, `stopped` or `failed`), and for a failed one the last line of its output.
     """
-    words = item.words(data, str(out))
+    env = commands_environment(None) if env is None else env
+    words = item.launched(data, str(out), Path(env["PYTHONPATH"].split(os.pathsep)[0]))
     log, stopped = out / "logs" / f"{item.name}.log", False
     log.parent.mkdir(parents=True, exist_ok=True)
     until = None if seconds is None else time.monotonic() + seconds
@@ -90,7 +90,7 @@ def run(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=out,
-            env=commands_environment(None) if env is None else env,
+            env=env,
             close_fds=False,
             start_new_session=True,  # Ctrl-C reaches it once, from here: a second one would end it unsaved
         ) as process,

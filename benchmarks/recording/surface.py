@@ -100,9 +100,14 @@ class Surface:
             command, cwd=folder, env=self.environment, input=stdin, capture_output=True, text=True, check=True
         )
 
+    def _as_recorded(self, words: Sequence[str]) -> list[str]:
+        """A command; of a repair the paper's, the only one that earlier versions have."""
+        chooses = words[0] == "repair" and (self.source / "faal" / "repair").is_dir()
+        return [*words, "--plain"] if chooses else list(words)
+
     def attempt(self, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         """`faal WORDS` in a folder, whatever its exit status."""
-        command = [sys.executable, "-m", "faal", *words]
+        command = [sys.executable, "-m", "faal", *self._as_recorded(words)]
         return subprocess.run(command, cwd=folder, env=self.environment, capture_output=True, text=True)
 
     def compute(self, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -110,11 +115,11 @@ class Surface:
 
         Raises RuntimeError where another checkout is to be stopped and ends before.
         """
-        command = [*words, "--out", "out"]
+        command = [*self._as_recorded(words), "--out", "out"]
         if (earlier := self.earlier) is not None:
             often = () if words[0] == "audit" else OFTEN
             kill = signal.SIGTERM if self.processes else signal.SIGKILL  # torchrun cannot pass on the latter
-            stop_twice(lambda: earlier.begun(folder, *command, *often), folder / "out", kill)
+            stop_twice(lambda: earlier.begun(folder, *words, "--out", "out", *often), folder / "out", kill)
         launched = [*self._launcher(), *command]
         return subprocess.run(launched, cwd=folder, env=self.environment, capture_output=True, text=True)
 
@@ -132,7 +137,7 @@ class Surface:
 
     def begun(self, folder: Path, *words: str) -> subprocess.Popen[bytes]:
         """`faal WORDS` as a process, or as several under `torchrun`, that may be stopped."""
-        quiet, command = subprocess.DEVNULL, [*self._launcher(), *words]
+        quiet, command = subprocess.DEVNULL, [*self._launcher(), *self._as_recorded(words)]
         return subprocess.Popen(command, cwd=folder, env=self.environment, stdout=quiet, stderr=quiet)
 
     def pages(self, commands: Sequence[Sequence[str]]) -> list[str]:

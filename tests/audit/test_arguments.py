@@ -167,7 +167,7 @@ def test_a_store_without_a_length() -> None:
             return torch.rand(len(index), 1, 2, 2)
 
     for argument in ("images", "train_images"):
-        with pytest.raises(InputError, match=f"{argument} has fetch and no length"):
+        with pytest.raises(InputError, match=f"{argument} has fetch but no length"):
             audit(**{argument: Endless()})
 
 

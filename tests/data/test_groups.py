@@ -99,8 +99,8 @@ class TestFiles:
             ("camera\n", "not a table of groups"),
             ("camera,camera\n" + "A,B\n" * 6, "not a table of groups"),
             ("camera,\n" + "A,B\n" * 6, "column 2 .* has no name"),
-            ("camera,site\n" + "A,B\n" * 3 + "A\n" + "A,B\n" * 2, "line 5 .* not as many fields"),
-            ("camera\n" + "A,B\n" * 6, "line 2 .* not as many fields"),
+            ("camera,site\n" + "A,B\n" * 3 + "A\n" + "A,B\n" * 2, "line 5 .* not have as many fields"),
+            ("camera\n" + "A,B\n" * 6, "line 2 .* not have as many fields"),
         ],
     )
     def test_no_such_table(self, tmp_path: Path, text: str, said: str) -> None:

@@ -133,7 +133,7 @@ def test_a_repair_that_was_stopped_continues(
               {"recipe": replace(RECIPE, epochs=1)}], ids=["settings", "base", "recipe"],
 )  # fmt: skip
 def test_another_repair_in_the_folder_is_refused(finished: Path, other: dict[str, object]) -> None:
-    with pytest.raises(InputError, match="holds another repair"):
+    with pytest.raises(InputError, match="contains another repair"):
         run(finished, **other)  # type: ignore[arg-type]
 
 

@@ -50,7 +50,7 @@ def mismatch(
     ]
     if not wrong_shape and not missing:
         return (
-            f"holds all weights of the model and others beside them: {problems[0]}; they may be layers that change its "
+            f"contains all weights of the model and others: {problems[0]}; they may be layers that change its "
             "logits, so name the network that has them, or, if its forward does not use them, save it without"
         )
     similar = resembles(tensors)

@@ -60,7 +60,7 @@ class RepairRecord:
         differing = [name for name, value in identity.items() if found.get(name) != value]
         if differing:
             raise InputError(
-                f"{out} holds another repair, with other {' and '.join(differing)}; choose another folder with --out"
+                f"{out} contains another repair, with other {' and '.join(differing)}; choose another folder with --out"
             )
         self.content = found
 

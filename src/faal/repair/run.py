@@ -193,8 +193,8 @@ def _refuse_occupied(out: Path) -> None:
     found = [name for name in (folder.CONFIG, *folder.FILES) if os.path.lexists(out / name)]
     if found:
         raise InputError(
-            f"{out} holds a {found[0]} that this repair would overwrite; choose another folder with --out, or move it "
-            "(a repair that was begun with --plain continues with --plain)"
+            f"{out} contains a {found[0]} that this repair would overwrite (one that began with --plain continues with "
+            "--plain); choose another folder with --out, or move it"
         )
 
 

@@ -54,7 +54,7 @@ def test_a_folder_with_a_best_pt_alone(form: str, command: str, desk: Path, faal
     said = refused(
         desk, faal, what, *base, "debug", "--data", "npz:data.npz", "--out", "out", *settings, *extra, *SHORT
     )
-    assert "out holds a best.pt" in said
+    assert "out contains a best.pt" in said
     assert said.endswith("choose another folder with --out, or move it")
 
 

@@ -41,7 +41,7 @@ def class_files(folder: Path, classes: tuple[str, ...], parts: Sequence[Path]) -
             # Whoever deletes the folder of one part alone is refused for the other's; one class is no data set.
             places = " and ".join(str(part / name) for part in parts)
             drop = f", or delete the class: the folder{'s' * (len(parts) > 1)} {places}" if len(classes) > 2 else ""
-            raise InputError(f"{folder / name} holds no {', '.join(SUFFIXES)} images; add images to the class{drop}")
+            raise InputError(f"{folder / name} contains no {', '.join(SUFFIXES)} images; add images to the class{drop}")
         found += [(file, label) for file in files]
     return found
 
@@ -57,7 +57,7 @@ def common_classes(folders: Sequence[Path]) -> tuple[str, ...]:
         for other, others in names.items():
             lacking = [name for name in others if name not in own]
             if lacking and not own:
-                raise InputError(f"{folder} holds no class folders, and {other} does; add them, or delete {folder}")
+                raise InputError(f"{folder} contains no class folders, and {other} does; add them, or delete {folder}")
             if lacking:
                 raise InputError(
                     f"the classes under {other} and {folder} differ: {folder} lacks {', '.join(lacking)}; add images "

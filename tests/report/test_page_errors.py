@@ -24,7 +24,7 @@ def test_bad_input(tmp_path: Path, run_folder: Write, demo_folder: Write) -> Non
         ([a], {"names": ["x", "y"]}, "2 names were given for 1 folders"),
         ([a, b], {}, "different classes"),
         ([a, c], {}, "have no attack in common"),
-        ([a, demo], {}, "is a demo's folder; name it alone"),
+        ([a, demo], {}, "is a demo's folder; name only this folder"),
         ([a], {"out": tmp_path / "file" / "page.html"}, "cannot be written"),
         ([tmp_path / "nowhere"], {}, "there is no folder"),
     ]

@@ -208,7 +208,7 @@ def test_a_folder_of_another_model_is_refused_before_any_work(tmp_path: Path) ->
     ):
         forwards: list[object] = []
         net.register_forward_hook(lambda *_, calls=forwards: calls.append(1))
-        with pytest.raises(InputError, match="holds an audit"):
+        with pytest.raises(InputError, match="contains an audit"):
             curve(net, images, labels, epsilons=[0.1, 0.2, 0.3], out=out, **own, **other)
         assert not forwards
     assert not (tmp_path / "curve-linf" / "epsilon-0.3").exists()

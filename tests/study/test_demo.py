@@ -75,6 +75,6 @@ def test_the_table_for_the_terminal() -> None:
 
 def test_a_file_of_its_name_that_is_no_demos_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "demo.json").write_text('{"slides": []}')
-    with pytest.raises(InputError, match=r"demo\.json is not of a demo, and is not overwritten"):
+    with pytest.raises(InputError, match=r"demo\.json is of no demo, and is not overwritten"):
         study.demo(tmp_path, device=CPU)
     assert [path.name for path in tmp_path.iterdir()] == ["demo.json"]

@@ -21,7 +21,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_a_foreign_file_is_refused_before_anything_is_written(name: str, recipe: Recipe, tmp_path: Path) -> None:
     """As one downloads a best.pt, or has a config.yaml of another program."""
     (tmp_path / name).write_bytes(b"foreign")
-    with pytest.raises(InputError, match=rf"{tmp_path} holds .*; choose another folder with --out"):
+    with pytest.raises(InputError, match=rf"{tmp_path} contains .*; choose another folder with --out"):
         run(recipe, toy_data([12] * 4), tmp_path)
     assert content(tmp_path) == {name: b"foreign"}
 

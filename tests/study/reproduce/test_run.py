@@ -137,7 +137,7 @@ def test_a_forked_run_is_the_run_that_was_not_forked(unbroken: Path, tmp_path: P
     assert same(one, two)
     assert not same(one, runs(unbroken) / "pgd-at" / "seed-1")
     notes = read_record(record_path(unbroken, "toy", "cfa-at", 1)).note
-    assert any("Up to epoch 2 it is the plain method's run" in note for note in notes)
+    assert any("Up to epoch 2 it is the run of the plain method" in note for note in notes)
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:

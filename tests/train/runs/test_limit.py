@@ -49,7 +49,7 @@ def test_which_images_are_drawn(recipe: Recipe) -> None:
     assert (counts - torch.tensor([160, 210, 552]) / 10).abs().max() <= 1
     assert drawn(found) == drawn(parts(recipe, 92)) < drawn(parts(recipe, 300))
     assert drawn(found) != drawn(parts(recipe, 92, seed=2))
-    assert found.notes == ("Trained on 92 of 922 training images, drawn class by class with seed 1",)
+    assert found.notes == ("Trained on 92 of 922 training images, drawn by class with seed 1",)
 
 
 @pytest.mark.parametrize("limit", [922, 5000])

@@ -1,4 +1,4 @@
-"""FAAL: robust fairness in image classification. Audit a classifier class by class, repair it, or train it fair.
+"""FAAL: robust fairness in image classification. Audit a classifier class by class, repair it, or train a fair one.
 
 faal.solve_kldro(losses, tau)          the worst class distribution within a KL ball, solved exactly
 faal.FAAL(num_classes, tau)            phase 2 in three lines of any training loop

@@ -16,15 +16,15 @@ from faal.errors import InputError
 def current_folder() -> Iterator[None]:
     """The context in which modules of the current folder can be imported, after all installed ones.
 
-    Afterwards the path is as before: later imports, by this program or a library, do not come from there.
+    Afterwards the path is as before: later imports, by this program or a library, do not search the folder.
     """
-    here = os.getcwd()
-    if not {"", here} & set(sys.path):
-        sys.path.append(here)
+    folder = os.getcwd()
+    if not {"", folder} & set(sys.path):
+        sys.path.append(folder)
     try:
         yield
     finally:
-        sys.path[:] = [entry for entry in sys.path if entry is not here]
+        sys.path[:] = [entry for entry in sys.path if entry is not folder]
 
 
 def import_function(reference: str) -> Callable[..., Any]:

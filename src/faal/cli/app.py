@@ -16,7 +16,7 @@ from faal.errors import InputError
 
 app = App(
     name="faal",
-    help="Robust fairness in image classification: audit a classifier class by class, repair it, or train it fair.",
+    help="Robust fairness in image classification: audit a classifier class by class, repair it, or train a fair one.",
     help_format="plaintext",
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # it would end the command without a message

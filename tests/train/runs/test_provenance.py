@@ -81,6 +81,6 @@ def test_a_choice_on_test_images_is_not_forgotten(recipe: Recipe, tmp_path: Path
     for start, out in (("base", "1"), ("1", "2")):
         repaired(tmp_path / start, short, data, tmp_path / out)
         (warning,) = selection_warnings(open_model(tmp_path / out, data).trained)
-        assert "base of this network" in warning
+        assert "a base of this network" in warning
     run(short, data, tmp_path / "clean")
     assert selection_warnings(open_model(tmp_path / "clean", data).trained) == []

@@ -58,9 +58,9 @@ class DAFA(ClassRule):
             self.weights = self._weights(self.similarity / self.counts.clamp_min(1)[:, None])
 
     def _weights(self, similarity: Tensor) -> Tensor:
-        own = similarity.diagonal()
-        harder, easier = own[:, None] < own[None, :], own[:, None] > own[None, :]
-        transfer = harder * similarity * own[None, :] - easier * similarity.T * own[:, None]
+        diagonal = similarity.diagonal()
+        harder, easier = diagonal[:, None] < diagonal[None, :], diagonal[:, None] > diagonal[None, :]
+        transfer = harder * similarity * diagonal[None, :] - easier * similarity.T * diagonal[:, None]
         weights: Tensor = 1 + self.strength * transfer.sum(dim=1)
         if not self.clamped:
             return weights
@@ -68,7 +68,7 @@ class DAFA(ClassRule):
         return weights * len(weights) / weights.sum()
 
     def budget(self) -> ClassBudget:
-        """W for both."""
+        """W as the factor on epsilon and on the step size."""
         return ClassBudget(epsilon=self.weights, step_size=self.weights)
 
     def weigh(self, batch: BatchStats) -> TermWeights:

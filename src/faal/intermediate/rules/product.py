@@ -26,11 +26,11 @@ class Product(ClassRule):
 
     @property
     def needs(self) -> frozenset[Need]:  # type: ignore[override]
-        """The statistics of both."""
+        """The statistics of both rules."""
         return self.first.needs | self.second.needs
 
     def first_epoch(self, epochs: int) -> int:
-        """The earlier of both."""
+        """The earlier first epoch of both rules."""
         return min(self.first.first_epoch(epochs), self.second.first_epoch(epochs))
 
     def is_active(self, epochs: int) -> bool:
@@ -38,34 +38,34 @@ class Product(ClassRule):
         return self.first.is_active(epochs) or self.second.is_active(epochs)
 
     def evaluation(self, epoch: int) -> EvaluationRequest | None:
-        """That of the first."""
+        """From the first rule."""
         return self.first.evaluation(epoch)
 
     def begin_epoch(self, stats: EpochStats) -> None:
-        """Update both."""
+        """Update both rules."""
         self.first.begin_epoch(stats)
         self.second.begin_epoch(stats)
 
     def budget(self) -> ClassBudget:
-        """That of the first."""
+        """From the first rule."""
         return self.first.budget()
 
     def epoch_factors(self) -> dict[str, Tensor]:
-        """Those of the first; those of the second change per batch."""
+        """The factors of the first rule; the second changes its own per batch."""
         return self.first.epoch_factors()
 
     @property
     def sampling(self) -> Callable[[], Tensor] | None:
-        """That of the first."""
+        """From the first rule."""
         return self.first.sampling
 
     def weigh(self, batch: BatchStats) -> TermWeights:
-        """The product of both, term by term."""
+        """The product of both rules' weights, term by term."""
         first, second = self.first.weigh(batch), self.second.weigh(batch)
         return TermWeights(clean=first.clean * second.clean, robust=first.robust * second.robust, penalty=first.penalty)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of both."""
+        """The state of both rules."""
         return {"first": self.first.state_dict(), "second": self.second.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ class Product(ClassRule):
         self.second.load_state_dict(state["second"])
 
     def to(self, device: torch.device) -> "Product":
-        """Move both to the device."""
+        """Move both rules to the device."""
         self.first.to(device)
         self.second.to(device)
         return self

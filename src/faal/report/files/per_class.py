@@ -86,13 +86,15 @@ def read_class_vectors(
     """
     found = []
     for name, text in VECTOR_NAMES.items():
-        records, of = (weighted, period) if text.period == "batch" else (epochs, text.period)
+        records, record_period = (weighted, period) if text.period == "batch" else (epochs, text.period)
         rows = [record.get(name) or (record["weights"] if name == "clean_weights" else None) for record in records]
         if name != "weights" and any(name in record and len(record[name]) == num_classes for record in records):
             uniform = [1.0] * num_classes
             values = np.array([uniform if row is None else row for row in rows], dtype=np.float64)
             values = np.where(np.isfinite(values), values, 1.0)
-            found.append(ClassVectors(name=name, period=of, at=positions(records, of), values=values))
+            found.append(
+                ClassVectors(name=name, period=record_period, at=positions(records, record_period), values=values)
+            )
     return tuple(found)
 
 

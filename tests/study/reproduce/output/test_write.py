@@ -144,7 +144,7 @@ def test_markdown(written: Path) -> None:
     assert "- Everybody's note.\n" in text
     assert "- base--tuned: The tuned one's note.\n" in text
     assert "- Evaluated on 2,000 test images." in text
-    assert "Up to 2 networks were trained at once" in text
+    assert "Up to 2 networks were trained in parallel" in text
     assert "- Commit abc123; Some CPU, 2 cores, PyTorch 2.9.0." in text
 
 

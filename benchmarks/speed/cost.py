@@ -17,7 +17,7 @@ from faal.config import Recipe
 from faal.data.splits import SHARE
 from faal.engine.numerics import operations
 from faal.intermediate.class_rule import EvaluationRequest
-from faal.methods import epochs_of_training, method, seeks_offsets, steers
+from faal.methods import epochs_of_training, method, searches_offsets, steers
 from faal.models import Architecture, build_model
 from faal.study.frontier import SHARES
 from faal.train.evaluate import GATE
@@ -65,7 +65,7 @@ def training_forwards(recipe: Recipe, images: int, num_classes: int) -> float:
 
     chosen = recipe.select != "last"
     select = recipe.hold_out == "both" or (
-        recipe.hold_out == "select" and ((chosen and recipe.select_on != "test") or seeks_offsets(recipe))
+        recipe.hold_out == "select" and ((chosen and recipe.select_on != "test") or searches_offsets(recipe))
     )
     steer = recipe.hold_out == "both" or (recipe.hold_out == "select" and steers(recipe))
     part = images / SHARE
@@ -74,7 +74,9 @@ def training_forwards(recipe: Recipe, images: int, num_classes: int) -> float:
     rule = row.make_rule(recipe, torch.full((num_classes,), images // num_classes))
     # The search for offsets: every evaluation, and one forward for the spread of the margins.
     total = (
-        part * (EVALUATIONS * evaluation_forwards(selection_request(recipe.select_attack)) + 1) * seeks_offsets(recipe)
+        part
+        * (EVALUATIONS * evaluation_forwards(selection_request(recipe.select_attack)) + 1)
+        * searches_offsets(recipe)
     )
     for epoch in range(epochs_of_training(recipe)):
         progress = epoch / recipe.epochs

@@ -10,7 +10,7 @@ from typing import Any, SupportsIndex
 
 from faal.errors import InputError, described
 
-LARGEST = 2**63 - 1
+MAX_INTEGER = 2**63 - 1
 """Whole numbers have 64 bits in tensors and in files."""
 
 
@@ -31,8 +31,8 @@ def whole_number(name: str, value: object, *, least: int | None = None, most: in
             number = value.__index__()
         except (TypeError, ValueError, RuntimeError):  # an array or a tensor of other numbers
             number = None
-    if number is not None and abs(number) > (LARGEST if most is None else most):
-        raise InputError(f"{name} is a whole number, at most {most or LARGEST:,}, not {described(number)}")
+    if number is not None and abs(number) > (MAX_INTEGER if most is None else most):
+        raise InputError(f"{name} is a whole number, at most {most or MAX_INTEGER:,}, not {described(number)}")
     if number is None or (least is not None and number < least):
         bound = "" if least is None else f", at least {least}"
         raise InputError(f"{name} is a whole number{bound}, not {described(value)}")

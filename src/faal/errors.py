@@ -10,7 +10,7 @@ from typing import TypeVar
 
 Choice = TypeVar("Choice", bound=str)
 
-LONGEST = 60
+MAX_LENGTH = 60
 """Characters of a value that a message repeats."""
 
 
@@ -85,7 +85,7 @@ def described(value: object) -> str:
         text = repr(value)
     except ValueError:  # a whole number of thousands of digits
         return "a number of too many digits"
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
 
 
 def first_line(error: BaseException) -> str:

@@ -23,7 +23,7 @@ ZIP = b"PK\x03\x04"
 LEGACY_PICKLES = 5
 """The pickles at the beginning of a file of PyTorch's older format: magic number, version, machine, content, keys."""
 
-MOST_MAPPINGS = 10_000
+MAX_MAPPINGS = 10_000
 """Mappings within a checkpoint that may hold weights, each counted as often as it is used."""
 
 
@@ -75,9 +75,9 @@ def weight_sets(content: object) -> dict[str, dict[str, Tensor]]:
         elif not isinstance(mapping, Mapping):
             continue
         visited += 1
-        if visited > MOST_MAPPINGS:
+        if visited > MAX_MAPPINGS:
             raise InputError(
-                f"the checkpoint contains more than {MOST_MAPPINGS:,} mappings, which may all be weights; save the "
+                f"the checkpoint contains more than {MAX_MAPPINGS:,} mappings, which may all be weights; save the "
                 "weights in a file of their own"
             )
         if tensors := {str(name): value for name, value in mapping.items() if isinstance(value, Tensor)}:

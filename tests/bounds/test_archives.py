@@ -34,14 +34,14 @@ def test_an_archive_of_zeros(reader: str, tmp_path: Path, monkeypatch: pytest.Mo
             for name in stored.namelist():
                 new.writestr(name, stored.read(name))
     READERS[reader](path)
-    monkeypatch.setattr(archives, "MOST_UNPACKED", 500_000)
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 500_000)
     with pytest.raises(InputError, match=r"unpacks to 1,0\d\d,\d{3}, more than the 500,000") as caught:
         READERS[reader](path)
     assert "\n" not in str(caught.value)
 
 
 def test_an_archive_without_compression_may_have_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "MOST_UNPACKED", 0)
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 0)
     np.savez(tmp_path / "x.npz", images=np.zeros((100, 100, 100), np.uint8), labels=np.arange(100) % 2)
     assert load_data(f"npz:{tmp_path / 'x.npz'}").test is not None
 

@@ -58,7 +58,7 @@ def test_what_is_refused(case: str) -> None:
         check_pickle(io.BytesIO(content))
 
 
-@pytest.mark.parametrize("bound", ["MOST_INSTRUCTIONS", "MOST_CONTAINERS", "MOST_OBJECTS"])
+@pytest.mark.parametrize("bound", ["MAX_INSTRUCTIONS", "MAX_CONTAINERS", "MAX_OBJECTS"])
 def test_bounds_on_numbers(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
     content = pickle.dumps([[number] for number in range(30)])
     check_pickle(io.BytesIO(content))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from faal.bounds import plain
-from faal.bounds.plain import DEEPEST, MOST_BYTES, parse_json, read_yaml
+from faal.bounds.plain import MAX_BYTES, MAX_DEPTH, parse_json, read_yaml
 from faal.errors import InputError
 
 
@@ -25,9 +25,9 @@ BEYOND = {
     "keys of keys": ("? &a0 [x]\n: 1\n" + "".join(f"? &a{n} [*a{n - 1}, *a{n - 1}]\n: 1\n" for n in range(1, 40)), ""),
     "an alias within its anchor": ("a: &a [*a]\n", "within its own anchor"),
     "a mapping within itself": ("&a\na: *a\n", "within its own anchor"),
-    "deep lists": ("a: " + "[" * (DEEPEST + 1) + "]" * (DEEPEST + 1), f"deeper than {DEEPEST}"),
-    "deep mappings": ("a: " + "{b: " * 5000 + "}" * 5000, f"deeper than {DEEPEST}"),
-    "a large file": ("#" * (MOST_BYTES + 1), f"larger than {MOST_BYTES >> 20} MB"),
+    "deep lists": ("a: " + "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), f"deeper than {MAX_DEPTH}"),
+    "deep mappings": ("a: " + "{b: " * 5000 + "}" * 5000, f"deeper than {MAX_DEPTH}"),
+    "a large file": ("#" * (MAX_BYTES + 1), f"larger than {MAX_BYTES >> 20} MB"),
 }
 
 
@@ -44,7 +44,7 @@ def test_what_exceeds_a_bound(case: str, tmp_path: Path) -> None:
 def test_many_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.yaml").write_text("a: [" + "1," * 20 + "]\n")
     read_yaml(tmp_path / "x.yaml")
-    monkeypatch.setattr(plain, "MOST_NODES", 20)
+    monkeypatch.setattr(plain, "MAX_NODES", 20)
     with pytest.raises(InputError, match="more than 20 values"):
         read_yaml(tmp_path / "x.yaml")
 

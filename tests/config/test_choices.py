@@ -12,7 +12,7 @@ from faal.audit.misuse import settings as misuse
 from faal.config import Recipe, Threat
 from faal.config import choices as names
 from faal.config.recipe import CHOICES
-from faal.config.threat import LARGEST
+from faal.config.threat import MAX_EPSILON
 from faal.errors import InputError
 from faal.inner import norms, pgd
 from faal.intermediate import kldro
@@ -25,7 +25,7 @@ from faal.train import selection
 @pytest.mark.parametrize(
     ("table", "kind"),
     [
-        (LARGEST, names.NormName),
+        (MAX_EPSILON, names.NormName),
         (norms.NORMS, names.NormName),
         (autoattack.NORMS, names.NormName),
         (misuse.TINY_EPSILON, names.NormName),

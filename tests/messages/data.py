@@ -143,7 +143,7 @@ REFUSALS: dict[str, Callable[[], object]] = {
     "test/CLASS/NAME.png: give each image a row": lambda: table(
         "file,camera\ntest/a.png,A\n", "test/a.png", "test/b.png"
     ),
-    "groups.csv has two rows for test/a.png, and they differ; leave one of them": (
+    "groups.csv has two rows for test/a.png, and they differ; keep one of them": (
         lambda: table("file,camera\ntest/a.png,A\ntest/a.png,B\n", "test/a.png")
     ),
     "there is no column 'camra'; did you mean 'camera'? the header of groups.csv lists them all": (

@@ -19,10 +19,10 @@ CLASSES = [f"c{i}" for i in range(40)]
 
 @pytest.fixture(autouse=True)
 def _forty_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(common, "MOST_ROWS", 12)
+    monkeypatch.setattr(common, "MAX_ROWS", 12)
     monkeypatch.setattr(training, "MANY_CLASSES", 39)
     monkeypatch.setattr(training, "ENDS_SHOWN", 6)
-    monkeypatch.setattr(curve, "MOST_LINES", 39)
+    monkeypatch.setattr(curve, "MAX_LINES", 39)
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,7 @@ class TestRefuses:
 
     def test_a_zoo_that_is_too_large(self, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         size = put(run, tmp_path / "zoo").size
-        monkeypatch.setattr(publishing, "MOST_BYTES", 2 * size - 1)
+        monkeypatch.setattr(publishing, "MAX_BYTES", 2 * size - 1)
         put(run, tmp_path / "zoo")
         with pytest.raises(InputError, match=rf"second .*{2 * size:,} bytes"):
             put(run, tmp_path / "zoo", "second")

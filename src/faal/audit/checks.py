@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from faal.arguments import texts
 from faal.config import Recipe, parse_epsilon
 from faal.config.threat import norm_named
-from faal.data.checks import MOST_CLASSES, if_gray, into_range
+from faal.data.checks import MAX_CLASSES, if_gray, into_range
 from faal.errors import InputError, first_line, unknown
 from faal.models.number_types import number_type, require_float32
 from faal.tensors import dense, require_unmasked, valued
@@ -57,8 +57,8 @@ def class_names(classes: Sequence[str] | None) -> tuple[str, ...] | None:
     if isinstance(given, list | tuple | range | np.ndarray):
         given = [str(name) if isinstance(name, int | np.integer) else name for name in given]
     names = texts("classes", given, "cat")
-    if not 2 <= len(names) <= MOST_CLASSES:
-        raise InputError(f"classes names {len(names):,} classes; a classifier has 2 to {MOST_CLASSES:,}")
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise InputError(f"classes names {len(names):,} classes; a classifier has 2 to {MAX_CLASSES:,}")
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise InputError(f"classes names {twice!r} twice; give every class a unique name")
@@ -173,8 +173,8 @@ def check_logits(logits: Tensor, index: Tensor, num_classes: int | None) -> None
         raise InputError(f"the model's logits are {number_type(logits)}; it must return real, dense float32")
     if logits.shape[1] < 2:
         raise InputError("the model has one output; an audit needs a logit for each of at least two classes")
-    if logits.shape[1] > MOST_CLASSES:
-        raise InputError(f"the model has {logits.shape[1]:,} outputs; an audit accepts up to {MOST_CLASSES:,}")
+    if logits.shape[1] > MAX_CLASSES:
+        raise InputError(f"the model has {logits.shape[1]:,} outputs; an audit accepts up to {MAX_CLASSES:,}")
     if num_classes is not None and logits.shape[1] != num_classes:
         raise InputError(
             f"the model has {logits.shape[1]} outputs but there are {num_classes} classes; "

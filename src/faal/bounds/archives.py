@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from faal.checksums import check_archive
 from faal.errors import InputError
 
-MOST_UNPACKED = 2 * 2**30
+MAX_UNPACKED = 2 * 2**30
 """Bytes that any archive may unpack to."""
 
-MOST_EXPANSION = 20
+MAX_EXPANSION = 20
 """The largest ratio of unpacked size to size, above it: images compress to a half or a tenth, zeros by 1,000."""
 
 
@@ -26,7 +26,7 @@ def check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
         InputError: it unpacks to more; the message states how much is allowed.
     """
     size, unpacked = path.stat().st_size, sum(member.file_size for member in archive.infolist())
-    most = max(MOST_UNPACKED, MOST_EXPANSION * size)
+    most = max(MAX_UNPACKED, MAX_EXPANSION * size)
     if unpacked > most:
         raise InputError(
             f"{path} has {size:,} bytes and unpacks to {unpacked:,}, more than the {most:,} that are allowed for its "

@@ -8,16 +8,16 @@ import pickletools
 from graphlib import CycleError, TopologicalSorter
 from typing import IO, Any
 
-MOST_INSTRUCTIONS = 5_000_000
+MAX_INSTRUCTIONS = 5_000_000
 """Instructions of a pickle. CIFAR-100's training part has about 500,000, a checkpoint 50 for each tensor."""
 
-MOST_CONTAINERS = 500_000
+MAX_CONTAINERS = 500_000
 """Objects of it that contain others; a checkpoint has five for each tensor."""
 
-MOST_OBJECTS = 10_000_000
+MAX_OBJECTS = 10_000_000
 """Objects within one object, each counted as often as it is used."""
 
-DEEPEST = 100
+MAX_DEPTH = 100
 """How deep objects may be nested; a checkpoint has about ten levels."""
 
 MUTATING = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
@@ -63,10 +63,10 @@ def check_pickle(file: IO[bytes]) -> None:
         for index in TopologicalSorter(parts).static_order():
             sizes[index] = 1 + len(objects[index]) + sum(sizes[part] for part in parts[index])
             depths[index] = 1 + max((depths[part] for part in parts[index]), default=0)
-            if sizes[index] > MOST_OBJECTS:
-                raise BoundError(f"an object in it expands to more than {MOST_OBJECTS:,}")
-            if depths[index] > DEEPEST:
-                raise BoundError(f"its objects are nested deeper than {DEEPEST} levels")
+            if sizes[index] > MAX_OBJECTS:
+                raise BoundError(f"an object in it expands to more than {MAX_OBJECTS:,}")
+            if depths[index] > MAX_DEPTH:
+                raise BoundError(f"its objects are nested deeper than {MAX_DEPTH} levels")
     except CycleError:
         raise BoundError("an object in it contains itself") from None
 
@@ -112,8 +112,8 @@ def _objects(file: IO[bytes]) -> list[list[_Object]]:
             elif instruction.stack_after:
                 found.append(operands)
                 stack.append(operands)
-                if len(found) > MOST_CONTAINERS:
-                    raise BoundError(f"it has more than {MOST_CONTAINERS:,} objects that contain others")
-        if number == MOST_INSTRUCTIONS:
-            raise BoundError(f"it has more than {MOST_INSTRUCTIONS:,} instructions")
+                if len(found) > MAX_CONTAINERS:
+                    raise BoundError(f"it has more than {MAX_CONTAINERS:,} objects that contain others")
+        if number == MAX_INSTRUCTIONS:
+            raise BoundError(f"it has more than {MAX_INSTRUCTIONS:,} instructions")
     return found

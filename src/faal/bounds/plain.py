@@ -1,4 +1,4 @@
-"""Plain values from untrusted YAML and JSON: no code is run, and memory and time are bounded."""
+"""Safe reading of untrusted YAML and JSON: no code is run, and memory and time are bounded."""
 
 import json
 import os
@@ -9,13 +9,13 @@ import yaml
 
 from faal.errors import InputError
 
-MOST_BYTES = 4 * 2**20
+MAX_BYTES = 4 * 2**20
 """Bytes of a YAML file. The largest that this program writes names some thousand classes, in about 100 KB."""
 
-MOST_NODES = 100_000
+MAX_NODES = 100_000
 """Values, keys and containers in a YAML file; an alias counts as all that it repeats."""
 
-DEEPEST = 100
+MAX_DEPTH = 100
 """How deep containers may be nested in a YAML file."""
 
 MERGED = "tag:yaml.org,2002:merge"
@@ -25,7 +25,7 @@ MERGED = "tag:yaml.org,2002:merge"
 class _BoundedLoader(yaml.SafeLoader):
     """YAML's safe loader within the bounds above, which rejects duplicate keys of a mapping.
 
-    The original keeps the last value of such a key, and expands all aliases: ten aliases of ten aliases,
+    The base class keeps the last value of such a key, and expands all aliases: ten aliases of ten aliases,
     twelve times, are 10^12 values in a few lines.
     """
 
@@ -41,13 +41,13 @@ class _BoundedLoader(yaml.SafeLoader):
         if alias and event.anchor in self.anchors and event.anchor not in self.sizes:
             raise yaml.YAMLError(f"the alias *{event.anchor} is within its own anchor")
         before, self.depth = self.nodes, self.depth + 1
-        if self.depth > DEEPEST:
-            raise yaml.YAMLError(f"its values are nested deeper than {DEEPEST} levels")
+        if self.depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"its values are nested deeper than {MAX_DEPTH} levels")
         node = super().compose_node(parent, index)
         self.depth -= 1
         self.nodes += self.sizes.get(event.anchor, 1) if alias else 1
-        if self.nodes > MOST_NODES:
-            raise yaml.YAMLError(f"it has more than {MOST_NODES:,} values, those that its aliases repeat included")
+        if self.nodes > MAX_NODES:
+            raise yaml.YAMLError(f"it has more than {MAX_NODES:,} values, those that its aliases repeat included")
         if not alias and event.anchor is not None:
             self.sizes[event.anchor] = self.nodes - before
         return node
@@ -62,7 +62,7 @@ class _BoundedLoader(yaml.SafeLoader):
             name, line = self.construct_object(key), key.start_mark.line + 1
             if name in lines:
                 raise yaml.YAMLError(
-                    f"{key.value!r} is given twice, in lines {lines[name]} and {line}; leave one of them"
+                    f"{key.value!r} is given twice, in lines {lines[name]} and {line}; keep one of them"
                 )
             lines[name] = line
         return node
@@ -79,13 +79,13 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"{path} cannot be read as YAML: it is not a file")
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise InputError(f"{path} cannot be read as YAML: {error.strerror}") from None
-    if len(content) > MOST_BYTES:
-        raise InputError(f"{path} cannot be read as YAML: it is larger than {MOST_BYTES >> 20} MB")
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path} cannot be read as YAML: it is larger than {MAX_BYTES >> 20} MB")
     try:
         return _BoundedLoader(content.decode("utf-8")).get_single_data()
     except Exception as error:  # a value that does not fit its tag, as `!!int a`, raises errors of many types

@@ -54,7 +54,7 @@ def _run(errors: Console) -> int:
         result = app(print_error=True, exit_on_error=False)
         return result if isinstance(result, int) else 0
     except InputError as error:
-        return _refused(errors, error)
+        return _print_input_error(errors, error)
     except PermissionError as error:  # of any file or folder that a command opens
         if error.filename is None:
             raise
@@ -83,10 +83,10 @@ def _stopped(errors: Console, saved: str) -> int:
     return interrupts.status()
 
 
-def _refused(errors: Console, error: InputError) -> int:
-    """Print a refusal, once where all processes of a group have it; returns the exit status.
+def _print_input_error(errors: Console, error: InputError) -> int:
+    """Print an input error, once if all processes of a group raised it; returns the exit status.
 
-    None ends before it is printed: the launcher ends the others as soon as one has failed.
+    All processes wait until it is printed: the launcher ends the others as soon as one has failed.
     """
     if not error.shared:
         return _report(errors, str(error))

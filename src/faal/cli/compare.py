@@ -19,10 +19,10 @@ def compare(
 
     One run per side compares two models: a paired bootstrap for the averages,
     intervals for the differences of the worst classes (the same class or not), of
-    the gaps and, with 20 classes or more, of the worst tenths, and McNemar's exact
+    the gaps and, with 20 classes or more, of the mean of the worst tenth of classes, and McNemar's exact
     test per class, corrected for all classes. Several runs per side compare the
-    methods: Student's intervals over the seeds. Groups (`faal audit --groups`) are
-    compared in the same way. The last sentences are the conclusion.
+    methods: Student's t intervals over the seeds. Groups (`faal audit --groups`) are
+    compared in the same way. The output ends with the conclusion.
     """
     from faal.audit import compare as run
     from faal.audit import comparison_table

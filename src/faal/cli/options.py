@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from faal.config import Recipe, Schedule, epsilon_text
-from faal.config.threat import LARGEST
+from faal.config.threat import MAX_EPSILON
 from faal.errors import InputError
 
 SUFFIXES = {".bin", ".ckpt", ".pkl", ".pt", ".pth", ".safetensors", ".tar", ".th", ".yaml", ".yml"}
@@ -165,15 +165,17 @@ def overridden(recipe: Recipe, settings: Any) -> Recipe:
         return changed
     # The step size scales with the radius; in another norm it is a quarter of the radius, as in an audit.
     share = recipe.step_size / recipe.epsilon if changed.norm == recipe.norm else 1 / 4
-    return changed.replace({"step_size": min(LARGEST[changed.norm], share * changed.epsilon)}, source="command line")
+    return changed.replace(
+        {"step_size": min(MAX_EPSILON[changed.norm], share * changed.epsilon)}, source="command line"
+    )
 
 
-def reach_notes(recipe: Recipe) -> tuple[str, ...]:
-    """A note where the attack of training cannot reach the boundary of its ball."""
+def attack_budget_notes(recipe: Recipe) -> tuple[str, ...]:
+    """A note if the training attack cannot reach the boundary of its ball."""
     if recipe.method == "standard" or recipe.steps * recipe.step_size >= recipe.epsilon:
         return ()
     return (
-        f"The attack of training reaches {recipe.steps * recipe.step_size:.3g} of epsilon "
+        f"The training attack reaches {recipe.steps * recipe.step_size:.3g} of epsilon "
         f"{epsilon_text(recipe.epsilon)} in {recipe.steps} steps of {recipe.step_size:.3g}: it "
         "cannot reach the boundary of the ball; increase --step-size or --steps.",
     )

@@ -18,9 +18,9 @@ from faal.cli.options import (
     Rgb,
     Seed,
     Size,
+    attack_budget_notes,
     overridden,
     parse_size,
-    reach_notes,
     refuse_overwriting,
     short_name,
 )
@@ -128,7 +128,7 @@ def repair(
         print_notes(f"No recipe was named; the network is repaired by {recipe}, against {chosen.threat}.")
     elif robust and chosen.threat != opened.threat:
         print_notes(f"The network was trained against {opened.threat} and is repaired against {chosen.threat}.")
-    print_notes(*reach_notes(chosen))
+    print_notes(*attack_budget_notes(chosen))
     chosen = with_network(chosen, architecture)
     folder = out or Path("runs") / f"{short_name(recipe)}-seed{seed}"
     refuse_overwriting(folder, (), data=data, inputs=())

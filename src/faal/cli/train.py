@@ -20,10 +20,10 @@ from faal.cli.options import (
     Rgb,
     Seed,
     Size,
+    attack_budget_notes,
     given,
     overridden,
     parse_size,
-    reach_notes,
     refuse_overwriting,
     short_name,
 )
@@ -76,7 +76,7 @@ def train(
     processes.start(torch_device)
     dataset = load_data(data, size=parse_size(size), rgb=rgb)
     dataset = dataset if groups is None else weighted_by(dataset, groups)
-    print_notes(*dataset.notes, *numerics.precision_notes(chosen.precision, torch_device), *reach_notes(chosen))
+    print_notes(*dataset.notes, *numerics.precision_notes(chosen.precision, torch_device), *attack_budget_notes(chosen))
     origin = None
     if start is None:
         architecture = Architecture.of(chosen, dataset)

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from faal.config.choices import LossName, NormName, Precision, ScoreRule, StartName, StatisticName
 from faal.config.schedule import Schedule, boolean, number
-from faal.config.threat import LARGEST, Threat
+from faal.config.threat import MAX_EPSILON, Threat
 from faal.errors import InputError, unknown
 
 
@@ -133,7 +133,7 @@ class Recipe:
             "weight_decay": (0, math.inf),
             "limit": (1, math.inf),
             "crop": (0, 64),
-            "step_size": (0, LARGEST[self.threat.norm]),
+            "step_size": (0, MAX_EPSILON[self.threat.norm]),
             "steps": (0, math.inf),
             "beta": (0, math.inf),
             "smoothing": (0, 0.999999),
@@ -204,7 +204,7 @@ class Recipe:
                 raise unknown(f"setting ({source})", str(key), known, see="`faal recipes --settings`")
             if name in values:
                 raise InputError(
-                    f"{source}: {name} is given twice, with a dash and with an underscore; leave one of them"
+                    f"{source}: {name} is given twice, with a dash and with an underscore; keep one of them"
                 )
             values[name] = _read(known[name], value, source)
         if "constants" in values:

@@ -26,7 +26,7 @@ LIKE_MNIST = ("kmnist", "emnist-")
 MANY_CLASSES = 50
 """From this number of classes on, a batch has few images of a class, and none of some classes."""
 
-MOST_BASES = 20
+MAX_BASES = 20
 """The longest chain of recipes, each the base of the one before it."""
 
 
@@ -103,8 +103,8 @@ def _from_file(path: Path, setting: Path, derived: tuple[Path, ...]) -> Recipe:
         raise InputError(f"a recipe's file cannot have the name {str(path)!r}") from None
     if path in derived:
         raise InputError(f"the recipe {path} is its own base; remove one `base:` of {', '.join(map(str, derived))}")
-    if len(derived) > MOST_BASES:
-        raise InputError(f"the recipe {derived[0]} has more than {MOST_BASES} bases, one after the other; merge some")
+    if len(derived) > MAX_BASES:
+        raise InputError(f"the recipe {derived[0]} has more than {MAX_BASES} bases, one after the other; merge some")
     try:
         settings = read_yaml(path)
     except FileNotFoundError:

@@ -8,7 +8,7 @@ from faal.config.schedule import number
 from faal.epsilon import epsilon_text
 from faal.errors import InputError, described, one_of
 
-LARGEST: dict[NormName, float] = {"linf": 1.0, "l2": 16.0}
+MAX_EPSILON: dict[NormName, float] = {"linf": 1.0, "l2": 16.0}
 """For each norm the largest plausible radius in units of images in [0, 1]; a larger one is in pixel levels."""
 
 
@@ -25,7 +25,7 @@ class Threat:
 
     def __post_init__(self) -> None:
         norm_named(self.norm)
-        if self.epsilon > LARGEST[self.norm]:
+        if self.epsilon > MAX_EPSILON[self.norm]:
             large = "the full range" if self.norm == "linf" else "any useful radius"
             raise InputError(
                 f"epsilon {self.epsilon:g} is larger than {large} of images in [0, 1]; "
@@ -40,7 +40,7 @@ class Threat:
 
 def norm_named(name: str) -> NormName:
     """The norm of a name. Raises InputError where there is none."""
-    return one_of("norm", name, LARGEST, see="`faal audit --help`")
+    return one_of("norm", name, MAX_EPSILON, see="`faal audit --help`")
 
 
 def parse_epsilon(value: object) -> float:

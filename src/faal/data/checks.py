@@ -18,7 +18,7 @@ from faal.tensors import dense, valued
 
 CHANNELS = (1, 3)
 
-MOST_CLASSES = 2**15
+MAX_CLASSES = 2**15
 """Predictions are stored as int16; a larger label is an identifier rather than a class's number."""
 
 ROUNDING = 1e-5
@@ -28,7 +28,7 @@ sums. The step between two grey levels is 4e-3."""
 OVERSHOOT = 0.25
 """Cubic interpolation may undershoot 0 by this; normalised images have smaller values."""
 
-LARGEST_NORMALISED = 16.0
+MAX_NORMALISED = 16.0
 """The largest value expected of a normalised image; larger ones indicate images in [0, 255]."""
 
 
@@ -87,7 +87,7 @@ def as_labels(values: object, where: str) -> Tensor:
         kind = str(array.dtype).removeprefix("torch.")
         raise InputError(f"{where} contains {kind}; labels must be integers, the classes' numbers from 0")
     array = array.long()
-    if len(array) and int(array.max()) >= MOST_CLASSES:
+    if len(array) and int(array.max()) >= MAX_CLASSES:
         raise InputError(f"{where} has the label {int(array.max())}, out of range; number the classes from 0")
     return array
 
@@ -115,8 +115,8 @@ def check(data: DataSet, where: str) -> DataSet:
         raise InputError(
             f"{where} has {_counted(data.num_classes, 'class', 'classes')}; a classifier needs at least two"
         )
-    if data.num_classes > MOST_CLASSES:
-        raise InputError(f"{where} has {data.num_classes:,} classes, more than the maximum of {MOST_CLASSES:,}")
+    if data.num_classes > MAX_CLASSES:
+        raise InputError(f"{where} has {data.num_classes:,} classes, more than the maximum of {MAX_CLASSES:,}")
     if len(set(data.classes)) < data.num_classes:
         twice = next(name for name in data.classes if data.classes.count(name) > 1)
         raise InputError(f"{where} names the class {twice!r} twice; give every class a unique name")
@@ -165,7 +165,7 @@ def clamped_note(beyond: float, where: str) -> str:
 
 def into_range(low: float, high: float) -> str:
     """The remedy for images with values from `low` to `high`, of which one is outside [0, 1]."""
-    if high > LARGEST_NORMALISED:
+    if high > MAX_NORMALISED:
         return "divide by 255" + (", and clamp the values" if low < 0 or high > 255 else "")
     if low < -OVERSHOOT:
         return "undo the normalisation, which must be part of the model"

@@ -172,7 +172,7 @@ def _by_name(
         for index in candidates:
             other = chosen.setdefault(index, row)
             if any(other[column] != row[column] for column in plain):
-                raise InputError(f"{path} has two rows for {files[index]}, and they differ; leave one of them")
+                raise InputError(f"{path} has two rows for {files[index]}, and they differ; keep one of them")
     missing = [file for index, file in enumerate(files) if index not in chosen]
     if missing:
         more = f", nor for {len(missing) - 1} other images" if len(missing) > 1 else ""

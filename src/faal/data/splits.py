@@ -12,16 +12,16 @@ from faal.engine.seeds import generator
 SHARE = 25
 """Each part withholds one in 25 images of a class: 4 %."""
 
-LEAST = 20
+MIN_PER_CLASS = 20
 """The smallest number of images that each part withholds of a class."""
 
-SMALLEST_CLASS = 200
+MIN_CLASS_SIZE = 200
 """Where a class has fewer images, none are withheld, unless small classes are allowed."""
 
 SMALL_SHARE = 5
 """Of a class with fewer than 200 images each part withholds one in 5, where small classes are allowed."""
 
-FEWEST = 20
+MIN_SMALL_CLASS_SIZE = 20
 """The smallest class of which images are withheld where small classes are allowed: then four are."""
 
 
@@ -72,7 +72,7 @@ def hold_out(
         return HeldOut(everything, nothing, nothing, None)
     counts = torch.bincount(labels, minlength=len(names))
     rarest = int(counts.argmin())
-    fewest = FEWEST if small else SMALLEST_CLASS
+    fewest = MIN_SMALL_CLASS_SIZE if small else MIN_CLASS_SIZE
     if counts[rarest] < fewest:
         reason = (
             f"{kind} {names[rarest]!r} has {int(counts[rarest])} training images, fewer than {fewest}: "
@@ -81,8 +81,8 @@ def hold_out(
         return HeldOut(everything, nothing, nothing, reason)
 
     rank = ranks_in_class(labels, torch.randperm(len(labels), generator=generator(seed, "held out")))
-    of_few, of_many = (counts // SMALL_SHARE).clamp(max=LEAST), (counts // SHARE).clamp(min=LEAST)
-    quota = torch.where(counts < SMALLEST_CLASS, of_few, of_many)[labels]
+    of_few, of_many = (counts // SMALL_SHARE).clamp(max=MIN_PER_CLASS), (counts // SHARE).clamp(min=MIN_PER_CLASS)
+    quota = torch.where(counts < MIN_CLASS_SIZE, of_few, of_many)[labels]
     chosen = (rank < quota) & select
     steering = (rank >= quota) & (rank < 2 * quota) & steer
     train, selected, steered = (part.nonzero().flatten() for part in (~(chosen | steering), chosen, steering))

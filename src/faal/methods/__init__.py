@@ -7,7 +7,16 @@ from faal.errors import unknown
 from faal.methods.row import Adversary, Method
 from faal.methods.table import METHODS
 
-__all__ = ["METHODS", "Adversary", "Method", "epochs_of_training", "first_epoch", "method", "seeks_offsets", "steers"]
+__all__ = [
+    "METHODS",
+    "Adversary",
+    "Method",
+    "epochs_of_training",
+    "first_epoch",
+    "method",
+    "searches_offsets",
+    "steers",
+]
 
 
 def method(name: str) -> Method:
@@ -35,7 +44,7 @@ def steers(recipe: Recipe) -> bool:
     return method(recipe.method).rule.steers or recipe.average == "gated"
 
 
-def seeks_offsets(recipe: Recipe) -> bool:
+def searches_offsets(recipe: Recipe) -> bool:
     """Whether a run ends with the search for offsets: by its setting, or because its method is that search."""
     return recipe.offsets or not method(recipe.method).trains
 

@@ -22,7 +22,7 @@ from faal.models.normalize import Normalized, parse_normalize, reverses_channels
 from faal.models.offsets import Offset
 from faal.models.own import FAMILY, is_foreign, own_model, require_named
 
-DEEPEST = 10_000
+MAX_DEPTH = 10_000
 """The largest depth: a file may name any, and the time to build a network grows with it."""
 
 
@@ -72,8 +72,8 @@ class Architecture:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"a model's {name} is 1 or more, not {value}")
-        if self.depth is not None and self.depth > DEEPEST:
-            raise InputError(f"a model's depth is at most {DEEPEST:,}, not {self.depth:,}")
+        if self.depth is not None and self.depth > MAX_DEPTH:
+            raise InputError(f"a model's depth is at most {MAX_DEPTH:,}, not {self.depth:,}")
         parse_normalize(self.normalize, self.channels)
 
 

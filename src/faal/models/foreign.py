@@ -19,7 +19,7 @@ from faal.reading import is_safetensors, lists_of_tensors, read_tensors, weight_
 UNUSED = "sub_block1"
 """A stage that TRADES' Wide ResNet creates, saves and never calls (2.1 of its 48.3 million parameters)."""
 
-MOST_LISTED = 8
+MAX_LISTED = 8
 """The most sets of weights that a message lists."""
 
 TOLERANCE = 1e-3
@@ -172,7 +172,7 @@ def _choose(
     if others := [copy for copy in copies if not chosen.equals(copy)]:
         count = "two" if len(others) == 1 else f"{len(others) + 1:,}"
         labels = [repr(each.label) for each in (chosen, *others)]
-        *before, last = labels if len(labels) <= MOST_LISTED else [*labels[: MOST_LISTED - 1], "others"]
+        *before, last = labels if len(labels) <= MAX_LISTED else [*labels[: MAX_LISTED - 1], "others"]
         raise InputError(
             f"{path} contains {count} sets of weights that fit and differ, {', '.join(before)} and {last}; save the "
             "intended one in a separate file"

@@ -19,7 +19,7 @@ from faal.engine.environment import environment
 from faal.engine.progress import progress_bar
 from faal.engine.writers.lock import folder_lock
 from faal.errors import InputError
-from faal.methods import method, seeks_offsets, steers
+from faal.methods import method, searches_offsets, steers
 from faal.models.load import LoadedModel
 from faal.repair.candidates import SHARES, RepairCandidate
 from faal.repair.choice import BASE, Selected, choose
@@ -130,14 +130,14 @@ def repair(
     check_net(loaded.net.to(device), parts.full.images.fetch(torch.arange(2)).to(device), data.num_classes, recipe)
     run = partial(train, device=device, seed=seed, quiet=quiet, origin=loaded.record)
     with folder_lock(out):
-        chosen_otherwise = seeks_offsets(recipe) or recipe.select_on == "test"
-        if settings.plain or chosen_otherwise or parts.for_choice is None:
+        chosen_otherwise = searches_offsets(recipe) or recipe.select_on == "test"
+        if settings.plain or chosen_otherwise or parts.selection_split is None:
             outcome = run(loaded.net, loaded.architecture, data, recipe, out=out, parts=parts)
             unchosen = not (settings.plain or chosen_otherwise)
             return Repair(outcome=outcome, notes=(UNCHOSEN,) if unchosen else ())
         about = RunRecord.of(data, parts, recipe, loaded.architecture, seed=seed, origin=loaded.record)
         flattered = "select" in about.trained_on and validation is None
-        images = parts.some_trained_on if flattered else parts.for_choice
+        images = parts.train_subset if flattered else parts.selection_split
         record = RepairRecord(out, identity(about, settings), images.groups.cpu().numpy(), data.groups)
         if record.new:
             _refuse_occupied(out)

@@ -34,13 +34,13 @@ from faal.bounds.plain import parse_json, read_yaml
 from faal.config import Recipe, Threat
 from faal.config.choices import Precision
 from faal.data import DataSet, Split
-from faal.data.splits import FEWEST, SMALLEST_CLASS
+from faal.data.splits import MIN_CLASS_SIZE, MIN_SMALL_CLASS_SIZE
 from faal.engine import interrupts, processes
 from faal.engine.numerics import Numerics
 from faal.engine.progress import progress_bar
 from faal.engine.writers.lock import folder_lock
 from faal.errors import MISFIT, InputError
-from faal.methods import seeks_offsets, steers
+from faal.methods import searches_offsets, steers
 from faal.models.native import architecture_and_threat, build_with_weights, checked_entries, replace_model
 from faal.models.offsets import OFFSETS, with_offsets
 from faal.repair.blends import blended
@@ -227,7 +227,7 @@ def _withheld(data: DataSet, recipe: Recipe, device: torch.device, small: bool) 
     parts = parts_of(data, recipe, steers=steers(recipe), device=device, small=small)
     if len(parts.select_index) == 0:
         why = f" ({'. '.join(parts.notes)})" if parts.notes else ""
-        fewest = FEWEST if small else SMALLEST_CLASS
+        fewest = MIN_SMALL_CLASS_SIZE if small else MIN_CLASS_SIZE
         few = int(torch.bincount(parts.full.groups, minlength=len(data.groups)).min()) < fewest
         raise InputError(
             f"--frontier evaluates blends on withheld images, and none of {data.name} are withheld{why}; "
@@ -245,7 +245,7 @@ def _evaluated_on(recipe: Recipe, *, maybe_trained_on: bool) -> str:
         sentence = "Evaluated on withheld training images; the repair's epoch was chosen on test images."
     else:
         sentence = "Evaluated on training images withheld for the choice of the epoch, not on the test set."
-    notes = {OFFSETS_CHOSEN: seeks_offsets(recipe), MAYBE_TRAINED_ON: maybe_trained_on}
+    notes = {OFFSETS_CHOSEN: searches_offsets(recipe), MAYBE_TRAINED_ON: maybe_trained_on}
     return " ".join([sentence, *(note for note, applies in notes.items() if applies)])
 
 

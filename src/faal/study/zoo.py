@@ -34,10 +34,10 @@ from faal.models.provenance import withheld_of
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 """The data types of matrices and filters. Vectors remain float32: small, and variances may exceed float16."""
 
-MOST_CHANGED = 0.002
+MAX_CHANGED = 0.002
 """The fraction of clean predictions that may change in 16 bits."""
 
-MOST_BYTES = 60_000_000
+MAX_BYTES = 60_000_000
 """Limit for all weights of the zoo together, which are part of every installation."""
 
 SOURCES = {
@@ -142,10 +142,10 @@ def publish(
     net.load_state_dict(zoo.upcast(downcast_weights))
     predicted = _clean_predictions(net, split, data.name, result, device)
     changed, samples = int((predicted != result.verdicts.predicted["clean"]).sum()), len(predicted)
-    if changed > MOST_CHANGED * samples:
+    if changed > MAX_CHANGED * samples:
         raise InputError(
             f"in {precision} the predictions of {name} change on {changed} of {samples} clean images, more than "
-            f"{MOST_CHANGED:.1%}; try the other type with --precision"
+            f"{MAX_CHANGED:.1%}; try the other type with --precision"
         )
     weights, card_path = zoo.weights_file(name, zoo_folder), zoo.card_file(name, zoo_folder)
     card = {
@@ -282,10 +282,8 @@ def _check_name(name: str, zoo_folder: Path, sha256: str) -> None:
 def _check_size(name: str, zoo_folder: Path, content: bytes) -> None:
     """Raise InputError where the zoo would become too large."""
     others = sum(file.stat().st_size for file in zoo_folder.glob("*.safetensors") if file.stem != name)
-    if (total := len(content) + others) > MOST_BYTES:
-        raise InputError(
-            f"with {name} the zoo would have {total:,} bytes of weights, above the limit of {MOST_BYTES:,}"
-        )
+    if (total := len(content) + others) > MAX_BYTES:
+        raise InputError(f"with {name} the zoo would have {total:,} bytes of weights, above the limit of {MAX_BYTES:,}")
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from faal.engine import processes
 from faal.engine.numerics import FORWARD_ERRORS, Numerics
 from faal.errors import InputError, first_line
 from faal.inner.modes import attacked
-from faal.methods import METHODS, method, seeks_offsets
+from faal.methods import METHODS, method, searches_offsets
 from faal.models import Architecture
 from faal.step import Learner, attack_settings
 from faal.tensors import require_unmasked
@@ -107,7 +107,7 @@ def _check_differentiable(net: nn.Module, images: Tensor, recipe: Recipe) -> Non
     Raises InputError.
     """
     row = method(recipe.method)
-    if row.adversary is not None or seeks_offsets(recipe):
+    if row.adversary is not None or searches_offsets(recipe):
         with attacked(net):
             check_gradient(net, images)
     elif row.trains:

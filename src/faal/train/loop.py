@@ -22,7 +22,7 @@ from faal.engine.seeds import derive_seed
 from faal.engine.writers.lock import folder_lock
 from faal.intermediate.class_rule import EpochStats, EvaluationRequest
 from faal.intermediate.class_stats import ClassMetrics
-from faal.methods import epochs_of_training, seeks_offsets, steers
+from faal.methods import epochs_of_training, searches_offsets, steers
 from faal.models import Architecture
 from faal.outer.averaging import GatedAverage
 from faal.step import StepContext, train_step
@@ -106,7 +106,7 @@ def train(
             out,
             every=recipe.log_every,
             title=f"{recipe.method}, seed {seed}",
-            steps=trainer.epochs * len(trainer.batches) + (EVALUATIONS if seeks_offsets(recipe) else 0),
+            steps=trainer.epochs * len(trainer.batches) + (EVALUATIONS if searches_offsets(recipe) else 0),
             done=trainer.steps_done,
             position=trainer.state.log_bytes,
             means=trainer.state.logged,
@@ -173,7 +173,7 @@ class Trainer:
                 self.epoch(log)
         notes = list(self.parts.notes) if self.epochs else []
         notes += notes_of(self.recipe, self.learner.rule, self.average, self.record.trained_on)
-        offsets = self.seek_offsets(log) if seeks_offsets(self.recipe) else None
+        offsets = self.search_offsets(log) if searches_offsets(self.recipe) else None
         if offsets and (note := self.parts.for_offsets[1]):
             notes.append(note)
         log.end(notes)
@@ -186,7 +186,7 @@ class Trainer:
 
     def recorded_outcome(self) -> Outcome | None:
         """The outcome of a run that is finished and chose offsets, from its files."""
-        if self.state.epoch < self.epochs or not seeks_offsets(self.recipe):
+        if self.state.epoch < self.epochs or not searches_offsets(self.recipe):
             return None
         images, rule = self.parts.for_offsets[0].n, rule_for_offsets(self.recipe)
         return recorded_outcome(self.out, position=self.state.log_bytes, images=images, rule=rule)
@@ -288,7 +288,7 @@ class Trainer:
         return accuracies
 
     @interrupts.reporting(lambda _: "the network is saved, and the search for its offsets is restarted")
-    def seek_offsets(self, log: Log) -> OffsetSearch:
+    def search_offsets(self, log: Log) -> OffsetSearch:
         """Choose offsets for the network of best.pt, or for the initial one if nothing is trained, and write best.pt
         with them. An interrupted search is restarted; for a finished run see `recorded_outcome`."""
         if self.epochs:

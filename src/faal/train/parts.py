@@ -11,7 +11,7 @@ from faal.data import DataSet, Split, fingerprint, hold_out
 from faal.data.classwise import in_proportion
 from faal.engine.seeds import generator
 from faal.errors import InputError
-from faal.methods import seeks_offsets
+from faal.methods import searches_offsets
 from faal.models.provenance import part_digest
 
 HELD_OUT_SEED = 0
@@ -21,7 +21,7 @@ epoch on images that its base was trained on, and methods are compared on the sa
 TEST_IMAGES = 2560
 """Test images for `select_on: test`: the first ones, or a random subset where these lack a class."""
 
-STEER_MOST = 200
+MAX_STEER_PER_CLASS = 200
 """Without a withheld steering part, the largest number of training images of a class that a method evaluates on."""
 
 
@@ -52,31 +52,31 @@ class Parts:
         return {name: part_digest(data, index) for name, index in withheld.items() if len(index) > 0}
 
     @property
-    def for_choice(self) -> Split | None:
+    def selection_split(self) -> Split | None:
         """The images that a network may be chosen on: validation images, else withheld ones; None without any."""
         if self.validation is not None:
             return self.select
         return self.full.take(self.select_index) if len(self.select_index) > 0 else None
 
     @property
-    def some_trained_on(self) -> Split:
-        """Images of the training, of each class (or group) at most `STEER_MOST`."""
+    def train_subset(self) -> Split:
+        """Images of the training, of each class (or group) at most `MAX_STEER_PER_CLASS`."""
         labels, groups = self.full.labels[self.train], self.full.groups[self.train]
         # Alternate between a group's classes: in data sorted by class its first images would be of one class.
         alternating = _rank(_strata(labels, groups)).argsort(stable=True)
-        return self.full.take(self.train[alternating[_first(groups[alternating], STEER_MOST)].sort().values])
+        return self.full.take(self.train[alternating[_first(groups[alternating], MAX_STEER_PER_CLASS)].sort().values])
 
     @property
     def for_offsets(self) -> tuple[Split, str | None]:
         """The images that offsets are chosen on, and a note: the withheld ones, else a number of training images of
         each class (or group); never test images."""
-        if self.for_choice is not None:
-            return self.for_choice, None
-        chosen = self.some_trained_on
+        if self.selection_split is not None:
+            return self.selection_split, None
+        chosen = self.train_subset
         return chosen, (
             f"No image was withheld to choose the offsets on: they were chosen on {chosen.n} training images. For a "
-            "network that was trained on these they are easier than new ones, to a different degree for every class: "
-            "the accuracies on them are too high, and other offsets may be better on new images"
+            "network that was trained on these they are easier than unseen ones, to a different degree for each class: "
+            "the accuracies on them are too high, and other offsets may be better on unseen images"
         )
 
 
@@ -111,7 +111,7 @@ def parts_of(
     assert data.train is not None
     full = data.train.to(device)
     selects = recipe.select != "last"
-    needs_images = (selects and recipe.select_on != "test") or seeks_offsets(recipe)
+    needs_images = (selects and recipe.select_on != "test") or searches_offsets(recipe)
     held_out = hold_out(
         full.groups,
         data.groups,
@@ -149,7 +149,7 @@ def parts_of(
         select = validation
     steer = held_out.steer
     if steers and len(steer) == 0:
-        steer = train[_first(full.groups[train], STEER_MOST)]
+        steer = train[_first(full.groups[train], MAX_STEER_PER_CLASS)]
         notes.append("No image could be withheld for the method's evaluations: it used training images instead")
     if len(train) < len(held_out.train):
         notes.append(

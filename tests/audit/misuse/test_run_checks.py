@@ -116,7 +116,7 @@ MISUSES: dict[str, tuple[Callable[[Bench], Arguments], list[str]]] = {
     "11 epsilon in levels": (lambda b: {"model": b.plain, "epsilon": 8}, ["did you mean 8/255"]),
     "11 epsilon includes grey": (
         lambda b: {"model": b.plain, "epsilon": 0.5},
-        ["Epsilon 0.5 in L-infinity can change every image to plain grey", "8/255"],
+        ["Epsilon 0.5 in L-infinity can change every image to uniform grey", "8/255"],
     ),
     "11 epsilon of another norm": (
         lambda b: {"model": b.plain, "epsilon": 8 / 255, "norm": "l2"},

@@ -60,7 +60,7 @@ CIFAR = 3 * 32 * 32
     [
         (Threat("linf", 8 / 255), None),
         (Threat("linf", 0.49), None),
-        (Threat("linf", 0.5), r"^Epsilon 0\.5 in L-infinity can change every image to plain grey \(0\.5 is enough\)"),
+        (Threat("linf", 0.5), r"^Epsilon 0\.5 in L-infinity can change every image to uniform grey \(0\.5 is enough\)"),
         (Threat("l2", 0.5), None),
         (Threat("l2", 36 / 255), None),
         (Threat("l2", 8 / 255), r"^Epsilon 8/255 in L2 is tiny.*3072 pixels.*by 0\.14 of 255 levels"),

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from faal.data import OnDisk, load_data
-from faal.data.readers.image_files import MOST_PIXELS, decoded, is_opaque, read_header
+from faal.data.readers.image_files import MAX_PIXELS, decoded, is_opaque, read_header
 from faal.errors import InputError
 
 COLOURS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
@@ -192,7 +192,7 @@ def test_a_header_for_no_pixels_or_too_many(
     for read in (read_header, lambda path: decoded(path, (1, 4, 4)), is_opaque):
         with pytest.raises(InputError, match=rf"{path} ") as caught:
             read(path)
-        assert (f"{MOST_PIXELS:,}" in str(caught.value)) == (height * width > 0)
+        assert (f"{MAX_PIXELS:,}" in str(caught.value)) == (height * width > 0)
 
 
 def test_a_text_in_a_header_that_unpacks_to_much(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faal.report.charts.images import LARGEST, data_uri, pictures
+from faal.report.charts.images import MAX_PIXELS_WIDE, data_uri, pictures
 from faal.report.files.run import ExampleImages
 
 
@@ -23,7 +23,7 @@ def test_data_uri_keeps_every_pixel(channels: int) -> None:
 
 
 def test_large_images_are_scaled_down() -> None:
-    assert decoded(data_uri(np.zeros((3, 400, 200), dtype=np.uint8))).size == (LARGEST // 2, LARGEST)
+    assert decoded(data_uri(np.zeros((3, 400, 200), dtype=np.uint8))).size == (MAX_PIXELS_WIDE // 2, MAX_PIXELS_WIDE)
 
 
 def examples(label: list[int], predicted: list[int]) -> ExampleImages:

@@ -32,7 +32,7 @@ others."""
 LARGE = 1 / 4
 """A class with fewer samples than this fraction of its cycle's median is small."""
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 """The largest number of classes in a warning."""
 
 
@@ -72,8 +72,8 @@ def class_order(predicted: Predictions, labels: Integers, classes: Sequence[str]
         return CheckResult(values=values)
     pairs = ", ".join(
         f"{classes[c]!r} as {classes[order[c]]!r} ({counts[c, order[c]]} of {counts[[c]].sum()})"
-        for c in moved[:MOST_NAMED]
-    ) + (", ..." if len(moved) > MOST_NAMED else "")
+        for c in moved[:MAX_NAMED]
+    ) + (", ..." if len(moved) > MAX_NAMED else "")
     weak = " (or is not trained enough for this test)" if accuracy["renumbered"] < WEAK_ACCURACY else ""
     return CheckResult(
         values=values,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from faal.audit.attacks.autoattack import NORMS as SQUARE_NORMS
 from faal.audit.attacks.autoattack import square_fits
-from faal.audit.misuse.samples import HONEST_SHARE, CheckResult, Samples
+from faal.audit.misuse.samples import MAX_VALID_FRACTION, CheckResult, Samples
 from faal.audit.statistics.intervals import exceeds
 from faal.config import Threat, epsilon_text
 from faal.engine.seeds import derive_seed
@@ -20,7 +20,7 @@ QUERIES = 200
 """The queries of Square: too few to match a working gradient attack."""
 
 GREY = 0.5
-"""The epsilon in L-infinity at which the ball of every image contains plain grey; also the value of its pixels."""
+"""The epsilon in L-infinity at which the ball of every image contains uniform grey; also the value of its pixels."""
 
 STEPS = 10
 """The steps of the attack at epsilon `GREY`, of size `GREY` / 5."""
@@ -31,13 +31,13 @@ def zero_gradients(model: nn.Module, samples: Samples, threat: Threat) -> CheckR
 
     Gradients are exactly 0 before a rounding, and in float32 those of the cross-entropy are 0 where logits are more
     than a hundred apart. The probability of a false alarm is at most `FALSE_ALARM` if a model without masking has
-    a fraction of `HONEST_SHARE`. Two gradients.
+    a fraction of `MAX_VALID_FRACTION`. Two gradients.
     """
     zero, zero_margin = (_zero_gradient(model, samples, threat, loss) for loss in (cross_entropy, margin))
     count = int(zero.sum())
     saturated = count > 2 * int((zero & zero_margin).sum())
     values = {"samples": len(samples), "without_gradient": count, "without_margin_gradient": int(zero_margin.sum())}
-    if not exceeds(count, len(samples), HONEST_SHARE):
+    if not exceeds(count, len(samples), MAX_VALID_FRACTION):
         return CheckResult(values=values)
     observed = f"The gradient of the loss is zero at {count} of {len(samples)} images that are predicted correctly: "
     if saturated:
@@ -107,9 +107,10 @@ def large_epsilon(model: nn.Module, samples: Samples, threat: Threat) -> CheckRe
     """Attack `samples` that are robust under the audit's attacks at an epsilon where none of them can be robust.
 
     PGD on the margin in L-infinity at `GREY`, from the image itself and then from a random start. Only samples
-    whose class is not that predicted for plain grey: grey is an adversarial example of each, so a working attack finds
-    one for nearly all. The probability of a false alarm is at most `FALSE_ALARM` if a fraction of `HONEST_SHARE` of the
-    samples of a model without masking remains robust. At most 2 `STEPS` gradients and three forwards.
+    whose class is not that predicted for uniform grey: grey is an adversarial example of each, so a working attack
+    finds one for nearly all. The probability of a false alarm is at most `FALSE_ALARM` if a fraction of
+    `MAX_VALID_FRACTION` of the samples of a model without masking remains robust. At most 2 `STEPS` gradients and three
+    forward passes.
     """
     with torch.no_grad():
         grey = model(torch.full_like(samples.images[:1], GREY)).argmax(dim=1)
@@ -133,12 +134,12 @@ def large_epsilon(model: nn.Module, samples: Samples, threat: Threat) -> CheckRe
             robust[robust.clone()] = model(x_adv).argmax(dim=1) == remaining.labels
     count = int(robust.sum())
     values = {"samples": len(samples), "epsilon": GREY, "steps": STEPS, "standing": count}
-    if count == 0 or not exceeds(count, len(samples), HONEST_SHARE):
+    if count == 0 or not exceeds(count, len(samples), MAX_VALID_FRACTION):
         return CheckResult(values=values)
     return CheckResult(
         values=values,
         warning=f"Of {len(samples)} images that are robust at epsilon {epsilon_text(threat.epsilon)}, {count} are "
-        f"robust at {GREY} in L-infinity too, where plain grey is an adversarial example of every one of them: "
+        f"robust at {GREY} in L-infinity too, where uniform grey is an adversarial example of every one of them: "
         "accuracy that does not decrease with epsilon means that gradients are masked and the accuracies too high; "
         "find the cause, and audit with autoattack.",
     )

@@ -23,7 +23,7 @@ class Scaling:
     """Another scaling of the images."""
 
     apply: Callable[[Tensor, Tensor, Tensor], Tensor]
-    """(images, mean, deviation); mean and deviation (1, channels, 1, 1) are those of the images."""
+    """(images, mean, standard deviation); both (1, channels, 1, 1) are those of the images."""
     description: str
     """The operation on the images."""
     hint: str
@@ -33,7 +33,7 @@ class Scaling:
 SCALINGS = {
     "normalised": Scaling(
         lambda images, mean, deviation: (images - mean) / deviation,
-        "normalised by their own mean and deviation",
+        "normalised by their own mean and standard deviation",
         "is normalisation missing? --normalize {statistics}, or its own values",
     ),
     "centred": Scaling(
@@ -66,7 +66,7 @@ def input_scaling(model: nn.Module, samples: Samples) -> CheckResult:
     The exact sign test over the samples that are predicted correctly under only one of two scalings, at `FALSE_ALARM`
     divided by the number of scalings; and an increase of at least `MIN_RISE`. If no scaling is truly better, the
     probability of a false alarm is at most `FALSE_ALARM`. A misuse with a loss below `MIN_RISE` is not detected. Up to
-    six forwards, one if the clean accuracy is near 1.
+    six forward passes, one if the clean accuracy is near 1.
 
     A barely trained network may be better under another scaling by chance, which is then part of the warning.
 
@@ -89,7 +89,7 @@ def input_scaling(model: nn.Module, samples: Samples) -> CheckResult:
         return CheckResult(values=values)
 
     mean, deviation = images.mean(dim=(0, 2, 3), keepdim=True), images.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-3)
-    decisive = []
+    significant = []
     for name, scaling in SCALINGS.items():
         predicted = _predictions(model, scaling.apply(images, mean, deviation))
         if predicted is None:
@@ -103,10 +103,10 @@ def input_scaling(model: nn.Module, samples: Samples) -> CheckResult:
         if newly_correct - newly_misclassified >= MIN_RISE * count and exceeds(
             newly_correct, newly_correct + newly_misclassified, 0.5, FALSE_ALARM / len(SCALINGS)
         ):
-            decisive.append(name)
-    if not decisive:
+            significant.append(name)
+    if not significant:
         return CheckResult(values=values)
-    best = max(decisive, key=accuracy.__getitem__)
+    best = max(significant, key=accuracy.__getitem__)
     weak = ", or the network is not trained enough for this test" if accuracy["as_given"] < WEAK_ACCURACY else ""
     numbers = (",".join(f"{value:.2f}" for value in part.flatten().tolist()) for part in (mean, deviation))
     return CheckResult(

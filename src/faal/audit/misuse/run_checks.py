@@ -25,13 +25,13 @@ from faal.engine import processes
 from faal.engine.determinism import preserve_rng
 from faal.engine.seeds import derive_seed
 
-MOST_ATTACKED = 64
-"""The number of samples attacked by the checks of gradients; a sixteenth of a small audit, at least `LEAST`."""
+MAX_ATTACKED = 64
+"""The number of samples attacked by the checks of gradients; a sixteenth of a small audit, at least `MIN_SAMPLES`."""
 
-MOST_EVALUATED = 256
-"""The number of samples evaluated by the other checks; a quarter of a small audit, at least `LEAST`."""
+MAX_EVALUATED = 256
+"""The number of samples evaluated by the other checks; a quarter of a small audit, at least `MIN_SAMPLES`."""
 
-LEAST = 16
+MIN_SAMPLES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +107,8 @@ def _model_checks(
     which all predictions are one class would increase it: the scalings are therefore compared on permuted labels.
     """
     model, threat, count = subject.model, subject.threat, len(subject.labels)
-    all_samples = draw(subject, np.ones(count, dtype=bool), _share(MOST_EVALUATED, count // 4))
-    yield "steadiness", determinism(model, all_samples[:MOST_ATTACKED])
+    all_samples = draw(subject, np.ones(count, dtype=bool), _share(MAX_EVALUATED, count // 4))
+    yield "steadiness", determinism(model, all_samples[:MAX_ATTACKED])
     yield "normalisers", double_normalisation(model, all_samples)
     if order is not None:
         all_samples = replace(all_samples, labels=torch.tensor(order).to(subject.device)[all_samples.labels])
@@ -116,7 +116,7 @@ def _model_checks(
     attacks = [name for name in correct if name != CLEAN]
     if not attacks or not correct[CLEAN].any():
         return
-    samples = draw(subject, correct[CLEAN], _share(MOST_ATTACKED, count // 16))
+    samples = draw(subject, correct[CLEAN], _share(MAX_ATTACKED, count // 16))
     robust = torch.from_numpy(np.logical_and.reduce(list(correct.values())))[samples.rows].to(subject.device)
     yield "silence", zero_gradients(model, samples, threat)
     if "autoattack" not in attacks:  # which runs a longer Square attack with its own warning
@@ -128,7 +128,7 @@ def _model_checks(
 
 
 def _share(most: int, part: int) -> int:
-    return min(most, max(LEAST, part))
+    return min(most, max(MIN_SAMPLES, part))
 
 
 def _seed(seed: int) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from faal.audit.blocks import Subject, fetch_clamped
 from faal.engine.seeds import generator
 
-HONEST_SHARE = 0.1
+MAX_VALID_FRACTION = 0.1
 """The largest fraction of a valid model's samples without a gradient, or robust at an epsilon where none can be."""
 
 WEAK_ACCURACY = 0.5

@@ -87,7 +87,7 @@ def epsilon_warnings(threat: Threat, pixels: int, trained: Mapping[str, Any]) ->
     warnings = []
     if epsilon >= grey:
         warnings.append(
-            f"Epsilon {epsilon_text(epsilon)} in {norm} can change every image to plain grey ({grey:.3g} is enough): "
+            f"Epsilon {epsilon_text(epsilon)} in {norm} can change every image to uniform grey ({grey:.3g} is enough): "
             "no image can be robust there, and the accuracies are meaningless; choose an epsilon in units of [0, 1], "
             "such as 8/255 in L-infinity or 0.5 in L2."
         )

@@ -11,7 +11,7 @@ from faal.data.readers.class_folders import LabelledFiles, class_files, common_c
 from faal.data.readers.image_files import Header, is_opaque, read_header, threads
 from faal.errors import InputError
 
-LARGEST_AS_STORED = 2**20
+MAX_AS_STORED = 2**20
 """Pixels of an image up to which it is read at its stored size if no size is given."""
 
 
@@ -77,9 +77,9 @@ def _common_shape(
                     f"images under {path} differ in size: {files[0]} has {size[0]}x{size[1]} and {file} has "
                     f"{other[0]}x{other[1]}; give --size H,W to resize them"
                 )
-        if size[0] * size[1] > LARGEST_AS_STORED:
+        if size[0] * size[1] > MAX_AS_STORED:
             raise InputError(
-                f"images under {path} have {size[0]}x{size[1]} pixels, more than {LARGEST_AS_STORED:,}, and a batch of "
+                f"images under {path} have {size[0]}x{size[1]} pixels, more than {MAX_AS_STORED:,}, and a batch of "
                 "them takes gigabytes; give --size H,W to resize them, or to confirm this size"
             )
     notes = (note,) * mixed + (COLOURED,) * coloured + _left_out(files, headers, path)

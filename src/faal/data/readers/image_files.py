@@ -20,10 +20,10 @@ from faal.errors import InputError, forbidden
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 """The image formats that are decoded; a file of another format is rejected, with any suffix."""
 
-MOST_PIXELS, LONGEST_SIDE = 2**26, 2**16 - 1
+MAX_PIXELS, MAX_SIDE = 2**26, 2**16 - 1
 """The largest image that is decoded: 67 million pixels, 200 MB in RGB; a file of 100 kB may decode to as many."""
 
-TOO_LARGE = f"more than the {MOST_PIXELS:,} in all, or {LONGEST_SIDE:,} a side, that are read"
+TOO_LARGE = f"more than the {MAX_PIXELS:,} in all, or {MAX_SIDE:,} a side, that are read"
 """The bound in messages."""
 
 GRAY = ("1", "L", "LA")
@@ -96,7 +96,7 @@ def is_opaque(path: Path) -> bool:
 
 def is_too_large(height: int, width: int) -> bool:
     """Whether an image of this size is not decoded."""
-    return height * width > MOST_PIXELS or max(height, width) > LONGEST_SIDE
+    return height * width > MAX_PIXELS or max(height, width) > MAX_SIDE
 
 
 @cache

@@ -16,7 +16,7 @@ from faal.intermediate.balls.newton import newton
 NEWTON_STEPS = 20
 """About 4 are enough on typical problems; very unequal references or losses need additional bisections."""
 
-SMALLEST_LOG = -690.0
+MIN_LOG = -690.0
 """Below this exp(s) underflows float64; the result is then its limit, the reference on the classes tied at the
 maximum."""
 
@@ -40,7 +40,7 @@ def kl(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
     worst = u * best
     tied = worst.sum(dim=-1, keepdim=True)
     rest = (u * (gap + best).log()).sum(dim=-1, keepdim=True)
-    low = ((tied.log() + rest - tau) / (1 - tied)).clamp_min(SMALLEST_LOG)
+    low = ((tied.log() + rest - tau) / (1 - tied)).clamp_min(MIN_LOG)
 
     # g(s) <= Var_u(a) exp(-2 s) / 2, by log x <= x - 1 around the mean distance: it bounds the root from above. In a
     # small ball g is about this at exp(s) + mean: the initial value, with twice the mean, which is closer in typical
@@ -53,4 +53,4 @@ def kl(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
     s = newton(newton_step, start, low - 1, high + 1, steps=NEWTON_STEPS)
     inverse = u / (s.exp() + gap)
     weights = inverse / inverse.sum(dim=-1, keepdim=True)
-    return torch.where(low == SMALLEST_LOG, worst / tied, weights)
+    return torch.where(low == MIN_LOG, worst / tied, weights)

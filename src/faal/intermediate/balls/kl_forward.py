@@ -16,7 +16,7 @@ from faal.intermediate.balls.newton import newton
 NEWTON_STEPS = 24
 """About 10 are enough on typical problems; losses and references over 30 orders of magnitude need up to 20."""
 
-LARGEST_LOG = 690.0
+MAX_LOG = 690.0
 """Above this exp(s) overflows float64, which cannot resolve the weights of classes close to the maximum."""
 
 
@@ -63,7 +63,7 @@ def kl_forward(gap: Tensor, tau: Tensor, u: Tensor) -> Tensor:
     # at most 1.22: it bounds the root from above.
     smallest_gap = torch.where(best | (u <= 0), torch.inf, gap).amin(dim=-1, keepdim=True)
     upper_bound = torch.log(1.22 * (1 / tied - 1) / excess.clamp_min(tiny)).clamp_min(1.0)
-    high = torch.log(2 * upper_bound / smallest_gap).clamp(low, torch.full_like(low, LARGEST_LOG))
+    high = torch.log(2 * upper_bound / smallest_gap).clamp(low, torch.full_like(low, MAX_LOG))
     mean = (u * gap).sum(dim=-1, keepdim=True)
     variance = (u * (gap - mean).square()).sum(dim=-1, keepdim=True)
     # For a small ball, h is about Var_u(gap) t^2 / 2: the initial value.

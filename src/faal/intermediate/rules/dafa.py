@@ -8,7 +8,7 @@ from faal.config import epoch_of
 from faal.intermediate.class_rule import ClassBudget, ClassRule, EpochStats, TermWeights
 from faal.intermediate.class_stats import BatchStats, Need
 
-SMALLEST, LARGEST = 0.1, 2.0
+MIN_WEIGHT, MAX_WEIGHT = 0.1, 2.0
 
 
 class DAFA(ClassRule):
@@ -64,7 +64,7 @@ class DAFA(ClassRule):
         weights: Tensor = 1 + self.strength * transfer.sum(dim=1)
         if not self.clamped:
             return weights
-        weights = weights.clamp(SMALLEST, LARGEST)
+        weights = weights.clamp(MIN_WEIGHT, MAX_WEIGHT)
         return weights * len(weights) / weights.sum()
 
     def budget(self) -> ClassBudget:

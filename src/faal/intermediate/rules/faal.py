@@ -18,7 +18,7 @@ from faal.intermediate.class_stats import BatchStats, Need, batch_stats
 from faal.intermediate.kldro import RADIUS, BallName, check_ball, worst_distribution
 from faal.tensors import dense
 
-MOST_CLASSES = 2**24
+MAX_CLASSES = 2**24
 """Up to this number float32, in which statistics are summed, counts exactly."""
 
 Labels = Tensor | NDArray[np.integer[Any]]
@@ -83,7 +83,7 @@ class FAAL(ClassRule):
         counted: bool = False,
         ball: BallName = "kl",
     ) -> None:
-        self.num_classes = whole_number("num_classes", num_classes, least=1, most=MOST_CLASSES)
+        self.num_classes = whole_number("num_classes", num_classes, least=1, most=MAX_CLASSES)
         self.smoothing = real("smoothing", smoothing, DECAY)
         if not 0 <= self.smoothing < 1:
             raise InputError(f"smoothing is {DECAY}, not {smoothing}")

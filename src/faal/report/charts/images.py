@@ -10,7 +10,7 @@ from PIL import Image
 
 from faal.report.files.run import ExampleImages
 
-LARGEST = 160
+MAX_PIXELS_WIDE = 160
 """Pixels along the longer side; larger images are scaled down. Smaller ones are enlarged without interpolation."""
 
 
@@ -66,8 +66,8 @@ def _picture(examples: ExampleImages, classes: tuple[str, ...], position: int) -
 def data_uri(image: NDArray[np.uint8]) -> str:
     """A (channels, H, W) uint8 image, one channel or three, as `data:image/png;base64,...`."""
     picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(np.moveaxis(image, 0, -1)))
-    if max(picture.size) > LARGEST:
-        picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    if max(picture.size) > MAX_PIXELS_WIDE:
+        picture.thumbnail((MAX_PIXELS_WIDE, MAX_PIXELS_WIDE), Image.Resampling.LANCZOS)
     buffer = BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

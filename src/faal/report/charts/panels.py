@@ -14,7 +14,7 @@ from faal.report.charts.svg import HALF, INK, MUTED, SERIES, STYLE, WIDE, Bars, 
 COLUMNS, NARROW_COLUMNS = 5, 2
 """Panels in a row, on the page and on a phone."""
 
-MOST_PANELS = 20
+MAX_PANELS = 20
 """Panels in a drawing, so that it fits a printed page."""
 
 WORST_COLOUR, OTHER_COLOUR = SERIES[2], SERIES[0]

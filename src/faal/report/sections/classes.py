@@ -45,7 +45,7 @@ def classes_section(
         ]
     if len(order) < count:
         charts += profiles_charts(runs, chosen)
-        caption = f"Accuracy of all {count} classes, with intervals" if count <= common.MOST_ROWS else table.caption
+        caption = f"Accuracy of all {count} classes, with intervals" if count <= common.MAX_ROWS else table.caption
         collapsed = [
             common.bounded(each, _lowest(runs, chosen)) for each in (replace(table, caption=caption), *collapsed)
         ]
@@ -104,8 +104,8 @@ def panel_charts(
         title: the title of the drawings, for screen readers.
     """
     charts = []
-    for start in range(0, len(runs), panels.MOST_PANELS):
-        part = runs[start : start + panels.MOST_PANELS]
+    for start in range(0, len(runs), panels.MAX_PANELS):
+        part = runs[start : start + panels.MAX_PANELS]
         bars = [class_values(run, chosen, order) for run in part]
         chart = drawn(
             caption if start == 0 else f"Models {start + 1} to {start + len(part)}.",

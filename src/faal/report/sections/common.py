@@ -15,7 +15,7 @@ from faal.report.charts.svg import short
 from faal.report.elements import Cell, Section, Table, estimate_cell, text_cell
 from faal.report.files.run import RunFiles
 
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 """The largest number of classes in a table: a page of many thousand rows is slow to open."""
 
 Measures = Sequence[tuple[str, str]]
@@ -55,7 +55,7 @@ def ends_note(shown: NDArray[np.intp], values: NDArray[np.float64], of: str = "c
 def bounded(table: Table, values: NDArray[np.float64], of: str = "classes") -> Table:
     """A table with a row per class (or group); of thousands only the lowest and highest `values` (C,), with a note in
     the caption."""
-    shown = ends(values, MOST_ROWS)
+    shown = ends(values, MAX_ROWS)
     caption = f"{table.caption}{ends_note(shown, values, of)}"
     return replace(table, caption=caption, rows=[table.rows[i] for i in shown])
 

@@ -10,7 +10,7 @@ from faal.report.elements import Heat, HeatCell, Section, Table, count_cell, per
 from faal.report.files.run import RunFiles
 from faal.report.sections.common import first_and_last
 
-MOST_CLASSES = 20
+MAX_CLASSES = 20
 """The largest number of classes of a printed matrix; for more classes, the same number of largest confusions is
 listed."""
 
@@ -27,7 +27,7 @@ def confusion_section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: 
     else:
         return None
     under = wording.attack_name(name)
-    if len(runs[0].audit.classes) > MOST_CLASSES:
+    if len(runs[0].audit.classes) > MAX_CLASSES:
         text = [f"{under}. The largest confusions, in percent of the true class."]
         return Section(heading="Largest confusions", text=text, tables=[_largest(run, matrix) for run, matrix in found])
     text = [f"{under}. A row is the true class, a column the predicted class; in percent of the row."]
@@ -55,7 +55,7 @@ def _largest(run: RunFiles, confusion: Confusion) -> Table:
     shares = found.data / np.maximum(found.sum(axis=1), 1)[found.row]
     wrong = np.flatnonzero((found.row != found.col) & (found.data > 0))
     rows = []
-    for i in wrong[np.lexsort((found.col[wrong], found.row[wrong], -shares[wrong]))][:MOST_CLASSES]:
+    for i in wrong[np.lexsort((found.col[wrong], found.row[wrong], -shares[wrong]))][:MAX_CLASSES]:
         names = [text_cell(classes[found.row[i]]), text_cell(classes[found.col[i]])]
         rows.append([*names, percent_cell(float(shares[i])), count_cell(int(found.data[i]))])
     return Table(caption=run.name, head=["True class", "Predicted class", "Share, %", "Images"], rows=rows)

@@ -20,13 +20,13 @@ from faal.report.sections.common import bounded, coverage_section
 
 AVERAGE, WORST = SERIES[1], SERIES[2]
 
-MOST_NAMES = 12
+MAX_NAMES = 12
 """The largest number of classes whose lines are labelled with names."""
 
-MOST_LINES, DECILES = 200, np.arange(1, 10) / 10
+MAX_LINES, DECILES = 200, np.arange(1, 10) / 10
 """The largest number of classes with a line each; for more the lines are the deciles over the classes."""
 
-MOST_TICKS = 9
+MAX_TICKS = 9
 
 
 @matplotlib.rc_context(STYLE)
@@ -35,7 +35,7 @@ def robustness(curve: CurveRecord, *, width: float = WIDE) -> Figure:
     figure, axes = one_axes(width, min(0.75 * width, 4.6))
     epsilons = np.array(curve.epsilons)
     values = 100 * curve.values
-    lines = values if len(curve.classes) <= MOST_LINES else np.nanquantile(values, DECILES, axis=1).T
+    lines = values if len(curve.classes) <= MAX_LINES else np.nanquantile(values, DECILES, axis=1).T
     axes.plot(epsilons, lines, color=MUTED, linewidth=0.7, alpha=0.6, zorder=1)
     for name, colour, found in (
         ("average", AVERAGE, [point.average for point in curve.points]),
@@ -50,11 +50,11 @@ def robustness(curve: CurveRecord, *, width: float = WIDE) -> Figure:
     axes.set_ylabel("accuracy, percent")
     axes.set_xlabel(f"ε, {wording.norm(curve.norm)}")
     axes.grid(axis="y")
-    if len(epsilons) <= MOST_TICKS:
+    if len(epsilons) <= MAX_TICKS:
         small = width <= NARROW
         axes.set_xticks(epsilons, [epsilon_text(e) for e in epsilons], fontsize=7 if small else 8.5)
     axes.set_xlim(0, epsilons[-1])
-    if len(curve.classes) <= MOST_NAMES:
+    if len(curve.classes) <= MAX_NAMES:
         _label_classes(axes, epsilons[-1], values, curve.classes)
     figure.legend(loc="outside upper left", ncols=1 if width <= NARROW else 2, **LEGEND)
     return figure
@@ -93,7 +93,7 @@ def curve_section(curve: CurveRecord, *, name: str, run: str = "") -> Section:
         run: the run's name, on a page of several runs.
     """
     attacks = wording.listing([wording.attack_name(attack) for attack in curve.attacks])
-    many = len(curve.classes) > MOST_LINES
+    many = len(curve.classes) > MAX_LINES
     lines = f"deciles of the accuracies of {len(curve.classes):,} classes" if many else "classes"
     chart = drawn(
         f"Accuracy under {attacks}. Bands: {100 * curve.level:g}{wording.NBSP}% intervals of the average and of the "

@@ -10,7 +10,7 @@ from faal.report.elements import Section, Table, count_cell, drawn, estimate_cel
 from faal.report.files.run import AttackAccuracies, RunFiles
 from faal.report.sections.common import bounded
 
-MOST_GROUPS = 24
+MAX_GROUPS = 24
 """The largest number of groups in a chart; the table has all, or of thousands the lowest and highest."""
 
 
@@ -32,7 +32,7 @@ def _section(runs: Sequence[RunFiles], attacks: Sequence[str], chosen: str, name
     accuracies = [run.audit.groups[name][chosen] for run in runs]
     groups = accuracies[0].classes
     values = np.array([c.accuracy.value for c in groups])
-    order = np.argsort(values, kind="stable")[:MOST_GROUPS]
+    order = np.argsort(values, kind="stable")[:MAX_GROUPS]
     bars = [
         svg.Bars(
             name=run.name,

@@ -25,7 +25,7 @@ from faal.report.files.run import RunFiles
 from faal.report.sections.classes import MANY_CLASSES, WORST_SHOWN, panel_charts, profiles_charts
 from faal.report.sections.common import AVERAGE, DISPERSION, TENTH, WORST, bounded, common_measures, measure_cell
 
-MOST_COLUMNS = 12
+MAX_COLUMNS = 12
 """The largest number of classes in a table with a column for each; of more only the worst, to fit a printed page."""
 
 DIGEST = re.compile(r"[0-9a-f]{40,}")
@@ -107,7 +107,7 @@ def panels_section(runs: Sequence[RunFiles], chosen: str) -> Section:
             "average first. In colour: the model's worst class. Lines: intervals. Dashed line: the model's average.",
             title=f"Accuracy per class, a panel per model, {wording.attack_name(chosen)}",
         )
-    shown = order if len(order) <= MOST_COLUMNS else order[:WORST_SHOWN]
+    shown = order if len(order) <= MAX_COLUMNS else order[:WORST_SHOWN]
     selection = "" if len(shown) == len(order) else f" of the {len(shown)} classes that are worst on average"
     rows = [
         [*_heads(runs, i), *(estimate_cell(run.audit.attacks[chosen].classes[c].accuracy) for c in shown)]

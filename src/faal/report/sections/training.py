@@ -17,7 +17,7 @@ LOSS = (("loss", "loss"),)
 ACCURACIES = (("accuracy", "training"), ("average", "hold-out"), ("worst", "hold-out, worst class"))
 """Fields of an epoch, and their labels on the page."""
 
-MOST_COLUMNS = 160
+MAX_COLUMNS = 160
 """The largest number of columns of the map of weights; with more batches each column is a mean over several."""
 
 MANY_CLASSES, ENDS_SHOWN = 200, 40
@@ -100,7 +100,7 @@ def _map(classes: tuple[str, ...], vectors: ClassVectors, text: VectorNames, nam
     multiples, period = vectors.values, vectors.period
     mean = multiples.mean(axis=0)
     mapped = common.ends(mean, ENDS_SHOWN if len(classes) > MANY_CLASSES else len(classes))
-    parts = np.array_split(np.arange(len(multiples)), min(MOST_COLUMNS, len(multiples)))
+    parts = np.array_split(np.arange(len(multiples)), min(MAX_COLUMNS, len(multiples)))
     binned = np.stack([multiples[part][:, mapped].mean(axis=0) for part in parts], axis=1)
     largest = int(np.argmax(mean))
     title = f"{text.title} per {period}"

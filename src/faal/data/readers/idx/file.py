@@ -19,7 +19,7 @@ from faal.errors import InputError
 
 GZIP = b"\x1f\x8b"
 
-MOST_EXPANSION = 1032
+MAX_EXPANSION = 1032
 """The most bytes that one byte of a gzip file unpacks to (https://zlib.net/zlib_tech.html)."""
 
 TYPES = {8: "unsigned bytes", 9: "signed bytes", 11: "int16", 12: "int32", 13: "float32", 14: "float64"}
@@ -84,7 +84,7 @@ def _read(file: BufferedReader | gzip.GzipFile, path: Path, dimensions: int, siz
     if not packed and size != header + count:
         wrong = "is truncated" if size < header + count else "is too long"
         raise InputError(f"{claim} and {size - header:,} bytes after it: it {wrong}; {REMEDY}")
-    if packed and count > MOST_EXPANSION * size:
+    if packed and count > MAX_EXPANSION * size:
         raise InputError(f"{claim}, which cannot be the content of a gzip file of {size:,} bytes; {REMEDY}")
     if packed and count > RESIDENT_LIMIT:
         raise InputError(f"{claim}, more than this program unpacks; unpack it with gunzip")

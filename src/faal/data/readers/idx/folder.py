@@ -116,7 +116,7 @@ def _sets(folder: Path) -> Mapping[str, Files]:
         prefix, part, kind = match["prefix"] or "", match["part"], match["kind"]
         other = names.setdefault((prefix, "train" if part == "train" else "test", kind), part)
         if other != part:
-            raise InputError(f"{folder} contains test {kind} as {other}-{kind} and as {part}-{kind}; leave one of them")
+            raise InputError(f"{folder} contains test {kind} as {other}-{kind} and as {part}-{kind}; keep one of them")
         found.setdefault(prefix, {}).setdefault(("train" if part == "train" else "test", kind), path)
     return found
 

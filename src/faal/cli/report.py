@@ -11,13 +11,15 @@ def report(
     *directories: Annotated[
         Path,
         Parameter(
-            help="Folders with an audit.json; if several are given, the first is the base and the last the repaired network."
+            help="Folders with an audit.json; if several are given, the first is the base and the last the repaired "
+            "network."
         ),
     ],
     out: Annotated[
         Path | None,
         Parameter(
-            help="The output file; if unset, report.html in the folder, or comparison.html in the last folder if several are given."
+            help="The output file; if unset, report.html in the folder, or comparison.html in the last folder if several "
+            "are given."
         ),
     ] = None,
 ) -> None:

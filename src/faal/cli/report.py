@@ -18,8 +18,8 @@ def report(
     out: Annotated[
         Path | None,
         Parameter(
-            help="The output file; if unset, report.html in the folder, or comparison.html in the last folder if several "
-            "are given."
+            help="The output file; if unset, report.html in the folder, or comparison.html in the last folder if "
+            "several are given."
         ),
     ] = None,
 ) -> None:

@@ -103,7 +103,7 @@ LAYERS: dict[str, State] = {
 @pytest.mark.parametrize("kind", LAYERS)
 def test_what_may_be_a_layer_is_refused(kind: str, tmp_path: Path) -> None:
     torch.save(under("0.", source().state_dict()) | LAYERS[kind], tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"others beside them: 1 are unexpected") as caught:
+    with pytest.raises(InputError, match=r"others: 1 are unexpected") as caught:
         load_weights(layers(3, 3), tmp_path / "w.pth")
     assert next(iter(LAYERS[kind])) in str(caught.value)
 

@@ -97,7 +97,8 @@ def test_what_methods_require(capsys: pytest.CaptureFixture[str]) -> None:
         "faal-at": "batches: margin",
         "dafa": "batches: probabilities",
         "csr": "before an epoch: PGD-10 on ce, the training images",
-        "faal-cfa-at": "batches: correct, margin after an epoch, for the gate: PGD-10 on ce, withheld images",
+        "faal-cfa-at": "batches: correct, margin after an epoch, to decide whether it joins the weight average: PGD-10 "
+        "on ce, withheld images",
         "frl-rw": "before an epoch: PGD-20 on ce, withheld images",
         "wat": "before an epoch: PGD-10 on kl, withheld images",
         "faal-wat": "before an epoch: PGD-10 on kl, withheld images batches: margin",

@@ -21,10 +21,10 @@ MAX_DEPTH = 100
 """How deep objects may be nested; a checkpoint has about ten levels."""
 
 MUTATING = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
-"""Instructions that add to their first operand."""
+"""Opcodes that add to their first operand."""
 
 PUT, GET = (frozenset({word, f"BIN{word}", f"LONG_BIN{word}"}) for word in ("PUT", "GET"))
-"""Instructions that number the latest object, and that use a numbered one again."""
+"""Opcodes that store the top of the stack in the memo, and that push an entry of the memo."""
 
 EMPTY = frozenset({"EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "EMPTY_TUPLE"})
 
@@ -33,20 +33,20 @@ SIMPLE = frozenset(
     for each in pickletools.opcodes
     if not each.stack_before and each.stack_after and each.name not in GET | EMPTY | {"MARK"}
 )
-"""Instructions that push an object without any within it."""
+"""Opcodes that push an object that is not a container."""
 
 _Object = list["_Object | None"] | None
-"""An object as those within it; None for one without any, such as a number."""
+"""A container as the list of its elements; None for any other object, such as a number."""
 
 _MARK, _SLICE = pickletools.markobject, pickletools.stackslice
 
 
 class BoundError(ValueError):
-    """A pickle has more, or larger, objects than are allowed; the message is the rest of a sentence about it."""
+    """A pickle has more, or larger, objects than are allowed; the message is to follow the name of the file."""
 
 
 def check_pickle(file: IO[bytes]) -> None:
-    """Read one pickle, up to and with its last instruction, and check its bounds. Nothing is built or executed.
+    """Read one pickle, up to and with its last opcode, and check its bounds. Nothing is built or executed.
 
     Raises:
         BoundError: its objects exceed a bound, which the message names.
@@ -85,7 +85,7 @@ def _objects(file: IO[bytes]) -> list[list[_Object]]:
             stack.append(None)
         elif name in PUT:
             if memo_index > number:  # readers allocate as many memo entries
-                raise BoundError(f"it numbers an object {argument:,} after {number:,} instructions")
+                raise BoundError(f"its memo index {argument:,} is larger than its {number:,} opcodes")
             memo[memo_index] = stack[-1]
         elif name == "MEMOIZE":
             memo[len(memo)] = stack[-1]
@@ -100,13 +100,13 @@ def _objects(file: IO[bytes]) -> list[list[_Object]]:
         else:
             start = (marks.pop() - before.index(_MARK)) if _MARK in before else len(stack) - len(before)
             if start < 0:
-                raise ValueError("it takes more objects than there are")
+                raise ValueError("it pops more objects than the stack holds")
             operands = stack[start:]
             del stack[start:]
             if name in MUTATING:
                 target = operands[0]
                 if target is None:
-                    raise ValueError("it adds to a number or a text")
+                    raise ValueError("it appends to an object that is not a container")
                 target.extend(operands[1:])
                 stack.append(target)
             elif instruction.stack_after:

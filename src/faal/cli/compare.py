@@ -12,7 +12,7 @@ def compare(
     after: Annotated[str, Parameter(help="NAME=DIR[,DIR...]: the same seeds in the same order.")],
     /,
 ) -> None:
-    """Compare two networks, or two methods over several seeds: paired by sample within a seed, by seed across.
+    """Compare two networks, or two methods over several seeds: paired by sample, or by seed.
 
     faal compare base=runs/base repaired=runs/repaired
     faal compare at=runs/at-1,runs/at-2,runs/at-3 faal=runs/faal-1,runs/faal-2,runs/faal-3

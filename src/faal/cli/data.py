@@ -25,14 +25,14 @@ def data(
 
     No other command downloads anything. Only https is used; size and SHA-256 of every file are known and
     checked. An interrupted download is resumed, automatically or by the same command, and the folder is created when
-    the download is complete. Without a network, put the files into the folder that the message names.
+    the download is complete. Without an internet connection, put the files into the folder that the message names.
 
         faal data
         faal data cifar10
         faal data fashion-mnist --to data
     """
     from faal.data.official.fetch import fetch
-    from faal.data.official.sources import SOURCES, TORCHVISION, own_folder
+    from faal.data.official.sources import SOURCES, TORCHVISION, cache_folder
     from faal.engine.progress import progress_bar
     from faal.errors import unknown
 
@@ -42,11 +42,13 @@ def data(
         for each, source in SOURCES.items():
             table.add_row(each, f"{source.size / 1e6:.1f}", source.address)
         console.print(table)
-        console.print(f"\n`faal data NAME` downloads one into {own_folder('NAME')}; `--to DIR` selects another folder.")
+        console.print(
+            f"\n`faal data NAME` downloads one into {cache_folder('NAME')}; `--to DIR` selects another folder."
+        )
         return
     if name not in SOURCES:
         raise unknown("official source of", name, SOURCES)
-    source, root = SOURCES[name], own_folder(name) if to is None else to
+    source, root = SOURCES[name], cache_folder(name) if to is None else to
     errors = Console(stderr=True, highlight=False, markup=False)
     errors.print(
         f"{source.title}, {source.size / 1e6:.1f} MB from {source.address} into {root / source.folder}", soft_wrap=True

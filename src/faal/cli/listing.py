@@ -111,7 +111,7 @@ def _evaluations(name: str, row: Method) -> Iterator[str]:
     if row.gated:
         from faal.train.evaluate import GATE
 
-        yield f"after an epoch, for the gate: {described(GATE)}"
+        yield f"after an epoch, to decide whether it joins the weight average: {described(GATE)}"
 
 
 def _settings(row: Method) -> list[str]:
@@ -142,7 +142,7 @@ def _pairs(constants: Mapping[str, Any]) -> str:
 
 
 def _option_text(value: Any) -> str:
-    """A value as an option accepts it; a float that is a short fraction but no short decimal as that fraction."""
+    """A value as an option accepts it; a float such as 1/3 as a fraction."""
     if isinstance(value, Schedule):
         value = value.plain()
         return ",".join(f"{s}:{v}" for s, v in value.items()) if isinstance(value, Mapping) else _option_text(value)

@@ -49,7 +49,7 @@ Seed = Annotated[int, Parameter(help="The seed of all random numbers.")]
 Model = Annotated[
     str | None,
     Parameter(
-        help="For third-party weights: prn18 or one of its forms (prn18:preact-shortcut and others), rn18, rn20, "
+        help="For third-party weights: prn18 or one of its variants (prn18:preact-shortcut and others), rn18, rn20, "
         "wrn28-10, wrn34-10, wrn34-20, small, timm:NAME, hf:NAME_OR_DIR, robustbench:NAME[:DATASET[:THREAT]], or "
         "module:function; docs/models.md describes them. A checkpoint of this program requires it where its network is "
         "module:function, which is imported only if it is named here."
@@ -81,11 +81,11 @@ def refuse_overwriting(out: Path, names: Iterable[str], *, data: str, inputs: It
     Args:
         out: the folder of the output.
         names: the files that are written there.
-        data: as after `--data`.
+        data: the value of `--data`.
         inputs: files that are read, None where one is not given; FILE:COLUMN means the file FILE.
 
     Raises:
-        InputError: it does.
+        InputError: an input would be overwritten, or the output is in the data's folder.
     """
     from faal.data.load import named_path
 

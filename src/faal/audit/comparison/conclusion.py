@@ -48,7 +48,7 @@ def _changed(found: AttackComparison, level: float, plural: str, singular: str) 
     if named:
         return f"{plural} that differ {corrected}: {', '.join(named)}."
     # Both are possible: the worst class of each side is one test, a class is one of many tests.
-    note = f"; that the worst {singular} of one side is above the other's does not concern a single {singular}"
+    note = f"; the worst {singular} of one side is above the other's, which does not show which {singular} changed"
     return f"No single {singular} differs {corrected}{note if found.worst.established else ''}."
 
 

@@ -11,9 +11,9 @@ from faal.audit.estimates import MANY_CLASSES, lowest_tenth
 from faal.audit.statistics.dispersion import gap_interval
 from faal.audit.statistics.intervals import Array, Interval, lowest_mean_interval
 from faal.audit.statistics.paired import (
-    added_interval,
     holm,
     mcnemar,
+    mover_interval,
     paired_bootstrap,
     paired_intervals,
     t_intervals,
@@ -60,7 +60,7 @@ class AttackComparison:
     means of the lowest tenth (None with fewer than 20 classes), `gap` of best minus worst: the classes need not be the
     same on both sides. With several runs per side the intervals are Student's over the pairs. With one they are the
     paired bootstrap's; that of `worst` is `worst_difference_interval`, and those of `worst_tenth` and `gap` are
-    combined from those of the two sides (`added_interval`): wider than paired intervals.
+    combined from those of the two sides (`mover_interval`): wider than paired intervals.
     """
 
     average: Difference
@@ -164,7 +164,7 @@ def unpaired(correct_a: Counts, correct_b: Counts, n: Counts, level: float) -> d
         "worst_tenth": [lowest_mean_interval(correct, n, tenth, level) for correct in (correct_a, correct_b)],
         "gap": [gap_interval(correct, n, level) for correct in (correct_a, correct_b)],
     }
-    return {name: added_interval(values_a[name], values_b[name], *ends) for name, ends in intervals_by_side.items()}
+    return {name: mover_interval(values_a[name], values_b[name], *ends) for name, ends in intervals_by_side.items()}
 
 
 def between_runs(correct_a: Counts, correct_b: Counts, n: Counts, level: float) -> DifferenceIntervals:

@@ -14,7 +14,7 @@ operation."""
 def determinism(model: nn.Module, samples: Samples) -> CheckResult:
     """Evaluate a batch twice, and again in two halves.
 
-    A deterministic model's logits differ only by rounding: no false alarm. Three forwards.
+    A deterministic model's logits differ only by rounding: no false alarm. Cost: three forward passes.
     """
     images = samples.images
     first, again = model(images), model(images)

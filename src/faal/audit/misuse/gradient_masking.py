@@ -29,9 +29,9 @@ STEPS = 10
 def zero_gradients(model: nn.Module, samples: Samples, threat: Threat) -> CheckResult:
     """Count the correctly predicted samples that the first step of a gradient attack does not change.
 
-    Gradients are exactly 0 before a rounding, and in float32 those of the cross-entropy are 0 where logits are more
-    than a hundred apart. The probability of a false alarm is at most `FALSE_ALARM` if a model without masking has
-    a fraction of `MAX_VALID_FRACTION`. Two gradients.
+    Gradients are exactly 0 for all that comes before a rounding operation, and in float32 those of the cross-entropy
+    are 0 where logits are more than a hundred apart. The probability of a false alarm is at most `FALSE_ALARM` if a
+    model without masking has a fraction of `MAX_VALID_FRACTION`. Cost: two backward passes.
     """
     zero, zero_margin = (_zero_gradient(model, samples, threat, loss) for loss in (cross_entropy, margin))
     count = int(zero.sum())
@@ -61,7 +61,7 @@ def square_search(
     The exact sign test at `FALSE_ALARM` over the correctly predicted samples that become misclassified under only one
     of the two: the probability of a false alarm if Square truly succeeds on no more samples. None if Square
     cannot run (in L2 on images of some sizes), or if too few samples are robust for the test to reach its level. At
-    most `QUERIES` forwards.
+    most `QUERIES` forward passes.
 
     Args:
         model: the network.
@@ -109,8 +109,8 @@ def large_epsilon(model: nn.Module, samples: Samples, threat: Threat) -> CheckRe
     PGD on the margin in L-infinity at `GREY`, from the image itself and then from a random start. Only samples
     whose class is not that predicted for uniform grey: grey is an adversarial example of each, so a working attack
     finds one for nearly all. The probability of a false alarm is at most `FALSE_ALARM` if a fraction of
-    `MAX_VALID_FRACTION` of the samples of a model without masking remains robust. At most 2 `STEPS` gradients and three
-    forward passes.
+    `MAX_VALID_FRACTION` of the samples of a model without masking remains robust. Cost: at most 2 `STEPS`
+    backward passes and three forward passes.
     """
     with torch.no_grad():
         grey = model(torch.full_like(samples.images[:1], GREY)).argmax(dim=1)

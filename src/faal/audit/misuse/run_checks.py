@@ -101,7 +101,7 @@ def run_checks(
 def _model_checks(
     subject: Subject, correct: Mapping[str, NDArray[np.bool_]], order: Sequence[int] | None
 ) -> Iterator[tuple[str, CheckResult]]:
-    """The checks with additional forwards, by recorded name; each assumes that the earlier ones found nothing.
+    """The checks with extra forward passes, by recorded name; each assumes that the earlier ones found nothing.
 
     If the model has another `order` of the classes (C,), the accuracy may be 0, and a scaling of the images under
     which all predictions are one class would increase it: the scalings are therefore compared on permuted labels.

@@ -11,13 +11,14 @@ from scipy.stats import binom, norm, t
 from faal.audit.statistics.intervals import Array, Interval, distances, lower_bounds, upper_bounds
 
 RESAMPLES = 9999
-"""A number for which the bounds of a 95 % interval are resamples: the 250th lowest and the 250th highest."""
+"""Chosen so that the 2.5 % and 97.5 % quantiles are resampled values: the 250th lowest and the 250th highest."""
 
 CHUNK = 2**18
 """Pairs of classes, or resampled classes, computed at a time: those of thousands of classes exceed the memory."""
 
 ANGLES = 7
-"""Angles at which two distances are added; a bound at an angle in between would be tighter by less than 1 %."""
+"""The grid of angles that split the normal quantile between the bounds of a and b; an angle in between would tighten a
+bound by less than 1 %."""
 
 
 def mcnemar(gained: ArrayLike, lost: ArrayLike) -> Array:
@@ -50,8 +51,8 @@ def paired_intervals(gained: ArrayLike, lost: ArrayLike, n: ArrayLike, level: fl
     squared and added, with the correlation -r that two cells of one table have (Zou and Donner, 2008):
     low = g - l - (d_g^2 + d_l^2 + 2 r d_g d_l)^(1/2) with d_g below g and d_l above l, high likewise, and
     r^2 = g l / ((1 - g)(1 - l)). Intervals from a standard error (Wald, Bonett and Price) are valid for one class but
-    not in the tails required by a correction for many classes: if b only gains, more than 10 % of draws have a wrong
-    interval.
+    not at the high confidence levels required by a correction for many classes: if b only gains, more than 10 % of the
+    intervals miss the true difference.
     """
     g, l_, size = (np.asarray(count, dtype=np.float64) for count in (gained, lost, n))
     rate_g, rate_l = g / size, l_ / size
@@ -146,7 +147,7 @@ def worst_difference_interval(
     return Interval(np.min(lows, axis=0), np.min(highs, axis=0).max(axis=-1))
 
 
-def added_interval(a: ArrayLike, b: ArrayLike, interval_a: Interval, interval_b: Interval) -> Interval:
+def mover_interval(a: ArrayLike, b: ArrayLike, interval_a: Interval, interval_b: Interval) -> Interval:
     """The interval of the difference of two estimates from their own intervals, within [-1, 1].
 
     Zou and Donner (2008): the distances to their bounds squared and added, as for independent estimates. The errors of

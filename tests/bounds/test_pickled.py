@@ -43,7 +43,7 @@ BEYOND = {
     "a large number of an object": (START + b"r\xff\xff\xff\x7f.", "memo index"),
     "an object of many digits": (b"I" + b"9" * 5000 + b"\n.", "digits"),
     "a number that is not there": (b"\x80\x02h\x05.", "not a valid pickle"),
-    "an empty stack": (b"\x80\x02\x86.", "more objects than there are"),
+    "an empty stack": (b"\x80\x02\x86.", "more objects than the stack"),
     "no mark": (b"\x80\x02]e.", "not a valid pickle"),
     "a list added to a number": (b"\x80\x02K\x01K\x02a.", "appends to an object"),
     "no end": (b"\x80\x02]", "exhausted"),

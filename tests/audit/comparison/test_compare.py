@@ -314,7 +314,7 @@ def test_a_rise_of_the_worst_class_beside_no_single_one_is_explained() -> None:
     robust = found.attacks["all"]
     unsure = replace(robust, classes=tuple(replace(entry, p=0.06) for entry in robust.classes))
     text = conclusion("a", "b", 1, 0.95, ["pgd20"], unsure, {})
-    assert "corrected for all 3; that the worst class of one side is above the other's does not concern" in text
+    assert "corrected for all 3; the worst class of one side is above the other's, which does not show" in text
     level = replace(unsure, worst=replace(unsure.worst, low=-0.1))
     assert "corrected for all 3. " in conclusion("a", "b", 1, 0.95, ["pgd20"], level, {})
 

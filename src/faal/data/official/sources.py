@@ -140,6 +140,6 @@ TORCHVISION = Path("data")
 """The root that torchvision's examples use."""
 
 
-def own_folder(name: str) -> Path:
+def cache_folder(name: str) -> Path:
     """The folder of `faal data` for a data set: `$XDG_CACHE_HOME/faal/NAME`, or `~/.cache/faal/NAME`."""
     return user_cache() / name

@@ -11,7 +11,7 @@ from torch import Tensor
 from faal.data.checks import as_labels
 from faal.data.dataset import DataSet, Split
 from faal.data.images import InMemory
-from faal.data.official.sources import SOURCES, TORCHVISION, own_folder
+from faal.data.official.sources import SOURCES, TORCHVISION, cache_folder
 from faal.data.readers.plain_pickle import load_plain
 from faal.errors import InputError
 
@@ -143,7 +143,7 @@ def read_cifar(name: str, path: Path | None) -> DataSet:
     Raises:
         InputError: it is not there, or is damaged.
     """
-    searched = (own_folder(name), TORCHVISION) if path is None else (path,)
+    searched = (cache_folder(name), TORCHVISION) if path is None else (path,)
     for parent in searched:
         for layout in LAYOUTS[name]:
             # A default folder may contain an unrelated file `meta`.

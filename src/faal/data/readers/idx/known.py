@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from faal.data.official.sources import SOURCES, TORCHVISION, own_folder
+from faal.data.official.sources import SOURCES, TORCHVISION, cache_folder
 
 DIGITS = "0123456789"
 CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -88,4 +88,4 @@ def default_folders(name: str) -> tuple[Path, ...]:
     current folder, that of the system's package."""
     known = KNOWN[name]
     packaged = [] if known.packaged is None else [Path(known.packaged)]
-    return (own_folder(name), TORCHVISION / known.torchvision, *packaged)
+    return (cache_folder(name), TORCHVISION / known.torchvision, *packaged)

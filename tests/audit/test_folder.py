@@ -246,7 +246,7 @@ def test_files_that_are_of_no_audit_are_not_overwritten(  # type: ignore[no-unty
         path.write_bytes(content)
     before = path.read_bytes()
     for function, more in ((audit, {}), (audit_share, {"rank": 0, "world_size": 1})):
-        with pytest.raises(InputError, match=rf"contains another {name}, .* not overwritten; choose another folder"):
+        with pytest.raises(InputError, match=rf"contains a {name} that .* not overwritten; choose another folder"):
             function(problem.net, problem.images, problem.labels, **QUICK, **more, out=tmp_path)
     assert judged == []
     assert path.read_bytes() == before

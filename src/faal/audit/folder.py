@@ -128,7 +128,7 @@ def _refuse_unrelated(folder: Path) -> None:
             unrelated = name
     if unrelated is not None:
         raise InputError(
-            f"{folder} contains another {unrelated}, not of an audit of this version, and it is not overwritten; "
+            f"{folder} contains a {unrelated} that is not of an audit of this version and is not overwritten; "
             "choose another folder with --out"
         )
 

@@ -58,8 +58,8 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str) -> Recipe:
     """A shipped recipe by its name, or a YAML file by its path.
 
-    `base:` in a file names the recipe whose settings it changes: a file beside it, or else a shipped recipe. A run's
-    config.yaml is a recipe file too.
+    `base:` in a file names the recipe whose settings it changes: a file in its folder, or else a shipped recipe. A
+    run's config.yaml is a recipe file too.
 
     Raises:
         InputError: there is no such recipe (names the nearest), its file cannot be read, or has an unknown key.
@@ -130,10 +130,10 @@ def _from_file(path: Path, setting: Path, derived: tuple[Path, ...]) -> Recipe:
 def _base(name: str, setting: Path) -> _Shipped:
     """The file that `base: name` means in a recipe whose folder is `setting`, and the folder of its own base."""
     file = name if name.endswith(ENDINGS) else f"{name}.yaml"
-    beside, shared = setting / file, RECIPES / SHARED / file
-    if not os.path.exists(beside):  # false for a name that no file can have
+    sibling, shared = setting / file, RECIPES / SHARED / file
+    if not os.path.exists(sibling):  # false for a name that no file can have
         if setting.resolve().parent == RECIPES.resolve() and shared.exists():
             return _Shipped(shared, setting)
         if name in (shipped := _shipped()):
             return shipped[name]
-    return _Shipped(beside, beside.parent)
+    return _Shipped(sibling, sibling.parent)

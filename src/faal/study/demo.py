@@ -67,7 +67,7 @@ def _demo(out: Path, seeds: Sequence[int], autoattack: int, device: torch.device
         [Job(title=f"seed {seed} trained", function=train_seed, arguments=(out, seed, device)) for seed in seeds],
         title="train and repair",
     )
-    # AutoAttack takes nearly all of the time: its blocks are distributed evenly before the audits are combined.
+    # AutoAttack requires almost all of the time: its blocks are distributed evenly before the audits are combined.
     parts = [(seed, role, part) for seed in seeds[:autoattack] for role in ROLES for part in range(SHARES)]
     attacks = {seed: (*ATTACKS, *["autoattack"][: position < autoattack]) for position, seed in enumerate(seeds)}
     side_by_side(

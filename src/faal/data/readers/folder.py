@@ -80,7 +80,7 @@ def _common_shape(
         if size[0] * size[1] > MAX_AS_STORED:
             raise InputError(
                 f"images under {path} have {size[0]}x{size[1]} pixels, more than {MAX_AS_STORED:,}, and a batch of "
-                "them takes gigabytes; give --size H,W to resize them, or to confirm this size"
+                "them requires gigabytes; set --size H,W to resize them, or to confirm this size"
             )
     notes = (note,) * mixed + (COLOURED,) * coloured + _left_out(files, headers, path)
     return (1 if gray == len(files) and not rgb else 3, *size), notes

@@ -100,7 +100,7 @@ def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def short(name: str, length: int = 16) -> str:
-    """A name truncated to a length that fits beside a bar."""
+    """A name truncated to a length that fits next to a bar."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 

@@ -1,6 +1,6 @@
 """The work items of a table, their order, and their dependencies.
 
-Every item writes one file and is finished when that file exists: the plan holds no state of its own, and any number of
+Every item writes one file and is finished when that file exists: the plan stores no state, and any number of
 processes can read the progress from the folder.
 """
 
@@ -30,7 +30,7 @@ class PublishedBase:
     """The normalisation of its input; `none` for images in [0, 1]."""
     sha256: str
     model: str | None = None
-    """The network that the call names; None for the one that the file records or, for foreign weights, the row's."""
+    """The network named in the call; None for the one that the file records or, for third-party weights, the row's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def plan(
         out=out,
         table=table,
         setting=setting_of(table, scale),
-        wanted=frozenset(row.name for row in rows),
+        requested=frozenset(row.name for row in rows),
         published=published or {},
         recipes={row.name: recipe_of(table, row, scale, protocol) for row in table.rows},
         forks={row.name: fork_of(table, row, scale, protocol, counts) for row in rows},
@@ -131,7 +131,7 @@ class _Planner:
     out: Path
     table: TableSpec
     setting: str
-    wanted: frozenset[str]
+    requested: frozenset[str]
     published: Mapping[str, PublishedBase]
     recipes: Mapping[str, Recipe]
     forks: Mapping[str, tuple[Row, int] | None]
@@ -168,7 +168,7 @@ class _Planner:
             plain = self.run(fork[0], seed)
             path = fork_file(plain.folder, fork[1])
             run = dataclasses.replace(run, fork=(path, fork[1]))
-            if plain.row.name in self.wanted:
+            if plain.row.name in self.requested:
                 # It is trained alone where the plain run ended without saving the state, or failed.
                 before, ready_when = plain, (path, plain.trained, failure_path(self.out, self.name(plain)))
         return WorkItem(

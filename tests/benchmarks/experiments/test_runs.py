@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -23,8 +25,12 @@ from faal.models import Architecture
 
 
 @pytest.fixture
-def runs() -> ModuleType:
-    return script("runs")
+def runs() -> Iterator[ModuleType]:
+    """The runner; its own handlers of signals end with the test."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield script("runs")
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def written() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from faal.engine.memory import ChunkedForward
 from faal.inner.norms import NORMS
 
 TOLERANCE = 1e-6
-"""The permitted excess of each pixel over the ball, by float32 rounding."""
+"""Per-pixel tolerance of the ball check, for float32 rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

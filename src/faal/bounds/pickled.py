@@ -42,11 +42,11 @@ _MARK, _SLICE = pickletools.markobject, pickletools.stackslice
 
 
 class BoundError(ValueError):
-    """A pickle has more, or larger, objects than are allowed; the message is to follow the name of the file."""
+    """A pickle has more, or larger, objects than are allowed; the message is appended to the name of the file."""
 
 
 def check_pickle(file: IO[bytes]) -> None:
-    """Read one pickle, up to and with its last opcode, and check its bounds. Nothing is built or executed.
+    """Read one pickle, up to and including its last opcode, and check its bounds. Nothing is built or executed.
 
     Raises:
         BoundError: its objects exceed a bound, which the message names.

@@ -10,10 +10,10 @@ import yaml
 from faal.errors import InputError
 
 MAX_BYTES = 4 * 2**20
-"""Bytes of a YAML file. The largest that this program writes names some thousand classes, in about 100 KB."""
+"""Bytes of a YAML file. The largest that this program writes lists about a thousand classes, in about 100 KB."""
 
 MAX_NODES = 100_000
-"""Values, keys and containers in a YAML file; an alias counts as all that it repeats."""
+"""Values, keys and containers in a YAML file; an alias counts as all the nodes it expands to."""
 
 MAX_DEPTH = 100
 """How deep containers may be nested in a YAML file."""
@@ -88,7 +88,7 @@ def read_yaml(path: Path) -> Any:
         raise InputError(f"{path} cannot be read as YAML: it is larger than {MAX_BYTES >> 20} MB")
     try:
         return _BoundedLoader(content.decode("utf-8")).get_single_data()
-    except Exception as error:  # a value that does not fit its tag, as `!!int a`, raises errors of many types
+    except Exception as error:  # a value that does not fit its tag, such as `!!int a`, raises errors of many types
         kind = "" if isinstance(error, yaml.YAMLError) else "a value does not fit its type: "
         raise InputError(f"{path} cannot be read as YAML: {kind}{' '.join(str(error).split())}") from None
 

@@ -20,7 +20,7 @@ def export(
     """Write a network's weights as a PyTorch state_dict, and print the normalisation of its input.
 
     The file is a state_dict for `load_state_dict(strict=True)`; a .safetensors file also has architecture, classes and
-    normalisation in its metadata. In Python, faal.load_model(RUN) is the network with its normalisation.
+    normalisation in its metadata. In Python, faal.load_model(RUN) returns the network with its normalisation.
 
         faal export runs/repaired repaired.safetensors
         faal export zoo:prn18w16-pgd-at weights.pth

@@ -53,8 +53,9 @@ def train(
 ) -> None:  # fmt: skip
     """Train from scratch, or from given weights.
 
-    --from begins with a trained network, such as one of standard training that adversarial training is to make robust;
-    the network is the checkpoint's, and for third-party weights --model, --width, --depth and --normalize describe it.
+    --from begins with a trained network, for example a standard-trained one that is to be fine-tuned adversarially;
+    the architecture is the checkpoint's, and for third-party weights --model, --width, --depth and --normalize
+    describe it.
     Configuration, metrics and checkpoints are written to the run's folder. The same command continues a run that was
     stopped. Every setting of the recipe is an option.
 
@@ -93,7 +94,7 @@ def train(
 
 
 def network_of(recipe: "Recipe", settings: Any) -> dict[str, Any]:
-    """The description of a network on the command line: a recipe's own is that of another one."""
+    """The description of a network on the command line; the recipe's network settings describe a different one."""
     plain, named = recipe.plain(), given(settings)
     return {name: plain[name] for name in NETWORK if name in named}
 

@@ -16,7 +16,8 @@ def zoo(name: Annotated[str | None, Parameter(help="Show the model card of this 
     """List the networks that are shipped with the program, or show the model card of one.
 
     Accuracies are those of the card's audit, average (worst class) in per cent; `all` counts the
-    images predicted correctly under every attack of it. `faal audit` and `faal repair` accept `zoo:NAME` as a checkpoint.
+    images predicted correctly under every attack of it. `faal audit` and `faal repair` accept `zoo:NAME` as a
+    checkpoint.
 
         faal zoo
         faal zoo prn18w16-pgd-at

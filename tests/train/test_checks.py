@@ -9,7 +9,8 @@ from tests.conftest import toy_data
 from faal.config import Recipe
 from faal.data import grouping
 from faal.errors import InputError
-from faal.train.checks import check_attack, check_groups
+from faal.models import Architecture, build_model
+from faal.train.checks import check_attack, check_groups, check_net
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,13 @@ def test_a_misspelt_method_is_an_error_with_groups_too() -> None:
     with pytest.raises(InputError, match="cfa-at weights classes only"):
         check_groups(data, "cfa-at")
     assert torch.equal(data.train.groups, groups.index)
+
+
+@pytest.mark.parametrize("method", ["standard", "pgd-at", "faal-trades"])
+def test_the_check_of_a_network_leaves_its_state(method: str) -> None:
+    net = build_model(Architecture(model="small", num_classes=3, channels=1, width=4), seed=1).train()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    check_net(net, torch.rand(2, 1, 8, 8), 3, Recipe(method=method))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert net.training
+    assert all(weight.requires_grad and weight.grad is None for weight in net.parameters())

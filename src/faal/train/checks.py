@@ -111,7 +111,10 @@ def _check_differentiable(net: nn.Module, images: Tensor, recipe: Recipe) -> Non
         with attacked(net):
             check_gradient(net, images)
     elif row.trains:
-        with torch.enable_grad():
+        weights = [weight for weight in net.parameters() if weight.requires_grad]
+        with attacked(net), torch.enable_grad():  # evaluation mode: BatchNorm's running statistics are not to change
+            for weight in weights:
+                weight.requires_grad_(True)
             logits = net(images.clone())
         if not logits.requires_grad:
             raise InputError(

@@ -13,6 +13,8 @@ from faal.data.checks import clamped
 from faal.errors import InputError
 from faal.train.checks import check_net
 
+pytestmark = pytest.mark.medium
+
 IMAGES = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(24) % 3
 

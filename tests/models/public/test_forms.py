@@ -15,6 +15,8 @@ from faal.models.architectures.preact_resnet import FORMS
 from faal.models.export import export
 from faal.train.loop import train
 
+pytestmark = pytest.mark.medium
+
 CLASSES = 3
 NAMES = [f"prn18:{form}" for form in FORMS]
 GENERATOR = torch.Generator().manual_seed(2)

@@ -12,6 +12,8 @@ from faal.errors import InputError
 from faal.report.files.demo import read_demo
 from faal.report.files.read import read_curves, read_run
 
+pytestmark = pytest.mark.medium
+
 Write = Callable[..., dict[str, Any]]
 ALIKE = frozenset({"attacks", "groups", "packages"})
 

@@ -21,7 +21,7 @@ from benchmarks.experiments.plan import Plan
 from benchmarks.experiments.state import finished, records
 
 RUNS = "runs.jsonl"
-LEFT_OUT = ("last.pt", "previous.pt", "metrics.jsonl", "environment.json", "*.svg", "*.pdf", "*.png")
+LEFT_OUT = ("last.pt", "previous.pt", "metrics.jsonl", "environment.json", "report.html", "*.svg", "*.pdf", "*.png")
 """Of a finished network's folder: what no later item reads."""
 
 
@@ -35,7 +35,10 @@ def pack(plan: Plan, out: Path, to: Path) -> list[str]:
     for path in sorted(set(_needed(plan, out, [item.name for item in unfinished]))):
         target = to / path.relative_to(out)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+        if path.name == "audit.json":  # its command names the folder of this machine
+            target.write_text(path.read_text(encoding="utf-8").replace(str(out.resolve()), "OUT"), encoding="utf-8")
+        else:
+            shutil.copyfile(path, target)
     names = {item.name for item in unfinished}
     lines = [line | ({} if line["item"] in names else {"collected": True}) for line in log]
     (to / RUNS).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

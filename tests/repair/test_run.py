@@ -166,6 +166,7 @@ def test_without_robustness_it_is_refused_before_anything_is_trained(
     monkeypatch.setattr(module.Evaluator, "clean_accuracy", lambda self, net: 0.9)
     with pytest.raises(InputError, match="not robust"):
         run(tmp_path / "run", RepairSettings())
+    assert not (tmp_path / "run" / "repair.json").exists()  # --force into the same folder is free to begin
 
 
 @pytest.mark.medium
@@ -258,3 +259,13 @@ def test_a_base_that_was_trained_on_the_withheld_images_is_compared_on_training_
     assert result.base is not None
     assert result.base.n.tolist() == [180] * 3  # 200, less 20 withheld
     assert "training images" in str(result.outcome.note)
+
+
+@pytest.mark.medium
+def test_a_base_that_was_trained_on_the_second_part_is_not_compared_there(tmp_path: Path) -> None:
+    data = toy_data([400, 400, 420])
+    result = repair(
+        base(new_to=None), data, replace(RECIPE, epochs=1), FORCED, out=tmp_path / "run", seed=3, device=CPU, quiet=True
+    )
+    assert result.choice is not None
+    assert result.second is None

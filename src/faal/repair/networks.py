@@ -1,13 +1,38 @@
 """Builds the candidates of a repair in one module."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from faal import checkpoint
 from faal.models.offsets import OFFSETS, Offset, with_offsets, without_offsets
 from faal.repair.blends import blended
 from faal.repair.candidates import RepairCandidate
+from faal.train.folder import epoch_file
+
+
+class StoredEpochs(Mapping[int, dict[str, Tensor]]):
+    """The weights of a fine-tune's epochs, by number, each read when it is needed: all of them may exceed the memory.
+
+    Args:
+        out: the folder of the repair.
+        count: the number of epochs.
+    """
+
+    def __init__(self, out: Path, count: int) -> None:
+        self.out, self.count = out, count
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        weights: dict[str, Tensor] = checkpoint.load(self.out / epoch_file(number))["weights"]
+        return weights
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.count))
+
+    def __len__(self) -> int:
+        return self.count
 
 
 class Networks:

@@ -102,6 +102,11 @@ class RepairRecord:
             text = json.dumps(self.content, indent=1, ensure_ascii=False, allow_nan=False)
             write_atomically(self.path, (text + "\n").encode())
 
+    def remove(self) -> None:
+        """Remove the file: nothing was trained, and the folder is free for another repair."""
+        if processes.is_main():
+            self.path.unlink(missing_ok=True)
+
     def add(self, candidate: RepairCandidate, verdicts: HeldOutVerdicts) -> None:
         """Add an evaluated candidate."""
         entry = {

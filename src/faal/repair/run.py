@@ -24,7 +24,7 @@ from faal.models.load import LoadedModel
 from faal.repair.candidates import SHARES, RepairCandidate
 from faal.repair.choice import BASE, Selected, choose
 from faal.repair.evaluator import Evaluator
-from faal.repair.networks import Networks
+from faal.repair.networks import Networks, StoredEpochs
 from faal.repair.precheck import precheck
 from faal.repair.record import FILE, RepairRecord, identity
 from faal.repair.settings import RepairSettings
@@ -145,13 +145,17 @@ def repair(
         evaluator = Evaluator(networks, images, record, recipe, settings, seed=seed, device=device)
         if record.choice is None:
             base = evaluator.evaluate(RepairCandidate())
-            decision = precheck(
-                base,
-                settings,
-                num_classes=data.num_classes,
-                threat=str(recipe.threat),
-                clean=lambda: evaluator.clean_accuracy(networks.load(networks.base, None)),
-            )
+            try:
+                decision = precheck(
+                    base,
+                    settings,
+                    num_classes=data.num_classes,
+                    threat=str(recipe.threat),
+                    clean=lambda: evaluator.clean_accuracy(networks.load(networks.base, None)),
+                )
+            except InputError:
+                record.remove()  # the same command with --force is another repair
+                raise
             if decision.repair:
                 _print(decision.reason, quiet)
                 if settings.tune:
@@ -178,14 +182,14 @@ def repair(
 
 def _has_second_part(divide: Callable[..., Parts], data: DataSet, recipe: Recipe, loaded: LoadedModel) -> bool:
     """Whether a second part is withheld: each class is large, no method evaluates on it during training, and the base
-    was trained on both parts or on none."""
+    was trained on neither part: on images of its training its accuracy is too high."""
     if recipe.hold_out != "select" or steers(recipe):
         return False
     parts = divide(replace(recipe, hold_out="both"))
     if int(torch.bincount(parts.full.groups, minlength=len(data.groups)).min()) < LARGE_CLASS:
         return False
     unused = loaded.record.get("withheld", ())
-    return len({digest in unused for digest in parts.digests(fingerprint(parts.full)).values()}) == 1
+    return all(digest in unused for digest in parts.digests(fingerprint(parts.full)).values())
 
 
 def _refuse_occupied(out: Path) -> None:
@@ -232,7 +236,7 @@ def _evaluate_candidates(evaluator: Evaluator, count: int, out: Path, *, quiet: 
     offsets on the base, on the best epoch and on the best blend."""
     processes.barrier()
     record = evaluator.record
-    epochs = {number: checkpoint.load(out / folder.epoch_file(number))["weights"] for number in range(count)}
+    epochs = StoredEpochs(out, count)
     with interrupts.reporting(lambda _: f"{len(record.evaluated)} candidates are kept"), progress_bar() as bar:
         bar.disable = quiet or not processes.is_main()
         total = count + len(SHARES) + 3
@@ -255,10 +259,9 @@ def _evaluate_candidates(evaluator: Evaluator, count: int, out: Path, *, quiet: 
 
 def _write(out: Path, networks: Networks, about: RunRecord, candidate: RepairCandidate) -> None:
     """Write best.pt with a candidate's network."""
-    number = candidate.epoch
-    epochs = {} if number is None else {number: checkpoint.load(out / folder.epoch_file(number))["weights"]}
-    stored = networks.stored(networks.weights(candidate, epochs), candidate.offsets)
-    state = about.checkpoint(networks.net, 0) | {"weights": stored, "epoch": number}
+    weights = networks.weights(candidate, StoredEpochs(out, about.recipe.epochs))
+    stored = networks.stored(weights, candidate.offsets)
+    state = about.checkpoint(networks.net, 0) | {"weights": stored, "epoch": candidate.epoch}
     if candidate.offsets is not None:
         state["architecture"] = {**state["architecture"], "offsets": True}
     state["repair"] = {"name": candidate.name, "share": candidate.share}

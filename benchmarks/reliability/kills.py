@@ -25,7 +25,7 @@ SHORT = ("--epochs", "2", "--steps", "2", *TOY)
 WORK = {
     **{f"train {method}": ("train", f"digits-small-{method}", "--width", "4", *SHORT) for method in METHODS},
     "audit": ("audit", "run", "--attacks", "clean,pgd20,cw10", *AUDIT),
-    "repair --frontier": ("repair", "base", "digits-small-faal-at-repair", "--frontier", *SHORT),
+    "repair --frontier": ("repair", "base", "digits-small-faal-at-repair", "--frontier", "--force", *SHORT),
 }
 DEMO = "demo"
 """At a smaller size. Its main process alone is killed, and its workers have to end by themselves."""

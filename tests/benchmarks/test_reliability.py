@@ -229,3 +229,11 @@ def test_the_short_form(tmp_path: Path) -> None:
     found = json.loads(file.read_text())
     assert found.keys() == {"kills", "writers", "flips", "hostile", "fuzz"}
     assert all(part["commit"] and part["command"] for part in found.values())
+
+
+@pytest.mark.slow
+def test_a_repair_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
+    """The short form has three kills, of other commands."""
+    surface = script("surface").Surface(ROOT)
+    row = script("kills")._one(surface, tmp_path, "repair --frontier", 0, random.Random(1))
+    assert (row["ended"], row["differ"], row["processes left"]) == (True, [], 0)

@@ -38,13 +38,16 @@ def test_what_unfinished_items_need_is_kept(tmp_path: Path, plan: Any) -> None:
     for name in ("last.pt", "verdicts.npz", "autoattack/first-30/blocks/cw2-00000-0123.npz"):
         (out / "base-1" / name).parent.mkdir(parents=True, exist_ok=True)
         (out / "base-1" / name).write_bytes(b"0")
+    (out / "base-1" / "report.html").write_text(f"made in {out}")
+    (out / "base-1" / "audit.json").write_text(json.dumps({"command": f"faal audit {out}/base-1"}))
     before = unfinished(plan, out)
     assert before == {"base-1.autoattack-30", "theirs.usual"}
     assert set(script("kept").pack(plan, out, kept)) == before
     files = {str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()}
     assert {"runs.jsonl", "base-1/best.pt", "base-1/verdicts.npz"} < files
     assert "base-1/autoattack/first-30/blocks/cw2-00000-0123.npz" in files
-    assert "base-1/last.pt" not in files
+    assert not {"base-1/last.pt", "base-1/report.html"} & files
+    assert json.loads((kept / "base-1" / "audit.json").read_text()) == {"command": "faal audit OUT/base-1"}
     assert script("kept").unpack(kept, there) == len(files)
     assert unfinished(plan, there) == before
     assert script("kept").unpack(kept, there) == 0  # nothing is overwritten
